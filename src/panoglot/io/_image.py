@@ -1,0 +1,285 @@
+"""One picture: header facts without decoding, and safe, small, upright decoding for models.
+
+Formats: JPEG, PNG, WebP, GIF (first frame), TIFF (first page), BMP, AVIF; HEIC where `pillow-heif` is installed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError
+from panoglot.table import Caption, image_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+
+__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "Header", "Image", "read_header"]
+
+#: Most pixels a picture may have before it is decoded (a decompression bomb is refused by its header).
+MAX_PIXELS = 200_000_000
+#: Most bytes an encoded picture may have.
+MAX_BYTES = 512 * 2**20
+
+#: Formats that are read, as Pillow names them. Everything else that Pillow knows stays closed: fewer parsers, less risk.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
+#: File name endings that a folder is searched for.
+SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"])
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first bytes say.
+
+    Attributes:
+        width: pixels, as stored (before EXIF orientation).
+        height: pixels, as stored.
+        format: lower case: `jpeg`, `png`, `webp`, `gif`, `tiff`, `bmp`, `avif`, `heif`.
+        orientation: EXIF orientation 1..8; 1 when absent.
+    """
+
+    width: int
+    height: int
+    format: str
+    orientation: int = 1
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height after EXIF orientation."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+@lru_cache(maxsize=1)
+def _heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _open(data: bytes) -> PIL.Image.Image:
+    """Open lazily with only our formats, with Pillow's own guards turned into row errors."""
+    import PIL.Image
+
+    if not data:
+        raise RowError("empty_file", "0 bytes")
+    if len(data) > MAX_BYTES:
+        raise RowError("too_many_bytes", f"{len(data):,} bytes, the limit is {MAX_BYTES:,}")
+    formats = FORMATS if _heif() else FORMATS[:-1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return PIL.Image.open(io.BytesIO(data), formats=formats)
+    except PIL.Image.DecompressionBombError as error:
+        raise RowError("too_many_pixels", str(error)) from None
+    except PIL.UnidentifiedImageError:
+        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
+            raise RowError("unsupported_format", "HEIC: pip install pillow-heif") from None
+        raise RowError("not_an_image", f"starts with {data[:12]!r}") from None
+    except Exception as error:  # Pillow's parsers raise many kinds on hostile headers
+        raise RowError("bad_header", f"{type(error).__name__}: {error}") from None
+
+
+def _jpeg_header(data: bytes) -> Header | None:
+    """Walk the markers up to the frame header; None when anything is unusual (Pillow then decides)."""
+    orientation, at, end = 1, 2, len(data)
+    while at + 9 < end:
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        size = (data[at + 2] << 8) | data[at + 3]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return Header(width, height, "jpeg", orientation) if width and height else None
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = _exif_orientation(data[at + 10 : at + 2 + size])
+        if size < 2 or marker == 0xDA:
+            return None
+        at += 2 + size
+    return None
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    try:
+        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
+        (offset,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, offset)
+        for n in range(min(count, 200)):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, offset + 2 + 12 * n)
+            if tag == 0x0112:
+                return value if 1 <= value <= 8 else 1
+    except (KeyError, struct.error):
+        pass
+    return 1
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read size, format and orientation from the encoded bytes, without decoding a pixel.
+
+    Args:
+        data: the encoded bytes, whole.
+        max_pixels: refuse pictures that would decode to more.
+
+    Raises:
+        RowError: `empty_file`, `not_an_image`, `unsupported_format`, `bad_header`, `too_many_bytes` or
+            `too_many_pixels`.
+    """
+    header = _jpeg_header(data) if data[:3] == b"\xff\xd8\xff" and len(data) <= MAX_BYTES else None
+    if header is None:
+        opened = _open(data)
+        width, height = opened.size
+        try:
+            orientation = opened.getexif().get(0x0112, 1)
+        except Exception:  # a broken EXIF block is no reason to lose the picture
+            orientation = 1
+        orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+        name = (opened.format or "").lower()
+        header = Header(width, height, {"mpo": "jpeg"}.get(name, name), orientation)
+    if header.width * header.height > max_pixels:
+        raise RowError("too_many_pixels", f"{header.width} x {header.height}, the limit is {max_pixels:,} pixels")
+    if header.width < 1 or header.height < 1:
+        raise RowError("bad_header", f"{header.width} x {header.height}")
+    return header
+
+
+@dataclass(eq=False)
+class Image:
+    """A picture as methods and models see it: encoded bytes and facts; pixels are decoded when asked for.
+
+    >>> import PIL.Image
+    >>> picture = Image.from_pil(PIL.Image.new("RGBA", (4, 2), (255, 0, 0, 0)))
+    >>> picture.width, picture.height, picture.pixels()[0, 0].tolist()  # transparent: white for a model
+    (4, 2, [255, 255, 255])
+
+    Attributes:
+        data: the encoded bytes as they came.
+        id: `image_id` of the bytes.
+        width: pixels of the upright picture.
+        height: pixels of the upright picture.
+        format: lower case format name.
+        uri: where it came from.
+        group: video or document it belongs to, or None.
+        time: seconds or page inside the group, or None.
+        context: page title, surrounding text, EXIF …: whatever a method may read.
+        captions: the captions that are stored for it and kept, when the method asked for them.
+    """
+
+    data: bytes
+    id: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    uri: str = ""
+    group: str | None = None
+    time: float | None = None
+    context: dict[str, Any] = field(default_factory=dict)
+    captions: Sequence[Caption] = ()
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            self.id = image_id(self.data)
+        if not self.width:
+            header = read_header(self.data)
+            (self.width, self.height), self.format = header.upright, header.format
+        if isinstance(self.context, str):
+            self.context = json.loads(self.context or "{}")
+
+    @classmethod
+    def from_pil(cls, picture: PIL.Image.Image) -> Image:
+        """Wrap a Pillow picture (encoded as PNG)."""
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return cls(buffer.getvalue())
+
+    @classmethod
+    def from_path(cls, path: str) -> Image:
+        """Read a file."""
+        with open(path, "rb") as file:
+            return cls(file.read(), uri=str(path))
+
+    def pixels(self, min_side: int | None = None) -> np.ndarray:
+        """Decode to RGB, upright, alpha over white.
+
+        Args:
+            min_side: decode no larger than needed for a shorter side of `min_side` pixels (JPEG is decoded at 1/2, 1/4
+                or 1/8 of its size in the frequency domain: not the very same pixels, several times faster). The result
+                is at least that large where the picture is; resizing to the exact size is the caller's.
+
+        Returns:
+            uint8 `[height, width, 3]`.
+
+        Raises:
+            RowError: `truncated` or `undecodable`.
+        """
+        import numpy as np
+
+        return np.asarray(self.pil(min_side))
+
+    def pil(self, min_side: int | None = None) -> PIL.Image.Image:
+        """The same as `pixels`, as a Pillow picture in mode RGB."""
+        import PIL.Image
+        import PIL.ImageOps
+
+        opened = _open(self.data)
+        if opened.width * opened.height > MAX_PIXELS:
+            raise RowError("too_many_pixels", f"{opened.width} x {opened.height}")
+        try:
+            if min_side and opened.format == "JPEG":
+                opened.draft(None, (min_side, min_side))
+            opened.load()
+        except Exception as error:
+            reason = "truncated" if "truncated" in str(error) else "undecodable"
+            raise RowError(reason, f"{type(error).__name__}: {error}") from None
+        try:
+            upright = PIL.ImageOps.exif_transpose(opened)
+        except Exception:  # broken EXIF: keep the picture as stored
+            upright = opened
+        return _rgb_over_white(upright)
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """Decode and resize (area average) to exactly `side` x `side`, aspect not kept: uint8 `[side, side, 3]`.
+
+        The input of hashes and small classifiers.
+        """
+        import numpy as np
+        import PIL.Image
+
+        small = self.pil(min_side=side).resize((side, side), PIL.Image.Resampling.BOX, reducing_gap=None)
+        return np.asarray(small)
+
+    @cached_property
+    def data_uri(self) -> str:
+        """The bytes as a `data:` URI, for a server that takes pictures in JSON."""
+        import base64
+
+        return f"data:image/{self.format or 'jpeg'};base64,{base64.b64encode(self.data).decode()}"
+
+
+def _rgb_over_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+    import numpy as np
+    import PIL.Image
+
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit and float: scale to 8 bit, never clip to white
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65535.0 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+        values = np.clip(values / top * 255.0, 0, 255).astype(np.uint8)
+        return PIL.Image.fromarray(values, "L").convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return PIL.Image.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")

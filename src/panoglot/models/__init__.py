@@ -1,0 +1,8 @@
+"""Models: roles, names to providers, the response journal.
+
+`load_model("provider:name?option=value")` gives an object that fills one or more roles of `panoglot.models.roles`.
+"""
+
+from panoglot.models._names import ModelInfo, list_models, load_model, parse_model_name, register
+
+__all__ = ["ModelInfo", "list_models", "load_model", "parse_model_name", "register"]
