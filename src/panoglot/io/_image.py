@@ -28,10 +28,10 @@ MAX_PIXELS = 200_000_000
 #: Most bytes an encoded picture may have.
 MAX_BYTES = 512 * 2**20
 
-#: Formats that are read, as Pillow names them. Everything else that Pillow knows stays closed: fewer parsers, less risk.
+#: Formats that are read, as Pillow names them. What else Pillow knows stays closed: fewer parsers, less risk.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 #: File name endings that a folder is searched for.
-SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"])
+SUFFIXES = frozenset(f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif".split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SceneGraph:
-    """What a caption says: `objects` (lemmas), `attributes` (object, attribute), `relations` (subject, verb, object)."""
+    """What a caption says: `objects`, `attributes` (object, attribute), `relations` (subject, verb, object); lemmas."""
 
     objects: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()

@@ -1,5 +1,6 @@
 """The tables of a dataset: schema, identities, languages, commits, rejects."""
 
+from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
 from panoglot.table._ids import (
     caption_id,
     fingerprint,
@@ -11,21 +12,31 @@ from panoglot.table._ids import (
 )
 from panoglot.table._language import UNKNOWN_LANGUAGE, canonical_language, language_matches, parse_language
 from panoglot.table._records import KINDS, Caption, Region, Reject
+from panoglot.table._schema import SCHEMA_VERSION
+from panoglot.table._table import Table, sql_in
 
 __all__ = [
     "KINDS",
+    "SCHEMA_VERSION",
     "UNKNOWN_LANGUAGE",
     "Caption",
+    "Dataset",
     "Region",
     "Reject",
+    "Table",
     "canonical_language",
+    "caption_from_row",
     "caption_id",
+    "caption_to_row",
+    "create_dataset",
     "fingerprint",
     "given_caption_id",
     "image_id",
     "language_matches",
     "normal_text",
+    "open_dataset",
     "parse_language",
     "reject_id",
+    "sql_in",
     "vector_id",
 ]

@@ -1,0 +1,264 @@
+"""A Panoglot dataset: a folder of Lance tables, a manifest, locks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.table._records import Caption, Region
+from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
+from panoglot.table._table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MANIFEST", "Dataset", "caption_from_row", "caption_to_row", "create_dataset", "open_dataset"]
+
+MANIFEST = "panoglot.json"
+
+
+class Dataset:
+    """The tables of one dataset. Get one from `open_dataset` or `create_dataset`.
+
+    Attributes:
+        path: the folder.
+        images: one row an image, with its bytes.
+        marks: what curation decided on images: scores, `dropped`.
+        captions: one row a text about an image.
+        rejects: every row that failed.
+        runs: what was run, with which recipe, counts and price.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.images = self._table("images")
+        self.marks = self._table("marks")
+        self.captions = self._table("captions")
+        self.rejects = self._table("rejects")
+        self.runs = self._table("runs")
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r}: {len(self.images)} images, {len(self.captions)} captions)"
+
+    def _table(self, name: str) -> Table:
+        return Table(self.path / f"{name}.lance", schema(name), KEYS[name])
+
+    def work(self, stage: str) -> Table:
+        """The ledger of a stage: which items are done. `stage` is `name-fingerprint`."""
+        return Table(self.path / "work" / f"{_file_name(stage)}.lance", schema("work"), KEYS["work"])
+
+    def vectors(self, encoder: str, dim: int | None = None) -> Table:
+        """The vectors of an encoder.
+
+        Args:
+            encoder: name as in `vector_names`.
+            dim: needed to create the table; read from it otherwise.
+
+        Raises:
+            UserError: no such vectors and no `dim`.
+        """
+        path = self.path / "vectors" / f"{_file_name(encoder)}.lance"
+        if dim is None:
+            if not path.is_dir():
+                raise UserError(
+                    f"{self.path} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
+                    f"Make them: panoglot build … --encoder NAME"
+                )
+            import lance
+
+            dim = lance.dataset(str(path)).schema.field("vector").type.list_size
+        return Table(path, vector_schema(dim), KEYS["vectors"])
+
+    def vector_names(self) -> list[str]:
+        """Names of the encoders whose vectors are here."""
+        return sorted(path.stem for path in (self.path / "vectors").glob("*.lance"))
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the response journal."""
+        return self.path / "journal"
+
+    # -- runs and locks --------------------------------------------------------------------------------------------
+
+    def start_run(self, recipe: Any, versions: dict[str, str]) -> str:
+        """Write the row of a new run and return its id (sorts by time)."""
+        now = datetime.now(UTC)
+        run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.runs.insert(
+            [
+                {
+                    "run_id": run_id,
+                    "started": now,
+                    "status": "running",
+                    "recipe": json.dumps(recipe, ensure_ascii=False, default=str),
+                    "versions": json.dumps(versions),
+                    "stages": "[]",
+                }
+            ]
+        )
+        return run_id
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[None]:
+        """Hold the shared writer lock: nobody compacts meanwhile. It vanishes with the process, kill -9 included."""
+        with self._lock(shared=True):
+            yield
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Try for the exclusive lock; yields whether it was had."""
+        try:
+            with self._lock(shared=False):
+                yield True
+        except BlockingIOError:
+            yield False
+
+    @contextlib.contextmanager
+    def _lock(self, *, shared: bool) -> Iterator[None]:
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system: one run at a time is the user's care
+            yield
+            return
+        with open(self.path / "writers.lock", "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+
+    def tidy(self) -> bool:
+        """Compact and index every table if nobody else writes; say whether it was done."""
+        with self.alone() as mine:
+            if mine:
+                for path in sorted([*self.path.glob("*.lance"), *self.path.glob("*/*.lance")]):
+                    self._at(path).tidy()
+        return mine
+
+    def _at(self, path: Path) -> Table:
+        if path.parent.name == "vectors":
+            return self.vectors(path.stem)
+        if path.parent.name == "work":
+            return self.work(path.stem)
+        return self._table(path.stem)
+
+    # -- reading for people ----------------------------------------------------------------------------------------
+
+    def captions_of(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, list[Caption]]:
+        """Read the captions of some images, in order of caption id."""
+        from panoglot.table._table import plain_rows, sql_in
+
+        ids = list(dict.fromkeys(image_ids))
+        found: dict[str, list[Caption]] = {image: [] for image in ids}
+        for start in range(0, len(ids), 500):
+            condition = sql_in("image_id", ids[start : start + 500]) + (f" and ({where})" if where else "")
+            for row in plain_rows(self.captions.read(where=condition)):
+                found[row["image_id"]].append(caption_from_row(row))
+        for captions in found.values():
+            captions.sort(key=lambda caption: caption.caption_id)
+        return found
+
+
+def caption_from_row(row: dict[str, Any]) -> Caption:
+    """Make a `Caption` of a row of `captions`."""
+    region = row.get("region")
+    return Caption(
+        text=row["text"],
+        lang=row["lang"],
+        kind=row["kind"],
+        model=row["model"] or "",
+        parents=tuple(row["parents"] or ()),
+        region=Region(**region) if region else None,
+        scores=dict(row["scores"] or {}),
+        dropped=row["dropped"],
+        recipe=row["recipe"] or "",
+        image_id=row["image_id"],
+        caption_id=row["caption_id"],
+        run_id=row["run_id"] or "",
+    )
+
+
+def caption_to_row(caption: Caption) -> dict[str, Any]:
+    """Make a row of `captions` of a `Caption` whose ids are filled in."""
+    from dataclasses import asdict
+
+    return {
+        "caption_id": caption.caption_id,
+        "image_id": caption.image_id,
+        "text": caption.text,
+        "lang": caption.lang,
+        "kind": caption.kind,
+        "recipe": caption.recipe,
+        "model": caption.model,
+        "parents": [p if isinstance(p, str) else p.caption_id for p in caption.parents],
+        "region": asdict(caption.region) if caption.region else None,
+        "scores": dict(caption.scores),
+        "dropped": caption.dropped,
+        "run_id": caption.run_id,
+    }
+
+
+def _file_name(name: str) -> str:
+    """A name as a folder name: readable, no separators, no escapes.
+
+    >>> _file_name("hf:org/model?x=1")
+    'hf_org_model_x_1'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"
+
+
+def create_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Open the dataset at `path`, creating it if nothing is there.
+
+    Raises:
+        UserError: the folder holds something else, or a dataset of a newer Panoglot.
+    """
+    folder = Path(path)
+    if (folder / MANIFEST).exists():
+        return open_dataset(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {folder.stem}.pano")
+    if folder.is_dir() and any(
+        entry.name not in ("writers.lock",) and not entry.name.startswith(".panoglot-") for entry in folder.iterdir()
+    ):
+        raise UserError(f"{folder} is not empty and not a Panoglot dataset; give another output folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    import panoglot
+
+    manifest = {"schema_version": SCHEMA_VERSION, "created_by": f"panoglot {panoglot.__version__}"}
+    temporary = folder / f".panoglot-{secrets.token_hex(4)}"
+    temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    with contextlib.suppress(FileExistsError):  # two runs at once: the first one's manifest stands
+        os.link(temporary, folder / MANIFEST)
+    temporary.unlink()
+    return open_dataset(folder)
+
+
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Open a dataset.
+
+    Raises:
+        UserError: nothing there, not a dataset, or written by a newer Panoglot.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        near = (
+            did_you_mean(folder.name, [p.name for p in folder.parent.glob("*.pano")]) if folder.parent.is_dir() else ""
+        )
+        raise UserError(f"there is no dataset at {folder}.{near} Make one: panoglot build PICTURES -o {folder}")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        version = int(manifest["schema_version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder} is not a Panoglot dataset (no readable {MANIFEST} in it).") from None
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{folder} has schema version {version}, this Panoglot knows up to {SCHEMA_VERSION}: "
+            f"pip install --upgrade panoglot"
+        )
+    return Dataset(folder)

@@ -1,0 +1,199 @@
+"""One Lance table with a key: rows go in once, whoever writes them and however often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+__all__ = ["Table", "sql_in"]
+
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    """Return the filter `column in ('a', 'b', …)` with the values quoted.
+
+    >>> sql_in("lang", ["de", "o'x"])
+    "lang in ('de', 'o''x')"
+    """
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} in ({quoted})" if quoted else "false"
+
+
+class Table:
+    """A table of a dataset. Handles are opened fresh at every call, so that a long run sees what others commit.
+
+    Attributes:
+        path: the Lance folder.
+        schema: Arrow schema.
+        key: name of the key column.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
+        self.path, self.schema, self.key = Path(path), schema, key
+
+    def __repr__(self) -> str:
+        return f"Table({str(self.path)!r}, {self.count()} rows)" if self.exists() else f"Table({str(self.path)!r})"
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def exists(self) -> bool:
+        """Say whether anything was ever committed."""
+        return (self.path / "_versions").is_dir() and any((self.path / "_versions").iterdir())
+
+    def ensure(self) -> Table:
+        """Create the empty table if it is not there; safe when several processes do so at once."""
+        import lance
+
+        if not self.exists():
+            try:
+                lance.write_dataset(self.schema.empty_table(), str(self.path), mode="create")
+            except OSError:
+                if not self.exists():
+                    raise
+        return self
+
+    def lance(self) -> lance.LanceDataset:
+        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do."""
+        import lance
+
+        return lance.dataset(str(self.path))
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def read(
+        self, columns: Sequence[str] | None = None, where: str | None = None, limit: int | None = None
+    ) -> pa.Table:
+        """Read rows into memory.
+
+        Args:
+            columns: names; None for all.
+            where: SQL filter on the columns, for example `"lang = 'de' and dropped is null"`.
+            limit: most rows.
+        """
+        import pyarrow as pa
+
+        if not self.exists():
+            fields = [self.schema.field(c) for c in columns] if columns is not None else list(self.schema)
+            return pa.schema(fields).empty_table()
+        return self.lance().to_table(columns=list(columns) if columns is not None else None, filter=where, limit=limit)
+
+    def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> list[dict[str, Any]]:
+        """Read rows as dictionaries (small results)."""
+        return plain_rows(self.read(columns, where))
+
+    def batches(
+        self, columns: Sequence[str] | None = None, where: str | None = None, size: int = 1024
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream rows."""
+        if self.exists():
+            names = list(columns) if columns is not None else None
+            yield from self.lance().scanner(columns=names, filter=where, batch_size=size).to_batches()
+
+    def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the rows with these keys, in the order of `ids`; unknown ids are left out."""
+        import pyarrow as pa
+
+        names = None if columns is None else list(dict.fromkeys([self.key, *columns]))
+        parts = [
+            self.read(names, sql_in(self.key, dict.fromkeys(ids[start : start + 500])))
+            for start in range(0, len(ids), 500)
+        ]
+        found = pa.concat_tables(parts) if parts else self.read(names, "false")
+        place = {key: n for n, key in enumerate(found[self.key].to_pylist())}
+        return found.take([place[key] for key in ids if key in place])
+
+    def count(self, where: str | None = None) -> int:
+        """Count rows."""
+        return self.lance().count_rows(filter=where) if self.exists() else 0
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def insert(self, rows: pa.Table | Sequence[dict[str, Any]]) -> int:
+        """Insert the rows whose key is not there yet, in one atomic commit; return how many were."""
+        return self._merge(rows, update=False, whole=True)
+
+    def upsert(self, rows: pa.Table | Sequence[dict[str, Any]]) -> int:
+        """Insert new rows and replace those whose key is there, in one atomic commit; return how many were new."""
+        return self._merge(rows, update=True, whole=True)
+
+    def change(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Set some columns of rows that are there: every row has the key and the same other columns."""
+        self._merge(rows, update=True, whole=False)
+
+    def _merge(self, rows: pa.Table | Sequence[dict[str, Any]], *, update: bool, whole: bool) -> int:
+        import pyarrow as pa
+
+        if not len(rows):
+            return 0
+        if not isinstance(rows, pa.Table):
+            names = self.schema.names if whole else list(rows[0])
+            fields = [self.schema.field(name) for name in names]
+            columns = [
+                pa.array([_map_items(row.get(f.name)) for row in rows], f.type)
+                if pa.types.is_map(f.type)
+                else pa.array([row.get(f.name) for row in rows], f.type)
+                for f in fields
+            ]
+            rows = pa.Table.from_arrays(columns, schema=pa.schema(fields))
+        # twice the same key in one merge would insert twice: the first stands
+        keys = rows[self.key].to_pylist()
+        first = list({key: n for n, key in reversed(list(enumerate(keys)))}.values())
+        if len(first) != len(keys):
+            rows = rows.take(sorted(first))
+        self.ensure()
+        merge = self.lance().merge_insert(self.key)
+        if update:
+            merge = merge.when_matched_update_all()
+        if whole:
+            merge = merge.when_not_matched_insert_all()
+        merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
+        return int(merge.execute(rows)["num_inserted_rows"])
+
+    def delete(self, where: str) -> None:
+        """Delete rows (only what is derived and can be made again: vectors)."""
+        if self.exists():
+            self.lance().delete(where)
+
+    def tidy(self, *, small: int = 100_000) -> None:
+        """Merge small fragments, index the key of big tables, forget versions older than a day.
+
+        Never while somebody writes: the dataset's lock sees to it.
+        """
+        if not self.exists():
+            return
+        data = self.lance()
+        if len(data.get_fragments()) > 8:
+            # rows with pictures: fragments stay small enough that a merge never rewrites much
+            data.optimize.compact_files(target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576)
+            data = self.lance()
+        if data.count_rows() >= small:
+            if any(index.name == f"{self.key}_idx" for index in data.describe_indices()):
+                data.optimize.optimize_indices()
+            else:
+                data.create_scalar_index(self.key, "BTREE", name=f"{self.key}_idx")
+        data.cleanup_old_versions(older_than=timedelta(days=1))
+
+
+def _map_items(value: Any) -> Any:
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Arrow rows as dictionaries, with maps as dictionaries too."""
+    import pyarrow as pa
+
+    maps = [f.name for f in table.schema if pa.types.is_map(f.type)]
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        for name in maps:
+            row[name] = dict(row[name] or [])
+    return rows
