@@ -32,6 +32,7 @@ class Dataset:
         path: the folder.
         images: one row an image, with its bytes.
         marks: what curation decided on images: scores, `dropped`.
+        hashes: perceptual hashes of images.
         captions: one row a text about an image.
         rejects: every row that failed.
         runs: what was run, with which recipe, counts and price.
@@ -41,6 +42,7 @@ class Dataset:
         self.path = Path(path)
         self.images = self._table("images")
         self.marks = self._table("marks")
+        self.hashes = self._table("hashes")
         self.captions = self._table("captions")
         self.rejects = self._table("rejects")
         self.runs = self._table("runs")

@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 KEYS = {
     "images": "image_id",
     "marks": "image_id",
+    "hashes": "image_id",
     "captions": "caption_id",
     "rejects": "reject_id",
     "runs": "run_id",
@@ -48,6 +49,8 @@ def schema(name: str) -> pa.Schema:
         ],
         # what curation decided on an image; a table of its own because Lance rewrites whole rows, pictures included
         "marks": [("image_id", text), ("scores", scores), ("dropped", text), ("run_id", text)],
+        # perceptual hashes: 256-bit PDQ and its quality 0..100
+        "hashes": [("image_id", text), ("pdq", pa.binary(32)), ("quality", pa.int32()), ("run_id", text)],
         "captions": [
             ("caption_id", text),
             ("image_id", text),
