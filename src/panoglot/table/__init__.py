@@ -13,7 +13,7 @@ from panoglot.table._ids import (
 from panoglot.table._language import UNKNOWN_LANGUAGE, canonical_language, language_matches, parse_language
 from panoglot.table._records import KINDS, Caption, Region, Reject
 from panoglot.table._schema import SCHEMA_VERSION
-from panoglot.table._table import Table, sql_in
+from panoglot.table._table import Table, plain_rows, sql_in
 
 __all__ = [
     "KINDS",
@@ -36,6 +36,7 @@ __all__ = [
     "normal_text",
     "open_dataset",
     "parse_language",
+    "plain_rows",
     "reject_id",
     "sql_in",
     "vector_id",

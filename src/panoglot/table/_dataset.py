@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.table._records import Caption, Region
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
-from panoglot.table._table import Table
+from panoglot.table._table import Table, plain_rows, sql_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["MANIFEST", "Dataset", "caption_from_row", "caption_to_row", "create_dataset", "open_dataset"]
 
@@ -124,14 +124,14 @@ class Dataset:
             yield False
 
     @contextlib.contextmanager
-    def _lock(self, *, shared: bool) -> Iterator[None]:
+    def _lock(self, *, shared: bool, name: str = "writers.lock", wait: bool = False) -> Iterator[None]:
         try:
             import fcntl
         except ImportError:  # not a POSIX system: one run at a time is the user's care
             yield
             return
-        with open(self.path / "writers.lock", "a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(self.path / name, "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 
     def tidy(self) -> bool:
@@ -149,12 +149,43 @@ class Dataset:
             return self.work(path.stem)
         return self._table(path.stem)
 
+    # -- scores ----------------------------------------------------------------------------------------------------
+
+    def score(
+        self, table: str, values: Mapping[str, tuple[Mapping[str, float | None], str | None]], run_id: str = ""
+    ) -> None:
+        """Merge scores and drops into rows, keeping what other stages wrote there.
+
+        Args:
+            table: `captions` (rows that exist) or `marks` (made as needed).
+            values: key to (named scores, reason to drop or None to leave `dropped` as it is).
+            run_id: written into new marks.
+        """
+        target: Table = getattr(self, table)
+        ids = list(values)
+        with self._lock(shared=False, name="scores.lock", wait=True):  # read, merge, write: one at a time
+            rows = {row[target.key]: row for row in plain_rows(target.get(ids, ["scores", "dropped"]))}
+            merged = []
+            for key in ids:
+                old = rows.get(key)
+                if old is None and table == "captions":
+                    continue
+                scores, drop = values[key]
+                row = {
+                    target.key: key,
+                    "scores": {**(old["scores"] if old else {}), **scores},
+                    "dropped": drop or (old["dropped"] if old else None),
+                }
+                merged.append(row if table == "captions" else {**row, "run_id": run_id})
+            if table == "captions":
+                target.change(merged)
+            else:
+                target.upsert(merged)
+
     # -- reading for people ----------------------------------------------------------------------------------------
 
     def captions_of(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, list[Caption]]:
         """Read the captions of some images, in order of caption id."""
-        from panoglot.table._table import plain_rows, sql_in
-
         ids = list(dict.fromkeys(image_ids))
         found: dict[str, list[Caption]] = {image: [] for image in ids}
         for start in range(0, len(ids), 500):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +11,7 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
-__all__ = ["Table", "sql_in"]
-
-_HEX = re.compile(r"[0-9a-f]+")
+__all__ = ["Table", "plain_rows", "sql_in"]
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
@@ -109,7 +106,7 @@ class Table:
         ]
         found = pa.concat_tables(parts) if parts else self.read(names, "false")
         place = {key: n for n, key in enumerate(found[self.key].to_pylist())}
-        return found.take([place[key] for key in ids if key in place])
+        return found.take(pa.array([place[key] for key in ids if key in place], pa.int64()))
 
     def count(self, where: str | None = None) -> int:
         """Count rows."""

@@ -1,0 +1,21 @@
+"""The runner: pending rows -> operator -> commit, on one machine or a cluster; coroutines and batching of model calls.
+
+`Stage` and `Operator` are the contract; `run_stage` runs one (Daft is imported then, not before).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from panoglot.run._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker
+
+if TYPE_CHECKING:
+    from panoglot.run._engine import run_stage, use_cluster
+
+__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "run_stage", "use_cluster"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("run_stage", "use_cluster"):
+        from panoglot.run import _engine
+
+        return getattr(_engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,110 @@
+"""Outcomes to rows: the one place where a stage writes."""
+
+from __future__ import annotations
+
+import time
+
+from panoglot.run._stage import Outcome, Stage, StageResult, Worker
+from panoglot.table import caption_to_row, reject_id, vector_id
+
+__all__ = ["Committer"]
+
+
+class Committer:
+    """Gathers outcomes and commits them in chunks.
+
+    Order matters: what an item made goes in first, its ledger row last. A crash in between costs a repetition, whose
+    rows have the same ids and insert nothing.
+    """
+
+    def __init__(self, stage: Stage, worker: Worker, *, retrying: frozenset[str] = frozenset()) -> None:
+        self.stage, self.worker, self.retrying = stage, worker, retrying
+        self.result = StageResult(stage.name, stage.id)
+        self._waiting: list[tuple[str, Outcome]] = []
+        self._since = time.monotonic()
+
+    def emit(self, key: str, outcome: Outcome) -> None:
+        """Take an outcome; commit when enough wait, or the oldest has waited for five seconds."""
+        self._waiting.append((key, outcome))
+        if len(self._waiting) >= self.stage.commit or time.monotonic() - self._since > 5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        waiting, self._waiting, self._since = self._waiting, [], time.monotonic()
+        if not waiting:
+            return
+        data, run, stage = self.worker.dataset, self.worker.run_id, self.stage
+        done = [(key, o) for key, o in waiting if not o.reject and not o.pending]
+        failed = [(key, o) for key, o in waiting if o.reject]
+
+        captions = []
+        for _, outcome in done:
+            for caption in outcome.captions:
+                caption.run_id = run
+                captions.append(caption_to_row(caption))
+        rows = data.captions.insert(captions)
+        if stage.vectors:
+            name, dim = stage.vectors
+            rows += data.vectors(name, dim).insert(
+                [
+                    {
+                        "vector_id": vector_id(key, stage.fingerprint, ordinal),
+                        "id": key,
+                        "of": of,
+                        "lang": lang,
+                        "vector": vector,
+                        "run_id": run,
+                    }
+                    for key, outcome in done
+                    for of, ordinal, lang, vector in outcome.vectors
+                ]
+            )
+        rows += data.hashes.insert(
+            [
+                {"image_id": key, "pdq": o.hash[0], "quality": o.hash[1], "run_id": run}
+                for key, o in done
+                if o.hash is not None
+            ]
+        )
+        scored = {key: (o.scores, o.drop) for key, o in done if o.scores or o.drop}
+        if scored:
+            data.score("captions" if stage.of == "captions" else "marks", scored, run)
+            rows += len(scored)
+        data.rejects.upsert(
+            [
+                {
+                    "reject_id": reject_id(key, stage.id),
+                    "item": key,
+                    "stage": stage.id,
+                    "reason": o.reject.reason,
+                    "message": o.reject.message[:2000],
+                    "run_id": run,
+                }
+                for key, o in failed
+                if o.reject
+            ]
+        )
+        data.work(stage.id).insert(
+            [
+                {
+                    "item": key,
+                    "outputs": len(o.captions) + len(o.vectors),
+                    "seconds": o.spent.seconds,
+                    "tokens_in": o.spent.tokens_in,
+                    "tokens_out": o.spent.tokens_out,
+                    "price": o.spent.price,
+                    "run_id": run,
+                }
+                for key, o in done
+            ]
+        )
+        resolved = [reject_id(key, stage.id) for key, _ in done if key in self.retrying]
+        data.rejects.change([{"reject_id": key, "resolved": run} for key in resolved])
+
+        self.result.rows += rows
+        self.result.done += sum(o.count for _, o in done)
+        self.result.rejected += len(failed) + sum(o.rejected for _, o in done)
+        self.result.pending += sum(o.pending for _, o in waiting)
+        for _, outcome in waiting:
+            self.result.spent.add(outcome.spent)
