@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "Header", "Image", "read_header"]
 
 #: Most pixels a picture may have before it is decoded (a decompression bomb is refused by its header).
-MAX_PIXELS = 200_000_000
+#: Just under the point where Pillow itself refuses to open a file, so that header check and decoding agree.
+MAX_PIXELS = 178_000_000
 #: Most bytes an encoded picture may have.
 MAX_BYTES = 512 * 2**20
 
@@ -32,6 +33,10 @@ MAX_BYTES = 512 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 #: File name endings that a folder is searched for.
 SUFFIXES = frozenset(f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif".split())
+
+_HEIC_BRANDS = tuple(
+    b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,9 @@ def _open(data: bytes) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError as error:
         raise RowError("too_many_pixels", str(error)) from None
     except PIL.UnidentifiedImageError:
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
+        if data[4:12] in _HEIC_BRANDS:
+            if _heif():
+                raise RowError("bad_header", "a HEIC that its library cannot open") from None
             raise RowError("unsupported_format", "HEIC: pip install pillow-heif") from None
         raise RowError("not_an_image", f"starts with {data[:12]!r}") from None
     except Exception as error:  # Pillow's parsers raise many kinds on hostile headers
@@ -91,7 +98,7 @@ def _open(data: bytes) -> PIL.Image.Image:
 
 def _jpeg_header(data: bytes) -> Header | None:
     """Walk the markers up to the frame header; None when anything is unusual (Pillow then decides)."""
-    orientation, at, end = 1, 2, len(data)
+    orientation, at, end = 0, 2, len(data)
     while at + 9 < end:
         if data[at] != 0xFF:
             return None
@@ -102,13 +109,62 @@ def _jpeg_header(data: bytes) -> Header | None:
         size = (data[at + 2] << 8) | data[at + 3]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return Header(width, height, "jpeg", orientation) if width and height else None
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            return Header(width, height, "jpeg", orientation or 1) if width and height else None
+        if marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _exif_orientation(data[at + 10 : at + 2 + size])
         if size < 2 or marker == 0xDA:
             return None
         at += 2 + size
     return None
+
+
+def _png_header(data: bytes) -> Header | None:
+    """Size from IHDR, orientation from an `eXIf` chunk anywhere (Pillow would decode every pixel to look for it)."""
+    if data[12:16] != b"IHDR" or len(data) < 33:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    at = 33
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == b"eXIf":
+            return Header(width, height, "png", _exif_orientation(data[at + 8 : at + 8 + size]))
+        at += 12 + size
+    return Header(width, height, "png")
+
+
+def _webp_header(data: bytes) -> Header | None:
+    """Walk the RIFF chunks (Pillow would allocate the canvas first, which a hostile header makes gigabytes)."""
+    kind, at, orientation, size = data[12:16], 12, 1, (0, 0)
+    if kind == b"VP8X" and len(data) >= 30:
+        size = (int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
+        while at + 8 <= len(data):
+            length = int.from_bytes(data[at + 4 : at + 8], "little")
+            if data[at : at + 4] == b"EXIF":
+                orientation = _exif_orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
+                break
+            at += 8 + length + length % 2
+    elif kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a" and len(data) >= 30:
+        width, height = struct.unpack_from("<HH", data, 26)
+        size = (width & 0x3FFF, height & 0x3FFF)
+    elif kind == b"VP8L" and len(data) >= 25 and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        size = ((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1)
+    return Header(*size, "webp", orientation) if all(size) else None
+
+
+def _gif_header(data: bytes) -> Header | None:
+    width, height = struct.unpack_from("<HH", data, 6) if len(data) > 13 else (0, 0)
+    return Header(width, height, "gif") if width and height else None  # some have 0 and mean the first frame's
+
+
+def _fast_header(data: bytes) -> Header | None:
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg_header(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png_header(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp_header(data)
+    return _gif_header(data) if data[:6] in (b"GIF87a", b"GIF89a") else None
 
 
 def _exif_orientation(tiff: bytes) -> int:
@@ -134,24 +190,73 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
 
     Raises:
         RowError: `empty_file`, `not_an_image`, `unsupported_format`, `bad_header`, `too_many_bytes` or
-            `too_many_pixels`.
+            `too_many_pixels`; `truncated` when the file's end is missing and what is there does not decode.
     """
-    header = _jpeg_header(data) if data[:3] == b"\xff\xd8\xff" and len(data) <= MAX_BYTES else None
+    header = _fast_header(data) if len(data) <= MAX_BYTES else None
     if header is None:
-        opened = _open(data)
-        width, height = opened.size
-        try:
-            orientation = opened.getexif().get(0x0112, 1)
-        except Exception:  # a broken EXIF block is no reason to lose the picture
-            orientation = 1
-        orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-        name = (opened.format or "").lower()
-        header = Header(width, height, {"mpo": "jpeg"}.get(name, name), orientation)
+        header = _slow_header(_open(data))
     if header.width * header.height > max_pixels:
         raise RowError("too_many_pixels", f"{header.width} x {header.height}, the limit is {max_pixels:,} pixels")
     if header.width < 1 or header.height < 1:
         raise RowError("bad_header", f"{header.width} x {header.height}")
+    if not _looks_whole(data, header.format):
+        try:  # only decoding can tell whether what is missing matters
+            _load(_open(data))
+        except RowError as error:
+            reason = error.reason if header.format in ("tiff", "bmp") else "truncated"
+            raise RowError(reason, error.message) from None
     return header
+
+
+def _looks_whole(data: bytes, name: str) -> bool:
+    """Say whether the file's own end or size fits, without decoding; a torn picture never looks whole for long."""
+    if name == "jpeg":
+        near = max(len(data) - 65536, 2)
+        return data.find(b"\xff\xd9", near) >= 0 or data.rfind(b"\xff\xd9", data.rfind(b"\xff\xda")) >= 0
+    if name == "png":
+        return data.rfind(b"IEND", 33) >= 0
+    if name == "gif":
+        return data.rstrip(b"\0")[-1:] == b";"
+    if name == "webp":
+        return int.from_bytes(data[4:8], "little") <= len(data) - 8
+    if name in ("avif", "heif"):  # ISO base media: boxes up to the end
+        at = 0
+        while at + 8 <= len(data):
+            size = int.from_bytes(data[at : at + 4])
+            if size == 1:
+                size = int.from_bytes(data[at + 8 : at + 16])
+            at = len(data) if size == 0 else at + max(size, 8)
+        return at == len(data)
+    return False  # TIFF and BMP: rare, and the data may lie anywhere
+
+
+def _load(opened: PIL.Image.Image) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened.load()
+    except Exception as error:
+        torn = any(
+            word in str(error).lower() for word in ("truncated", "not enough", "end of file", "buffer is not large")
+        )
+        raise RowError("truncated" if torn else "undecodable", f"{type(error).__name__}: {error}") from None
+
+
+def _slow_header(opened: PIL.Image.Image) -> Header:
+    name = (opened.format or "").lower()
+    width, height = opened.size
+    try:
+        if name == "tiff":  # Pillow already swaps the size of a turned TIFF
+            tags: Any = opened.tag_v2  # type: ignore[attr-defined]
+            width, height, orientation = int(tags[256]), int(tags[257]), tags.get(0x0112, 1)
+        elif name == "png":  # `getexif` would decode it
+            orientation = 1
+        else:
+            orientation = opened.getexif().get(0x0112, 1)
+    except Exception:  # a broken EXIF block is no reason to lose the picture
+        orientation = 1
+    orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    return Header(width, height, {"mpo": "jpeg"}.get(name, name), orientation)
 
 
 @dataclass(eq=False)
@@ -230,22 +335,20 @@ class Image:
     def pil(self, min_side: int | None = None) -> PIL.Image.Image:
         """The same as `pixels`, as a Pillow picture in mode RGB."""
         import PIL.Image
-        import PIL.ImageOps
 
+        header = read_header(self.data)
         opened = _open(self.data)
-        if opened.width * opened.height > MAX_PIXELS:
+        if opened.width * opened.height > MAX_PIXELS:  # a JPEG's preview or a GIF's frame larger than its header says
             raise RowError("too_many_pixels", f"{opened.width} x {opened.height}")
         try:
             if min_side and opened.format == "JPEG":
                 opened.draft(None, (min_side, min_side))
-            opened.load()
         except Exception as error:
-            reason = "truncated" if "truncated" in str(error) else "undecodable"
-            raise RowError(reason, f"{type(error).__name__}: {error}") from None
-        try:
-            upright = PIL.ImageOps.exif_transpose(opened)
-        except Exception:  # broken EXIF: keep the picture as stored
-            upright = opened
+            raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
+        _load(opened)
+        # turned by the orientation that `read_header` saw, so that both always agree; TIFF is turned while it loads
+        turn = _TURNS.get(header.orientation) if header.format != "tiff" else None
+        upright = opened if turn is None else opened.transpose(PIL.Image.Transpose(turn))
         return _rgb_over_white(upright)
 
     def thumbnail(self, side: int) -> np.ndarray:
@@ -267,6 +370,10 @@ class Image:
         return f"data:image/{self.format or 'jpeg'};base64,{base64.b64encode(self.data).decode()}"
 
 
+#: EXIF orientation -> `PIL.Image.Transpose`.
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
 def _rgb_over_white(picture: PIL.Image.Image) -> PIL.Image.Image:
     import numpy as np
     import PIL.Image
@@ -275,8 +382,11 @@ def _rgb_over_white(picture: PIL.Image.Image) -> PIL.Image.Image:
         return picture
     if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit and float: scale to 8 bit, never clip to white
         values = np.asarray(picture, dtype=np.float64)
-        top = 65535.0 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-        values = np.clip(values / top * 255.0, 0, 255).astype(np.uint8)
+        highest = values.max(initial=0, where=np.isfinite(values))
+        top = 65535.0 if picture.mode.startswith("I;16") or highest > 255 else 255.0
+        if picture.mode == "F" and highest <= 1:  # floating point TIFF in 0..1
+            top = 1.0
+        values = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).astype(np.uint8)
         return PIL.Image.fromarray(values, "L").convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
