@@ -151,7 +151,7 @@ def load_model(text: str, role: str | None = None) -> Any:
 
     Args:
         text: `provider:name[?option=value&…]`.
-        role: a key of `ROLES`; refuse a model that does not fill it.
+        role: a key of `ROLES` (or two, `translator|generator`); refuse a model that fills none of them.
 
     Raises:
         UserError: unknown provider, name or option (with "did you mean"), missing package (with the pip line), or a
@@ -164,9 +164,11 @@ def load_model(text: str, role: str | None = None) -> Any:
         module = importlib.import_module(PROVIDERS[parsed.provider])
         model = module.load(parsed.name, parsed.options)
         parsed.options.finish()
-    if role is not None and not isinstance(model, ROLES[role][0]):
+    if role is not None and not any(isinstance(model, ROLES[one][0]) for one in role.split("|")):
         have = [name for name, (protocol, _) in ROLES.items() if isinstance(model, protocol)]
-        raise UserError(f"model '{text}' is no {role} (it is: {', '.join(have) or 'nothing known'}).")
+        raise UserError(
+            f"model '{text}' is no {role.replace('|', ' or ')} (it is: {', '.join(have) or 'nothing known'})."
+        )
     return model
 
 

@@ -173,7 +173,8 @@ class Encoder(Protocol):
     """Images or texts to unit vectors in one space: float32 `[N, dim]`, or `[N, K, dim]` for multi-vector encoders.
 
     A row that failed is NaN throughout. `encode_texts` gets the language of every text (`und` when unknown).
-    `max_text_tokens` (optional attribute) is where texts are cut; `cut` (optional) counts what was cut.
+    `max_text_tokens` (optional attribute) is where texts are cut; `cut` (optional) counts what was cut. Optional:
+    `match(images, texts) -> list[float | RowError]`, the probability of an image-text matching head (BLIP's ITM).
     """
 
     dim: int

@@ -5,12 +5,56 @@
 
 from typing import TYPE_CHECKING, Any
 
+from panoglot.run._method import (
+    METHODS,
+    DetectorName,
+    EncoderName,
+    GeneratorName,
+    GeneratorNames,
+    LanguageIdentifierName,
+    Method,
+    ReaderName,
+    Role,
+    TaggerName,
+    TranslatorName,
+    get_method,
+    method,
+    method_stage,
+)
+from panoglot.run._models import Asker, Models
 from panoglot.run._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker
 
 if TYPE_CHECKING:
     from panoglot.run._engine import run_stage, use_cluster
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "run_stage", "use_cluster"]
+__all__ = [
+    "METHODS",
+    "Asker",
+    "DetectorName",
+    "Emit",
+    "EncoderName",
+    "GeneratorName",
+    "GeneratorNames",
+    "Item",
+    "LanguageIdentifierName",
+    "Method",
+    "Models",
+    "Operator",
+    "Outcome",
+    "ReaderName",
+    "Role",
+    "Spent",
+    "Stage",
+    "StageResult",
+    "TaggerName",
+    "TranslatorName",
+    "Worker",
+    "get_method",
+    "method",
+    "method_stage",
+    "run_stage",
+    "use_cluster",
+]
 
 
 def __getattr__(name: str) -> Any:

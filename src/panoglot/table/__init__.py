@@ -10,7 +10,13 @@ from panoglot.table._ids import (
     reject_id,
     vector_id,
 )
-from panoglot.table._language import UNKNOWN_LANGUAGE, canonical_language, language_matches, parse_language
+from panoglot.table._language import (
+    UNKNOWN_LANGUAGE,
+    canonical_language,
+    language_matches,
+    language_name,
+    parse_language,
+)
 from panoglot.table._records import KINDS, Caption, Region, Reject
 from panoglot.table._schema import SCHEMA_VERSION
 from panoglot.table._table import Table, plain_rows, sql_in
@@ -33,6 +39,7 @@ __all__ = [
     "given_caption_id",
     "image_id",
     "language_matches",
+    "language_name",
     "normal_text",
     "open_dataset",
     "parse_language",

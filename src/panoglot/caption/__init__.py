@@ -1,0 +1,6 @@
+"""Captioning methods, a file a method. Each registers itself; `panoglot.run.get_method` finds it by name."""
+
+from panoglot.caption.describe import describe
+from panoglot.caption.rank_and_fuse import rank_and_fuse
+
+__all__ = ["describe", "rank_and_fuse"]

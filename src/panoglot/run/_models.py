@@ -1,0 +1,280 @@
+"""What a method sees of its models, `m["captioner"].generate(...)`: questions gathered, journaled, timed, priced."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.io import Image
+from panoglot.models.roles import Answer, Box, Line, Prompt, SceneGraph, Tag
+from panoglot.run._stage import Spent
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from panoglot.models import Budget, Journal, Prices
+
+__all__ = ["Asker", "Models", "spending"]
+
+#: What the item that this coroutine works for has spent; tasks that it starts inherit it.
+spending: contextvars.ContextVar[Spent] = contextvars.ContextVar("spending")
+
+
+class _Batcher:
+    """Gathers single questions to a local model into batches, one batch at a time, off the event loop."""
+
+    def __init__(self, call: Callable[[list[Any]], Sequence[Any]], size: int, pool: ThreadPoolExecutor) -> None:
+        self._call, self._size, self._pool = call, max(1, size), pool
+        self._waiting: list[tuple[Any, asyncio.Future[Any], Spent | None]] = []
+        self._pump: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((question, future, spending.get(None)))
+        if self._pump is None or self._pump.done():
+            self._pump = loop.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            seen = -1  # let every coroutine that can go on do so: it may ask too
+            while seen != len(self._waiting) < self._size:
+                seen = len(self._waiting)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+            started = time.perf_counter()
+            try:
+                answers = await loop.run_in_executor(self._pool, self._call, [question for question, _, _ in batch])
+                if len(answers) != len(batch):
+                    raise RuntimeError(f"{len(batch)} questions, {len(answers)} answers from {self._call}")
+            except Exception as error:
+                for _, future, _ in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            seconds = (time.perf_counter() - started) / len(batch)
+            for (_, future, spent), answer in zip(batch, answers):
+                if spent is not None:
+                    spent.seconds += seconds
+                if future.done():
+                    continue  # its item was cancelled
+                if isinstance(answer, RowError):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+
+class Asker:
+    """One model as a method sees it: every role's question for one item; batched, journaled, priced.
+
+    A question that the model could not answer raises the `RowError` at the `await`; a method may catch it.
+    """
+
+    def __init__(self, model: Any, *, journal: Journal | None, prices: Prices | None, budget: Budget | None) -> None:
+        self.model = model
+        self.name: str = model.name
+        self._journal, self._prices, self._budget = journal, prices, budget
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=self.name)
+        self._batchers: dict[str, _Batcher] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    def close(self) -> None:
+        """Stop the model's thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, method: str, question: Any, call: Callable[[list[Any]], Any] | None = None) -> Any:
+        """Ask one question; `call` turns a list of questions into the model's call (default: the list itself)."""
+        function = getattr(self.model, method, None)
+        if function is None:
+            raise UserError(f"model '{self.name}' cannot {method}: choose another model for this method.")
+        call = call or function
+        if inspect.iscoroutinefunction(function):
+            started = time.perf_counter()
+            (answer,) = await call([question])
+            spent = spending.get(None)
+            if spent is not None:
+                spent.seconds += time.perf_counter() - started
+            if isinstance(answer, RowError):
+                raise answer
+            return answer
+        batcher = self._batchers.get(method)
+        if batcher is None:
+            batcher = self._batchers[method] = _Batcher(call, getattr(self.model, "batch_size", 1), self._pool)
+        return await batcher.ask(question)
+
+    # -- Generator -------------------------------------------------------------------------------------------------
+
+    async def generate(self, prompt: Prompt | str, *images: Image, **options: Any) -> Answer:
+        """Ask a `Generator`.
+
+        Args:
+            prompt: the whole prompt, or the text of one.
+            images: pictures, when `prompt` is text.
+            options: other fields of `Prompt`.
+
+        Returns:
+            The answer, from the journal when it was given before.
+        """
+        if isinstance(prompt, str):
+            prompt = Prompt(prompt, images=images, **options)
+        elif images or options:
+            prompt = replace(prompt, images=(*prompt.images, *images), **options)
+        return await self._paid("generate", prompt)
+
+    async def _paid(self, method: str, prompt: Prompt) -> Answer:
+        import msgspec
+
+        from panoglot.models import journal_key
+
+        async def ask() -> bytes:
+            if self._budget is None:
+                answer: Answer = await self._ask(method, prompt)
+            else:
+                with self._budget.reserve() as reservation:
+                    answer = await self._ask(method, prompt)
+                    reservation.settle(self._price(prompt, answer) or 0.0)
+            return msgspec.json.encode(answer)
+
+        if self._journal is None:
+            raw, recalled = await ask(), False
+        else:
+            raw, recalled = await self._journal.answer(journal_key(self.model, method, prompt), ask)
+        answer = msgspec.json.decode(raw, type=Answer)
+        spent = spending.get(None)
+        if spent is not None:
+            price = 0.0 if recalled else self._price(prompt, answer)
+            tokens = (0, 0) if recalled else (answer.tokens_in or 0, answer.tokens_out or 0)
+            spent.add(Spent(0.0, *tokens, price, asked=int(not recalled), recalled=int(recalled)))
+        return answer
+
+    def _price(self, prompt: Prompt, answer: Answer) -> float | None:
+        if not inspect.iscoroutinefunction(self.model.generate):
+            return 0.0  # it runs here
+        if self._prices is None:
+            return None
+        return self._prices.cost(self.name, answer.tokens_in, answer.tokens_out, images=len(prompt.images))
+
+    async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
+        """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
+        if isinstance(prompt, str):
+            prompt = Prompt(prompt, images=images)
+
+        def call(pairs: list[tuple[Prompt, str]]) -> Any:
+            return self.model.score([p for p, _ in pairs], [t for _, t in pairs])
+
+        found: list[tuple[str, float]] = await self._ask("score", (prompt, text), call)
+        return found
+
+    # -- Encoder ---------------------------------------------------------------------------------------------------
+
+    async def encode_image(self, image: Image) -> np.ndarray:
+        """Return the unit vector `[dim]` (or vectors `[K, dim]`) of a picture."""
+        return await self._ask("encode_images", image, lambda images: _rows(self.model.encode_images(images)))
+
+    async def encode_text(self, text: str, lang: str = "und") -> np.ndarray:
+        """Return the unit vector of a text."""
+
+        def call(pairs: list[tuple[str, str]]) -> Any:
+            return _rows(self.model.encode_texts([t for t, _ in pairs], [lang for _, lang in pairs]))
+
+        return await self._ask("encode_texts", (text, lang), call)
+
+    async def similarity(self, image: Image, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[float]:
+        """Return the cosine of a picture with every text (best view for multi-vector encoders)."""
+        picture, *found = await asyncio.gather(
+            self.encode_image(image),
+            *(self.encode_text(text, lang) for text, lang in zip(texts, langs or ["und"] * len(texts))),
+        )
+        return [float((picture.reshape(-1, picture.shape[-1]) @ t.reshape(-1, t.shape[-1]).T).max()) for t in found]
+
+    async def match(self, image: Image, text: str) -> float | None:
+        """Return the matching head's probability (0..1) that the text fits; None when the model has no such head."""
+        if not hasattr(self.model, "match"):
+            return None
+
+        def call(pairs: list[tuple[Image, str]]) -> Any:
+            return self.model.match([i for i, _ in pairs], [t for _, t in pairs])
+
+        return float(await self._ask("match", (image, text), call))
+
+    # -- the others ------------------------------------------------------------------------------------------------
+
+    async def tag(self, image: Image) -> Sequence[Tag]:
+        """Return the classes of a picture, best first."""
+        found: Sequence[Tag] = await self._ask("tag", image)
+        return found
+
+    async def detect(self, image: Image, names: Sequence[str] | None = None) -> Sequence[Box]:
+        """Return boxes, best first."""
+
+        def call(pairs: list[tuple[Image, Sequence[str] | None]]) -> Any:
+            return self.model.detect([i for i, _ in pairs], [n for _, n in pairs])
+
+        found: Sequence[Box] = await self._ask("detect", (image, names), call)
+        return found
+
+    async def read(self, image: Image) -> Sequence[Line]:
+        """Return the lines of text in a picture."""
+        found: Sequence[Line] = await self._ask("read", image)
+        return found
+
+    async def translate(self, text: str, source: str, target: str) -> str:
+        """Translate a text."""
+
+        def call(triples: list[tuple[str, str, str]]) -> Any:
+            texts, sources, targets = zip(*triples)
+            return self.model.translate(list(texts), list(sources), list(targets))
+
+        found: str = await self._ask("translate", (text, source, target), call)
+        return found
+
+    async def identify(self, text: str) -> tuple[str, float]:
+        """Return the language of a text and how sure (0..1)."""
+        found: tuple[str, float] = await self._ask("identify", text)
+        return found
+
+    async def parse(self, text: str, lang: str = "und") -> SceneGraph:
+        """Return what a caption says."""
+
+        def call(pairs: list[tuple[str, str]]) -> Any:
+            return self.model.parse([t for t, _ in pairs], [lang for _, lang in pairs])
+
+        found: SceneGraph = await self._ask("parse", (text, lang), call)
+        return found
+
+
+def _rows(vectors: np.ndarray) -> list[Any]:
+    import numpy as np
+
+    return [RowError("not_encodable", "no vector") if np.isnan(row).any() else row for row in vectors]
+
+
+class Models(Mapping[str, Asker]):
+    """The models of a method, by alias (`captioner`, `llm`) or by full name (`hf:…`), loaded once."""
+
+    def __init__(self, askers: Mapping[str, Asker]) -> None:
+        self._askers = dict(askers)
+
+    def __getitem__(self, name: str) -> Asker:
+        try:
+            return self._askers[name]
+        except KeyError:
+            raise UserError(f"this method was given no model '{name}'.{did_you_mean(name, self._askers)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._askers)
+
+    def __len__(self) -> int:
+        return len(self._askers)
