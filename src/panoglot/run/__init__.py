@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from panoglot.run._encode import align_stage, encode_stage
 from panoglot.run._method import (
     METHODS,
     DetectorName,
@@ -49,6 +50,8 @@ __all__ = [
     "TaggerName",
     "TranslatorName",
     "Worker",
+    "align_stage",
+    "encode_stage",
     "get_method",
     "method",
     "method_stage",

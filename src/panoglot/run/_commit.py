@@ -17,8 +17,8 @@ class Committer:
     rows have the same ids and insert nothing.
     """
 
-    def __init__(self, stage: Stage, worker: Worker, *, retrying: frozenset[str] = frozenset()) -> None:
-        self.stage, self.worker, self.retrying = stage, worker, retrying
+    def __init__(self, stage: Stage, worker: Worker) -> None:
+        self.stage, self.worker = stage, worker
         self.result = StageResult(stage.name, stage.id)
         self._waiting: list[tuple[str, Outcome]] = []
         self._since = time.monotonic()
@@ -85,11 +85,13 @@ class Committer:
                 if o.reject
             ]
         )
-        data.work(stage.id).insert(
+        ledger = data.work(stage.id)
+        (ledger.upsert if self.worker.retrying else ledger.insert)(
             [
                 {
                     "item": key,
-                    "outputs": len(o.captions) + len(o.vectors),
+                    "outputs": len(o.captions) + len(o.vectors) if stage.of != "parts" else o.count,
+                    "rejected": o.rejected,
                     "seconds": o.spent.seconds,
                     "tokens_in": o.spent.tokens_in,
                     "tokens_out": o.spent.tokens_out,
@@ -99,7 +101,7 @@ class Committer:
                 for key, o in done
             ]
         )
-        resolved = [reject_id(key, stage.id) for key, _ in done if key in self.retrying]
+        resolved = [reject_id(key, stage.id) for key, _ in done if key in self.worker.retrying]
         data.rejects.change([{"reject_id": key, "resolved": run} for key in resolved])
 
         self.result.rows += rows

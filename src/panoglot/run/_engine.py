@@ -98,13 +98,15 @@ def run_stage(
     """
     started = time.monotonic()
     work = dataset.work(stage.id).ensure()
-    failing = set() if stage.of == "parts" else _failing(dataset, stage)
-    done = work.read(["item"])
+    # a part of a source holds many rows: its rejects are known by their own names, a retry reads the whole part again
+    parts = stage.of == "parts"
+    failing = _failing(dataset, stage)
+    done = work.read(["item"], "rejected = 0" if parts and retry else None)
     skipped = done.num_rows
     total = _total(dataset, stage)
     result = StageResult(stage.name, stage.id, skipped=skipped)
     ledger = daft.from_arrow(done)
-    if not retry and failing:
+    if not retry and not parts and failing:
         ledger = ledger.union_all(daft.from_pydict({"item": sorted(failing)}))
     table = _table(dataset, stage)
     version = table.lance().version if table.exists() else None
@@ -172,7 +174,7 @@ def _fetch(partition: Any) -> list[bytes | None]:
 
 
 def _failing(dataset: Dataset, stage: Stage) -> set[str]:
-    where = sql_in("stage", [stage.id]) + " and resolved is null"
+    where = sql_in("stage", ["ingest" if stage.of == "parts" else stage.id]) + " and resolved is null"
     return set(dataset.rejects.read(["item"], where)["item"].to_pylist())
 
 
@@ -310,7 +312,7 @@ class _DaftOperator:
         if self._job is None:
             job: _Job = daft.pickle.loads(self._bytes)
             self._worker = Worker(
-                open_dataset(job.path), job.run_id, job.stage.id, threads=job.threads, max_cost=job.max_cost
+                open_dataset(job.path), job.run_id, job.stage.id, job.threads, job.max_cost, job.retrying
             )
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()
@@ -330,7 +332,7 @@ class _DaftOperator:
             job = self._open()
             if job.parent is not None and os.getppid() != job.parent:
                 os._exit(1)  # the run was killed: spend nothing more
-            commit = Committer(job.stage, self._worker, retrying=job.retrying)
+            commit = Committer(job.stage, self._worker)
             if job.stage.of == "parts":
                 source = (Item(key, part=pickle.loads(raw)) for key, raw in zip(keys, payloads.to_pylist()))
             else:

@@ -121,6 +121,7 @@ class Worker:
         stage_id: `name-fingerprint` of its stage.
         threads: threads a model may use here.
         max_cost: US dollars this worker may still spend, or None.
+        retrying: the rejected items that are taken up again.
     """
 
     dataset: Dataset
@@ -128,6 +129,7 @@ class Worker:
     stage_id: str
     threads: int = 1
     max_cost: float | None = None
+    retrying: frozenset[str] = frozenset()
 
 
 class Operator(Protocol):

@@ -79,6 +79,30 @@ class Dataset:
             dim = lance.dataset(str(path)).schema.field("vector").type.list_size
         return Table(path, vector_schema(dim), KEYS["vectors"])
 
+    def add_vectors(self, model: str, model_fingerprint: str, dim: int) -> str:
+        """Make room for the vectors of an encoder and return their name.
+
+        Args:
+            model: what loads it, `provider:name`: written beside the vectors, so that a search can ask the same model.
+            model_fingerprint: other weights are other vectors.
+            dim: size of a vector.
+        """
+        name = f"{_file_name(model)}-{model_fingerprint[:8]}"
+        folder = self.path / "vectors"
+        folder.mkdir(exist_ok=True)
+        if not (folder / f"{name}.json").exists():
+            temporary = folder / f".{name}-{secrets.token_hex(4)}"
+            temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
+            temporary.rename(folder / f"{name}.json")
+        self.vectors(name, dim).ensure()
+        return name
+
+    def vector_model(self, name: str) -> dict[str, Any]:
+        """Return `model`, `fingerprint` and `dim` of the encoder that made the vectors `name`."""
+        self.vectors(name)
+        found: dict[str, Any] = json.loads((self.path / "vectors" / f"{name}.json").read_text())
+        return found
+
     def vector_names(self) -> list[str]:
         """Names of the encoders whose vectors are here."""
         return sorted(path.stem for path in (self.path / "vectors").glob("*.lance"))

@@ -89,6 +89,7 @@ def schema(name: str) -> pa.Schema:
         "work": [
             ("item", text),
             ("outputs", pa.int32()),
+            ("rejected", pa.int32()),  # rows of a part that failed; a part with some is read again by a retry
             ("seconds", pa.float32()),
             ("tokens_in", pa.int64()),
             ("tokens_out", pa.int64()),

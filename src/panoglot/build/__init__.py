@@ -1,0 +1,6 @@
+"""A recipe of verbs: ingest, caption, curate, translate, encode, index, report."""
+
+from panoglot.build._build import RunResult, build, ingest, retry, run_recipe
+from panoglot.build._recipe import Recipe, load_recipe
+
+__all__ = ["Recipe", "RunResult", "build", "ingest", "load_recipe", "retry", "run_recipe"]
