@@ -1,0 +1,46 @@
+"""Training: one trainer, and every method a row of towers, samplers, losses, freezing patterns and a schedule.
+
+Importing this package is cheap: torch is loaded when a name that needs it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from panoglot.train._records import TEXT_KINDS, Batch, Record, RegionText, Term, Text, record_from_captions, sum_terms
+
+# name -> the module that defines it (each of these imports torch)
+_LAZY = {
+    "ContrastOptions": "_contrast",
+    "contrast": "_contrast",
+    "contrast_dense": "_contrast",
+    "accumulate": "_accumulate",
+}
+
+__all__ = [
+    "TEXT_KINDS",
+    "Batch",
+    "ContrastOptions",
+    "Record",
+    "RegionText",
+    "Term",
+    "Text",
+    "accumulate",
+    "contrast",
+    "contrast_dense",
+    "record_from_captions",
+    "sum_terms",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
