@@ -35,6 +35,7 @@ MAX_FAILED_CALLS = 50
 #: Longest pause between two tries, where the server does not say how long.
 MAX_BACKOFF = 30.0
 
+_NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
 _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ***"),
     (re.compile(r"\b(sk|pk|hf|gsk|xai)[-_][A-Za-z0-9_-]{8,}"), "***"),
@@ -281,7 +282,7 @@ class Endpoint:
                 raise _Again("bad_response", f"a JSON {type(body).__name__} instead of an object")
             return body
         detail = error if isinstance(error, dict) else body if isinstance(body, dict) else {}
-        code = str(detail.get("code") or detail.get("type") or "")
+        code = f"{detail.get('code')} {detail.get('type')}"
         said = self.clean(
             str(detail.get("message") or error or detail.get("detail") or raw[:2000].decode("utf-8", "replace"))
         )
@@ -293,9 +294,9 @@ class Endpoint:
         if status in (401, 403):
             how = f"the key in ${self.key_env} was refused" if self.key() else f"no key: export {self.key_env}=…"
             raise UserError(f"{self.url}: {how} ({words}).")
-        if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded"):
+        if status == 402 or any(c in code for c in _NO_QUOTA):
             raise UserError(f"{self.url}: the account has no quota left ({words}).")
-        if status in (404, 405) or code == "model_not_found":
+        if status in (404, 405) or "model_not_found" in code:
             raise _NotFound(words)
         if status == 501 or (status == 500 and "input is not supported" in said):
             raise UserError(f"{self.model} at {self.url} cannot do this ({words}).")
