@@ -1,3 +1,88 @@
-"""Panoglot: images into trustworthy, multilingual, searchable image-text data."""
+"""Panoglot: images into trustworthy, multilingual, searchable image-text data.
+
+Every command of `panoglot` is a function here with the same name and options; `panoglot.open` gives the tables:
+
+    import panoglot
+
+    panoglot.build("photos/", "photos.pano")
+    for hit in panoglot.search("photos.pano", "ein rotes Känguru", k=5):
+        print(hit.score, hit.uri)
+    panoglot.open("photos.pano").captions.read(["text", "lang"], "lang = 'de'")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from panoglot.build import build, doctor, ingest, methods, models, retry
+    from panoglot.curate import curate
+    from panoglot.errors import PanoglotError, RowError, UserError
+    from panoglot.io import Image, export
+    from panoglot.models import load_model
+    from panoglot.report import report, show
+    from panoglot.run import method
+    from panoglot.search import search
+    from panoglot.table import Caption, Dataset
+    from panoglot.table import open_dataset as open
+
+#: Public name to where it lives; modules are imported when a name is first used.
+_HOMES = {
+    "Caption": "table",
+    "Dataset": "table",
+    "Image": "io",
+    "PanoglotError": "errors",
+    "RowError": "errors",
+    "UserError": "errors",
+    "build": "build",
+    "curate": "curate",
+    "doctor": "build",
+    "export": "io",
+    "ingest": "build",
+    "load_model": "models",
+    "method": "run",
+    "methods": "build",
+    "models": "build",
+    "open": "table",
+    "report": "report",
+    "retry": "build",
+    "search": "search",
+    "show": "report",
+}
+
+__all__ = [
+    "Caption",
+    "Dataset",
+    "Image",
+    "PanoglotError",
+    "RowError",
+    "UserError",
+    "build",
+    "curate",
+    "doctor",
+    "export",
+    "ingest",
+    "load_model",
+    "method",
+    "methods",
+    "models",
+    "open",
+    "report",
+    "retry",
+    "search",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'panoglot' has no attribute '{name}'")
+    home = import_module(f"panoglot.{_HOMES[name]}")
+    if name == _HOMES[name]:
+        return home  # a room that can be called
+    return getattr(home, "open_dataset" if name == "open" else name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

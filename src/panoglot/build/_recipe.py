@@ -81,8 +81,8 @@ class Recipe:
             for alias in chosen.uses(resolved):
                 if ":" not in alias and alias not in self.models:
                     raise UserError(
-                        f"method '{step}' asks for a model '{alias}', and none was given: --model {alias}=PROVIDER:NAME "
-                        f"(panoglot models lists them)."
+                        f"method '{step}' asks for a model '{alias}', and none was given: "
+                        f"--model {alias}=PROVIDER:NAME (panoglot models lists them)."
                     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def recipe_from_options(
     """
     from panoglot.table import canonical_language
 
-    targets = tuple(canonical_language(tag) for tag in languages)
+    targets = tuple(canonical_language(tag) for some in languages for tag in some.replace(",", " ").split())
     aliases = {"encoder": encoder or "embedded:conse", **(models or {})}
     if captioner:
         aliases["captioner"] = captioner

@@ -296,12 +296,14 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     return open_dataset(folder)
 
 
-def open_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Open a dataset.
+def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
+    """Open a dataset (one that is open already is returned as it is).
 
     Raises:
         UserError: nothing there, not a dataset, or written by a newer Panoglot.
     """
+    if isinstance(path, Dataset):
+        return path
     folder = Path(path)
     if not folder.exists():
         near = (

@@ -1,0 +1,5 @@
+"""`python -m panoglot`."""
+
+from panoglot.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""The `panoglot` command: every verb of the Python package, with the same names and options. Thin: no logic here."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+#: Command to (attribute of `_commands`, help line, group). Modules are imported when a command is run, not before.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "build": ("build", "Make a captioned, multilingual, searchable dataset of pictures.", "Make"),
+    "ingest": ("ingest", "Read pictures and their texts into a dataset, and nothing else.", "Make"),
+    "curate": ("curate", "Filter captions and pictures and find duplicates, each drop with its reason.", "Make"),
+    "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
+    "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),
+    "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
+    "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
+    "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),
+    "methods": ("methods", "List the methods of the 67 papers and which are here.", "Know"),
+    "models": ("models", "List the models and what they can do.", "Know"),
+    "doctor": ("doctor", "Say what is installed, what is missing, and the pip line.", "Know"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 a user's mistake, 3 too many rejects, 1 a bug, 130 interrupted."""
+    import cyclopts
+
+    import panoglot
+    from panoglot.errors import UserError, did_you_mean
+
+    app = cyclopts.App(
+        name="panoglot",
+        help="Turn pictures into trustworthy, multilingual, searchable image-text data.",
+        version=panoglot.__version__,
+        help_epilogue="Start: panoglot build PICTURES -o NAME.pano   then: panoglot search NAME.pano “ein roter Vogel”",
+        default_parameter=cyclopts.Parameter(negative_iterable=(), accepts_keys=False),
+        result_action="return_value",
+    )
+    for name, (target, line, group) in COMMANDS.items():
+        app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group)
+
+    tokens = sys.argv[1:] if arguments is None else arguments
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
+        _fail(f"there is no command '{tokens[0]}'.{did_you_mean(tokens[0], COMMANDS)}")
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
+        _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
+    except UserError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # `panoglot methods | head`
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("\npanoglot: interrupted; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"panoglot: {message}", file=sys.stderr)
+    sys.exit(2)

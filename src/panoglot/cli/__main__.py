@@ -1,0 +1,5 @@
+"""`python -m panoglot.cli`."""
+
+from panoglot.cli import main
+
+main()

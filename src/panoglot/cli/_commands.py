@@ -1,0 +1,220 @@
+"""What each command prints of what its verb returned. A command's options are its verb's own signature and text."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from panoglot.run._progress import price_text
+
+#: Short forms of options, on every command that has them.
+SHORT = {"output": "-o", "k": "-k"}
+
+
+def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
+    """Make a command of a verb: same options; then `show` prints what it returned, given the options of `extra`."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
+        return show(verb(*args, **kwargs), **mine)
+
+    signature = inspect.signature(verb, eval_str=True)
+    parameters = [
+        p.replace(annotation=Annotated[p.annotation, Parameter(alias=SHORT[p.name])]) if p.name in SHORT else p
+        for p in signature.parameters.values()
+    ]
+    if extra is not None:
+        parameters += inspect.signature(extra, eval_str=True).parameters.values()
+    del run.__wrapped__  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _max_reject_rate(
+    *,
+    max_reject_rate: Annotated[
+        float, Parameter(help="Exit with 3 when more than this share of a step's rows failed.")
+    ] = 1.0,
+) -> None: ...
+
+
+def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
+    from rich.table import Table
+
+    out = _console()
+    if result is None:
+        out.print("Nothing is rejected.")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for name in ("step", "done", "before", "rejected", "seconds", "tokens", "price"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    for stage in result.stages:
+        tokens = stage.spent.tokens_in + stage.spent.tokens_out
+        table.add_row(
+            stage.name,
+            f"{stage.done:,}",
+            f"{stage.skipped:,}" if stage.skipped else "",
+            f"{stage.rejected:,}" if stage.rejected else "",
+            f"{stage.seconds:.1f}",
+            f"{tokens:,}" if tokens else "",
+            price_text(stage.spent.price) if stage.spent.price != 0 else "",
+        )
+    out.print(table)
+    data = result.dataset
+    kept, dropped = data.captions.count("dropped is null"), data.captions.count("dropped is not null")
+    out.print(f"\n{data.path}: {len(data.images):,} images, {kept:,} captions kept, {dropped:,} dropped")
+    if result.status == "stopped":
+        out.print("Stopped at --max-cost; the same command goes on.")
+    failing = data.rejects.count("resolved is null")
+    if failing:
+        out.print(f"{failing:,} rejects: panoglot retry {data.path}   (the report shows why)")
+    if result.report:
+        out.print(f"Report: {result.report}")
+    if data.vector_names():
+        out.print(f"Search: panoglot search {data.path} “a red bird”")
+    if result.reject_rate > max_reject_rate:
+        print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
+
+
+def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
+    from rich.table import Table
+
+    from panoglot.table import language_name
+
+    if json:
+        for hit in hits:
+            print(_json(hit))
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for hit in hits:
+        captions = [f"{c.text} [dim]{language_name(c.lang)}[/dim]" for c in _escaped(hit.captions[:3])]
+        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(hit.uri), "\n".join(captions))
+    _console().print(table if hits else "Nothing found.")
+
+
+def _safe(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _escaped(captions: Sequence[Any]) -> list[Any]:
+    from dataclasses import replace
+
+    return [replace(caption, text=_safe(caption.text)) for caption in captions]
+
+
+def _json(value: Any) -> str:
+    from dataclasses import asdict, is_dataclass
+
+    plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
+    return json.dumps(plain, ensure_ascii=False, default=str)
+
+
+def _show_path(path: Path) -> None:
+    print(path)
+
+
+def _show_picture(shown: Any, json: bool = False) -> None:
+    if json:
+        print(_json(shown))
+    else:
+        _console().print(shown)
+
+
+def _show_curation(result: Any) -> None:
+    _console().print(result)
+
+
+def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
+    from rich.table import Table
+
+    if json:
+        for row in rows:
+            print(_json(row))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "method", "room", "paper"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row("[green]●[/green]" if row.done else "[dim]○[/dim]", row.name, row.room, row.title)
+    out = _console()
+    out.print(table)
+    papers = [row for row in rows if row.paper]
+    out.print(f"\n● here ({sum(r.done for r in papers)} of {len(papers)} papers)   ○ planned")
+
+
+def _show_models(rows: Sequence[Any], json: bool = False) -> None:
+    from rich.table import Table
+
+    if json:
+        for row in rows:
+            print(_json(row))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "model", "roles", "what"):
+        table.add_column(name)
+    for row in rows:
+        mark = "[green]●[/green]" if row.ready else "[dim]○[/dim]"
+        about = _safe(row.about) + ("" if row.ready or not row.install else f"\n[yellow]{_safe(row.install)}[/yellow]")
+        table.add_row(mark, _safe(row.name), ", ".join(row.roles), about)
+    _console().print(table)
+    _console().print("\n● ready   ○ not installed")
+
+
+def _show_doctor(findings: Sequence[Any], json: bool = False) -> int:
+    out = _console()
+    if json:
+        for finding in findings:
+            print(_json(finding))
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]●[/green]", "missing": "[dim]○[/dim]", "bad": "[red]●[/red]"}[finding.state]
+            fix = f"  [yellow]{_safe(finding.fix)}[/yellow]" if finding.fix else ""
+            out.print(f"{mark} {_safe(finding.what)}: {_safe(finding.found)}{fix}")
+    return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+#: Command to (module, verb, what prints it, options of the printing).
+_VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
+    "build": ("panoglot.build:build", _show_run, _max_reject_rate),
+    "ingest": ("panoglot.build:ingest", _show_run, _max_reject_rate),
+    "retry": ("panoglot.build:retry", _show_run, _max_reject_rate),
+    "curate": ("panoglot.curate:curate", _show_curation, None),
+    "export": ("panoglot.io:export", _show_path, None),
+    "search": ("panoglot.search:search", _show_hits, _as_json),
+    "show": ("panoglot.report:show", _show_picture, _as_json),
+    "report": ("panoglot.report:report", _show_path, None),
+    "methods": ("panoglot.build:methods", _show_methods, _as_json),
+    "models": ("panoglot.build:models", _show_models, _as_json),
+    "doctor": ("panoglot.build:doctor", _show_doctor, _as_json),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(name)
+    place, show, extra = _VERBS[name]
+    module, _, function = place.partition(":")
+    return _command(getattr(importlib.import_module(module), function), show, extra)
