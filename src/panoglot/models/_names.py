@@ -29,6 +29,7 @@ PROVIDERS: dict[str, str] = {
     "onnx": "panoglot.models.onnx",
     "open_clip": "panoglot.models.open_clip",
     "openai": "panoglot.models.openai",
+    "python": "panoglot.models.python",
     "st": "panoglot.models.st",
     "vllm": "panoglot.models.vllm",
 }
