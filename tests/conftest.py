@@ -47,7 +47,7 @@ def picture_bytes(seed: int, width: int = 64, height: int = 48, format: str = "J
     return buffer.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder of twelve small pictures."""
     folder = tmp_path / "photos"

@@ -1,11 +1,11 @@
 import pytest
-from tests.conftest import picture_bytes
 
 from panoglot.io import Image
 from panoglot.table import create_dataset
+from tests.conftest import picture_bytes
 
 
-@pytest.fixture()
+@pytest.fixture
 def dataset(tmp_path):
     """A dataset of 60 small pictures."""
     data = create_dataset(tmp_path / "x.pano")
@@ -28,6 +28,6 @@ def dataset(tmp_path):
     return data
 
 
-@pytest.fixture()
+@pytest.fixture
 def run_id(dataset):
     return dataset.start_run({}, {})

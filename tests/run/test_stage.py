@@ -6,11 +6,11 @@ import sys
 import time
 
 import pytest
-from tests.run.toy import Sizes
 
 from panoglot.errors import UserError
 from panoglot.run import Stage, run_stage
 from panoglot.table import open_dataset
+from tests.run.toy import Sizes
 
 
 def ids(dataset):

@@ -162,7 +162,7 @@ def test_what_is_no_dataset_is_left_alone(tmp_path):
 
 def test_a_missing_dataset_says_what_is_near(tmp_path):
     create_dataset(tmp_path / "photos.pano")
-    with pytest.raises(UserError, match="Did you mean 'photos.pano'"):
+    with pytest.raises(UserError, match=r"Did you mean 'photos\.pano'"):
         open_dataset(tmp_path / "photo.pano")
 
 

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Sets up Panoglot in .venv and runs the main job on real photographs with the embedded default.
+#   sh scripts/quickstart.sh [FOLDER_OF_PICTURES] [OUTPUT.pano]
+# Without a folder it takes the photographs that scikit-image, scikit-learn and matplotlib carry in their packages.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+venv=${PANOGLOT_VENV:-$here/.venv}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Panoglot needs Python 3.11 or newer; found $("$python" --version). Set PYTHON=/path/to/python3.11" >&2; exit 2; }
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || {
+  echo "no venv here: apt install python3-venv (or python3.11-venv), then run this again" >&2; exit 2; }
+echo "Installing into $venv …"
+"$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$here"
+
+photos=${1:-}
+if [ -z "$photos" ]; then
+  photos=$here/photos
+  if [ ! -d "$photos" ]; then
+    wheels=$(mktemp -d)
+    trap 'rm -rf "$wheels"' EXIT
+    "$venv/bin/python" -m pip download --quiet --no-deps --only-binary :all: --disable-pip-version-check -d "$wheels" \
+      scikit-image scikit-learn matplotlib
+    "$venv/bin/python" "$here/scripts/sample_photos.py" "$wheels" "$photos"
+  fi
+fi
+output=${2:-${photos%/}.pano}
+
+"$venv/bin/panoglot" build "$photos" -o "$output"
+echo
+echo "Search in any language:"
+echo "  $venv/bin/panoglot search $output \"a cup of coffee\""
+echo "  $venv/bin/panoglot search $output \"eine Katze\""
+echo "  $venv/bin/panoglot search $output \"दो फूल\""
+echo "See what was made: $output/report.html"
