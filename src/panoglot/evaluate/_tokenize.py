@@ -277,10 +277,15 @@ def one_language(lang: str | Sequence[str], ids: Sequence[str]) -> str:
     return next(iter(counts), UNKNOWN_LANGUAGE)
 
 
+#: Script to the first words of its characters' Unicode names; a script that is not here is not checked.
 _NAMES = {
-    "Hans": "CJK", "Hant": "CJK", "Hani": "CJK", "Jpan": "CJK HIRAGANA KATAKANA", "Kore": "HANGUL CJK", "Latn": "LATIN",
-    "Cyrl": "CYRILLIC", "Arab": "ARABIC", "Deva": "DEVANAGARI", "Laoo": "LAO", "Mymr": "MYANMAR", "Olck": "OL",
-    "Beng": "BENGALI", "Cans": "CANADIAN", "Nkoo": "NKO", "Aran": "ARABIC", "Tibt": "TIBETAN", "Mtei": "MEETEI",
+    "Latn": "LATIN", "Cyrl": "CYRILLIC", "Grek": "GREEK", "Armn": "ARMENIAN", "Geor": "GEORGIAN", "Hebr": "HEBREW",
+    "Arab": "ARABIC", "Aran": "ARABIC", "Syrc": "SYRIAC", "Thaa": "THAANA", "Nkoo": "NKO", "Ethi": "ETHIOPIC",
+    "Tfng": "TIFINAGH", "Deva": "DEVANAGARI", "Beng": "BENGALI", "Guru": "GURMUKHI", "Gujr": "GUJARATI",
+    "Orya": "ORIYA", "Taml": "TAMIL", "Telu": "TELUGU", "Knda": "KANNADA", "Mlym": "MALAYALAM", "Sinh": "SINHALA",
+    "Olck": "OL", "Mtei": "MEETEI", "Tibt": "TIBETAN", "Mong": "MONGOLIAN", "Thai": "THAI", "Laoo": "LAO",
+    "Khmr": "KHMER", "Mymr": "MYANMAR", "Java": "JAVANESE", "Hans": "CJK", "Hant": "CJK", "Hani": "CJK",
+    "Jpan": "CJK HIRAGANA KATAKANA", "Kore": "HANGUL CJK", "Cher": "CHEROKEE", "Cans": "CANADIAN",
 }  # fmt: skip
 
 
@@ -297,11 +302,9 @@ def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> No
         UserError: naming the first offenders and how many.
     """
     script = script_of(language)
-    if not script or language == UNKNOWN_LANGUAGE:
+    if script not in _NAMES or language == UNKNOWN_LANGUAGE:
         return
-    import langcodes
-
-    wanted = set(_NAMES.get(script, langcodes.Language.make(script=script).script_name().split(" ")[0].upper()).split())
+    wanted = set(_NAMES[script].split())
     odd = []
     for text, item in zip(texts, ids):
         if text.isascii() and script == "Latn":

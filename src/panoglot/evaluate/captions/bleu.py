@@ -62,7 +62,7 @@ def bleu(
 
     >>> result = bleu(["a cat sits on the mat"], [["the cat sits on the mat", "a cat is on a mat"]])
     >>> round(result.value, 4), {name: round(value, 4) for name, value in result.parts.items()}
-    (0.7598, {'bleu1': 1.0, 'bleu2': 0.8944, 'bleu3': 0.8434, 'bleu4': 0.7598})
+    (0.8409, {'bleu1': 1.0, 'bleu2': 1.0, 'bleu3': 0.9086, 'bleu4': 0.8409})
     """
     import numpy as np
 

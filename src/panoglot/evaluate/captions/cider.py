@@ -111,7 +111,7 @@ def cider(
 
     >>> result = cider(["a cat sat here", "two dogs run far"], [["a cat sat here"], ["two dogs run fast"]])
     >>> result.metric, [round(value, 4) for value in result.per_item]
-    ('cider-d', [10.0, 5.2083])
+    ('cider-d', [10.0, 4.7917])
     """
     check_option("variant", variant, ("d", "plain"))
     check_option("length_unit", length_unit, ("bigrams", "words"))

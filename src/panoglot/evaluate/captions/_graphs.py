@@ -1,0 +1,47 @@
+"""Scene graphs for metrics: the default parser, and one graph of a caption of many sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from panoglot.errors import RowError
+from panoglot.evaluate._ask import call
+from panoglot.evaluate.captions.readability import split_sentences
+
+if TYPE_CHECKING:
+    from panoglot.models.roles import Parser, SceneGraph
+
+__all__ = ["default_parser", "parse_captions"]
+
+
+@lru_cache(maxsize=1)
+def default_parser() -> Parser:
+    """The rule parser (English, no network)."""
+    from panoglot.models.parsers import RuleParser
+
+    return RuleParser()
+
+
+def parse_captions(parser: Parser, texts: Sequence[str], lang: str) -> list[SceneGraph | RowError]:
+    """Parse sentence by sentence and join the graphs of each caption; every distinct sentence is parsed once."""
+    from panoglot.models.roles import SceneGraph
+
+    split = {text: split_sentences(text) for text in dict.fromkeys(texts)}
+    distinct = list(dict.fromkeys(sentence for sentences in split.values() for sentence in sentences))
+    parsed = dict(zip(distinct, call(parser, "parse", distinct, [lang] * len(distinct))))
+    joined: dict[str, SceneGraph | RowError] = {}
+    for text, sentences in split.items():
+        graphs = [parsed[sentence] for sentence in sentences]
+        errors = [graph for graph in graphs if isinstance(graph, RowError)]
+        joined[text] = (
+            errors[0]
+            if errors
+            else SceneGraph(
+                objects=tuple(dict.fromkeys(item for graph in graphs for item in graph.objects)),
+                attributes=tuple(dict.fromkeys(item for graph in graphs for item in graph.attributes)),
+                relations=tuple(dict.fromkeys(item for graph in graphs for item in graph.relations)),
+            )
+        )
+    return [joined[text] for text in texts]

@@ -1,0 +1,127 @@
+"""The published FACTUAL parser (flan-t5-base fine-tuned on Visual Genome captions) and its text format.
+
+Its answers look like `( man , wear , shirt ) , ( shirt , is , red )`; some checkpoints mark verbs with `v:` and passives with
+`pv:`. What cannot be read is skipped and counted.
+Source: Li et al., ACL Findings 2023; weights `lizhuang144/flan-t5-base-VG-factual-sg`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from panoglot.errors import RowError, require
+from panoglot.models.roles import SceneGraph
+
+__all__ = ["FactualParser", "read_factual"]
+
+_FACT = re.compile(r"\(([^()]*)\)")
+_VOICE = re.compile(r"^[vp]:")  # some checkpoints mark verbs (v:) and passives (p:, pv:)
+PROMPT = "Generate Scene Graph: "
+
+
+def read_factual(text: str, lemmatise: bool = False) -> tuple[SceneGraph, int]:
+    """Read the parser's text.
+
+    Args:
+        text: facts in brackets: `( object )`, `( object , is , attribute )`, `( subject , relation , object )`.
+        lemmatise: reduce nouns to lemmas (the format keeps plurals).
+
+    Returns:
+        The graph, and the number of pieces that could not be read (a cut answer loses its last fact).
+
+    >>> read_factual("( man , wear , shirt ) , ( shirt , is , red ) , ( dog ) , ( man , hol")
+    (SceneGraph(objects=('man', 'shirt', 'dog'), attributes=(('shirt', 'red'),), relations=(('man', 'wear', 'shirt'),)), 1)
+    """
+    if lemmatise:
+        from panoglot.models.parsers._tagger import lemma
+
+    def noun(name: str) -> str:
+        if not lemmatise:
+            return name
+        head = name.rsplit(" ", 1)
+        return " ".join([*head[:-1], lemma(head[-1], "NOUN")])
+
+    objects: list[str] = []
+    attributes: list[tuple[str, str]] = []
+    relations: list[tuple[str, str, str]] = []
+    unread = 0
+    for fact in _FACT.findall(text):
+        parts = [part.strip() for part in fact.split(",")]
+        if not all(parts) or len(parts) not in (1, 3):
+            unread += 1
+            continue
+        objects.append(noun(parts[0]))
+        if len(parts) == 3:
+            if parts[1] == "is":
+                attributes.append((noun(parts[0]), parts[2]))
+            else:
+                objects.append(noun(parts[2]))
+                verb = _VOICE.sub("", parts[1].removeprefix("pv:")).strip()
+                relations.append((noun(parts[0]), verb, noun(parts[2])))
+    rest = _FACT.sub("", text)
+    unread += any(character.isalnum() for character in rest)
+    graph = SceneGraph(tuple(dict.fromkeys(objects)), tuple(dict.fromkeys(attributes)), tuple(dict.fromkeys(relations)))
+    return graph, unread
+
+
+class FactualParser:
+    """The published parser, or anything else that writes its format.
+
+    Args:
+        name: checkpoint folder or hub name.
+        generate: texts to the model's texts; None loads `name` with transformers.
+        beams: beam width.
+        max_tokens: most new tokens of an answer.
+        lemmatise: reduce nouns to lemmas, as metrics expect.
+        device: torch device; None takes the accelerator when there is one.
+    """
+
+    batch_size = 16
+
+    def __init__(
+        self,
+        name: str = "lizhuang144/flan-t5-base-VG-factual-sg",
+        *,
+        generate: Any = None,
+        beams: int = 5,
+        max_tokens: int = 128,
+        lemmatise: bool = True,
+        device: str | None = None,
+    ) -> None:
+        self.name = f"hf:{name}"
+        self.fingerprint = f"factual-parser-1:{name}:beams={beams}:max_tokens={max_tokens}:lemmatise={lemmatise}"
+        self.unread = 0  # pieces of answers that could not be read
+        self._lemmatise = lemmatise
+        self._generate = generate or _load(name, beams, max_tokens, device)
+
+    def parse(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[SceneGraph | RowError]:
+        """Parse English captions; other languages are refused, row by row."""
+        tags = langs if langs is not None else ["en"] * len(texts)
+        english = [n for n, tag in enumerate(tags) if tag.split("-")[0] in ("en", "und")]
+        found: list[SceneGraph | RowError] = [
+            RowError("unsupported_language", f"{self.name} reads English, not '{tag}'") for tag in tags
+        ]
+        answers = self._generate([PROMPT + texts[n] for n in english]) if english else []
+        for n, answer in zip(english, answers):
+            graph, unread = read_factual(answer, self._lemmatise)
+            self.unread += unread
+            found[n] = graph if graph.objects or not answer.strip() else RowError("unreadable_answer", answer[:80])
+        return found
+
+
+def _load(name: str, beams: int, max_tokens: int, device: str | None) -> Any:
+    torch = require("torch", "panoglot[hf]", "the FACTUAL parser")
+    transformers = require("transformers", "panoglot[hf]", "the FACTUAL parser")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name).to(where).eval()
+
+    def generate(texts: list[str]) -> list[str]:
+        with torch.inference_mode():
+            batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=512).to(where)
+            answers = model.generate(**batch, num_beams=beams, max_new_tokens=max_tokens, early_stopping=True)
+        return list(tokenizer.batch_decode(answers, skip_special_tokens=True))
+
+    return generate
