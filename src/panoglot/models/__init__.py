@@ -1,8 +1,9 @@
-"""Models: roles, names to providers, the response journal.
+"""Models: roles, names to providers, the response journal, prices.
 
 `load_model("provider:name?option=value")` gives an object that fills one or more roles of `panoglot.models.roles`.
 """
 
+from panoglot.models._journal import Journal, journal_key
 from panoglot.models._names import ModelInfo, list_models, load_model, parse_model_name, register
 
-__all__ = ["ModelInfo", "list_models", "load_model", "parse_model_name", "register"]
+__all__ = ["Journal", "ModelInfo", "journal_key", "list_models", "load_model", "parse_model_name", "register"]
