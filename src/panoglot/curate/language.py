@@ -1,0 +1,123 @@
+"""Filter `language`: languages that are not wanted, and texts that are not in the language they claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from panoglot.curate._contract import UNSCORED, Facts, Verdict, caption_filter
+from panoglot.curate._text import is_spaceless, letters
+from panoglot.table import UNKNOWN_LANGUAGE, Caption, canonical_language, language_matches
+
+__all__ = ["language"]
+
+#: Languages that an identifier confuses in a short text: one of a group is never evidence against another.
+_GROUPS = tuple(
+    frozenset(group.split())
+    for group in (
+        "da nb nn no sv fo is",
+        "es gl ca ast an oc pt ext lad",
+        "it co scn lmo vec pms fur rm la",
+        "fr oc wa",
+        "hr sr bs sl cnr sh",
+        "cs sk pl szl hsb dsb",
+        "id ms jv su min ban mad bjn",
+        "ru uk be bg mk rue sr",
+        "hi mr ne bh bho mai sa kok gom new",
+        "bn as",
+        "zh yue wuu lzh ja cdo hak nan gan hsn",
+        "fa ps ckb ku ur sd pnb ar mzn arz azb ug",
+        "af nl fy li nds lb de",
+        "et fi vro",
+        "az tr tk crh gag uz kk ky tt ba",
+        "ga gd gv",
+        "xh zu ss nr st tn nso ve ts sn",
+        "sw rw rn lg",
+        "tl fil ceb ilo war",
+        "th lo",
+        "am ti",
+        "en sco",
+    )
+)
+
+
+@caption_filter("language_not_allowed", "language_unknown", "language_mismatch", "language_unsure")
+def language(
+    caption: Caption,
+    facts: Facts,
+    *,
+    allowed: Sequence[str] | None = None,
+    mismatch: float | None = 0.9,
+    min_confidence: float | None = None,
+    min_letters: int = 20,
+    identifier: str = "embedded:langid",
+) -> Verdict:
+    """Drop languages that are not wanted, and texts identified as another language than the one they claim.
+
+    A text of `und` is judged by its identified language. Close relatives (Danish and Norwegian, Spanish and Galician …)
+    are no mismatch: identification of a short text cannot tell them apart.
+
+    Args:
+        caption: the caption.
+        facts: not read.
+        allowed: language tags; `zh` allows `zh-Hant`, not the reverse. None allows all.
+        mismatch: probability from which another identified language drops the text; None never does.
+        min_confidence: least probability of the identified language; None asks for none.
+        min_letters: shorter texts are not identified (a third of it for Chinese, Japanese, Thai …): they are unscored.
+        identifier: a model of the role `language_identifier`.
+
+    Source: the attribution flag of WIT (Srinivasan et al. 2021); language rules of ALIGN.
+
+    >>> language(Caption("A dog is running along the beach", lang="de"), {})
+    'language_mismatch'
+    >>> language(Caption("Ein Hund läuft am Strand entlang", lang="de"), {}, allowed=["en", "fr"])
+    'language_not_allowed'
+    """
+    claimed = caption.lang or UNKNOWN_LANGUAGE
+    wanted = _tags(tuple(allowed)) if allowed is not None else None
+    if claimed != UNKNOWN_LANGUAGE and wanted is not None and not _serves(wanted, claimed):
+        return "language_not_allowed"
+    need_to_know = mismatch is not None or min_confidence is not None
+    if claimed != UNKNOWN_LANGUAGE and not need_to_know:
+        return None
+    if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
+        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
+    found, sure = _identify(identifier, caption.text)
+    if found == UNKNOWN_LANGUAGE:
+        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
+    if min_confidence is not None and sure < min_confidence:
+        return "language_unsure"
+    if claimed == UNKNOWN_LANGUAGE:
+        if wanted is None:
+            return None
+        return None if _serves(wanted, found) else "language_not_allowed"
+    if mismatch is not None and sure >= mismatch and not _related(claimed, found):
+        return "language_mismatch"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(canonical_language(tag) for tag in tags)
+
+
+def _serves(wanted: Sequence[str], have: str) -> bool:
+    return any(language_matches(tag, have) for tag in wanted)
+
+
+def _related(claimed: str, found: str) -> bool:
+    one, other = claimed.partition("-")[0], found.partition("-")[0]
+    return one == other or any(one in group and other in group for group in _GROUPS)
+
+
+@lru_cache(maxsize=4)
+def _model(name: str) -> Any:
+    from panoglot.models import load_model
+
+    return load_model(name, "language_identifier")
+
+
+@lru_cache(maxsize=100_000)
+def _identify(name: str, text: str) -> tuple[str, float]:
+    return tuple(_model(name).identify([text])[0])

@@ -1,0 +1,24 @@
+"""Filter `size`: pictures that are too small or too large."""
+
+from __future__ import annotations
+
+from panoglot.curate._contract import UNSCORED, Facts, Verdict, image_filter
+
+__all__ = ["size"]
+
+
+@image_filter("too_small", "too_large")
+def size(facts: Facts, *, min_side: int = 32, max_pixels: int | None = 100_000_000) -> Verdict:
+    """Drop images whose shorter side is below `min_side` or that have more than `max_pixels`; bounds are kept.
+
+    Source: ALIGN keeps a shorter side above 200 pixels (`min_side=201`); WIT 100 and more.
+
+    >>> size({"width": 640, "height": 199}, min_side=200), size({"width": 640, "height": 200}, min_side=200)
+    ('too_small', None)
+    """
+    width, height = facts.get("width"), facts.get("height")
+    if not width or not height:
+        return UNSCORED
+    if min(width, height) < min_side:
+        return "too_small"
+    return "too_large" if max_pixels is not None and width * height > max_pixels else None
