@@ -1,5 +1,31 @@
-"""Formats in and out, a file a format, and the picture itself."""
+"""Formats in and out, a file a format, and the picture itself.
 
+for found in read_source("photos/"):         # or shards/{00000..00099}.tar, rows.parquet, x.pano, …
+    ...                                      # a Sample, or a Reject with its reason
+export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
+"""
+
+from panoglot.io._export import EXPORT_FORMATS, export
+from panoglot.io._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
 from panoglot.io._image import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
+from panoglot.io._sample import Format, Part, Sample
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "Header", "Image", "read_header"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "FORMATS",
+    "FORMAT_NAMES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Format",
+    "Header",
+    "Image",
+    "Part",
+    "Sample",
+    "detect",
+    "export",
+    "find_format",
+    "format_options",
+    "read_header",
+    "read_part",
+    "read_source",
+]

@@ -152,11 +152,6 @@ def _webp_header(data: bytes) -> Header | None:
     return Header(*size, "webp", orientation) if all(size) else None
 
 
-def _gif_header(data: bytes) -> Header | None:
-    width, height = struct.unpack_from("<HH", data, 6) if len(data) > 13 else (0, 0)
-    return Header(width, height, "gif") if width and height else None  # some have 0 and mean the first frame's
-
-
 def _fast_header(data: bytes) -> Header | None:
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg_header(data)
@@ -164,7 +159,7 @@ def _fast_header(data: bytes) -> Header | None:
         return _png_header(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_header(data)
-    return _gif_header(data) if data[:6] in (b"GIF87a", b"GIF89a") else None
+    return None  # Pillow opens the others cheaply (and enlarges a GIF to its first frame)
 
 
 def _exif_orientation(tiff: bytes) -> int:
