@@ -61,10 +61,13 @@ def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
                 raise RowError("not_a_file", "a device, pipe or folder")
             if facts.st_size > limit:
                 raise RowError("too_many_bytes", f"{facts.st_size:,} bytes, the limit is {limit:,}")
-            data = file.read(limit + 1)
+            # as much as it has: a buffer of the limit's size would cost more than the reading
+            data = file.read(facts.st_size + 1 if facts.st_size else limit + 1)
+            if len(data) > facts.st_size:  # it grew, or its file system does not say its size
+                data += file.read(limit + 1 - len(data))
     except OSError as error:
         raise RowError("not_a_file" if error.errno == 21 else "unreadable", error.strerror or str(error)) from None
-    if len(data) > limit:  # it grew, or its file system does not say its size
+    if len(data) > limit:
         raise RowError("too_many_bytes", f"the limit is {limit:,} bytes")
     return data
 
