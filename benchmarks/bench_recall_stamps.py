@@ -1,9 +1,9 @@
 """Recall of text -> image search on photographs with human captions in many languages.
 
-Data: Debian's `tuxpaint-stamps-default` (apt-get install tuxpaint-stamps-default; GPL-2, read where it is installed) and
-the list of its 285 photographs with distinct English captions (`--list`, or PANOGLOT_TEST_DATA). Gallery: the photographs
-over white. Queries: the caption of each photograph in a language, without its final period. A query is right at k when
-its own photograph is among the first k of the gallery; ties by gallery order.
+Data: Debian's `tuxpaint-stamps-default` (apt-get install tuxpaint-stamps-default; GPL-2, read where it is installed)
+and the list of its 285 photographs with distinct English captions (`--list`, or PANOGLOT_TEST_DATA). Gallery: the
+photographs over white. Queries: the caption of each photograph in a language, without its final period. A query is
+right at k when its own photograph is among the first k of the gallery; ties by gallery order.
 
     python benchmarks/bench_recall_stamps.py [--encoder embedded:conse] [--langs en,de,es,hi,zh-Hans] [--all]
 """

