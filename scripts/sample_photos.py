@@ -1,4 +1,4 @@
-"""Takes the photographs out of the wheels of scikit-image, scikit-learn and matplotlib: python sample_photos.py WHEELS TO"""
+"""Takes photographs out of the wheels of scikit-image, scikit-learn, matplotlib: python sample_photos.py WHEELS TO"""
 
 import shutil
 import sys
@@ -20,6 +20,7 @@ PHOTOS = {
 
 
 def main(wheels: Path, target: Path) -> None:
+    """Copy them."""
     target.mkdir(parents=True, exist_ok=True)
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
