@@ -1,0 +1,45 @@
+"""Judge captions, encoders, captioners and metrics, in any language.
+
+    from panoglot.evaluate import cider
+    result = cider(predictions, references, lang="de", confidence=0.95)
+    print(result.table())
+
+Metrics take plain lists (or mappings by id) and answer with a `MetricResult`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from panoglot.evaluate._result import Interval as Interval
+    from panoglot.evaluate._result import MetricResult as MetricResult
+    from panoglot.evaluate._result import bootstrap as bootstrap
+    from panoglot.evaluate.captions import *  # noqa: F403
+
+#: Public name to the module it comes from: nothing is imported before it is used.
+_HOME: dict[str, str] = {
+    "Interval": "_result",
+    "MetricResult": "_result",
+    "bootstrap": "_result",
+    **dict.fromkeys(
+        [
+            "RegionCaption", "bleu", "caption_length", "captions_at_iou", "capture", "chair", "chrf", "cider",
+            "clipscore", "dcscore", "dense_map", "distinct_n", "document_frequencies", "finecapeval", "foil", "hat",
+            "localisation", "meteor_exact_stem_synonym", "pope", "random_bags", "read_finecapeval", "readability",
+            "rouge_l", "self_bleu", "self_retrieval", "spice",
+        ],
+        "captions",
+    ),
+}  # fmt: skip
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found

@@ -49,7 +49,9 @@ def call(model: Any, method: str, *columns: Sequence[Any], concurrency: int = 8)
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(every())
-    raise UserError("metrics that ask a remote model cannot run inside an event loop: call them with asyncio.to_thread.")
+    raise UserError(
+        "metrics that ask a remote model cannot run inside an event loop: call them with asyncio.to_thread."
+    )
 
 
 def ask(generator: Generator, prompts: Sequence[Prompt]) -> list[Answer | RowError]:

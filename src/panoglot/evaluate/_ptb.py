@@ -27,9 +27,9 @@ _BEFORE_DIGITS = ["no", "nos", "fig", "figs", "pp", "op"]
 
 _SPELLING = str.maketrans(
     {
-        "\u2018": "`", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": " -- ", "\u2014": " -- ", "\u2026": " ... ",
-        "\u20ac": "$", "\u00a3": "#", "\u00bd": " 1/2 ", "\u00bc": " 1/4 ", "\u00be": " 3/4 ", "\u00a2": " cents ",
-        "\u00a0": " ", "\u200b": " ", "\u20b9": " ",
+        "\u2018": "`", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": " -- ", "\u2014": " -- ",
+        "\u2026": " ... ", "\u20ac": "$", "\u00a3": "#", "\u00bd": " 1/2 ", "\u00bc": " 1/4 ", "\u00be": " 3/4 ",
+        "\u00a2": " cents ", "\u00a0": " ", "\u200b": " ", "\u20b9": " ",
     }
 )  # fmt: skip
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
@@ -85,8 +85,8 @@ def _word(word: str) -> list[str]:
 def ptb_tokens(text: str) -> list[str]:
     """Tokenise one text (several words or one), lower case, COCO punctuation removed.
 
-    >>> ptb_tokens("A man doesn't ride his well-worn bike (the dogs' favourite), does he?")
-    ['a', 'man', 'does', "n't", 'ride', 'his', 'well-worn', 'bike', '-lrb-', 'the', 'dogs', 'favourite', '-rrb-', 'does', 'he']
+    >>> " ".join(ptb_tokens("A man doesn't ride his well-worn bike (the dogs' favourite), does he?"))
+    "a man does n't ride his well-worn bike -lrb- the dogs favourite -rrb- does he"
     """
     if "&" in text:
         for entity, character in _ENTITIES.items():

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from panoglot.evaluate._check import item_ids
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Interval", "MetricResult", "bootstrap", "mean_result"]
+__all__ = ["Interval", "MetricResult", "bootstrap", "mean_result", "resample_weights"]
 
 #: Version of the JSON layout of a result.
 FORMAT = 1
@@ -177,19 +177,31 @@ def bootstrap(
     if kept.sum() < 2:
         return None
     order = np.argsort(names[kept].astype(str), kind="stable")
-    values, chosen = values[kept][order], names[kept][order]
-    digest = hashlib.sha256("\x1f".join([str(seed), *chosen]).encode()).digest()
-    random = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    count, drawn = len(values), []
-    for start in range(0, resamples, 64):
-        size = min(64, resamples - start)
-        picks = random.integers(0, count, (size, count)) + np.arange(size)[:, None] * count
-        weights = np.bincount(picks.ravel(), minlength=size * count).reshape(size, count)
-        drawn.append(weights @ values / count)
+    values = values[kept][order]
+    drawn = [weights @ values / len(values) for weights in resample_weights(list(names[kept][order]), resamples, seed)]
     means = np.concatenate(drawn)
     finals = means[:, 0] if reduce is None else reduce(means)
     low, high = np.quantile(finals, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, resamples, seed)
+
+
+def resample_weights(ids: Sequence[str], resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each item is drawn in each resample: blocks `[up to 64, N]`, a function of (seed, ids) alone.
+
+    Args:
+        ids: sorted ids.
+        resamples: number of resamples.
+        seed: seed.
+    """
+    import numpy as np
+
+    digest = hashlib.sha256("\x1f".join([str(seed), *ids]).encode()).digest()
+    random = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    count = len(ids)
+    for start in range(0, resamples, 64):
+        size = min(64, resamples - start)
+        picks = random.integers(0, count, (size, count)) + np.arange(size)[:, None] * count
+        yield np.bincount(picks.ravel(), minlength=size * count).reshape(size, count)
 
 
 def mean_result(

@@ -5,7 +5,7 @@
 | `ptb-en` | English (default) | Penn-Treebank word as the COCO tools see it, punctuation removed |
 | `words` | every script that writes spaces (default) | run of letters, marks and digits; lower case |
 | `characters` | Chinese, Japanese (default) | one Han or kana character; runs of other scripts stay words |
-| `clusters` | Thai, Lao, Khmer, Burmese (default) | one orthographic syllable: base with its vowels, marks, subscripts |
+| `clusters` | Thai, Lao, Khmer, Burmese (default) | one orthographic syllable: base, vowels, marks, subscripts |
 | `jieba`, `mecab`, `thai-words` | Chinese, Japanese, Thai | dictionary words; need a package |
 | `whitespace` | texts that are tokenised already | what stands between spaces, as it stands |
 
@@ -249,8 +249,8 @@ def tokenizer_for(language: str, tokenizer: str | Callable[[str], list[str]] | N
     serves = TOKENIZERS[tokenizer][1]
     if serves is not None and base not in serves:
         raise UserError(
-            f"the tokeniser '{tokenizer}' is for {', '.join(sorted(serves))}, not for '{language}': leave it out to get "
-            f"'{tokenizer_for(language).name}', or give the captions' language with lang=."
+            f"the tokeniser '{tokenizer}' is for {', '.join(sorted(serves))}, not for '{language}': leave it out to "
+            f"get '{tokenizer_for(language).name}', or give the captions' language with lang=."
         )
     return _cached(tokenizer, language)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.errors import RowError
 from panoglot.evaluate._ask import call
-from panoglot.evaluate.captions.readability import split_sentences
+from panoglot.evaluate.captions._readability import split_sentences
 
 if TYPE_CHECKING:
     from panoglot.models.roles import Parser, SceneGraph

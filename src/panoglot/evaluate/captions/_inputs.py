@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ __all__ = ["Captions", "OnEmpty", "Predictions", "References", "check_prediction
 
 Predictions = Sequence[str | None] | Mapping[Any, str | None]
 References = Sequence[Sequence[str]] | Mapping[Any, Sequence[str]]
-#: An empty caption (or item without references): stop; leave it null and counted; or score it as the reference tools do.
+#: An empty caption (or item without references): stop; leave it null and counted; or score it as the reference tools
+#: do.
 OnEmpty = Literal["raise", "null", "score"]
 
 
@@ -47,14 +48,14 @@ class Captions:
         """Ids of the kept items."""
         return self.ids if len(self.kept) == len(self.ids) else tuple(self.ids[n] for n in self.kept)
 
-    def spread(self, values: Sequence[float]) -> list[float | None]:
+    def spread(self, values: Iterable[Any]) -> list[float | None]:
         """Put the values of kept items in their places; None for the others."""
         full: list[float | None] = [None] * len(self.ids)
         for n, value in zip(self.kept, values):
             full[n] = float(value)
         return full
 
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, Any]:
         """The fields of a result that say how the text was read."""
         return {"language": self.language, "tokenizer": self.tokenizer.name}
 
@@ -81,7 +82,9 @@ def check_predictions(preds: Predictions, ids: Sequence[Any] | None) -> tuple[li
 
 def _check_references(refs: Sequence[Any], names: Sequence[str]) -> list[list[str]]:
     if isinstance(refs, str) or any(isinstance(item, str) for item in refs):
-        raise UserError("refs must be a list of references for each item: [[reference, …], …], not a flat list of texts.")
+        raise UserError(
+            "refs must be a list of references for each item: [[reference, …], …], not a flat list of texts."
+        )
     if len(refs) != len(names):
         raise UserError(f"{len(names)} predictions but references for {len(refs)} items.")
     listed = [list(item) if item is not None else [] for item in refs]

@@ -1,8 +1,8 @@
 """The published FACTUAL parser (flan-t5-base fine-tuned on Visual Genome captions) and its text format.
 
-Its answers look like `( man , wear , shirt ) , ( shirt , is , red )`; some checkpoints mark verbs with `v:` and passives with
-`pv:`. What cannot be read is skipped and counted.
-Source: Li et al., ACL Findings 2023; weights `lizhuang144/flan-t5-base-VG-factual-sg`.
+Its answers look like `( man , wear , shirt ) , ( shirt , is , red )`; some checkpoints mark verbs with `v:` and
+passives with `pv:`. What cannot be read is skipped and counted. Source: Li et al., ACL Findings 2023; weights
+`lizhuang144/flan-t5-base-VG-factual-sg`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def read_factual(text: str, lemmatise: bool = False) -> tuple[SceneGraph, int]:
     Returns:
         The graph, and the number of pieces that could not be read (a cut answer loses its last fact).
 
-    >>> read_factual("( man , wear , shirt ) , ( shirt , is , red ) , ( dog ) , ( man , hol")
-    (SceneGraph(objects=('man', 'shirt', 'dog'), attributes=(('shirt', 'red'),), relations=(('man', 'wear', 'shirt'),)), 1)
+    >>> graph, unread = read_factual("( man , wear , shirt ) , ( shirt , is , red ) , ( dog ) , ( man , hol")
+    >>> graph.objects, graph.attributes, graph.relations, unread
+    (('man', 'shirt', 'dog'), (('shirt', 'red'),), (('man', 'wear', 'shirt'),), 1)
     """
     if lemmatise:
         from panoglot.models.parsers._tagger import lemma

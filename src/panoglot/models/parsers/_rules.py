@@ -140,7 +140,9 @@ def _noun_phrase(tags: list[str], words: list[str], at: int) -> int:
             begun = True
         elif tag == "R" and not head and n + 1 < len(tags) and tags[n + 1] in "AE":
             pass
-        elif words[n] == "," and not head and n > at and tags[n - 1] == "A" and n + 1 < len(tags) and tags[n + 1] == "A":
+        elif (
+            words[n] == "," and not head and n > at and tags[n - 1] == "A" and n + 1 < len(tags) and tags[n + 1] == "A"
+        ):
             pass  # big, red ball
         else:
             break
@@ -176,7 +178,11 @@ def _things(found: list[_Piece], words: list[str], tags: list[str]) -> None:
         if tag == "#":
             attributes.append(w.NUMBERS.get(word, word))
         elif tag in "AE":
-            if word in ("light", "dark", "bright", "lighter", "darker") and tags[n + 1] == "A" and words[n + 1] in w.COLOURS:
+            if (
+                word in ("light", "dark", "bright", "lighter", "darker")
+                and tags[n + 1] == "A"
+                and words[n + 1] in w.COLOURS
+            ):
                 shade = f"{word} "
                 continue
             attributes.append(shade + word)
@@ -294,9 +300,9 @@ class _Reader:
             self._relate(self.near, word, thing, False)
         elif self.verb is not None and self.subjects:
             verb, passive = self.verb
-            if passive and self.prep == "by" and verb in w.AGENT_VERBS:
-                self._relate(self.subjects, verb, thing, True)
-            elif passive and self.prep in ("in", "with", "by") and verb in ("cover", "surround"):
+            if (passive and self.prep == "by" and verb in w.AGENT_VERBS) or (
+                passive and self.prep in ("in", "with", "by") and verb in ("cover", "surround")
+            ):
                 self._relate(self.subjects, verb, thing, True)
             else:
                 self._relate(self.subjects, f"{verb} {self.prep}".strip(), thing, False)

@@ -1,8 +1,8 @@
 """Parts of speech of caption words: closed classes, a dictionary of forms, and the words around.
 
 Tags: `D` determiner, `S` possessive pronoun, `N` noun, `A` adjective, `#` number, `G` -ing form, `E` past participle,
-`V` finite verb, `B` form of be, `X` other auxiliary, `P` preposition, `C` and/or, `R` adverb, `O` pronoun, `W` relative,
-`'` possessive 's, `T` to before a verb, `.` break.
+`V` finite verb, `B` form of be, `X` other auxiliary, `P` preposition, `C` and/or, `R` adverb, `O` pronoun, `W`
+relative, `'` possessive 's, `T` to before a verb, `.` break.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def _undo(word: str) -> str:
 
 def _closed(word: str) -> str:
     for tag, words in (
-        (".", w.BREAKS), ("B", w.BE), ("D", w.DETERMINERS), ("S", w.POSSESSIVES), ("O", w.PRONOUNS), ("C", w.CONJUNCTIONS),
+        (".", w.BREAKS), ("B", w.BE), ("D", w.DETERMINERS), ("S", w.POSSESSIVES), ("O", w.PRONOUNS),
+        ("C", w.CONJUNCTIONS),
         ("#", w.NUMBERS), ("W", w.RELATIVES),
     ):  # fmt: skip
         if word in words:
@@ -99,6 +100,8 @@ def _tag(word: str, before: str, previous: str, following: str, after: list[str]
     if closed:
         return closed
     known = classes(word)
+    if word == "back" and before in "DSA'":
+        return "N"
     if word in w.ADVERBS and not (word in w.PREPOSITIONS and (_starts_noun_phrase(following) or _continues(following))):
         return "A" if word in ("outside", "inside") and before == "D" else "R"
     if word in w.PREPOSITIONS:
@@ -114,7 +117,9 @@ def _tag(word: str, before: str, previous: str, following: str, after: list[str]
         if noun and word in w.ING_MODIFIERS and before not in "NOB":
             return "N"
         return "G"
-    participle = "VERB" in known and known["VERB"] != word and (word.endswith(("ed", "en", "n", "t")) or "ADJ" not in known)
+    participle = (
+        "VERB" in known and known["VERB"] != word and (word.endswith(("ed", "en", "n", "t")) or "ADJ" not in known)
+    )
     if word in w.IRREGULAR_PARTICIPLES and before in "NBRO":
         return "E"
     if participle and not word.endswith("s") and word not in w.VERBS:
@@ -122,7 +127,13 @@ def _tag(word: str, before: str, previous: str, following: str, after: list[str]
             return "N"
         return "E"
     if word in w.VERBS and (before in "NOWRTX" or (before == "C" and not inside)) and not inside:
-        if "NOUN" not in known or _starts_noun_phrase(following) or following in w.PREPOSITIONS or ends or before in "OWT":
+        if (
+            "NOUN" not in known
+            or _starts_noun_phrase(following)
+            or following in w.PREPOSITIONS
+            or ends
+            or before in "OWT"
+        ):
             return "V"
         if following in w.ADVERBS or following.endswith("ly") or not _may_be_noun(following):
             return "V"
@@ -131,7 +142,11 @@ def _tag(word: str, before: str, previous: str, following: str, after: list[str]
         acts = following.endswith("ing") and (not after or not _continues(after[0]) or after[0] in w.PREPOSITIONS)
         if "ADJ" in known and _continues(following) and following not in w.PREPOSITIONS and not acts:
             return "A" if word not in w.NOUNS or before == "R" else "N"
-        if "ADJ" in known and (before == "B" or (before == "R" and previous not in ("up", "down"))) and known.get("NOUN") == word:
+        if (
+            "ADJ" in known
+            and (before == "B" or (before == "R" and previous not in ("up", "down")))
+            and known.get("NOUN") == word
+        ):
             return "A"
         if not known and word.endswith(("ed", "y", "ish", "less", "ful", "-colored")) and _continues(following):
             return "A"

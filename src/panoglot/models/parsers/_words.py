@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 DETERMINERS = frozenset(
-    "a an the this that these those some any each every no all both another either neither such what which other".split()
+    """a an the this that these those some any each every no all both another either neither such what which
+    other""".split()
 )
 POSSESSIVES = frozenset("his her its their my our your it's its'".split())
 PRONOUNS = frozenset("he she it they them him us we you i me who whom himself herself itself themselves one's".split())
 BE = frozenset("is are was were be been being 's am 're".split())
-AUXILIARIES = BE | frozenset("has have had can could will would may might must should does do did getting gets get".split())
+AUXILIARIES = BE | frozenset(
+    "has have had can could will would may might must should does do did getting gets get".split()
+)
 CONJUNCTIONS = frozenset("and or & but plus nor".split())
 BREAKS = frozenset(". , ; : ! ? -lrb- -rrb-".split())
 RELATIVES = frozenset("that which who where while as when whose".split())
@@ -19,9 +22,9 @@ ADVERBS = frozenset(
     n't""".split()
 )
 NUMBERS = {
-    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-    "eleven": "11", "twelve": "12", "several": "several", "many": "many", "multiple": "multiple", "few": "few",
-    "various": "various", "numerous": "numerous", "dozen": "dozen",
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "eleven": "11", "twelve": "12", "several": "several", "many": "many", "multiple": "multiple",
+    "few": "few", "various": "various", "numerous": "numerous", "dozen": "dozen",
 }  # fmt: skip
 
 PREPOSITIONS = frozenset(
@@ -57,19 +60,21 @@ SAME_PREPOSITION = {
 
 #: "X of Y": what X is of Y. Kept as an attribute of Y, or X is dropped.
 QUANTITIES = frozenset(
-    """group bunch pair couple lot lots number set row rows pile piles stack stacks cluster herd flock crowd slice slices piece
-    pieces cup cups glass bottle bottles bowl plate box bag line variety collection part patch mound body bit pack team
-    display series string strand stretch dozen dozens bouquet basket bank load clump tuft pieces sheet""".split()
+    """group bunch pair couple lot lots number set row rows pile piles stack stacks cluster herd flock crowd slice
+    slices piece pieces cup cups glass bottle bottles bowl plate box bag line variety collection part patch mound body
+    bit pack team display series string strand stretch dozen dozens bouquet basket bank load clump tuft pieces
+    sheet""".split()
 )
 #: Those of them that say something about Y; the others only measure it.
 KEPT_QUANTITIES = frozenset("group crowd pair couple flock herd row stack slice mound".split())
 #: Two words that are one thing, against what their parts say.
 COMPOUNDS = frozenset(
-    """ice cream|hot dog|hot dogs|teddy bear|teddy bears|stuffed animal|fire hydrant|polar bear|french fries|orange juice|
-    mobile phone|bell pepper|green beans|black board|white board|dirt bike|rain coat|electric pole|baby carriage""".replace(
-        "\n", ""
-    ).replace("    ", "").split("|")
-)
+    [
+        "ice cream", "hot dog", "hot dogs", "teddy bear", "teddy bears", "stuffed animal", "fire hydrant", "polar bear",
+        "french fries", "orange juice", "mobile phone", "bell pepper", "green beans", "black board", "white board",
+        "dirt bike", "rain coat", "electric pole", "baby carriage",
+    ]
+)  # fmt: skip
 #: Nouns about the picture itself.
 PICTURE = frozenset("picture photo photograph image view shot scene closeup close-up portrait photos pictures".split())
 
@@ -79,39 +84,41 @@ COLOURS = frozenset(
 )
 #: Nouns that before a noun say what it is made of or like: written as an attribute.
 ATTRIBUTIVE = frozenset(
-    """metal wood brick stone concrete glass plastic leather paper cardboard straw dirt grass sand gravel marble steel iron
-    tile rubber cotton wool denim wire asphalt cement granite bamboo wicker chrome aluminum brass copper ceramic clay
-    porcelain fur silk lace velvet pine oak baby toy stainless tin foam cloth canvas fabric vinyl laptop dress suit
-    polo plaid checker stripe floral dome ice snow rock mesh bronze mahogany linen nylon adult male female""".split()
+    """metal wood brick stone concrete glass plastic leather paper cardboard straw dirt grass sand gravel marble steel
+    iron tile rubber cotton wool denim wire asphalt cement granite bamboo wicker chrome aluminum brass copper ceramic
+    clay porcelain fur silk lace velvet pine oak baby toy stainless tin foam cloth canvas fabric vinyl laptop dress
+    suit polo plaid checker stripe floral dome ice snow rock mesh bronze mahogany linen nylon adult male
+    female""".split()
 )
 #: Nouns before a noun that stay one name with it.
 CLOTHES = frozenset(
-    """shirt t-shirt tshirt jacket pants shorts hat cap dress suit coat shoe shoes boot boots glasses sunglasses jeans tie
-    helmet glove gloves sock socks skirt sweater vest uniform hoodie scarf sneaker sneakers sandals jersey bikini wetsuit
-    goggles apron blouse top outfit belt robe costume attire gear clothes clothing sweatshirt necktie tee visor beanie
-    swimsuit trunks trousers leggings headband bandana tuxedo kimono overalls turban backpack tights gown mask
-    wristband watch necklace bracelet ring earrings eyeglasses kneepads pads wig""".split()
+    """shirt t-shirt tshirt jacket pants shorts hat cap dress suit coat shoe shoes boot boots glasses sunglasses jeans
+    tie helmet glove gloves sock socks skirt sweater vest uniform hoodie scarf sneaker sneakers sandals jersey bikini
+    wetsuit goggles apron blouse top outfit belt robe costume attire gear clothes clothing sweatshirt necktie tee
+    visor beanie swimsuit trunks trousers leggings headband bandana tuxedo kimono overalls turban backpack tights gown
+    mask wristband watch necklace bracelet ring earrings eyeglasses kneepads pads wig""".split()
 )
 PEOPLE = frozenset(
-    """man woman boy girl person people child kid lady guy player men women boys girls baby toddler skier surfer skateboarder
-    snowboarder rider batter catcher pitcher umpire officer policeman policemen worker chef bride groom adult children kids
-    players skiers surfers ladies guys male female couple family cyclist biker runner spectator fan teenager student
-    gentleman tennis bicyclist motorcyclist cowboy soldier firefighter skater human someone individual pedestrian audience
-    kid fisherman mother father son daughter son bear""".split()
+    """man woman boy girl person people child kid lady guy player men women boys girls baby toddler skier surfer
+    skateboarder snowboarder rider batter catcher pitcher umpire officer policeman policemen worker chef bride groom
+    adult children kids players skiers surfers ladies guys male female couple family cyclist biker runner spectator
+    fan teenager student gentleman tennis bicyclist motorcyclist cowboy soldier firefighter skater human someone
+    individual pedestrian audience kid fisherman mother father son daughter son bear""".split()
 )
 #: Words that look like nouns but are verbs after a noun in captions (base and third person).
 VERBS = frozenset(
-    """sit sits stand stands hold holds wear wears ride rides walk walks look looks play plays lie lies lay lays eat eats
-    hang hangs fly flies cover covers grow grows contain contains carry carries catch catches throw throws jump jumps run
-    runs lean leans swing swings reach reaches pull pulls push pushes hit hits cross crosses drive drives rest rests graze
-    grazes surround surrounds line lines face faces watch watches show shows display displays cast casts read reads say
-    says go goes come comes talk talks make makes take takes use uses cut cuts smile smiles pose poses stare stares lead
-    leads touch touches drink drinks sleep sleeps feature features include includes overlook overlooks connect connects
-    extend extends fill fills form forms point points travel travels move moves wait waits work works swim swims ski skis
-    surf surfs skate skates shine shines reflect reflects enjoy enjoys perform performs prepare prepares appear appears
-    has have had sat stood held wore rode walked looked played laid ate flew grew ran threw leads gather
-    gathers give gives kick kicks bite bites float floats climb climbs approach approaches attempt attempts try tries
-    open opens wrap wraps kneel kneels bend bends crouch crouches chase chases feed feeds""".split()
+    """sit sits stand stands hold holds wear wears ride rides walk walks look looks play plays lie lies lay lays eat
+    eats hang hangs fly flies cover covers grow grows contain contains carry carries catch catches throw throws jump
+    jumps run runs lean leans swing swings reach reaches pull pulls push pushes hit hits cross crosses drive drives
+    rest rests graze grazes surround surrounds line lines face faces watch watches show shows display displays cast
+    casts read reads say says go goes come comes talk talks make makes take takes use uses cut cuts smile smiles pose
+    poses stare stares lead leads touch touches drink drinks sleep sleeps feature features include includes overlook
+    overlooks connect connects extend extends fill fills form forms point points travel travels move moves wait waits
+    work works swim swims ski skis surf surfs skate skates shine shines reflect reflects enjoy enjoys perform performs
+    prepare prepares appear appears has have had sat stood held wore rode walked looked played laid ate flew grew ran
+    threw leads gather gathers give gives kick kicks bite bites float floats climb climbs approach approaches attempt
+    attempts try tries open opens wrap wraps kneel kneels bend bends crouch crouches chase chases feed
+    feeds""".split()
 )
 #: Participles that describe rather than relate when nothing follows.
 LINKING = frozenset("look seem appear become get stay remain".split())
@@ -129,8 +136,8 @@ ING_MODIFIERS = frozenset(
     sewing steering warning wedding wrapping""".split()
 )
 IRREGULAR_PARTICIPLES = frozenset(
-    """stuck hung strung made bound lit built spread cut set left held worn torn thrown drawn written driven ridden eaten
-    broken stood laid put shut tied wound bent sunk swept shown kept caught led fed sat""".split()
+    """stuck hung strung made bound lit built spread cut set left held worn torn thrown drawn written driven ridden
+    eaten broken stood laid put shut tied wound bent sunk swept shown kept caught led fed sat""".split()
 )
 #: Nouns that a dictionary also calls adjectives.
 NOUNS = frozenset(

@@ -1,7 +1,7 @@
 """CLIPScore and RefCLIPScore with any encoder, in any language it knows.
 
-Source: Hessel et al., EMNLP 2021: CLIPScore = 2.5 max(0, cos(image, caption)); RefCLIPScore = harmonic mean of CLIPScore
-and max(0, best cos(caption, reference)). "CLIP reward" (2022) scales the reference side by 2.5 as well
+Source: Hessel et al., EMNLP 2021: CLIPScore = 2.5 max(0, cos(image, caption)); RefCLIPScore = harmonic mean of
+CLIPScore and max(0, best cos(caption, reference)). "CLIP reward" (2022) scales the reference side by 2.5 as well
 (`reference_weight=2.5`).
 """
 
@@ -75,10 +75,11 @@ def clipscore(
         prefix = ENGLISH_PREFIX if given.language.split("-")[0] == "en" else ""
     kept = given.kept
     texts = encode_texts(encoder, [prefix + text for text in given.texts], given.language) if kept else None
+    pictures: np.ndarray | None = None
     if hasattr(images, "ndim"):
-        pictures = unit(images)[list(kept)]  # type: ignore[arg-type]
-    else:
-        pictures = encode_images(encoder, [images[n] for n in kept]) if kept else None  # type: ignore[misc]
+        pictures = unit(images)[list(kept)]
+    elif kept:
+        pictures = encode_images(encoder, [images[n] for n in kept])
     references = None
     if refs is not None and kept:
         flat = [prefix + text for item in given.ref_texts for text in item]

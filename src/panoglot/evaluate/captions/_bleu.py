@@ -1,8 +1,8 @@
 """BLEU-1..4, counted and smoothed as the COCO caption tools do.
 
-Source: Papineni et al., ACL 2002; the tools' constants: every order's precision is (correct + 1e-15) / (guesses + 1e-9),
-and the reference length is the closest one (of two equally close, the shorter).
-Sibling: `chrf` (characters, no tokeniser), `self_bleu` (captions against each other).
+Source: Papineni et al., ACL 2002; the tools' constants: every order's precision is (correct + 1e-15) / (guesses +
+1e-9), and the reference length is the closest one (of two equally close, the shorter). Sibling: `chrf` (characters,
+no tokeniser), `self_bleu` (captions against each other).
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ def bleu(
     >>> round(result.value, 4), {name: round(value, 4) for name, value in result.parts.items()}
     (0.8409, {'bleu1': 1.0, 'bleu2': 1.0, 'bleu3': 0.9086, 'bleu4': 0.8409})
     """
-    import numpy as np
 
     check_option("level", level, ("corpus", "sentence"))
     check_option("reference_length", reference_length, _LENGTHS)

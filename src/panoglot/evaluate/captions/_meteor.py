@@ -114,7 +114,9 @@ def _beam(choices: list[list[tuple[int, float]]]) -> list[tuple[int, int, float]
     return list(min(beam, key=lambda state: (*state[:4], state[6]))[6])
 
 
-def _statistics(pairs: list[tuple[int, int, float]], words: Sequence[str], others: Sequence[str], content: Any) -> list[float]:
+def _statistics(
+    pairs: list[tuple[int, int, float]], words: Sequence[str], others: Sequence[str], content: Any
+) -> list[float]:
     """What adds up over a corpus: weighted matches and lengths (content, function) of both sides, chunks, matches."""
     ours, theirs = [content(word) for word in words], [content(word) for word in others]
     row = [0.0] * 4

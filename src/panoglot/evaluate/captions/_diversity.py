@@ -89,7 +89,7 @@ def self_bleu(
     """
     import hashlib
 
-    from panoglot.evaluate.captions.bleu import bleu_from_counts, bleu_statistics
+    from panoglot.evaluate.captions._bleu import bleu_from_counts, bleu_statistics
 
     given = prepare(preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error)
     if groups is not None and len(groups) != len(given.ids):

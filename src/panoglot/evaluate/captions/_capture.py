@@ -1,11 +1,12 @@
 """CAPTURE: objects, attributes and relations of long captions, matched in three stages.
 
 Source: CAPTURE, 2024 (arXiv 2405.19092), matching read in its code: exact; synonym (substring, or overlapping WordNet
-lemma names); soft (best cosine among what is left, without a threshold). One score = (.5 F_obj + .5 F_attr + .2 F_rel)/1.2.
-Differs from the code where it is random or broken: everything is matched in sorted order (`matching="optimal"` finds the
-most pairs), the list of generic nouns is our own and can be given, several sentences are joined by object name.
-Quirks kept, each worth knowing: a kind that neither caption has scores 0, so a caption equal to its reference but without
-relations scores 0.8333; attributes forget their owner; `man` is a substring of `woman`.
+lemma names); soft (best cosine among what is left, without a threshold). One score = (.5 F_obj + .5 F_attr + .2
+F_rel)/1.2. Differs from the code where it is random or broken: everything is matched in sorted order
+(`matching="optimal"` finds the most pairs), the list of generic nouns is our own and can be given, several sentences
+are joined by object name. Quirks kept, each worth knowing: a kind that neither caption has scores 0, so a caption
+equal to its reference but without relations scores 0.8333; attributes forget their owner; `man` is a substring of
+`woman`.
 """
 
 from __future__ import annotations
@@ -252,7 +253,11 @@ def capture(
         confidence=confidence,
         resamples=resamples,
         seed=seed,
-        parts={key: sum(row[key] for row in scored) / len(scored) for key in (scored[0] if scored else ()) if key != "score"},
+        parts={
+            key: sum(row[key] for row in scored) / len(scored)
+            for key in (scored[0] if scored else ())
+            if key != "score"
+        },
         language=given.language,
         notes=notes if encoder is not None else (*notes, "no encoder: the soft stage was left out."),
         details=tuple(details),

@@ -34,9 +34,9 @@ def split_sentences(text: str) -> list[str]:
         following = text[match.end() : match.end() + 1]
         newline = "\n" in match[0]
         # a Latin full stop ends a sentence when a space and no lower-case letter follow
-        if piece.endswith(".") and not newline:
-            if match[0] == "" or following.islower() or _ABBREVIATION.search(piece):
-                continue
+        open_ended = match[0] == "" or following.islower() or _ABBREVIATION.search(piece)
+        if piece.endswith(".") and not newline and open_ended:
+            continue
         if piece:
             found.append(text[at : match.end()].strip())
         at = match.end()

@@ -85,8 +85,8 @@ def self_retrieval(
         seed: of the interval.
 
     Returns:
-        `value` = R@k in percent; `parts`: `r@k/size`, `mean_rank/size`, `clip_score` (mean of max(0, 100 cos)). An item is
-        an image in a bag, called `bag:id`.
+        `value` = R@k in percent; `parts`: `r@k/size`, `mean_rank/size`, `clip_score` (mean of max(0, 100 cos)). An
+        item is an image in a bag, called `bag:id`.
 
     Raises:
         UserError: ids that are not there, duplicates inside a bag, shapes that do not fit.
@@ -158,7 +158,8 @@ def _mean(values: np.ndarray, scale: float = 1.0) -> float | None:
 
 
 def random_bags(ids: Sequence[Any], size: int, seed: int = 0) -> list[list[str]]:
-    """Disjoint bags of `size` ids each (RD100 is size 100), chosen by (seed, id); a rest smaller than `size` is left out.
+    """Disjoint bags of `size` ids each (RD100 is size 100), chosen by (seed, id); a rest smaller than `size` is left
+    out.
 
     >>> sorted(map(len, random_bags(range(7), 3)))
     [3, 3]

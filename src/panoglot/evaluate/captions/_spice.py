@@ -1,8 +1,9 @@
 """SPICE: F-score of what captions say, as scene-graph tuples, through any `Parser`.
 
 Source: Anderson et al., ECCV 2016. A tuple is (object,), (object, attribute) or (subject, relation, object); two match
-when every slot is equal or a synonym. The reference program parses with CoreNLP (Java, English); ours takes the graphs of
-any `Parser`, so values depend on the parser, whose name is recorded: compare runs with the same parser only.
+when every slot is equal or a synonym. The reference program parses with CoreNLP (Java, English); ours takes the
+graphs of any `Parser`, so values depend on the parser, whose name is recorded: compare runs with the same parser
+only.
 """
 
 from __future__ import annotations
@@ -128,9 +129,9 @@ def spice(
         seed: of the interval.
 
     Returns:
-        `parts` hold `precision`, `recall` and the F of `object`, `attribute`, `relation`, `color`, `size`, `count` (over
-        the items where either side has such a tuple). An item is null when no side has a tuple or a caption could not
-        be parsed.
+        `parts` hold `precision`, `recall` and the F of `object`, `attribute`, `relation`, `color`, `size`, `count`
+        (over the items where either side has such a tuple). An item is null when no side has a tuple or a caption
+        could not be parsed.
 
     Raises:
         UserError: bad input, naming the first offenders.
