@@ -82,9 +82,7 @@ def english_caption(
     """
     best = tags[0] if tags else None
     count = ("", "a face", "two faces", "three faces", "four faces")
-    people = (
-        ("" if not faces else count[faces] if faces < len(count) else f"{faces} faces") if faces is not None else ""
-    )
+    people = f"{faces} faces" if faces and faces >= len(count) else count[faces or 0]
     if best and best.score >= sure:
         text = f"A picture of {with_article(best.name)}" + (f", with {people}" if people else "")
         return text + ".", best.score

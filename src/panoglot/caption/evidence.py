@@ -14,7 +14,7 @@ from panoglot.caption._evidence_text import (
 from panoglot.io import Image
 from panoglot.models.embedded.facts import picture_facts
 from panoglot.run import DetectorName, LanguageIdentifierName, Models, ReaderName, TaggerName, method
-from panoglot.table import Caption, canonical_language, language_matches
+from panoglot.table import UNKNOWN_LANGUAGE, Caption, canonical_language, language_matches
 
 __all__ = ["evidence"]
 
@@ -71,6 +71,7 @@ async def evidence(
         captions += _translated(tags[0].key, languages, probability, m[tagger].name)
     if written := written_text(lines):
         lang, confidence = await m[identifier].identify(written)
+        lang = lang if confidence >= 0.5 else UNKNOWN_LANGUAGE  # "STOP" is no Slovenian
         captions.append(
             Caption(
                 written,

@@ -17,7 +17,7 @@ async def label(
     *,
     tagger: TaggerName = "embedded:efficientnet-lite2",
     languages: tuple[str, ...] = (),
-    min_probability: float = 0.3,
+    min_probability: float = 0.5,
     links: tuple[str, ...] = ("synset", "word"),
 ) -> list[Caption]:
     """Label a picture with the names of its classes.

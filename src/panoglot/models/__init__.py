@@ -5,5 +5,17 @@
 
 from panoglot.models._journal import Journal, journal_key
 from panoglot.models._names import ModelInfo, list_models, load_model, parse_model_name, register
+from panoglot.models._prices import Budget, Price, Prices
 
-__all__ = ["Journal", "ModelInfo", "journal_key", "list_models", "load_model", "parse_model_name", "register"]
+__all__ = [
+    "Budget",
+    "Journal",
+    "ModelInfo",
+    "Price",
+    "Prices",
+    "journal_key",
+    "list_models",
+    "load_model",
+    "parse_model_name",
+    "register",
+]

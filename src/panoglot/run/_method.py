@@ -220,18 +220,18 @@ class MethodOperator:
 
     def open(self, worker: Worker) -> None:
         """Load the models."""
-        from panoglot.models import Budget, Journal, load_model, load_prices
+        from panoglot.models import Budget, Journal, Prices, load_model
 
         importlib.import_module(self.module)
         self._method = METHODS[self.name]
         journal = Journal(worker.dataset.journal) if self.journal else None
         budget = None if worker.max_cost is None else Budget(worker.max_cost)
-        prices = load_prices(self.prices)
+        prices = Prices.load(self.prices)
         for alias, name in self.models.items():
             model = load_model(name)
             if hasattr(model, "threads"):
                 model.threads = worker.threads
-            self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget)
+            self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget, full=name)
         self._journal = journal
         self._runner = asyncio.Runner()
 
@@ -243,6 +243,8 @@ class MethodOperator:
         """Release models and loop."""
         for asker in self._askers.values():
             asker.close()
+        if self._journal is not None:
+            self._journal.close()
         if hasattr(self, "_runner"):
             self._runner.close()
 

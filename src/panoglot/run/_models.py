@@ -80,9 +80,14 @@ class Asker:
     A question that the model could not answer raises the `RowError` at the `await`; a method may catch it.
     """
 
-    def __init__(self, model: Any, *, journal: Journal | None, prices: Prices | None, budget: Budget | None) -> None:
+    def __init__(
+        self, model: Any, *, journal: Journal | None, prices: Prices | None, budget: Budget | None, full: str = ""
+    ) -> None:
         self.model = model
         self.name: str = model.name
+        # the price table knows a model by what `captions.model` shows, or by what the user typed
+        known = prices is None or prices.price(model.name) is not None
+        self._name = model.name if known or not full else full
         self._journal, self._prices, self._budget = journal, prices, budget
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         self._batchers: dict[str, _Batcher] = {}
@@ -140,11 +145,14 @@ class Asker:
 
         async def ask() -> bytes:
             if self._budget is None:
+                return msgspec.json.encode(await self._ask(method, prompt))
+            estimate, actual = self._most(prompt), 0.0
+            await self._budget.reserve(estimate, self.name)
+            try:
                 answer: Answer = await self._ask(method, prompt)
-            else:
-                with self._budget.reserve() as reservation:
-                    answer = await self._ask(method, prompt)
-                    reservation.settle(self._price(prompt, answer) or 0.0)
+                actual = self._price(prompt, answer)  # type: ignore[assignment]
+            finally:
+                self._budget.settle(estimate, actual)
             return msgspec.json.encode(answer)
 
         if self._journal is None:
@@ -160,11 +168,16 @@ class Asker:
         return answer
 
     def _price(self, prompt: Prompt, answer: Answer) -> float | None:
-        if not inspect.iscoroutinefunction(self.model.generate):
-            return 0.0  # it runs here
         if self._prices is None:
             return None
-        return self._prices.cost(self.name, answer.tokens_in, answer.tokens_out, images=len(prompt.images))
+        return self._prices.cost(self._name, answer.tokens_in, answer.tokens_out, images=len(prompt.images))
+
+    def _most(self, prompt: Prompt) -> float | None:
+        """What a question may cost at most: a token a character, a few thousand a picture."""
+        if self._prices is None:
+            return None
+        read = len(prompt.text) + len(prompt.system or "") + 4096 * len(prompt.images)
+        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images))
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
