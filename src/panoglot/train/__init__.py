@@ -13,15 +13,24 @@ from panoglot.train._records import TEXT_KINDS, Batch, Record, RegionText, Term,
 # name -> the module that defines it (each of these imports torch)
 _LAZY = {
     "ContrastOptions": "_contrast",
+    "Ema": "_ema",
+    "FreezePlan": "_freeze",
     "contrast": "_contrast",
     "contrast_dense": "_contrast",
     "accumulate": "_accumulate",
+    "freeze": "_freeze",
+    "parameter_groups": "_freeze",
+    "training_mode": "_freeze",
+    "ramp": "_schedule",
+    "schedule": "_schedule",
 }
 
 __all__ = [
     "TEXT_KINDS",
     "Batch",
     "ContrastOptions",
+    "Ema",
+    "FreezePlan",
     "Record",
     "RegionText",
     "Term",
@@ -29,8 +38,13 @@ __all__ = [
     "accumulate",
     "contrast",
     "contrast_dense",
+    "freeze",
+    "parameter_groups",
+    "ramp",
     "record_from_captions",
+    "schedule",
     "sum_terms",
+    "training_mode",
 ]
 
 
