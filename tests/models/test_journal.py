@@ -18,6 +18,7 @@ import PIL.Image
 import pytest
 
 import panoglot.models._journal as module
+from panoglot.errors import UserError
 from panoglot.io import Image
 from panoglot.models._journal import Journal, journal_key
 from panoglot.models._segments import _HEAD, MAGIC, Sealed, pack, scan
@@ -287,7 +288,7 @@ def test_a_full_disk_loses_nothing_that_was_stored(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="No space left"):
         journal.put_many({key(2): value(2)})
     monkeypatch.setattr(os, "write", real)
     assert journal.get(key(2)) is None

@@ -93,6 +93,7 @@ def test_several_loops_and_pickles(gemma):
 
 
 @needs_weights
+@pytest.mark.slow
 def test_forks_before_the_first_question_work_and_later_ones_say_why_not():
     code = f"""
 import asyncio, os, sys

@@ -11,6 +11,7 @@ answers.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -22,12 +23,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from panoglot.errors import UserError
 from panoglot.models._claims import Claims, claims_of
+from panoglot.models._journal_turns import Turns
 from panoglot.models._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
 
 __all__ = ["Journal", "journal_key"]
+
+T = TypeVar("T")
 
 #: A segment is finished, and a new one begun, after so many records or bytes: its keys are held in memory until then.
 SEGMENT_RECORDS, SEGMENT_BYTES = 1 << 16, 128 * 2**20
@@ -137,7 +142,7 @@ class Journal:
         self._live: dict[str, _Live] = {}
         self._own: _Live | None = None
         self._fd = -1
-        self._by_loop: dict[asyncio.AbstractEventLoop, _Turns] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, Turns] = {}
 
     def __enter__(self) -> Journal:
         return self
@@ -207,30 +212,45 @@ class Journal:
         """Store answers; they are on disk when this returns (one write and one fsync, however many).
 
         Raises:
-            OSError: the disk is full or broken; nothing of `answers` counts as stored.
+            UserError: the disk is full, or the folder may not be written; nothing of `answers` counts as stored.
         """
         if not answers:
             return
         with self._lock:
-            own = self._own or self._new_segment()
+            own = self._own or self._writable(self._new_segment)
             at, placed, chunks = own.at, [], []
             for key, value in answers.items():
                 record = pack(bytes.fromhex(key), value)
                 placed.append((bytes.fromhex(key), at))
                 chunks.append(record)
                 at += len(record)
-            raw = memoryview(b"".join(chunks))
+            raw = b"".join(chunks)
             try:
-                while raw:
-                    raw = raw[os.write(self._fd, raw) :]
-                os.fsync(self._fd)
-            except OSError:
+                self._writable(lambda: self._append(raw))
+            except BaseException:
                 self._abandon()  # what is half written must not precede what is written next
                 raise
             own.at = at
             own.keys.update(placed)
             if len(own.keys) >= SEGMENT_RECORDS or own.at >= SEGMENT_BYTES:
                 self._seal_own()
+
+    def _append(self, raw: bytes) -> None:
+        view = memoryview(raw)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        os.fsync(self._fd)
+
+    def _writable(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+                raise
+            raise UserError(
+                f"the answers of models cannot be written to {self.folder}: {error.strerror}. Make room, then run the "
+                "same command again; what was stored is not asked again."
+            ) from error
 
     def _new_segment(self) -> _Live:
         name = uuid.uuid4().hex
@@ -385,79 +405,13 @@ class Journal:
                 found[key] = (value, True)
                 del wanted[key]
 
-    def _turns(self) -> _Turns:
+    def _turns(self) -> Turns:
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._by_loop:
                 self._by_loop = {old: turns for old, turns in self._by_loop.items() if not old.is_closed()}
-                self._by_loop[loop] = _Turns(self)
+                self._by_loop[loop] = Turns(self)
             return self._by_loop[loop]
-
-
-class _Turns:
-    """What many coroutines of one event loop want of the disk, done together: one fsync, one look, for all of them."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = weakref.proxy(journal)
-        self._stores: list[tuple[dict[str, bytes], list[str], asyncio.Future[None]]] = []
-        self._looks: list[asyncio.Future[None]] = []
-        self._storing: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-
-    def store(self, answers: dict[str, bytes], claims: list[str]) -> asyncio.Future[None]:
-        """Store `answers`, then release `claims`; the future is done when both are."""
-        future = asyncio.get_running_loop().create_future()
-        self._stores.append((answers, claims, future))
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store())
-        return future
-
-    async def _store(self) -> None:
-        while self._stores:
-            batch, self._stores = self._stores, []
-            answers = {key: value for part, _, _ in batch for key, value in part.items()}
-            error: BaseException | None = None
-            try:
-                await asyncio.to_thread(self._journal.put_many, answers)
-            except asyncio.CancelledError as caught:
-                error = caught
-                self._journal.put_many(answers)  # was it written? twice does no harm, and the claims end below
-            except Exception as caught:
-                error = caught
-            for _, claims, future in batch:
-                for key in claims:
-                    self._journal.release(key)
-                if not future.done():
-                    future.set_exception(error) if isinstance(error, Exception) else future.set_result(None)
-            if isinstance(error, asyncio.CancelledError):
-                for part, claims, _ in self._stores:  # nobody comes after us: no answer that was paid for is dropped
-                    self._journal.put_many(part)
-                    for key in claims:
-                        self._journal.release(key)
-                self._stores = []
-                raise error
-
-    async def look(self) -> None:
-        """See what the others have written up to now (a look that began earlier does not count)."""
-        future = asyncio.get_running_loop().create_future()
-        self._looks.append(future)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        await future
-
-    async def _look(self) -> None:
-        while self._looks:
-            waiting, self._looks = self._looks, []
-            error: BaseException | None = None
-            try:
-                await asyncio.to_thread(self._journal.refresh)
-            except (asyncio.CancelledError, Exception) as caught:
-                error = caught
-            for future in waiting:
-                if not future.done():
-                    future.set_exception(error) if isinstance(error, Exception) else future.set_result(None)
-            if error is not None and not isinstance(error, Exception):
-                raise error
 
 
 _OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
