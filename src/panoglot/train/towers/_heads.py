@@ -1,0 +1,111 @@
+"""Heads: what stands between a tower and the losses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["PrototypeHead", "Reward", "Scale", "TokenMlp", "unit"]
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return x / ‖x‖ over the last dimension; a zero vector stays zero."""
+    return F.normalize(x, dim=-1, eps=1e-12)
+
+
+class Scale(nn.Module):
+    """A learned multiplier exp(p), kept within limits after every step, and a learned bias where one is wanted.
+
+    Args:
+        start: of the multiplier (1/0.07 for CLIP, 1 for ALIGN, e^0.2 for COSMO, 10 for FLAME).
+        most: upper limit of the multiplier; the lower one is 1 or the start, whichever is less.
+        bias: start of the bias; None has none.
+    """
+
+    def __init__(self, start: float = 1 / 0.07, most: float = 100.0, bias: float | None = None) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(math.log(start)))
+        self.limits = (min(0.0, math.log(start)), math.log(most))
+        self.bias = None if bias is None else nn.Parameter(torch.tensor(float(bias)))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Clamp, as CLIP does, after the optimiser's step."""
+        self.log.clamp_(*self.limits)
+
+    def forward(self) -> tuple[Tensor, Tensor | float]:
+        """Return (scale, bias)."""
+        return self.log.exp(), 0.0 if self.bias is None else self.bias
+
+
+class TokenMlp(nn.Module):
+    """An MLP on every token, then their mean (FLAME's head; no class token).
+
+    Args:
+        width: of the tokens.
+        dim: of the vector.
+    """
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, dim), nn.GELU(), nn.Linear(dim, dim), nn.LayerNorm(dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return [B, dim] of tokens [B, N, width]."""
+        return self.mlp(tokens).mean(1)
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: MLP, unit length, weight-normalised prototypes.
+
+    Args:
+        width: of the tower.
+        prototypes: how many (65,536 in DINO).
+        hidden: of the MLP.
+        bottleneck: its last width.
+    """
+
+    def __init__(self, width: int, prototypes: int = 65536, hidden: int = 2048, bottleneck: int = 256) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        self.last = nn.Parameter(torch.randn(prototypes, bottleneck) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores [..., prototypes] of x [..., width]."""
+        return unit(self.mlp(x)) @ unit(self.last).T
+
+
+class Reward(nn.Module):
+    """A scalar for a pair of picture and text, from their vectors, their product and their difference.
+
+    The score is brought to mean 0 and deviation 1 by `calibrate`, so that thresholds mean the same in every version.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, dim: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(4 * dim + 1, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return rewards [M] of pictures x [M, D] and texts y [M, D]."""
+        cosine = F.cosine_similarity(x, y, dim=-1)[:, None]
+        raw = self.mlp(torch.cat([x, y, x * y, (x - y).abs(), cosine], -1))[:, 0]
+        return (raw - self.mean) / self.deviation
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, y: Tensor) -> None:
+        """Take mean and deviation from a calibration set."""
+        self.mean.zero_()
+        self.deviation.fill_(1)
+        raw = self(x, y)
+        self.mean.copy_(raw.mean())
+        self.deviation.copy_(raw.std().clamp(min=1e-6))
