@@ -49,7 +49,9 @@ def check(folder: Path, name: str, truth: Truth) -> dict[str, object]:
         "captions doubled": sum(n - 1 for n in captions.values()),
         "rejects wrong": sum(((rejects - expected) + (expected - rejects)).values()),
     }
-    print(f"{name}: {len(images):,} images, {sum(captions.values()):,} captions in {seconds:.1f} s (floor {floor:.2f} s)")
+    print(
+        f"{name}: {len(images):,} images, {sum(captions.values()):,} captions in {seconds:.1f} s (floor {floor:.2f} s)"
+    )
     print(f"  rejects: {dict(sorted(rejects.items()))}")
     for problem, count in problems.items():
         if count:

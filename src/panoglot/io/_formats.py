@@ -31,6 +31,8 @@ _ALIASES = {
     "tar": "webdataset",
     "wds": "webdataset",
 }
+_LISTS = ("text_columns", "class_names")
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -88,7 +90,25 @@ def find_format(
     for option in options or {}:
         if option not in known:
             raise UserError(f"format '{name}' has no option '{option}'.{did_you_mean(option, known)}")
-    return name, partial(_module(name).parts, source, **(options or {}))
+    typed = {option: _typed(option, value, known[option]) for option, value in (options or {}).items()}
+    return name, partial(_module(name).parts, source, **typed)
+
+
+def _typed(option: str, value: Any, default: Any) -> Any:
+    """Turn a word of the command line into what an option takes."""
+    if not isinstance(value, str):
+        return value
+    if option in _LISTS:
+        return [piece.strip() for piece in value.split(",") if piece.strip()]
+    if isinstance(default, bool):
+        if value.lower() not in _BOOLEANS:
+            raise UserError(f"{option} is '{value}'; it must be true or false.")
+        return _BOOLEANS[value.lower()]
+    if isinstance(default, int):
+        if not value.isascii() or not value.isdigit():
+            raise UserError(f"{option} is '{value}'; it must be a whole number.")
+        return int(value)
+    return value
 
 
 def format_options(name: str) -> dict[str, Any]:

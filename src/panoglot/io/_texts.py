@@ -155,9 +155,8 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
         return [caption for captions in inner for caption in captions], {}
     if not isinstance(value, dict):
         return [], {}
-    by_language = {key: parse_language(key) for key in value if isinstance(key, str)}
-    if value and all(by_language.get(k) and isinstance(v, str | list) for k, v in value.items()):
-        return [c for k, v in value.items() for c in _in_language(v, by_language[k], texts, depth)], {}
+    if _by_language(value):
+        return [c for k, v in value.items() for c in _in_language(v, parse_language(k), texts, depth)], {}
     said = next((value[k] for k in value if k.lower() in _LANG_NAMES and isinstance(value[k], str)), None)
     captions, rest = [], {}
     for key, item in value.items():
@@ -168,6 +167,13 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
             continue
         captions += _in_language(item, role[0] or said, texts.web(role[1]), depth)
     return captions, rest
+
+
+def _by_language(value: dict[Any, Any]) -> bool:
+    """Say whether all keys are languages: `{"en": …, "id": …}` they are, `{"raw": …}` and `{"id": …}` alone are not."""
+    if not value or all(key in _NO_LANGUAGE for key in value):
+        return False
+    return all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items())
 
 
 def _in_language(value: Any, lang: str | None, texts: Given, depth: int) -> list[Caption]:

@@ -97,20 +97,21 @@ def _file(root: str, source: str) -> Iterator[list[Any]]:
 
 def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
     """Yield `[path, texts beside it, reason or None]`, paths relative to `root`, sorted, loops and escapes refused."""
-    top = os.path.realpath(root).rstrip(os.sep) + os.sep
-    stack: list[tuple[str, frozenset[str]]] = [("", frozenset())]  # a folder, and the real folders above it
+    here = os.path.realpath(root)
+    top = here.rstrip(os.sep) + os.sep
+    # a folder, where it really is, and where the links really were that led to it
+    stack: list[tuple[str, str, tuple[str, ...]]] = [("", here, ())]
     while stack:
-        folder, above = stack.pop()
+        folder, real, above = stack.pop()
         try:
             with os.scandir(os.path.join(root, folder)) as scan:
                 entries = sorted((e.name, e.is_symlink(), e.is_dir(follow_symlinks=False)) for e in scan)
         except OSError:
             yield [folder, [], "unreadable"]
             continue
-        above |= {os.path.realpath(os.path.join(root, folder))}
         pictures: list[str] = []
         texts: list[str] = []
-        folders: list[str] = []
+        folders: list[tuple[str, str, tuple[str, ...]]] = []
         found: list[list[Any]] = []
         for name, link, is_dir in entries:
             if is_hidden(name):
@@ -118,16 +119,18 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
             path = os.path.join(folder, name)
             wanted = suffix_of(name) in SUFFIXES | _UNREAD
             target = os.path.realpath(os.path.join(root, path)) if link else ""
-            outside = link and not target.startswith(top)
+            outside = link and not (target + os.sep).startswith(top)
             if outside and not follow:
                 if wanted or os.path.isdir(target):
                     found.append([path, [], "outside_folder"])
             elif link and os.path.isdir(target):
                 # a folder inside the source is read where it really is; a loop leads to a folder above
-                if outside and not any((up + os.sep).startswith(target.rstrip(os.sep) + os.sep) for up in above):
-                    folders.append(path)
+                if outside and not any(
+                    (up + os.sep).startswith(target.rstrip(os.sep) + os.sep) for up in (real, *above)
+                ):
+                    folders.append((path, target, (*above, real)))
             elif is_dir:
-                folders.append(path)
+                folders.append((path, os.path.join(real, name), above))
             elif wanted:
                 pictures.append(name)
             elif suffix_of(name) in _TEXTS:
@@ -135,7 +138,7 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
         beside = _beside(pictures, texts)
         found += [[os.path.join(folder, p), [os.path.join(folder, t) for t in beside[p]], None] for p in pictures]
         yield from sorted(found)
-        stack.extend((path, above) for path in reversed(folders))
+        stack.extend(reversed(folders))
 
 
 def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[str]]:
