@@ -115,7 +115,7 @@ def unit_rows(vectors: Any) -> np.ndarray:
 
 def encode_rows(
     items: Sequence[Any],
-    call: Callable[[Sequence[Any]], np.ndarray],
+    call: Callable[[Sequence[Any]], Any],
     dim: int,
     batch_size: int,
     on_out_of_memory: Callable[[int], None] | None = None,

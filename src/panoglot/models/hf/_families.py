@@ -1,20 +1,17 @@
-"""How the architectures of transformers take a prompt: three families, one interface.
+"""How the architectures of transformers take a prompt: three families behind one interface.
 
-- `DecoderOnly`: chat VLMs (Qwen-VL, SmolVLM, Idefics, LLaVA …) and LLMs: pictures are tokens of the prompt.
-- `Captioner`: BLIP and GIT: a text decoder that continues a prefix while it looks at the picture.
-- `EncoderDecoder`: T5-like LLMs and vision-encoder-decoder captioners.
+- `_chat.DecoderOnly`: chat VLMs (Qwen-VL, SmolVLM, Idefics, LLaVA …) and LLMs: pictures are tokens of the prompt.
+- `_captioner.Captioner`: BLIP and GIT: a text decoder that continues a prefix while it looks at the picture.
+- `_captioner.EncoderDecoder`: T5-like LLMs and vision-encoder-decoder captioners.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from panoglot.errors import RowError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from panoglot.models.hf._decode import Decoding
     from panoglot.models.roles import Prompt
 
-__all__ = ["Captioner", "DecoderOnly", "EncoderDecoder", "Family", "Prepared"]
+__all__ = ["Family", "Prepared"]
 
 
 @dataclass
@@ -166,222 +163,3 @@ class Family:
     def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
         """Run the model once: logits `[B, L, V]`."""
         return self.model(**inputs, **self.to_device(batch.tensors), use_cache=False).logits
-
-
-class DecoderOnly(Family):
-    """Chat VLMs and LLMs."""
-
-    def prepare(self, prompts: Sequence[Prompt], pictures: Sequence[Sequence[PIL.Image.Image]]) -> Prepared:
-        """Render, tokenise, and let the processor put the picture tokens in."""
-        texts = [self.render(prompt) for prompt in prompts]
-        bos = self.tokenizer.bos_token
-        special = not (bos and texts[0].startswith(bos)) and (self.sees or not prompts[0].chat)
-        if not self.sees:
-            return Prepared([self.tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts])
-        out = self.processor(
-            text=texts,
-            images=[list(row) for row in pictures] if any(pictures) else None,
-            return_tensors="pt",
-            padding=True,
-            padding_side="left",
-            add_special_tokens=special,
-        )
-        ids, mask = out.pop("input_ids"), out.pop("attention_mask")
-        along = [key for key, value in out.items() if getattr(value, "shape", None) == ids.shape and "pixel" not in key]
-        keep = mask.bool()
-        return Prepared(
-            [row[kept].tolist() for row, kept in zip(ids, keep, strict=True)],
-            {key: [row[kept].tolist() for row, kept in zip(out.pop(key), keep, strict=True)] for key in along},
-            dict(out),
-        )
-
-    def render(self, prompt: Prompt) -> str:
-        """The prompt as one text, with placeholders for the pictures.
-
-        Raises:
-            RowError: `no_chat_template`.
-        """
-        if not prompt.chat:
-            return self.placeholder * len(prompt.images) + prompt.text
-        if self.template is None:
-            if self.sees:  # PaliGemma and its like take a bare task text
-                return self.placeholder * len(prompt.images) + self.tame(prompt.text)
-            raise RowError(
-                "no_chat_template", "a base model: ask with Prompt(chat=False), or take an instruct checkpoint"
-            )
-        return self._rendered(self.messages(prompt), True)
-
-    def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        """The turns of a prompt."""
-        text: Any = self.tame(prompt.text)
-        system: Any = None if prompt.system is None else self.tame(prompt.system)
-        if self.sees:
-            text = [*({"type": "image"} for _ in prompt.images), {"type": "text", "text": text}]
-            system = None if system is None else [{"type": "text", "text": system}]
-        turns = [] if system is None else [{"role": "system", "content": system}]
-        return [*turns, {"role": "user", "content": text}]
-
-    def _rendered(self, messages: list[dict[str, Any]], ask: bool) -> str:
-        from jinja2 import TemplateError
-
-        options = {
-            "chat_template": self.template,
-            "tokenize": False,
-            "add_generation_prompt": ask,
-            "enable_thinking": self.thinking,
-        }
-        try:
-            return str(self.tokenizer.apply_chat_template(messages, **options))
-        except TemplateError:
-            if messages[0]["role"] != "system":
-                raise
-        system, user, *rest = messages  # a template without a system turn: it opens the user's
-        parts = [
-            [*t] if isinstance(t, list) else [{"type": "text", "text": t}] for t in (system["content"], user["content"])
-        ]
-        content: Any = parts[0] + [{"type": "text", "text": "\n\n"}] + parts[1]
-        if not self.sees:
-            content = "".join(part["text"] for part in content)
-        return str(self.tokenizer.apply_chat_template([{"role": "user", "content": content}, *rest], **options))
-
-    def lead(self, prompt: Prompt) -> str:
-        """The white space that the template puts before an answer (`Assistant: yes`)."""
-        if not prompt.chat or self.template is None:
-            return ""
-        messages = self.messages(prompt)
-        answer: Any = [{"type": "text", "text": "@"}] if self.sees else "@"
-        asked = self._rendered(messages, True)
-        answered = self._rendered([*messages, {"role": "assistant", "content": answer}], False)
-        lead, found, _ = answered[len(asked) :].partition("@")
-        return lead if answered.startswith(asked) and found and not lead.strip() else ""
-
-    @cached_property
-    def placeholder(self) -> str:
-        """What stands for a picture in a text."""
-        token = getattr(self.processor, "image_token", None)
-        if not self.sees or token is None:
-            return ""
-        token = getattr(token, "content", token)
-        if self.template is None:
-            return token
-        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "x"}]}]
-        shown = re.search(rf"(<\|vision_start\|>)?{re.escape(token)}(<\|vision_end\|>)?", self._rendered(turn, False))
-        return shown.group() if shown else token
-
-    @cached_property
-    def _special(self) -> re.Pattern[str]:
-        tokens = {str(token) for token in self.tokenizer.all_special_tokens}
-        tokens |= {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
-        known = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if len(token) > 2)
-        return re.compile(known or r"(?!)")
-
-    def tame(self, text: str) -> str:
-        """Break the model's control tokens in given text: a caption from the web must not end a turn or add one."""
-        return self._special.sub(lambda found: f"{found.group()[0]} {found.group()[1:]}", text)
-
-
-class Captioner(Family):
-    """BLIP and GIT. Instructions mean nothing to them: a chat prompt gives the plain caption, `chat=False` a prefix."""
-
-    equal_lengths = True
-
-    @cached_property
-    def ends(self) -> frozenset[int]:
-        """Tokens that end a caption."""
-        return super().ends | frozenset({self.tokenizer.sep_token_id} - {None})
-
-    def start(self) -> int:
-        """The token that a caption begins with."""
-        stated = self.config.get_text_config().bos_token_id
-        return self.tokenizer.cls_token_id if self.config.model_type == "git" or stated is None else stated
-
-    def prefix(self, prompt: Prompt) -> list[int]:
-        """The tokens that a caption goes on from."""
-        text = "" if prompt.chat else prompt.text
-        return [self.start(), *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
-
-    def prepare(self, prompts: Sequence[Prompt], pictures: Sequence[Sequence[PIL.Image.Image]]) -> Prepared:
-        """Pixels and prefixes."""
-        if any(len(row) > 1 for row in pictures):
-            raise RowError("too_many_images", "a captioner takes one picture")
-        shown = [picture for row in pictures for picture in row]
-        tensors = (
-            {"pixel_values": self.processor.image_processor(shown, return_tensors="pt")["pixel_values"]}
-            if shown
-            else {}
-        )
-        return Prepared([self.prefix(prompt) for prompt in prompts], {}, tensors)
-
-    def generate(self, batch: Prepared, decoding: Decoding) -> None:
-        """Continue the prefixes."""
-        if not batch.tensors:
-            raise RowError("image_needed", "a captioner describes a picture, and the prompt has none")
-        if self.config.model_type == "blip":  # its generate drops the last token, taking it for [SEP]
-            batch = Prepared([[*ids, min(self.ends)] for ids in batch.ids], {}, batch.tensors)
-        super().generate(batch, decoding)
-
-    @property
-    def keeps(self) -> bool:  # type: ignore[override]
-        """GIT and BLIP put the picture before the text, or have no such argument."""
-        return False
-
-    def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
-        """Run once, with or without the picture."""
-        if self.config.model_type == "blip" and not batch.tensors:  # the decoder without cross-attention
-            return self.model.text_decoder(**inputs, use_cache=False).logits
-        more = {} if self.config.model_type == "blip" else {"use_cache": False}
-        return self.model(**inputs, **self.to_device(batch.tensors), **more).logits
-
-
-class EncoderDecoder(Family):
-    """T5-like LLMs (the prompt goes to the encoder) and captioners whose encoder takes the picture."""
-
-    @property
-    def blind(self) -> bool:  # type: ignore[override]
-        """A vision encoder must have a picture."""
-        return not self.sees
-
-    @property
-    def equal_lengths(self) -> bool:  # type: ignore[override]
-        """Prefixes of the decoder begin at position 0."""
-        return True
-
-    def start(self) -> int:
-        """The token that the decoder begins with."""
-        for owner in (self.model.generation_config, self.config, self.config.get_text_config(decoder=True)):
-            for key in ("decoder_start_token_id", "bos_token_id"):
-                token = getattr(owner, key, None)
-                if token is not None:
-                    return token
-        return self.pad
-
-    def prefix(self, prompt: Prompt) -> list[int]:
-        """The tokens that the decoder goes on from."""
-        text = prompt.text if self.sees and not prompt.chat else ""
-        return [self.start(), *(self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else [])]
-
-    def prepare(self, prompts: Sequence[Prompt], pictures: Sequence[Sequence[PIL.Image.Image]]) -> Prepared:
-        """The encoder's input, and the decoder's prefix."""
-        ids = [self.prefix(prompt) for prompt in prompts]
-        if self.sees:
-            if any(len(row) != 1 for row in pictures):
-                raise RowError(
-                    "image_needed" if not all(pictures) else "too_many_images", "this model takes one picture"
-                )
-            shown = [row[0] for row in pictures]
-            return Prepared(ids, {}, dict(self.processor.image_processor(shown, return_tensors="pt")))
-        texts = [prompt.text if prompt.system is None else f"{prompt.system}\n\n{prompt.text}" for prompt in prompts]
-        read = self.tokenizer(texts, return_tensors="pt", padding=True)
-        return Prepared(ids, {}, dict(read), read["attention_mask"].sum(-1).tolist())
-
-    def generate(self, batch: Prepared, decoding: Decoding) -> None:
-        """Run the decoder from its prefix."""
-        start = self.padded(batch.ids, self.pad, left=True)
-        self._run({**self.to_device(batch.tensors), "decoder_input_ids": start}, decoding)
-
-    def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
-        """Run encoder and decoder once."""
-        tensors = self.to_device(batch.tensors)
-        return self.model(**tensors, decoder_input_ids=inputs["input_ids"], use_cache=False).logits
-
-    keeps = False

@@ -5,13 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from panoglot.errors import UserError, require
 
-__all__ = ["Checkpoint", "find_checkpoint", "fingerprint_files", "weight_files"]
+__all__ = [
+    "SMALL",
+    "Checkpoint",
+    "find_checkpoint",
+    "find_folder",
+    "fingerprint_files",
+    "label_of",
+    "read_json",
+    "weight_files",
+]
 
 #: Small files of a checkpoint that decide its answers, besides the weights.
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
@@ -35,6 +45,20 @@ class Checkpoint:
     config: dict[str, Any]
 
 
+def find_folder(name: str, revision: str | None, patterns: list[str], what: str) -> Path:
+    """Find a model's folder: local, else in the hub's cache, else on the hub (only files that match `patterns`).
+
+    Raises:
+        UserError: no such folder or model, or no network.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or path.exists():
+        raise UserError(f"'{name}' is no folder. Give the folder of a model, or OWNER/NAME of one on the hub.")
+    return _fetch(name, revision, patterns, what)
+
+
 def find_checkpoint(name: str, revision: str | None = None, *, code: bool = False, what: str = "hf") -> Checkpoint:
     """Find a checkpoint: a local folder, else in the hub's cache, else on the hub.
 
@@ -47,21 +71,30 @@ def find_checkpoint(name: str, revision: str | None = None, *, code: bool = Fals
     Raises:
         UserError: no such folder or model, no network, no config, or only pickled weights.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        folder, label = path.resolve(), path.resolve().name
-    elif name.startswith(("/", ".", "~")) or name.count("/") > 1 or path.exists():
-        raise UserError(f"'{name}' is no folder. Give the folder of a checkpoint (with config.json), or OWNER/NAME.")
-    else:
-        folder, label = _from_hub(name, revision, code, what), name
-    config = _read_json(folder / "config.json", name)
-    weights = weight_files(folder, name)
-    fingerprint = fingerprint_files(folder, weights, code)
-    commit = folder.name[:12] if folder.parent.name == "snapshots" else fingerprint[:12]
-    return Checkpoint(folder, f"{label}@{commit}", fingerprint, config)
+    folder = find_folder(name, revision, [*SMALL, "*.py"] if code else list(SMALL), what)
+    if folder.parent.name == "snapshots":  # from the hub: now the weights, whose names the index knows
+        index = folder / "model.safetensors.index.json"
+        large = sorted(set(read_json(index, name)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+        if not all((folder / file).exists() for file in large):
+            _fetch(name, folder.name, large, what)
+    config = read_json(folder / "config.json", name)
+    fingerprint = fingerprint_files(folder, weight_files(folder, name), code)
+    return Checkpoint(folder, label_of(folder, name, fingerprint), fingerprint, config)
 
 
-def _read_json(path: Path, name: str) -> dict[str, Any]:
+def label_of(folder: Path, name: str, fingerprint: str) -> str:
+    """`owner/name@commit` of a hub model, `folder-name@fingerprint` of a local one."""
+    if folder.parent.name == "snapshots":
+        return f"{folder.parents[1].name.removeprefix('models--').replace('--', '/')}@{folder.name[:12]}"
+    return f"{folder.name}@{fingerprint[:12]}"
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """Read a JSON object of a checkpoint.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -77,17 +110,11 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def _from_hub(name: str, revision: str | None, code: bool, what: str) -> Path:
+def _fetch(name: str, revision: str | None, patterns: list[str], what: str) -> Path:
     hub = require("huggingface_hub", "panoglot[hf]", f"a model '{what}:{name}' from the hub")
     errors = hub.errors
-    wanted = [*SMALL, "*.py"] if code else list(SMALL)
     try:
-        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
-        index = folder / "model.safetensors.index.json"
-        large = sorted(set(_read_json(index, name)["weight_map"].values())) if index.exists() else ["model.safetensors"]
-        nested = ["*/model.safetensors"] if (folder / "modules.json").exists() else []  # sentence-transformers
-        if not all((folder / file).exists() for file in large) or nested:
-            hub.snapshot_download(name, revision=folder.name, allow_patterns=[*large, *nested])
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError:
         raise UserError(f"'{name}' is gated: accept its terms on its hub page, then set HF_TOKEN.") from None
     except errors.RepositoryNotFoundError:
@@ -106,7 +133,6 @@ def _from_hub(name: str, revision: str | None, code: bool, what: str) -> Path:
             f"model '{name}' is not on this machine and {why} ({type(error).__name__}). Fetch it where there is a "
             f"network with 'hf download {name}', copy the folder here, and give its path: {what}:/path/to/folder"
         ) from None
-    return folder
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -117,9 +143,9 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     """
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        files = sorted({folder / Path(part).name for part in _read_json(index, name).get("weight_map", {}).values()})
+        files = sorted({folder / Path(part).name for part in read_json(index, name).get("weight_map", {}).values()})
     else:
-        files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*/model.safetensors"))
+        files = sorted(folder.glob("*.safetensors"))
     missing = [file.name for file in files if not file.exists()]
     if files and not missing:
         return files
@@ -134,15 +160,22 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     raise UserError(f"'{name}' has no weights (model.safetensors).")
 
 
-def fingerprint_files(folder: Path, weights: list[Path], code: bool = False) -> str:
+def fingerprint_files(folder: Path, weights: list[Path], code: bool = False, parts: Sequence[str] = ()) -> str:
     """Hash what decides the answers, without reading whole weights.
+
+    Args:
+        folder: the checkpoint.
+        weights: its safetensors files.
+        code: its Python files count, too.
+        parts: folders below it that count, too.
 
     Every small file counts whole; of a safetensors file its size, its header and 64 bytes of the middle of every
     tensor: another training gives another hash, a copy elsewhere the same.
     """
     digest = hashlib.sha256()
-    small = {path for pattern in (*SMALL, *(["*.py"] if code else [])) for path in folder.glob(pattern)}
-    for path in sorted(small | set(folder.glob("*/config.json"))):
+    patterns = (*SMALL, *(["*.py"] if code else []))
+    small = {path for where in ("", *parts) for pattern in patterns for path in (folder / where).glob(pattern)}
+    for path in sorted(small):
         if path.name.lower() not in ("readme.txt", "license.txt", "trainer_state.json"):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     for path in weights:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, require
 from panoglot.models._batches import decode, halving
+from panoglot.models.hf._captioner import Captioner, EncoderDecoder
+from panoglot.models.hf._chat import DecoderOnly
 from panoglot.models.hf._decode import Decoding, grammar, pieces
-from panoglot.models.hf._families import Captioner, DecoderOnly, EncoderDecoder, Family, Prepared
+from panoglot.models.hf._families import Family, Prepared
 from panoglot.models.hf._load import Place, load_config, load_processor, load_weights
 
 if TYPE_CHECKING:
