@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -55,8 +56,9 @@ def language(
 ) -> Verdict:
     """Drop languages that are not wanted, and texts identified as another language than the one they claim.
 
-    A text of `und` is judged by its identified language. Close relatives (Danish and Norwegian, Spanish and Galician …)
-    are no mismatch: identification of a short text cannot tell them apart.
+    Letters that a language is not written in are a mismatch whatever the identifier says. Close relatives (Danish and
+    Norwegian, Spanish and Galician …) are none: in a short text nobody can tell them apart. A text of `und` is judged by
+    its identified language.
 
     Args:
         caption: the caption.
@@ -81,6 +83,8 @@ def language(
     need_to_know = mismatch is not None or min_confidence is not None
     if claimed != UNKNOWN_LANGUAGE and not need_to_know:
         return None
+    if claimed != UNKNOWN_LANGUAGE and mismatch is not None and not _written_so(claimed, caption.text, min_letters):
+        return "language_mismatch"
     if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
         return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
     found, sure = _identify(identifier, caption.text)
@@ -109,6 +113,38 @@ def _serves(wanted: Sequence[str], have: str) -> bool:
 def _related(claimed: str, found: str) -> bool:
     one, other = claimed.partition("-")[0], found.partition("-")[0]
     return one == other or any(one in group and other in group for group in _GROUPS)
+
+
+#: ISO 15924 script to the first words of its letters' Unicode names, where it is not the script's English name.
+_LETTERS = {
+    "Arab": "ARABIC", "Armn": "ARMENIAN", "Beng": "BENGALI", "Cyrl": "CYRILLIC", "Deva": "DEVANAGARI",
+    "Ethi": "ETHIOPIC", "Geor": "GEORGIAN", "Grek": "GREEK", "Gujr": "GUJARATI", "Guru": "GURMUKHI",
+    "Hans": "CJK", "Hant": "CJK", "Hebr": "HEBREW", "Jpan": "CJK HIRAGANA KATAKANA", "Khmr": "KHMER",
+    "Knda": "KANNADA", "Kore": "HANGUL CJK", "Laoo": "LAO", "Latn": "LATIN FULLWIDTH", "Mlym": "MALAYALAM",
+    "Mymr": "MYANMAR", "Orya": "ORIYA", "Sinh": "SINHALA", "Taml": "TAMIL", "Telu": "TELUGU", "Thai": "THAI",
+    "Tibt": "TIBETAN",
+}  # fmt: skip
+#: Languages in daily use in more than one script, unless the tag names it.
+_SEVERAL = frozenset("az bs cnr crh ha hsb kk ks ku ky mn ms pa sd sh sr tg tk tt ug uz zgh ber yi".split())
+
+
+@lru_cache(maxsize=512)
+def _scripts(tag: str) -> frozenset[str]:
+    import langcodes
+
+    parsed = langcodes.Language.get(tag)
+    if parsed.script is None and parsed.language in _SEVERAL:
+        return frozenset()
+    return frozenset(_LETTERS.get(parsed.maximize().script or "", "").split())
+
+
+def _written_so(tag: str, text: str, min_letters: int) -> bool:
+    """False when a text of some length has hardly a letter of the scripts of its language."""
+    scripts = _scripts(tag)
+    spelt = [unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha()]
+    if not scripts or len(spelt) < min_letters // 3:
+        return True
+    return sum(word in scripts for word in spelt) > 0.1 * len(spelt)
 
 
 @lru_cache(maxsize=4)
