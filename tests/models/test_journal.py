@@ -302,6 +302,7 @@ def test_kill_9_of_writers_loses_nothing_that_was_acknowledged(tmp_path):
     code = """
     journal = Journal(sys.argv[1])
     who, n = sys.argv[2], 0
+    print("ready", flush=True); sys.stdin.readline()
     while True:
         batch = {key(f"{who}-{n + i}"): value(n + i) * 40 for i in range(1 + n % 7)}
         journal.put_many(batch)
@@ -311,22 +312,27 @@ def test_kill_9_of_writers_loses_nothing_that_was_acknowledged(tmp_path):
     rng = random.Random(3)
     acknowledged = {}
     for round_ in range(5):
-        writers = {f"{round_}.{w}": start(code, tmp_path, f"{round_}.{w}", stdout=subprocess.PIPE) for w in range(3)}
+        names = [f"{round_}.{w}" for w in range(3)]
+        writers = {who: start(code, tmp_path, who, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for who in names}
         for writer in writers.values():
             writer.stdout.readline()
+        for writer in writers.values():  # all loaded: now at once
+            writer.stdin.write("\n")
+            writer.stdin.flush()
         for who, writer in writers.items():
             time.sleep(rng.uniform(0, 0.06))
             writer.kill()
             said = writer.stdout.read().split()
             writer.wait()
             writer.stdout.close()
+            writer.stdin.close()
             acknowledged[who] = int(said[-1]) if said else 0
             journal = Journal(tmp_path)  # in the middle of the others' writing
             assert all(journal.get(key(f"{who}-{n}")) == value(n) * 40 for n in range(acknowledged[who]))
     journal = Journal(tmp_path)
     for who, count in acknowledged.items():
         assert all(journal.get(key(f"{who}-{n}"), fresh=False) == value(n) * 40 for n in range(count))
-    assert sum(acknowledged.values()) > 100
+    assert sum(acknowledged.values()) > 20
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------
