@@ -39,9 +39,9 @@ def parts(source: str, *, split: str | None = None, **options: Any) -> Iterator[
     for name, folder in _splits(source, split):
         for file in _data_files(folder):
             path = os.path.join(folder, file)
-            schema = _schema(path)
-            if schema is not None:  # a broken file is said by `read`
-                pick_roles(parquet.column_kinds(schema), path, chosen)
+            kinds = _kinds(path)
+            if kinds is not None:  # a broken file is said by `read`
+                pick_roles(kinds, path, chosen)
             items = {"path": os.path.abspath(path), "options": asdict(chosen), "split": name}
             yield Part("hf_datasets", join_uri(path), part_key("hf_datasets", path, asdict(chosen)), items)
 
@@ -77,13 +77,13 @@ def _data_files(folder: str) -> list[str]:
     return names
 
 
-def _schema(path: str) -> Any:
+def _kinds(path: str) -> dict[str, str] | None:
     import pyarrow as pa
 
     try:
         with pa.memory_map(path) as file:
-            return pa.ipc.open_stream(file).schema
-    except (OSError, pa.ArrowException):
+            return parquet.column_kinds(pa.ipc.open_stream(file).schema)
+    except (OSError, UnicodeDecodeError, pa.ArrowException):
         return None
 
 

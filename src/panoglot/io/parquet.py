@@ -53,10 +53,11 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
         try:
             file = open_file(path)
             groups = [(file.metadata.row_group(n).num_rows, n) for n in range(file.num_row_groups)]
+            kinds = column_kinds(file.schema_arrow)
         except Exception:  # said once, by `read`
             yield Part("parquet", uri, part_key("parquet", path), {**items, "group": None})
             continue
-        pick_roles(column_kinds(file.schema_arrow), path, chosen)  # the user's mistakes, before anything is read
+        pick_roles(kinds, path, chosen)  # the user's mistakes, before anything is read
         first = 0
         for count, n in groups:
             key = part_key("parquet", path, asdict(chosen), n)

@@ -112,7 +112,10 @@ def _header(path: str) -> tuple[list[str] | None, int]:
     text = line.decode("utf-8", "replace")
     if delimiter == "," and ";" in text and "," not in text:
         raise UserError(f"{path} is separated by semicolons; write it with commas.")
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])]
+    except csv.Error:
+        names = []
     if not names or len(set(names)) != len(names):
         raise UserError(f"{path} must begin with a line of distinct column names; it begins with {text[:80]!r}.")
     return names, start + len(line)
