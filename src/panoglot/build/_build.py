@@ -117,10 +117,13 @@ def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped 
     run.stage(align_stage(run.dataset, run.model(encoder), where=where))
 
 
-def _curate(run: _Run, *, only: str | None = None, steps: Sequence[Any] | None = None) -> None:
+def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
     from panoglot.curate import curate
 
-    curate(run.dataset, steps=steps)
+    done = curate(
+        run.dataset, steps=steps, run_id=run.result.run_id, quiet=run.quiet, processes=max(1, os.cpu_count() or 1)
+    )
+    run.add(StageResult("curate", done=done.images + done.captions, rows=done.changed, seconds=done.seconds))
 
 
 def _index(run: _Run, *, encoder: str = "encoder") -> None:

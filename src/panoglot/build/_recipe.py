@@ -192,7 +192,7 @@ def recipe_from_options(
         aliases["translator"] = translator
     steps: list[tuple[str, dict[str, Any]]] = []
     if curate:
-        steps.append(("curate", {"only": "images"}))
+        steps.append(("curate", {}))  # no model is asked about a picture that is not kept
     if captioner or method:
         chosen = method or "describe"
         steps.append((chosen, {"prompt": prompt} if prompt else {}))

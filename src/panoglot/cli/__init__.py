@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         result_action="return_value",
     )
     for name, (target, line, group) in COMMANDS.items():
-        app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group)
+        app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group, help_epilogue="")
 
     tokens = sys.argv[1:] if arguments is None else arguments
     if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:

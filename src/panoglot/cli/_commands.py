@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import json
@@ -17,27 +16,62 @@ from panoglot.run._progress import price_text
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
+#: Options that have no form on a command line.
+PYTHON_ONLY = {"progress", "run_id"}
+#: Options that take several values: given again and again, or with commas between them.
+LISTS = {"kinds", "languages", "langs", "model", "option", "steps"}
+#: What Python takes as a path or an open dataset is a path here.
+PATHS = {"dataset", "image", "output"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
     """Make a command of a verb: same options; then `show` prints what it returned, given the options of `extra`."""
 
-    @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> Any:
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
+        for key in LISTS & kwargs.keys():
+            kwargs[key] = _values(key, kwargs[key])
         return show(verb(*args, **kwargs), **mine)
 
+    run.__doc__ = verb.__doc__
     signature = inspect.signature(verb, eval_str=True)
-    parameters = [
-        p.replace(annotation=Annotated[p.annotation, Parameter(alias=SHORT[p.name])]) if p.name in SHORT else p
-        for p in signature.parameters.values()
-    ]
+    parameters = [_option(p) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
     if extra is not None:
         parameters += inspect.signature(extra, eval_str=True).parameters.values()
-    del run.__wrapped__  # type: ignore[attr-defined]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _option(p: inspect.Parameter) -> inspect.Parameter:
+    """A parameter of a verb as an option of its command."""
+    kind: Any = p.annotation
+    if p.name in LISTS:
+        kind = list[str] | None
+    elif p.name in PATHS:
+        kind = str if p.default is p.empty else str | None
+    settings: dict[str, Any] = {}
+    if p.name in SHORT:
+        settings["alias"] = SHORT[p.name]
+    if p.default is False or (p.default is None and kind == bool | None):
+        settings["negative"] = ()
+    return p.replace(annotation=Annotated[kind, Parameter(**settings)] if settings else kind)
+
+
+def _values(key: str, given: Sequence[str] | None) -> Any:
+    """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
+    if key in ("model", "option") or given is None:
+        return given or ()
+    if key == "steps":
+        import yaml
+
+        steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        return (
+            steps[0]
+            if steps and len(steps) == 1 and isinstance(steps[0], str) and "," not in steps[0]
+            else [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
+        )
+    return [one for value in given for one in value.replace(",", " ").split()]
 
 
 def _console() -> Any:
@@ -136,6 +170,10 @@ def _show_path(path: Path) -> None:
     print(path)
 
 
+def _show_export(written: dict[str, Any]) -> None:
+    _console().print(", ".join(f"{key}: {value}" for key, value in written.items()))
+
+
 def _show_picture(shown: Any, json: bool = False) -> None:
     if json:
         print(_json(shown))
@@ -144,7 +182,17 @@ def _show_picture(shown: Any, json: bool = False) -> None:
 
 
 def _show_curation(result: Any) -> None:
-    _console().print(result)
+    out = _console()
+    for what in ("images", "captions"):
+        dropped = getattr(result, f"{what}_dropped")
+        kept, total = getattr(result, f"{what}_kept"), getattr(result, what)
+        out.print(f"{kept:,} of {total:,} {what} kept")
+        for reason, count in dropped.most_common():
+            out.print(f"  {count:>8,}  {reason}")
+    for reason, count in result.by_methods.most_common():
+        out.print(f"  {count:>8,}  {reason} [dim](by a method; left as it is)[/dim]")
+    for name, count in result.unscored.most_common():
+        out.print(f"  {count:>8,}  could not be judged by {name}; kept")
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
@@ -202,7 +250,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "ingest": ("panoglot.build:ingest", _show_run, _max_reject_rate),
     "retry": ("panoglot.build:retry", _show_run, _max_reject_rate),
     "curate": ("panoglot.curate:curate", _show_curation, None),
-    "export": ("panoglot.io:export", _show_path, None),
+    "export": ("panoglot.io:export", _show_export, None),
     "search": ("panoglot.search:search", _show_hits, _as_json),
     "show": ("panoglot.report:show", _show_picture, _as_json),
     "report": ("panoglot.report:report", _show_path, None),

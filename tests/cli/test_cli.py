@@ -1,0 +1,137 @@
+"""The command as a user meets it: a real process, its output, its exit code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from panoglot.cli import COMMANDS
+
+
+def run(*arguments, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "panoglot", *map(str, arguments)], capture_output=True, text=True, timeout=300, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    from tests.conftest import picture_bytes
+
+    folder = tmp_path_factory.mktemp("cli")
+    photos = folder / "photos"
+    photos.mkdir()
+    for n in range(4):
+        (photos / f"{n}.jpg").write_bytes(picture_bytes(n))
+        (photos / f"{n}.txt").write_text(f"Picture number {n} of four.\nde.utf8=<b>Bild</b> Nummer {n}.\n")
+    (photos / "bad.jpg").write_text("no picture")
+    done = run("ingest", photos, "-o", folder / "x.pano")
+    assert done.returncode == 0, done.stderr
+    return folder / "x.pano"
+
+
+def test_help_names_every_command():
+    out = run("--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_its_options(command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert "Usage: panoglot" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["biuld"], "Did you mean 'build'"),
+        (["build"], "SOURCE"),
+        (["build", "nowhere"], "'nowhere'"),
+        (["build", ".", "--captoner", "x"], "captoner"),
+        (["build", ".", "-o", "x.pano", "--max-cost", "much"], "much"),
+        (["build", ".", "-o", "x.pano", "--captioner", "nope:x"], "no model provider 'nope'"),
+        (["build", ".", "-o", "x.pano", "--languages", "klingonish"], "klingonish"),
+        (["build", ".", "-o", "x.pano", "--translator", "embedded:apertium"], "--languages"),
+        (["build", ".", "-o", "x.pano", "--model", "captioner"], "ALIAS=PROVIDER:NAME"),
+        (["build", ".", "-o", "x.pano", "--cluster", "mars"], "mars"),
+        (["build", ".", "-o", "x.pano", "--on-error", "ignore"], "use reject or raise"),
+        (["build", ".", "-o", "x.pano", "--limit", "0"], "limit=0"),
+        (["build", "x.yaml"], "x.yaml"),
+        (["search", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
+        (["show", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
+        (["report", "nowhere.pano"], "no dataset at nowhere.pano"),
+        (["export", "nowhere.pano", "out"], "no dataset at nowhere.pano"),
+        (["curate", "nowhere.pano"], "no dataset at nowhere.pano"),
+        (["retry", "nowhere.pano"], "no dataset at nowhere.pano"),
+        (["methods", "--room", "cation"], "Did you mean 'caption'"),
+        (["models", "--role", "encodr"], "Did you mean 'encoder'"),
+    ],
+)
+def test_mistakes_are_one_line_with_exit_code_two(arguments, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().split("\n")) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ingest_says_what_it_did(dataset):
+    done = run("ingest", dataset.parent / "photos", "-o", dataset)
+    assert "4 images, 8 captions kept" in done.stdout
+    assert "1 rejects: panoglot retry" in done.stdout
+
+
+def test_too_many_rejects_is_exit_code_three(dataset, tmp_path):
+    photos = dataset.parent / "photos"
+    assert run("ingest", photos, "-o", tmp_path / "a.pano", "--max-reject-rate", "0.1").returncode == 3
+    assert run("ingest", photos, "-o", tmp_path / "b.pano", "--max-reject-rate", "0.5").returncode == 0
+
+
+def test_show_prints_texts_as_texts(dataset):
+    import panoglot
+
+    image = panoglot.open(dataset).images.rows(["image_id"])[0]["image_id"]
+    done = run("show", dataset, image[:8])
+    assert done.returncode == 0, done.stderr
+    assert "<b>Bild</b>" in done.stdout
+    assert json.loads(run("show", dataset, image, "--json").stdout)["image_id"] == image
+
+
+def test_export_and_report(dataset, tmp_path):
+    assert run("export", dataset, "-o", tmp_path / "out", "--to", "jsonl", "--langs", "de").returncode == 0
+    lines = (tmp_path / "out" / "metadata.jsonl").read_text().strip().split("\n")
+    assert len(lines) == 4
+    done = run("report", dataset, "-o", tmp_path / "r.html")
+    assert done.stdout.strip() == str(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "&lt;b&gt;Bild&lt;/b&gt;" in page
+    assert "<b>Bild</b>" not in page
+
+
+def test_curate_takes_filters_with_options(dataset):
+    done = run("curate", dataset, "--steps", "length: {min_words: 5}", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 8 captions kept" in done.stdout
+
+
+def test_methods_models_doctor():
+    rows = [json.loads(line) for line in run("methods", "--json").stdout.strip().split("\n")]
+    assert sum(row["paper"] for row in rows) == 67
+    assert {"describe", "rank-and-fuse", "translate"} <= {row["name"] for row in rows if row["done"]}
+    models = [json.loads(line) for line in run("models", "--json").stdout.strip().split("\n")]
+    assert any(model["name"].startswith("embedded:conse") for model in models)
+    done = run("doctor", env={**os.environ, "SECRET_API_KEY": "sk-do-not-show"})
+    assert done.returncode == 0
+    assert "SECRET_API_KEY" in done.stdout
+    assert "sk-do-not-show" not in done.stdout
+
+
+def test_output_may_be_cut_short():
+    done = subprocess.run(f"{sys.executable} -m panoglot methods | head -1", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
