@@ -3,11 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from panoglot.curate import FILTERS, PRESETS, _count, caption_filter, curate, owns, resolve, score_alignment
+import panoglot
+from panoglot.curate import FILTERS, PRESETS, _count, caption_filter, curate, owns, resolve
 from panoglot.errors import UserError
 from panoglot.table import Region
-
-from .test_similar import store
 
 STEPS = ["boilerplate", ("length", {"min_words": 3}), "repetition"]
 
@@ -156,6 +155,11 @@ def test_dry_run_writes_nothing(maker):
     assert (maker.captions(), maker.marks()) == ({"Untitled": None}, {})
 
 
+def test_takes_a_path(maker):
+    maker.image("a")
+    assert panoglot.curate(maker.dataset.path, steps=["size"]).images_kept == 1
+
+
 def test_empty_dataset(maker):
     result = curate(maker.dataset)
     assert (result.images, result.captions, result.changed) == (0, 0, 0)
@@ -219,33 +223,6 @@ def test_own_filter(maker):
         assert FILTERS["has_verb"].options == {"verbs": ("runs",), "kinds": ("alt", "human", "short", "dense")}
     finally:
         del FILTERS["has_verb"]
-
-
-def test_alignment_is_scored_from_vectors(maker):
-    image, other = maker.image("a"), maker.image("b")
-    fits, fails = maker.caption(image, "fits"), maker.caption(image, "does not")
-    maker.caption(other, "no picture vector")
-    store(maker.dataset, "e", {image: [1.0, 0.0], fits: [0.8, 0.6], fails: [0.0, 1.0]})
-
-    class Model:
-        name = fingerprint = "m"
-        batch_size = 1
-        dim = 2
-
-        def encode_images(self, images):
-            raise AssertionError("image vectors are stored")
-
-        def encode_texts(self, texts, langs=None):
-            return np.array([[0.6, 0.8]] * len(texts), np.float32)
-
-    assert score_alignment(maker.dataset) == {"scored": 2, "unscored": 1}
-    maker.caption(image, "new")
-    assert score_alignment(maker.dataset, model=Model()) == {"scored": 3, "unscored": 1}
-    scores = {row["text"]: row["scores"]["alignment"] for row in maker.dataset.captions.rows()}
-    assert scores.pop("no picture vector") is None
-    assert {text: round(value, 2) for text, value in scores.items()} == {"fits": 0.8, "does not": 0.0, "new": 0.6}
-    curate(maker.dataset, steps=[("score", {"minimum": 0.5})])
-    assert maker.captions()["does not"] == "low_alignment"
 
 
 def test_every_filter_says_what_it_drops():

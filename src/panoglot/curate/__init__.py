@@ -1,4 +1,4 @@
-"""Curation: filters answer with a reason or none, scorers with a number or none; nothing is deleted.
+"""Curation: filters answer with a reason or none; nothing is deleted.
 
 A filter is a function of one file; `FILTERS` has them all, `_contract` says what kinds there are. Your own, anywhere:
 
@@ -13,6 +13,7 @@ Curation owns the reasons that its filters declare: curating again clears them a
 own captions uses another word (`owns` tells).
 """
 
+from panoglot._verbs import callable_room
 from panoglot.curate._contract import (
     FILTERS,
     UNSCORED,
@@ -28,7 +29,6 @@ from panoglot.curate._contract import (
 from panoglot.curate._curate import CurateResult, curate
 from panoglot.curate._images import ImageIndex
 from panoglot.curate._presets import PRESETS
-from panoglot.curate.alignment import score_alignment
 from panoglot.curate.aspect import aspect
 from panoglot.curate.boilerplate import boilerplate
 from panoglot.curate.duplicate_text import common_text, duplicate_text
@@ -70,8 +70,9 @@ __all__ = [
     "repetition",
     "resolve",
     "score",
-    "score_alignment",
     "similar",
     "size",
     "text_group_filter",
 ]
+
+callable_room(__name__, curate)

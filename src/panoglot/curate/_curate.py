@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from panoglot.curate._groups import Groups
 from panoglot.curate._images import ImageIndex, id_bytes
 from panoglot.curate._presets import PRESETS
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
+from panoglot.table import Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ class CurateResult:
 
 
 def curate(
-    dataset: Dataset,
+    dataset: Dataset | str | os.PathLike[str],
     *,
     steps: str | Iterable[str | Sequence[Any] | Mapping[str, Any]] | None = None,
     run_id: str = "",
@@ -83,9 +84,9 @@ def curate(
     Of images that show the same one stays: the largest that all other filters keep.
 
     Args:
-        dataset: the dataset.
-        steps: filters in order: names, `(name, options)` or `{name: options}`; or the name of a preset (`default`,
-            `align`, `wit`); None for `default`. `FILTERS` lists them with their options.
+        dataset: a dataset, or its path.
+        steps: filters in order: names, `(name, options)`, `{name: options}`, or presets (`default`, `align`, `wit`);
+            None for `default`. `FILTERS` lists them with their options.
         run_id: of the run this belongs to; one is started for `hashes` if needed.
         dry_run: only count.
         quiet: no progress bar; None = when standard error is no terminal.
@@ -98,19 +99,24 @@ def curate(
         curate(dataset, steps=["size", ("length", {"min_words": 3}), "near_duplicate"])
     """
     started = time.monotonic()
-    if isinstance(steps, str):
-        if steps not in PRESETS:
-            raise UserError(f"there is no preset '{steps}' for curate.{did_you_mean(steps, PRESETS)}")
-        steps = PRESETS[steps]
-    chosen = resolve(PRESETS["default"] if steps is None else steps)
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    chosen = resolve(_expand(steps))
     result = CurateResult()
-    with dataset.writer():
+    with data.writer():
         if any(step.name == "near_duplicate" for step in chosen) and not dry_run:
-            result.hashed = _hash(dataset, run_id, quiet, processes)
-        _images(dataset, chosen, result, run_id, dry_run, quiet)
-        _captions(dataset, chosen, result, dry_run, quiet)
+            result.hashed = _hash(data, run_id, quiet, processes)
+        _images(data, chosen, result, run_id, dry_run, quiet)
+        _captions(data, chosen, result, dry_run, quiet)
     result.seconds = time.monotonic() - started
     return result
+
+
+def _expand(steps: str | Iterable[Any] | None) -> Iterator[Any]:
+    """Put the steps of a preset in the place of its name."""
+    if isinstance(steps, str) and steps not in PRESETS:
+        raise UserError(f"there is no preset '{steps}' for curate.{did_you_mean(steps, PRESETS)}")
+    for step in ["default"] if steps is None else [steps] if isinstance(steps, str) else steps:
+        yield from PRESETS[step] if isinstance(step, str) and step in PRESETS else [step]
 
 
 def _hash(dataset: Dataset, run_id: str, quiet: bool | None, processes: int) -> int:
@@ -144,9 +150,8 @@ def _images(
 ) -> None:
     filters = [step for step in steps if step.filter.unit == "image"]
     finders = [step for step in steps if step.filter.unit == "pairs"]
-    before = dict(
-        zip(*(dataset.marks.read(["image_id", "dropped"], "dropped is not null")[c].to_pylist() for c in range(2)))
-    )
+    drops = dataset.marks.read(["image_id", "dropped"], "dropped is not null")
+    before = dict(zip(drops["image_id"].to_pylist(), drops["dropped"].to_pylist()))
     group_of = _groups(dataset, finders, before)
     needs = {need for step in filters for need in step.filter.needs}
     texts = _text_counts(dataset) if "texts" in needs else None

@@ -22,8 +22,8 @@ _STOCK = frozenset(
     word.strip()
     for word in """alt, alt text, alt_img, banner, click here, click to enlarge, click to zoom, default, download, fig,
     figure, icon, image, image may contain, image not available, images, img, loading, logo, n/a, na, nan, no caption,
-    no description, no image available, no title, none, null, photo, pic, picture, placeholder, read more, share, spacer,
-    thumb, thumbnail, undefined, untitled,
+    no description, no image available, no title, none, null, photo, pic, picture, placeholder, read more, share,
+    spacer, thumb, thumbnail, undefined, untitled,
     abbildung, afbeelding, bild, foto, gambar, hình ảnh, imagem, imagen, immagine, picha, изображение, картинка, фото,
     صورة, تصویر, चित्र, ภาพ, รูปภาพ, 图片, 圖片, 照片, 画像, 写真, 사진, 이미지""".split(",")
 )

@@ -57,8 +57,8 @@ def language(
     """Drop languages that are not wanted, and texts identified as another language than the one they claim.
 
     Letters that a language is not written in are a mismatch whatever the identifier says. Close relatives (Danish and
-    Norwegian, Spanish and Galician …) are none: in a short text nobody can tell them apart. A text of `und` is judged by
-    its identified language.
+    Norwegian, Spanish and Galician …) are none: in a short text nobody can tell them apart. A text of `und` is judged
+    by its identified language.
 
     Args:
         caption: the caption.

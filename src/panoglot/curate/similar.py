@@ -40,7 +40,7 @@ def similar(
         dataset: the dataset.
         images: the images that take part.
         minimum: least cosine of a pair.
-        encoder: whose vectors (one an image); empty when the dataset has those of one encoder only.
+        encoder: whose vectors (one an image): model or vector name; empty when there are those of one encoder only.
         exact_up_to: up to so many images all are compared with all. Beyond, an image is compared with those that share
             one of its `probes` nearest of sqrt(N) pivots (the images with the smallest ids, so that the order of the
             rows makes no difference); a pair that is nearly alike shares one almost surely, and memory stays bounded.
@@ -74,13 +74,21 @@ def similar(
 
 def _vectors(dataset: Dataset, encoder: str) -> Table:
     names = dataset.vector_names()
-    if not encoder and len(names) != 1:
+    found = [name for name in names if not encoder or encoder in (name, _model(dataset, name))]
+    if len(found) > 1:
         raise UserError(
-            f"filter similar: {dataset.path} has vectors of {', '.join(names)}: name one, encoder={names[0]}."
-            if names
-            else f"filter similar: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME"
+            f"filter similar: {dataset.path} has vectors of {', '.join(found)}: name one, for example encoder={found[0]}."
         )
-    return dataset.vectors(encoder or names[0])
+    if not found and not encoder:
+        raise UserError(f"filter similar: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")
+    return dataset.vectors(found[0] if found else encoder)
+
+
+def _model(dataset: Dataset, name: str) -> str | None:
+    try:
+        return str(dataset.vector_model(name)["model"])
+    except OSError:  # vectors that somebody put there by hand
+        return None
 
 
 def _rows(data: lance.LanceDataset, images: ImageIndex) -> tuple[np.ndarray, np.ndarray]:
