@@ -500,6 +500,22 @@ def test_answers_survive_the_end_of_the_event_loop(tmp_path):
     assert Journal(tmp_path).get(key(1000)) == value(1000)
 
 
+def test_a_claim_ends_only_when_the_answer_is_on_disk_even_at_the_end_of_the_loop(tmp_path, monkeypatch):
+    journal, stored = Journal(tmp_path), []
+    real_put, real_release = journal.put_many, journal.release
+    monkeypatch.setattr(journal, "put_many", lambda answers: (time.sleep(0.2), real_put(answers)))
+    monkeypatch.setattr(
+        journal, "release", lambda k: (stored.append(Journal(tmp_path).get(k) == value(1)), real_release(k))
+    )
+
+    async def main():
+        journal._turns().store({key(1): value(1)}, [key(1)])
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    assert stored == [True]
+
+
 async def test_one_fsync_serves_many_answers(tmp_path, monkeypatch):
     journal, syncs = Journal(tmp_path), []
     real = os.fsync

@@ -39,10 +39,10 @@ from faulty_server import (
 from panoglot.errors import RowError, UserError
 from panoglot.io import Image
 from panoglot.models import load_model
-from panoglot.models._limits import Rate
+from panoglot.models._limits import Rate, Slots
 from panoglot.models.roles import Answer, Encoder, Generator, Prompt
 
-KEY = "sk-test-0123456789abcdef"
+KEY = "geheim/0123+456789abcdef"  # looks like no known key, and has other spellings in URLs
 FAST = "backoff=0.01&retries=3&timeout=5&deadline=20"
 
 
@@ -572,6 +572,22 @@ async def test_concurrency_is_shared_by_instances_and_event_loops():
         await models[0].aclose()
         assert all(isinstance(a, Answer) for a in [*here, *there])
         assert server.most_at_once == 3
+
+
+async def test_a_slot_granted_to_a_cancelled_waiter_goes_to_the_next():
+    slots, got = Slots(1), []
+
+    async def use(name):
+        async with slots:
+            got.append(name)
+
+    async with slots:
+        waiting = [asyncio.create_task(use(name)) for name in "bcd"]
+        await asyncio.sleep(0)
+    waiting[0].cancel()  # after the grant, before it could wake up
+    await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert got == ["c", "d"]
+    assert slots._used == 0
 
 
 async def test_cancelled_calls_give_their_slots_back():
