@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from panoglot.errors import UserError
@@ -21,8 +22,8 @@ def cache_dir() -> Path:
 def built(name: str, build: Callable[[], bytes]) -> Path:
     """Return the cached file `name`, making it with `build` when it is absent.
 
-    Two processes may build at once: both write equal bytes to a file of their own and rename it, so a reader sees the
-    whole file or none. `name` must hold everything that the bytes depend on.
+    One process builds and the others wait for it; where files cannot be locked they all build equal bytes. Either way a
+    file appears by rename, whole. `name` must hold everything that the bytes depend on.
 
     Raises:
         UserError: the cache folder cannot be written.
@@ -30,22 +31,42 @@ def built(name: str, build: Callable[[], bytes]) -> Path:
     path = cache_dir() / name
     if path.is_file():
         return path
-    data = build()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with _only_one(path.with_name(f".{name}.lock")):
+            if not path.is_file():
+                _write(path, build())
     except OSError as error:
         raise UserError(
             f"cannot write '{path}' ({error.strerror}): set XDG_CACHE_HOME to a folder that can be written."
         ) from error
     return path
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the process ends, however it ends
+        except OSError:  # some network folders
+            pass
+        yield
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

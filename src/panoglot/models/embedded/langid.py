@@ -62,8 +62,12 @@ class _Ranker(Protocol):
 def _script(char: str) -> str:
     if not char.isalpha() and unicodedata.category(char) not in ("Mc", "Mn"):
         return ""
-    first = unicodedata.name(char, "").partition(" ")[0]
-    return {"HIRAGANA": "KANA", "KATAKANA": "KANA", "COMBINING": "", "MODIFIER": ""}.get(first, first)
+    first, *rest = unicodedata.name(char, "").split(" ") or [""]
+    if first in ("HALFWIDTH", "FULLWIDTH") and rest:
+        first = rest[0]
+    if first.startswith(("HIRAGANA", "KATAKANA")):  # KATAKANA-HIRAGANA: the mark of a long vowel
+        return "KANA"
+    return {"IDEOGRAPHIC": "CJK", "COMBINING": "", "MODIFIER": ""}.get(first, first)
 
 
 def script_of(text: str) -> tuple[str, float]:

@@ -128,7 +128,7 @@ class TextReader:
                 return RowError("ocr_timeout", f"tesseract took more than {self._timeout:g} s")
             except (subprocess.SubprocessError, OSError) as error:
                 return RowError("ocr_failed", str(error)[-200:])
-            good = _merge(good, second) if self._rapid else [x for x in second if x.score >= self._min_score]
+            good = _merge(good, second)
         return _in_reading_order(good)
 
     def _read_rapid(self, picture: PIL.Image.Image) -> list[Line]:
@@ -152,7 +152,13 @@ class TextReader:
         for row in rows:
             if row["level"] == "5" and (row["text"] or "").strip():
                 words[row["block_num"], row["par_num"], row["line_num"]].append(row)
-        return [_line_of(line, picture.size) for line in words.values()]
+        lines = [_line_of(line, picture.size) for line in words.values()]
+        known = _RAPID_SCRIPTS if self._rapid else ()
+        return [line for line in lines if self._plausible(line) and script_of(line.text)[0] not in known]
+
+    def _plausible(self, line: Line) -> bool:
+        """In patterns and edges `tesseract` sees single letters, and words of any script with scores around 0.6."""
+        return line.score >= max(0.8, self._min_score) and sum(map(str.isalnum, line.text)) >= 2
 
 
 def _version(package: str) -> str:
@@ -186,14 +192,10 @@ def _line_of(words: list[dict[str, str]], size: tuple[int, int]) -> Line:
 
 
 def _merge(first: list[Line], second: list[Line]) -> list[Line]:
-    """Add what `tesseract` read in scripts that `rapidocr` does not know; where both see writing, the surer one stays.
-
-    0.8: asked for a script that is not there, `tesseract` invents words of it with scores around 0.6.
-    """
-    other = [line for line in second if line.score >= 0.8 and script_of(line.text)[0] not in ("", *_RAPID_SCRIPTS)]
-    over = [(a, b) for a in first for b in other if _share(a.region, b.region) > 0.3]
+    """Both readings; where both see writing, the surer one stays."""
+    over = [(a, b) for a in first for b in second if _share(a.region, b.region) > 0.3]
     lost = {id(a if a.score < b.score else b) for a, b in over}
-    return [line for line in (*first, *other) if id(line) not in lost]
+    return [line for line in (*first, *second) if id(line) not in lost]
 
 
 def _share(a: Region, b: Region) -> float:
