@@ -39,7 +39,7 @@ _NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded
 _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ***"),
     (re.compile(r"\b(sk|pk|hf|gsk|xai)[-_][A-Za-z0-9_-]{8,}"), "***"),
-    (re.compile(r"(?i)\b(https?://)[^/\s@]+@"), r"\1***@"),
+    (re.compile(r"(?i)\b(https?://)[^\s@]+@"), r"\1***@"),
     (
         re.compile(r"(?i)([?&](?:api[-_]?key|key|token|access_token|secret|sig|signature|password)=)[^&\s#\"']+"),
         r"\1***",
@@ -153,14 +153,18 @@ class Endpoint:
         rpm: float = 0,
         tpm: float = 0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"'{redact(url)}' is not a server's URL: write http://HOST:PORT/v1 or https://HOST/v1.")
-        if parts.username is not None or parts.password is not None or parts.query:
+        if "@" in url or "?" in url:
             raise UserError(
                 f"'{redact(url)}' carries a password or a query, which would end up in the dataset's records: "
                 f"export it as {key_env}=user:password and add the option auth=basic."
             )
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            sound = False
+        if not sound:
+            raise UserError(f"'{url}' is not a server's URL: write http://HOST:PORT/v1 or https://HOST/v1.")
         if auth not in ("bearer", "basic", "api-key"):
             raise UserError(f"auth={auth!r} must be bearer, basic or api-key.")
         self.url, self.model, self.key_env, self.auth = url.rstrip("/"), model, key_env, auth
