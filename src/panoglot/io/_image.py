@@ -1,6 +1,7 @@
 """One picture: header facts without decoding, and safe, small, upright decoding for models.
 
-Formats: JPEG, PNG, WebP, GIF (first frame), TIFF (first page), BMP, AVIF; HEIC where `pillow-heif` is installed.
+Formats: JPEG, PNG, WebP, GIF (first frame), TIFF (first page), BMP, AVIF, SVG (drawn at a useful size); HEIC where
+`pillow-heif` is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
+from panoglot.io._svg import is_svg, render_svg, svg_size
 from panoglot.table import Caption, image_id
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ MAX_BYTES = 512 * 2**20
 #: Formats that are read, as Pillow names them. What else Pillow knows stays closed: fewer parsers, less risk.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 #: File name endings that a folder is searched for.
-SUFFIXES = frozenset(f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif".split())
+SUFFIXES = frozenset(
+    f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif svg".split()
+)
 
 _HEIC_BRANDS = tuple(
     b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -46,7 +50,7 @@ class Header:
     Attributes:
         width: pixels, as stored (before EXIF orientation).
         height: pixels, as stored.
-        format: lower case: `jpeg`, `png`, `webp`, `gif`, `tiff`, `bmp`, `avif`, `heif`.
+        format: lower case: `jpeg`, `png`, `webp`, `gif`, `tiff`, `bmp`, `avif`, `heif`, `svg`.
         orientation: EXIF orientation 1..8; 1 when absent.
     """
 
@@ -188,13 +192,17 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
             `too_many_pixels`; `truncated` when the file's end is missing and what is there does not decode.
     """
     header = _fast_header(data) if len(data) <= MAX_BYTES else None
+    if header is None and is_svg(data):
+        header = Header(*svg_size(data), "svg")
+        if not data.rstrip().endswith(b">"):
+            raise RowError("truncated", "the drawing's end is missing")
     if header is None:
         header = _slow_header(_open(data))
     if header.width * header.height > max_pixels:
         raise RowError("too_many_pixels", f"{header.width} x {header.height}, the limit is {max_pixels:,} pixels")
     if header.width < 1 or header.height < 1:
         raise RowError("bad_header", f"{header.width} x {header.height}")
-    if not _looks_whole(data, header.format):
+    if header.format != "svg" and not _looks_whole(data, header.format):
         try:  # only decoding can tell whether what is missing matters
             _load(_open(data))
         except RowError as error:
@@ -334,6 +342,8 @@ class Image:
         import PIL.Image
 
         header = read_header(self.data)
+        if self.format == "svg":
+            return render_svg(self.data, min_side)
         opened = _open(self.data)
         if opened.width * opened.height > MAX_PIXELS:  # a JPEG's preview or a GIF's frame larger than its header says
             raise RowError("too_many_pixels", f"{opened.width} x {opened.height}")

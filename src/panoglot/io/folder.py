@@ -26,7 +26,7 @@ __all__ = ["detect", "parts", "read"]
 _TEXTS = (".txt", ".caption", ".json")
 #: Pictures by their names that are not read: said, not passed over.
 _UNREAD = frozenset(
-    ".svg .svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
+    ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
     + ".cr2 .cr3 .nef .arw .dng .raf .orf".split()
 )
 _MOST = 256

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from panoglot.run._stage import Outcome, Stage, StageResult, Worker
 from panoglot.table import caption_to_row, reject_id, vector_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Committer"]
 
@@ -45,21 +49,7 @@ class Committer:
                 captions.append(caption_to_row(caption))
         rows = data.captions.insert(captions)
         if stage.vectors:
-            name, dim = stage.vectors
-            rows += data.vectors(name, dim).insert(
-                [
-                    {
-                        "vector_id": vector_id(key, stage.fingerprint, ordinal),
-                        "id": key,
-                        "of": of,
-                        "lang": lang,
-                        "vector": vector,
-                        "run_id": run,
-                    }
-                    for key, outcome in done
-                    for of, ordinal, lang, vector in outcome.vectors
-                ]
-            )
+            rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))
         rows += data.hashes.insert(
             [
                 {"image_id": key, "pdq": o.hash[0], "quality": o.hash[1], "run_id": run}
@@ -110,3 +100,23 @@ class Committer:
         self.result.pending += sum(o.pending for _, o in waiting)
         for _, outcome in waiting:
             self.result.spent.add(outcome.spent)
+
+    def _vector_rows(self, done: list[tuple[str, Outcome]]) -> pa.Table:
+        import numpy as np
+        import pyarrow as pa
+
+        if self.stage.vectors is None:
+            raise ValueError(f"stage {self.stage.name} has no vectors")
+        name, dim = self.stage.vectors
+        rows = [(key, *row) for key, outcome in done for row in outcome.vectors]
+        schema = self.worker.dataset.vectors(name, dim).schema
+        values = np.array([vector for *_, vector in rows], dtype=np.float16).reshape(-1)
+        columns = {
+            "vector_id": [vector_id(key, self.stage.fingerprint, ordinal) for key, _, ordinal, _, _ in rows],
+            "id": [key for key, *_ in rows],
+            "of": [of for _, of, *_ in rows],
+            "lang": [lang for *_, lang, _ in rows],
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(values, pa.float16()), dim),
+            "run_id": [self.worker.run_id] * len(rows),
+        }
+        return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
