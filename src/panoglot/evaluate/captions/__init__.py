@@ -74,7 +74,7 @@ __all__ = [
     "spice",
 ]
 
-#: Name to the file it lives in: nothing is imported before it is used.
+#: Names whose file is called otherwise. Nothing is imported before it is used.
 _HOME = {
     "RegionCaption": "dense", "caption_length": "readability", "captions_at_iou": "dense", "dense_map": "dense",
     "distinct_n": "diversity", "document_frequencies": "cider", "foil": "hallucination", "hat": "hallucination",
@@ -86,7 +86,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # a function may share its file's name: importing the file sets the attribute to the file, so it is set back
-    found = getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, name)}"), name)
+    found = getattr(importlib.import_module(f"{__name__}._{_HOME.get(name, name)}"), name)
     globals()[name] = found
     return found

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["bleu", "bleu_from_counts", "bleu_statistics"]
 
 _TINY, _SMALL = 1e-15, 1e-9
+#: No n-gram stands more often in one caption (keys and counts share one integer).
+_MOST = 2**16
 _LENGTHS = ("closest", "shortest", "average")
 
 
@@ -118,13 +120,13 @@ def bleu_statistics(
     size, ref_size = lengths[:items], lengths[items:]
     for order, table in enumerate(tables):
         split = np.searchsorted(table.row, items)
-        # the most often that any one reference of the item has the n-gram
+        # the most often that any one reference of the item has the n-gram: the last of each run of (key, count)
         key = owner[table.row[split:] - items] * table.size + table.gram[split:]
-        by_key = np.argsort(key, kind="stable")
-        key, count = key[by_key], table.count[split:][by_key]
-        first = np.flatnonzero(np.diff(key, prepend=-1))
-        most = np.maximum.reduceat(count, first) if len(first) else count
-        clipped = np.minimum(table.count[:split], lookup(key[first], most, table.key[:split]))
+        ordered = np.sort(key * _MOST + np.minimum(table.count[split:], _MOST - 1), kind="stable")
+        key, count = np.divmod(ordered, _MOST)
+        last = np.flatnonzero(np.diff(key, append=-1))
+        clipped_to = lookup(key[last], count[last], table.key[:split])
+        clipped = np.minimum(table.count[:split], clipped_to)
         found[:, order] = np.bincount(table.row[:split], weights=clipped, minlength=items)
         found[:, n + order] = np.maximum(size - order, 0)
     found[:, 2 * n] = size

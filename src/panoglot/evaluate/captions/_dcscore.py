@@ -84,8 +84,9 @@ def fact_scores(facts: Sequence[Fact], references: int, *, duplicates: str = "al
     return {**scores, "dcscore": (every[2] + seen[2]) / 2}
 
 
-_SPLIT = """You are a linguist. Split the image caption below into primitive facts. A primitive fact has one subject and
-states one property of it or one relation to another thing, and cannot be split further. Leave nothing out and add nothing.
+_SPLIT = """You are a linguist. Split the image caption below into primitive facts. A primitive fact has one subject
+and states one property of it or one relation to another thing, and cannot be split further. Leave nothing out and add
+nothing.
 Give every thing that is mentioned an identifier (its noun and a number: cat_0, cat_1) and use it wherever the thing
 returns, so that two cats are never mixed up. Mark each fact with relevance 1 when it describes something that can be
 seen in the image, and 0 when it is an interpretation, a mood or a comment.
@@ -110,8 +111,9 @@ Answer with a JSON list only: [{{"fact": "...", "matched_oracle_id": 3}}, {{"fac
 First person: {facts}
 Second person: {oracle}
 Answer:"""
-_VERIFY = """Look at the image and read its reference description. Judge every fact in the list: 1 when it is true according to
-the image or to the description, 0 when it is false. Words such as cat_0 name things in the image. Copy every fact exactly
+_VERIFY = """Look at the image and read its reference description. Judge every fact in the list: 1 when it is true
+according to the image or to the description, 0 when it is false. Words such as cat_0 name things in the image. Copy
+every fact exactly
 and leave none out. Answer with a JSON list only: [{{"fact": "...", "verification": 1}}, ...]
 
 Reference description: {reference}

@@ -71,15 +71,21 @@ def _renumber(codes: np.ndarray) -> tuple[np.ndarray, int]:
     """Replace codes by their rank among the distinct codes."""
     import numpy as np
 
-    ordered = np.sort(codes)
-    distinct = ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
-    return np.searchsorted(distinct, codes), max(len(distinct), 1)
+    order = np.argsort(codes)
+    ordered = codes[order]
+    fresh = np.empty(len(codes), dtype=np.int64)
+    fresh[:1] = 0
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:], casting="unsafe")
+    rank = np.cumsum(fresh)
+    found = np.empty_like(rank)
+    found[order] = rank
+    return found, int(rank[-1]) + 1 if len(rank) else 1
 
 
 def _count(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
 
-    ordered = np.sort(keys)
+    ordered = np.sort(keys, kind="stable")  # rows come in order: nearly sorted
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
     return ordered[first], np.diff(first, append=len(ordered))
 

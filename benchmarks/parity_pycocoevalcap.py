@@ -1,0 +1,129 @@
+"""Compare our caption metrics with pycocoevalcap's (Java for its tokeniser and METEOR), figure by figure.
+
+    pip install pycocoevalcap langcodes snowballstemmer numpy     # in an environment of its own; Java from the system
+    PYTHONPATH=src python benchmarks/parity_pycocoevalcap.py --data ../shared/data
+
+Predictions are real captions: every image keeps its first reference as the prediction, or gets one of another image.
+Exits with 1 when BLEU, ROUGE-L or CIDEr-D differ by more than 1e-9 on pre-tokenised text or 1e-4 with our tokeniser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from panoglot.evaluate import bleu, cider, meteor_exact_stem_synonym, rouge_l
+from panoglot.evaluate._tokenize import tokenizer_for
+
+
+def captions(data: Path) -> dict[str, list[list[str]]]:
+    """References of each image, of two sets."""
+    coco = data / "alipay+Ant-Multi-Modal-Framework/coco_caption_karpathy_test.jsonl"
+    sets = {"coco karpathy test": [json.loads(line)["caption"] for line in coco.open(encoding="utf-8")]}
+    files = [data / f"multi30k+dataset/task2_raw_test_2016.{n}.en.gz" for n in range(1, 6)]
+    columns = [gzip.open(file, "rt", encoding="utf-8").read().rstrip("\n").split("\n") for file in files]
+    sets["multi30k task 2 test 2016"] = [list(row) for row in zip(*columns)]
+    return sets
+
+
+def split(items: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A prediction for each image: a reference of its own, or one of another image for two of three."""
+    own = [item[0] for item in items]
+    preds = [own[n] if n % 3 == 0 else items[(n * 7 + 1) % len(items)][n % 5] for n in range(len(items))]
+    return preds, [item[1:] for item in items]
+
+
+def java_tokens(preds: list[str], refs: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
+        done = PTBTokenizer().tokenize(
+            {n: [{"caption": text} for text in (pred, *item)] for n, (pred, item) in enumerate(zip(preds, refs))}
+        )
+    return [done[n][0] for n in range(len(preds))], [done[n][1:] for n in range(len(preds))]
+
+
+def theirs(preds: list[str], refs: list[list[str]]) -> dict[str, tuple[float, np.ndarray]]:
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    gts, res = dict(enumerate(refs)), {n: [text] for n, text in enumerate(preds)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        values, items = Bleu(4).compute_score(gts, res)
+    found = {f"bleu{k + 1}": (values[k], np.array(items[k])) for k in range(4)}
+    found["rouge-l"] = Rouge().compute_score(gts, res)
+    found["cider-d"] = Cider().compute_score(gts, res)
+    return found
+
+
+def ours(preds: list[str], refs: list[list[str]], tokenizer: str | None) -> dict[str, tuple[float, np.ndarray]]:
+    found = {}
+    for k in range(1, 5):
+        result = bleu(preds, refs, tokenizer=tokenizer, n=k, on_error="score")
+        found[f"bleu{k}"] = (result.value, np.array(result.per_item))
+    for metric in (rouge_l, cider):
+        result = metric(preds, refs, tokenizer=tokenizer, on_error="score")
+        found[result.metric] = (result.value, np.array(result.per_item))
+    return found
+
+
+def main() -> int:
+    """Print the table and end in one JSON line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PANOGLOT_TEST_DATA", "../shared/data")))
+    parser.add_argument("--no-meteor", action="store_true")
+    options = parser.parse_args()
+    summary: dict[str, object] = {"benchmark": "parity_pycocoevalcap"}
+    worst_same, worst_own = 0.0, 0.0
+    for name, items in captions(options.data).items():
+        preds, refs = split(items)
+        java_preds, java_refs = java_tokens(preds, refs)
+        raw = [text.replace("\n", " ") for text in [*preds, *(text for item in refs for text in item)]]
+        mine = tokenizer_for("en")(raw)
+        java = [text.split() for text in [*java_preds, *(text for item in java_refs for text in item)]]
+        odd = sum(a != b for a, b in zip(mine, java))
+        print(f"\n{name}: {len(items)} images; tokens differ in {odd} of {len(java)} captions")
+        reference = theirs(java_preds, java_refs)
+        same, own = ours(java_preds, java_refs, "whitespace"), ours(preds, refs, None)
+        print(f"{'metric':8} {'theirs':>10} {'same tokens: corpus, worst item':>34} {'our tokens: corpus':>20}")
+        for metric, (value, per_item) in reference.items():
+            corpus, item = abs(same[metric][0] - value), float(np.abs(same[metric][1] - per_item).max())
+            other = abs(own[metric][0] - value)
+            worst_same, worst_own = max(worst_same, corpus, item), max(worst_own, other)
+            print(f"{metric:8} {value:10.6f} {corpus:17.1e} {item:16.1e} {other:20.1e}")
+        if not options.no_meteor:
+            summary[f"meteor {name}"] = meteor(java_preds, java_refs)
+    ok = worst_same <= 1e-9 and worst_own <= 1e-4
+    print()
+    print(json.dumps({**summary, "worst_same_tokens": worst_same, "worst_own_tokens": worst_own, "ok": ok}))
+    return 0 if ok else 1
+
+
+def meteor(preds: list[str], refs: list[list[str]]) -> dict[str, float]:
+    """How far our METEOR-like metric is from the Java program, with and without WordNet."""
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    value, items = Meteor().compute_score(dict(enumerate(refs)), {n: [text] for n, text in enumerate(preds)})
+    found = {"java": value}
+    for synonyms in ("none", "auto"):
+        result = meteor_exact_stem_synonym(preds, refs, tokenizer="whitespace", synonyms=synonyms)
+        used = str(result.options["synonyms"])
+        found[used] = float(result)
+        found[f"pearson {used}"] = float(np.corrcoef(items, result.per_item)[0, 1])
+        found[f"mean absolute difference {used}"] = float(np.abs(np.array(items) - result.per_item).mean())
+    for key, number in found.items():
+        print(f"  meteor {key}: {number:.4f}")
+    return {key: round(number, 4) for key, number in found.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
