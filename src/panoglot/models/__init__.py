@@ -3,6 +3,7 @@
 `load_model("provider:name?option=value")` gives an object that fills one or more roles of `panoglot.models.roles`.
 """
 
+from panoglot.models._finish import finish
 from panoglot.models._journal import Journal, journal_key
 from panoglot.models._names import ModelInfo, list_models, load_model, parse_model_name, register
 from panoglot.models._prices import Budget, Price, Prices
@@ -13,6 +14,7 @@ __all__ = [
     "ModelInfo",
     "Price",
     "Prices",
+    "finish",
     "journal_key",
     "list_models",
     "load_model",

@@ -26,6 +26,7 @@ __all__ = [
 PROVIDERS: dict[str, str] = {
     "embedded": "panoglot.models.embedded",
     "hf": "panoglot.models.hf",
+    "llm": "panoglot.models.llm",
     "onnx": "panoglot.models.onnx",
     "open_clip": "panoglot.models.open_clip",
     "openai": "panoglot.models.openai",

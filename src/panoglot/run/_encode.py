@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.models import finish, load_model
 from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker
-from panoglot.table import Dataset
+from panoglot.table import Dataset, sql_in
 
 __all__ = ["AlignOperator", "EncodeOperator", "align_stage", "encode_stage"]
 
@@ -25,8 +26,6 @@ def encode_stage(dataset: Dataset, encoder: str, *, of: str = "images", where: s
         of: `images` or `captions`.
         where: SQL filter on them.
     """
-    from panoglot.models import load_model
-
     if of not in ("images", "captions"):
         raise UserError(f"encode of='{of}': use images or captions.")
     model = load_model(encoder, "encoder")
@@ -54,8 +53,6 @@ class EncodeOperator:
 
     def open(self, worker: Worker) -> None:
         """Load the encoder."""
-        from panoglot.models import load_model
-
         self._model = load_model(self.encoder, "encoder")
         if hasattr(self._model, "threads"):
             self._model.threads = worker.threads
@@ -67,12 +64,12 @@ class EncodeOperator:
         while batch := list(itertools.islice(items, self._model.batch_size)):
             started = time.perf_counter()
             if self.of == "images":
-                vectors = self._model.encode_images([item.image for item in batch])
+                vectors = finish(self._model.encode_images([item.image for item in batch]))
                 langs = ["und"] * len(batch)
             else:
                 captions = [item.caption for item in batch if item.caption]
                 langs = [caption.lang for caption in captions]
-                vectors = self._model.encode_texts([caption.text for caption in captions], langs)
+                vectors = finish(self._model.encode_texts([caption.text for caption in captions], langs))
             spent = (time.perf_counter() - started) / len(batch)
             for item, lang, vector in zip(batch, langs, np.asarray(vectors)):
                 if not np.isfinite(vector).all():
@@ -91,8 +88,6 @@ def align_stage(dataset: Dataset, encoder: str, *, where: str | None = "dropped 
 
     Image vectors that are stored already are used; only texts are encoded then.
     """
-    from panoglot.models import load_model
-
     model = load_model(encoder, "encoder")
     name = dataset.add_vectors(encoder, model.fingerprint, model.dim)
     return Stage(
@@ -117,8 +112,6 @@ class AlignOperator:
 
     def open(self, worker: Worker) -> None:
         """Load the encoder."""
-        from panoglot.models import load_model
-
         self._table = worker.dataset.vectors(self.vectors)
         self._model = load_model(self.encoder, "encoder")
         if hasattr(self._model, "threads"):
@@ -127,8 +120,6 @@ class AlignOperator:
     def process(self, items: Iterator[Item], emit: Emit) -> None:
         """Score; None where the text or the picture has no vector."""
         import numpy as np
-
-        from panoglot.table import sql_in
 
         while batch := list(itertools.islice(items, 256)):
             started = time.perf_counter()
@@ -139,7 +130,7 @@ class AlignOperator:
             stored = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
             for key, vector in zip(rows["id"].to_pylist(), stored):
                 pictures.setdefault(key, []).append(vector.astype(np.float32))
-            texts = np.asarray(self._model.encode_texts([c.text for c in captions], [c.lang for c in captions]))
+            texts = np.asarray(finish(self._model.encode_texts([c.text for c in captions], [c.lang for c in captions])))
             spent = (time.perf_counter() - started) / len(batch)
             for item, caption, text in zip(batch, captions, texts):
                 views = pictures.get(caption.image_id)

@@ -184,9 +184,6 @@ def method_stage(
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
     if processes is None:
         processes = 0 if served or not loaded else max(1, os.cpu_count() or 1)
-    for model in loaded.values():
-        if hasattr(model, "close"):
-            model.close()
     print_ = fingerprint({"method": chosen.name, "version": chosen.version, "options": resolved, "models": prints})
     operator = MethodOperator(
         chosen.name, chosen.function.__module__, resolved, names, print_, prices, journal, in_flight
@@ -241,12 +238,17 @@ class MethodOperator:
 
     def close(self) -> None:
         """Release models and loop."""
-        for asker in self._askers.values():
-            asker.close()
+        if not hasattr(self, "_runner"):
+            return
+
+        async def close() -> None:
+            for asker in self._askers.values():
+                await asker.close()
+
+        self._runner.run(close())
         if self._journal is not None:
             self._journal.close()
-        if hasattr(self, "_runner"):
-            self._runner.close()
+        self._runner.close()
 
     async def _all(self, items: Iterator[Item], emit: Emit) -> None:
         m = Models(self._askers)

@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.io import Image
+from panoglot.models import journal_key
 from panoglot.models.roles import Answer, Box, Line, Prompt, SceneGraph, Tag
 from panoglot.run._stage import Spent
 
@@ -95,19 +96,36 @@ class Asker:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def close(self) -> None:
-        """Stop the model's thread."""
+    async def close(self) -> None:
+        """Stop the model's thread and close its connections."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if hasattr(self.model, "aclose"):
+            await self.model.aclose()
+        elif hasattr(self.model, "close"):
+            self.model.close()
 
-    async def _ask(self, method: str, question: Any, call: Callable[[list[Any]], Any] | None = None) -> Any:
-        """Ask one question; `call` turns a list of questions into the model's call (default: the list itself)."""
+    async def _ask(
+        self, method: str, question: Any, several: bool = False, answers: Callable[[Any], Sequence[Any]] | None = None
+    ) -> Any:
+        """Ask one question.
+
+        Args:
+            method: the model's method.
+            question: its argument, or a tuple of arguments.
+            several: the method takes such arguments as parallel lists.
+            answers: turns what the method returned into a list.
+        """
         function = getattr(self.model, method, None)
         if function is None:
             raise UserError(f"model '{self.name}' cannot {method}: choose another model for this method.")
-        call = call or function
+
+        def call(questions: list[Any]) -> Any:
+            return function(*map(list, zip(*questions))) if several else function(questions)
+
         if inspect.iscoroutinefunction(function):
             started = time.perf_counter()
-            (answer,) = await call([question])
+            found = await call([question])
+            (answer,) = answers(found) if answers else found
             spent = spending.get(None)
             if spent is not None:
                 spent.seconds += time.perf_counter() - started
@@ -116,7 +134,8 @@ class Asker:
             return answer
         batcher = self._batchers.get(method)
         if batcher is None:
-            batcher = self._batchers[method] = _Batcher(call, getattr(self.model, "batch_size", 1), self._pool)
+            whole = (lambda questions: answers(call(questions))) if answers else call
+            batcher = self._batchers[method] = _Batcher(whole, getattr(self.model, "batch_size", 1), self._pool)
         return await batcher.ask(question)
 
     # -- Generator -------------------------------------------------------------------------------------------------
@@ -136,29 +155,24 @@ class Asker:
             prompt = Prompt(prompt, images=images, **options)
         elif images or options:
             prompt = replace(prompt, images=(*prompt.images, *images), **options)
-        return await self._paid("generate", prompt)
+        return await self._paid(prompt)
 
-    async def _paid(self, method: str, prompt: Prompt) -> Answer:
+    async def _paid(self, prompt: Prompt) -> Answer:
         import msgspec
-
-        from panoglot.models import journal_key
 
         async def ask() -> bytes:
             if self._budget is None:
-                return msgspec.json.encode(await self._ask(method, prompt))
+                return msgspec.json.encode(await self._ask("generate", prompt))
             estimate, actual = self._most(prompt), 0.0
             await self._budget.reserve(estimate, self.name)
             try:
-                answer: Answer = await self._ask(method, prompt)
+                answer: Answer = await self._ask("generate", prompt)
                 actual = self._price(prompt, answer)  # type: ignore[assignment]
             finally:
                 self._budget.settle(estimate, actual)
             return msgspec.json.encode(answer)
 
-        if self._journal is None:
-            raw, recalled = await ask(), False
-        else:
-            raw, recalled = await self._journal.answer(journal_key(self.model, method, prompt), ask)
+        raw, recalled = await self._recall("generate", prompt, ask)
         answer = msgspec.json.decode(raw, type=Answer)
         spent = spending.get(None)
         if spent is not None:
@@ -166,6 +180,12 @@ class Asker:
             tokens = (0, 0) if recalled else (answer.tokens_in or 0, answer.tokens_out or 0)
             spent.add(Spent(0.0, *tokens, price, asked=int(not recalled), recalled=int(recalled)))
         return answer
+
+    async def _recall(self, method: str, question: Any, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
+        """The journal's answer and True, or what `ask` gives, journaled, and False."""
+        if self._journal is None:
+            return await ask(), False
+        return await self._journal.answer(journal_key(self.model, method, question), ask)
 
     def _price(self, prompt: Prompt, answer: Answer) -> float | None:
         if self._prices is None:
@@ -181,28 +201,25 @@ class Asker:
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
-        if isinstance(prompt, str):
-            prompt = Prompt(prompt, images=images)
+        import msgspec
 
-        def call(pairs: list[tuple[Prompt, str]]) -> Any:
-            return self.model.score([p for p, _ in pairs], [t for _, t in pairs])
+        question = (Prompt(prompt, images=images) if isinstance(prompt, str) else prompt, text)
 
-        found: list[tuple[str, float]] = await self._ask("score", (prompt, text), call)
-        return found
+        async def ask() -> bytes:
+            return msgspec.json.encode(await self._ask("score", question, several=True))
+
+        raw, _ = await self._recall("score", question, ask)
+        return [(token, value) for token, value in msgspec.json.decode(raw)]
 
     # -- Encoder ---------------------------------------------------------------------------------------------------
 
     async def encode_image(self, image: Image) -> np.ndarray:
         """Return the unit vector `[dim]` (or vectors `[K, dim]`) of a picture."""
-        return await self._ask("encode_images", image, lambda images: _rows(self.model.encode_images(images)))
+        return await self._ask("encode_images", image, answers=_rows)
 
     async def encode_text(self, text: str, lang: str = "und") -> np.ndarray:
         """Return the unit vector of a text."""
-
-        def call(pairs: list[tuple[str, str]]) -> Any:
-            return _rows(self.model.encode_texts([t for t, _ in pairs], [lang for _, lang in pairs]))
-
-        return await self._ask("encode_texts", (text, lang), call)
+        return await self._ask("encode_texts", (text, lang), several=True, answers=_rows)
 
     async def similarity(self, image: Image, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[float]:
         """Return the cosine of a picture with every text (best view for multi-vector encoders)."""
@@ -217,10 +234,7 @@ class Asker:
         if not hasattr(self.model, "match"):
             return None
 
-        def call(pairs: list[tuple[Image, str]]) -> Any:
-            return self.model.match([i for i, _ in pairs], [t for _, t in pairs])
-
-        return float(await self._ask("match", (image, text), call))
+        return float(await self._ask("match", (image, text), several=True))
 
     # -- the others ------------------------------------------------------------------------------------------------
 
@@ -231,11 +245,7 @@ class Asker:
 
     async def detect(self, image: Image, names: Sequence[str] | None = None) -> Sequence[Box]:
         """Return boxes, best first."""
-
-        def call(pairs: list[tuple[Image, Sequence[str] | None]]) -> Any:
-            return self.model.detect([i for i, _ in pairs], [n for _, n in pairs])
-
-        found: Sequence[Box] = await self._ask("detect", (image, names), call)
+        found: Sequence[Box] = await self._ask("detect", (image, names), several=True)
         return found
 
     async def read(self, image: Image) -> Sequence[Line]:
@@ -245,12 +255,7 @@ class Asker:
 
     async def translate(self, text: str, source: str, target: str) -> str:
         """Translate a text."""
-
-        def call(triples: list[tuple[str, str, str]]) -> Any:
-            texts, sources, targets = zip(*triples)
-            return self.model.translate(list(texts), list(sources), list(targets))
-
-        found: str = await self._ask("translate", (text, source, target), call)
+        found: str = await self._ask("translate", (text, source, target), several=True)
         return found
 
     async def identify(self, text: str) -> tuple[str, float]:
@@ -260,11 +265,7 @@ class Asker:
 
     async def parse(self, text: str, lang: str = "und") -> SceneGraph:
         """Return what a caption says."""
-
-        def call(pairs: list[tuple[str, str]]) -> Any:
-            return self.model.parse([t for t, _ in pairs], [lang for _, lang in pairs])
-
-        found: SceneGraph = await self._ask("parse", (text, lang), call)
+        found: SceneGraph = await self._ask("parse", (text, lang), several=True)
         return found
 
 
