@@ -50,7 +50,7 @@ def test_every_command_explains_its_options(command):
     ("arguments", "message"),
     [
         (["biuld"], "Did you mean 'build'"),
-        (["build"], "SOURCE"),
+        (["build"], "--source requires"),
         (["build", "nowhere"], "'nowhere'"),
         (["build", ".", "--captoner", "x"], "captoner"),
         (["build", ".", "-o", "x.pano", "--max-cost", "much"], "much"),
@@ -100,7 +100,7 @@ def test_show_prints_texts_as_texts(dataset):
     done = run("show", dataset, image[:8])
     assert done.returncode == 0, done.stderr
     assert "<b>Bild</b>" in done.stdout
-    assert json.loads(run("show", dataset, image, "--json").stdout)["image_id"] == image
+    assert json.loads(run("show", dataset, image, "--json").stdout)["image"]["image_id"] == image
 
 
 def test_export_and_report(dataset, tmp_path):

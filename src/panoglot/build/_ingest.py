@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from panoglot.errors import RowError
+from panoglot.errors import RowError, UserError
 from panoglot.io import MAX_PIXELS, Part, Sample, find_format, read_header, read_part
 from panoglot.run import Emit, Item, Outcome, Stage, Worker
 from panoglot.table import (
@@ -50,6 +50,8 @@ def ingest_stage(
         UserError: nothing there, or no format that reads it.
     """
     name, parts = find_format(source, format=format, options=options or {})
+    if next(iter(parts()), None) is None:
+        raise UserError(f"there is no picture in '{source}' (format {name}).")
     return Stage(
         name="ingest",
         fingerprint=fingerprint({"format": name, "options": options or {}, "max_pixels": max_pixels, "lid": identify}),

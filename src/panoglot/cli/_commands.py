@@ -48,7 +48,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
     kind: Any = p.annotation
     if p.name in LISTS:
         kind = list[str] | None
-    elif p.name in PATHS:
+    elif p.name in PATHS or kind is Any:
         kind = str if p.default is p.empty else str | None
     settings: dict[str, Any] = {}
     if p.name in SHORT:
