@@ -77,7 +77,7 @@ def _vectors(dataset: Dataset, encoder: str) -> Table:
     found = [name for name in names if not encoder or encoder in (name, _model(dataset, name))]
     if len(found) > 1:
         raise UserError(
-            f"filter similar: {dataset.path} has vectors of {', '.join(found)}: name one, for example encoder={found[0]}."
+            f"filter similar: {dataset.path} has vectors of {', '.join(found)}: name one, encoder={found[0]}."
         )
     if not found and not encoder:
         raise UserError(f"filter similar: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")

@@ -1,0 +1,150 @@
+"""The vectors of a dataset in memory: read once, kept as a file to be mapped, added to as rows are added."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import lance
+    import numpy as np
+
+    from panoglot.table import Table
+
+__all__ = ["Part", "Vectors", "stamp"]
+
+#: From this many rows on a copy is kept that is mapped into memory: reading the table takes seconds a million rows.
+KEEP = 20_000
+
+
+def stamp(table: Table) -> int:
+    """A number that changes with every commit to a table; costs microseconds."""
+    try:
+        changed = os.stat(table.path / "_versions").st_mtime_ns
+    except FileNotFoundError:
+        return 0
+    now = time.time_ns()
+    # the clock of a file system ticks every few milliseconds: a commit just now may not be the last of its tick
+    return now if abs(now - changed) < 50_000_000 else changed
+
+
+@dataclass
+class Part:
+    """Some rows.
+
+    Attributes:
+        vectors: float16 `[n, dim]`.
+        owners: id of the image or caption of every row, `S32` `[n]`.
+        captions: which rows are of captions, bool `[n]`.
+        fragments: which fragments of the table it holds, and in what state.
+    """
+
+    vectors: np.ndarray
+    owners: np.ndarray
+    captions: np.ndarray
+    fragments: frozenset[str]
+
+
+@dataclass
+class Vectors:
+    """All rows of a vectors table, kept up to date by `refresh`."""
+
+    table: Table
+    cache: Path
+    parts: list[Part] = field(default_factory=list)
+    _stamp: int = -1
+
+    def __len__(self) -> int:
+        return sum(len(part.vectors) for part in self.parts)
+
+    def refresh(self) -> bool:
+        """Look for commits; read new rows only, or all again when rows went away. Say whether anything changed."""
+        now = stamp(self.table)
+        if now == self._stamp:
+            return False
+        data = self.table.lance()
+        state = {_state(fragment): fragment for fragment in data.get_fragments()}
+        held = [part.fragments for part in self.parts]
+        if not self.parts or not all(known <= state.keys() for known in held):
+            self.parts = [self._load(data)]
+        elif new := state.keys() - frozenset().union(*held):
+            self.parts.append(_read(data, [state[key] for key in sorted(new)], frozenset(new)))
+            if len(self.parts) > 9:  # many small commits: join them, but leave the big first part
+                self.parts = [self.parts[0], _join(self.parts[1:])]
+        self._stamp = now
+        return True
+
+    def _load(self, data: lance.LanceDataset) -> Part:
+        import numpy as np
+
+        fragments = data.get_fragments()
+        states = frozenset(map(_state, fragments))
+        folder = self.cache / f"{self.table.path.stem}.{data.version}"
+        if (folder / "state.json").exists():
+            with contextlib.suppress(OSError, ValueError):
+                arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("vectors", "owners", "captions")}
+                if set(json.loads((folder / "state.json").read_text())) == states:
+                    return Part(**arrays, fragments=states)
+        part = _read(data, fragments, states)
+        if len(part.vectors) >= KEEP:
+            with contextlib.suppress(OSError):  # a read-only or full disk costs only the next start
+                self._keep(part, folder)
+        return part
+
+    def _keep(self, part: Part, folder: Path) -> None:
+        import numpy as np
+
+        temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+        temporary.mkdir(parents=True)
+        try:
+            for name in ("vectors", "owners", "captions"):
+                np.save(temporary / f"{name}.npy", getattr(part, name))
+            (temporary / "state.json").write_text(json.dumps(sorted(part.fragments)))
+            for old in self.cache.glob(f"{self.table.path.stem}.*"):
+                shutil.rmtree(old, ignore_errors=True)
+            temporary.rename(folder)  # complete or not there
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _state(fragment: lance.LanceFragment) -> str:
+    """What a fragment holds: changes when rows are deleted or columns rewritten."""
+    data = fragment.metadata
+    return json.dumps([data.id, [file.path for file in data.files], str(data.deletion_file)])
+
+
+def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str]) -> Part:
+    import numpy as np
+
+    dim = data.schema.field("vector").type.list_size
+    count = sum(fragment.count_rows() for fragment in fragments)
+    part = Part(np.empty((count, dim), np.float16), np.empty(count, "S32"), np.empty(count, bool), states)
+    if not count:
+        return part
+    scanner = data.scanner(columns=["id", "of", "vector"], fragments=fragments, batch_size=16_384)
+    at = 0
+    for batch in scanner.to_batches():
+        rows = slice(at, at + batch.num_rows)
+        part.vectors[rows] = batch["vector"].flatten().to_numpy().reshape(-1, dim)
+        part.owners[rows] = np.array(batch["id"].to_pylist(), "S32")
+        part.captions[rows] = np.array(batch["of"].to_pylist()) == "caption"
+        at += batch.num_rows
+    return part
+
+
+def _join(parts: list[Part]) -> Part:
+    import numpy as np
+
+    return Part(
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate([part.owners for part in parts]),
+        np.concatenate([part.captions for part in parts]),
+        frozenset().union(*(part.fragments for part in parts)),
+    )
