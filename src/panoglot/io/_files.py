@@ -55,16 +55,17 @@ def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
     except OSError as error:
         raise RowError("unreadable", error.strerror or str(error)) from None
     try:
-        with open(handle, "rb") as file:
+        with open(handle, "rb", buffering=0) as file:
             facts = os.fstat(handle)
             if not stat.S_ISREG(facts.st_mode):
                 raise RowError("not_a_file", "a device, pipe or folder")
             if facts.st_size > limit:
                 raise RowError("too_many_bytes", f"{facts.st_size:,} bytes, the limit is {limit:,}")
             # as much as it has: a buffer of the limit's size would cost more than the reading
-            data = file.read(facts.st_size + 1 if facts.st_size else limit + 1)
-            if len(data) > facts.st_size:  # it grew, or its file system does not say its size
-                data += file.read(limit + 1 - len(data))
+            data = file.read(facts.st_size + 1)
+            if len(data) != facts.st_size:  # it grew, or its file system does not say its size, or gives it in pieces
+                while len(data) <= limit and (more := file.read(min(limit + 1 - len(data), 2**20))):
+                    data += more
     except OSError as error:
         raise RowError("not_a_file" if error.errno == 21 else "unreadable", error.strerror or str(error)) from None
     if len(data) > limit:

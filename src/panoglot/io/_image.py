@@ -38,6 +38,7 @@ SUFFIXES = frozenset(
     f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif svg".split()
 )
 
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 _HEIC_BRANDS = tuple(
     b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 )
@@ -95,7 +96,8 @@ def _open(data: bytes) -> PIL.Image.Image:
             if _heif():
                 raise RowError("bad_header", "a HEIC that its library cannot open") from None
             raise RowError("unsupported_format", "HEIC: pip install pillow-heif") from None
-        raise RowError("not_an_image", f"starts with {data[:12]!r}") from None
+        reason = "bad_header" if data.startswith(_MAGIC) else "not_an_image"
+        raise RowError(reason, f"starts with {data[:12]!r}") from None
     except Exception as error:  # Pillow's parsers raise many kinds on hostile headers
         raise RowError("bad_header", f"{type(error).__name__}: {error}") from None
 
@@ -342,7 +344,7 @@ class Image:
         import PIL.Image
 
         header = read_header(self.data)
-        if self.format == "svg":
+        if header.format == "svg":
             return render_svg(self.data, min_side)
         opened = _open(self.data)
         if opened.width * opened.height > MAX_PIXELS:  # a JPEG's preview or a GIF's frame larger than its header says

@@ -29,6 +29,11 @@ _UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
     + ".cr2 .cr3 .nef .arw .dng .raf .orf".split()
 )
+_FIXES = {
+    "outside_folder": "a link out of the folder; follow_symlinks reads it",
+    "unreadable": "no permission",
+    "unsupported_format": "{} is not read; convert it to PNG or JPEG",
+}
 _MOST = 256
 
 
@@ -76,10 +81,11 @@ def parts(
 
 def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
     states = []
+    start = root.rstrip(os.sep) + os.sep
     for name, beside, _ in entries:
         for path in (name, *beside):
             try:
-                facts = os.stat(os.path.join(root, path))
+                facts = os.stat(start + path)
                 states.append((path, facts.st_size, facts.st_mtime_ns))
             except (OSError, ValueError):
                 states.append((path, -1, 0))
@@ -92,7 +98,10 @@ def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
 def _file(root: str, source: str) -> Iterator[list[Any]]:
     name = os.path.basename(source)
     names = [n for n in os.listdir(root) if os.path.isfile(os.path.join(root, n))]
-    yield [name, _beside([name], [n for n in names if suffix_of(n) in _TEXTS])[name], None]
+    if suffix_of(name) in _UNREAD:
+        yield [name, [], "unsupported_format"]
+    else:
+        yield [name, _beside([name], [n for n in names if suffix_of(n) in _TEXTS]).get(name, []), None]
 
 
 def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
@@ -116,12 +125,12 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
         for name, link, is_dir in entries:
             if is_hidden(name):
                 continue
-            path = os.path.join(folder, name)
-            wanted = suffix_of(name) in SUFFIXES | _UNREAD
+            path = f"{folder}{os.sep}{name}" if folder else name
+            suffix = suffix_of(name)
             target = os.path.realpath(os.path.join(root, path)) if link else ""
             outside = link and not (target + os.sep).startswith(top)
             if outside and not follow:
-                if wanted or os.path.isdir(target):
+                if suffix in SUFFIXES or suffix in _UNREAD or os.path.isdir(target):
                     found.append([path, [], "outside_folder"])
             elif link and os.path.isdir(target):
                 # a folder inside the source is read where it really is; a loop leads to a folder above
@@ -131,12 +140,15 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
                     folders.append((path, target, (*above, real)))
             elif is_dir:
                 folders.append((path, os.path.join(real, name), above))
-            elif wanted:
+            elif suffix in SUFFIXES:
                 pictures.append(name)
-            elif suffix_of(name) in _TEXTS:
+            elif suffix in _UNREAD:
+                found.append([path, [], "unsupported_format"])
+            elif suffix in _TEXTS:
                 texts.append(name)
         beside = _beside(pictures, texts)
-        found += [[os.path.join(folder, p), [os.path.join(folder, t) for t in beside[p]], None] for p in pictures]
+        start = folder + os.sep if folder else ""
+        found += [[start + name, [start + text for text in beside.get(name, ())], None] for name in pictures]
         yield from sorted(found)
         stack.extend(reversed(folders))
 
@@ -144,7 +156,7 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
 def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[str]]:
     """Map pictures to the text files that are theirs; several pictures may share a stem and its texts."""
     owners: dict[str, list[str]] = defaultdict(list)
-    for name in pictures:
+    for name in pictures if texts else ():
         owners[name].append(name)
         owners[os.path.splitext(name)[0]].append(name)
     beside: dict[str, list[str]] = defaultdict(list)
@@ -161,19 +173,14 @@ def read(part: Part) -> Iterator[Sample | Reject]:
     """Read the pictures of a part, one at a time."""
     items = part.items
     texts = given(items["lang"], items["kind"])
+    above = join_uri(items["root"], "x")[:-1]
     for name, beside, reason in items["entries"]:
-        uri = join_uri(items["root"], name)
+        uri = above + name if name.isascii() and os.sep == "/" else join_uri(items["root"], name)
         if reason:
-            fix = (
-                "a link out of the folder; follow_symlinks reads it" if reason == "outside_folder" else "no permission"
-            )
-            yield reject(uri, reason, fix)
-            continue
-        if suffix_of(name) in _UNREAD:
-            yield reject(uri, "unsupported_format", f"{suffix_of(name)} is not read; convert it to PNG or JPEG")
+            yield reject(uri, reason, _FIXES[reason].format(suffix_of(name)))
             continue
         try:
-            data = read_bytes(os.path.join(items["folder"], name))
+            data = read_bytes(items["folder"] + os.sep + name)
         except RowError as error:
             yield reject(uri, error.reason, error.message)
             continue
