@@ -62,7 +62,8 @@ def stage(name: str, done: int, seconds: float, **more) -> dict:
     return {"name": name, "id": f"{name}-0123456789abcdef", "done": done, "seconds": seconds, "spent": spent} | counts
 
 
-def insert_run(data: Dataset, n: int, stages: list[dict], recipe: dict, status: str = "done", **more) -> None:
+def insert_run(data: Dataset, n: int, stages: list[dict], recipe: dict, status: str = "done", raw=(), **more) -> None:
+    """Write a row of `runs`; `more` overrides its columns, `raw` any of them."""
     start = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC) + timedelta(days=n)
     prices = [s["spent"]["price"] for s in stages]
     row = {
@@ -76,7 +77,7 @@ def insert_run(data: Dataset, n: int, stages: list[dict], recipe: dict, status: 
         "seconds": sum(s["seconds"] for s in stages),
         "price": None if None in prices else sum(prices),
     }
-    data.runs.insert([row | more])
+    data.runs.insert([row | more | dict(raw)])
 
 
 def insert_captions(data: Dataset, captions: list[Caption]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from panoglot.table import Dataset
 
@@ -17,8 +17,8 @@ KEPT, DROPPED, DRAFT = "kept", "dropped", "draft"
 
 #: Text lengths in characters, exact up to 256, then about 9 % apart: bin `n` holds `EDGES[n] <= length < EDGES[n+1]`.
 EDGES = [*range(257), *(round(256 * 2 ** (step / 8)) for step in range(1, 97))]
-#: Distinct origins (kind, recipe, model) that are told apart; a dataset with more is broken, and memory stays bounded.
-MOST_ORIGINS = 20_000
+#: Distinct origins or reasons that are told apart; a dataset with more is broken, and memory stays bounded.
+MOST_DISTINCT = 20_000
 
 
 @dataclass
@@ -102,7 +102,7 @@ def base_reason(reasons: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
     return pc.replace_substring_regex(reasons, pattern=r"(?s):.*", replacement="")
 
 
-def count(dataset: Dataset, batch: int = 65_536) -> Counts:
+def count(dataset: Dataset, batch: int = 16_384) -> Counts:
     """Count everything that the page tells, in one pass over a few columns of each table."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -112,7 +112,7 @@ def count(dataset: Dataset, batch: int = 65_536) -> Counts:
         found.bytes += pc.sum(rows["size"]).as_py() or 0
         found.formats.update(_values(rows["format"]))
     for rows in dataset.marks.batches(["dropped"], "dropped is not null", size=batch):
-        found.dropped_images.update(_values(base_reason(rows["dropped"])))
+        _add(found.dropped_images, _values(base_reason(rows["dropped"])))
     columns = ["image_id", "text", "lang", "kind", "recipe", "model", "dropped"]
     captioned: list[pa.Array] = []
     for rows in dataset.captions.batches(columns, size=batch):
@@ -138,9 +138,8 @@ def count(dataset: Dataset, batch: int = 65_536) -> Counts:
             ):
                 tally.add(what, length, n)
         for kind, recipe, model, n in _grouped(table.filter(pc.equal(state, KEPT)), "kind", "recipe", "model"):
-            if len(found.origins) < MOST_ORIGINS or (kind, recipe, model) in found.origins:
-                found.origins[kind, recipe, model] += n
-        found.dropped_captions.update(_values(reason.drop_null()))
+            _add(found.origins, {(kind, recipe, model): n})
+        _add(found.dropped_captions, _values(reason.drop_null()))
         captioned.append(pc.unique(rows["image_id"].filter(pc.equal(state, KEPT))))
         if len(captioned) == 64:  # ids alone, each once: some 40 bytes a picture
             captioned = [pc.unique(pa.chunked_array(captioned))]
@@ -156,6 +155,12 @@ def _bins(texts: pa.Array) -> pa.Array:
 
     lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
     return pa.array(np.searchsorted(np.asarray(EDGES), lengths, side="right") - 1)
+
+
+def _add(counter: Counter[Any], values: dict[Any, int]) -> None:
+    for value, n in values.items():
+        if len(counter) < MOST_DISTINCT or value in counter:
+            counter[value] += n
 
 
 def _values(column: pa.Array) -> dict[str, int]:

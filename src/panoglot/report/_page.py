@@ -47,7 +47,7 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
     prices = [run.price for run in runs]
     dropped = _dropped(dataset, counts)
     rejects = sample.rejects(dataset, MOST_EXAMPLES)
-    for group in rejects:
+    for group in rejects[: sample.MOST_REASONS]:
         for row in group["examples"]:
             row["message"] = redact(row["message"] or "")
     tallies = sorted(counts.languages.items(), key=lambda pair: (-pair[1].kept, -pair[1].total, pair[0]))
@@ -82,7 +82,8 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         ],
         "most_origins": MOST_ORIGINS,
         **dropped,
-        "rejects": rejects,
+        "rejects": rejects[: sample.MOST_REASONS],
+        "more_rejects": max(0, len(rejects) - sample.MOST_REASONS),
         "failing": sum(group["failing"] for group in rejects),
         "resolved": sum(group["resolved"] for group in rejects),
         "steps": steps,
@@ -120,7 +121,7 @@ def _hero(dataset: Dataset, cards: list[Card]) -> dict[str, Any] | None:
         groups = [*card.open, *card.folded]
         return [g.sentences[0] for g in groups if g.sentences and len(g.sentences[0].caption.text) <= 140]
 
-    shown = [card for card in cards if card.picture.thumbnail]
+    shown = [card for card in cards if card.picture.thumbnail and sentences(card)]
     if not shown:
         return None
 
@@ -158,9 +159,8 @@ def _dropped(dataset: Dataset, counts: Counts) -> dict[str, Any]:
         ("captions", counts.dropped_captions, texts),
         ("pictures", counts.dropped_images, images),
     ):
-        for reason, n in sorted(totals.items(), key=lambda pair: (-pair[1], pair[0])):
-            if reason == "draft" and what == "captions":
-                continue
+        found = [pair for pair in totals.items() if pair[0] != "draft" or what == "pictures"]
+        for reason, n in sorted(found, key=lambda pair: (-pair[1], pair[0]))[: sample.MOST_REASONS]:
             groups.append(
                 {
                     "what": what,
@@ -202,6 +202,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "visible": text.visible,
+        "plain": text.plain,
         "number": text.number,
         "price": text.price_text,
         "seconds": text.seconds_text,

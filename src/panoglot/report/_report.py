@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -54,7 +55,8 @@ def report(
         temporary.write_text(page, encoding="utf-8", errors="replace")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(f"cannot write the report to '{path}': {error.strerror}; give another --output.") from None
     if open:
         import webbrowser

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.report._counts import base_reason
+from panoglot.report._counts import MOST_DISTINCT, base_reason
 from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Example", "by_id", "captions_of", "choose_images", "dropped_captions", "dropped_images", "rejects"]
 
-_BATCH = 65_536
+_BATCH = 16_384
 #: Most captions of one image that are read for the page.
 MOST_CAPTIONS = 400
 #: Most distinct reasons of one kind that get examples.
@@ -214,7 +214,9 @@ def rejects(dataset: Dataset, most: int) -> list[dict[str, Any]]:
             open_ = pc.cast(pc.is_null(rows["resolved"]), pa.int8())
             table = pa.table({"stage": stage, "reason": reason, "open": open_})
             for row in table.group_by(["stage", "reason", "open"]).aggregate([([], "count_all")]).to_pylist():
-                counts.setdefault((row["stage"], row["reason"]), [0, 0])[row["open"]] += row["count_all"]
+                key = (row["stage"], row["reason"])
+                if len(counts) < MOST_DISTINCT or key in counts:
+                    counts.setdefault(key, [0, 0])[row["open"]] += row["count_all"]
             both = pc.binary_join_element_wise(stage, reason, "\n")
             solved = pc.subtract(pa.scalar(1, pa.int8()), open_)  # what still fails comes first
             yield pa.table({"both": both, "solved": solved, "reject_id": rows["reject_id"]})

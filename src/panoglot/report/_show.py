@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.report._text import bytes_text, hidden, number, words
+from panoglot.report._text import bytes_text, number, plain, words
 from panoglot.table import Caption, Dataset, caption_to_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -60,18 +60,12 @@ class Shown:
             parts += [Text(""), Text("no text about it yet", style="dim")]
         if self.vectors:
             listed = ", ".join(f"{name} ({count})" for name, count in self.vectors.items())
-            parts += [Text(""), Text.assemble(("vectors  ", "dim"), _safe(listed))]
+            parts += [Text(""), Text.assemble(("vectors  ", "dim"), plain(listed))]
         for row in self.rejects:
             state = "mended later" if row["resolved"] else "failing"
             said = f"{row['stage']}  {words(row['reason'] or '')}  {row['message'] or ''} ({state})"
-            parts.append(Text.assemble(("reject   ", "red"), _safe(said)))
+            parts.append(Text.assemble(("reject   ", "red"), plain(said)))
         return Group(*parts)
-
-
-def _safe(text: str) -> str:
-    """Leave out what could steer a terminal or turn a line around; a text never spans lines here."""
-    one_line = " ".join(text.split())
-    return "".join(f"<U+{ord(c):04X}>" if hidden(one_line, at) else c for at, c in enumerate(one_line))
 
 
 def _facts(image: dict[str, Any], marks: dict[str, Any]) -> Text:
@@ -89,9 +83,9 @@ def _facts(image: dict[str, Any], marks: dict[str, Any]) -> Text:
         rows.append(("context", image["context"][:300]))
     if marks.get("scores"):
         rows.append(("scores", _scores(marks["scores"])))
-    text = Text("\n").join(Text.assemble((f"{name:<9}", "dim"), _safe(value)) for name, value in rows)
+    text = Text("\n").join(Text.assemble((f"{name:<9}", "dim"), plain(value)) for name, value in rows)
     if marks.get("dropped"):
-        text.append("\n").append(f"{'dropped':<9}{_safe(marks['dropped'])}", "red")
+        text.append("\n").append(f"{'dropped':<9}{plain(marks['dropped'])}", "red")
     return text
 
 
@@ -135,7 +129,7 @@ def _label(caption: Caption, *, again: bool, known: dict[str, Caption], image: s
     from rich.text import Text
 
     gone = caption.dropped is not None
-    label = Text.assemble((f"{caption.lang:<7} ", "cyan"), (_safe(caption.text), "dim" if gone else ""))
+    label = Text.assemble((f"{caption.lang:<7} ", "cyan"), (plain(caption.text), "dim" if gone else ""))
     if again:
         return label.append("  (see above)", "dim")
     about = [caption.kind, *dict.fromkeys(p for p in (caption.recipe, caption.model) if p and p != caption.kind)]
@@ -146,13 +140,13 @@ def _label(caption: Caption, *, again: bool, known: dict[str, Caption], image: s
         about.append(f"box {box.x0:.2f} {box.y0:.2f} {box.x1:.2f} {box.y1:.2f}")
     lost = sum(str(parent) not in known for parent in caption.parents)
     if lost:
-        about.append(f"{lost} parents not in this dataset")
+        about.append(f"{lost} parent{'' if lost == 1 else 's'} not in this dataset")
     if caption.image_id != image:
         about.append(f"of image {caption.image_id[:12]}")
-    label.append("  " if len(about) == 1 else "\n        ").append(_safe(" · ".join(about)), "dim")
+    label.append("  " if len(about) == 1 else "\n        ").append(plain(" · ".join(about)), "dim")
     if gone:
         label.append(
-            "  " + ("draft" if caption.dropped == "draft" else f"dropped: {_safe(str(caption.dropped))}"), "red"
+            "  " + ("draft" if caption.dropped == "draft" else f"dropped: {plain(str(caption.dropped))}"), "red"
         )
     return label
 

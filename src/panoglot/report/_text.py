@@ -15,6 +15,7 @@ __all__ = [
     "direction",
     "hidden",
     "number",
+    "plain",
     "price_text",
     "reason_text",
     "seconds_text",
@@ -85,6 +86,16 @@ def hidden(text: str, at: int) -> bool:
     return character in _BLANK or unicodedata.category(character) in ("Cf", "Cc", "Cs", "Co", "Zl", "Zp")
 
 
+def plain(text: object) -> str:
+    """Write a text on one line, for an attribute or a terminal, with what is hidden as `<U+…>`.
+
+    >>> plain("a\\u202eb\\n\\x1b[31m")
+    'a<U+202E>b <U+001B>[31m'
+    """
+    one_line = " ".join(str(text).split())
+    return "".join(f"<U+{ord(c):04X}>" if hidden(one_line, at) else c for at, c in enumerate(one_line))
+
+
 def cut(text: str, most: int) -> str:
     """Shorten a text and say so.
 
@@ -125,8 +136,8 @@ def price_text(price: float | None) -> str:
 def seconds_text(seconds: float | None) -> str:
     """Write a duration.
 
-    >>> [seconds_text(s) for s in (None, 0.0421, 4.2, 75, 7380, 200000)]
-    ['–', '42 ms', '4.2 s', '1 min 15 s', '2 h 3 min', '2 d 7 h']
+    >>> [seconds_text(s) for s in (None, 0.0421, 4.2, 75, 3599.9, 7380, 200000)]
+    ['–', '42 ms', '4.2 s', '1 min 15 s', '1 h', '2 h 3 min', '2 d 8 h']
     """
     if seconds is None or seconds != seconds:
         return "–"
@@ -134,11 +145,12 @@ def seconds_text(seconds: float | None) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    for big, small, unit, sub in ((60, 1, "min", "s"), (3600, 60, "h", "min"), (86400, 3600, "d", "h")):
-        if seconds < big * (24 if unit == "h" else 60) or unit == "d":
-            whole, rest = divmod(round(seconds / small), big // small)
-            return f"{whole} {unit} {rest} {sub}" if rest else f"{whole} {unit}"
-    raise AssertionError  # days are unbounded
+    scale = [(1, 60, "min", "s"), (60, 60, "h", "min"), (3600, 24, "d", "h")]
+    for place, (small, per, unit, sub) in enumerate(scale):  # noqa: B007
+        whole, rest = divmod(round(seconds / small), per)
+        if place + 1 == len(scale) or whole < scale[place + 1][1]:
+            break
+    return f"{whole:,} {unit} {rest} {sub}" if rest else f"{whole:,} {unit}"
 
 
 def bytes_text(size: float | None) -> str:
