@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_caption_metrics.py [--data ../shared/data] [--repeat 5]
 
-Real COCO captions where the test data is; else captions drawn from a Zipf vocabulary. The least of `--repeat` runs counts.
+Real COCO captions where the test data is; else captions drawn from a Zipf vocabulary. The least of `--repeat` runs
+counts.
 The floor of a metric is what any Python program must do first: split the text and number its words. The figures of
 pycocoevalcap 1.2 are measured in its own environment (`--peer`), where that is installed, else those of the study.
 """

@@ -2,8 +2,9 @@
 
     python benchmarks/bench_parser.py [--data ../shared/data]
 
-The rule parser was tuned on `random_dev` only. Nouns are lemmatised on both sides; relations and attributes must be equal
-to the letter. The file also holds what SPICE's parser answered for the 1,508 captions of `random_test`: the figure beside.
+The rule parser was tuned on `random_dev` only. Nouns are lemmatised on both sides; relations and attributes must be
+equal to the letter. The data also hold what SPICE's parser answered for the 1,508 captions of `random_test`: the figure
+beside.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def main() -> None:
             ]
         for system, pairs in systems.items():
             found = figures(pairs)  # type: ignore[arg-type]
-            print(f"\n{name}, {system}: {len(pairs)} captions" + (f", {cost * 1e6:.0f} us each" if system == "rules" else ""))
+            print(
+                f"\n{name}, {system}: {len(pairs)} captions"
+                + (f", {cost * 1e6:.0f} us each" if system == "rules" else "")
+            )
             for kind, (precision, recall, f) in found.items():
                 print(f"  {kind:10}  P {precision:.3f}  R {recall:.3f}  F {f:.3f}")
             summary[f"{name}/{system}"] = {kind: round(row[2], 4) for kind, row in found.items()}

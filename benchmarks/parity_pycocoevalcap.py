@@ -29,7 +29,7 @@ def captions(data: Path) -> dict[str, list[list[str]]]:
     coco = data / "alipay+Ant-Multi-Modal-Framework/coco_caption_karpathy_test.jsonl"
     sets = {"coco karpathy test": [json.loads(line)["caption"] for line in coco.open(encoding="utf-8")]}
     files = [data / f"multi30k+dataset/task2_raw_test_2016.{n}.en.gz" for n in range(1, 6)]
-    columns = [gzip.open(file, "rt", encoding="utf-8").read().rstrip("\n").split("\n") for file in files]
+    columns = [gzip.decompress(file.read_bytes()).decode("utf-8").rstrip("\n").split("\n") for file in files]
     sets["multi30k task 2 test 2016"] = [list(row) for row in zip(*columns)]
     return sets
 

@@ -101,7 +101,7 @@ class MetricResult:
 
     @classmethod
     def from_json(cls, text: str) -> MetricResult:
-        """Read back what `to_json` wrote.
+        """Read back what `to_json` wrote; items come in the order of their ids.
 
         Raises:
             UserError: not a result, or of a newer format.

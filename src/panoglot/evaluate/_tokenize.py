@@ -296,7 +296,7 @@ def _script_name(character: str) -> str:
 
 
 def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> None:
-    """Refuse texts most of whose letters are not in the script of `language`.
+    """Refuse texts with less than a quarter of their letters in the script of `language` (names may be in another).
 
     Raises:
         UserError: naming the first offenders and how many.
@@ -310,7 +310,7 @@ def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> No
         if text.isascii() and script == "Latn":
             continue
         letters = [name for name in map(_script_name, text) if name]
-        if letters and 2 * sum(name in wanted for name in letters) < len(letters):
+        if letters and 4 * sum(name in wanted for name in letters) < len(letters):
             odd.append(f"{item} ({text[:24]!r})")
     if odd:
         raise UserError(

@@ -185,7 +185,7 @@ def _scores(
         dot = np.bincount(row, weights=product, minlength=len(owner))
         norms = norm[:items][owner] * norm[items:]
         # the reference code leaves the dot product (0) where a norm is 0
-        total += np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0)
+        total += np.divide(dot, norms, out=np.zeros(len(owner)), where=norms > 0)
     if variant == "d":
         size = np.maximum(lengths - 1, 0) if length_unit == "bigrams" else lengths
         total *= np.exp(-((size[:items][owner] - size[items:]) ** 2) / (2 * sigma**2))

@@ -17,7 +17,8 @@ from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, prepare
 
 __all__ = ["caption_length", "readability", "split_sentences"]
 
-_END = re.compile(r"(?<=[.!?。！？।॥؟۔።။៕])[\"'”’»)\]]*\s*(?=\S)|\n+")
+_STOPS = ".!?。！？।॥؟۔።។៕"
+_END = re.compile(rf"(?<=[{_STOPS}])(?![{_STOPS}])[\"'”’»)\]]*\s*(?=\S)|\n+")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|No|e\.g|i\.e|bzw|z\.B)|\b\w)\.$")
 
 

@@ -45,7 +45,7 @@ def bag_hits(similarity: Any, k: int = 1, ties: str = "mean") -> tuple[np.ndarra
     table = np.asarray(similarity, dtype=np.float64)
     target = np.diag(table)[:, None]
     better = (table > target).sum(axis=1).astype(np.float64)
-    equal = (table == target).sum(axis=1) - 1.0  # others as good as the target
+    equal = np.maximum((table == target).sum(axis=1) - 1.0, 0.0)  # others as good as the target
     if ties == "mean":
         hits = np.clip((k - better) / (equal + 1), 0.0, 1.0)
         ranks = 1 + better + equal / 2
