@@ -82,7 +82,7 @@ def test_language_directions_are_gone(encoder):
 
 @pytest.mark.parametrize("option", ["temperature=0", "classes=0", "classes=1001", "threads=0", "temprature=2"])
 def test_bad_options(option):
-    with pytest.raises(UserError, match="temperature|classes|threads"):
+    with pytest.raises(UserError, match=r"temperature|classes|threads"):
         load_model(f"embedded:conse?{option}")
 
 

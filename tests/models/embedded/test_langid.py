@@ -46,7 +46,9 @@ def test_combining_marks_do_not_matter(model):
         assert model.identify([unicodedata.normalize("NFD", SENTENCES[lang])])[0][0] == lang
 
 
-@pytest.mark.parametrize(("text", "tag"), [("กบ", "th"), ("개구리", "ko"), ("βάτραχος", "el"), ("カエル", "ja"), ("גשר", "he")])
+@pytest.mark.parametrize(
+    ("text", "tag"), [("กบ", "th"), ("개구리", "ko"), ("βάτραχος", "el"), ("カエル", "ja"), ("גשר", "he")]
+)
 def test_one_word_in_a_script_of_one_language_is_sure(model, text, tag):
     found, probability = model.identify([text])[0]
     assert found == tag

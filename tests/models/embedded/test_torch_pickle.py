@@ -73,7 +73,12 @@ def legacy_file(tensors, storages, order=None):
 
 def test_reads_shared_storages_offsets_and_strides():
     data = legacy_file(
-        {"a": ("0", 0, (2, 3), (3, 1)), "b": ("0", 2, (2,), (2,)), "t": ("1", 0, (2, 2), (1, 2)), "s": ("1", 3, (), ())},
+        {
+            "a": ("0", 0, (2, 3), (3, 1)),
+            "b": ("0", 2, (2,), (2,)),
+            "t": ("1", 0, (2, 2), (1, 2)),
+            "s": ("1", 3, (), ()),
+        },
         {"0": [0, 1, 2, 3, 4, 5], "1": [10, 11, 12, 13]},
     )
     found = read_state_dict(data)
@@ -85,7 +90,13 @@ def test_reads_shared_storages_offsets_and_strides():
 
 @pytest.mark.parametrize(
     "tensor",
-    [("0", 0, (7,), (1,)), ("0", 5, (2,), (1,)), ("0", -1, (2,), (1,)), ("0", 0, (2, 2), (9, 1)), ("0", 4, (2,), (-1,))],
+    [
+        ("0", 0, (7,), (1,)),
+        ("0", 5, (2,), (1,)),
+        ("0", -1, (2,), (1,)),
+        ("0", 0, (2, 2), (9, 1)),
+        ("0", 4, (2,), (-1,)),
+    ],
 )
 def test_tensors_outside_their_storage_are_refused(tensor):
     with pytest.raises(UserError, match="outside"):
@@ -113,7 +124,9 @@ def test_a_pickle_that_calls_something_is_refused_and_runs_nothing(place, tmp_pa
     assert not witness.exists()
 
 
-@pytest.mark.parametrize("name", ["builtins eval", "torch load", "collections defaultdict", "torch._utils _rebuild_qtensor"])
+@pytest.mark.parametrize(
+    "name", ["builtins eval", "torch load", "collections defaultdict", "torch._utils _rebuild_qtensor"]
+)
 def test_only_five_names_are_known(name):
     module, attribute = name.split()
     with pytest.raises(UserError, match="asks for"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panoglot.errors import UserError
@@ -51,10 +51,8 @@ def _only_one(lock: Path) -> Iterator[None]:
         yield
         return
     with lock.open("w") as file:
-        try:
+        with suppress(OSError):  # some network folders have no locks
             fcntl.flock(file, fcntl.LOCK_EX)  # given back when the process ends, however it ends
-        except OSError:  # some network folders
-            pass
         yield
 
 

@@ -65,6 +65,11 @@ class Conse:
         )
         self.batch_size = 16
 
+    @property
+    def cut(self) -> int:
+        """How many texts were longer than what the text encoder reads."""
+        return self._texts.cut
+
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Encode pictures: unit vectors `[N, 384]`; a picture that cannot be decoded is a NaN row."""
         import numpy as np

@@ -26,10 +26,10 @@ _EXAMPLES = {
     "orange": "ff8c00 ffa500 ff6e14 e6781e f5a05a ff7f50",
     "yellow": "ffff00 ffd700 f0e14b fffa96 d7c828 e6d25a f0e68c c8c864 d2d28c e6e6aa b4b450",
     "green": "008000 00ff00 145a14 32a032 6b8e23 90ee90 2e8b57 556b2f 8cb45a 9acd32 3c6e50 a0c8a0 00fa9a",
-    "blue": "0000ff 00008b 4169e1 1e90ff 87ceeb 4682b4 5f9ea0 00bfff 00ffff 40e0d0 add8e6 1e3c6e 6496c8 008080",
+    "blue": "0000ff 00008b 4169e1 1e90ff 87ceeb 4682b4 5f9ea0 00bfff 00ffff 40e0d0 add8e6 1e3c6e 191970 6496c8 008080",
     "purple": "800080 9932cc 8a2be2 4b0082 9370db ba55d3 663399 dda0dd 6a5acd ff00ff",
     "pink": "ffc0cb ff69b4 ff1493 f0a0b4 ffb6c1 db7093 e68ca0",
-    "brown": "8b4513 a0522d 5a3214 7d5532 965f32 3c2314 a58255 c89664 6e4b2d d2b48c",
+    "brown": "8b4513 a0522d 5a3214 7d5532 965f32 3c2314 a58255 c89664 6e4b2d d2b48c cd853f",
 }
 
 
