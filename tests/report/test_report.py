@@ -308,3 +308,23 @@ def test_an_unknown_language_has_no_lang_and_finds_its_own_direction(tmp_path):
     insert_captions(data, [Caption("שלום", "und", image_id=image, caption_id="c", recipe="web", kind="alt")])
     texts = [a for a in Page(report(data).read_text()).all("p") if "t" in (a.get("class") or "").split()]
     assert {(a["lang"], a["dir"]) for a in texts} == {("", "auto")}
+
+
+def test_colours_are_readable_in_both_schemes(stamp_page):
+    style = re.search(r"<style>(.*?)</style>", stamp_page.read_text(), re.S)[1]
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+    ]
+    assert len(schemes) == 3  # light, dark, print
+
+    def luminance(colour):
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+        parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for scheme in schemes:
+        for text in ("ink", "soft", "kept", "lost"):
+            for ground in ("paper", "sheet", "wall"):
+                light, dark = sorted((luminance(scheme[text]), luminance(scheme[ground])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)  # WCAG 2.2 AA
