@@ -174,3 +174,20 @@ def test_vectors_remember_their_model(tmp_path):
     assert data.add_vectors("hf:org/model?dtype=bf16", "fedcba9876543210", 4) != name
     with pytest.raises(UserError, match="has no vectors 'nope'"):
         data.vectors("nope")
+
+
+def _create_and_insert(path, number):
+    create_dataset(path).captions.insert([row(number)])
+
+
+def test_creating_a_table_at_once_loses_nobodys_rows(tmp_path):
+    for attempt in range(6):
+        path = tmp_path / f"{attempt}.pano"
+        create_dataset(path)
+        threads = [threading.Thread(target=_create_and_insert, args=(path, n)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(open_dataset(path).captions) == 8
+        assert not list(path.glob(".*.lance-*"))

@@ -189,7 +189,8 @@ class IngestOperator:
     def _name_languages(self, captions: list[Caption]) -> None:
         for caption in captions:
             caption.lang = parse_language(caption.lang) or "und"
-        unknown = [c for c in captions if c.lang == "und"]
+        # a caption that brings its id is one of ours: its language was settled when it was made
+        unknown = [c for c in captions if c.lang == "und" and not c.caption_id]
         if not unknown or not self.identify:
             return
         if self._identifier is None:

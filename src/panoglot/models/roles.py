@@ -159,8 +159,10 @@ class Model(Protocol):
 class Generator(Protocol):
     """Images and text in, text out.
 
-    Optional: `score(prompts, texts) -> list[list[tuple[str, float]]]`: tokens of each given text with the natural-log
+    Optional: `score(prompts, texts) -> list[list[tuple[str, float]] | RowError]`: tokens of each given text with the natural-log
     probability that the model gives them after the prompt (ask with and without the image to see what the image adds).
+    A row that cannot be scored is a `RowError`; the first piece may begin with a space that a chat template puts there.
+    Optional attributes: `chat` (it follows instructions), `sees` (it takes pictures).
     """
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[Answer | RowError]:
@@ -174,7 +176,8 @@ class Encoder(Protocol):
 
     A row that failed is NaN throughout. `encode_texts` gets the language of every text (`und` when unknown).
     `max_text_tokens` (optional attribute) is where texts are cut; `cut` (optional) counts what was cut. Optional:
-    `match(images, texts) -> list[float | RowError]`, the probability of an image-text matching head (BLIP's ITM).
+    `match(images, texts) -> list[float | RowError]`, the probability of an image-text matching head (BLIP's ITM). An
+    encoder with one tower raises `UserError` at the other call.
     """
 
     dim: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -48,12 +49,19 @@ class Table:
 
     def ensure(self) -> Table:
         """Create the empty table if it is not there; safe when several processes do so at once."""
+        import shutil
+
         import lance
 
         if not self.exists():
+            # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
+            # beside its place, and let the file system decide whose rename comes first
+            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
+            lance.write_dataset(self.schema.empty_table(), str(temporary), mode="create")
             try:
-                lance.write_dataset(self.schema.empty_table(), str(self.path), mode="create")
+                temporary.rename(self.path)
             except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)
                 if not self.exists():
                     raise
         return self
