@@ -318,7 +318,7 @@ def test_mistakes(filled, tmp_path):
 
 
 def test_no_vectors(world):
-    with pytest.raises(UserError, match="has no vectors to search. Make them: panoglot build"):
+    with pytest.raises(UserError, match="has no vectors to search"):
         search(world.data, "x")
 
 

@@ -71,7 +71,7 @@ def top_rows(
     start = 0
     for n, part in enumerate(parts):
         mask = masks[n] if masks is not None else None
-        share = max(_CHUNK, -(-len(part) // (threads() if pool else 1)))
+        share = max(_CHUNK, -(-len(part) // (4 * threads()))) if pool else max(1, len(part))
         for low in range(0, len(part), share):
             jobs.append((start + low, part[low : low + share], None if mask is None else mask[low : low + share]))
         start += len(part)

@@ -76,6 +76,7 @@ class Searcher:
         self.backend = backend
         self._vectors = Vectors(self.table, self.dataset.path / "cache")
         self._allowed = Allowed(self.dataset)
+        self._choice: tuple[int, bool] | None = None
         self._masks: dict[Any, tuple[Any, list[Any], list[Any] | None]] = {}
         self._pool = ThreadPoolExecutor(threads()) if threads() > 1 else None
 
@@ -114,8 +115,15 @@ class Searcher:
         )
 
     def _by_index(self) -> bool:
+        """Whether to ask the index; looked up again when the table has changed."""
         if self.backend == "exact":
             return False
+        now = stamp(self.table)
+        if self._choice is None or self._choice[0] != now:
+            self._choice = (now, self._prefer_index())
+        return self._choice[1]
+
+    def _prefer_index(self) -> bool:
         rows = self.table.count()
         if self.backend == "auto" and rows <= EXACT_UP_TO:
             return False

@@ -1,0 +1,191 @@
+"""Top-10 search over float16 vectors beside numpy and faiss, with the time that reading the bytes takes.
+
+    python benchmarks/bench_search.py [--sizes 100000 1000000] [--dim 512] [--index]
+
+The vectors are clustered, as those of real encoders are. All see the same queries; recall is against float64 brute
+force over the stored float16 vectors. `panoglot` is a `Searcher` on a real dataset, from a query vector to (id, score),
+and the times of its first query: with the table read, and with the mapped copy that the first one left. The floor is
+the time of reading the vectors once, measured here with as many threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from panoglot.search import Searcher, index
+from panoglot.search._exact import threads
+from panoglot.table import create_dataset
+
+K = 10
+
+
+class Given:
+    """An encoder that is never asked: the queries are vectors already."""
+
+    name, fingerprint, batch_size = "bench:given", "given-1", 1
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+
+def vectors(start: int, count: int, dim: int, centres: np.ndarray) -> np.ndarray:
+    """Unit vectors around `centres`, float16 `[count, dim]`."""
+    rng = np.random.default_rng((1, start))
+    found = centres[rng.integers(0, len(centres), count)]
+    found += 0.8 * rng.standard_normal((count, dim), dtype=np.float32)
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+
+
+def fill(table, count: int, dim: int, centres: np.ndarray) -> np.ndarray:
+    """Write the vectors as a table and return them."""
+    import lance
+    import pyarrow as pa
+
+    every = np.empty((count, dim), np.float16)
+    for start in range(0, count, 50_000):
+        part = vectors(start, min(50_000, count - start), dim, centres)
+        every[start : start + len(part)] = part
+        ids = pa.array([f"{n:032x}" for n in range(start, start + len(part))])
+        columns = {
+            "vector_id": ids,
+            "id": ids,
+            "of": pa.array(["image"] * len(part)),
+            "lang": pa.array(["und"] * len(part)),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), dim),
+            "run_id": pa.array([""] * len(part)),
+        }
+        rows = pa.Table.from_arrays([columns[name] for name in table.schema.names], schema=table.schema)
+        lance.write_dataset(rows, str(table.path), mode="append")
+    return every
+
+
+def truth(every: np.ndarray, queries: np.ndarray) -> list[set[int]]:
+    """The best K of every query in float64."""
+    scores = np.concatenate(
+        [every[n : n + 20_000].astype(np.float64) @ queries.T.astype(np.float64) for n in range(0, len(every), 20_000)]
+    )
+    return [set(np.argsort(-column, kind="stable")[:K].tolist()) for column in scores.T]
+
+
+def measure(ask, queries: np.ndarray, best: list[set[int]]) -> dict[str, float]:
+    """Milliseconds (p50, p95) and recall of `ask(query) -> row numbers`."""
+    ask(queries[0])
+    took, right = [], 0
+    for query, expected in zip(queries, best):
+        start = time.perf_counter()
+        found = ask(query)
+        took.append((time.perf_counter() - start) * 1e3)
+        right += len(expected & set(found))
+    return {
+        "p50_ms": round(float(np.percentile(took, 50)), 3),
+        "p95_ms": round(float(np.percentile(took, 95)), 3),
+        "recall": round(right / (K * len(queries)), 4),
+    }
+
+
+def read_ms(every: np.ndarray, pool: ThreadPoolExecutor, times: int) -> float:
+    """Milliseconds of reading all bytes once with all threads: median."""
+    words = every.reshape(-1).view(np.uint64)
+    parts = np.array_split(words, threads())
+    took = []
+    for _ in range(times):
+        start = time.perf_counter()
+        list(pool.map(np.bitwise_or.reduce, parts))
+        took.append((time.perf_counter() - start) * 1e3)
+    return float(np.median(took))
+
+
+def run(count: int, dim: int, asked: int, with_index: bool) -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((2000, dim), dtype=np.float32)
+    pool = ThreadPoolExecutor(threads())
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = create_dataset(Path(folder) / "x.pano")
+        name = dataset.add_vectors("bench:given", "given-1", dim)
+        every = fill(dataset.vectors(name), count, dim, centres)
+        queries = every[rng.integers(0, count, asked)] + 0.02 * rng.standard_normal((asked, dim), dtype=np.float32)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        best = truth(every, queries)
+        results: dict[str, object] = {"rows": count, "dim": dim}
+        floor = read_ms(every, pool, 15)
+        results["floor_read_ms"] = round(floor, 3)
+        results["bandwidth_gb_s"] = round(every.nbytes / floor / 1e6, 1)
+
+        for label in ("first_query_s", "first_query_mapped_s"):
+            start = time.perf_counter()
+            searcher = Searcher(dataset, Given(dim), backend="exact")
+            searcher.nearest(queries[0], K)
+            results[label] = round(time.perf_counter() - start, 3)
+        results["panoglot f16"] = measure(lambda q: [int(key, 16) for key, _ in searcher.nearest(q, K)], queries, best)
+        del searcher
+
+        def halves(query: np.ndarray) -> list[int]:
+            scores = np.concatenate([every[n : n + 8192].astype(np.float32) @ query for n in range(0, count, 8192)])
+            return np.argpartition(-scores, K)[:K].tolist()
+
+        results["numpy f16"] = measure(halves, queries[: min(asked, 10)], best)
+        faiss = None
+        if importlib.util.find_spec("faiss"):
+            import faiss
+        if faiss:
+            held = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+            held.train(every[:1000].astype(np.float32))
+            for n in range(0, count, 50_000):
+                held.add(every[n : n + 50_000].astype(np.float32))
+            results["faiss f16"] = measure(lambda q: held.search(q[None], K)[1][0].tolist(), queries, best)
+            del held
+        floats = every.astype(np.float32)
+
+        def singles(query: np.ndarray) -> list[int]:
+            return np.argpartition(-(floats @ query), K)[:K].tolist()
+
+        results["numpy f32"] = measure(singles, queries, best)
+        if faiss:
+            flat = faiss.IndexFlatIP(dim)
+            flat.add(floats)
+            results["faiss f32"] = measure(lambda q: flat.search(q[None], K)[1][0].tolist(), queries, best)
+            del flat
+        if with_index:
+            start = time.perf_counter()
+            index(dataset, Given(dim), above=0)
+            results["index_build_s"] = round(time.perf_counter() - start, 1)
+            searcher = Searcher(dataset, Given(dim), backend="index")
+            results["panoglot index"] = measure(
+                lambda q: [int(key, 16) for key, _ in searcher.nearest(q, K)], queries, best
+            )
+    return results
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
+    options.add_argument("--dim", type=int, default=512)
+    options.add_argument("--queries", type=int, default=40)
+    options.add_argument("--index", action="store_true", help="also build and measure the index (minutes)")
+    args = options.parse_args()
+    report = []
+    for count in args.sizes:
+        results = run(count, args.dim, args.queries, args.index)
+        report.append(results)
+        print(f"\n{count:,} x {args.dim}, top {K}, {threads()} threads")
+        print(f"  floor: reading float16 once  {results['floor_read_ms']:8.2f} ms   {results['bandwidth_gb_s']} GB/s")
+        for label, value in results.items():
+            if isinstance(value, dict):
+                print(f"  {label:28} {value['p50_ms']:8.2f} ms   p95 {value['p95_ms']:8.2f}   recall {value['recall']}")
+        print(f"  first query, table read      {results['first_query_s'] * 1e3:8.0f} ms")
+        print(f"  first query, mapped copy     {results['first_query_mapped_s'] * 1e3:8.0f} ms")
+        if "index_build_s" in results:
+            print(f"  index built in               {results['index_build_s']:8.1f} s")
+    print(json.dumps({"bench": "search", "threads": threads(), "runs": report}))
+
+
+if __name__ == "__main__":
+    main()
