@@ -287,10 +287,9 @@ def test_index_of_several_views(world):
 
 
 def test_auto_takes_the_index_when_there_are_many(large, monkeypatch):
-    searcher = Searcher(large.data, large.encoder)
-    assert not searcher._by_index()
+    assert not Searcher(large.data, large.encoder)._by_index()
     monkeypatch.setattr(_searcher, "EXACT_UP_TO", 1000)
-    assert searcher._by_index()
+    assert Searcher(large.data, large.encoder)._by_index()
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
