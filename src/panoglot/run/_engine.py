@@ -11,7 +11,7 @@ import itertools
 import os
 import pickle
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 # before Daft looks at them
@@ -158,7 +158,7 @@ def run_stage(
     return result
 
 
-def _partitions(query: DataFrame) -> Iterator[tuple[StageResult, Exception | None]]:
+def _partitions(query: DataFrame) -> Generator[tuple[StageResult, Exception | None], None, None]:
     for partition in query.iter_partitions():
         column = partition.to_pydict()["r"] if hasattr(partition, "to_pydict") else _fetch(partition)
         for payload in column:
@@ -213,6 +213,7 @@ class _Fragment(DataSourceTask):  # type: ignore[misc]
 
     async def read(self) -> AsyncIterator[RecordBatch]:
         fragment = lance.dataset(self.path, version=self.version).get_fragment(self.fragment)
+        assert fragment is not None  # a version keeps its fragments
         names = list(dict.fromkeys([self.key, "image_id"]))
         scanner = fragment.scanner(columns=names, filter=self.where, with_row_address=True, batch_size=65_536)
         for rows in scanner.to_batches():
@@ -262,7 +263,7 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
     table = _table(dataset, stage)
     path = str(table.path.resolve())
     fragments = lance.dataset(path, version=version).get_fragments() if version is not None else []
-    tasks = [_Fragment(path, version, f.fragment_id, table.key, stage.where) for f in fragments]  # type: ignore[arg-type]
+    tasks: list[DataSourceTask] = [_Fragment(path, version, f.fragment_id, table.key, stage.where) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()
     dropped = dataset.marks.read(["image_id"], "dropped is not null")
     if dropped.num_rows:
@@ -333,6 +334,7 @@ class _DaftOperator:
             if job.parent is not None and os.getppid() != job.parent:
                 os._exit(1)  # the run was killed: spend nothing more
             commit = Committer(job.stage, self._worker)
+            source: Iterator[Item]
             if job.stage.of == "parts":
                 source = (Item(key, part=pickle.loads(raw)) for key, raw in zip(keys, payloads.to_pylist()))
             else:

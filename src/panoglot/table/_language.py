@@ -69,23 +69,24 @@ def language_matches(wanted: str, have: str) -> bool:
 
 
 # English names of the languages most often met; `langcodes` knows them all where `language_data` is installed
-_NAMES = dict(
+_NAMES = {"zh-Hans": "Chinese (Simplified)", "zh-Hant": "Chinese (Traditional)"} | dict(
     pair.split("=")
     for pair in """
-af=Afrikaans am=Amharic ar=Arabic as=Assamese ast=Asturian az=Azerbaijani be=Belarusian bg=Bulgarian
-bn=Bengali bo=Tibetan br=Breton bs=Bosnian ca=Catalan cs=Czech cy=Welsh da=Danish de=German el=Greek
-en=English eo=Esperanto es=Spanish et=Estonian eu=Basque fa=Persian ff=Fulah fi=Finnish fil=Filipino
-fo=Faroese fr=French fy=Frisian ga=Irish gd=Scottish_Gaelic gl=Galician gn=Guarani gu=Gujarati ha=Hausa
-he=Hebrew hi=Hindi hr=Croatian hu=Hungarian hy=Armenian id=Indonesian ig=Igbo is=Icelandic it=Italian
-ja=Japanese jv=Javanese ka=Georgian kk=Kazakh km=Khmer kn=Kannada ko=Korean ku=Kurdish ky=Kyrgyz la=Latin
-lb=Luxembourgish lg=Ganda lo=Lao lt=Lithuanian lv=Latvian mai=Maithili mg=Malagasy mi=Maori mk=Macedonian
-ml=Malayalam mn=Mongolian mr=Marathi ms=Malay mt=Maltese my=Burmese nb=Norwegian_Bokmål ne=Nepali nl=Dutch
-nn=Norwegian_Nynorsk no=Norwegian nqo=N’Ko nso=Northern_Sotho ny=Chichewa oc=Occitan om=Oromo or=Odia
-pa=Punjabi pl=Polish ps=Pashto pt=Portuguese qu=Quechua ro=Romanian ru=Russian rw=Kinyarwanda sa=Sanskrit
-sat=Santali sd=Sindhi si=Sinhala sk=Slovak sl=Slovenian sn=Shona so=Somali son=Songhay sq=Albanian
-sr=Serbian st=Southern_Sotho su=Sundanese sv=Swedish sw=Swahili ta=Tamil te=Telugu tg=Tajik th=Thai
-ti=Tigrinya tk=Turkmen tl=Tagalog tr=Turkish tt=Tatar ug=Uyghur uk=Ukrainian und=unknown ur=Urdu uz=Uzbek
-vi=Vietnamese wa=Walloon wo=Wolof xh=Xhosa yi=Yiddish yo=Yoruba zgh=Moroccan_Tamazight zh=Chinese zu=Zulu
+ach=Acholi af=Afrikaans am=Amharic an=Aragonese ar=Arabic as=Assamese ast=Asturian az=Azerbaijani
+be=Belarusian bg=Bulgarian bn=Bengali bo=Tibetan br=Breton bs=Bosnian ca=Catalan cs=Czech cy=Welsh da=Danish
+de=German el=Greek en=English eo=Esperanto es=Spanish et=Estonian eu=Basque fa=Persian ff=Fulah fi=Finnish
+fil=Filipino fo=Faroese fr=French fy=Frisian ga=Irish gd=Scottish_Gaelic gl=Galician gn=Guarani gu=Gujarati
+ha=Hausa he=Hebrew hi=Hindi hr=Croatian hu=Hungarian hy=Armenian id=Indonesian ig=Igbo is=Icelandic
+it=Italian iu=Inuktitut ja=Japanese jv=Javanese ka=Georgian kab=Kabyle kk=Kazakh km=Khmer kn=Kannada
+ko=Korean ku=Kurdish ky=Kyrgyz la=Latin lb=Luxembourgish lg=Ganda lo=Lao lt=Lithuanian lv=Latvian
+mai=Maithili mg=Malagasy mi=Maori mk=Macedonian ml=Malayalam mn=Mongolian mr=Marathi ms=Malay mt=Maltese
+my=Burmese nb=Norwegian_Bokmål ne=Nepali nl=Dutch nn=Norwegian_Nynorsk no=Norwegian nqo=N’Ko
+nso=Northern_Sotho ny=Chichewa oc=Occitan om=Oromo or=Odia pa=Punjabi pl=Polish ps=Pashto pt=Portuguese
+qu=Quechua ro=Romanian ru=Russian rw=Kinyarwanda sa=Sanskrit sat=Santali sd=Sindhi si=Sinhala sk=Slovak
+sl=Slovenian sn=Shona so=Somali son=Songhay sq=Albanian sr=Serbian st=Southern_Sotho su=Sundanese sv=Swedish
+sw=Swahili ta=Tamil te=Telugu tg=Tajik th=Thai ti=Tigrinya tk=Turkmen tl=Tagalog tr=Turkish tt=Tatar
+ug=Uyghur uk=Ukrainian und=unknown ur=Urdu uz=Uzbek vi=Vietnamese wa=Walloon wo=Wolof xh=Xhosa yi=Yiddish
+yo=Yoruba zgh=Moroccan_Tamazight zh=Chinese zu=Zulu
 """.split()
 )
 
@@ -94,8 +95,10 @@ def language_name(tag: str) -> str:
     """Return the English name of a language for prompts and reports, or the tag when it is not known.
 
     >>> language_name("de"), language_name("zh-Hant"), language_name("pt-BR"), language_name("xyz")
-    ('German', 'Chinese (Hant)', 'Portuguese (BR)', 'xyz')
+    ('German', 'Chinese (Traditional)', 'Portuguese (BR)', 'xyz')
     """
+    if tag in _NAMES:
+        return _NAMES[tag].replace("_", " ")
     base, _, rest = tag.partition("-")
     name = _NAMES.get(base, "").replace("_", " ")
     if not name:

