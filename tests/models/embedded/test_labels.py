@@ -161,6 +161,10 @@ def test_cldr(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         table = {char: {"default": ["x"], "tts": [name]} for char, name in chars.items()}
         (folder / "annotations.json").write_text(json.dumps({"annotations": {"annotations": table}}), "utf-8")
+    (tmp_path / "annotations" / "xx").mkdir()
+    (tmp_path / "annotations" / "xx" / "annotations.json").write_text('{"annotations": {"identity": {}}}')
+    (tmp_path / "annotations" / "de-CH").mkdir()
+    (tmp_path / "annotations" / "de-CH" / "annotations.json").write_text('{"annotations": {"identity": {}}}')
     monkeypatch.setenv("PANOGLOT_CLDR", str(tmp_path))
     found = translations(TIGER)
     assert found["sw"] == LabelName("simbamarara", "cldr", "word")
