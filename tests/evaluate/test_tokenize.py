@@ -14,7 +14,8 @@ PTB = {
     "A (small) dog [big] {x} - well -- done": "a -lrb- small -rrb- dog -lsb- big -rsb- -lcb- x -rcb- well done",
     '"Quoted" and “curly” don’t': "quoted and curly do n't",
     "Mr. Smith and Dr. Jones, St. Mark's, U.S. a.m. etc.": "mr. smith and dr. jones st. mark 's u.s. a.m. etc.",
-    "$5.00 #1 50% 3,000 1/2 10:30 2nd 1980's '80s 3-D 8x10": "$ 5.00 # 1 50 % 3,000 1/2 10:30 2nd 1980 's '80s 3-d 8x10",
+    "$5.00 #1 50% 3,000 1/2 10:30": "$ 5.00 # 1 50 % 3,000 1/2 10:30",
+    "2nd 1980's '80s 3-D 8x10": "2nd 1980 's '80s 3-d 8x10",
     "black-and-white t-shirt tv/radio AT&T black&white": "black-and-white t-shirt tv/radio at&t black & white",
     "wow!!! what?! yes": "wow !!! what ?! yes",
     "girl.the dog,cat 12:30pm 5pm": "girl.the dog cat 12:30 pm 5pm",
@@ -37,7 +38,7 @@ def test_table_splits_as_the_whole_text() -> None:
 @pytest.mark.parametrize(
     ("lang", "text", "name", "tokens"),
     [
-        ("de", "Die Känguru-Frau läuft über 3,5 Wege.", "words/1", ["die", "känguru-frau", "läuft", "über", "3", "5", "wege"]),
+        ("de", "Die Känguru-Frau läuft 3,5 m.", "words/1", ["die", "känguru-frau", "läuft", "3", "5", "m"]),
         ("fr", "L'homme aujourd’hui", "words/1", ["l'", "homme", "aujourd'", "hui"]),
         ("sw", "Ng'ombe wawili wanakula", "words/1", ["ng'ombe", "wawili", "wanakula"]),
         ("tr", "IŞIK İyi", "words/1", ["ışık", "iyi"]),
@@ -73,7 +74,7 @@ def test_punctuation_and_empty_texts_give_no_tokens(lang: str) -> None:
 
 
 def test_tokenisers_do_not_mix_with_languages() -> None:
-    with pytest.raises(UserError, match="'ptb-en' is for en, not for 'de'.*'words/1'"):
+    with pytest.raises(UserError, match=r"'ptb-en' is for en, not for 'de'.*'words/1'"):
         tokenizer_for("de", "ptb-en")
     with pytest.raises(UserError, match="Did you mean 'characters'"):
         tokenizer_for("zh", "charakters")

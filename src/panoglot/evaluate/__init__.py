@@ -25,7 +25,8 @@ _HOME: dict[str, str] = {
     "bootstrap": "_result",
     **dict.fromkeys(
         [
-            "RegionCaption", "bleu", "caption_length", "captions_at_iou", "capture", "chair", "chrf", "cider",
+            "RegionCaption", "align_prompts", "cross_lingual_consistency", "dpg", "geneval", "mix_prompts",
+            "switching_similarity", "bleu", "caption_length", "captions_at_iou", "capture", "chair", "chrf", "cider",
             "clipscore", "dcscore", "dense_map", "distinct_n", "document_frequencies", "finecapeval", "foil", "hat",
             "localisation", "meteor_exact_stem_synonym", "pope", "random_bags", "read_finecapeval", "readability",
             "rouge_l", "self_bleu", "self_retrieval", "spice",

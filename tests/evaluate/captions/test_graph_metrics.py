@@ -101,9 +101,10 @@ def test_capture_properties() -> None:
         "bare": SceneGraph(("cat",)),
         "void": SceneGraph(),
     }
-    run = lambda pred, *refs, **options: capture(
-        [pred], [list(refs)], Table(graphs), synonyms="none", stop_words=(), **options
-    )
+
+    def run(pred: str, *refs: str, **options):
+        return capture([pred], [list(refs)], Table(graphs), synonyms="none", stop_words=(), **options)
+
     assert run("ref", "ref").value == pytest.approx(1, abs=1e-5)
     assert run("none", "none").value == pytest.approx(0.8333, abs=1e-4)
     assert run("bare", "bare").value == pytest.approx(0.4167, abs=1e-4)
@@ -199,7 +200,8 @@ def test_wordnet(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     header = "  1 This software and database is being provided by WordNet 3.0 Copyright\n"
     (tmp_path / "index.noun").write_text(
         header
-        + "car n 1 1 @ 1 1 02958343\nauto n 1 1 @ 1 0 02958343\nbus n 2 1 @ 2 1 02924116 02958343\ncoach n 1 1 @ 1 0 02924116\n"
+        + "car n 1 1 @ 1 1 02958343\nauto n 1 1 @ 1 0 02958343\n"
+        + "bus n 2 1 @ 2 1 02924116 02958343\ncoach n 1 1 @ 1 0 02924116\n"
     )
     (tmp_path / "index.verb").write_text(header + "ride v 1 1 @ 1 1 01955984\n")
     for name in ("index.adj", "index.adv"):

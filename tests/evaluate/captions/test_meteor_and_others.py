@@ -41,7 +41,9 @@ def test_alignment_is_the_best_of_all(seed: int) -> None:
 
 
 def test_meteor_by_hand() -> None:
-    run = lambda pred, ref, **options: meteor_exact_stem_synonym([pred], [[ref]], synonyms="none", **options).value
+    def run(pred: str, ref: str) -> float:
+        return float(meteor_exact_stem_synonym([pred], [[ref]], synonyms="none"))
+
     assert run("a red cat", "a red cat") == 1.0
     assert run("dog", "cat") == 0.0
     # two content words matched by stem (0.6) of two and two, with one function word in the reference
@@ -53,7 +55,9 @@ def test_meteor_by_hand() -> None:
 
 
 def test_meteor_synonyms_and_best_reference() -> None:
-    same = lambda one, other: {one, other} == {"car", "automobile"}
+    def same(one: str, other: str) -> bool:
+        return {one, other} == {"car", "automobile"}
+
     found = meteor_exact_stem_synonym(["red car"], [["blue boat", "red automobile"]], synonyms=same)
     assert found.value == pytest.approx(0.9)  # (1 + 0.8) / 2, one chunk and everything matched
     assert found.metric == "meteor-exact-stem-synonym"

@@ -17,6 +17,9 @@
 | POPE | `pope` | yes/no answers |
 | FOIL, HAT, localisation | `foil`, `hat`, `localisation` | scores of the metric under test |
 | dense captioning | `dense_map`, `captions_at_iou` | boxes with captions |
+| GenEval, m-GenEval | `geneval` | detections of generated images |
+| CLC, CSS | `cross_lingual_consistency`, `switching_similarity` | vectors of generated images |
+| m-DPG | `dpg` | generated images, a `Generator` |
 | diversity | `distinct_n`, `self_bleu` | captions alone |
 | length, readability | `caption_length`, `readability` | captions alone |
 """
@@ -37,8 +40,16 @@ if TYPE_CHECKING:
     from panoglot.evaluate.captions._dense import RegionCaption, captions_at_iou, dense_map
     from panoglot.evaluate.captions._diversity import distinct_n, self_bleu
     from panoglot.evaluate.captions._finecapeval import finecapeval, read_finecapeval
+    from panoglot.evaluate.captions._geneval import geneval
     from panoglot.evaluate.captions._hallucination import foil, hat, localisation
     from panoglot.evaluate.captions._meteor import meteor_exact_stem_synonym
+    from panoglot.evaluate.captions._neobabel import (
+        align_prompts,
+        cross_lingual_consistency,
+        dpg,
+        mix_prompts,
+        switching_similarity,
+    )
     from panoglot.evaluate.captions._pope import pope
     from panoglot.evaluate.captions._readability import caption_length, readability
     from panoglot.evaluate.captions._rouge_l import rouge_l
@@ -47,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RegionCaption",
+    "align_prompts",
     "bleu",
     "caption_length",
     "captions_at_iou",
@@ -55,15 +67,19 @@ __all__ = [
     "chrf",
     "cider",
     "clipscore",
+    "cross_lingual_consistency",
     "dcscore",
     "dense_map",
     "distinct_n",
     "document_frequencies",
+    "dpg",
     "finecapeval",
     "foil",
+    "geneval",
     "hat",
     "localisation",
     "meteor_exact_stem_synonym",
+    "mix_prompts",
     "pope",
     "random_bags",
     "read_finecapeval",
@@ -72,14 +88,17 @@ __all__ = [
     "self_bleu",
     "self_retrieval",
     "spice",
+    "switching_similarity",
 ]
 
 #: Names whose file is called otherwise. Nothing is imported before it is used.
 _HOME = {
-    "RegionCaption": "dense", "caption_length": "readability", "captions_at_iou": "dense", "dense_map": "dense",
-    "distinct_n": "diversity", "document_frequencies": "cider", "foil": "hallucination", "hat": "hallucination",
-    "localisation": "hallucination", "meteor_exact_stem_synonym": "meteor", "random_bags": "self_retrieval",
-    "read_finecapeval": "finecapeval", "self_bleu": "diversity",
+    "RegionCaption": "dense", "align_prompts": "neobabel", "caption_length": "readability", "captions_at_iou": "dense",
+    "cross_lingual_consistency": "neobabel", "dense_map": "dense", "distinct_n": "diversity",
+    "document_frequencies": "cider", "dpg": "neobabel", "foil": "hallucination", "hat": "hallucination",
+    "localisation": "hallucination", "meteor_exact_stem_synonym": "meteor", "mix_prompts": "neobabel",
+    "random_bags": "self_retrieval", "read_finecapeval": "finecapeval", "self_bleu": "diversity",
+    "switching_similarity": "neobabel",
 }  # fmt: skip
 
 

@@ -209,10 +209,10 @@ def dcscore(
     verifier = verifier or generator
     rows: dict[int, dict[str, float]] = {}
     tables: dict[int, list[dict[str, Any]]] = {}
-    pending = [n for n in given.kept if given.texts[given.kept.index(n)].strip()]
+    texts = dict(zip(given.kept, given.texts))
+    pending = [n for n in given.kept if texts[n].strip()]
     for n in set(given.kept) - set(pending):  # on_error="score": nothing was said
         rows[n], tables[n] = fact_scores([], len(facts[n])), []
-    texts = dict(zip(given.kept, given.texts))
     for attempt in range(attempts):
         if not pending:
             break
