@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.train._ema import Ema
 
 __all__ = ["FreezePlan", "Plan", "freeze", "parameter_groups", "training_mode"]
 
@@ -85,6 +86,11 @@ def freeze(model: nn.Module, rules: Iterable[Mapping[str, Any]]) -> FreezePlan:
                 raise UserError(f"freeze: no parameter is called '{pattern}'.{did_you_mean(pattern, names)}")
             for n in found:
                 decided[n] = (actions[0] == "train", float(rule.get("lr_scale", 1.0)))
+    for path, module in model.named_modules():
+        if isinstance(module, Ema):  # moves by its own rule
+            for n, _ in module.named_parameters(prefix=path):
+                if n in decided:
+                    decided[n] = (False, 1.0)
     for n, p in model.named_parameters():
         p.requires_grad_(decided[n][0])
     plan = FreezePlan(tuple(Plan(n, p.numel(), *decided[n]) for n, p in model.named_parameters()))

@@ -164,7 +164,7 @@ class Batch:
 
     Attributes:
         ids: record ids, B of them.
-        image: [B, V, 3, H, W], V views, values as the tower wants them.
+        image: [B, V, 3, H, W], V views, values as the tower wants them; local_image: small views [B, W, 3, h, w].
         image_vec: [B, Dv] stored image features.
         tokens, token_mask: [B, K, L] ids and bool.
         slot_mask: [B, K] bool: which texts exist.
@@ -172,13 +172,15 @@ class Batch:
         owner: [M] record index of each flattened text, in the order of `slot_mask.nonzero()`.
         pair_id: [B] equal for duplicates.
         lang: B lists of K tags.
-        boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens [B, R, L]; region_mask [B, R].
+        boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens, region_token_mask [B, R, L]; region_mask [B, R];
+            region_lang, B tags.
         target: [B, Lt] token ids, -100 where nothing is learnt; prefix_len [B].
         task: name of the task, empty when there is one.
     """
 
     ids: Sequence[str] = ()
     image: Tensor | None = None
+    local_image: Tensor | None = None
     image_vec: Tensor | None = None
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
@@ -190,6 +192,7 @@ class Batch:
     region_tokens: Tensor | None = None
     region_token_mask: Tensor | None = None
     region_mask: Tensor | None = None
+    region_lang: Sequence[str] = ()
     target: Tensor | None = None
     target_mask: Tensor | None = None
     prefix_len: Tensor | None = None

@@ -7,6 +7,7 @@ and has `tokens`, its tokeniser, which counts what it cuts.
 from panoglot.train.towers._block import Attention, Block, causal_mask
 from panoglot.train.towers._char_gru import CharGru
 from panoglot.train.towers._decoders import CaptionDecoder, ImageDecoder, QueryDecoder, Resampler
+from panoglot.train.towers._hashed import HashedText, HashTokens
 from panoglot.train.towers._heads import PrototypeHead, Reward, Scale, TokenMlp, unit
 from panoglot.train.towers._hf import HfImage, HfText, timm_image
 from panoglot.train.towers._text import TextTransformer
@@ -21,6 +22,8 @@ __all__ = [
     "CaptionDecoder",
     "CharGru",
     "CharTokens",
+    "HashTokens",
+    "HashedText",
     "HfImage",
     "HfText",
     "ImageDecoder",

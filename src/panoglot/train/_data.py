@@ -1,0 +1,213 @@
+"""Records to batches: which items come when (the plan of an epoch) and what each of them shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panoglot.errors import RowError, UserError
+from panoglot.train._model import MEAN, STD, Model
+from panoglot.train._records import Batch, Record
+from panoglot.train.samplers import SAMPLERS, Draw, Sample, batches, epoch_order, mix, shares
+
+__all__ = ["Data", "load_pixels", "square"]
+
+
+def load_pixels(image: Any, side: int) -> Tensor:
+    """Return [3, H, W] in 0..1 of a path, encoded bytes, or an array [3, H, W].
+
+    Raises:
+        RowError: the picture is broken, or holds numbers that are not finite.
+    """
+    if isinstance(image, np.ndarray):
+        x = torch.from_numpy(np.ascontiguousarray(image)).float()
+        if x.dim() != 3 or x.shape[0] != 3:
+            raise RowError("bad_shape", f"an array picture must be [3, H, W], got {tuple(x.shape)}")
+        if not bool(torch.isfinite(x).all()):
+            raise RowError("not_finite", "the picture has NaN or infinite values")
+        return x
+    from panoglot.io import Image
+
+    try:
+        picture = Image.from_path(image) if isinstance(image, str) else Image(image)
+    except OSError as error:
+        raise RowError("unreadable", str(error)) from error
+    return torch.from_numpy(picture.pixels(side).copy()).permute(2, 0, 1).float() / 255
+
+
+def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:
+    """Return a normalised square [3, side, side]: the centre, or a random part where a draw is given.
+
+    Args:
+        x: [3, H, W] in 0..1.
+        side: pixels.
+        draw: what the crop depends on.
+        scale: share of the area that is kept.
+    """
+    height, width = x.shape[1:]
+    if draw is None:
+        edge = min(height, width)
+        top, left = (height - edge) // 2, (width - edge) // 2
+        x = x[:, top : top + edge, left : left + edge]
+    else:
+        area = (scale[0] + (scale[1] - scale[0]) * draw.number()) * height * width
+        ratio = (3 / 4) ** (1 - 2 * draw.number())
+        h = max(1, min(height, round((area / ratio) ** 0.5)))
+        w = max(1, min(width, round((area * ratio) ** 0.5)))
+        top, left = draw.below(height - h + 1), draw.below(width - w + 1)
+        x = x[:, top : top + h, left : left + w]
+    if x.shape[1:] != (side, side):
+        x = F.interpolate(x[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0].clamp(0, 1)
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+class Data:
+    """The items of a training run.
+
+    Args:
+        records: what there is.
+        model: for its row and its tokenisers.
+        seed: of everything random.
+        augment: random crops; False takes the middle.
+
+    Attributes:
+        skipped: reason → how many records gave nothing.
+        fallbacks: samples whose wanted language or kind was missing.
+    """
+
+    def __init__(self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True) -> None:
+        self.row, self.model, self.seed, self.augment = model.row, model, seed, augment
+        spec = dict(self.row.sampler)
+        from panoglot.train._row import build
+
+        self.sampler: Any = build(SAMPLERS, spec, "sampler")
+        self.records: dict[str, Record] = {}
+        self.skipped: Counter[str] = Counter()
+        self.fallbacks = 0
+        self.items: list[tuple[str, int]] = []
+        kind = (self.row.image or {}).get("kind")
+        for r in records:
+            if r.id in self.records:
+                raise UserError(f"Two records have the id '{r.id}'.")
+            reason = self._missing(r, kind)
+            if reason:
+                self.skipped[reason] += 1
+                continue
+            self.records[r.id] = r
+            self.items += [(r.id, k) for k in range(self.sampler.items(r))]
+        if len(self.items) < self.row.batch:
+            why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
+            raise UserError(
+                f"{len(self.items)} items cannot fill a batch of {self.row.batch}."
+                + (f" Left out: {why}." if why else "")
+                + " Give more data, or a smaller batch."
+            )
+        self.pair = {p: i for i, p in enumerate(sorted({r.pair_id or r.id for r in self.records.values()}))}
+
+    def _missing(self, r: Record, kind: str | None) -> str:
+        if kind == "vector" and "image" not in r.vectors:
+            return "no_image_vector"
+        if kind not in (None, "vector") and r.image is None:
+            return "no_image"
+        if any(not np.isfinite(v).all() for v in r.vectors.values()):
+            return "not_finite"
+        return "" if self.sampler.items(r) else "no_text"
+
+    def plan(self, epoch: int) -> list[list[tuple[str, int]]]:
+        """Return the steps of an epoch; a function of (seed, epoch) and the items."""
+        if not self.row.languages:
+            return batches(epoch_order(self.items, self.seed, epoch), self.row.batch)
+        pools: dict[str, list[tuple[str, int]]] = {}
+        for id_, k in self.items:
+            lang = self.sampler(self.records[id_], self.seed, epoch, k).lang
+            pools.setdefault(lang, []).append((id_, k))
+        share = shares({n: len(p) for n, p in pools.items()}, **self.row.languages)
+        order = [item for _, item in mix(pools, share, self.seed, epoch, length=len(self.items))]
+        return batches(order, self.row.batch)
+
+    def batch(self, step: Sequence[tuple[str, int]], epoch: int) -> Batch:
+        """Make the tensors of a step. Records whose picture is broken are left out and counted."""
+        views = self.row.views
+        kept: list[tuple[Record, Sample]] = []
+        pictures: list[Tensor] = []
+        small: list[Tensor] = []
+        needs = self.row.image is not None and self.row.image.get("kind") != "vector"
+        for id_, k in step:
+            r = self.records[id_]
+            if needs:
+                try:
+                    x = load_pixels(r.image, self.row.size)
+                except RowError as error:
+                    self.skipped[error.reason] += 1
+                    continue
+                draw = Draw(self.seed, epoch, id_, k, "crop")
+                cut = (lambda side, scale, draw=draw, x=x: square(x, side, draw, scale)) if self.augment else (
+                    lambda side, scale, x=x: square(x, side)
+                )  # fmt: skip
+                scale = tuple(views.get("scale", (0.9, 1.0)))
+                pictures.append(torch.stack([cut(self.row.size, scale) for _ in range(views.get("global", 1))]))
+                if views.get("local"):
+                    local = (views["local_size"], tuple(views.get("local_scale", (0.2, 0.5))))
+                    small.append(torch.stack([cut(*local) for _ in range(views["local"])]))
+            kept.append((r, self.sampler(r, self.seed, epoch, k)))
+        self.fallbacks += sum(s.fallback for _, s in kept)
+        out = Batch(ids=[r.id for r, _ in kept])
+        out.pair_id = torch.tensor([self.pair[r.pair_id or r.id] for r, _ in kept], dtype=torch.long)
+        if pictures:
+            out.image = torch.stack(pictures)
+        if small:
+            out.local_image = torch.stack(small)
+        if kept and all("image" in r.vectors for r, _ in kept):
+            out.image_vec = torch.stack([torch.from_numpy(np.asarray(r.vectors["image"], np.float32)) for r, _ in kept])
+        self._texts(out, kept)
+        self._regions(out, kept)
+        return out.check()
+
+    def _texts(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
+        vectors = [[r.vectors["text"][i] for i in s.vectors] for r, s in kept if s.vectors]
+        if vectors and len(vectors) == len(kept):
+            width = max(len(v) for v in vectors)
+            out.slot_mask = torch.tensor([[k < len(v) for k in range(width)] for v in vectors])
+            out.text_vec = torch.zeros(len(kept), width, len(vectors[0][0]))
+            for i, v in enumerate(vectors):
+                # rows stored in half precision are not quite unit: made so again
+                out.text_vec[i, : len(v)] = F.normalize(torch.from_numpy(np.asarray(v, np.float32)), dim=-1)
+            return
+        slots = max((len(s.texts) for _, s in kept), default=0)
+        if not slots:
+            return
+        texts = [[*s.texts, *[None] * (slots - len(s.texts))] for _, s in kept]
+        out.slot_mask = torch.tensor([[t is not None for t in row] for row in texts])
+        out.lang = [[t.lang if t else "und" for t in row] for row in texts]
+        if hasattr(self.model.text, "tokens"):
+            ids, mask = self.model.text.tokens([t.text if t else "" for row in texts for t in row])
+            mask = mask & out.slot_mask.flatten()[:, None]
+            out.tokens, out.token_mask = (z.unflatten(0, (len(kept), slots)) for z in (ids, mask))
+        if all("text" in r.vectors and len(r.vectors["text"]) >= slots for r, _ in kept):  # a teacher's, slot by slot
+            stored = [np.asarray(r.vectors["text"], np.float32) for r, _ in kept]
+            places = [[r.texts.index(t) if t in r.texts else 0 for t in row if t] for (r, _), row in zip(kept, texts)]
+            out.text_vec = torch.zeros(len(kept), slots, stored[0].shape[-1])
+            for i, place in enumerate(places):
+                out.text_vec[i, : len(place)] = torch.from_numpy(stored[i][place])
+
+    def _regions(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
+        if "box" not in self.row.losses and "regions" not in self.row.losses:
+            return
+        most = max(1, max(len(s.regions) for _, s in kept))
+        out.boxes = torch.zeros(len(kept), most, 4)
+        out.region_mask = torch.zeros(len(kept), most, dtype=torch.bool)
+        texts = [[x.text for x in s.regions] + [""] * (most - len(s.regions)) for _, s in kept]
+        for i, (_, s) in enumerate(kept):
+            for j, x in enumerate(s.regions):
+                centred = x.centred()
+                if centred is not None:
+                    out.boxes[i, j], out.region_mask[i, j] = torch.tensor(centred), True
+        ids, mask = self.model.text.tokens([t for row in texts for t in row])
+        out.region_tokens, out.region_token_mask = (z.unflatten(0, (len(kept), most)) for z in (ids, mask))
+        out.region_lang = [s.lang for _, s in kept]

@@ -1,0 +1,67 @@
+"""What parts see and what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from panoglot.train._records import Batch, Term
+from panoglot.train.towers import Scale
+
+__all__ = ["Features", "Part", "Widths"]
+
+
+@dataclass
+class Features:
+    """What the towers made of a batch. B pictures, M texts, D of the joint space.
+
+    Attributes:
+        x: [B, D] unit picture vectors; y: [M, D] unit text vectors; x2, y2: the same at the second tap.
+        patches: [B, N, width] the tower's tokens; local: [B, N, D] the same in the joint space, unit.
+        tokens: [M, L, width] the text tower's tokens; token_mask: [M, L].
+        regions: [B, Q, D], boxes: [B, Q, 4] of the query decoder.
+    """
+
+    x: Tensor | None = None
+    y: Tensor | None = None
+    x2: Tensor | None = None
+    y2: Tensor | None = None
+    patches: Tensor | None = None
+    local: Tensor | None = None
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
+    regions: Tensor | None = None
+    boxes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The sizes a part is built for."""
+
+    dim: int
+    image: int = 0
+    text: int = 0
+    vocabulary: int = 0
+    size: int = 0
+    patch: int = 0
+
+
+class Part(nn.Module):
+    """A loss with its parameters. `simple`: it needs nothing but x, y and may be computed on accumulated features."""
+
+    simple = False
+
+    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+        """Return the loss of the batch."""
+        raise NotImplementedError
+
+    def start(self, model: Any) -> None:
+        """Called once, when the model is whole."""
+
+    def after_step(self, model: Any, step: int, total: int) -> None:
+        """What happens after the optimiser's step: limits, moving averages."""
+        for module in self.modules():
+            if isinstance(module, Scale):
+                module.after_step()

@@ -1,0 +1,65 @@
+"""GRAIN: boxes by Hungarian matching, and matched regions against all descriptions of the batch, one way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from panoglot.errors import UserError
+from panoglot.train._contrast import ContrastOptions, contrast
+from panoglot.train._records import Batch, Term
+from panoglot.train.losses import box, match_boxes
+from panoglot.train.losses._nothing import nothing
+from panoglot.train.parts._base import Features, Part, Widths
+from panoglot.train.towers import Scale
+
+__all__ = ["BoxPart", "RegionsPart"]
+
+
+def _needed(f: Features, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if f.boxes is None or f.regions is None:
+        raise UserError("box and regions need head: {kind: queries}.")
+    if batch.boxes is None or batch.region_mask is None:
+        raise UserError("box and regions need sampler: {kind: regions}.")
+    return f.boxes, f.regions, batch.boxes, batch.region_mask
+
+
+class BoxPart(Part):
+    """L1 + (1 - GIoU) of the matched boxes."""
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+
+    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+        """Return the loss over the matched boxes of the batch."""
+        boxes, _, target, mask = _needed(f, batch)
+        return box(boxes, target, mask)
+
+
+class RegionsPart(Part):
+    """Every matched region finds its own description among those of the batch; equal descriptions are one."""
+
+    def __init__(self, widths: Widths, scale: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        self.scale = Scale(**(scale or {}))
+
+    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+        """Return the loss over the matched regions of the batch."""
+        boxes, regions, target, mask = _needed(f, batch)
+        i, q, t = match_boxes(boxes, target, mask)
+        if not len(i) or batch.region_tokens is None or batch.region_token_mask is None:
+            return nothing(regions)
+        at = mask.nonzero()
+        ids, token_mask = batch.region_tokens[mask], batch.region_token_mask[mask]
+        texts = model.text_vectors(ids, token_mask, [batch.region_lang[int(b)] for b in at[:, 0]])[0]
+        # descriptions are named by (image, place), regions by what they matched: no counting that could shift
+        name = at[:, 0] * mask.shape[1] + at[:, 1]
+        same = torch.unique(ids, dim=0, return_inverse=True)[1]
+        mine = i * mask.shape[1] + t
+        own_same = same[torch.searchsorted(name, mine)]
+        x = torch.nn.functional.normalize(regions[i, q], dim=-1)
+        options = ContrastOptions(reduce="one_way")
+        return contrast(x, texts, name, options, scale=self.scale()[0], key_a=mine, pair_id=own_same, pair_id_b=same)
