@@ -42,6 +42,8 @@ __all__ = ["run_stage", "use_cluster"]
 
 #: Below this many items a stage runs inside this process: starting workers would cost more.
 SMALL = 48
+#: After so many new rows the key indexes are brought up to date.
+REINDEX = 250_000
 
 
 def use_cluster(address: str | None) -> None:
@@ -141,6 +143,7 @@ def run_stage(
     query = frame.into_batches(batch).select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
 
     fatal: Exception | None = None
+    indexed = 0
     with Progress(stage.name, expected, quiet=quiet) as bar, contextlib.closing(_partitions(query)) as partitions:
         for payload in partitions:
             part, fatal = payload
@@ -152,6 +155,9 @@ def run_stage(
             bar.update(part.done + part.rejected, result)
             if fatal is not None or part.pending:
                 break  # what is left stays pending
+            if result.rows + result.done - indexed > REINDEX:
+                indexed = result.rows + result.done
+                dataset.reindex()
     result.seconds = time.monotonic() - started
     if fatal is not None:
         raise fatal

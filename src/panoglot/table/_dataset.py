@@ -162,9 +162,18 @@ class Dataset:
         """Compact and index every table if nobody else writes; say whether it was done."""
         with self.alone() as mine:
             if mine:
-                for path in sorted([*self.path.glob("*.lance"), *self.path.glob("*/*.lance")]):
-                    self._at(path).tidy()
+                for table in self._tables():
+                    table.tidy()
         return mine
+
+    def reindex(self) -> None:
+        """Bring the key indexes of big tables up to date; of several runs at once one does it."""
+        with contextlib.suppress(BlockingIOError), self._lock(shared=False, name="index.lock"):
+            for table in self._tables():
+                table.reindex()
+
+    def _tables(self) -> list[Table]:
+        return [self._at(path) for path in sorted([*self.path.glob("*.lance"), *self.path.glob("*/*.lance")])]
 
     def _at(self, path: Path) -> Table:
         if path.parent.name == "vectors":

@@ -168,6 +168,19 @@ class Table:
         if self.exists():
             self.lance().delete(where)
 
+    def reindex(self, *, small: int = 100_000) -> None:
+        """Bring the key's index up to date, if the table is big: inserts then look keys up instead of reading them all.
+
+        Safe beside writers.
+        """
+        if not self.exists() or self.count() < small:
+            return
+        data = self.lance()
+        if any(index.name == f"{self.key}_idx" for index in data.describe_indices()):
+            data.optimize.optimize_indices()
+        else:
+            data.create_scalar_index(self.key, "BTREE", name=f"{self.key}_idx")
+
     def tidy(self, *, small: int = 100_000) -> None:
         """Merge small fragments, index the key of big tables, forget versions older than a day.
 
@@ -179,13 +192,8 @@ class Table:
         if len(data.get_fragments()) > 8:
             # rows with pictures: fragments stay small enough that a merge never rewrites much
             data.optimize.compact_files(target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576)
-            data = self.lance()
-        if data.count_rows() >= small:
-            if any(index.name == f"{self.key}_idx" for index in data.describe_indices()):
-                data.optimize.optimize_indices()
-            else:
-                data.create_scalar_index(self.key, "BTREE", name=f"{self.key}_idx")
-        data.cleanup_old_versions(older_than=timedelta(days=1))
+        self.reindex(small=small)
+        self.lance().cleanup_old_versions(older_than=timedelta(days=1))
 
 
 def _map_items(value: Any) -> Any:
