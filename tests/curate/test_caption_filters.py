@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from panoglot.curate import UNSCORED, boilerplate, language, length, repetition, score
+from panoglot.curate import FILTERS, UNSCORED, boilerplate, language, length, repetition, score
 from panoglot.table import Caption
 
 
@@ -108,6 +108,13 @@ def test_script_is_evidence_by_itself(text, lang, expected):
     assert found == expected or (expected is UNSCORED and found is None)
 
 
+def test_a_language_that_is_never_identified_is_unscored():
+    fulah = "Hay firti ko halb walla feccere, so dreidel yanii e hey, ɓam feccre e ko woni e hakkunde"
+    assert language(said(fulah, "ff"), {}) is UNSCORED
+    assert language(said("ᐊᐅᐸᕐᑐᖅ ᐃᓪᓓᒍᑎᑦᓴᔭᖅ ᐱᕈᕐᓯᐊᖑᐊᖅ", "iu"), {}) is UNSCORED
+    assert language(said("´Õ º¢È¢Â ÀÃí¸¢ì¸¡ö.", "ta"), {}) == "language_mismatch"  # an old encoding
+
+
 def test_language_allowed():
     assert language(said(TRUE["de"], "de"), {}, allowed=["de", "en"]) is None
     assert language(said(TRUE["de"], "de"), {}, allowed=["fr"]) == "language_not_allowed"
@@ -148,6 +155,8 @@ def test_language_confidence():
         ("犬が走る犬が走る犬が走る犬が走る", "repetition"),
         ("كلب أحمر كلب أحمر كلب أحمر كلب أحمر", "repetition"),
         ("कुत्ता दौड़ता है और कुत्ता दौड़ता है और कुत्ता दौड़ता है", "repetition"),
+        ("Au feu ! Au feu !", None),
+        ("ไฟใหม้! ไฟใหม้! ไฟใหม้!", None),
         ("anak-anak bermain bola di pantai", None),
         ("", None),
     ],
@@ -193,6 +202,10 @@ def test_repetition_is_monotone():
 def test_boilerplate(text, expected):
     expected = None if text == "AT&T; store" else expected  # a single letter is no character reference
     assert boilerplate(said(text), {}) == expected
+
+
+def test_what_people_wrote_is_no_boilerplate():
+    assert "human" not in FILTERS["boilerplate"].kinds
 
 
 def test_score_threshold():

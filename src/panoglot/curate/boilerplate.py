@@ -29,9 +29,11 @@ _STOCK = frozenset(
 )
 
 
-@caption_filter("no_letters", "url", "file_name", "html", "stock_text")
+@caption_filter("no_letters", "url", "file_name", "html", "stock_text", kinds=("alt", "short", "dense"))
 def boilerplate(caption: Caption, facts: Facts, *, html: bool = True, max_url_share: float = 0.5) -> Verdict:
     """Drop texts without letters, addresses, file names, sizes, stock words and remnants of HTML.
+
+    What people wrote as a caption (kind `human`) is not judged unless asked for: "1" may be the picture of a one.
 
     Args:
         caption: the caption.

@@ -43,6 +43,14 @@ _GROUPS = tuple(
 )
 
 
+#: Languages that identifiers commonly know. What is in another is always called something else, and wrongly.
+_IDENTIFIED = frozenset(
+    """af am an ar as az ba be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr fy ga gl gu ha he hi hr ht hu
+    hy id ig is it ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt my nb ne nl nn no oc or pa pl ps pt qu
+    ro ru rw se si sk sl sn so sq sr st sv sw ta te tg th tk tl tr tt ug uk ur uz vi vo wa xh yo zh zu""".split()
+)
+
+
 @caption_filter("language_not_allowed", "language_unknown", "language_mismatch", "language_unsure")
 def language(
     caption: Caption,
@@ -67,7 +75,8 @@ def language(
         mismatch: probability from which another identified language drops the text; None never does.
         min_confidence: least probability of the identified language; None asks for none.
         min_letters: shorter texts are not identified (a third of it for Chinese, Japanese, Thai …): they are unscored.
-        identifier: a model of the role `language_identifier`.
+        identifier: a model of the role `language_identifier`. A text in a language that it does not know (its
+            `languages`, where it has them) is unscored.
 
     Source: the attribution flag of WIT (Srinivasan et al. 2021); language rules of ALIGN.
 
@@ -87,6 +96,8 @@ def language(
         return "language_mismatch"
     if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
         return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
+    if claimed != UNKNOWN_LANGUAGE and claimed.partition("-")[0] not in _known(identifier):
+        return UNSCORED
     found, sure = _identify(identifier, caption.text)
     if found == UNKNOWN_LANGUAGE:
         return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
@@ -152,6 +163,11 @@ def _model(name: str) -> Any:
     from panoglot.models import load_model
 
     return load_model(name, "language_identifier")
+
+
+@lru_cache(maxsize=4)
+def _known(name: str) -> frozenset[str]:
+    return frozenset(getattr(_model(name), "languages", _IDENTIFIED))
 
 
 @lru_cache(maxsize=100_000)

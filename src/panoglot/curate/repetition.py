@@ -32,9 +32,11 @@ def repetition(
     caption: Caption,
     facts: Facts,
     *,
-    max_share: float = 0.3,
+    max_share: float = 0.5,
     words: int = 3,
     characters: int = 6,
+    min_words: int = 8,
+    min_characters: int = 16,
     max_run: int = 4,
     max_character_run: int = 12,
 ) -> Verdict:
@@ -46,6 +48,8 @@ def repetition(
         max_share: most of the text that may lie in n-grams that occurred before.
         words: n of the n-grams in scripts with spaces.
         characters: n of the n-grams in scripts without spaces.
+        min_words: shorter texts may repeat themselves ("Fire! Fire! Fire!").
+        min_characters: the same in scripts without spaces.
         max_run: most times that one word may follow itself.
         max_character_run: most times that one letter may follow itself.
 
@@ -64,4 +68,6 @@ def repetition(
         > max_character_run
     ):
         return "repetition"
+    if len(parts) < (min_characters if spaceless else min_words):
+        return None
     return "repetition" if repeated_share(parts, characters if spaceless else words) > max_share else None

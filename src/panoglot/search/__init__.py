@@ -13,6 +13,7 @@ from typing import Any
 from panoglot._verbs import callable_room
 from panoglot.search._query import choose
 from panoglot.search._searcher import EXACT_UP_TO, Hit, Searcher
+from panoglot.search._vectors import Vectors
 from panoglot.table import Dataset, open_dataset, sql_in
 
 __all__ = ["Hit", "Searcher", "delete", "index", "search"]
@@ -76,7 +77,7 @@ def index(
         rebuild: build anew instead of adding new rows.
 
     Returns:
-        `exact` (nothing to do), `built` or `updated`.
+        `exact` (no index is needed; the copy of the vectors that search maps is made), `built` or `updated`.
 
     Raises:
         UserError: no vectors, or several encoders to choose from.
@@ -87,6 +88,7 @@ def index(
     name, _ = choose(data, encoder)
     table = data.vectors(name)
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
+        Vectors(table, data.path / "cache").refresh()  # leaves the copy that the first search maps
         return "exact"
     done = make_index(table, rebuild=rebuild)
     if data.captions.exists():  # to show the captions of hits
