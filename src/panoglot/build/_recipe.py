@@ -201,7 +201,15 @@ def recipe_from_options(
     else:
         if prompt:
             raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
-        steps += [("evidence", {}), ("label", {"languages": targets} if targets else {})]
+        from panoglot.models import list_models
+
+        ready = {model.name for model in list_models() if model.ready}
+        extras = {"reader": "embedded:ocr", "detector": "embedded:faces"}
+        seen = {option: name for option, name in extras.items() if name in ready}
+        steps += [
+            ("evidence", {**seen, **({"languages": targets} if targets else {})}),
+            ("label", {"languages": targets} if targets else {}),
+        ]
     if translator:
         if not targets:
             raise UserError("--translator needs target languages: --languages de,es,sw")

@@ -148,6 +148,9 @@ class Model(Protocol):
         name: what is written into `captions.model`: provider, name, version.
         fingerprint: changes whenever its answers may change; part of recipe fingerprints and journal keys.
         batch_size: how many items a call takes (local models).
+
+    Optional: `per_core = True`: it computes on one thread, so the runner gives every core a process of its own. Without
+    it there is one, which may use all cores or a GPU.
     """
 
     name: str

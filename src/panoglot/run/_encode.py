@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.models import finish, load_model
-from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker
+from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["AlignOperator", "EncodeOperator", "align_stage", "encode_stage"]
@@ -39,7 +38,7 @@ def encode_stage(dataset: Dataset, encoder: str, *, of: str = "images", where: s
         vectors=(name, model.dim),
         batch=512,
         commit=256,
-        processes=max(1, os.cpu_count() or 1),
+        processes=worker_processes([model]),
     )
 
 
@@ -54,8 +53,6 @@ class EncodeOperator:
     def open(self, worker: Worker) -> None:
         """Load the encoder."""
         self._model = load_model(self.encoder, "encoder")
-        if hasattr(self._model, "threads"):
-            self._model.threads = worker.threads
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
         """Encode; a row without a vector is a reject."""
@@ -98,7 +95,7 @@ def align_stage(dataset: Dataset, encoder: str, *, where: str | None = "dropped 
         where=where,
         batch=1024,
         commit=1024,
-        processes=max(1, os.cpu_count() or 1),
+        processes=worker_processes([model]),
     )
 
 
@@ -114,8 +111,6 @@ class AlignOperator:
         """Load the encoder."""
         self._table = worker.dataset.vectors(self.vectors)
         self._model = load_model(self.encoder, "encoder")
-        if hasattr(self._model, "threads"):
-            self._model.threads = worker.threads
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
         """Score; None where the text or the picture has no vector."""

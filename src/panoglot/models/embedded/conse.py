@@ -64,6 +64,7 @@ class Conse:
             ["conse-1", self._texts.fingerprint, self._pictures.fingerprint, temperature, classes]
         )
         self.batch_size = 16
+        self.per_core = True
 
     @property
     def cut(self) -> int:

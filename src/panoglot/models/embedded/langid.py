@@ -118,6 +118,7 @@ class LanguageGuesser:
         self.name = f"embedded:langid@{engine}-{version(engine)}"
         self.fingerprint = f"langid-{engine}-{version(engine)}-1"
         self.batch_size = 256
+        self.per_core = True
 
     def identify(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         """Name the language of every text: (canonical tag, probability); (`und`, 0.0) when there are no letters."""

@@ -72,6 +72,7 @@ class TextReader:
         self.name = "embedded:ocr@" + ",".join(parts)
         self.fingerprint = f"{self.name}-{min_score}-{self._always}-1"
         self.batch_size = 4
+        self.per_core = True
 
     def _load_rapid(self, engine: str) -> Any:
         try:
