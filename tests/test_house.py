@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import panoglot
+from panoglot.errors import MissingPackage
 
 SOURCE = Path(panoglot.__file__).parent
 
@@ -69,7 +70,10 @@ def _modules():
 def test_exported_names_are_there(name):  # that they are sorted is ruff's RUF022
     module = _import(name)
     names = getattr(module, "__all__", [])
-    assert [n for n in names if not hasattr(module, n)] == []
+    try:
+        assert [n for n in names if not hasattr(module, n)] == []
+    except (MissingPackage, ModuleNotFoundError) as error:  # what a name brings when it is used
+        pytest.skip(str(error))
     assert len(set(names)) == len(names)
 
 
@@ -87,6 +91,18 @@ def _import(name):
         if missing and missing != "panoglot":
             pytest.skip(f"{name} needs {missing}")
         raise
+
+
+def test_no_method_drops_in_curations_words():
+    # curation clears its own reasons and decides anew: a method's drop by such a word would come back
+    from panoglot.curate import owns
+
+    said = set()
+    for room in ("caption", "translate"):
+        for path in (SOURCE / room).glob("*.py"):
+            said |= set(re.findall(r'(?:return|dropped ?=) "([a-z_]+)"', path.read_text()))
+    assert {"draft", "untranslated", "wrong_language"} <= said
+    assert [word for word in said if owns(word)] == []
 
 
 def test_public_functions_have_docstrings():
@@ -133,5 +149,5 @@ def test_nothing_in_the_project_names_this_machine():
 
 
 def test_the_version_is_one():
-    changelog = (SOURCE.parents[1] / "CHANGELOG.md").read_text() if (SOURCE.parents[1] / "CHANGELOG.md").exists() else ""
+    changelog = (SOURCE.parents[1] / "CHANGELOG.md").read_text()
     assert panoglot.__version__ in changelog

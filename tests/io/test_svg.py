@@ -23,6 +23,9 @@ def test_a_drawing_is_a_picture_over_white():
     assert pixels.shape == (512, 1024, 3) or pixels.shape[0] >= 100
     assert pixels[5, 5].tolist() == [255, 0, 0]
     assert pixels[5, -5].tolist() == [255, 255, 255]
+    opacity = image.opacity(8)
+    assert opacity[4, 0] == 1
+    assert opacity[4, 7] == 0
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,14 @@ def test_what_is_no_drawing(text):
     if text:
         with pytest.raises(RowError, match="not_an_image"):
             read_header(text.encode())
+
+
+@pytest.mark.parametrize("unit", ["pt", "mm", "cm", "in", "pc", "px"])
+def test_drawings_in_every_unit_are_drawn(unit):
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="2{unit}" height="2{unit}" viewBox="0 0 2 2">'
+    pixels = Image(drawing('<rect width="1" height="2"/>', head)).pixels()
+    assert pixels[5, 5].tolist() == [0, 0, 0]
+    assert pixels[5, -5].tolist() == [255, 255, 255]
 
 
 def test_nothing_outside_the_drawing_is_read(tmp_path):

@@ -371,6 +371,30 @@ class Image:
         small = self.pil(min_side=side).resize((side, side), PIL.Image.Resampling.BOX, reducing_gap=None)
         return np.asarray(small)
 
+    def opacity(self, side: int) -> np.ndarray:
+        """Return how opaque the picture is: float `[side, side]`, 0 (nothing there) to 1, aspect not kept.
+
+        Raises:
+            RowError: `undecodable`.
+        """
+        import numpy as np
+        import PIL.Image
+        import PIL.ImageOps
+
+        if self.format == "svg":
+            picture = render_svg(self.data, side, white=False)
+        elif self.format in ("jpeg", "bmp"):
+            return np.ones((side, side))
+        else:
+            opened = _open(self.data)
+            try:
+                if not opened.has_transparency_data:
+                    return np.ones((side, side))
+                picture = PIL.ImageOps.exif_transpose(opened).convert("RGBA")
+            except Exception as error:  # Pillow's decoders raise many kinds on broken data
+                raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
+        return np.asarray(picture.getchannel("A").resize((side, side), PIL.Image.Resampling.BOX)) / 255
+
     @cached_property
     def data_uri(self) -> str:
         """The bytes as a `data:` URI, for a server that takes pictures in JSON."""

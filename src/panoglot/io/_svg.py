@@ -37,7 +37,7 @@ resource.setrlimit(resource.RLIMIT_CPU, ({seconds}, {seconds}))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import resvg_py
 text = sys.stdin.buffer.read().decode("utf-8", "replace")
-png = resvg_py.svg_to_bytes(svg_string=text, width={width}, height={height}, background="#fff")
+png = resvg_py.svg_to_bytes(svg_string=text, width={width}, height={height}, background={background}, dpi=96.0)
 sys.stdout.buffer.write(bytes(png))
 """
 
@@ -88,8 +88,8 @@ def svg_size(data: bytes) -> tuple[int, int]:
     return max(1, round(width)), max(1, round(height))
 
 
-def render_svg(data: bytes, min_side: int | None = None) -> PIL.Image.Image:
-    """Render over white, with a shorter side of at least `min_side` (or 512) pixels where the shape allows.
+def render_svg(data: bytes, min_side: int | None = None, *, white: bool = True) -> PIL.Image.Image:
+    """Render over white (or as RGBA), with a shorter side of at least `min_side` (or 512) pixels if the shape allows.
 
     Raises:
         RowError: `undecodable`: no drawing, or one that needs too much memory or time.
@@ -100,7 +100,9 @@ def render_svg(data: bytes, min_side: int | None = None) -> PIL.Image.Image:
     width, height = svg_size(data)
     scale = min(max(min_side or USUAL, min(width, height)) / min(width, height), MOST / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    code = _CHILD.format(bytes=_BYTES, seconds=_SECONDS, width=size[0], height=size[1])
+    code = _CHILD.format(
+        bytes=_BYTES, seconds=_SECONDS, width=size[0], height=size[1], background="'#fff'" if white else "None"
+    )
     safe = _URL.sub(b"none", _HREF.sub(rb'\1""', data))
     try:
         done = subprocess.run([sys.executable, "-I", "-c", code], input=safe, capture_output=True, timeout=3 * _SECONDS)
@@ -109,4 +111,4 @@ def render_svg(data: bytes, min_side: int | None = None) -> PIL.Image.Image:
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
         raise RowError("undecodable", last or f"the renderer ended with {done.returncode}")
-    return PIL.Image.open(io.BytesIO(done.stdout), formats=("PNG",)).convert("RGB")
+    return PIL.Image.open(io.BytesIO(done.stdout), formats=("PNG",)).convert("RGB" if white else "RGBA")

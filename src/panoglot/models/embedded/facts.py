@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -66,7 +65,7 @@ def picture_facts(image: Image, side: int = 64) -> PictureFacts:
     """
     import numpy as np
 
-    alpha = _alpha(image, side)
+    alpha = image.opacity(side)
     pixels = image.thumbnail(side).reshape(-1, 3)[alpha.reshape(-1) > 0.5]
     if not len(pixels):
         raise RowError("invisible", "every pixel is transparent")
@@ -95,26 +94,6 @@ def _shape(ratio: float) -> str:
     if ratio >= 2 or ratio <= 0.5:
         return "panorama" if ratio >= 2 else "tall"
     return "square" if 0.95 <= ratio <= 1.05 else "landscape" if ratio > 1 else "portrait"
-
-
-def _alpha(image: Image, side: int) -> np.ndarray:
-    """How opaque the picture is, 0..1, `[side, side]`."""
-    import numpy as np
-    import PIL.Image
-    import PIL.ImageOps
-
-    if image.format in ("jpeg", "bmp"):
-        return np.ones((side, side))
-    try:
-        opened = PIL.Image.open(io.BytesIO(image.data), formats=[image.format.upper()])
-        if not opened.has_transparency_data:
-            return np.ones((side, side))
-        picture = PIL.ImageOps.exif_transpose(opened).convert("RGBA").getchannel("A")
-        return np.asarray(picture.resize((side, side), PIL.Image.Resampling.BOX)) / 255
-    except RowError:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds on broken data
-        raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
 
 
 @lru_cache(maxsize=1)
