@@ -166,12 +166,13 @@ def main():
             print(lines[-1], flush=True)
             report.setdefault(name, {})[metric] = {"values": values, "chance": chance, "cpu_seconds": seconds}
     if args.docs:
+        seeds = " ".join(map(str, args.seeds))
         head = [
             "# The methods on the test bed",
             "",
-            f"Made by `python benchmarks/bench_shapes.py --seeds {' '.join(map(str, args.seeds))} --docs …`:",
-            "the `small` preset of every method on 500 synthetic pictures, measured on 200 others.",
-            "One figure a seed. The bed shows that a method learns what it should, not which method is better: the pictures are toys.",
+            f"Made by `python benchmarks/bench_shapes.py --seeds {seeds} --docs docs/train-methods.md`:",
+            "the `small` preset of every method on 500 synthetic pictures, measured on 200 others; one figure a seed.",
+            "The bed shows that a method learns what it should, not which one is better: the pictures are toys.",
             "",
             "| method | its metric | figure | chance | times chance | CPU seconds, one core |",
             "|---|---|---|---|---|---|",
