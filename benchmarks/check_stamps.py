@@ -56,6 +56,7 @@ def main() -> None:
     held = set(args.held.split(","))
 
     import panoglot
+    from panoglot.models import load_model
     from panoglot.search import Searcher
     from panoglot.table import image_id
 
@@ -74,7 +75,7 @@ def main() -> None:
         assert not held & set(given), "a held-back language is in the dataset"
         paths = [STAMPS / line for line in args.list.read_text().splitlines() if line]
         gallery = {image_id(path.read_bytes()) for path in paths}
-        searcher = Searcher(result.dataset)
+        searcher, encoder = Searcher(result.dataset), load_model("embedded:conse", "encoder")
         total = len(result.dataset.images)
         recalls: dict[str, list[list[float]]] = {}
         print(f"{'language':10}{'queries':>8}  among 285 photographs      among all {total}")
@@ -84,7 +85,8 @@ def main() -> None:
                 text = captions(path).get(lang)
                 if not text:
                     continue
-                order = [hit.image_id for hit in searcher.search(text.removesuffix("."), k=total)]
+                query = encoder.encode_texts([text.removesuffix(".")], [lang])[0]
+                order = [found for found, _ in searcher.nearest(query, total)]  # `search` would read every caption too
                 own = image_id(path.read_bytes())
                 place = order.index(own) if own in order else total
                 ranks.append((sum(other in gallery for other in order[:place]), place))
