@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
     from panoglot.evaluate.captions import *  # noqa: F403
+    from panoglot.evaluate.ranking import *  # noqa: F403
 
 #: Public name to the module it comes from: nothing is imported before it is used.
 _HOME: dict[str, str] = {
@@ -32,6 +33,13 @@ _HOME: dict[str, str] = {
             "rouge_l", "self_bleu", "self_retrieval", "spice",
         ],
         "captions",
+    ),
+    **dict.fromkeys(
+        [
+            "condition_recall", "cumulative_hits", "first_rank_scores", "image_text_retrieval", "rankings", "retrieval",
+            "subset_recall",
+        ],
+        "ranking",
     ),
 }  # fmt: skip
 
