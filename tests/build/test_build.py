@@ -204,7 +204,6 @@ def test_a_recipe_goes_through_plain_values():
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-@pytest.mark.slow
 def test_a_local_ray_cluster_gives_the_same_rows(captioned, tmp_path):
     pytest.importorskip("ray")
     import subprocess

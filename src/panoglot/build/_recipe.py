@@ -15,6 +15,7 @@ steps:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,13 +55,14 @@ class Recipe:
         """Check names and options before anything runs.
 
         Raises:
-            UserError: unknown step, option or model, with "did you mean".
+            UserError: unknown step, option or model, with "did you mean"; a price file that is none.
         """
         import inspect
 
-        from panoglot.models import parse_model_name
+        from panoglot.models import Prices, parse_model_name
         from panoglot.run import METHODS, get_method
 
+        Prices.load(self.prices)
         for name in self.models.values():
             parse_model_name(name)
         for step, options in self.steps:
@@ -152,10 +154,9 @@ def load_recipe(path: str | Path) -> Recipe:
         raise UserError(f"'{path}' is not YAML: {error}") from None
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
-    if recipe.source and not Path(recipe.source).is_absolute():
-        recipe.source = str(base / recipe.source)
-    if not Path(recipe.output).is_absolute():
-        recipe.output = str(base / recipe.output)
+    recipe.source = recipe.source and os.path.normpath(base / recipe.source)
+    recipe.output = os.path.normpath(base / recipe.output)
+    recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     return recipe
 
 
