@@ -131,6 +131,10 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
 
 
+#: Which caption says best what a picture is: the first of these kinds.
+_TELLING = ("human", "short", "dense", "alt", "label")
+
+
 def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from rich.table import Table
 
@@ -140,23 +144,29 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         for hit in hits:
             print(_json(hit))
         return
+    out = _console()
+    if not hits:
+        out.print("Nothing found.")
+        return
     table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column()
     for hit in hits:
-        captions = [f"{c.text} [dim]{language_name(c.lang)}[/dim]" for c in _escaped(hit.captions[:3])]
-        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(hit.uri), "\n".join(captions))
-    _console().print(table if hits else "Nothing found.")
+        telling = [c for kind in _TELLING for c in hit.captions if c.kind == kind] or hit.captions
+        english = [c for c in telling if c.lang == "en"] or telling
+        text = f"{_safe(english[0].text)} [dim]{_safe(language_name(english[0].lang))}[/dim]" if english else ""
+        others = len({c.lang for c in hit.captions} - {c.lang for c in english[:1]})
+        more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
+        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
+    out.print(table)
+    out.print("[dim]panoglot show DATASET ID tells all about a picture; --json gives whole paths and texts.[/dim]")
 
 
 def _safe(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def _escaped(captions: Sequence[Any]) -> list[Any]:
-    from dataclasses import replace
-
-    return [replace(caption, text=_safe(caption.text)) for caption in captions]
 
 
 def _json(value: Any) -> str:
