@@ -13,6 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from panoglot.evaluate._agreement import agreement as agreement
+    from panoglot.evaluate._arena import ArenaResult as ArenaResult
+    from panoglot.evaluate._arena import arena as arena
+    from panoglot.evaluate._arena import audit as audit
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 _HOME: dict[str, str] = {
     "Interval": "_result",
     "MetricResult": "_result",
+    "ArenaResult": "_arena",
+    "agreement": "_agreement",
+    "arena": "_arena",
+    "audit": "_arena",
     "bootstrap": "_result",
     **dict.fromkeys(
         [
