@@ -182,6 +182,9 @@ def run_recipe(
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit}: give a number of items from 1 up.")
     recipe.check()
+    from panoglot.run import use_cluster
+
+    use_cluster(cluster)
     ingest_first = None
     if recipe.source is not None:
         from panoglot.build._ingest import ingest_stage
@@ -190,9 +193,6 @@ def run_recipe(
         _check_apart(recipe.source, recipe.output)
     elif not Path(recipe.output).exists():
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
-    from panoglot.run import use_cluster
-
-    use_cluster(cluster)
     dataset = create_dataset(recipe.output)
     with dataset.writer():
         run_id = dataset.start_run(recipe.to_dict(), _versions())

@@ -48,7 +48,7 @@ class RuleParser:
     (('man', 'wear', 'shirt'), ('man', 'ride', 'back'), ('horse', 'have', 'back'))
     """
 
-    name = "rules:caption-parser"
+    name = "embedded:parser"
     fingerprint = "rule-parser-1"
     batch_size = 1024
 
