@@ -203,8 +203,10 @@ def arena(
     else:
         cells, own = _cells(first, second, score, len(models))
         solve = _bradley_terry if rating == "bradley-terry" else _win_minus_loss
-        arguments = (start, scale) if rating == "bradley-terry" else ()
+        arguments: tuple[Any, ...] = (start, scale) if rating == "bradley-terry" else ()
         final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]  # type: ignore[operator]
+        if rating == "bradley-terry":
+            arguments += ((final - start) * math.log(10) / scale,)
         random = np.random.default_rng(seed)
         drawn = random.multinomial(len(judged), own / own.sum(), size=resamples)
         blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]  # type: ignore[operator]
@@ -301,26 +303,35 @@ def _cells(first: np.ndarray, second: np.ndarray, score: np.ndarray, models: int
 
 
 def _bradley_terry(
-    cells: np.ndarray, weights: np.ndarray, models: int, start: float, scale: float, penalty: float = 1e-6
+    cells: np.ndarray,
+    weights: np.ndarray,
+    models: int,
+    start: float,
+    scale: float,
+    near: np.ndarray | None = None,
+    penalty: float = 1e-6,
 ) -> np.ndarray:
-    """Ratings `[R, M]` by Newton's method on all resamples at once; mean `start`."""
+    """Ratings `[R, M]` by Newton's method on all resamples at once, from log-strengths `near`; mean `start`."""
     import numpy as np
 
-    low, high, own = cells[:, 0], cells[:, 1], cells[:, 2] / 2
-    design = np.zeros((len(cells), models))
-    design[np.arange(len(cells)), low] = 1
-    design[np.arange(len(cells)), high] = -1
-    outer = (design[:, :, None] * design[:, None, :]).reshape(len(cells), -1)
-    weights = weights.astype(np.float64)
-    strength = np.zeros((len(weights), models))
+    # votes of a pair add up: games and points of the lower-numbered side
+    pairs, of = np.unique(cells[:, :2], axis=0, return_inverse=True)
+    into = np.zeros((len(cells), len(pairs)))
+    into[np.arange(len(cells)), of.ravel()] = 1
+    games, points = weights @ into, (weights * (cells[:, 2] / 2)) @ into
+    design = np.zeros((len(pairs), models))
+    design[np.arange(len(pairs)), pairs[:, 0]] = 1
+    design[np.arange(len(pairs)), pairs[:, 1]] = -1
+    outer = (design[:, :, None] * design[:, None, :]).reshape(len(pairs), -1)
+    strength = np.zeros((len(weights), models)) if near is None else np.tile(near, (len(weights), 1))
     for _ in range(100):
         chance = 1 / (1 + np.exp(-(strength @ design.T)))
-        slope = (weights * (own - chance)) @ design - penalty * strength
-        bend = ((weights * chance * (1 - chance)) @ outer).reshape(-1, models, models)
+        slope = (points - games * chance) @ design - penalty * strength
+        bend = ((games * chance * (1 - chance)) @ outer).reshape(-1, models, models)
         bend += np.eye(models) * penalty
         step = np.linalg.solve(bend, slope[..., None])[..., 0]
         strength += np.clip(step, -1, 1)  # far from the optimum Newton overshoots
-        if np.abs(step).max() < 1e-10:
+        if np.abs(step).max() < 1e-8:
             break
     strength -= strength.mean(axis=1, keepdims=True)
     return start + strength * scale / math.log(10)
