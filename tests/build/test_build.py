@@ -157,6 +157,9 @@ def test_the_embedded_default(captioned, tmp_path):
         ({"stepz": []}, "Did you mean 'steps'"),
         ({"steps": [{"describe": 3}]}, "are a mapping"),
         ({"steps": [{"a": {}, "b": {}}]}, "a step is"),
+        ({"steps": [{"curate": {"steps": ["lenght"]}}]}, "Did you mean 'length'"),
+        ({"steps": [{"curate": {"steps": "wit2"}}]}, "no filter 'wit2'"),
+        ({"prices": "nowhere.yaml"}, "nowhere.yaml"),
         ({"format": "floder"}, "Did you mean 'folder'"),
         ({"options": {"nope": 1}}, "has no option 'nope'"),
         ({"source": "nothing-here"}, "nothing-here"),
@@ -176,6 +179,16 @@ def test_a_recipe_that_is_none(tmp_path, text):
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(UserError):
         load_recipe(tmp_path / "r.yaml")
+
+
+def test_paths_in_a_recipe_are_beside_the_recipe(tmp_path):
+    (tmp_path / "orders").mkdir()
+    plain = {"source": "../photos", "output": "../x.pano", "prices": "prices.yaml"}
+    (tmp_path / "orders" / "r.yaml").write_text(yaml.safe_dump(plain))
+    recipe = load_recipe(tmp_path / "orders" / "r.yaml")
+    assert recipe.source == str(tmp_path / "photos")
+    assert recipe.output == str(tmp_path / "x.pano")
+    assert recipe.prices == str(tmp_path / "orders" / "prices.yaml")
 
 
 def test_source_and_output_must_differ(pictures):

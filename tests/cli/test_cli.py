@@ -120,6 +120,11 @@ def test_curate_takes_filters_with_options(dataset):
     assert "4 of 8 captions kept" in done.stdout
 
 
+@pytest.mark.parametrize("steps", ["near_duplicate", "wit", "size,length", "default"])
+def test_curate_takes_names_of_filters_and_presets(dataset, steps):
+    assert run("curate", dataset, "--steps", steps, "--dry-run").returncode == 0
+
+
 def test_methods_models_doctor():
     rows = [json.loads(line) for line in run("methods", "--json").stdout.strip().split("\n")]
     assert sum(row["paper"] for row in rows) == 67

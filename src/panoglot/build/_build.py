@@ -121,6 +121,7 @@ def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped 
 def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
     from panoglot.curate import curate
 
+    steps = [steps] if isinstance(steps, str) else steps
     done = curate(
         run.dataset, steps=steps, run_id=run.result.run_id, quiet=run.quiet, processes=max(1, os.cpu_count() or 1)
     )

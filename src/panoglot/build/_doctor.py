@@ -8,7 +8,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 
-from panoglot.models import ModelInfo
+from panoglot.models import list_models as models
 
 __all__ = ["Finding", "doctor", "models"]
 
@@ -99,26 +99,3 @@ def doctor() -> list[Finding]:
     keys = sorted(name for name in os.environ if name.endswith("_API_KEY"))
     found.append(Finding("API keys in the environment", ", ".join(keys) or "none"))  # names, never values
     return found
-
-
-def models(*, role: str | None = None, ready: bool | None = None) -> list[ModelInfo]:
-    """List the models: the embedded ones by name, those of the other providers as patterns.
-
-    Args:
-        role: only those of a role: generator, encoder, tagger, …
-        ready: only those that can (or cannot) be loaded now.
-
-    Raises:
-        UserError: no such role.
-    """
-    from panoglot.errors import UserError, did_you_mean
-    from panoglot.models import list_models
-    from panoglot.models.roles import ROLES
-
-    if role is not None and role not in ROLES:
-        raise UserError(f"there is no role '{role}'.{did_you_mean(role, ROLES)}")
-    return [
-        model
-        for model in list_models()
-        if (role is None or role in model.roles) and (ready is None or model.ready == ready)
-    ]

@@ -66,11 +66,7 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
         import yaml
 
         steps = [yaml.safe_load(value) if ":" in value else value for value in given]
-        return (
-            steps[0]
-            if steps and len(steps) == 1 and isinstance(steps[0], str) and "," not in steps[0]
-            else [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
-        )
+        return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
     return [one for value in given for one in value.replace(",", " ").split()]
 
 

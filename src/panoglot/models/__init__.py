@@ -3,6 +3,7 @@
 `load_model("provider:name?option=value")` gives an object that fills one or more roles of `panoglot.models.roles`.
 """
 
+from panoglot._verbs import callable_room
 from panoglot.models._finish import finish
 from panoglot.models._journal import Journal, journal_key
 from panoglot.models._names import ModelInfo, list_models, load_model, parse_model_name, register
@@ -21,3 +22,5 @@ __all__ = [
     "parse_model_name",
     "register",
 ]
+
+callable_room(__name__, list_models)  # `panoglot.models()`

@@ -174,8 +174,18 @@ def load_model(text: str, role: str | None = None) -> Any:
     return model
 
 
-def list_models() -> list[ModelInfo]:
-    """List what the providers offer: the embedded models by name, the others as patterns."""
+def list_models(*, role: str | None = None, ready: bool | None = None) -> list[ModelInfo]:
+    """List the models: the embedded ones by name, those of the other providers as patterns.
+
+    Args:
+        role: only those of a role: generator, encoder, tagger, …
+        ready: only those that can (or cannot) be loaded now.
+
+    Raises:
+        UserError: no such role.
+    """
+    if role is not None and role not in ROLES:
+        raise UserError(f"there is no role '{role}'.{did_you_mean(role, ROLES)}")
     found: list[ModelInfo] = []
     for module in PROVIDERS.values():
         try:
@@ -183,4 +193,4 @@ def list_models() -> list[ModelInfo]:
         except ModuleNotFoundError as error:
             if error.name != module:
                 raise
-    return found
+    return [one for one in found if (role is None or role in one.roles) and (ready is None or one.ready == ready)]
