@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from panoglot.evaluate._arena import ArenaResult as ArenaResult
     from panoglot.evaluate._arena import arena as arena
     from panoglot.evaluate._arena import audit as audit
+    from panoglot.evaluate._compare import Comparison as Comparison
+    from panoglot.evaluate._compare import compare as compare
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
+    from panoglot.evaluate._results import ResultSet as ResultSet
+    from panoglot.evaluate._results import load_results as load_results
+    from panoglot.evaluate._zeroshot import classify as classify
+    from panoglot.evaluate._zeroshot import zeroshot as zeroshot
     from panoglot.evaluate.captions import *  # noqa: F403
     from panoglot.evaluate.ranking import *  # noqa: F403
 
@@ -28,6 +34,12 @@ _HOME: dict[str, str] = {
     "Interval": "_result",
     "MetricResult": "_result",
     "ArenaResult": "_arena",
+    "Comparison": "_compare",
+    "ResultSet": "_results",
+    "classify": "_zeroshot",
+    "compare": "_compare",
+    "load_results": "_results",
+    "zeroshot": "_zeroshot",
     "agreement": "_agreement",
     "arena": "_arena",
     "audit": "_arena",

@@ -1,0 +1,86 @@
+"""Several results in one file: one a language, a direction, a metric."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from panoglot.errors import UserError
+from panoglot.evaluate._result import FORMAT, MetricResult
+
+__all__ = ["ResultSet", "load_results"]
+
+
+class ResultSet(dict[str, MetricResult]):
+    """Results by name, in order; `notes` are about all of them, `summary` holds means over them.
+
+    >>> from panoglot.evaluate._result import mean_result
+    >>> found = ResultSet({"de": mean_result("acc", [1, 0], version="1", language="de")}, summary={"mean": 0.5})
+    >>> print(found.table())
+    de     acc   0.5000   n 2   de
+    mean   0.5000
+    """
+
+    def __init__(
+        self,
+        results: Mapping[str, MetricResult] | None = None,
+        *,
+        summary: Mapping[str, float | None] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(results or {})
+        self.summary = dict(summary or {})
+        self.notes = notes
+
+    def as_dict(self, per_item: bool = False) -> dict[str, Any]:
+        """Plain JSON-able data."""
+        results = {name: result.as_dict(per_item) for name, result in self.items()}
+        return {"format": FORMAT, "results": results, "summary": self.summary, "notes": list(self.notes)}
+
+    def to_json(self, per_item: bool = False) -> str:
+        """JSON with sorted keys, one value a line."""
+        return json.dumps(self.as_dict(per_item), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+
+    def table(self) -> str:
+        """A line a result; the parts of a lone result too."""
+        if len(self) == 1 and not self.summary and not self.notes:
+            return next(iter(self.values())).table()
+        wide = max(map(len, [*self, *self.summary]), default=0)
+        lines = [f"{name:<{wide}}   {result.table().splitlines()[0]}" for name, result in self.items()]
+        for name, value in self.summary.items():
+            lines.append(f"{name:<{wide}}   " + ("null" if value is None else f"{value:.4f}"))
+        notes = dict.fromkeys([*self.notes, *(note for result in self.values() for note in result.notes)])
+        return "\n".join([*lines, *(f"  note: {note}" for note in notes)])
+
+
+def load_results(source: Any) -> ResultSet:
+    """Read results from a file that `to_json` wrote, a `MetricResult`, or results by name.
+
+    Raises:
+        UserError: no file, or not results.
+    """
+    if isinstance(source, MetricResult):
+        return ResultSet({_key(source): source})
+    if isinstance(source, ResultSet):
+        return source
+    if isinstance(source, Mapping):
+        return ResultSet(source)
+    path = Path(os.fspath(source))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}).") from None
+    if isinstance(data, dict) and isinstance(data.get("results"), dict):
+        found = {name: MetricResult.from_json(json.dumps(one)) for name, one in data["results"].items()}
+        return ResultSet(found, summary=data.get("summary"), notes=tuple(data.get("notes") or ()))
+    result = MetricResult.from_json(json.dumps(data))
+    return ResultSet({_key(result): result})
+
+
+def _key(result: MetricResult) -> str:
+    return result.language or result.metric

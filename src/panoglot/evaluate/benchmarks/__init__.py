@@ -1,0 +1,26 @@
+"""Benchmarks: small files over the metrics. Each names the files that it expects and where they come from.
+
+Nothing is downloaded: a missing file is an error that says where to get it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+#: Public name to its module.
+_HOME: dict[str, str] = {
+    "babel_imagenet": "_babel_imagenet",
+    "babel_imagenet_groups": "_babel_imagenet",
+    "read_babel_labels": "_babel_imagenet",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
