@@ -208,7 +208,7 @@ def run_recipe(
                         f"no picture could be read from '{recipe.source}'{failed} (panoglot report shows why)."
                     )
             for step, options in recipe.steps:
-                if result.status != "done" and step not in ("index", "report"):
+                if result.status != "done" and step != "report":
                     continue
                 if step in STEPS:
                     STEPS[step](run, **options)
