@@ -1,0 +1,176 @@
+"""Write the pages of docs/ that come from the code: methods.md, models.md, commands.md.
+
+python scripts/make_docs.py            writes them
+python scripts/make_docs.py --check    writes nothing; exit code 1 when a page is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NOTE = "<!-- Written by scripts/make_docs.py from the code; do not edit. -->\n\n"
+ROOMS = {
+    "caption": "Captioning",
+    "curate": "Curation",
+    "translate": "Translation",
+    "train": "Training",
+    "search": "Search",
+    "evaluate": "Evaluation",
+}
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in lines) + "\n"
+
+
+def methods_page() -> str:
+    """The methods of the 67 papers, room by room, and our own beside them."""
+    from panoglot import methods
+
+    rows = methods()
+    papers = [row for row in rows if row.paper]
+    done = sum(row.done for row in papers)
+    text = f"""# Methods
+
+Panoglot gathers the methods of {len(papers)} published papers behind one contract. **{done} of {len(papers)}** can be
+used now; the others are planned. The command `panoglot methods` prints this table for the version that you have.
+[How to add a method](add-a-method.md).
+
+"""
+    for room, title in ROOMS.items():
+        here = [row for row in rows if row.room == room and row.paper]
+        text += f"## {title}: {sum(row.done for row in here)} of {len(here)}\n\n"
+        cells = []
+        for row in here:
+            paper, _, about = row.title.partition(": ")
+            cells.append(["yes" if row.done else "planned", f"`{row.name}`", paper, about])
+        text += _table(["here", "method", "paper", "what it does"], cells) + "\n"
+    own = [[f"`{row.name}`", row.room, row.title] for row in rows if not row.paper]
+    return text + "## Beside the papers\n\n" + _table(["method", "room", "what it does"], own)
+
+
+def models_page() -> str:
+    """The models by name, and the roles that a model can fill."""
+    from panoglot import models
+    from panoglot.models.roles import ROLES
+
+    rows = [[f"`{m.name}`", ", ".join(m.roles), m.about, f"`{m.install}`" if m.install else ""] for m in models()]
+    text = """# Models
+
+A model is named `provider:name`, and options follow a question mark: `openai:URL#MODEL?concurrency=64`. The command
+`panoglot models` prints this table and marks what can be loaded on your machine.
+[How to plug in a model](plug-a-model.md).
+
+"""
+    text += _table(["model", "roles", "what it is", "when it is not installed"], rows)
+    text += "\n## Roles\n\nA role says what a model can be asked. A model may fill several.\n\n"
+    roles = []
+    for name, (protocol, calls) in ROLES.items():
+        first = (inspect.getdoc(protocol) or "").partition("\n\n")[0]
+        roles.append([f"`{name}`", f"`{protocol.__name__}`", ", ".join(f"`{call}`" for call in calls), first])
+    return text + _table(["role", "protocol", "methods", "what it does"], roles)
+
+
+def _arguments(verb: Callable[..., Any]) -> dict[str, str]:
+    """What a Google docstring says about every argument."""
+    found: dict[str, str] = {}
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(verb) or "", re.M | re.S)
+    name = ""
+    for line in section[1].splitlines() if section else ():
+        head = re.fullmatch(r" {4}(\w+): (.*)", line)
+        if head:
+            name, found[head[1]] = head[1], head[2]
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+def commands_page() -> str:
+    """The verbs: as commands and as Python functions."""
+    from panoglot.cli import COMMANDS
+    from panoglot.cli import _commands as shown
+
+    text = """# Commands
+
+Every command is also a Python function with the same name and options: `panoglot build photos -o photos.pano` is
+`panoglot.build("photos", "photos.pano")`. Options that take several values may be given again and again, or with
+commas.
+
+Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3 more
+than `--max-reject-rate` of a step's rows failed; 130 interrupted.
+
+"""
+    text += _table(
+        ["command", "what it does"], [[f"[`{name}`](#{name})", line] for name, (_, line, _) in COMMANDS.items()]
+    )
+    for name, (target, _, _) in COMMANDS.items():
+        command = getattr(shown, target)
+        about = (inspect.getdoc(command) or "").partition("\n\nArgs:")[0].partition("\n\nRaises:")[0]
+        text += f"\n## {name}\n\n{about.partition('Returns:')[0].strip()}\n\n"
+        said = _arguments(command)
+        rows = []
+        for p in inspect.signature(command).parameters.values():
+            given = p.kind is not p.KEYWORD_ONLY
+            option = f"--{p.name.replace('_', '-')}"
+            form = f"`{p.name.upper()}`" if p.default is p.empty else f"`{option}`"
+            if p.name in shown.SHORT:
+                form += f", `{shown.SHORT[p.name]}`"
+            if p.default is True:
+                form += f", `--no-{option[2:]}`"
+            if given and p.default is not p.empty:
+                form += f", or `{p.name.upper()}`"
+            default = "required" if p.default is p.empty else "" if p.default in (None, (), False) else f"`{p.default}`"
+            rows.append([form, said.get(p.name) or _help(p), default])
+        text += _table(["option", "meaning", "default"], rows) if rows else ""
+    return text
+
+
+def _help(parameter: inspect.Parameter) -> str:
+    """The help that an option brings in its annotation."""
+    return next((m.help for m in getattr(parameter.annotation, "__metadata__", ()) if getattr(m, "help", None)), "")
+
+
+PAGES: dict[str, Callable[[], str]] = {"methods": methods_page, "models": models_page, "commands": commands_page}
+
+
+def page(name: str) -> str:
+    """Return the text of a page as the code has it now."""
+    return NOTE + PAGES[name]()
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help=f"only these of {', '.join(PAGES)}")
+    options = parser.parse_args()
+    stale = []
+    for name in options.pages or PAGES:
+        if name not in PAGES:
+            parser.error(f"there is no page '{name}': {', '.join(PAGES)}")
+        path, text = DOCS / f"{name}.md", page(name)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(f"docs/{name}.md")
+            if not options.check:
+                path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"{'stale' if options.check else 'written'}: {', '.join(stale)}")
+    if stale and options.check:
+        print("run: python scripts/make_docs.py", file=sys.stderr)
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
