@@ -68,13 +68,12 @@ def checks(folder: Path) -> float:
 def peak_of_ingest(folder: Path, output: Path) -> tuple[int, float]:
     """Peak resident MiB and seconds of the whole `panoglot ingest`."""
     code = (
-        "import resource, sys, panoglot; panoglot.ingest(sys.argv[1], sys.argv[2], quiet=True);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
     )
+    command = [sys.executable, "-m", "panoglot", "ingest", str(folder), "-o", str(output)]
     start = time.perf_counter()
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(output)], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
     return int(run.stdout.split()[-1]), time.perf_counter() - start
 
 

@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     import panoglot
     from panoglot.errors import UserError, did_you_mean
+    from panoglot.table import few_arenas
 
+    few_arenas()
     app = cyclopts.App(
         name="panoglot",
         help="Turn pictures into trustworthy, multilingual, searchable image-text data.",

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from panoglot.run._stage import Outcome, Stage, StageResult, Worker
-from panoglot.table import caption_to_row, reject_id, vector_id
+from panoglot.table import caption_to_row, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ class Committer:
         self.stage, self.worker = stage, worker
         self.result = StageResult(stage.name, stage.id)
         self._waiting: list[tuple[str, Outcome]] = []
-        self._since = time.monotonic()
+        self._since = self._trimmed = time.monotonic()
 
     def emit(self, key: str, outcome: Outcome) -> None:
         """Take an outcome; commit when enough wait, or the oldest has waited for five seconds."""
@@ -94,6 +94,9 @@ class Committer:
         resolved = [reject_id(key, stage.id) for key, _ in done if key in self.worker.retrying]
         data.rejects.change([{"reject_id": key, "resolved": run} for key in resolved])
 
+        if time.monotonic() - self._trimmed > 2:
+            give_back_memory()
+            self._trimmed = time.monotonic()
         self.result.rows += rows
         self.result.done += sum(o.count for _, o in done)
         self.result.rejected += len(failed) + sum(o.rejected for _, o in done)

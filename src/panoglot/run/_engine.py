@@ -33,7 +33,7 @@ from panoglot.io import Image
 from panoglot.run._commit import Committer
 from panoglot.run._progress import Progress
 from panoglot.run._stage import Item, Stage, StageResult, Worker
-from panoglot.table import Dataset, Table, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     from daft import DataFrame
@@ -316,6 +316,8 @@ class _DaftOperator:
     def _open(self) -> _Job:
         if self._job is None:
             job: _Job = daft.pickle.loads(self._bytes)
+            if job.parent is not None:
+                few_arenas()
             self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()

@@ -1,6 +1,12 @@
 """The tables of a dataset: schema, identities, languages, commits, rejects."""
 
-from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
+from panoglot.table._dataset import (
+    Dataset,
+    caption_from_row,
+    caption_to_row,
+    create_dataset,
+    open_dataset,
+)
 from panoglot.table._ids import (
     caption_id,
     fingerprint,
@@ -17,6 +23,7 @@ from panoglot.table._language import (
     language_name,
     parse_language,
 )
+from panoglot.table._memory import few_arenas, give_back_memory
 from panoglot.table._records import KINDS, Caption, Region, Reject
 from panoglot.table._schema import SCHEMA_VERSION
 from panoglot.table._table import Table, plain_rows, sql_in
@@ -35,7 +42,9 @@ __all__ = [
     "caption_id",
     "caption_to_row",
     "create_dataset",
+    "few_arenas",
     "fingerprint",
+    "give_back_memory",
     "given_caption_id",
     "image_id",
     "language_matches",

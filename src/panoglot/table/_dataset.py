@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.table._memory import give_back_memory
 from panoglot.table._records import Caption, Region
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
 from panoglot.table._table import Table, plain_rows, sql_in
@@ -20,7 +21,14 @@ from panoglot.table._table import Table, plain_rows, sql_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["MANIFEST", "Dataset", "caption_from_row", "caption_to_row", "create_dataset", "open_dataset"]
+__all__ = [
+    "MANIFEST",
+    "Dataset",
+    "caption_from_row",
+    "caption_to_row",
+    "create_dataset",
+    "open_dataset",
+]
 
 MANIFEST = "panoglot.json"
 
@@ -163,6 +171,7 @@ class Dataset:
         with self.alone() as mine:
             if mine:
                 for table in self._tables():
+                    give_back_memory()
                     table.tidy()
         return mine
 

@@ -190,8 +190,13 @@ class Table:
             return
         data = self.lance()
         if len(data.get_fragments()) > 8:
-            # rows with pictures: fragments stay small enough that a merge never rewrites much
-            data.optimize.compact_files(target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576)
+            # pictures are copied as they lie, a few megabytes at a time: memory does not grow with the table
+            data.optimize.compact_files(
+                target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576,
+                compaction_mode="try_binary_copy",
+                binary_copy_read_batch_bytes=4 * 2**20,
+                num_threads=1,
+            )
         self.reindex(small=small)
         self.lance().cleanup_old_versions(older_than=timedelta(days=1))
 
