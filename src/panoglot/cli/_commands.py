@@ -108,7 +108,9 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     out.print(table)
     data = result.dataset
     kept, dropped = data.captions.count("dropped is null"), data.captions.count("dropped is not null")
-    out.print(f"\n{data.path}: {len(data.images):,} images, {kept:,} captions kept, {dropped:,} dropped")
+    left_out = data.marks.count("dropped is not null")
+    images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
+    out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     failing = data.rejects.count("resolved is null")
