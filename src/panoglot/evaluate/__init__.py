@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from panoglot.evaluate._arena import ArenaResult as ArenaResult
     from panoglot.evaluate._arena import arena as arena
     from panoglot.evaluate._arena import audit as audit
+    from panoglot.evaluate._choice import choice as choice
+    from panoglot.evaluate._choice import circular as circular
+    from panoglot.evaluate._choice import contrastive as contrastive
+    from panoglot.evaluate._choice import read_label as read_label
+    from panoglot.evaluate._choice import read_letter as read_letter
     from panoglot.evaluate._compare import Comparison as Comparison
     from panoglot.evaluate._compare import compare as compare
     from panoglot.evaluate._result import Interval as Interval
@@ -36,7 +41,12 @@ _HOME: dict[str, str] = {
     "ArenaResult": "_arena",
     "Comparison": "_compare",
     "ResultSet": "_results",
+    "choice": "_choice",
+    "circular": "_choice",
     "classify": "_zeroshot",
+    "contrastive": "_choice",
+    "read_label": "_choice",
+    "read_letter": "_choice",
     "compare": "_compare",
     "load_results": "_results",
     "zeroshot": "_zeroshot",

@@ -12,7 +12,16 @@ from typing import Any
 _HOME: dict[str, str] = {
     "babel_imagenet": "_babel_imagenet",
     "babel_imagenet_groups": "_babel_imagenet",
+    "commute": "_commute",
+    "mmmb": "_mmmb",
+    "mmmb_scores": "_mmmb",
+    "mvl_sib": "_mvl_sib",
+    "mvl_sib_items": "_mvl_sib",
+    "mvl_sib_scores": "_mvl_sib",
     "read_babel_labels": "_babel_imagenet",
+    "read_commute": "_commute",
+    "read_mmmb": "_mmmb",
+    "read_sib": "_mvl_sib",
 }
 
 __all__ = sorted(_HOME)

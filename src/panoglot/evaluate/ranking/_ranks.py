@@ -5,7 +5,7 @@ The positive's own score is read from the same product as its rivals', so roundi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from panoglot.errors import UserError
@@ -14,7 +14,16 @@ from panoglot.evaluate._check import check_option, offenders
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["TIES", "Ties", "check_vectors", "positive_ranks", "ranks_both_ways", "score_rows", "tied_ranks"]
+__all__ = [
+    "TIES",
+    "Ties",
+    "check_vectors",
+    "positive_ranks",
+    "ranks_both_ways",
+    "ranks_of_scores",
+    "score_rows",
+    "tied_ranks",
+]
 
 #: Rank of positives among rivals with the same score: expected rank in random order, before them, or after them.
 Ties = Literal["mean", "optimistic", "pessimistic"]
@@ -88,11 +97,35 @@ def positive_ranks(
     candidates: Sequence[Sequence[int] | None] | None = None,
     best: bool = False,
 ) -> list[list[float]]:
-    """Ranks (1 is best) of the positives of every query, ascending.
+    """Ranks (1 is best) of the positives of every query, ascending; options as `ranks_of_scores`.
 
     Args:
         queries: float32 `[N, dim]`. A row with NaN has no ranks.
         gallery: float32 `[G, dim]`. A row with NaN is never found: a positive there has no rank.
+        positives: gallery rows of each query.
+        ties: how equal scores count.
+        ignore: gallery rows that do not compete with each query's positives.
+        candidates: gallery rows that each query is confined to.
+        best: only the first positive's rank.
+    """
+    return ranks_of_scores(
+        score_rows(queries, gallery), positives, ties=ties, ignore=ignore, candidates=candidates, best=best
+    )
+
+
+def ranks_of_scores(
+    scores: Iterable[tuple[int, np.ndarray]],
+    positives: Sequence[Sequence[int]],
+    *,
+    ties: Ties = "mean",
+    ignore: Sequence[Sequence[int]] | Mapping[int, Sequence[int]] | None = None,
+    candidates: Sequence[Sequence[int] | None] | None = None,
+    best: bool = False,
+) -> list[list[float]]:
+    """Ranks of the positives of every query in rows of scores.
+
+    Args:
+        scores: (first query, scores `[n, G]`), in order; changed in place. NaN is never found.
         positives: gallery rows of each query.
         ties: how equal scores count.
         ignore: gallery rows that do not compete with each query's positives (itself, other versions of the same).
@@ -103,8 +136,8 @@ def positive_ranks(
 
     check_option("ties", ties, TIES)
     found: list[list[float]] = []
-    for start, scores in score_rows(queries, gallery):
-        for n, row in enumerate(scores, start):
+    for start, block in scores:
+        for n, row in enumerate(block, start):
             items = np.asarray(positives[n], dtype=np.intp)
             own = row[items]
             own = own[~np.isnan(own)]
