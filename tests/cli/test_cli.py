@@ -104,7 +104,8 @@ def test_show_prints_texts_as_texts(dataset):
 
 
 def test_export_and_report(dataset, tmp_path):
-    assert run("export", dataset, "-o", tmp_path / "out", "--to", "jsonl", "--langs", "de").returncode == 0
+    done = run("export", dataset, "-o", tmp_path / "out", "--to", "jsonl", "--langs", "de")
+    assert done.stdout == "4 images, 4 captions as jsonl: de 4\n"
     lines = (tmp_path / "out" / "metadata.jsonl").read_text().strip().split("\n")
     assert len(lines) == 4
     done = run("report", dataset, "-o", tmp_path / "r.html")

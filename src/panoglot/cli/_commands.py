@@ -179,7 +179,9 @@ def _show_path(path: Path) -> None:
 
 
 def _show_export(written: dict[str, Any]) -> None:
-    _console().print(", ".join(f"{key}: {value}" for key, value in written.items()))
+    languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
+    counts = f"{written['images']:,} images, {written['captions']:,} captions"
+    _console().print(f"{counts} as {written['format']}: {languages}")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
