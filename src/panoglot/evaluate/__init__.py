@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate._choice import read_letter as read_letter
     from panoglot.evaluate._compare import Comparison as Comparison
     from panoglot.evaluate._compare import compare as compare
+    from panoglot.evaluate._dataset import dataset_retrieval as dataset_retrieval
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
@@ -48,6 +49,7 @@ _HOME: dict[str, str] = {
     "read_label": "_choice",
     "read_letter": "_choice",
     "compare": "_compare",
+    "dataset_retrieval": "_dataset",
     "load_results": "_results",
     "zeroshot": "_zeroshot",
     "agreement": "_agreement",

@@ -12,7 +12,11 @@ from typing import Any
 _HOME: dict[str, str] = {
     "babel_imagenet": "_babel_imagenet",
     "babel_imagenet_groups": "_babel_imagenet",
+    "circo": "_composed",
+    "cirr": "_composed",
     "commute": "_commute",
+    "fashion_iq": "_composed",
+    "fashion_iq_text": "_composed",
     "mmmb": "_mmmb",
     "mmmb_scores": "_mmmb",
     "mvl_sib": "_mvl_sib",
@@ -22,6 +26,9 @@ _HOME: dict[str, str] = {
     "read_commute": "_commute",
     "read_mmmb": "_mmmb",
     "read_sib": "_mvl_sib",
+    "read_submission": "_composed",
+    "sorce": "_sorce",
+    "write_submission": "_composed",
 }
 
 __all__ = sorted(_HOME)

@@ -198,10 +198,10 @@ def mvl_sib(
     pictures = _pictures(images, sorted(set(first.topics))) if task in ("i2s", "s2i") else {}
     encodes = hasattr(model, "encode_texts")
     vectors = dict(zip(pictures, encode_images(model, list(pictures.values())))) if encodes and pictures else {}
-    topic_vectors = {}
+    topic_vectors: dict[int | str, Any] = {}
     if encodes and task in ("t2s", "s2t"):
         names = sorted(set(first.topics))
-        topic_vectors = dict(zip(names, encode_texts(model, names, "en")))
+        topic_vectors.update(zip(names, encode_texts(model, names, "en")))
     found = ResultSet()
     for code in codes:
         sib = read_sib(folder, code)
@@ -210,7 +210,8 @@ def mvl_sib(
         failed = None
         if encodes:
             tag = parse_language(code.replace("_", "-")) or UNKNOWN_LANGUAGE
-            known: dict[int | str, Any] = {**vectors, **topic_vectors}
+            known: dict[int | str, Any] = dict(vectors)
+            known.update(topic_vectors)
             known.update(enumerate(encode_texts(model, sib.texts, tag)))
             chosen, failed = _nearest(items, known)
         else:
