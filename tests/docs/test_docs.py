@@ -1,0 +1,122 @@
+"""The pages that come from the code are fresh, links lead somewhere, and what pages promise is there."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.fixture(scope="module")
+def make_docs():
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "scripts" / "make_docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["methods", "commands"])
+def test_pages_from_the_code_are_fresh(make_docs, page):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert text == make_docs.page(page), f"docs/{page}.md is stale: python scripts/make_docs.py"
+
+
+def test_check_says_what_is_stale(make_docs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_docs, "DOCS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check", "commands"])
+    assert make_docs.main() == 1
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(sys, "argv", ["make_docs.py", "commands"])
+    assert make_docs.main() == 0
+    monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check", "commands"])
+    assert make_docs.main() == 0
+    assert "stale: docs/commands.md" in capsys.readouterr().out
+
+
+def test_every_option_of_a_command_is_explained(make_docs):
+    rows = re.findall(r"^\| (`-.*?) \| (.*?) \|", make_docs.commands_page(), re.M)
+    assert len(rows) > 50
+    assert [option for option, meaning in rows if not meaning.strip()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{page.name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+            assert heading in slugs, f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation():
+    tree = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = re.findall(r"[\w-]+\.md", str(tree))
+    assert sorted(set(listed)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def _commands(text):
+    """Commands in shell blocks and in inline code, continued lines joined, without what is only their output."""
+    found, language = [], None
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            language = None if language is not None else line[3:].strip()
+        elif language == "sh":
+            found.append(line.partition(" # ")[0])
+        elif language is None:
+            found += re.findall(r"`(panoglot [a-z][^`]*)`", line)
+    return [command for command in found if re.search(r"(^|[\s/])panoglot [a-z]", command)]
+
+
+def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
+    from panoglot.cli import COMMANDS
+
+    known = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    seen = 0
+    for page in PAGES:
+        for line in _commands(page.read_text(encoding="utf-8")):
+            verb, rest = re.search(r"(?:^|[\s/])panoglot ([a-z-]+)(.*)", line).groups()
+            assert verb in COMMANDS, f"{page.name}: {line}"
+            section = known.partition(f"\n## {verb}\n")[2].partition("\n## ")[0]
+            for option in re.findall(r"\s(--?[a-z][a-z-]*)", rest):
+                assert f"`{option}`" in section, f"{page.name}: {line}"
+            seen += 1
+    assert seen > 50
+
+
+def test_formats_page_has_all_options_and_reasons():
+    from panoglot.io import EXPORT_FORMATS, FORMAT_NAMES, format_options
+
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for name in FORMAT_NAMES:
+        section = text.partition(f"\n### {name}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+        assert section, name
+        for option in format_options(name):
+            assert f"`{option}`" in section or "`image_column`" in section or "as for tables" in section, (name, option)
+    for name in EXPORT_FORMATS:
+        assert f"`{name}`" in text
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "panoglot" / "io").glob("*.py"))
+    reasons = re.findall(r"(?:RowError|reject)\(\s*(?:[^()\"]|f\"[^\"]*\")*?(?<!f)\"([a-z]+(?:_[a-z]+)*)\"", source)
+    assert len(set(reasons)) > 15
+    assert sorted({reason for reason in reasons if f"`{reason}`" not in text}) == []
+
+
+def test_the_readme_states_two_commands_that_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"^sh (scripts/\S+\.sh)$", text, re.M)
+    assert scripts == ["scripts/quickstart.sh", "scripts/test.sh"]
+    for script in scripts:
+        assert subprocess.run(["sh", "-n", str(ROOT / script)]).returncode == 0
+    picture = ROOT / "docs" / "images" / "report.png"
+    assert 10_000 < picture.stat().st_size < 400_000
