@@ -65,7 +65,7 @@ def main() -> None:
         stamps = copy_without(STAMPS, folder, held)
         dataset = args.keep or Path(scratch, "stamps.pano")
         start = time.perf_counter()
-        result = panoglot.build(str(folder), str(dataset), quiet=True)
+        result = panoglot.build(str(folder), str(dataset), curate=False, quiet=True)  # the gallery is every stamp
         seconds = time.perf_counter() - start
         given = result.dataset.captions.read(["lang"], "recipe = 'human'")["lang"].to_pylist()
         print(

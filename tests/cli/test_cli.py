@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from panoglot.cli import COMMANDS
+from tests.conftest import picture_bytes
 
 
 def run(*arguments, **more):
@@ -19,8 +20,6 @@ def run(*arguments, **more):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    from tests.conftest import picture_bytes
-
     folder = tmp_path_factory.mktemp("cli")
     photos = folder / "photos"
     photos.mkdir()
@@ -141,3 +140,26 @@ def test_methods_models_doctor():
 def test_output_may_be_cut_short():
     done = subprocess.run(f"{sys.executable} -m panoglot methods | head -1", shell=True, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_says_how_to_go_on_and_leaves_nothing_running(dataset, tmp_path):
+    import signal
+    import time
+
+    options = ["--captioner", "python:tests.run.toy:Writer?sleep=0.2", "--encoder", "python:tests.run.toy:Fits"]
+    photos = dataset.parent / "photos"
+    for n in range(100, 160):
+        (photos / f"{n}.jpg").write_bytes(picture_bytes(n))
+    command = [sys.executable, "-m", "panoglot", "build", str(photos), "-o", str(tmp_path / "x.pano"), *options]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    journal = tmp_path / "x.pano" / "journal"
+    deadline = time.monotonic() + 120
+    while not list(journal.glob("*.seg")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    again = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert again.returncode == 0, again.stderr

@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         help_epilogue="Start: panoglot build PICTURES -o NAME.pano   then: panoglot search NAME.pano “ein roter Vogel”",
         default_parameter=cyclopts.Parameter(negative_iterable=(), accepts_keys=False),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # handled below
     )
     for name, (target, line, group) in COMMANDS.items():
         app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group, help_epilogue="")
@@ -58,8 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
-        print("\npanoglot: interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+        import os
+
+        print("\npanoglot: interrupted; run the same command again to go on.", file=sys.stderr, flush=True)
+        os._exit(130)  # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
     sys.exit(code if isinstance(code, int) else 0)
 
 
