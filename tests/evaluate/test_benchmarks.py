@@ -10,10 +10,14 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.evaluate._dataset import dataset_retrieval
 from panoglot.evaluate.benchmarks import (
+    caparena_auto,
+    caparena_auto_scores,
     circo,
     cirr,
     fashion_iq,
     fashion_iq_text,
+    image_text_benchmark,
+    read_caption_set,
     read_submission,
     sorce,
     write_submission,
@@ -162,3 +166,103 @@ def test_retrieval_on_a_dataset_encodes_pictures_once(dataset):
     assert list(again) == ["zh/text_to_image", "zh/image_to_text", "de/text_to_image", "de/image_to_text"]
     with pytest.raises(UserError, match=r"no kept captions .* in fr"):
         dataset_retrieval(data, encoder, lang="fr")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "path", "languages", "pictures"),
+    [
+        ("xtd10", "adobe-research+Cross-lingual-Test-Dataset-XTD10", 11, 1000),
+        ("xtd", "gregor-ge+Babel-ImageNet/xtd.json", None, 1000),
+        ("xflickrco", "gregor-ge+Babel-ImageNet/xflickrco.json", None, 2000),
+        ("multi30k", "multi30k+dataset", 4, 1000),
+        ("jsonl", "alipay+Ant-Multi-Modal-Framework/coco-cn_test.jsonl", 1, None),
+    ],
+)
+def test_caption_sets(test_data, benchmark, path, languages, pictures):
+    found = read_caption_set(benchmark, test_data / path)
+    assert languages is None or len(found) == languages
+    assert pictures is None or {len(rows) for rows in found.values()} == {pictures}
+    if benchmark == "xtd10":
+        assert "ja" in found
+
+    class Hashed:
+        """A text is its picture's vector: every retrieval is right but for equal captions."""
+
+        name, fingerprint, batch_size, dim = "hashed", "h", 4096, 64
+        known: dict = {}  # noqa: RUF012
+
+        def encode_texts(self, texts, langs=None):
+            return np.stack([self.known[text] for text in texts])
+
+    draw = np.random.default_rng(0)
+    names = {name for rows in found.values() for name in rows}
+    vectors = {name: draw.normal(size=64) for name in sorted(names)}
+    for rows in found.values():
+        Hashed.known |= {text: vectors[name] for name, row in rows.items() for text in row}
+    if benchmark == "xflickrco":
+        with pytest.raises(UserError, match="'de' has 1 empty captions, of COCO_val2014_000000122239"):
+            image_text_benchmark(Hashed(), found, vectors)
+    result = image_text_benchmark(Hashed(), found, vectors, metrics=["recall@1"], on_error="null")
+    assert sum(one.unscored for one in result.values()) == (4 if benchmark == "xflickrco" else 0)
+    assert len(result) == 2 * len(found)
+    assert min(float(one) for one in result.values()) > 0.95
+    with pytest.raises(UserError, match="pictures are missing"):
+        image_text_benchmark(Hashed(), found, {})
+    with pytest.raises(UserError, match="has no xx"):
+        read_caption_set(benchmark, test_data / path, lang=["xx"])
+
+
+def test_xm3600_form(tmp_path):
+    rows = [
+        {"image/key": "a1", "image/locale": "de", "de": {"caption": ["Hund", "ein Hund"]}, "th": {"caption": ["หมา"]}}
+    ]
+    (tmp_path / "captions.jsonl").write_text(json.dumps(rows[0], ensure_ascii=False), encoding="utf-8")
+    found = read_caption_set("xm3600", tmp_path / "captions.jsonl")
+    assert found == {"de": {"a1": ["Hund", "ein Hund"]}, "th": {"a1": ["หมา"]}}
+
+
+def test_caparena_auto_scores():
+    verdicts = {str(n): 1.0 if n < 120 else 0.0 if n < 180 else 0.5 for n in range(200)}
+    found = caparena_auto_scores(verdicts, dict.fromkeys(verdicts, "base"))
+    assert found.value == found.parts["score/base"] == 30
+    unread = caparena_auto_scores({**verdicts, "0": None}, dict.fromkeys(verdicts, "base"))
+    assert unread.value == 29.5
+    assert unread.unscored == 1
+
+
+class Judge:
+    """Prefers the first caption always, or the longer one."""
+
+    name, fingerprint, batch_size = "judge", "j", 8
+
+    def __init__(self, rule):
+        self.rule, self.asked = rule, 0
+
+    def generate(self, prompts):
+        from panoglot.models.roles import Answer
+
+        found = []
+        for prompt in prompts:
+            self.asked += 1
+            one = prompt.text.split("Caption 1: ")[1].split("\n")[0]
+            two = prompt.text.split("Caption 2: ")[1].split("\n")[0]
+            first = self.rule == "first" or len(one) > len(two)
+            unclear = self.rule == "late" and self.asked <= 4
+            found.append(Answer("Hm." if unclear else f"Reason: …\nJudgment: Caption {1 if first else 2} is better"))
+        return found
+
+
+def test_caparena_auto_has_no_position_bias_in_both_orders(tmp_path):
+    gold, captions = {}, {}
+    for n in range(6):
+        (tmp_path / f"{n}.jpg").write_bytes(picture_bytes(n))
+        gold[f"{n}.jpg"] = {"captions": {"human": "h", f"base{n % 3}": "short"}, "ref_model": f"base{n % 3}"}
+        captions[f"{n}.jpg"] = "a longer description"
+    assert caparena_auto(Judge("first"), captions, gold, tmp_path).value == 0
+    assert caparena_auto(Judge("long"), captions, gold, tmp_path).value == 100
+    assert caparena_auto(Judge("long"), captions, gold, tmp_path, orders="random").value == 100
+    assert caparena_auto(Judge("late"), captions, gold, tmp_path).value == 100
+    gave_up = caparena_auto(Judge("late"), captions, gold, tmp_path, tries=1)
+    assert gave_up.unscored == 2
+    with pytest.raises(UserError, match=r"1 pictures have no caption: 0\.jpg"):
+        caparena_auto(Judge("long"), {k: v for k, v in captions.items() if k != "0.jpg"}, gold, tmp_path)

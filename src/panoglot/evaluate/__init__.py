@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate._arena import ArenaResult as ArenaResult
     from panoglot.evaluate._arena import arena as arena
     from panoglot.evaluate._arena import audit as audit
+    from panoglot.evaluate._borda import standings as standings
     from panoglot.evaluate._choice import choice as choice
     from panoglot.evaluate._choice import circular as circular
     from panoglot.evaluate._choice import contrastive as contrastive
@@ -51,6 +52,7 @@ _HOME: dict[str, str] = {
     "compare": "_compare",
     "dataset_retrieval": "_dataset",
     "load_results": "_results",
+    "standings": "_borda",
     "zeroshot": "_zeroshot",
     "agreement": "_agreement",
     "arena": "_arena",

@@ -129,28 +129,47 @@ def retrieval(
     source: str,
     *,
     encoder: str | None = None,
+    benchmark: str | None = None,
+    images: str | None = None,
+    split: str = "test_2016_flickr",
     texts: str | None = None,
     owners: str | None = None,
     lang: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] = ("recall@1", "recall@5", "recall@10"),
     ties: str = "mean",
+    on_error: str = "raise",
     confidence: float | None = None,
 ) -> ResultSet:
     """Text-to-image and image-to-text retrieval, for every language.
 
     Args:
-        source: a dataset, or image vectors `.npy` `[I, dim]`.
-        encoder: model name, for a dataset. Stored vectors of pictures are used, others are made once and kept.
+        source: a dataset, image vectors `.npy` `[I, dim]`, or the captions of a benchmark.
+        encoder: model name. A dataset's stored vectors of pictures are used, others are made once and kept.
+        benchmark: `xtd10`, `xtd`, `xflickrco`, `xm3600`, `multi30k`, or `jsonl` for rows of `image, caption[, lang]`.
+        images: folder of a benchmark's pictures.
+        split: of `multi30k`.
         texts: text vectors `.npy` `[T, dim]`, with image vectors.
         owners: `.npy` or JSON list: the image of every text; without it texts are dealt evenly, in image order.
         lang: languages of a dataset, with commas; all without it.
         metrics: names, with commas.
         ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
+        on_error: what has no usable vector or text: `raise` or `null` (a dataset's is always null and counted).
         confidence: level of bootstrap intervals.
     """
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.evaluate.ranking import image_text_retrieval
 
+    if benchmark is not None:
+        from panoglot.evaluate.benchmarks import image_text_benchmark, read_caption_set
+        from panoglot.models import load_model
+
+        if encoder is None or images is None:
+            raise UserError(f"benchmark '{benchmark}' needs --encoder and --images.")
+        table = read_caption_set(benchmark, source, lang=_list(lang), split=split)
+        model = load_model(encoder, "encoder")
+        return image_text_benchmark(
+            model, table, images, metrics=_list(metrics), ties=ties, on_error=on_error, confidence=confidence
+        )  # type: ignore[arg-type]
     if not source.endswith(".npy"):
         if encoder is None:
             raise UserError("retrieval on a dataset needs --encoder.")
@@ -170,7 +189,8 @@ def retrieval(
     return ResultSet(
         image_text_retrieval(
             pictures, words, [int(n) for n in of], metrics=_list(metrics), ties=ties,  # type: ignore[arg-type]
-            lang=",".join(_list(lang)), confidence=confidence,
+            lang=",".join(_list(lang)), on_error=on_error,  # type: ignore[arg-type]
+            confidence=confidence,
         )
     )  # fmt: skip
 

@@ -184,7 +184,13 @@ def test_bad_input_names_the_offenders():
     found = retrieval(holes, good, [0, 1, 2], on_error="null")
     assert (found.value, found.unscored, found.per_item[1]) == (1.0, 1, None)
     lost = retrieval(good, holes, [0, 1, 2], on_error="null", metrics=["recall@1"])
-    assert lost.value == pytest.approx(2 / 3)  # its target was never found: a miss, and said so
+    assert (lost.value, lost.unscored) == (1.0, 1)  # its only target has no vector: null, not a miss
+    some = retrieval(good, holes, [[0], [1, 2], [2]], on_error="null", metrics=["positive_recall@1"])
+    assert some.per_item == (1, 0, 1)
+    both = image_text_retrieval(holes, np.repeat(good, 2, axis=0), [0, 0, 1, 1, 2, 2], on_error="null")
+    assert (both["text_to_image"].unscored, both["text_to_image"].value) == (2, 1)
+    mute = image_text_retrieval(good, holes, [0, 1, 2], on_error="null")
+    assert (mute["image_to_text"].unscored, mute["image_to_text"].value) == (1, 1)
     assert "1 gallery rows" in lost.notes[0]
     with pytest.raises(UserError, match="4 dimensions, the others 3"):
         retrieval(np.eye(4), good, [0, 1, 2, 2])

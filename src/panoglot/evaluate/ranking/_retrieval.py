@@ -82,7 +82,7 @@ def retrieval(
         name: prefix of the result's name.
         lang: language of the queries.
         on_error: queries without positives or without a usable vector: `raise`, or leave them `null` and counted. A
-            gallery row without a usable vector is then never found.
+            gallery row without a usable vector is then never found; a query that has no other positive is null too.
         confidence: level of a bootstrap interval of `value`.
         resamples: of the interval.
         seed: of the interval.
@@ -108,6 +108,8 @@ def retrieval(
         raise UserError(f"{len(without)} queries have no positives: {offenders(names[n] for n in without)}.")
     lost = _bad_rows(items, list(map(str, range(len(items)))), "gallery rows", on_error)
     unscored = {*without, *_bad_rows(asked, names, "queries", on_error)}
+    gone = set(lost)
+    unscored.update(n for n, row in enumerate(wanted) if gone.issuperset(row))  # nothing of it could be found
     ranks = positive_ranks(
         asked, items, wanted, ties=ties, ignore=ignore, candidates=candidates, best=_only_first(metrics)
     )
@@ -188,7 +190,9 @@ def image_text_retrieval(
         "resamples": resamples,
         "seed": seed,
     }
-    no_image, no_text = {*lost, *without}, mute
+    heard = {image for n, image in enumerate(owner) if n not in mute}
+    no_image = {n for n in range(len(pictures)) if n in lost or n not in heard}
+    no_text = {n for n, image in enumerate(owner) if n in mute or image in lost}
     return {
         "image_to_text": rank_result(
             [None if n in no_image else row for n, row in enumerate(by_image)],

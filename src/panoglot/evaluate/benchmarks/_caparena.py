@@ -1,0 +1,135 @@
+"""CapArena-Auto: a judge compares one captioner with three fixed ones on 600 pictures (arXiv 2503.12329).
+
+File `caparena_auto_600.json`: `{picture: {"captions": {"human": …, <base>: …}, "ref_model": <base>}}`, and the DOCCI
+pictures (links in github.com/njucckevin/CapArena).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError, UserError
+from panoglot.evaluate._ask import ask
+from panoglot.evaluate._check import check_option, offenders
+from panoglot.evaluate._result import MetricResult, mean_result
+
+if TYPE_CHECKING:
+    from panoglot.models.roles import Generator
+
+__all__ = ["caparena_auto", "caparena_auto_scores", "read_verdict"]
+
+_VERDICTS = {"caption 1 is better": 1.0, "caption 2 is better": 0.0, "tie": 0.5}
+_PROMPT = """You judge two descriptions of the picture for somebody who cannot see it.
+Weigh: precision; how much of what matters in the picture is told; right details; what picture one would imagine.
+Anything that is not in the picture counts heavily against a description. Length alone is no merit.
+{reference}
+Caption 1: {one}
+
+Caption 2: {two}
+
+Answer in two lines. Say tie only when you cannot decide.
+Reason: <one or two sentences>
+Judgment: <Caption 1 is better | Caption 2 is better | Tie>"""
+
+
+def read_verdict(text: str) -> float | None:
+    """What a judge said: 1 for the first, 0 for the second, 0.5 a tie, None when it cannot be read.
+
+    >>> [read_verdict(t) for t in ("Reason: x\\nJudgment: Caption 2 is better.", "Tie", "Both have merits")]
+    [0.0, 0.5, None]
+    """
+    lines = re.findall(r"judge?ment\W*:\W*(.+)", text, re.IGNORECASE) or [text]
+    return _VERDICTS.get(lines[-1].strip().strip("*.\"' ").lower())
+
+
+def caparena_auto_scores(verdicts: Mapping[str, float | None], bases: Mapping[str, str]) -> MetricResult:
+    """The leaderboard's row: (wins - losses) / 2 against each base's 200 pictures, and their mean.
+
+    The published score divides by two whatever the number of pictures; here it is 100 (wins - losses) / pictures, the
+    same for 200. Ties and unreadable verdicts add nothing; a base that is the captioner itself scores 0.
+
+    Args:
+        verdicts: by picture: 1 the captioner won, 0.5 tie (0.25 and 0.75 in two orders), 0 lost, None unreadable.
+        bases: base of each picture.
+
+    Returns:
+        `value` the mean over bases, -100..100; parts `score/<base>`, `unread`. Item values -1..1.
+    """
+    missing = [name for name in verdicts if name not in bases]
+    if missing or not verdicts:
+        raise UserError(f"{len(missing)} verdicts are of unknown pictures: {offenders(missing)}.")
+    parts: dict[str, float | None] = {}
+    for base in sorted(set(bases.values())):
+        mine = [verdict for name, verdict in verdicts.items() if bases[name] == base]
+        surplus = sum(2 * verdict - 1 for verdict in mine if verdict is not None)
+        parts[f"score/{base}"] = 100 * surplus / len(mine) if mine else 0.0
+    scores = [value or 0.0 for value in parts.values()]
+    parts["unread"] = sum(verdict is None for verdict in verdicts.values()) / len(verdicts)
+    items = [None if verdict is None else 2 * verdict - 1 for verdict in verdicts.values()]
+    result = mean_result("caparena-auto", items, version="1", ids=list(verdicts), parts=parts)
+    from dataclasses import replace
+
+    return replace(result, value=sum(scores) / len(scores))
+
+
+def caparena_auto(
+    judge: Generator,
+    captions: Mapping[str, str],
+    gold: Mapping[str, Mapping[str, Any]],
+    images: str | os.PathLike[str],
+    *,
+    reference: bool = True,
+    orders: str = "both",
+    seed: int = 0,
+    tries: int = 3,
+) -> MetricResult:
+    """Have a judge compare captions with the bases'.
+
+    Args:
+        judge: a `Generator` that sees pictures.
+        captions: of the captioner, by picture.
+        gold: the benchmark's file.
+        images: folder of the pictures.
+        reference: show the human description.
+        orders: `both` asks in both orders and takes the mean (no position bias); `random` one, seeded by picture.
+        seed: of the random order.
+        tries: how often an unreadable verdict is asked again.
+
+    Raises:
+        UserError: missing captions or pictures.
+    """
+    from panoglot.io import Image
+    from panoglot.models.roles import Prompt
+
+    check_option("orders", orders, ("both", "random"))
+    missing = [name for name in gold if name not in captions]
+    if missing:
+        raise UserError(f"{len(missing)} pictures have no caption: {offenders(missing)}.")
+    asked: list[tuple[str, bool]] = []
+    for name in gold:
+        first = random.Random(f"{seed} {name}").random() < 0.5
+        asked += [(name, True), (name, False)] if orders == "both" else [(name, first)]
+    found: dict[tuple[str, bool], float | None] = {}
+    for turn in range(max(1, tries)):
+        left = [key for key in asked if found.get(key) is None]
+        prompts = []
+        for name, first in left:
+            mine, base = captions[name], gold[name]["captions"][gold[name]["ref_model"]]
+            human = f"A right, if not complete, description: {gold[name]['captions']['human']}\n" if reference else ""
+            one, two = (mine, base) if first else (base, mine)
+            picture = Image.from_path(str(Path(images) / name))
+            text = _PROMPT.format(reference=human, one=one, two=two)
+            prompts.append(Prompt(text, (picture,), max_tokens=300, temperature=0.1 if turn else 0.0, seed=seed + turn))
+        for key, answer in zip(left, ask(judge, prompts)):
+            verdict = None if isinstance(answer, RowError) else read_verdict(answer.text)
+            found[key] = verdict if verdict is None or key[1] else 1 - verdict
+    verdicts: dict[str, float | None] = {}
+    for name in gold:
+        mine_ = [found[key] for key in asked if key[0] == name]
+        verdicts[name] = None if None in mine_ else sum(v for v in mine_ if v is not None) / len(mine_)
+    return caparena_auto_scores(verdicts, {name: str(row["ref_model"]) for name, row in gold.items()})
