@@ -12,6 +12,7 @@ from panoglot.evaluate._agreement import agreement as _agreement
 from panoglot.evaluate._arena import ArenaResult
 from panoglot.evaluate._arena import arena as _arena
 from panoglot.evaluate._check import check_option, same_ids
+from panoglot.evaluate._command_list import COMMANDS
 from panoglot.evaluate._compare import Comparison
 from panoglot.evaluate._compare import compare as _compare
 from panoglot.evaluate._read import (
@@ -444,15 +445,3 @@ def compare(
     if math.isnan(level):
         raise UserError("level must be a number between 0 and 1.")
     return _compare(a, b, level=level, resamples=resamples, seed=seed, per_item=per_item)
-
-
-#: Command of `panoglot evaluate` to (function here, help line).
-COMMANDS = {
-    "captions": ("captions", "Score captions with metrics that need no Java, in any language."),
-    "retrieval": ("retrieval", "Recall of pictures by text and back, for every language."),
-    "zeroshot": ("zeroshot", "Zero-shot classification in many languages."),
-    "choice": ("choice", "Multiple choice about pictures: MVL-SIB, MMMB, POPE, CoMMuTE."),
-    "composed": ("composed", "Score CIRCO, CIRR and FashionIQ rankings."),
-    "arena": ("arena", "Rate models from votes: Elo, Bradley-Terry, win minus loss."),
-    "agreement": ("agreement", "How well a metric agrees with people."),
-}
