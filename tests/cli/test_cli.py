@@ -67,6 +67,13 @@ def test_every_command_explains_its_options(command):
         (["export", "nowhere.pano", "out"], "no dataset at nowhere.pano"),
         (["curate", "nowhere.pano"], "no dataset at nowhere.pano"),
         (["retry", "nowhere.pano"], "no dataset at nowhere.pano"),
+        (["build", ".", "-o", "x.pano", "--encoder", "embedded:konse"], "Did you mean 'conse'"),
+        (["evaluate", "captionz"], "Did you mean"),
+        (
+            ["evaluate", "captions", "nowhere.jsonl", "--refs", "nowhere.jsonl", "--metrics", "cidr"],
+            "Did you mean 'cider'",
+        ),
+        (["compare", "a.json", "b.json"], "a.json"),
         (["methods", "--room", "cation"], "Did you mean 'caption'"),
         (["models", "--role", "encodr"], "Did you mean 'encoder'"),
     ],
@@ -163,3 +170,42 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_nothing_running(dataset, tmp_
     assert "Traceback" not in errors
     again = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
     assert again.returncode == 0, again.stderr
+
+
+def test_a_server_that_is_not_there_ends_the_run_with_one_line(dataset, tmp_path):
+    photos = dataset.parent / "photos"
+    options = ["--captioner", "openai:http://127.0.0.1:1/v1#x?patience=1&backoff=0.01", "--no-curate"]
+    done = run("build", photos, "-o", tmp_path / "x.pano", *options)
+    assert done.returncode == 2
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_and_compare(tmp_path):
+    (tmp_path / "refs.jsonl").write_text(
+        '{"id": "1", "captions": ["a dog runs on the beach", "dog at the sea"]}\n'
+        '{"id": "2", "captions": ["a black cat", "a cat sits"]}\n'
+        '{"id": "3", "captions": ["two boats", "boats on water"]}\n'
+    )
+    for name, texts in {"a": ("a dog on the beach", "a cat", "boats"), "b": ("a car", "a cat", "a tree")}.items():
+        rows = [json.dumps({"id": str(n), "caption": text}) for n, text in enumerate(texts, 1)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+        done = run(
+            "evaluate",
+            "captions",
+            tmp_path / f"{name}.jsonl",
+            "--refs",
+            tmp_path / "refs.jsonl",
+            "--metrics",
+            "rouge-l",
+            "--lang",
+            "en",
+            "--per-item",
+            "-o",
+            tmp_path / f"{name}.json",
+        )
+        assert done.returncode == 0, done.stderr
+        assert "rouge" in done.stdout
+    done = run("compare", tmp_path / "a.json", tmp_path / "b.json", "--json")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)

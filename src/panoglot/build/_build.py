@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.build._recipe import Recipe, load_recipe, recipe_from_options
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError
 from panoglot.run import Spent, Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
 
@@ -75,17 +75,6 @@ class _Run:
     quiet: bool | None
     started: float = field(default_factory=time.monotonic)
 
-    def model(self, alias: str) -> str:
-        if ":" in alias:
-            return alias
-        try:
-            return self.recipe.models[alias]
-        except KeyError:
-            known = did_you_mean(alias, self.recipe.models)
-            raise UserError(
-                f"no model '{alias}' in the recipe.{known} Give one: --model {alias}=PROVIDER:NAME"
-            ) from None
-
     def stage(self, stage: Stage) -> None:
         from panoglot.run import run_stage
 
@@ -111,11 +100,11 @@ class _Run:
 
 
 def _encode(run: _Run, *, encoder: str = "encoder", of: str = "images", where: str | None = None) -> None:
-    run.stage(encode_stage(run.dataset, run.model(encoder), of=of, where=where))
+    run.stage(encode_stage(run.dataset, run.recipe.model(encoder), of=of, where=where))
 
 
 def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped is null") -> None:
-    run.stage(align_stage(run.dataset, run.model(encoder), where=where))
+    run.stage(align_stage(run.dataset, run.recipe.model(encoder), where=where))
 
 
 def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
@@ -131,7 +120,7 @@ def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
 def _index(run: _Run, *, encoder: str = "encoder") -> None:
     from panoglot.search import index
 
-    index(run.dataset, encoder=run.model(encoder))
+    index(run.dataset, encoder=run.recipe.model(encoder))
 
 
 def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
@@ -176,6 +165,10 @@ def run_recipe(
     Raises:
         UserError: anything in the recipe is wrong; nothing was written then.
     """
+    if recipe.source is not None and "://" not in recipe.source:
+        recipe.source = os.path.abspath(recipe.source)  # a retry from another folder finds it again
+    if recipe.prices is not None:
+        recipe.prices = os.path.abspath(recipe.prices)
     if on_error not in ("reject", "raise"):
         raise UserError(f"on_error='{on_error}': use reject or raise.")
     if max_cost is not None and not max_cost >= 0:
@@ -186,6 +179,7 @@ def run_recipe(
     from panoglot.run import use_cluster
 
     use_cluster(cluster)
+    stages = _load_all(recipe)
     ingest_first = None
     if recipe.source is not None:
         from panoglot.build._ingest import ingest_stage
@@ -207,14 +201,13 @@ def run_recipe(
                     raise UserError(
                         f"no picture could be read from '{recipe.source}'{failed} (panoglot report shows why)."
                     )
-            for step, options in recipe.steps:
+            for number, (step, options) in enumerate(recipe.steps):
                 if result.status != "done" and step != "report":
                     continue
                 if step in STEPS:
                     STEPS[step](run, **options)
                 else:
-                    stage = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
-                    run.stage(stage)
+                    run.stage(stages[number])
         except BaseException as error:
             result.status = "failed"
             result.seconds = time.monotonic() - run.started
@@ -224,6 +217,19 @@ def run_recipe(
         _finish(run)
     dataset.tidy()
     return result
+
+
+def _load_all(recipe: Recipe) -> dict[int, Stage]:
+    """Load every model that the recipe names, so that a wrong one is known before anything is written."""
+    from panoglot.models import load_model
+
+    stages: dict[int, Stage] = {}
+    for number, (step, options) in enumerate(recipe.steps):
+        if step in ("align", "encode"):
+            load_model(recipe.model(options.get("encoder", "encoder")), "encoder")
+        elif step not in STEPS:
+            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
+    return stages
 
 
 def _where(step: str) -> str | None:

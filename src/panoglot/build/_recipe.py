@@ -52,6 +52,19 @@ class Recipe:
     prices: str | None = None
     steps: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
+    def model(self, alias: str) -> str:
+        """Return the model name that an alias stands for (a full name stands for itself).
+
+        Raises:
+            UserError: no such alias.
+        """
+        if ":" in alias:
+            return alias
+        if alias not in self.models:
+            known = did_you_mean(alias, self.models)
+            raise UserError(f"no model '{alias}' in the recipe.{known} Give one: --model {alias}=PROVIDER:NAME")
+        return self.models[alias]
+
     def check(self) -> None:
         """Check names and options before anything runs.
 

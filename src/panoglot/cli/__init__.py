@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),
+    "compare": ("compare", "Compare two results: paired bootstrap, per language and overall.", "Judge"),
     "methods": ("methods", "List the methods of the 67 papers and which are here.", "Know"),
     "models": ("models", "List the models and what they can do.", "Know"),
     "doctor": ("doctor", "Say what is installed, what is missing, and the pip line.", "Know"),
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     import panoglot
     from panoglot.errors import UserError, did_you_mean
+    from panoglot.evaluate._command_list import COMMANDS as EVALUATE
     from panoglot.table import few_arenas
 
     few_arenas()
@@ -43,13 +45,18 @@ def main(arguments: list[str] | None = None) -> None:
     for name, (target, line, group) in COMMANDS.items():
         app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group, help_epilogue="")
 
+    judge = cyclopts.App(name="evaluate", help="Judge captions, encoders and rankings.", group="Judge")
+    for name, (_, line) in EVALUATE.items():
+        judge.command(f"panoglot.cli._commands:evaluate_{name}", name=name, help=line, help_epilogue="")
+    app.command(judge)
+
     tokens = sys.argv[1:] if arguments is None else arguments
-    if tokens and not tokens[0].startswith("-") and tokens[0] not in COMMANDS:
-        _fail(f"there is no command '{tokens[0]}'.{did_you_mean(tokens[0], COMMANDS)}")
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in (*COMMANDS, "evaluate"):
+        _fail(f"there is no command '{tokens[0]}'.{did_you_mean(tokens[0], [*COMMANDS, 'evaluate'])}")
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
+        command = " ".join(tokens[: 2 if tokens[:1] == ["evaluate"] else 1])
         _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
     except UserError as error:
         _fail(str(error))

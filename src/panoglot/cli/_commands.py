@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from panoglot.evaluate._command_list import COMMANDS as EVALUATE
 from panoglot.run._progress import price_text
 
 #: Short forms of options, on every command that has them.
@@ -73,7 +74,8 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()  # in a pipe nothing is cut at 80 columns
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
 
 
 def _max_reject_rate(
@@ -254,6 +256,31 @@ def _show_doctor(findings: Sequence[Any], json: bool = False) -> int:
     return 1 if any(finding.state == "bad" for finding in findings) else 0
 
 
+def _as_result(
+    *,
+    json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
+    per_item: Annotated[bool, Parameter(help="With every item's value.", negative=())] = False,
+    output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
+) -> None: ...
+
+
+def _as_comparison(
+    *,
+    json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
+    output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
+) -> None: ...
+
+
+def _show_result(result: Any, json: bool = False, per_item: bool = False, output: str | None = None) -> None:
+    options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
+    if output:
+        Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8")
+    if json:
+        print(result.to_json(**options))
+    else:
+        _console().print(result.table())
+
+
 #: Command to (module, verb, what prints it, options of the printing).
 _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "build": ("panoglot.build:build", _show_run, _max_reject_rate),
@@ -264,6 +291,11 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "search": ("panoglot.search:search", _show_hits, _as_json),
     "show": ("panoglot.report:show", _show_picture, _as_json),
     "report": ("panoglot.report:report", _show_path, None),
+    "compare": ("panoglot.evaluate._commands:compare", _show_result, _as_comparison),
+    **{
+        f"evaluate_{name}": (f"panoglot.evaluate._commands:{function}", _show_result, _as_result)
+        for name, (function, _) in EVALUATE.items()
+    },
     "methods": ("panoglot.build:methods", _show_methods, _as_json),
     "models": ("panoglot.build:models", _show_models, _as_json),
     "doctor": ("panoglot.build:doctor", _show_doctor, _as_json),

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import sys
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -357,6 +358,7 @@ class _DaftOperator:
             answer[0] = pickle.dumps((commit.result, None))
         except PanoglotError as error:
             self._fatal = error
+            self._close()
             answer[0] = pickle.dumps((empty, error))
         except OSError as error:
             self._fatal = error
@@ -369,11 +371,17 @@ class _DaftOperator:
                 raise
         return answer
 
-    def __del__(self) -> None:
-        if getattr(self, "_job", None) is not None:
+    def _close(self) -> None:
+        """Release models, connections and the lock; at the end of the worker or as soon as the run cannot go on."""
+        if self._job is not None:
             with contextlib.suppress(Exception):
-                self._job.stage.operator.close()  # type: ignore[union-attr]
+                self._job.stage.operator.close()
                 self._lock.close()
+            self._job = None
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # too late: closing an event loop would wait for threads that are gone
+            self._close()
 
 
 def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) -> Iterator[Item]:
