@@ -70,6 +70,14 @@ def test_servers_are_asked_at_once_and_bounded(dataset, run_id):
     assert 4 < Server.most <= 16
 
 
+def test_many_batches_of_a_server_are_one_after_the_other(dataset, run_id):
+    from dataclasses import replace
+
+    stage = replace(method_stage("describe", {}, {"captioner": SERVER}, in_flight=8), batch=7)
+    result = run_stage(dataset, stage, run_id)
+    assert (result.done, result.rejected) == (60, 0)
+
+
 def test_prices_and_max_cost_stop_cleanly_and_resume(dataset, run_id, tmp_path):
     prices = tmp_path / "prices.yaml"
     prices.write_text("'python:*':\n  per_request: 1\n")

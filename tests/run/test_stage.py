@@ -10,7 +10,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.run import Stage, run_stage
 from panoglot.table import open_dataset
-from tests.run.toy import Sizes
+from tests.run.toy import Alone, Sizes
 
 
 def ids(dataset):
@@ -93,6 +93,11 @@ def test_captions_as_items_at_the_version_where_the_stage_began(dataset, run_id)
     assert all(r["scores"] == {"length": 5.0, "same_width": 1.0} for r in rows)
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_operator_gets_one_batch_at_a_time(dataset, run_id, processes):
+    assert run_stage(dataset, Stage("alone", "f", Alone(), batch=5, processes=processes), run_id).done == 60
+
+
 def test_no_images_at_all(tmp_path):
     from panoglot.table import create_dataset
 
@@ -102,7 +107,7 @@ def test_no_images_at_all(tmp_path):
 
 _SLOW = """
 import sys
-from tests.run.toy import Sizes
+from tests.run.toy import Alone, Sizes
 from panoglot.run import Stage, run_stage
 from panoglot.table import open_dataset
 data = open_dataset(sys.argv[1])

@@ -118,6 +118,25 @@ class Sizes:
         pass
 
 
+@dataclass
+class Alone:
+    """An operator that fails when it is asked twice at once."""
+
+    def open(self, worker):
+        self.busy = False
+
+    def process(self, items, emit):
+        assert not self.busy, "two batches at once"
+        self.busy = True
+        for item in items:
+            time.sleep(0.002)
+            emit(item.key, Outcome())
+        self.busy = False
+
+    def close(self):
+        pass
+
+
 def calls(log: str | os.PathLike[str]) -> list[str]:
     """The questions in a log, in order."""
     path = Path(log)

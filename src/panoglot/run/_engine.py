@@ -11,6 +11,7 @@ import itertools
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -313,6 +314,7 @@ class _DaftOperator:
         self._bytes = job
         self._job: _Job | None = None
         self._fatal: Exception | None = None
+        self._turn = threading.Lock()
 
     def _open(self) -> _Job:
         if self._job is None:
@@ -329,6 +331,11 @@ class _DaftOperator:
 
     @daft.method.batch(return_dtype=DataType.binary())
     def run(self, items: Any, addresses: Any, payloads: Any) -> list[bytes | None]:
+        # inside one process Daft gives batches to the same instance from several threads at once
+        with self._turn:
+            return self._run(items, addresses, payloads)
+
+    def _run(self, items: Any, addresses: Any, payloads: Any) -> list[bytes | None]:
         keys = items.to_pylist()
         answer: list[bytes | None] = [None] * len(keys)
         empty = StageResult("")
