@@ -24,6 +24,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
+#: Questions under way at once: what a kill can cost at most.
+CONCURRENCY = 16
+
+
 class Captioner(ThreadingHTTPServer):
     """An OpenAI-compatible captioner that counts every paid answer by question."""
 
@@ -117,7 +121,10 @@ def main() -> int:
                 {
                     "source": str(photos),
                     "output": str(dataset),
-                    "models": {"captioner": f"openai:{url}#chaos?concurrency=16", "encoder": "embedded:conse"},
+                    "models": {
+                        "captioner": f"openai:{url}#chaos?concurrency={CONCURRENCY}",
+                        "encoder": "embedded:conse",
+                    },
                     "steps": [{"describe": {}}, {"encode": {}}, {"curate": {}}],
                 }
             )
@@ -148,6 +155,10 @@ def main() -> int:
         stop.set()
         reader.join()
         report = _check(dataset, args.images, server, problems)
+        if report["in_flight_lost"] > CONCURRENCY * kills:
+            problems.append(
+                f"{report['in_flight_lost']} answers were paid twice: more than were in flight at {kills} kills"
+            )
     server.shutdown()
     print(json.dumps({"chaos": "failed" if problems else "passed", "kills": kills, "seed": args.seed, **report}))
     for problem in problems[:20]:
