@@ -23,7 +23,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
 #: Questions under way at once: what a kill can cost at most.
 CONCURRENCY = 16
 
