@@ -101,7 +101,10 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
+    from panoglot.evaluate._command_list import COMMANDS as JUDGING
 
+    every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
+    every |= {f"evaluate {name}": (f"evaluate_{name}", line) for name, (_, line) in JUDGING.items()}
     text = """# Commands
 
 Every command is also a Python function with the same name and options: `panoglot build photos -o photos.pano` is
@@ -113,9 +116,10 @@ than `--max-reject-rate` of a step's rows failed; 130 interrupted.
 
 """
     text += _table(
-        ["command", "what it does"], [[f"[`{name}`](#{name})", line] for name, (_, line, _) in COMMANDS.items()]
+        ["command", "what it does"],
+        [[f"[`{name}`](#{name.replace(' ', '-')})", line] for name, (_, line) in every.items()],
     )
-    for name, (target, _, _) in COMMANDS.items():
+    for name, (target, _) in every.items():
         command = getattr(shown, target)
         about = (inspect.getdoc(command) or "").partition("\n\nArgs:")[0].partition("\n\nRaises:")[0]
         text += f"\n## {name}\n\n{about.partition('Returns:')[0].strip()}\n\n"

@@ -81,13 +81,14 @@ def _commands(text):
 
 def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
     from panoglot.cli import COMMANDS
+    from panoglot.evaluate._command_list import COMMANDS as JUDGING
 
     known = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     seen = 0
     for page in PAGES:
         for line in _commands(page.read_text(encoding="utf-8")):
-            verb, rest = re.search(r"(?:^|[\s/])panoglot ([a-z-]+)(.*)", line).groups()
-            assert verb in COMMANDS, f"{page.name}: {line}"
+            verb, rest = re.search(r"(?:^|[\s/])panoglot ((?:evaluate )?[a-z-]+)(.*)", line).groups()
+            assert verb in COMMANDS or verb.removeprefix("evaluate ") in JUDGING, f"{page.name}: {line}"
             section = known.partition(f"\n## {verb}\n")[2].partition("\n## ")[0]
             for option in re.findall(r"\s(--?[a-z][a-z-]*)", rest):
                 assert f"`{option}`" in section, f"{page.name}: {line}"
