@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from panoglot import evaluate, train
     from panoglot.build import build, doctor, ingest, methods, models, retry
     from panoglot.curate import curate
     from panoglot.errors import PanoglotError, RowError, UserError
+    from panoglot.evaluate._commands import compare
     from panoglot.io import Image, export
     from panoglot.models import load_model
     from panoglot.report import report, show
@@ -36,8 +38,10 @@ _HOMES = {
     "RowError": "errors",
     "UserError": "errors",
     "build": "build",
+    "compare": "evaluate._commands",
     "curate": "curate",
     "doctor": "build",
+    "evaluate": "evaluate",
     "export": "io",
     "ingest": "build",
     "load_model": "models",
@@ -49,6 +53,7 @@ _HOMES = {
     "retry": "build",
     "search": "search",
     "show": "report",
+    "train": "train",
 }
 
 __all__ = [
@@ -59,8 +64,10 @@ __all__ = [
     "RowError",
     "UserError",
     "build",
+    "compare",
     "curate",
     "doctor",
+    "evaluate",
     "export",
     "ingest",
     "load_model",
@@ -72,6 +79,7 @@ __all__ = [
     "retry",
     "search",
     "show",
+    "train",
 ]
 
 
@@ -80,7 +88,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'panoglot' has no attribute '{name}'")
     home = import_module(f"panoglot.{_HOMES[name]}")
     if name == _HOMES[name]:
-        return home  # a room that can be called
+        return home  # a room; it can be called where a verb has its name
     return getattr(home, "open_dataset" if name == "open" else name)
 
 
