@@ -114,7 +114,7 @@ def _is_here(name: str, room: str) -> bool:
     module = name.replace("-", "_")
     places = [f"panoglot.{room}.{module}"]
     if room == "evaluate":
-        places += [f"panoglot.evaluate.captions._{module}", f"panoglot.evaluate.benchmarks.{module}"]
+        places += [f"panoglot.evaluate.captions._{module}", f"panoglot.evaluate.benchmarks._{module}"]
     for place in places:
         try:
             if importlib.util.find_spec(place) is not None:
