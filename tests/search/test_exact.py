@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from panoglot.search._exact import top_rows
+from panoglot.search._exact import _scores, dots, top_rows
 
 from .conftest import unit
 
@@ -40,6 +40,14 @@ def test_close_calls_are_settled_with_the_whole_query():
         query /= np.linalg.norm(query)
         rows, _ = top_rows([part], query, 10)
         assert rows[:10].tolist() == naive([part], query, 10)
+
+
+def test_first_pass_sums_in_float32_on_every_processor():
+    rng = np.random.default_rng(2)
+    rows, query = unit(rng, 5000, 512).astype(np.float16), unit(rng, 1, 512).astype(np.float16)[0]
+    out = np.empty(len(rows), np.float32)
+    _scores(rows, query, out)
+    assert np.abs(out - dots(rows, query)).max() < 1e-6  # what `slack` in top_rows counts on
 
 
 def test_masks_and_nan():
