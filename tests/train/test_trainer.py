@@ -210,7 +210,7 @@ def test_rows_that_must_give_clip_s_loss(bed):
     cases = {
         "dreamlip without sentences": row("dreamlip", sampler={"kind": "sentences", "k": 0}),
         "rs-m-clip without views": row("rs-m-clip", sampler={"kind": "one"}, losses={"contrast": {}}, views={}),
-        "dc-clip, stage 2": row("dc-clip", languages={}, sampler={"kind": "one"}),
+        "dc-clip, stage 2": row("dc-clip", languages={}, sampler={"kind": "one"}).each_stage()[1][1],
         "m2-encoder, one group": row("m2-encoder", languages={}, sampler={"kind": "one"}, shared=0, accumulate=1,
                                      losses={"contrast": {"taps": 1, "group": None}}),
         "grain without regions": row("grain", head={"kind": "linear"}, sampler={"kind": "one"}),

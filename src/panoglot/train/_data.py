@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 from panoglot.errors import RowError, UserError
 from panoglot.train._model import MEAN, STD, Model
 from panoglot.train._records import Batch, Record
+from panoglot.train._row import Row
 from panoglot.train.samplers import SAMPLERS, Draw, Sample, batches, epoch_order, mix, shares
+from panoglot.train.samplers._sample import matching
 
 __all__ = ["Data", "load_pixels", "square"]
 
@@ -67,6 +70,30 @@ def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, f
     return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
+def selected(
+    record: Record,
+    splits: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    langs: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> Record | None:
+    """Return the record with the wanted texts only; None when its split or none of its texts is wanted.
+
+    Stored text vectors belong to the texts one by one and are selected with them.
+    """
+    if splits and record.split not in splits:
+        return None
+    if not (kinds or langs or sources) or not record.texts:
+        return record
+    texts = matching(record, kinds, sources, langs)
+    place = {i: k for k, i in enumerate(i for i, t in enumerate(record.texts) if any(t is x for x in texts))}
+    vectors = dict(record.vectors)
+    if "text" in vectors and len(vectors["text"]) == len(record.texts):
+        vectors["text"] = vectors["text"][list(place)]
+    kept = [replace(t, of=None if t.of is None else place.get(t.of)) for t in texts]
+    return replace(record, texts=kept, vectors=vectors) if kept else None
+
+
 class Data:
     """The items of a training run.
 
@@ -75,14 +102,18 @@ class Data:
         model: for its row and its tokenisers.
         seed: of everything random.
         augment: random crops; False takes the middle.
+        row: a stage of the model's row; None: its whole row.
 
     Attributes:
         skipped: reason → how many records gave nothing.
         fallbacks: samples whose wanted language or kind was missing.
     """
 
-    def __init__(self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True) -> None:
-        self.row, self.model, self.seed, self.augment = model.row, model, seed, augment
+    def __init__(
+        self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True, row: Row | None = None
+    ) -> None:
+        self.row = model.row if row is None else row
+        self.model, self.seed, self.augment = model, seed, augment
         spec = dict(self.row.sampler)
         from panoglot.train._row import build
 
@@ -95,6 +126,11 @@ class Data:
         for r in records:
             if r.id in self.records:
                 raise UserError(f"Two records have the id '{r.id}'.")
+            if self.row.select:
+                r = selected(r, **self.row.select)
+                if r is None:
+                    self.skipped["not_selected"] += 1
+                    continue
             reason = self._missing(r, kind)
             if reason:
                 self.skipped[reason] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -86,7 +86,7 @@ class Model(nn.Module):
             self.stack = nn.ModuleList(Block(self.image.width, heads_) for _ in range(row.shared))
             self.head2 = nn.Linear(self.image.width, row.dim, bias=False)
             self.text_head2 = nn.Linear(self.text.width, row.dim, bias=False)
-        widths = Widths(
+        self.widths = Widths(
             row.dim,
             self.image.width if self.image is not None else 0,
             self.text.width if self.text is not None else 0,
@@ -95,13 +95,40 @@ class Model(nn.Module):
             getattr(self.image, "patch", 0),
         )
         self.parts: Any = nn.ModuleDict()
-        for name, spec in row.losses.items():
-            options = {k: v for k, v in spec.items() if k != "weight"}
-            self.parts[name] = build(PARTS, {"kind": name, **options}, "losses", widths)
-        self.weights = {name: float(spec.get("weight", 1.0)) for name, spec in row.losses.items()}
-        each: Any = self.parts.values()
-        for part in each:
-            part.start(self)
+        self.weights: dict[str, float] = {}
+        self._specs: dict[str, dict[str, Any]] = {}
+        self.begin(row.parts)
+
+    def begin(self, losses: Mapping[str, Mapping[str, Any]]) -> None:
+        """Compute these losses and no others from now on: those of a row, or of one of its stages.
+
+        A part whose options changed is made anew and takes over what it has learnt.
+
+        Raises:
+            UserError: an unknown loss or option, or options that change a part's shapes.
+        """
+        fresh: dict[str, Any] = {name: None for name in losses if name not in self.weights}  # taken up now
+        for name, spec in losses.items():
+            options = {"kind": name, **{k: v for k, v in spec.items() if k != "weight"}}
+            if self._specs.get(name) != options:
+                fresh[name] = dict(self.parts.items()).get(name)
+                self.parts[name], self._specs[name] = build(PARTS, options, "losses", self.widths), options
+        for name, old in fresh.items():
+            self.parts[name].start(self)
+            if old is not None:
+                try:
+                    self.parts[name].load_state_dict(old.state_dict())
+                except RuntimeError as error:
+                    raise UserError(
+                        f"losses: a stage gives '{name}' options that change its shapes; name another loss of its kind."
+                    ) from error
+                self.parts[name].to(next(self.parameters()).device)
+        self.weights = {name: float(spec.get("weight", 1.0)) for name, spec in losses.items()}
+
+    @property
+    def active(self) -> dict[str, Any]:
+        """The losses that are computed now, by name."""
+        return {name: self.parts[name] for name in self.weights}
 
     # ---- features --------------------------------------------------------------------------------------------------
 
@@ -178,11 +205,11 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Term]:
         """Return every loss of the row."""
         f = self.features(batch)
-        return {name: part(f, batch, self) for name, part in self.parts.items()}
+        return {name: part(f, batch, self) for name, part in self.active.items()}
 
     def after_step(self, step: int, total: int) -> None:
         """Limits, moving averages."""
-        for part in self.parts.values():
+        for part in self.active.values():
             part.after_step(self, step, total)
 
     # ---- as an encoder ---------------------------------------------------------------------------------------------

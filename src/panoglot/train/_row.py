@@ -12,7 +12,13 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.table import fingerprint
 
-__all__ = ["Row", "build", "list_rows", "load_row"]
+__all__ = ["STAGE_SETTINGS", "Row", "build", "list_rows", "load_row"]
+
+#: What may differ from stage to stage.
+STAGE_SETTINGS = (
+    *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
+    *("epochs", "batch", "accumulate", "ema", "snapshots"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,25 @@ class Row:
         clip: limit of the gradient norm, None: none.
         epochs, batch: how long, how many items a step.
         accumulate: micro-batches a step.
+        select: which records and texts: `{splits: […], kinds: […], langs: […], sources: […]}`; empty: all.
+        ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
+        snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
+        stages: runs of one model one after the other, name → what is different in it; see below.
+
+    A row with stages, here two of three settings that only one of them has::
+
+        losses: {regress: {teacher: 768}, contrast: {}}     # all that any stage uses, with their options
+        optimiser: {kind: adamw, lr: 1.0e-3}
+        stages:                                             # in this order
+          distil: {losses: {regress: {}}, epochs: 20}       # names the losses that are computed in it
+          align: {losses: {contrast: {weight: 1.0}}, optimiser: {lr: 1.0e-4}, epochs: 10, freeze: [{freeze: "image.*"}]}
+
+    A stage may set anything of `STAGE_SETTINGS`; what it does not say is inherited. Mappings are merged (`optimiser`
+    above keeps its kind), `freeze` is replaced, and `losses` are those that it names, with the options of the row and
+    its own on top (other options make the part anew with what it has learnt; they must not change its shapes).
+    A loss that a stage does not name is not computed, and its parameters are frozen. Optimiser, schedule and moving
+    average begin anew with the stage; steps are counted on. Settings laid on top (a preset, keywords of `load_row`)
+    hold in every stage, or in one: `load_row("dc-clip", stages={"distil": {"epochs": 5}})`.
     """
 
     method: str
@@ -62,6 +87,44 @@ class Row:
     epochs: int = 32
     batch: int = 256
     accumulate: int = 1
+    select: Mapping[str, Any] = field(default_factory=dict)
+    ema: Mapping[str, Any] = field(default_factory=dict)
+    snapshots: bool = False
+    stages: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stages, Mapping):
+            object.__setattr__(self, "stages", tuple({"name": n, **(s or {})} for n, s in self.stages.items()))
+        for key in ("freeze", "unverified", "stages"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+
+    @property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Every loss of every stage, with its options: what the model holds."""
+        out = dict(self.losses)
+        for stage in self.stages:
+            for name, options in stage.get("losses", {}).items():
+                out.setdefault(name, options or {})
+        return out
+
+    def each_stage(self) -> list[tuple[str, Row]]:
+        """Return (name, what holds in it) of every stage; a row without stages is one, called ''.
+
+        >>> [(name, list(r.losses), r.epochs) for name, r in load_row("dc-clip").each_stage()]
+        [('distil', ['regress'], 20), ('align', ['contrast'], 10)]
+        """
+        if not self.stages:
+            return [("", self)]
+        out = []
+        for stage in self.stages:
+            raw = {f.name: getattr(self, f.name) for f in fields(self)} | {"stages": ()}
+            for key, value in stage.items():
+                if key == "losses":
+                    raw[key] = {n: _merge(self.parts[n], o or {}) for n, o in value.items()}
+                elif key != "name":
+                    raw |= _merge({key: raw[key]}, {key: value})
+            out.append((stage["name"], Row(**raw)))
+        return out
 
     def plain(self) -> dict[str, Any]:
         """Return the resolved row as it is printed and stored."""
@@ -108,6 +171,34 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Lay settings on a row; those that do not name a stage win over what its stages say."""
+    given = {k: v for k, v in over.items() if k != "stages"}
+    out = _merge(raw, given)
+    stages, named = raw.get("stages") or {}, over.get("stages", {})
+    if named is None:
+        out.pop("stages", None)
+        return out
+    for name in named:
+        if stages and name not in stages:
+            raise UserError(f"{what}: no stage is called '{name}'.{did_you_mean(name, stages)}")
+    if stages or named:
+        out["stages"] = {}
+    for name in stages or named:
+        stage = dict(stages.get(name) or {})
+        for key, value in given.items():
+            if key == "losses" and key in stage:
+                stage[key] = {n: _merge(o or {}, value.get(n) or {}) for n, o in stage[key].items()}
+            elif key in stage:
+                stage |= _merge({key: stage[key]}, {key: value})
+        mine = dict(named.get(name) or {})
+        if "losses" in mine:  # names those of the stage
+            old = stage.get("losses") or {}
+            stage["losses"] = {n: _merge(old.get(n) or {}, o or {}) for n, o in mine.pop("losses").items()}
+        out["stages"][name] = _merge(stage, mine)
+    return out
+
+
 def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     """Read a row by method name or from a YAML file.
 
@@ -130,20 +221,31 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     if preset != "paper":
         if preset not in presets:
             raise UserError(f"{name} has no preset '{preset}'.{did_you_mean(preset, ['paper', *presets])}")
-        raw = _merge(raw, presets[preset])
-    raw = _merge(raw, overrides)
+        raw = _lay(raw, presets[preset], str(name))
+    raw = _lay(raw, overrides, str(name))
     known = [f.name for f in fields(Row)]
     for key in raw:
         if key not in known:
             raise UserError(f"{name}: unknown setting '{key}'.{did_you_mean(key, known)}")
-    for key in ("freeze", "unverified"):
-        if key in raw:
-            raw[key] = tuple(raw[key])
+    for stage, settings in (raw.get("stages") or {}).items():
+        for key in settings or {}:
+            if key not in STAGE_SETTINGS:
+                raise UserError(f"{name}: stage '{stage}' cannot set '{key}'.{did_you_mean(key, STAGE_SETTINGS)}")
     row = Row(**raw)
-    if not row.losses:
+    if not row.parts:
         raise UserError(f"{name}: a row needs losses.")
-    if row.batch % row.accumulate:
-        raise UserError(f"{name}: a batch of {row.batch} cannot be cut into {row.accumulate} micro-batches.")
+    for stage, r in row.each_stage():
+        at = f"{name}, stage '{stage}'" if stage else str(name)
+        if not r.losses:
+            raise UserError(f"{at}: names no losses.")
+        for given, known in ((r.select, ("splits", "kinds", "langs", "sources")), (r.ema, ("decay",))):
+            for key in given:
+                if key not in known:
+                    raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, known)}")
+        if r.batch < 1 or r.epochs < 1 or r.accumulate < 1:
+            raise UserError(f"{at}: batch, epochs and accumulate must be at least 1.")
+        if r.batch % r.accumulate:
+            raise UserError(f"{at}: a batch of {r.batch} cannot be cut into {r.accumulate} micro-batches.")
     return row
 
 

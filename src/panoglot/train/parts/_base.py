@@ -58,7 +58,7 @@ class Part(nn.Module):
         raise NotImplementedError
 
     def start(self, model: Any) -> None:
-        """Called once, when the model is whole."""
+        """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
 
     def after_step(self, model: Any, step: int, total: int) -> None:
         """What happens after the optimiser's step: limits, moving averages."""
