@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -169,30 +169,42 @@ class Data:
 
     def batch(self, step: Sequence[tuple[str, int]], epoch: int) -> Batch:
         """Make the tensors of a step. Records whose picture is broken are left out and counted."""
+        out, skipped, fallbacks = self.load(step, epoch)
+        self.skipped += skipped
+        self.fallbacks += fallbacks
+        return out
+
+    def load(
+        self, step: Sequence[tuple[str, int]], epoch: int, each: Callable[..., Iterable[Any]] = map
+    ) -> tuple[Batch, Counter[str], int]:
+        """Make the tensors of a step and change nothing here: a step that is still to come can be made ahead of time.
+
+        Args:
+            step: items of the plan.
+            epoch: of it.
+            each: `map`, or that of a pool of threads: pictures are read one by one.
+
+        Returns:
+            The batch, how many pictures were broken (by reason), and how many samples had a fallback.
+        """
         views = self.row.views
         kept: list[tuple[Record, Sample]] = []
         pictures: list[Tensor] = []
         small: list[Tensor] = []
-        needs = self.row.image is not None and self.row.image.get("kind") != "vector"
-        for id_, k in step:
+        skipped: Counter[str] = Counter()
+        for (id_, k), found in zip(step, each(lambda item: self._views(*item, epoch), step), strict=True):
+            if isinstance(found, str):
+                skipped[found] += 1
+                continue
             r = self.records[id_]
-            if needs:
-                try:
-                    x = load_pixels(r.image, self.row.size)
-                except RowError as error:
-                    self.skipped[error.reason] += 1
-                    continue
-                draw = Draw(self.seed, epoch, id_, k, "crop")
-                cut = (lambda side, scale, draw=draw, x=x: square(x, side, draw, scale)) if self.augment else (
-                    lambda side, scale, x=x: square(x, side)
-                )  # fmt: skip
-                scale = tuple(views.get("scale", (0.9, 1.0)))
-                pictures.append(torch.stack([cut(self.row.size, scale) for _ in range(views.get("global", 1))]))
+            if found is not None:
+                pictures.append(found[0])
                 if views.get("local"):
-                    local = (views["local_size"], tuple(views.get("local_scale", (0.2, 0.5))))
-                    small.append(torch.stack([cut(*local) for _ in range(views["local"])]))
+                    small.append(found[1])
             kept.append((r, self.sampler(r, self.seed, epoch, k)))
-        self.fallbacks += sum(s.fallback for _, s in kept)
+        fallbacks = sum(s.fallback for _, s in kept)
+        if not kept:
+            return Batch(), skipped, fallbacks
         out = Batch(ids=[r.id for r, _ in kept])
         out.pair_id = torch.tensor([self.pair[r.pair_id or r.id] for r, _ in kept], dtype=torch.long)
         if pictures:
@@ -203,7 +215,25 @@ class Data:
             out.image_vec = torch.stack([torch.from_numpy(np.asarray(r.vectors["image"], np.float32)) for r, _ in kept])
         self._texts(out, kept)
         self._regions(out, kept)
-        return out.check()
+        return out.check(), skipped, fallbacks
+
+    def _views(self, id_: str, k: int, epoch: int) -> str | tuple[Tensor, Tensor] | None:
+        """Return the views of a picture, [V, 3, H, W] and the small ones; why it cannot be read; None: not needed."""
+        if self.row.image is None or self.row.image.get("kind") == "vector":
+            return None
+        try:
+            x = load_pixels(self.records[id_].image, self.row.size)
+        except RowError as error:
+            return error.reason
+        views, draw = self.row.views, Draw(self.seed, epoch, id_, k, "crop")
+
+        def cut(count: int, side: int, scale: tuple[float, float]) -> Tensor:
+            return torch.stack([square(x, side, draw if self.augment else None, scale) for _ in range(count)])
+
+        whole = cut(views.get("global", 1), self.row.size, tuple(views.get("scale", (0.9, 1.0))))
+        if not views.get("local"):
+            return whole, whole
+        return whole, cut(views["local"], views["local_size"], tuple(views.get("local_scale", (0.2, 0.5))))
 
     def _texts(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
         vectors = [[r.vectors["text"][i] for i in s.vectors] for r, s in kept if s.vectors]
