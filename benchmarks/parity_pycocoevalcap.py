@@ -3,8 +3,10 @@
     pip install pycocoevalcap langcodes snowballstemmer numpy     # in an environment of its own; Java from the system
     PYTHONPATH=src python benchmarks/parity_pycocoevalcap.py --data ../shared/data
 
-Predictions are real captions: every image keeps its first reference as the prediction, or gets one of another image.
-Exits with 1 when BLEU, ROUGE-L or CIDEr-D differ by more than 1e-9 on pre-tokenised text or 1e-4 with our tokeniser.
+Predictions are those of five captioners (THumB), or real captions: every image keeps its first reference as the
+prediction, or gets one of another image.
+Exits with 1 when BLEU, ROUGE-L or CIDEr-D differ by more than 1e-9 on pre-tokenised text or 1e-4 with our tokeniser, or
+METEOR (exact, stem, synonym; with the words and synonyms of meteor-1.5.jar) by more than 1e-9 for any caption.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from pycocoevalcap.meteor import meteor as meteor_module
 
 from panoglot.evaluate import bleu, cider, meteor_exact_stem_synonym, rouge_l
 from panoglot.evaluate._tokenize import tokenizer_for
+from panoglot.evaluate._wordnet import find_wordnet
+
+METEOR_JAR = meteor_module.METEOR_JAR
 
 
 def captions(data: Path) -> dict[str, list[list[str]]]:
@@ -32,6 +39,15 @@ def captions(data: Path) -> dict[str, list[list[str]]]:
     columns = [gzip.decompress(file.read_bytes()).decode("utf-8").rstrip("\n").split("\n") for file in files]
     sets["multi30k task 2 test 2016"] = [list(row) for row in zip(*columns)]
     return sets
+
+
+def thumb(data: Path) -> tuple[list[str], list[list[str]]]:
+    """2,500 captions of four captioners and of people, with their references."""
+    folder = data / "jungokasai+THumB"
+    rows = [json.loads(line) for line in (folder / "mscoco_mscoco_references.json").open(encoding="utf-8")]
+    refs = {row["seg_id"]: row["refs"] for row in rows}
+    said = [json.loads(line) for line in (folder / "mscoco_mscoco_THumB-1.0.jsonl").open(encoding="utf-8")]
+    return [row["hyp"] for row in said], [refs[row["seg_id"]] for row in said]
 
 
 def split(items: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -83,15 +99,16 @@ def main() -> int:
     parser.add_argument("--no-meteor", action="store_true")
     options = parser.parse_args()
     summary: dict[str, object] = {"benchmark": "parity_pycocoevalcap"}
-    worst_same, worst_own = 0.0, 0.0
-    for name, items in captions(options.data).items():
-        preds, refs = split(items)
+    worst_same, worst_own, worst_meteor = 0.0, 0.0, 0.0
+    pairs = {name: split(items) for name, items in captions(options.data).items()}
+    pairs["thumb, five captioners"] = thumb(options.data)
+    for name, (preds, refs) in pairs.items():
         java_preds, java_refs = java_tokens(preds, refs)
         raw = [text.replace("\n", " ") for text in [*preds, *(text for item in refs for text in item)]]
         mine = tokenizer_for("en")(raw)
         java = [text.split() for text in [*java_preds, *(text for item in java_refs for text in item)]]
         odd = sum(a != b for a, b in zip(mine, java))
-        print(f"\n{name}: {len(items)} images; tokens differ in {odd} of {len(java)} captions")
+        print(f"\n{name}: {len(preds)} captions; tokens differ in {odd} of {len(java)} texts")
         reference = theirs(java_preds, java_refs)
         same, own = ours(java_preds, java_refs, "whitespace"), ours(preds, refs, None)
         print(f"{'metric':8} {'theirs':>10} {'same tokens: corpus, worst item':>34} {'our tokens: corpus':>20}")
@@ -101,28 +118,65 @@ def main() -> int:
             worst_same, worst_own = max(worst_same, corpus, item), max(worst_own, other)
             print(f"{metric:8} {value:10.6f} {corpus:17.1e} {item:16.1e} {other:20.1e}")
         if not options.no_meteor:
-            summary[f"meteor {name}"] = meteor(java_preds, java_refs)
-    ok = worst_same <= 1e-9 and worst_own <= 1e-4
+            found = meteor(java_preds, java_refs, (preds, refs))
+            worst_meteor = max(worst_meteor, found.pop("worst"))
+            summary[f"meteor {name}"] = {key: round(value, 4) for key, value in found.items()}
+    ok = worst_same <= 1e-9 and worst_own <= 1e-4 and worst_meteor <= 1e-9
+    worst = {"worst_same_tokens": worst_same, "worst_own_tokens": worst_own, "worst_meteor": worst_meteor}
     print()
-    print(json.dumps({**summary, "worst_same_tokens": worst_same, "worst_own_tokens": worst_own, "ok": ok}))
+    print(json.dumps({**summary, **worst, "ok": ok}))
     return 0 if ok else 1
 
 
-def meteor(preds: list[str], refs: list[list[str]]) -> dict[str, float]:
-    """How far our METEOR-like metric is from the Java program, with and without WordNet."""
-    from pycocoevalcap.meteor.meteor import Meteor
+def java_meteor(preds: list[str], refs: list[list[str]], *modules: str) -> tuple[float, np.ndarray]:
+    """What the program prints for pre-tokenised captions; without `modules` as pycocoevalcap calls it."""
+    command = ["java", "-Xmx2G", "-jar", METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
+    if modules:
+        command += ["-m", " ".join(modules), "-w", "1.0 0.6 0.8"]
+    here = Path(meteor_module.__file__).parent
+    with subprocess.Popen(command, cwd=here, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
 
-    value, items = Meteor().compute_score(dict(enumerate(refs)), {n: [text] for n, text in enumerate(preds)})
-    found = {"java": value}
-    for synonyms in ("none", "auto"):
-        result = meteor_exact_stem_synonym(preds, refs, tokenizer="whitespace", synonyms=synonyms)
-        used = str(result.options["synonyms"])
-        found[used] = float(result)
-        found[f"pearson {used}"] = float(np.corrcoef(items, result.per_item)[0, 1])
-        found[f"mean absolute difference {used}"] = float(np.abs(np.array(items) - result.per_item).mean())
+        def say(*parts: str) -> None:
+            program.stdin.write(" ||| ".join(parts) + "\n")  # type: ignore[union-attr]
+            program.stdin.flush()  # type: ignore[union-attr]
+
+        statistics = []
+        for pred, item in zip(preds, refs):
+            say("SCORE", *item, pred)
+            statistics.append(program.stdout.readline().strip())
+        say("EVAL", *statistics)
+        items = np.array([float(program.stdout.readline()) for _ in preds])
+        value = float(program.stdout.readline())
+        program.kill()
+    return value, items
+
+
+def meteor(preds: list[str], refs: list[list[str]], raw: tuple[list[str], list[list[str]]]) -> dict[str, float]:
+    """How far ours is from the Java program: its own three modules, then all four."""
+    three = java_meteor(preds, refs, "exact", "stem", "synonym")
+    four = java_meteor(preds, refs)
+    jar = str(Path(meteor_module.__file__).with_name(METEOR_JAR))
+    found = {"java, no paraphrases": three[0], "java": four[0]}
+    for name, options in {
+        "with the jar's words": {"resources": jar},
+        "alone": {"synonyms": "wordnet" if find_wordnet() else "none"},
+    }.items():
+        result = meteor_exact_stem_synonym(*raw, **options)  # type: ignore[arg-type]
+        found[f"ours {name}"] = float(result)
+        for other, (_, items) in {"no paraphrases": three, "java": four}.items():
+            gap = np.abs(items - np.array(result.per_item))
+            found[f"  to {other}: worst item"] = float(gap.max())
+            found[f"  to {other}: mean difference"] = float(gap.mean())
+            found[f"  to {other}: pearson"] = float(np.corrcoef(items, np.array(result.per_item))[0, 1])
+            if other == "no paraphrases" and "resources" in options:
+                found["worst"] = float(gap.max())
+        for key in [key for key in found if key.startswith("  ")]:
+            found[f"ours {name},{key[1:]}"] = found.pop(key)
     for key, number in found.items():
-        print(f"  meteor {key}: {number:.4f}")
-    return {key: round(number, 4) for key, number in found.items()}
+        print(f"  meteor {key}: {number:.2g}" if "worst" in key else f"  meteor {key}: {number:.4f}")
+    return found
 
 
 if __name__ == "__main__":

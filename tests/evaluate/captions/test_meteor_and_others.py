@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import zipfile
 
 import pytest
 
@@ -61,7 +62,41 @@ def test_meteor_synonyms_and_best_reference() -> None:
     found = meteor_exact_stem_synonym(["red car"], [["blue boat", "red automobile"]], synonyms=same)
     assert found.value == pytest.approx(0.9)  # (1 + 0.8) / 2, one chunk and everything matched
     assert found.metric == "meteor-exact-stem-synonym"
-    assert "not the Java METEOR" in found.notes[-1]
+    assert "without its paraphrase table" in found.notes[-1]
+
+
+def test_meteor_aligns_as_the_program_does() -> None:
+    # a stem match that would break a chunk is left out unless nobody else wants either word
+    stems = {"running": "run", "runs": "run"}.get
+    pairs = align_words("a dog runs a mile".split(), "running a dog a".split(), lambda word: stems(word, word))
+    assert pairs == [(0, 1, 1.0), (1, 2, 1.0), (2, 0, 0.6), (3, 3, 1.0)]
+    twice = align_words("the dog runs the running man".split(), "runs x the dog".split(), lambda w: stems(w, w))
+    assert (2, 0, 1.0) in twice
+    assert (4, 0, 0.6) not in twice
+    assert align_words(["b", "x", "b"], ["b", "x", "b"], synonyms=lambda a, b: True) == [(n, n, 1.0) for n in range(3)]
+
+
+@pytest.fixture
+def jar(tmp_path):
+    """A file in the form of meteor-1.5.jar, with words of our own."""
+    path = tmp_path / "meteor-1.5.jar"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("function/english.words", "the\na\n")
+        file.writestr("synonym/english.exceptions", "mouse\nmice\n")
+        file.writestr("synonym/english.synsets", "mouse\n1 2\nrodent\n2\ncar\n3\nauto\n3\n")
+    return str(path)
+
+
+def test_meteor_with_the_programs_own_words(jar, monkeypatch) -> None:
+    found = meteor_exact_stem_synonym(["the mice"], [["the rodent"]], resources=jar)
+    assert found.options["synonyms"] == found.options["function_words"] == "meteor-1.5"
+    assert found.value == pytest.approx((0.75 * 0.8 + 0.25) / 1)
+    monkeypatch.setenv("PANOGLOT_METEOR", jar)
+    assert meteor_exact_stem_synonym(["the autos"], [["the car"]]).value == pytest.approx(0.75 * 0.8 + 0.25)
+    assert meteor_exact_stem_synonym(["a"], [["a"]], lang="de").options["function_words"] == "none"
+    monkeypatch.delenv("PANOGLOT_METEOR")
+    with pytest.raises(UserError, match=r"not meteor-1\.5\.jar"):
+        meteor_exact_stem_synonym(["a"], [["a"]], resources=__file__)
 
 
 def test_meteor_stems_in_german_and_corpus_is_not_the_mean() -> None:

@@ -1,12 +1,17 @@
-"""METEOR's alignment and score with exact, stem and synonym matches: not the Java METEOR.
+"""METEOR 1.5 with exact, stem and synonym matches, without Java and without the paraphrase table. Hence the name.
 
-Source: Denkowski and Lavie, WMT 2014 (version 1.5: alpha .85, beta .2, gamma .6, delta .75; weights 1, .6, .8). Missing
-against the Java program: its paraphrase table and its own list of function words (ours is below), so figures differ;
-`benchmarks/parity_pycocoevalcap.py` measures by how much. Hence the name.
+Source: Denkowski and Lavie, WMT 2014 (alpha .85, beta .2, gamma .6, delta .75; weights 1, .6, .8). The alignment, the
+`-norm` rules for English and the sums over a corpus are those of the program: with its own function words and synonyms
+(`resources="meteor-1.5.jar"`, which pycocoevalcap brings) every item's score equals what it prints for the modules
+"exact stem synonym". Without the jar the function words are ours, below, and the synonyms WordNet's.
+`benchmarks/parity_pycocoevalcap.py` measures both, and what the missing paraphrases cost.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,7 +22,7 @@ from panoglot.evaluate._result import MetricResult, bootstrap
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
-__all__ = ["align_words", "meteor_exact_stem_synonym"]
+__all__ = ["align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
 
 EXACT, STEM, SYNONYM = 1.0, 0.6, 0.8
 _BEAM = 40
@@ -30,7 +35,7 @@ _STEMMERS = {
     "no": "norwegian", "nb": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian",
     "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     """a an the this that these those some any each every no all both another other such and or but nor so yet if than
     as of in on at by to for with from into onto over under up down out off through near about around between behind
     above below across along against before after during while is are was were be been being am do does did has have had
@@ -51,67 +56,131 @@ def _stemmer(base: str) -> Callable[[str], str] | None:
     return lru_cache(maxsize=100_000)(stem.stemWord)
 
 
+def normal_words(words: Sequence[str]) -> list[str]:
+    """What `-norm` makes of English Treebank tokens without punctuation.
+
+    >>> normal_words("the t.v. is n't on a man 's well-made desk".split())
+    ['the', 'tv', 'is', 'n', "'t", 'on', 'a', 'man', "'", 's', 'well', 'made', 'desk']
+    """
+    found: list[str] = []
+    for word in words:
+        if word.isalnum():
+            found.append(word)
+            continue
+        if word.endswith("."):
+            word = word.replace(".", "")
+        word = _HYPHEN.sub(" ", word)
+        # inside a word the apostrophe stays with what follows, elsewhere it stands alone
+        found += _APOSTROPHE.sub(lambda match: " '" if match[1] is None else " ' ", word).split()
+    return found
+
+
+_HYPHEN = re.compile(r"(?<=[a-z0-9.])-(?=[a-z0-9.])")
+_APOSTROPHE = re.compile(r"(?<=[a-z])'(?=[a-z])|(?<=[0-9])'(?=s)|(')")
+#: The program's rules of detachment, in its order.
+_DETACH = [end.split("/") for end in """s/ ses/s xes/x zes/z ches/ch shes/sh men/man ies/y s/ ies/y es/e es/ ed/e ed/
+    ing/e ing/ er/ est/ er/e est/e""".split()]  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def read_jar(path: str) -> tuple[frozenset[str], Synonyms]:
+    """The English function words and the synonyms of `meteor-1.5.jar`.
+
+    Raises:
+        UserError: not such a file.
+    """
+    try:
+        with zipfile.ZipFile(path) as jar:
+            words, bases, sets = (
+                jar.read(name).decode("utf-8").split("\n")
+                for name in ("function/english.words", "synonym/english.exceptions", "synonym/english.synsets")
+            )
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"resources={path!r} is not meteor-1.5.jar ({error}).") from None
+    synsets = {word: frozenset(numbers.split()) for word, numbers in zip(sets[::2], sets[1::2])}
+    irregular: dict[str, list[str]] = {}
+    for base, forms in zip(bases[::2], bases[1::2]):
+        for form in forms.split():
+            irregular.setdefault(form, []).append(base)
+    none: frozenset[str] = frozenset()
+
+    @lru_cache(maxsize=65536)
+    def numbers_of(word: str) -> frozenset[str]:
+        roots = irregular.get(word, [])
+        if not roots and len(word) > 2 and not word.endswith("ss"):
+            forms = (word[: -len(end)] + base for end, base in _DETACH if word.endswith(end))
+            roots = [next((form for form in forms if form != word and form in synsets), "")]
+        return synsets.get(word, none).union(*(synsets.get(root, none) for root in roots))
+
+    return frozenset(words), lambda one, other: not numbers_of(one).isdisjoint(numbers_of(other))
+
+
 def align_words(
     words: Sequence[str],
     others: Sequence[str],
     stem: Callable[[str], str] | None = None,
     synonyms: Synonyms | None = None,
 ) -> list[tuple[int, int, float]]:
-    """Align two texts one to one: most matches first, then fewest chunks, then least crossing.
+    """Align two texts one to one, as the Java program does: a beam over the second text, left to right.
+
+    Words with one possible partner that nobody else wants are matched at once. Of the others, the most *exact* matches
+    win, then the fewest chunks, then the least distance: the program counts matches in whole numbers, so a stem or a
+    synonym is taken only where it breaks no chunk.
 
     Returns:
-        (position in `words`, position in `others`, weight of the match), by position.
+        (position in `words`, position in `others`, weight of the match), by position in `words`.
 
     >>> align_words("on the mat sat the cat".split(), "the cat sat on the mat".split())
     [(0, 3, 1.0), (1, 4, 1.0), (2, 5, 1.0), (3, 2, 1.0), (4, 0, 1.0), (5, 1, 1.0)]
     """
-    stems = [stem(word) for word in others] if stem else []
-    choices: list[list[tuple[int, float]]] = []
-    for word in words:
-        base = stem(word) if stem else ""
-        found = []
-        for at, other in enumerate(others):
-            if word == other:
-                found.append((at, EXACT))
-            elif stem and base == stems[at]:
-                found.append((at, STEM))
-            elif synonyms and synonyms(word, other):
-                found.append((at, SYNONYM))
-        choices.append(found)
-    if all(len(found) < 2 for found in choices):
-        taken = [found[0][0] for found in choices if found]
-        if len(set(taken)) == len(taken):  # nothing to choose
-            return [(n, *found[0]) for n, found in enumerate(choices) if found]
-    return _beam(choices)
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(words):
+        places.setdefault(word, []).append(at)
+    choices = [[(at, EXACT) for at in places.get(other, ())] for other in others]
+    if list(words) != list(others):
+        if stem:
+            bases = [stem(word) for word in words]
+            for found, other in zip(choices, others):
+                base = stem(other)
+                found += [(at, STEM) for at, mine in enumerate(bases) if mine == base and words[at] != other]
+        if synonyms:
+            for found, other in zip(choices, others):
+                found += [(at, SYNONYM) for at, word in enumerate(words) if word != other and synonyms(word, other)]
+    wanted = [0] * len(words)
+    for found in choices:
+        for at, _ in found:
+            wanted[at] += 1
+    sure = [found[0] if len(found) == 1 and wanted[found[0][0]] == 1 else None for found in choices]
+    picks = sure if all(match or not found for match, found in zip(sure, choices)) else _beam(choices, sure)
+    return sorted((match[0], n, match[1]) for n, match in enumerate(picks) if match)
 
 
-def _beam(choices: list[list[tuple[int, float]]]) -> list[tuple[int, int, float]]:
-    # state: (-matches, chunks, distance, -weight, used positions as bits, last (word, other), pairs)
-    beam: list[tuple[Any, ...]] = [(0, 0, 0, 0.0, 0, (-2, -2), ())]
+_Pick = tuple[int, float] | None
+
+
+def _beam(choices: list[list[tuple[int, float]]], sure: list[_Pick]) -> list[_Pick]:
+    """The best partner of each word of the second text."""
+    start = sum(1 << match[0] for match in sure if match)
+    # state: -exact matches, chunks, distance, where the last match ended (-1: not adjacent), used words, partners
+    paths: list[tuple[int, int, int, int, int, tuple[_Pick, ...]]] = [(0, 0, 0, -1, start, ())]
     for n, found in enumerate(choices):
         grown = []
-        for state in beam:
-            matches, chunks, distance, weight, used, last, pairs = state
-            grown.append(state)
-            for at, strength in found:
-                if not used >> at & 1:
-                    fresh = last != (n - 1, at - 1)
-                    grown.append(
-                        (
-                            matches - 1,
-                            chunks + fresh,
-                            distance + abs(n - at),
-                            weight - strength,
-                            used | 1 << at,
-                            (n, at),
-                            (*pairs, (n, at, strength)),
-                        )
-                    )
-        if len(grown) > _BEAM:
-            grown.sort(key=lambda state: state[:4])
-            del grown[_BEAM:]
-        beam = grown
-    return list(min(beam, key=lambda state: (*state[:4], state[6]))[6])
+        for exact, chunks, distance, end, used, picks in sorted(paths, key=lambda path: path[:3])[:_BEAM]:
+            fixed = sure[n]
+            for match in [fixed] if fixed else found:
+                at, weight = match
+                if fixed is None and used >> at & 1:
+                    continue
+                own = distance + abs(n - at)
+                grown.append(
+                    (exact - (weight == EXACT), chunks + (end not in (-1, at)), own if fixed else distance, at + 1,
+                     used | 1 << at, (*picks, match))
+                )  # fmt: skip
+                distance = own  # the program adds a match's distance to the paths that come after it, not to its own
+            if fixed is None:
+                grown.append((exact, chunks + (end != -1), distance, -1, used, (*picks, None)))
+        paths = grown
+    return list(min(paths, key=lambda path: (path[0], path[1] + (path[3] != -1), path[2]))[5])
 
 
 def _statistics(
@@ -150,6 +219,7 @@ def meteor_exact_stem_synonym(
     tokenizer: str | Callable[[str], list[str]] | None = None,
     ids: Sequence[Any] | None = None,
     synonyms: str | Synonyms = "auto",
+    resources: str | None = None,
     alpha: float = 0.85,
     beta: float = 0.2,
     gamma: float = 0.6,
@@ -161,7 +231,7 @@ def meteor_exact_stem_synonym(
     resamples: int = 1000,
     seed: int = 0,
 ) -> MetricResult:
-    """METEOR-like score; the best reference counts.
+    """METEOR without paraphrases; the best reference counts.
 
     Args:
         preds: a caption for each item.
@@ -170,6 +240,8 @@ def meteor_exact_stem_synonym(
         tokenizer: name, function, or None for the language's default.
         ids: item ids.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
+        resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms; None
+            looks at the environment variable PANOGLOT_METEOR.
         alpha: weight of precision against recall.
         beta: shape of the fragmentation penalty.
         gamma: height of the penalty.
@@ -198,19 +270,27 @@ def meteor_exact_stem_synonym(
     )  # fmt: skip
     base = given.language.split("-")[0]
     stem = _stemmer(base)
+    functions, named = frozenset[str](), "none"
+    same, used, notes = (synonyms, "custom", ()) if callable(synonyms) else (None, "none", ())
     if base == "en":
-        same, used, notes = synonyms_for(synonyms)
-    else:
-        same, used, notes = (synonyms, "custom", ()) if callable(synonyms) else (None, "none", ())
+        functions, named = FUNCTION_WORDS, "panoglot-1"
+        jar = resources or os.environ.get("PANOGLOT_METEOR")
+        if jar:
+            functions, theirs = read_jar(jar)
+            named = "meteor-1.5"
+        if jar and synonyms == "auto":
+            same, used = theirs, "meteor-1.5"
+        else:
+            same, used, notes = synonyms_for(synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
-    functions = _FUNCTION_WORDS if base == "en" else frozenset[str]()
     weights = (alpha, beta, gamma, delta)
 
     def content(word: str) -> bool:
         return word not in functions
 
+    normal = normal_words if base == "en" else list
     rows, values = [], []
-    for words, item in zip(given.preds, given.refs):
+    for words, item in zip(map(normal, given.preds), (map(normal, item) for item in given.refs)):
         best, score = [0.0] * 10, -1.0
         for others in item:
             row = _statistics(align_words(words, others, stem, same), words, others, content)
@@ -236,17 +316,18 @@ def meteor_exact_stem_synonym(
         )  # fmt: skip
     return MetricResult(
         metric="meteor-exact-stem-synonym",
-        version="1",
+        version="2",
         value=final,
         n=len(given.ids),
         unscored=len(given.ids) - len(given.kept),
         per_item=tuple(given.spread(values)),
         ids=given.ids,
         interval=interval,
-        notes=(*notes, "this is not the Java METEOR: no paraphrase table."),
+        notes=(*notes, "METEOR without its paraphrase table: not the figure of the Java program."),
         options={
             "alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta, "level": level, "synonyms": used,
-            "stemmer": f"snowball-{_STEMMERS[base]}" if stem else "none", "on_error": on_error,
+            "stemmer": f"snowball-{_STEMMERS[base]}" if stem else "none", "function_words": named,
+            "on_error": on_error,
         },
         **given.fields(),
     )  # fmt: skip
