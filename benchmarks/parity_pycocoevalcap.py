@@ -118,7 +118,7 @@ def main() -> int:
             worst_same, worst_own = max(worst_same, corpus, item), max(worst_own, other)
             print(f"{metric:8} {value:10.6f} {corpus:17.1e} {item:16.1e} {other:20.1e}")
         if not options.no_meteor:
-            found = meteor(java_preds, java_refs, (preds, refs))
+            found = meteor(java_preds, java_refs)
             worst_meteor = max(worst_meteor, found.pop("worst"))
             summary[f"meteor {name}"] = {key: round(value, 4) for key, value in found.items()}
     ok = worst_same <= 1e-9 and worst_own <= 1e-4 and worst_meteor <= 1e-9
@@ -153,7 +153,7 @@ def java_meteor(preds: list[str], refs: list[list[str]], *modules: str) -> tuple
     return value, items
 
 
-def meteor(preds: list[str], refs: list[list[str]], raw: tuple[list[str], list[list[str]]]) -> dict[str, float]:
+def meteor(preds: list[str], refs: list[list[str]]) -> dict[str, float]:
     """How far ours is from the Java program: its own three modules, then all four."""
     three = java_meteor(preds, refs, "exact", "stem", "synonym")
     four = java_meteor(preds, refs)
@@ -163,7 +163,7 @@ def meteor(preds: list[str], refs: list[list[str]], raw: tuple[list[str], list[l
         "with the jar's words": {"resources": jar},
         "alone": {"synonyms": "wordnet" if find_wordnet() else "none"},
     }.items():
-        result = meteor_exact_stem_synonym(*raw, **options)  # type: ignore[arg-type]
+        result = meteor_exact_stem_synonym(preds, refs, tokenizer="whitespace", **options)  # type: ignore[arg-type]
         found[f"ours {name}"] = float(result)
         for other, (_, items) in {"no paraphrases": three, "java": four}.items():
             gap = np.abs(items - np.array(result.per_item))

@@ -59,8 +59,8 @@ def _stemmer(base: str) -> Callable[[str], str] | None:
 def normal_words(words: Sequence[str]) -> list[str]:
     """What `-norm` makes of English Treebank tokens without punctuation.
 
-    >>> normal_words("the t.v. is n't on a man 's well-made desk".split())
-    ['the', 'tv', 'is', 'n', "'t", 'on', 'a', 'man', "'", 's', 'well', 'made', 'desk']
+    >>> normal_words("the t.v. is n't on a man 's well-made desk at 12:45".split())
+    ['the', 'tv', 'is', 'n', "'t", 'on', 'a', 'man', "'", 's', 'well', 'made', 'desk', 'at', '12', ':', '45']
     """
     found: list[str] = []
     for word in words:
@@ -69,13 +69,14 @@ def normal_words(words: Sequence[str]) -> list[str]:
             continue
         if word.endswith("."):
             word = word.replace(".", "")
-        word = _HYPHEN.sub(" ", word)
+        word = _HYPHEN.sub(r"\1 \2", _SYMBOL.sub(r" \g<0> ", word))
         # inside a word the apostrophe stays with what follows, elsewhere it stands alone
         found += _APOSTROPHE.sub(lambda match: " '" if match[1] is None else " ' ", word).split()
     return found
 
 
-_HYPHEN = re.compile(r"(?<=[a-z0-9.])-(?=[a-z0-9.])")
+_SYMBOL = re.compile(r"[^\w.'`,-]")
+_HYPHEN = re.compile(r"([^\W_]|\.)-([^\W_]|\.)")  # of two in a row the second stays: bar b-q
 _APOSTROPHE = re.compile(r"(?<=[a-z])'(?=[a-z])|(?<=[0-9])'(?=s)|(')")
 #: The program's rules of detachment, in its order.
 _DETACH = [end.split("/") for end in """s/ ses/s xes/x zes/z ches/ch shes/sh men/man ies/y s/ ies/y es/e es/ ed/e ed/
@@ -180,6 +181,8 @@ def _beam(choices: list[list[tuple[int, float]]], sure: list[_Pick]) -> list[_Pi
             if fixed is None:
                 grown.append((exact, chunks + (end != -1), distance, -1, used, (*picks, None)))
         paths = grown
+    # the last chunk is closed after the beam was cut
+    paths = sorted(paths, key=lambda path: path[:3])[:_BEAM]
     return list(min(paths, key=lambda path: (path[0], path[1] + (path[3] != -1), path[2]))[5])
 
 
