@@ -79,8 +79,10 @@ class Colours:
 
 
 @pytest.fixture
-def colours(tmp_path):
+def colours(tmp_path, monkeypatch):
     import PIL.Image
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     register("toy:colours", Colours)
     for n, name in enumerate(("a", "b", "c")):
@@ -90,6 +92,34 @@ def colours(tmp_path):
             colour[n] = 250
             PIL.Image.new("RGB", (40, 30), tuple(colour)).save(tmp_path / "set" / name / f"{m}.png")
     return tmp_path
+
+
+def test_pictures_are_encoded_once_for_all_languages_and_runs(colours):
+    asked = []
+
+    class Counted(Colours):
+        def encode_images(self, images):
+            asked.extend(images)
+            return super().encode_images(images)
+
+    register("toy:counted", Counted)
+    labels = write(colours / "l.json", {"de": ["rot", "grün", "blau"], "ja": ["赤", "緑", "青"]})
+    first = commands.zeroshot(str(colours / "set"), encoder="toy:counted", labels=labels)
+    assert len(asked) == 6
+    again = commands.zeroshot(str(colours / "set"), encoder="toy:counted", labels=labels, lang="ja")
+    assert len(asked) == 6
+    assert again["ja"].as_dict() == first["ja"].as_dict()
+    rows = [{"image": f"{n}.png", "caption": "rot", "lang": "de"} for n in range(1)]
+    source = write(colours / "c.jsonl", rows)
+    commands.retrieval(
+        source, encoder="toy:counted", benchmark="jsonl", images=str(colours / "set"), metrics="recall@1"
+    )
+    assert len(asked) == 6  # another command, the same pictures
+    commands.zeroshot(str(colours / "set"), encoder="toy:counted", labels=labels, cache="off")
+    assert len(asked) == 12
+    commands.zeroshot(str(colours / "set"), encoder="toy:counted", labels=labels, cache=str(colours / "mine"))
+    assert len(asked) == 18
+    assert (colours / "mine" / "vectors.sqlite").is_file()
 
 
 def test_zeroshot_folders(colours):

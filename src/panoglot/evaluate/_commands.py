@@ -140,6 +140,7 @@ def retrieval(
     ties: str = "mean",
     on_error: str = "raise",
     confidence: float | None = None,
+    cache: str | None = None,
 ) -> ResultSet:
     """Text-to-image and image-to-text retrieval, for every language.
 
@@ -156,18 +157,19 @@ def retrieval(
         ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
         on_error: what has no usable vector or text: `raise` or `null` (a dataset's is always null and counted).
         confidence: level of bootstrap intervals.
+        cache: folder where a benchmark's vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.evaluate.ranking import image_text_retrieval
 
     if benchmark is not None:
+        from panoglot.evaluate._vectors import load_encoder
         from panoglot.evaluate.benchmarks import image_text_benchmark, read_caption_set
-        from panoglot.models import load_model
 
         if encoder is None or images is None:
             raise UserError(f"benchmark '{benchmark}' needs --encoder and --images.")
         table = read_caption_set(benchmark, source, lang=_list(lang), split=split)
-        model = load_model(encoder, "encoder")
+        model = load_encoder(encoder, cache)
         return image_text_benchmark(
             model, table, images, metrics=_list(metrics), ties=ties, on_error=on_error, confidence=confidence
         )  # type: ignore[arg-type]
@@ -218,6 +220,7 @@ def zeroshot(
     lang: str | Sequence[str] = ("all",),
     on_error: str = "raise",
     confidence: float | None = None,
+    cache: str | None = None,
 ) -> ResultSet:
     """Zero-shot classification in many languages; pictures are encoded once.
 
@@ -231,13 +234,14 @@ def zeroshot(
         lang: languages, with commas, or `all`.
         on_error: pictures that cannot be encoded: `raise` or `null`.
         confidence: level of bootstrap intervals.
+        cache: folder where vectors are kept between runs, or `off`.
     """
+    from panoglot.evaluate._vectors import load_encoder
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
     from panoglot.evaluate.benchmarks import babel_imagenet
-    from panoglot.models import load_model
 
     check_option("benchmark", benchmark, ("folders", "babel-imagenet"))
-    model = load_model(encoder, "encoder")
+    model = load_encoder(encoder, cache)
     codes = _list(lang)
     if images.endswith(".npy"):
         vectors, targets = _vectors(images), None
@@ -282,6 +286,7 @@ def choice(
     seed: int = 0,
     parse: str | None = None,
     confidence: float | None = None,
+    cache: str | None = None,
 ) -> ResultSet:
     """Multiple choice about pictures.
 
@@ -298,16 +303,17 @@ def choice(
         seed: of the questions.
         parse: how answers are read; each benchmark's own default without it.
         confidence: level of bootstrap intervals.
+        cache: folder where an encoder's vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate import benchmarks
     from panoglot.evaluate._ask import ask
+    from panoglot.evaluate._vectors import load_encoder
     from panoglot.evaluate.captions import pope
-    from panoglot.models import load_model
     from panoglot.models.roles import Prompt
 
     check_option("benchmark", benchmark, ("mvl-sib", "mmmb", "pope", "commute"))
     tags = _list(lang)
-    loaded = load_model(model, "generator|encoder" if benchmark == "mvl-sib" else "generator")
+    loaded = load_encoder(model, cache, "generator|encoder" if benchmark == "mvl-sib" else "generator")
     if benchmark == "mvl-sib":
         return benchmarks.mvl_sib(
             loaded, data, lang=tags, task=task, k=k, images=images, limit=limit, seed=seed, parse=parse or "strict",
