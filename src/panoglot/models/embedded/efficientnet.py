@@ -109,12 +109,17 @@ def _onnx_file() -> Path:
 
 
 class EfficientNetLite2:
-    """Tagger over the 1000 ImageNet classes; `run` gives features and logits to others.
+    """Tagger over the 1000 ImageNet classes, and encoder of pictures: the 1280 pooled features at unit length.
+
+    Its vectors compare pictures with pictures, and are a frozen image tower to train on; `run` gives features and
+    logits to others.
 
     Args:
         threads: onnxruntime threads inside one operation.
         top: how many classes `tag` gives.
     """
+
+    dim = 1280
 
     def __init__(self, threads: int = 1, top: int = 5) -> None:
         onnxruntime = require("onnxruntime", "onnxruntime", "embedded:efficientnet-lite2")
@@ -147,6 +152,19 @@ class EfficientNetLite2:
             except RowError as error:
                 errors[n] = error
         return features, logits, errors
+
+    def encode_images(self, images: Sequence[Image]) -> np.ndarray:
+        """Encode pictures: unit vectors `[N, 1280]`; a picture that cannot be decoded is a NaN row."""
+        import numpy as np
+
+        features = self.run(images)[0]
+        return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+
+    def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
+        """Refuse: this model sees pictures only."""
+        raise UserError(
+            "embedded:efficientnet-lite2 sees pictures only; use embedded:e5, embedded:conse or st:… for texts."
+        )
 
     def tag(self, images: Sequence[Image]) -> list[list[Tag] | RowError]:
         """Classify pictures: the `top` classes, softmax probabilities, keys are WordNet 3.0 synsets."""
