@@ -1,17 +1,18 @@
-"""Feature accumulation: a contrastive batch as large as you like, with the towers' memory of one micro-batch."""
+"""A batch as large as you like with the towers' memory of one micro-batch: by features for contrast, else by counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
-from panoglot.train._records import Term
+from panoglot.train._records import Batch, Term
 
-__all__ = ["accumulate"]
+__all__ = ["accumulate", "accumulate_plain"]
 
 T = TypeVar("T")
 
@@ -86,3 +87,60 @@ def accumulate(
         if live:
             torch.autograd.backward([f for f, _ in live], [g for _, g in live])
     return Term(term.value.detach(), term.count)
+
+
+def accumulate_plain(
+    net: Callable[[Batch], dict[str, Term]],
+    pieces: Sequence[Batch],
+    weights: Mapping[str, float],
+    processes: Any,
+    cast: Callable[[], Any] = nullcontext,
+) -> tuple[dict[str, Term], dict[str, int]]:
+    """Add to every `.grad` what one big batch would have added, for losses that are means over their items.
+
+    A mean of means is not the mean: every micro-batch counts by its items (its tokens, for language modelling). With
+    one loss its gradients are summed and divided at the end; with several, whose counts differ from each other, a first
+    run without gradient counts.
+
+    Args:
+        net: micro-batch → losses; DDP's wrapper in a run of several processes.
+        pieces: the micro-batches of this process.
+        weights: of the losses.
+        processes: of the run.
+        cast: context of the forward pass.
+
+    Returns:
+        The losses, such that their mean over the processes is that of the whole batch, and their counts over all.
+    """
+    names = list(weights)
+    if len(names) == 1:
+        factors = {names[0]: 1.0}
+    else:
+        local = dict.fromkeys(names, 0)
+        with torch.no_grad():
+            state = _random_state()
+            for piece in pieces:
+                with cast():
+                    for name, term in net(piece).items():
+                        local[name] += term.count
+            _replay(state)
+        factors = {n: processes.world / max(1.0, c) for n, c in zip(names, processes.sum(local.values()), strict=True)}
+    sums = {n: torch.zeros(()) for n in names}
+    counts = dict.fromkeys(names, 0)
+    for i, piece in enumerate(pieces):
+        with processes.alone(net) if i + 1 < len(pieces) else nullcontext():
+            with cast():
+                terms = net(piece)
+            for n, t in terms.items():
+                counts[n] += t.count
+                sums[n] = sums[n].to(t.value.device) + t.value.detach().double() * t.count
+            total = sum(weights[n] * t.value * (t.count * factors[n]) for n, t in terms.items())
+            if isinstance(total, Tensor) and total.requires_grad:
+                total.backward()
+    everywhere = {n: int(c) for n, c in zip(names, processes.sum(counts.values()), strict=True)}
+    scale = {n: processes.world / max(1, everywhere[n]) for n in names}
+    if len(names) == 1:
+        for p in net.parameters():  # type: ignore[attr-defined]
+            if p.grad is not None:
+                p.grad.mul_(scale[names[0]])
+    return {n: Term(sums[n] * scale[n], counts[n]) for n in names}, everywhere

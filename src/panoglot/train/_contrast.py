@@ -135,6 +135,13 @@ def contrast(
     >>> float(contrast(torch.eye(2), y, options=ContrastOptions(form="hinge")).value) < 1e-6
     True
     """
+    if torch.is_autocast_enabled(a.device.type):  # bfloat16 has no room for a softmax over a large pool
+        given = {"key_a": key_a, "pair_id": pair_id, "pair_id_b": pair_id_b, "slot": slot}
+        masks_ = {"a_mask": a_mask, "b_mask": b_mask}
+        with torch.autocast(a.device.type, enabled=False):
+            return contrast(
+                a.float(), b.float(), owner, options, scale=scale, bias=bias, tiled=tiled, **given, **masks_
+            )
     a, b, masks, owner, key_a, pair_id, pair_id_b, slot = _prepare(
         a, b, owner, options, key_a, pair_id, pair_id_b, slot, a_mask, b_mask
     )

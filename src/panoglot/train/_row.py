@@ -238,10 +238,10 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
         at = f"{name}, stage '{stage}'" if stage else str(name)
         if not r.losses:
             raise UserError(f"{at}: names no losses.")
-        for given, known in ((r.select, ("splits", "kinds", "langs", "sources")), (r.ema, ("decay",))):
+        for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):
             for key in given:
-                if key not in known:
-                    raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, known)}")
+                if key not in allowed:
+                    raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, allowed)}")
         if r.batch < 1 or r.epochs < 1 or r.accumulate < 1:
             raise UserError(f"{at}: batch, epochs and accumulate must be at least 1.")
         if r.batch % r.accumulate:

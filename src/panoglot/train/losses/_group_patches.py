@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from panoglot.errors import UserError
-from panoglot.train._contrast import ContrastOptions, contrast
+from panoglot.train._contrast import ContrastOptions
+from panoglot.train._pool import pooled_contrast
 from panoglot.train._records import Term
 from panoglot.train.losses._nothing import nothing
 
@@ -63,6 +66,7 @@ def group_patches(
     norm: str = "minmax",
     chunk: int | None = None,
     pair_id: Tensor | None = None,
+    group: Any = None,
 ) -> Term:
     """CLIP's loss between every sentence and its own patch mean, over all sentences of the batch.
 
@@ -75,12 +79,14 @@ def group_patches(
         norm: see `grouped_patches`.
         chunk: rows a tile.
         pair_id: [B] equal for duplicate images: their sentences are no negatives of each other.
+        group: of processes whose sentences meet (see `pooled_contrast`).
 
     Source: DreamLIP arXiv 2403.17007, sub-caption-specific grouping. The release stacks texts slot-major and reads them
     record-major, and has no local scale; neither is so here.
     """
-    if not bool(slot_mask.any()):
+    if not bool(slot_mask.any()) and group is None:
         return nothing(patches, texts)
     grouped, _ = grouped_patches(patches, texts, delta=delta, norm=norm)
     ids = None if pair_id is None else pair_id[slot_mask.nonzero()[:, 0]]
-    return contrast(grouped[slot_mask], texts[slot_mask], None, ContrastOptions(chunk=chunk), scale=scale, pair_id=ids)
+    options = ContrastOptions(chunk=chunk)
+    return pooled_contrast(grouped[slot_mask], texts[slot_mask], None, options, scale=scale, pair_id=ids, group=group)

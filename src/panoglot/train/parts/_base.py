@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from panoglot.errors import UserError
 from panoglot.train._records import Batch, Term
 from panoglot.train.towers import Scale
 
@@ -49,9 +50,16 @@ class Widths:
 
 
 class Part(nn.Module):
-    """A loss with its parameters. `simple`: it needs nothing but x, y and may be computed on accumulated features."""
+    """A loss with its parameters.
 
-    simple = False
+    Attributes:
+        across: what several processes make of it. `mean`: it is a mean over `count` items, and the trainer makes it the
+            mean over the items of all processes. `own`: the part pools the items itself. '': it cannot be, and a run of
+            several processes is refused.
+        by_features: it needs nothing but x, y, and may be computed on the features of many micro-batches.
+    """
+
+    across, by_features = "mean", False
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the loss of the batch."""
@@ -59,6 +67,14 @@ class Part(nn.Module):
 
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
+
+    def in_processes(self, name: str, processes: Any, batch: int) -> None:
+        """Called at the start of a stage in a run of several processes; `batch` items are in a step of all of them."""
+        if not self.across:
+            raise UserError(
+                f"The loss '{name}' compares items with all others of a step, which works within one process only; "
+                "use one process, with accumulate for a larger batch."
+            )
 
     def after_step(self, model: Any, step: int, total: int) -> None:
         """What happens after the optimiser's step: limits, moving averages."""

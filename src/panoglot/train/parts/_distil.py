@@ -10,6 +10,7 @@ from torch import nn
 
 from panoglot.errors import UserError
 from panoglot.train._ema import Ema
+from panoglot.train._pool import pooled_mean, pooled_share
 from panoglot.train._records import Batch, Term
 from panoglot.train._schedule import ramp
 from panoglot.train.losses import Centre, regress, views
@@ -78,7 +79,7 @@ class ViewsPart(Part):
         if self.teacher is not None:
             self.teacher.update(nn.ModuleList([model.image, self.head]), ramp(step, total, *self.momentum))
         if self._seen is not None:
-            self.centre.update(self._seen)
+            self.centre.update(pooled_mean(self._seen.flatten(0, -2))[None])
             self._seen = None
         self.progress.fill_(min(1.0, (step + 1) / max(1, total)))
 
@@ -95,6 +96,8 @@ class RegressPart(Part):
         adapter: `linear` (a 1×1 convolution on pooled vectors), or `none`.
     """
 
+    across = "own"
+
     def __init__(
         self, widths: Widths, teacher: int, kind: str = "smoothl1", beta: float = 1.0, adapter: str = "linear"
     ):
@@ -109,16 +112,15 @@ class RegressPart(Part):
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the mean of the sides that are there."""
-        terms = []
+        here = [z for z in (f.x, f.y) if z is not None]
+        sides = [nothing(*here), nothing(*here)]
         if f.x is not None and batch.image_vec is not None:
-            terms.append(regress(self._out(self.image, f.x), batch.image_vec, kind=self.kind, beta=self.beta))
+            sides[0] = regress(self._out(self.image, f.x), batch.image_vec, kind=self.kind, beta=self.beta)
         if f.y is not None and batch.text_vec is not None and batch.slot_mask is not None:
             want = batch.text_vec[batch.slot_mask]
-            terms.append(regress(self._out(self.text, f.y), want, kind=self.kind, beta=self.beta))
-        live = [t for t in terms if t.count]
-        if not live:
-            return nothing(*[z for z in (f.x, f.y) if z is not None])
-        return Term(torch.stack([t.value for t in live]).mean(), sum(t.count for t in live))
+            sides[1] = regress(self._out(self.text, f.y), want, kind=self.kind, beta=self.beta)
+        shares, totals = zip(*(pooled_share(t) for t in sides), strict=True)
+        return Term(sum(t.value for t in shares) / max(1, sum(n > 0 for n in totals)), sum(t.count for t in shares))
 
     def _out(self, adapter: nn.Module, z: torch.Tensor) -> torch.Tensor:
         return adapter(z) if self.gain is None else z * self.gain.exp()
