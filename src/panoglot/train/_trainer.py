@@ -149,6 +149,7 @@ class Trainer:
             return
         self._stage, row = stage, stage.row
         stage.freeze(self.model)
+        self.average = Ema(self.model) if row.ema else None
         if self.processes.world > 1:
             for name, part in self.model.active.items():
                 part.in_processes(name, self.processes, row.batch)
@@ -159,7 +160,6 @@ class Trainer:
         groups = parameter_groups(self.model, stage.plan, float(row.optimiser.get("lr", 1e-3)), decay)
         self.optimiser = make_optimiser(groups, row.optimiser)
         self.base = [g["lr"] for g in self.optimiser.param_groups]
-        self.average = Ema(self.model) if row.ema else None
 
     # ---- one step ----------------------------------------------------------------------------------------------------
 
@@ -398,7 +398,7 @@ class Trainer:
             if self.average is not None:
                 self.average.teacher.load_state_dict(state["average"])
         elif self.average is not None:
-            self.average = Ema(self.model)
+            self.average.teacher.load_state_dict(state["model"])
         self.processes.first(self._cut_log)
         return self
 
