@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from panoglot.evaluate._compare import Comparison as Comparison
     from panoglot.evaluate._compare import compare as compare
     from panoglot.evaluate._dataset import dataset_retrieval as dataset_retrieval
+    from panoglot.evaluate._mteb import MtebEncoder as MtebEncoder
+    from panoglot.evaluate._mteb import load_mteb as load_mteb
+    from panoglot.evaluate._mteb import mteb as mteb
+    from panoglot.evaluate._mteb import mteb_standings as mteb_standings
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
@@ -51,7 +55,11 @@ _HOME: dict[str, str] = {
     "read_letter": "_choice",
     "compare": "_compare",
     "dataset_retrieval": "_dataset",
+    "MtebEncoder": "_mteb",
+    "load_mteb": "_mteb",
     "load_results": "_results",
+    "mteb": "_mteb",
+    "mteb_standings": "_mteb",
     "standings": "_borda",
     "zeroshot": "_zeroshot",
     "agreement": "_agreement",

@@ -27,7 +27,18 @@ from panoglot.evaluate._read import (
 from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._results import ResultSet
 
-__all__ = ["COMMANDS", "agreement", "arena", "captions", "choice", "compare", "composed", "retrieval", "zeroshot"]
+__all__ = [
+    "COMMANDS",
+    "agreement",
+    "arena",
+    "captions",
+    "choice",
+    "compare",
+    "composed",
+    "mteb",
+    "retrieval",
+    "zeroshot",
+]
 
 #: Metric of `captions` to (function, what it needs beside the captions).
 METRICS = {
@@ -376,6 +387,36 @@ def composed(
     if benchmark == "circo":
         return circo(files[0], truth[0], confidence=confidence)
     return cirr(files[0], truth[0], subset=subset, confidence=confidence)
+
+
+def mteb(
+    *tasks: str,
+    encoder: str,
+    prompts: str = "none",
+    lang: str | Sequence[str] = (),
+    by: str = "task",
+    folder: str | None = None,
+    cache: str | None = None,
+) -> ResultSet:
+    """Run tasks of the `mteb` package (texts, and texts with pictures) on an encoder. It downloads their data itself.
+
+    Args:
+        tasks: its tasks (`STS22.v2`, `XM3600T2IRetrieval`) or benchmarks (`MTEB(Multilingual, v2)`), or tasks of your
+            own as `python:package.module:Class`.
+        encoder: model name.
+        prompts: what the encoder wants before texts: `none`, `e5`, `e5-instruct`, or a JSON file `{query: …, document:
+            …, *: …}`.
+        lang: only these languages, with commas.
+        by: items of the result: a task's languages (`task`), or tasks (`all`, `type`, `language`).
+        folder: where mteb's own result files go; what is there is not run again.
+        cache: folder where vectors are kept between runs, or `off`.
+    """
+    from panoglot.evaluate._mteb import PROMPTS
+    from panoglot.evaluate._mteb import mteb as run_tasks
+    from panoglot.evaluate._vectors import load_encoder
+
+    given = prompts if prompts in PROMPTS or not Path(prompts).is_file() else read_json(prompts)
+    return run_tasks(load_encoder(encoder, cache), tasks, prompts=given, lang=_list(lang), by=by, folder=folder)
 
 
 def arena(

@@ -57,7 +57,7 @@ class ResultSet(dict[str, MetricResult]):
 
 
 def load_results(source: Any) -> ResultSet:
-    """Read results from a file that `to_json` wrote, a `MetricResult`, or results by name.
+    """Read results from a file that `to_json` wrote, a file or folder of `mteb`'s, a `MetricResult`, or results by name.
 
     Raises:
         UserError: no file, or not results.
@@ -69,6 +69,10 @@ def load_results(source: Any) -> ResultSet:
     if isinstance(source, Mapping):
         return ResultSet(source)
     path = Path(os.fspath(source))
+    if path.is_dir():
+        from panoglot.evaluate._mteb import load_mteb
+
+        return load_mteb(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -78,6 +82,11 @@ def load_results(source: Any) -> ResultSet:
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
         found = {name: MetricResult.from_json(json.dumps(one)) for name, one in data["results"].items()}
         return ResultSet(found, summary=data.get("summary"), notes=tuple(data.get("notes") or ()))
+    if isinstance(data, dict) and "format" not in data:
+        from panoglot.evaluate._mteb import is_mteb, load_mteb
+
+        if is_mteb(data):
+            return load_mteb(path)
     result = MetricResult.from_json(json.dumps(data))
     return ResultSet({_key(result): result})
 
