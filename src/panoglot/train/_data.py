@@ -256,12 +256,12 @@ class Data:
             ids, mask = self.model.text.tokens([t.text if t else "" for row in texts for t in row])
             mask = mask & out.slot_mask.flatten()[:, None]
             out.tokens, out.token_mask = (z.unflatten(0, (len(kept), slots)) for z in (ids, mask))
-        if all("text" in r.vectors and len(r.vectors["text"]) >= slots for r, _ in kept):  # a teacher's, slot by slot
-            stored = [np.asarray(r.vectors["text"], np.float32) for r, _ in kept]
-            places = [[r.texts.index(t) if t in r.texts else 0 for t in row if t] for (r, _), row in zip(kept, texts)]
-            out.text_vec = torch.zeros(len(kept), slots, stored[0].shape[-1])
-            for i, place in enumerate(places):
-                out.text_vec[i, : len(place)] = torch.from_numpy(stored[i][place])
+        if all("text" in r.vectors for r, _ in kept):
+            places = [[r.texts.index(t) if t in r.texts else -1 for t in row if t] for (r, _), row in zip(kept, texts)]
+            if all(k >= 0 for place in places for k in place):  # a part of a text has no vector of its own
+                stored = [np.asarray(r.vectors["text"], np.float32)[place] for (r, _), place in zip(kept, places)]
+                out.text_vec = torch.zeros(len(kept), slots, stored[0].shape[-1])
+                out.text_vec[out.slot_mask] = torch.from_numpy(np.concatenate(stored))
 
     def _regions(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
         if "box" not in self.row.losses and "regions" not in self.row.losses:

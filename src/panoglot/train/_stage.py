@@ -15,7 +15,7 @@ from panoglot.train._records import Record
 from panoglot.train._row import Row
 from panoglot.train._schedule import schedule
 
-__all__ = ["Stage", "make_stages"]
+__all__ = ["Stage", "begin", "make_schedule", "make_stages"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ class Stage:
 
     def freeze(self, model: Model) -> FreezePlan:
         """Make the model compute the losses of this stage, and learn what it lets learn."""
-        return _begin(model, self.row)
+        return begin(model, self.row)
 
 
-def _begin(model: Model, row: Row) -> FreezePlan:
+def begin(model: Model, row: Row) -> FreezePlan:
+    """Make the model compute the losses of a stage's row, and learn what it lets learn."""
     model.begin(row.losses)
     idle = [
         name for name, part in model.parts.items() if name not in model.active and any(True for _ in part.parameters())
@@ -71,10 +72,10 @@ def make_stages(row: Row, records: Sequence[Record], model: Model, seed: int, au
     step = epoch = 0
     for name, r in row.each_stage():
         try:
-            plan = _begin(model, r)
+            plan = begin(model, r)
             data = Data(records, model, seed, augment=augment, row=r)
             per_epoch = len(data.plan(0))
-            factor, period = _schedule(r, per_epoch)
+            factor, period = make_schedule(r, per_epoch)
             parts = model.active.values()
             by_features = len(parts) == 1 and all(p.by_features for p in parts)
             if r.accumulate > 1 and not by_features and any(p.across != "mean" for p in parts):
@@ -87,7 +88,7 @@ def make_stages(row: Row, records: Sequence[Record], model: Model, seed: int, au
     return out
 
 
-def _schedule(row: Row, per_epoch: int) -> tuple[Callable[[int], float], int]:
+def make_schedule(row: Row, per_epoch: int) -> tuple[Callable[[int], float], int]:
     """Return the schedule of a stage with shares of the run and numbers of epochs turned into steps, and its period."""
     total, options = per_epoch * row.epochs, dict(row.schedule)
     kind: Any = options.pop("kind", "cosine")
