@@ -30,6 +30,7 @@ PROVIDERS: dict[str, str] = {
     "onnx": "panoglot.models.onnx",
     "open_clip": "panoglot.models.open_clip",
     "openai": "panoglot.models.openai",
+    "pano": "panoglot.train._encoder",
     "python": "panoglot.models.python",
     "st": "panoglot.models.st",
     "vllm": "panoglot.models.vllm",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from panoglot.errors import UserError
 from panoglot.train._checkpoint import read_manifest, read_state
 from panoglot.train._model import Model, make_model
-from panoglot.train._row import Row
+from panoglot.train._row import load_row
 
 __all__ = ["Ensemble", "load_run"]
 
@@ -58,10 +57,7 @@ def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -
     """
     run = Path(run)
     manifest = read_manifest(run)
-    try:
-        row = Row(**json.loads((run / "row.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"'{run}/row.json' cannot be read: {error}") from error
+    row = load_row(run / "row.yaml")
 
     def model(state: dict[str, Tensor]) -> Model:
         out = make_model(row)

@@ -130,10 +130,34 @@ class Row:
         """Return the resolved row as it is printed and stored."""
         return asdict(self)
 
+    def yaml(self) -> str:
+        """Return the row as a file that `load_row` reads again; what is empty and so by default is left out.
+
+        >>> print(load_row("clip", "small").yaml().splitlines()[4])
+        image: {kind: vit, patch: 8, width: 96, layers: 2, heads: 4}
+        """
+        import yaml
+
+        usual, plain = Row(""), {}
+        for key, value in self.plain().items():
+            if key == "stages":
+                value = {s["name"]: {k: v for k, v in s.items() if k != "name"} for s in value}
+            if key == "method" or value or getattr(usual, key):
+                plain[key] = value
+        shape = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+        return str(yaml.safe_dump(_lists(plain), **shape))
+
     @property
     def fingerprint(self) -> str:
         """Changes with every setting."""
         return fingerprint(self.plain())
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(k): _lists(v) for k, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def list_rows() -> dict[str, str]:

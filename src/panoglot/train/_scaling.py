@@ -154,17 +154,19 @@ def points_of_runs(
         UserError: a folder that holds no finished run.
     """
     out = []
+    from panoglot.train._row import load_row
+
     for folder in map(Path, folders):
         try:
-            row = json.loads((folder / "row.json").read_text())
+            row = load_row(folder / "row.yaml")
             total = (folder / "freeze.txt").read_text().split(" of ")[1].split()[0]
             lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, UserError) as error:
             raise UserError(f"'{folder}' holds no run of the trainer: {error}") from error
         values = [x[loss] for x in lines[-tail:] if x.get(loss) is not None]
         if not values:
             raise UserError(f"'{folder}': the log has no '{loss}'.")
-        out.append((float(total.replace(",", "")), float(len(lines) * row["batch"]), float(np.mean(values))))
+        out.append((float(total.replace(",", "")), float(len(lines) * row.batch), float(np.mean(values))))
     return out
 
 

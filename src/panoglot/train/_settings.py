@@ -1,4 +1,4 @@
-"""What a command line says of a row: towers by name, frozen towers, settings by path; and a row as a file."""
+"""What a command line says of a row: towers by name, frozen towers, settings by path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from panoglot.models import finish, load_model, parse_model_name
 from panoglot.models._names import PROVIDERS
 from panoglot.train._row import Row, load_row
 
-__all__ = ["load_tower", "resolve", "row_yaml", "stored_towers"]
+__all__ = ["load_tower", "resolve", "stored_towers"]
 
 #: Providers whose names are towers that learn; `stored:` before such a name makes it an encoder that does not.
 LEARNT = ("hf", "timm")
@@ -289,32 +289,3 @@ def _known(what: str, options: Mapping[str, Any], kinds: Mapping[str, Any], more
     for key in options:
         if key != "kind" and key not in known:
             raise UserError(f"{what} {kind}: unknown option '{key}'.{did_you_mean(key, known)}")
-
-
-def row_yaml(row: Row) -> str:
-    """Return a row as a file that `load_row` reads again.
-
-    >>> import tempfile
-    >>> row = load_row("dc-clip", "small")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "row.yaml").write_text(row_yaml(row))
-    ...     load_row(f"{folder}/row.yaml").fingerprint == row.fingerprint
-    True
-    """
-    import yaml
-
-    usual = Row("")
-    plain: dict[str, Any] = {}
-    for key, value in row.plain().items():
-        if key == "stages":
-            value = {s["name"]: {k: v for k, v in s.items() if k != "name"} for s in value}
-        if key == "method" or value or getattr(usual, key):
-            plain[key] = value
-    return yaml.safe_dump(_lists(plain), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-
-
-def _lists(value: Any) -> Any:
-    """Tuples as lists, all the way down."""
-    if isinstance(value, Mapping):
-        return {str(k): _lists(v) for k, v in value.items()}
-    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value

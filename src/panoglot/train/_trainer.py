@@ -306,7 +306,7 @@ class Trainer:
         if run is not None:
             run.mkdir(parents=True, exist_ok=True)
             if not self.step:
-                write(run / "row.json", json.dumps(self.row.plain(), indent=2, default=str).encode())
+                write(run / "row.yaml", self.row.yaml().encode())
                 write(run / "freeze.txt", self.describe().encode())
                 write(run / "log.jsonl", b"")
             log = open(run / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
@@ -388,7 +388,7 @@ class Trainer:
                 f"'{self.run}' holds a run of '{manifest.get('method')}' with other settings, seed or data; "
                 "resume it with what it was started with, or choose another folder."
             )
-        state = read_state(self.run / manifest["file"], manifest.get("hash"), self.processes.device)
+        state = read_state(self.run / manifest["file"], manifest.get("hash"))
         self.step, self.bad, self.skipped = manifest["step"], manifest["bad"], manifest["skipped"]
         self._stage = None
         self._enter()
