@@ -52,7 +52,7 @@ class Processes:
                 "fsdp_plugin": accelerate.FullyShardedDataParallelPlugin(fsdp_version=2, reshard_after_forward=True)
             }
         self._accelerator = accelerate.Accelerator(cpu=cpu, **more)
-        self.rank, self.device = dist.get_rank(), self._accelerator.device
+        self.rank, self.device = dist.get_rank(), torch.device("cpu") if cpu else self._accelerator.device
         # contrast exchanges features while DDP exchanges gradients: each in a group of its own, so that neither waits
         # for the other in another order
         self.group = dist.new_group()

@@ -124,7 +124,8 @@ def pooled_contrast(
     all_ids, all_ids_b = (None if z is None else gather_rows(z, group) for z in (ids, ids_b))
     if options.form == "sigmoid":
         term = contrast(a, all_b, all_key_b, options, key_a=key_a, pair_id=ids, pair_id_b=all_ids_b, **more)
-        return pooled_share(Term(term.value, int((key_b >= 0).sum())), group)[0]
+        # the mean is over positives; the count is that of the rows, as in one process
+        return Term(pooled_share(Term(term.value, int((key_b >= 0).sum())), group)[0].value, term.count)
     one_way = replace(options, reduce="one_way")
     weight = 0.5 if options.reduce == "half_sum" else 1.0
     rows = contrast(a, all_b, all_key_b, one_way, key_a=key_a, pair_id=ids, pair_id_b=all_ids_b, **more)
