@@ -158,7 +158,7 @@ def test_the_embedded_default(captioned, tmp_path):
         ({"steps": [{"describe": 3}]}, "are a mapping"),
         ({"steps": [{"a": {}, "b": {}}]}, "a step is"),
         ({"steps": [{"curate": {"steps": ["lenght"]}}]}, "Did you mean 'length'"),
-        ({"steps": [{"curate": {"steps": "wit2"}}]}, "no filter 'wit2'"),
+        ({"steps": [{"curate": {"steps": "wit2"}}]}, "no filter or preset 'wit2'"),
         ({"prices": "nowhere.yaml"}, "nowhere.yaml"),
         ({"format": "floder"}, "Did you mean 'folder'"),
         ({"options": {"nope": 1}}, "has no option 'nope'"),

@@ -47,11 +47,17 @@ class Maker:
         return [row["image_id"] for row in rows]
 
     def caption(self, image: str, text: str, lang: str = "en", kind: str = "alt", **more) -> str:
-        recipe = more.pop("recipe", "web")
-        key = given_caption_id(image, recipe, lang, more.get("region"), text)
-        caption = Caption(text, lang, kind, recipe=recipe, image_id=image, caption_id=key, **more)
-        self.dataset.captions.insert([caption_to_row(caption)])
-        return key
+        return self.add([{"image": image, "text": text, "lang": lang, "kind": kind, **more}])[0]
+
+    def add(self, captions: list[dict]) -> list[str]:
+        rows = []
+        for given in captions:
+            given = {"lang": "en", "kind": "alt", "recipe": "web", **given}
+            image = given.pop("image")
+            key = given_caption_id(image, given["recipe"], given["lang"], given.get("region"), given["text"])
+            rows.append(caption_to_row(Caption(image_id=image, caption_id=key, **given)))
+        self.dataset.captions.insert(rows)
+        return [row["caption_id"] for row in rows]
 
     def captions(self) -> dict[str, str | None]:
         return {row["text"]: row["dropped"] for row in self.dataset.captions.rows(["text", "dropped"])}

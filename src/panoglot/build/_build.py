@@ -110,11 +110,10 @@ def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped 
 def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
     from panoglot.curate import curate
 
-    steps = [steps] if isinstance(steps, str) else steps
     done = curate(
         run.dataset, steps=steps, run_id=run.result.run_id, quiet=run.quiet, processes=max(1, os.cpu_count() or 1)
     )
-    run.add(StageResult("curate", done=done.images + done.captions, rows=done.changed, seconds=done.seconds))
+    run.add(done.stage())
 
 
 def _index(run: _Run, *, encoder: str = "encoder") -> None:
@@ -233,7 +232,9 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
 
 
 def _where(step: str) -> str | None:
-    """Which rows a method takes: translation takes kept captions that are not translations themselves."""
+    """Which rows a method takes: `append` what pictures came with, `translate` kept captions that are none itself."""
+    if step == "append":
+        return "dropped is null and kind in ('alt', 'human')"
     if step == "translate":
         return "dropped is null and kind in ('short', 'dense', 'human', 'alt') and recipe not like 'translate/%'"
     return None

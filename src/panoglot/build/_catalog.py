@@ -54,7 +54,7 @@ uapt | caption | User-Aware Prefix-Tuning (2023) | captions in a user's own word
 bica | caption | BiCA (2024) | dense captions of objects in 3D scenes
 langsplat4d | caption | 4D LangSplat (2025) | sentences per object and frame in dynamic 3D
 compress-align | curate | Compress & Align (2023) | a reward model of human preference as filter
-tldr | curate | TL;DR (2023) | clusters, a few of each, the best matched half
+tldr | curate | TL;DR (2023) | a few of each cluster, the better matched half, captions appended
 lgs | curate | Let's Go Shopping (2024) | clean product pairs from shop pages
 wit | curate | WIT (2021) | Wikipedia images with captions in 108 languages
 cliptrans | translate | CLIPTrans (2023) | a translator with a visual prefix
@@ -133,6 +133,7 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     Raises:
         UserError: no such room.
     """
+    from panoglot.curate import PRESETS
     from panoglot.errors import UserError, did_you_mean
     from panoglot.run import METHODS, get_method
 
@@ -141,9 +142,12 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     rows = [
         MethodRow(name, place, f"{title}: {about}", True, _is_here(name, place)) for name, place, title, about in papers
     ]
-    named = {row.name for row in rows}
+    named = {(row.name, row.room) for row in rows}
+    for filters in PRESETS.values():
+        if (filters.name, "curate") not in named:
+            rows.append(MethodRow(filters.name, "curate", f"Filters: {filters.about}", False, True))
     for own in METHODS.values():
-        if own.name not in named:
+        if own.name not in {name for name, _ in named}:
             first = (own.function.__doc__ or "").strip().partition("\n")[0]
             rows.append(MethodRow(own.name, own.room, first, False, True))
     rooms = ["caption", "curate", "translate", "train", "search", "evaluate"]

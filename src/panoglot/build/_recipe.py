@@ -73,7 +73,6 @@ class Recipe:
         """
         import inspect
 
-        from panoglot.curate import PRESETS
         from panoglot.curate import resolve as resolve_filters
         from panoglot.models import Prices, parse_model_name
         from panoglot.run import METHODS, get_method
@@ -90,9 +89,7 @@ class Recipe:
                     if key not in list(known)[1:]:
                         raise UserError(f"step '{step}' has no option '{key}'.{did_you_mean(key, list(known)[1:])}")
                 if step == "curate":
-                    filters = options.get("steps") or ()
-                    filters = [filters] if isinstance(filters, str) else filters
-                    resolve_filters(f for f in filters if not (isinstance(f, str) and f in PRESETS))
+                    resolve_filters(options.get("steps"))
                 continue
             try:
                 chosen = get_method(step)

@@ -4,8 +4,15 @@
   `(facts, *, options…)`; both answer with a reason in snake_case, `None` (keep), or `UNSCORED` (keep, and count that it
   could not be judged).
 - A **text group filter** sees all texts first: `(scan, *, options…)` returns the function that decides on a caption.
+- An **image group filter** sees all images first: `(dataset, images, *, options…)` returns two arrays over the images:
+  index of its reason or -1, and whether it could not judge.
 - A **pair finder** `(dataset, images, *, options…)` yields pairs of images that show the same; the one kept is chosen
   when all other filters have spoken.
+
+A filter may `prepare`: `(dataset, options, run)` is called before anything is decided, raises what is wrong with the
+options, and runs the stages that the filter reads the results of.
+
+A **preset** is a function of its options that returns a list of steps; it may be named wherever a filter may.
 
 Every filter owns its reasons: no method may drop with the same word, because curating again clears and decides again
 whatever carries a reason of a filter.
@@ -18,28 +25,41 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import KINDS
+from panoglot.table import KINDS, Dataset
+
+if TYPE_CHECKING:
+    from panoglot.run import Stage
 
 __all__ = [
     "FILTERS",
+    "PRESETS",
     "UNSCORED",
     "Facts",
     "Filter",
+    "Prepare",
+    "Preset",
     "Step",
+    "Steps",
     "Unscored",
     "Verdict",
     "caption_filter",
     "image_filter",
+    "image_group_filter",
     "owns",
     "pair_finder",
+    "preset",
     "resolve",
     "text_group_filter",
 ]
 
 Facts = dict[str, Any]
+#: Steps as a user writes them: a name, `(name, options)` or `{name: options}`.
+Steps = Iterable[str | Sequence[Any] | Mapping[str, Any]]
+#: What a filter does before anything is decided; `run` runs a stage, or does nothing when nothing may be written.
+Prepare = Callable[[Dataset, Mapping[str, Any], "Callable[[Stage], None]"], None]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -62,11 +82,12 @@ class Filter:
 
     Attributes:
         name: what a step calls it.
-        unit: `caption`, `image`, `text_group` or `pairs`.
+        unit: `caption`, `image`, `text_group`, `image_group` or `pairs`.
         function: see the module's text.
         reasons: what it answers with; one that ends in `*` stands for all that begin so.
         kinds: the kinds of captions it looks at unless the step says otherwise.
         needs: facts that the engine must look up for it: `scores`, `texts` (of images), `image` (for captions).
+        prepare: see the module's text.
     """
 
     name: str
@@ -75,6 +96,7 @@ class Filter:
     reasons: tuple[str, ...]
     kinds: tuple[str, ...] | None = None
     needs: tuple[str, ...] = ()
+    prepare: Prepare | None = None
 
     @property
     def about(self) -> str:
@@ -84,15 +106,50 @@ class Filter:
     @property
     def options(self) -> dict[str, Any]:
         """Its options with their defaults."""
-        found = {
-            p.name: p.default
-            for p in inspect.signature(self.function).parameters.values()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        found = _keywords(self.function)
         return found if self.kinds is None else {**found, "kinds": self.kinds}
 
 
+@dataclass(frozen=True)
+class Preset:
+    """A named list of steps, with options.
+
+    Attributes:
+        name: what a step calls it.
+        function: options to steps.
+    """
+
+    name: str
+    function: Callable[..., Steps]
+
+    @property
+    def about(self) -> str:
+        """First line of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with their defaults."""
+        return _keywords(self.function)
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
 FILTERS: dict[str, Filter] = {}
+PRESETS: dict[str, Preset] = {}
+
+
+def preset(name: str) -> Callable[[_Function], _Function]:
+    """Give a function of options that returns steps a name among the steps."""
+
+    def keep(function: _Function) -> _Function:
+        PRESETS[name] = Preset(name, function)
+        return function
+
+    return keep
 
 
 def _register(unit: str, reasons: Iterable[str], **more: Any) -> Callable[[_Function], _Function]:
@@ -105,25 +162,34 @@ def _register(unit: str, reasons: Iterable[str], **more: Any) -> Callable[[_Func
 
 
 def caption_filter(
-    *reasons: str, kinds: Sequence[str] = SENTENCES, needs: Sequence[str] = ()
+    *reasons: str, kinds: Sequence[str] = SENTENCES, needs: Sequence[str] = (), prepare: Prepare | None = None
 ) -> Callable[[_Function], _Function]:
     """Make a function a caption filter that answers with these reasons."""
-    return _register("caption", reasons, kinds=tuple(kinds), needs=tuple(needs))
+    return _register("caption", reasons, kinds=tuple(kinds), needs=tuple(needs), prepare=prepare)
 
 
-def image_filter(*reasons: str, needs: Sequence[str] = ()) -> Callable[[_Function], _Function]:
+def image_filter(
+    *reasons: str, needs: Sequence[str] = (), prepare: Prepare | None = None
+) -> Callable[[_Function], _Function]:
     """Make a function an image filter that answers with these reasons."""
-    return _register("image", reasons, needs=tuple(needs))
+    return _register("image", reasons, needs=tuple(needs), prepare=prepare)
 
 
-def text_group_filter(*reasons: str, kinds: Sequence[str] = SENTENCES) -> Callable[[_Function], _Function]:
+def text_group_filter(
+    *reasons: str, kinds: Sequence[str] = SENTENCES, prepare: Prepare | None = None
+) -> Callable[[_Function], _Function]:
     """Make a function a filter over groups of texts."""
-    return _register("text_group", reasons, kinds=tuple(kinds))
+    return _register("text_group", reasons, kinds=tuple(kinds), prepare=prepare)
 
 
-def pair_finder(*reasons: str) -> Callable[[_Function], _Function]:
+def image_group_filter(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
+    """Make a function a filter over groups of images."""
+    return _register("image_group", reasons, prepare=prepare)
+
+
+def pair_finder(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
     """Make a function a finder of images that show the same."""
-    return _register("pairs", reasons)
+    return _register("pairs", reasons, prepare=prepare)
 
 
 def owns(reason: str | None) -> bool:
@@ -166,23 +232,31 @@ class Step:
         return function(*arguments) if arguments else function
 
 
-def resolve(steps: Iterable[str | Sequence[Any] | Mapping[str, Any]]) -> list[Step]:
-    """Read the steps as a user gives them: `"length"`, `("length", {"min_words": 3})` or `{"length": {…}}`.
+def resolve(steps: str | Steps | None) -> list[Step]:
+    """Read the steps as a user gives them, presets taken apart; None is the preset `default`.
 
     Raises:
-        UserError: an unknown filter, option or kind, or a value of the wrong type, with what is meant instead.
+        UserError: an unknown filter, preset, option or kind, or a value of the wrong type, with what is meant instead.
+
+    >>> import panoglot.curate
+    >>> [(step.name, step.options["min_side"]) for step in resolve(["size", ("size", {"min_side": 64})])]
+    [('size', 32), ('size', 64)]
     """
     found = []
-    for given in steps:
+    for given in ["default"] if steps is None else [steps] if isinstance(steps, str | Mapping) else steps:
         name, options = _name_and_options(given)
-        known = FILTERS.get(name)
+        known = PRESETS.get(name) or FILTERS.get(name)
         if known is None:
-            raise UserError(f"there is no filter '{name}'.{did_you_mean(name, FILTERS)}")
+            raise UserError(f"there is no filter or preset '{name}'.{did_you_mean(name, [*FILTERS, *PRESETS])}")
+        what = "preset" if isinstance(known, Preset) else "filter"
         for key, value in options.items():
             if key not in known.options:
-                raise UserError(f"filter {name} has no option '{key}'.{did_you_mean(key, known.options)}")
-            _check(name, key, value, known.options[key])
-        found.append(Step(known, {**known.options, **options}))
+                raise UserError(f"{what} {name} has no option '{key}'.{did_you_mean(key, known.options)}")
+            _check(f"{what} {name}", key, value, known.options[key])
+        if isinstance(known, Preset):
+            found += resolve(known.function(**options))
+        else:
+            found.append(Step(known, {**known.options, **options}))
     return found
 
 
@@ -196,7 +270,7 @@ def _name_and_options(given: str | Sequence[Any] | Mapping[str, Any]) -> tuple[s
         if isinstance(pair[1], Mapping):
             return pair[0], dict(pair[1])
     raise UserError(
-        f"step {given!r}: write a filter's name, or the name with its options: ['length', {{min_words: 3}}]."
+        f"step {given!r}: write a filter's name, or the name with its options: {{length: {{min_words: 3}}}}."
     )
 
 
@@ -204,14 +278,14 @@ def _check(name: str, key: str, value: Any, default: Any) -> None:
     if key == "kinds":
         for kind in [value] if isinstance(value, str) else value or ():
             if kind not in KINDS:
-                raise UserError(f"filter {name}: there is no kind of caption '{kind}'.{did_you_mean(str(kind), KINDS)}")
+                raise UserError(f"{name}: there is no kind of caption '{kind}'.{did_you_mean(str(kind), KINDS)}")
         if isinstance(value, str):
-            raise UserError(f"filter {name}: kinds is a list: [{value}].")
+            raise UserError(f"{name}: kinds is a list: [{value}].")
     elif isinstance(default, bool):
         if not isinstance(value, bool):
-            raise UserError(f"filter {name}: {key}={value!r} must be true or false.")
+            raise UserError(f"{name}: {key}={value!r} must be true or false.")
     elif isinstance(default, int | float):
         if isinstance(value, bool) or not isinstance(value, int | float | None) or value != value:
-            raise UserError(f"filter {name}: {key}={value!r} must be a number.")
+            raise UserError(f"{name}: {key}={value!r} must be a number.")
     elif isinstance(default, str) and not isinstance(value, str):
-        raise UserError(f"filter {name}: {key}={value!r} must be a text.")
+        raise UserError(f"{name}: {key}={value!r} must be a text.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["near_pairs"]
+__all__ = ["near_others", "near_pairs"]
 
 _Scratch: TypeAlias = "tuple[np.ndarray, np.ndarray, np.ndarray]"
 
@@ -145,3 +145,34 @@ def _scratch() -> _Scratch:
     import numpy as np
 
     return np.empty(_TILE, np.uint64), np.empty(_TILE, np.uint8), np.empty(_TILE, np.uint8)
+
+
+def near_others(codes: np.ndarray, others: np.ndarray, distance: int) -> np.ndarray:
+    """Say which codes differ from any of `others` in at most `distance` bits, by comparing all with all.
+
+    Args:
+        codes: uint8 `[N, 32]`.
+        others: uint8 `[M, 32]`.
+        distance: most bits.
+
+    Returns:
+        bool `[N]`.
+
+    >>> import numpy as np
+    >>> near_others(np.uint8([[0] * 32, [1] * 32]), np.uint8([[1] * 31 + [0]]), 1).tolist()
+    [False, True]
+    """
+    import numpy as np
+
+    found = np.zeros(len(codes), bool)
+    if not len(codes) or not len(others):
+        return found
+    mine, theirs = (np.ascontiguousarray(some).view(np.uint64).reshape(-1, 4) for some in (codes, others))
+    height = max(1, _TILE // len(theirs))
+    for start in range(0, len(mine), height):
+        some = mine[start : start + height, None]
+        bits = np.zeros((some.shape[0], len(theirs)), np.uint16)
+        for word in range(4):
+            bits += np.bitwise_count(some[..., word] ^ theirs[None, :, word])
+        found[start : start + height] = (bits <= distance).any(axis=1)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,7 @@ class ImageIndex:
 
     Attributes:
         ids: big-endian halves of the ids, uint64 `[N, 2]`, sorted.
+        statistics: what the filter that is at work found out; comes back in the result.
     """
 
     def __init__(self, batches: Callable[[], Iterable[pa.Array]]) -> None:
@@ -37,6 +38,7 @@ class ImageIndex:
         parts = [id_bytes(ids) for ids in batches()]
         ids = np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
         self.ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
+        self.statistics: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from panoglot.curate._contract import Facts, Verdict, text_group_filter
 from panoglot.curate._count import counted, key64
 from panoglot.curate._text import same_text
+from panoglot.curate._texts import Texts
 from panoglot.table import Caption
 
 if TYPE_CHECKING:
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["common_text", "duplicate_text"]
 
 Decide = Callable[[Caption, Facts], Verdict]
-
-
-class Texts(Protocol):
-    """The captions that are judged."""
-
-    total: int
-
-    def __call__(self) -> Iterator[list[Caption]]:
-        """Stream them in batches; may be called again and again."""
-        ...
 
 
 def _own_key(caption: Caption) -> int:

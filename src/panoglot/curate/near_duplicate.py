@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from panoglot.curate._contract import pair_finder
 from panoglot.curate._hamming import near_pairs
+from panoglot.curate.pdq import pdq_stage
 
 if TYPE_CHECKING:
     import numpy as np
 
     from panoglot.curate._images import ImageIndex
+    from panoglot.run import Stage
     from panoglot.table import Dataset
 
 __all__ = ["near_duplicate"]
 
 
-@pair_finder("duplicate_of")
+def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Callable[[Stage], None]) -> None:
+    run(pdq_stage())
+
+
+@pair_finder("duplicate_of", prepare=_prepare)
 def near_duplicate(
     dataset: Dataset, images: ImageIndex, *, distance: int = 31, min_quality: int = 50
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from panoglot.curate._images import ImageIndex
     from panoglot.table import Dataset, Table
 
-__all__ = ["similar"]
+__all__ = ["similar", "stored_vectors", "take_vectors", "vector_rows"]
 
 _BLOCK = 2048
 
@@ -53,34 +53,37 @@ def similar(
     """
     import numpy as np
 
-    table = _vectors(dataset, encoder)
+    table = stored_vectors(dataset, encoder, "similar")
     if not table.exists():
         return
     data = table.lance()
-    rows, places = _rows(data, images)
+    rows, places = vector_rows(data, images)
     if len(np.unique(places)) != len(places):
         raise UserError(f"{table.path.stem} has several vectors an image: filter similar needs an encoder with one.")
     order = np.argsort(places)  # order of ids
     rows, places = rows[order], places[order]
     if len(rows) <= exact_up_to:
-        vectors = _take(data, rows)
+        vectors = take_vectors(data, rows)
         for left, right in _alike(vectors, minimum):
             yield places[left], places[right]
         return
     for cluster in _clusters(data, rows, math.isqrt(len(rows)), probes):
-        for left, right in _alike(_take(data, rows[cluster]), minimum):
+        for left, right in _alike(take_vectors(data, rows[cluster]), minimum):
             yield places[cluster[left]], places[cluster[right]]
 
 
-def _vectors(dataset: Dataset, encoder: str) -> Table:
+def stored_vectors(dataset: Dataset, encoder: str, of: str) -> Table:
+    """The vectors that an option of filter `of` names, by model or by their own name.
+
+    Raises:
+        UserError: there are none, or several to choose from.
+    """
     names = dataset.vector_names()
     found = [name for name in names if not encoder or encoder in (name, _model(dataset, name))]
     if len(found) > 1:
-        raise UserError(
-            f"filter similar: {dataset.path} has vectors of {', '.join(found)}: name one, encoder={found[0]}."
-        )
+        raise UserError(f"filter {of}: {dataset.path} has vectors of {', '.join(found)}: name one, encoder={found[0]}.")
     if not found and not encoder:
-        raise UserError(f"filter similar: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")
+        raise UserError(f"filter {of}: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")
     return dataset.vectors(found[0] if found else encoder)
 
 
@@ -91,7 +94,7 @@ def _model(dataset: Dataset, name: str) -> str | None:
         return None
 
 
-def _rows(data: lance.LanceDataset, images: ImageIndex) -> tuple[np.ndarray, np.ndarray]:
+def vector_rows(data: lance.LanceDataset, images: ImageIndex) -> tuple[np.ndarray, np.ndarray]:
     """Addresses of the image vectors that take part, and the positions of their images."""
     import numpy as np
 
@@ -104,7 +107,7 @@ def _rows(data: lance.LanceDataset, images: ImageIndex) -> tuple[np.ndarray, np.
     return np.concatenate(rows), np.concatenate(places)
 
 
-def _take(data: lance.LanceDataset, rows: np.ndarray) -> np.ndarray:
+def take_vectors(data: lance.LanceDataset, rows: np.ndarray) -> np.ndarray:
     """Vectors at row addresses, unit length, float32 `[n, dim]`, in the order asked for."""
     import numpy as np
 
@@ -134,11 +137,11 @@ def _clusters(data: lance.LanceDataset, rows: np.ndarray, pivots: int, probes: i
     """Lists of positions in `rows` that have a pivot in common."""
     import numpy as np
 
-    centres = _take(data, rows[:pivots])  # ids are hashes: the smallest are a random sample
+    centres = take_vectors(data, rows[:pivots])  # ids are hashes: the smallest are a random sample
     probes = min(probes, pivots)
     nearest = np.empty((len(rows), probes), np.int32)
     for start in range(0, len(rows), 16 * _BLOCK):
-        some = _take(data, rows[start : start + 16 * _BLOCK])
+        some = take_vectors(data, rows[start : start + 16 * _BLOCK])
         nearest[start : start + len(some)] = np.argpartition(-(some @ centres.T), probes - 1, axis=1)[:, :probes]
     order = np.argsort(nearest.ravel(), kind="stable")
     edges = np.searchsorted(nearest.ravel()[order], np.arange(pivots + 1))

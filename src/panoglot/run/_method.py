@@ -128,7 +128,7 @@ def method(
     return register
 
 
-def get_method(name: str, rooms: Sequence[str] = ("caption", "translate")) -> Method:
+def get_method(name: str, rooms: Sequence[str] = ("caption", "curate", "translate")) -> Method:
     """Return a method by name.
 
     Raises:

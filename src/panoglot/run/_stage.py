@@ -203,6 +203,7 @@ class StageResult:
         pending: items left for the next run (the budget was spent).
         seconds: wall seconds.
         spent: tokens and price.
+        notes: what else it found out, by name (curation: drops by reason, thresholds, rules that were not applied).
     """
 
     name: str
@@ -214,6 +215,7 @@ class StageResult:
     rows: int = 0
     seconds: float = 0.0
     spent: Spent = field(default_factory=Spent)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `runs.stages`."""
