@@ -192,8 +192,8 @@ def test_arena_agreement_composed_compare(tmp_path):
     (tmp_path / "m.json").write_text(result.to_json(per_item=True))
     human = write(tmp_path / "h.jsonl", [{"id": k, "human_score": v, "image": "x"} for k, v in zip("123", (1, 3, 2))])
     agreed = commands.agreement(str(tmp_path / "m.json"), human, statistic="spearman")
-    assert agreed.n == 3
-    assert commands.agreement(str(tmp_path / "m.json"), human, groups="image").options["groups"] == 1
+    assert agreed["cider-d"].n == 3
+    assert commands.agreement(str(tmp_path / "m.json"), human, groups="image")["cider-d"].options["groups"] == 1
     same = commands.compare(str(tmp_path / "m.json"), str(tmp_path / "m.json"), resamples=50)
     assert same.rows[0].difference == 0
     truth = write(tmp_path / "val.json", [{"pairid": 1, "reference": "r", "target_hard": "t"}])

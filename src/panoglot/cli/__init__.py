@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     import panoglot
     from panoglot.errors import UserError, did_you_mean
     from panoglot.evaluate._command_list import COMMANDS as EVALUATE
+    from panoglot.evaluate._command_list import listing
     from panoglot.table import few_arenas
 
     few_arenas()
@@ -45,12 +46,20 @@ def main(arguments: list[str] | None = None) -> None:
     for name, (target, line, group) in COMMANDS.items():
         app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group, help_epilogue="")
 
-    judge = cyclopts.App(name="evaluate", help="Judge captions, encoders and rankings.", group="Judge")
+    judge = cyclopts.App(
+        name="evaluate",
+        help="Judge captions, encoders and rankings.",
+        group="Judge",
+        help_epilogue="Every metric and every benchmark, a line each: panoglot evaluate --list",
+    )
     for name, (_, line) in EVALUATE.items():
         judge.command(f"panoglot.cli._commands:evaluate_{name}", name=name, help=line, help_epilogue="")
     app.command(judge)
 
     tokens = sys.argv[1:] if arguments is None else arguments
+    if tokens == ["evaluate", "--list"]:
+        print(listing())
+        sys.exit(0)
     if tokens and not tokens[0].startswith("-") and tokens[0] not in (*COMMANDS, "evaluate"):
         _fail(f"there is no command '{tokens[0]}'.{did_you_mean(tokens[0], [*COMMANDS, 'evaluate'])}")
     try:

@@ -21,6 +21,8 @@ SHORT = {"output": "-o", "k": "-k"}
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
 LISTS = {"kinds", "languages", "langs", "model", "option", "steps"}
+#: Arguments at the end of the line that take several values without a name between them.
+LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
 PATHS = {"dataset", "image", "output"}
 
@@ -30,12 +32,13 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 
     def run(*args: Any, **kwargs: Any) -> Any:
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
-        for key in LISTS & kwargs.keys():
+        for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
         return show(verb(*args, **kwargs), **mine)
 
     run.__doc__ = verb.__doc__
     signature = inspect.signature(verb, eval_str=True)
+    lists = {p.name for p in signature.parameters.values() if _is_list(p)}
     parameters = [_option(p) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
     if extra is not None:
         parameters += inspect.signature(extra, eval_str=True).parameters.values()
@@ -44,11 +47,17 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
     return run
 
 
+def _is_list(p: inspect.Parameter) -> bool:
+    return p.name in LISTS and p.annotation not in (str, str | None)
+
+
 def _option(p: inspect.Parameter) -> inspect.Parameter:
     """A parameter of a verb as an option of its command."""
     kind: Any = p.annotation
-    if p.name in LISTS:
+    if _is_list(p):
         kind = list[str] | None
+    elif p.kind is not p.KEYWORD_ONLY and kind in (str | Sequence[str], str | Sequence[str] | None) and p.name in LAST:
+        kind = list[str] if p.default is p.empty else list[str] | None
     elif p.name in PATHS or kind is Any:
         kind = str if p.default is p.empty else str | None
     settings: dict[str, Any] = {}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from panoglot.errors import UserError
 from panoglot.evaluate._agreement import average_ranks
 from panoglot.evaluate._check import offenders
+from panoglot.evaluate._read import read_json
 from panoglot.evaluate._result import FORMAT
+from panoglot.evaluate._results import load_results
 
-__all__ = ["Standing", "Standings", "standings"]
+__all__ = ["Standing", "Standings", "read_standings", "standings"]
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """All models, best first."""
+    """All models, best first.
+
+    Attributes:
+        rows: a line a model.
+        tasks: names of the tasks.
+        scores: by task, by model.
+    """
 
     rows: tuple[Standing, ...]
     tasks: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """JSON with sorted keys, one value a line."""
@@ -103,4 +115,57 @@ def standings(scores: Mapping[str, Mapping[str, float | None]], types: Mapping[s
         by_type = sum(means) / len(means) if whole else None
         rank = 1 + sum(points[other] > points[model] for other in models)
         rows.append(Standing(model, rank, points[model], mean, by_type, len(have[model])))
-    return Standings(tuple(sorted(rows, key=lambda row: (row.rank, row.model))), tuple(scores))
+    return Standings(tuple(sorted(rows, key=lambda row: (row.rank, row.model))), tuple(scores), scores)
+
+
+def read_standings(paths: Sequence[str | os.PathLike[str]], *, lang: Sequence[str] = ()) -> Standings:
+    """Rank the models of result files, one a model, called as the file.
+
+    Each result of a file (a language, a direction, a metric) is a task. Files of Babel-ImageNet's repository
+    (`{"meta": …, "results": [{lang, prompt, accuracy}]}`) are read too: a language's task is its accuracy with prompts
+    where it has some, else with bare labels.
+
+    Args:
+        paths: files.
+        lang: languages that count; all without any. A result belongs to the language that it is called by.
+
+    Raises:
+        UserError: results of different metrics or versions, two files of one name, nothing in common.
+    """
+    tables: dict[str, dict[str, float | None]] = {}
+    kinds: dict[str, dict[str, str]] = {}
+    for path in paths:
+        model = Path(path).stem
+        if model in tables:
+            raise UserError(f"two files are called '{model}': a model is called as its file.")
+        data = read_json(path) if not Path(path).is_dir() else None
+        rows = data.get("results") if isinstance(data, dict) else None
+        kinds[model] = {}
+        if isinstance(rows, list):
+            tables[model] = _published(rows, path)
+            continue
+        results = load_results(path)
+        tables[model] = {name: result.value for name, result in results.items()}
+        kinds[model] = {name: f"{result.metric}/{result.version}" for name, result in results.items()}
+    scores: dict[str, dict[str, float | None]] = {}
+    for model, table in tables.items():
+        for task, value in table.items():
+            if not lang or task.split("/")[0] in lang:
+                scores.setdefault(task, {})[model] = value
+    for task in scores:
+        said = sorted({kinds[model][task] for model in kinds if task in kinds[model]})
+        if len(said) > 1:
+            raise UserError(f"'{task}' is of different metrics or versions: {offenders(said)}.")
+    if not scores:
+        raise UserError(f"there are no results in {offenders(lang or paths)}.")
+    return standings(scores)
+
+
+def _published(rows: Sequence[Mapping[str, Any]], path: Any) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    try:
+        for row in sorted(rows, key=lambda row: row["prompt"] != "label"):  # prompts come last and win
+            found[str(row["lang"]).lower()] = float(row["accuracy"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds no results ({type(error).__name__}: {error}).") from None
+    return found

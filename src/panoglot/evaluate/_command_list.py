@@ -1,16 +1,263 @@
-"""The commands of `panoglot evaluate`, readable without importing what they need."""
+"""What `panoglot evaluate` can do: its commands, metrics and benchmarks, readable without importing what they need."""
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS"]
+from typing import NamedTuple
 
-#: Command of `panoglot evaluate` to (function here, help line).
+__all__ = ["BENCHMARKS", "COMMANDS", "METRICS", "Benchmark", "Metric", "listing"]
+
+#: Command of `panoglot evaluate` to (function of `_commands`, help line).
 COMMANDS = {
     "captions": ("captions", "Score captions with metrics that need no Java, in any language."),
     "retrieval": ("retrieval", "Recall of pictures by text and back, for every language."),
     "zeroshot": ("zeroshot", "Zero-shot classification in many languages."),
     "choice": ("choice", "Multiple choice about pictures: MVL-SIB, MMMB, POPE, CoMMuTE."),
     "composed": ("composed", "Score CIRCO, CIRR and FashionIQ rankings."),
+    "generation": ("generation", "Judge generated pictures: GenEval, DPG, consistency across languages."),
+    "mteb": ("mteb", "Run tasks of the mteb package, texts or pictures, on any encoder."),
     "arena": ("arena", "Rate models from votes: Elo, Bradley-Terry, win minus loss."),
-    "agreement": ("agreement", "How well a metric agrees with people."),
+    "agreement": ("agreement", "How well metrics agree with people."),
+    "standings": ("standings", "Rank models over tasks and languages: means and Borda points."),
 }
+
+
+class Metric(NamedTuple):
+    """A line of the list of metrics.
+
+    Attributes:
+        function: of `panoglot.evaluate`.
+        needs: what it takes beside the captions: refs, images, encoder, parser, objects.
+        about: what it is.
+        languages: which.
+        source: where it was defined.
+        parity: how close it is to the reference program, measured.
+    """
+
+    function: str
+    needs: str
+    about: str
+    languages: str
+    source: str
+    parity: str = ""
+
+
+_SAME = "equal to pycocoevalcap to 1e-9 on equal tokens"
+#: Metric of `panoglot evaluate captions --metrics` to what is known of it.
+METRICS = {
+    "bleu": Metric(
+        "bleu", "refs", "BLEU-1..4 of the corpus, as the COCO tools count and smooth",
+        "all", "Papineni et al., ACL 2002", _SAME,
+    ),
+    "rouge-l": Metric(
+        "rouge_l", "refs", "longest common subsequence, best precision and recall over the references, beta 1.2",
+        "all", "Lin, 2004", _SAME,
+    ),
+    "cider": Metric(
+        "cider", "refs", "CIDEr-D: tf-idf weighted n-grams, clipped, with a length penalty (0 to 10)",
+        "all", "Vedantam et al., CVPR 2015", _SAME,
+    ),
+    "meteor-like": Metric(
+        "meteor_exact_stem_synonym", "refs",
+        "METEOR 1.5 with exact words, stems and synonyms; without its paraphrase table",
+        "all; stems in 32, synonyms in English", "Denkowski and Lavie, WMT 2014",
+        "equal to the Java program's three modules to 1e-9 with its jar's words; see docs/evaluate.md",
+    ),
+    "chrf": Metric("chrf", "refs", "F-score of character n-grams (0 to 100)", "all", "Popović, WMT 2015", "sacrebleu"),
+    "spice": Metric(
+        "spice", "refs parser", "F-score of objects, attributes and relations as tuples",
+        "those of the parser (default: English)", "Anderson et al., ECCV 2016",
+        "hand-worked cases only: the original's parser cannot be had",
+    ),
+    "capture": Metric(
+        "capture", "refs parser encoder",
+        "objects, attributes, relations of long captions: exact, synonym, then soft matches (with --encoder)",
+        "those of the parser (default: English)", "Dong et al., 2024 (arXiv 2405.19092)",
+        "hand-worked cases; scores of the released matching code",
+    ),
+    "clipscore": Metric(
+        "clipscore", "images encoder", "2.5 max(0, cosine) of picture and caption", "those of the encoder",
+        "Hessel et al., EMNLP 2021", "definition",
+    ),
+    "refclipscore": Metric(
+        "clipscore", "refs images encoder", "harmonic mean of CLIPScore and the best cosine with a reference",
+        "those of the encoder", "Hessel et al., EMNLP 2021", "definition",
+    ),
+    "self-retrieval": Metric(
+        "self_retrieval", "images encoder",
+        "recall@1 of each caption's own picture among up to 100 others, in percent (RD100)", "those of the encoder",
+        "Gaur et al., TMLR 2024", "definition; ties are shared",
+    ),
+    "chair": Metric(
+        "chair", "objects", "share of captions that name a thing that is not in the picture (CHAIR-s), and CHAIR-i",
+        "English; others with a vocabulary (Python)", "Rohrbach et al., EMNLP 2018",
+        "definition; our own synonyms of the 80 classes",
+    ),
+    "distinct-n": Metric(
+        "distinct_n", "", "distinct n-grams over all n-grams", "all", "Li et al., NAACL 2016", "definition"
+    ),
+    "self-bleu": Metric(
+        "self_bleu", "", "BLEU of each caption against the others: high is repetitive", "all",
+        "Zhu et al., SIGIR 2018", "definition",
+    ),
+    "length": Metric("caption_length", "", "tokens a caption", "all", "", "definition"),
+    "readability": Metric(
+        "readability", "", "LIX; Flesch reading ease beside it for English", "those that write spaces",
+        "Björnsson, 1968", "definition",
+    ),
+}  # fmt: skip
+
+
+class Benchmark(NamedTuple):
+    """A line of the list of benchmarks.
+
+    Attributes:
+        command: of `panoglot evaluate`.
+        about: what it measures, by which metric.
+        files: what the command expects.
+        source: where the files are; nothing is downloaded.
+    """
+
+    command: str
+    about: str
+    files: str
+    source: str
+
+
+#: Benchmark of `--benchmark` to what is known of it.
+BENCHMARKS = {
+    "detailcaps": Benchmark(
+        "captions", "CAPTURE of long captions against three references (4,870 or 100 pictures)",
+        "--data: its parquet file, or JSONL (`image, GT_Caption_…`)",
+        "huggingface.co/datasets/foundation-multimodal-models/DetailCaps-4870",
+    ),
+    "decapbench": Benchmark(
+        "captions", "DCScore: facts of a caption matched and verified by --judge (400 pictures)",
+        "--data: `eval_human_annotated_oracle_facts.jsonl`; --images: ImageInWords' IIW-400",
+        "github.com/MAGAer13/DeCapBench",
+    ),
+    "truematch": Benchmark(
+        "captions", "self-retrieval in bags of 3, 5 and 7 look-alikes",
+        "--data: folder of `3.json`, `5.json`, `7.json`; --images; --encoder",
+        "huggingface.co/datasets/manu-gaur/NDLB-TrueMatch-Benchmark",
+    ),
+    "finecapeval": Benchmark(
+        "captions", "coverage of people's background, object and relation phrases, and CIDEr (1,000 pictures)",
+        "--data: `FineCapEval.csv`", "github.com/j-min/CLIP-Caption-Reward",
+    ),
+    "caparena-auto": Benchmark(
+        "captions", "--judge compares with three fixed captioners in both orders (600 pictures)",
+        "--data: `caparena_auto_600.json`; --images; or captions that come with a judge's verdicts (`judge`)",
+        "github.com/njucckevin/CapArena",
+    ),
+    "dense-captions": Benchmark(
+        "captions", "dense-captioning mAP over overlaps and METEOR, and METEOR at 0.5 IoU",
+        "captions and --data: rows of `image_id, box, caption[, score]`, boxes as x0, y0, x1, y1",
+        "Visual Genome, Pix2Cap-COCO, your own",
+    ),
+    "xtd10": Benchmark(
+        "retrieval", "recall of 1,000 COCO pictures in 11 languages",
+        "--data: folder of `test_1kcaptions_<lang>.txt`; --images",
+        "github.com/adobe-research/Cross-lingual-Test-Dataset-XTD10",
+    ),
+    "xtd": Benchmark(
+        "retrieval", "the same as one JSON file", "--data: `xtd.json`; --images", "github.com/gregor-ge/Babel-ImageNet"
+    ),
+    "xflickrco": Benchmark(
+        "retrieval", "recall of 2,000 pictures in 8 languages", "--data: `xflickrco.json`; --images",
+        "github.com/gregor-ge/Babel-ImageNet",
+    ),
+    "xm3600": Benchmark(
+        "retrieval", "recall of 3,600 pictures in 36 languages", "--data: `captions.jsonl`; --images",
+        "google.github.io/crossmodal-3600",
+    ),
+    "multi30k": Benchmark(
+        "retrieval", "recall of 1,000 pictures in up to 4 languages", "--data: folder of `task1_raw_…`; --images",
+        "github.com/multi30k/dataset",
+    ),
+    "jsonl": Benchmark(
+        "retrieval", "your own, COCO-CN, Flickr30k-CN, Karpathy's splits",
+        "--data: rows of `image, caption[, lang]`; --images", "your own",
+    ),
+    "folders": Benchmark(
+        "zeroshot", "accuracy with class names in your languages",
+        "--images: a folder a class; --labels: JSON `{lang: [name, …]}`", "your own",
+    ),
+    "babel-imagenet": Benchmark(
+        "zeroshot", "accuracy on ImageNet in up to 298 languages",
+        "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures; maybe --prompts",
+        "github.com/gregor-ge/Babel-ImageNet",
+    ),
+    "mvl-sib": Benchmark(
+        "choice", "match pictures and sentences by topic in 205 languages", "--data: SIB-200's folder; --images",
+        "github.com/dadelani/sib-200, huggingface.co/datasets/WueNLP/mvl-sib",
+    ),
+    "mmmb": Benchmark(
+        "choice", "questions about pictures in 6 languages, circular",
+        "--data: `mmmb_<lang>.tsv`, or MMBench's", "github.com/AIDC-AI/Parrot",
+    ),
+    "pope": Benchmark(
+        "choice", "yes/no questions about objects: F1, and the share of yes",
+        "--data: rows of `image, text, label`; --images", "github.com/RUCAIBox/POPE",
+    ),
+    "commute": Benchmark(
+        "choice", "which translation fits the picture, by log-probability", "--data: its folder; --images",
+        "github.com/MatthieuFP/CoMMuTE",
+    ),
+    "circo": Benchmark("composed", "mAP@k", "--annotations: `val.json`", "github.com/miccunifi/CIRCO"),
+    "cirr": Benchmark(
+        "composed", "recall@k, and within the subset", "--annotations: `cap.rc2.val.json`",
+        "github.com/Cuberick-Orion/CIRR",
+    ),
+    "fashion-iq": Benchmark(
+        "composed", "recall@10 and @50, a category at a time", "--annotations: `cap.<category>.val.json` of each",
+        "github.com/XiaoxiaoGuo/fashion-iq",
+    ),
+    "geneval": Benchmark(
+        "generation", "objects, counts, colours, positions (m-GenEval: the same prompts, translated)",
+        "--data: `evaluation_metadata.jsonl`; --detections or --detector; pictures in `[<lang>/]00000/…`",
+        "github.com/djghosh13/geneval, github.com/dhevarghese/NeoBabel",
+    ),
+    "dpg": Benchmark(
+        "generation", "questions about long prompts, answered by --judge (m-DPG: the prompts are translated)",
+        "--data: `dpg_bench.csv`, or rows of `id, questions`; pictures `[<lang>/]<id>…`",
+        "github.com/TencentQQGYLab/ELLA",
+    ),
+    "clc": Benchmark(
+        "generation", "cross-lingual consistency: cosine of pictures of one prompt in two languages",
+        "pictures in `<lang>/<prompt>/…`; --encoder", "your own",
+    ),
+    "css": Benchmark(
+        "generation", "code-switching similarity: mixed prompts against English ones",
+        "pictures in `<lang>/<prompt>/…`; --english: folder of `<prompt>/…`; --encoder", "your own",
+    ),
+    "foil": Benchmark(
+        "agreement", "how often a metric scores a caption above the same with a wrong noun",
+        "rows of `references, baseline, foil`", "github.com/DavidMChan/aloha",
+    ),
+    "hat": Benchmark(
+        "agreement", "average precision of finding captions with a wrong word by their score",
+        "rows of `caption, references, contains_hallucination`", "github.com/DavidMChan/aloha",
+    ),
+    "caparena": Benchmark(
+        "agreement", "a metric's (or judge's) verdicts against 6,523 votes, and the rankings of both",
+        "`caparena_annots_eval.json`: `source1, source2, caption1, caption2, ref, winner, cluster[, judge]`",
+        "github.com/njucckevin/CapArena",
+    ),
+}  # fmt: skip
+
+
+def listing() -> str:
+    """Every metric and every benchmark, a line each.
+
+    >>> "capture" in listing() and "babel-imagenet" in listing()
+    True
+    """
+    wide = max(map(len, [*METRICS, *BENCHMARKS]))
+    lines = ["Metrics: panoglot evaluate captions PREDS --metrics NAME,NAME"]
+    for name, metric in METRICS.items():
+        lines.append(f"  {name:<{wide}}  {metric.about}")
+    for command in dict.fromkeys(row.command for row in BENCHMARKS.values()):
+        lines += ["", f"Benchmarks: panoglot evaluate {command} --benchmark NAME"]
+        lines += [f"  {name:<{wide}}  {row.about}" for name, row in BENCHMARKS.items() if row.command == command]
+    lines += ["", "The files of each, and where they are: docs/metrics.md. Options: panoglot evaluate COMMAND --help."]
+    return "\n".join(lines)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
-from panoglot.evaluate._agreement import agreement as _agreement
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._arena import ArenaResult
 from panoglot.evaluate._arena import arena as _arena
+from panoglot.evaluate._borda import Standings
 from panoglot.evaluate._check import check_option, same_ids
-from panoglot.evaluate._command_list import COMMANDS
+from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
 from panoglot.evaluate._compare import Comparison
 from panoglot.evaluate._compare import compare as _compare
 from panoglot.evaluate._read import (
     encode_files,
     picture_files,
-    read_column,
     read_json,
     read_predictions,
     read_references,
     read_rows,
 )
-from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._results import ResultSet
 
 __all__ = [
@@ -35,27 +33,12 @@ __all__ = [
     "choice",
     "compare",
     "composed",
+    "generation",
     "mteb",
     "retrieval",
+    "standings",
     "zeroshot",
 ]
-
-#: Metric of `captions` to (function, what it needs beside the captions).
-METRICS = {
-    "bleu": ("bleu", "refs"),
-    "rouge-l": ("rouge_l", "refs"),
-    "cider": ("cider", "refs"),
-    "chrf": ("chrf", "refs"),
-    "meteor-like": ("meteor_exact_stem_synonym", "refs"),
-    "spice": ("spice", "refs parser"),
-    "capture": ("capture", "refs parser encoder"),
-    "clipscore": ("clipscore", "images encoder"),
-    "refclipscore": ("clipscore", "refs images encoder"),
-    "distinct-n": ("distinct_n", ""),
-    "self-bleu": ("self_bleu", ""),
-    "length": ("caption_length", ""),
-    "readability": ("readability", ""),
-}
 
 
 def _list(values: str | Sequence[str] | None) -> list[str]:
@@ -63,78 +46,174 @@ def _list(values: str | Sequence[str] | None) -> list[str]:
     return [one for value in given for one in value.replace(",", " ").split()]
 
 
+def _benchmark(command: str, name: str) -> None:
+    """Refuse a benchmark that is not this command's."""
+    mine = [key for key, row in BENCHMARKS.items() if row.command == command]
+    if name in BENCHMARKS and name not in mine:
+        raise UserError(f"'{name}' is a benchmark of: panoglot evaluate {BENCHMARKS[name].command}")
+    check_option("benchmark", name, mine)
+
+
+def _need(benchmark: str, **given: Any) -> None:
+    """Refuse missing files by saying what they are and where they come from."""
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if missing:
+        row = BENCHMARKS[benchmark]
+        raise UserError(f"'{benchmark}' needs {', '.join(missing)}. It takes {row.files}. From {row.source}.")
+
+
 def captions(
     preds: str,
-    refs: str | None = None,
+    refs: str | Sequence[str] | None = None,
     *,
-    metrics: str | Sequence[str] = ("cider",),
+    metrics: str | Sequence[str] = (),
+    benchmark: str | None = None,
+    data: str | None = None,
     lang: str = "en",
     model: str | None = None,
     images: str | None = None,
     encoder: str | None = None,
     parser: str | None = None,
+    judge: str | None = None,
+    objects: str | None = None,
+    references: int | None = None,
     on_error: str = "raise",
     confidence: float | None = None,
+    cache: str | None = None,
 ) -> ResultSet:
-    """Score captions.
+    """Score captions, by metrics or by a benchmark's protocol. `panoglot evaluate --list` names them all.
 
     Args:
-        preds: JSONL, COCO results, `{id: caption}`, lines of text, or a dataset.
-        refs: COCO annotations, `{id: [reference, …]}`, JSONL, or a dataset.
-        metrics: names, with commas between them.
+        preds: JSONL, COCO results, `{id: caption}`, lines of text (`.txt`, `.gz`), or a dataset.
+        refs: COCO annotations, `{id: [reference, …]}`, JSONL, lines of text, or a dataset; given again, references are
+            joined. Without it the references that stand in the rows of `preds` count.
+        metrics: names, with commas between them; `cider` without.
+        benchmark: `detailcaps`, `decapbench`, `truematch`, `finecapeval`, `caparena-auto` or `dense-captions`.
+        data: the benchmark's file.
         lang: language of all captions.
-        model: whose captions to take from a dataset of several models.
-        images: folder of pictures named by id, for CLIPScore.
-        encoder: model name, for CLIPScore and CAPTURE.
-        parser: model name of a caption parser; the rules shipped here without.
+        model: whose captions to take from a file or dataset of several models.
+        images: folder of pictures named by id, for CLIPScore and others.
+        encoder: model name, for CLIPScore, CAPTURE's soft stage and others.
+        parser: model name of a caption parser (`embedded:parser`, `hf:FOLDER`), for SPICE and CAPTURE.
+        judge: model name of a generator that sees pictures, for `decapbench` and `caparena-auto`.
+        objects: what is in each picture, for CHAIR: `{id: [name, …]}` or COCO's instances.
+        references: number of references that every item must have.
         on_error: empty captions: `raise`, `null` or `score`.
         confidence: level of bootstrap intervals, for example 0.95.
+        cache: folder where vectors are kept between runs, or `off`.
     """
-    import panoglot.evaluate as room
+    from panoglot.evaluate._score import Scorer
+
+    options: dict[str, Any] = {"lang": lang, "on_error": on_error, "confidence": confidence, "cache": cache}
+    if benchmark is not None:
+        _benchmark("captions", benchmark)
+        return _CAPTION_BENCHMARKS[benchmark](
+            preds, benchmark=benchmark, data=data, model=model, images=images, encoder=encoder, parser=parser,
+            judge=judge, **options,
+        )  # fmt: skip
+    names = _list(metrics) or ["cider"]
+    paths = [refs] if isinstance(refs, str) else list(refs or ())
+    score = Scorer(
+        names, images=images, encoder=encoder, parser=parser, objects=objects, references=references, **options
+    )
+    given = read_predictions(preds, lang=lang if Path(preds).is_dir() else "", model=model)
+    found = read_references(paths, lang=lang) if paths else _own_references(preds, given, score.wants_references())
+    return score(given, found)
+
+
+def _own_references(preds: str, given: Mapping[str, Any], users: Sequence[str]) -> dict[str, list[str]] | None:
+    """The references in the rows of the predictions."""
+    if not users or not Path(preds).name.endswith((".json", ".jsonl", ".ndjson")):
+        return None
+    rows = read_json(preds)
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and {"references", "refs"} & set(row) for row in rows
+    ):
+        return None
+    found = read_references(preds)
+    return {key: found[key] for key in given}
+
+
+def _detailcaps(preds: str, *, data: str | None, model: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate._score import Scorer
+    from panoglot.evaluate.benchmarks import read_detailcaps
+
+    _need(rest["benchmark"], data=data)
+    truth = read_detailcaps(str(data))
+    if model is not None and Path(preds) == Path(str(data)):
+        given = dict(truth.captions_of(model))
+    else:
+        given = read_predictions(preds, lang=rest["lang"], model=model)
+    options = {key: rest[key] for key in ("lang", "encoder", "parser", "on_error", "confidence", "cache")}
+    return Scorer(["capture"], **options)(given, truth.references)
+
+
+def _decapbench(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate.benchmarks import decapbench, read_decapbench
     from panoglot.models import load_model
 
-    names = _list(metrics)
-    for name in names:
-        check_option("metrics", name, METRICS)
-    needs = {need for name in names for need in METRICS[name][1].split()}
-    for what, given in (("refs", refs), ("images", images), ("encoder", encoder)):
-        if what in needs - ({"encoder"} if needs & {"parser"} and "images" not in needs else set()) and given is None:
-            users = [name for name in names if what in METRICS[name][1].split()]
-            raise UserError(f"{', '.join(users)} needs --{what}.")
-    given_preds = read_predictions(preds, lang=lang if Path(preds).is_dir() else "", model=model)
-    given_refs = read_references(refs, lang=lang if Path(refs).is_dir() else "") if refs else None
-    if given_refs is not None:
-        same_ids(given_preds, given_refs)
-    encodes = load_model(encoder, "encoder") if encoder else None
-    parses = load_model(parser, "parser") if parser else None
-    vectors = None
-    if "images" in needs and images is not None:
-        by_name = {path.stem: path for path in picture_files(images)} | {
-            path.name: path for path in picture_files(images)
-        }
-        missing = same_ids(
-            given_preds, {key: by_name[key] for key in given_preds if key in by_name}, f"picture in {images}"
-        )
-        vectors = encode_files(encodes, [by_name[key] for key in missing])  # type: ignore[arg-type]
-    found = ResultSet()
-    for name in names:
-        function, wants = METRICS[name]
-        options: dict[str, Any] = {"lang": lang, "on_error": on_error}
-        if name != "distinct-n":
-            options["confidence"] = confidence
-        arguments: list[Any] = [given_preds]
-        if "images" in wants:
-            arguments += [vectors, encodes]
-            if "refs" in wants:
-                options["refs"] = given_refs
-        elif "refs" in wants:
-            arguments.append(given_refs)
-            if "parser" in wants:
-                arguments.append(parses)
-            if "encoder" in wants:
-                arguments.append(encodes)
-        found[name] = getattr(room, function)(*arguments, **options)
+    _need(rest["benchmark"], data=data, images=images, judge=judge)
+    given, truth = read_predictions(preds, model=rest["model"]), read_decapbench(str(data))
+    options = {key: rest[key] for key in ("lang", "on_error", "confidence")}
+    return ResultSet({"dcscore": decapbench(given, truth, str(images), load_model(str(judge), "generator"), **options)})
+
+
+def _truematch(preds: str, *, data: str | None, images: str | None, encoder: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate._vectors import load_encoder
+    from panoglot.evaluate.benchmarks import read_bags, truematch
+
+    _need(rest["benchmark"], data=data, images=images, encoder=encoder)
+    found = truematch(
+        read_predictions(preds, model=rest["model"]), read_bags(str(data)), str(images),
+        load_encoder(str(encoder), rest["cache"]), lang=rest["lang"], confidence=rest["confidence"],
+    )  # fmt: skip
+    return ResultSet({"truematch": found})
+
+
+def _finecapeval(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate._score import Scorer
+    from panoglot.evaluate.captions import finecapeval, read_finecapeval
+
+    _need(rest["benchmark"], data=data)
+    phrases, references = read_finecapeval(str(data))
+    given = read_predictions(preds, model=rest["model"])
+    stems = {Path(name).stem: text for name, text in given.items()} | given
+    said = {name: stems.get(name, stems.get(Path(name).stem)) for name in phrases}
+    same_ids(phrases, {name: text for name, text in said.items() if text is not None}, "caption")
+    found = ResultSet({"finecapeval": finecapeval(said, phrases, confidence=rest["confidence"])})  # type: ignore[arg-type]
+    options = {key: rest[key] for key in ("lang", "on_error", "confidence")}
+    found.update(Scorer(["bleu", "rouge-l", "cider"], **options)(said, references))
     return found
+
+
+def _caparena_auto(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate.benchmarks import caparena_auto, caparena_auto_verdicts
+    from panoglot.models import load_model
+
+    rows = read_json(preds) if not Path(preds).is_dir() else {}
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) and "judge" in row for row in rows):
+        return ResultSet({"caparena-auto": caparena_auto_verdicts(rows)})
+    _need(rest["benchmark"], data=data, images=images, judge=judge)
+    said = {key: text or "" for key, text in read_predictions(preds, model=rest["model"]).items()}
+    found = caparena_auto(load_model(str(judge), "generator"), said, read_json(str(data)), str(images))
+    return ResultSet({"caparena-auto": found})
+
+
+def _dense_captions(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
+    from panoglot.evaluate.benchmarks import dense_captions
+
+    _need(rest["benchmark"], data=data)
+    return dense_captions(preds, str(data), lang=rest["lang"], confidence=rest["confidence"])
+
+
+_CAPTION_BENCHMARKS: dict[str, Callable[..., ResultSet]] = {
+    "detailcaps": _detailcaps,
+    "decapbench": _decapbench,
+    "truematch": _truematch,
+    "finecapeval": _finecapeval,
+    "caparena-auto": _caparena_auto,
+    "dense-captions": _dense_captions,
+}
 
 
 def retrieval(
@@ -142,6 +221,7 @@ def retrieval(
     *,
     encoder: str | None = None,
     benchmark: str | None = None,
+    data: str | None = None,
     images: str | None = None,
     split: str = "test_2016_flickr",
     texts: str | None = None,
@@ -156,9 +236,11 @@ def retrieval(
     """Text-to-image and image-to-text retrieval, for every language.
 
     Args:
-        source: a dataset, image vectors `.npy` `[I, dim]`, or the captions of a benchmark.
+        source: a dataset, image vectors `.npy` `[I, dim]`, a benchmark's name (with `data`), or its captions (with
+            `benchmark`).
         encoder: model name. A dataset's stored vectors of pictures are used, others are made once and kept.
         benchmark: `xtd10`, `xtd`, `xflickrco`, `xm3600`, `multi30k`, or `jsonl` for rows of `image, caption[, lang]`.
+        data: the captions of the benchmark: its file or folder.
         images: folder of a benchmark's pictures.
         split: of `multi30k`.
         texts: text vectors `.npy` `[T, dim]`, with image vectors.
@@ -173,16 +255,20 @@ def retrieval(
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.evaluate.ranking import image_text_retrieval
 
+    if benchmark is None and source in BENCHMARKS and not Path(source).exists():
+        benchmark = source
+    elif benchmark is not None:
+        data = data or source
     if benchmark is not None:
         from panoglot.evaluate._vectors import load_encoder
         from panoglot.evaluate.benchmarks import image_text_benchmark, read_caption_set
 
-        if encoder is None or images is None:
-            raise UserError(f"benchmark '{benchmark}' needs --encoder and --images.")
-        table = read_caption_set(benchmark, source, lang=_list(lang), split=split)
-        model = load_encoder(encoder, cache)
+        _benchmark("retrieval", benchmark)
+        _need(benchmark, data=data, images=images, encoder=encoder)
+        table = read_caption_set(benchmark, str(data), lang=_list(lang), split=split)
+        model = load_encoder(str(encoder), cache)
         return image_text_benchmark(
-            model, table, images, metrics=_list(metrics), ties=ties, on_error=on_error, confidence=confidence
+            model, table, str(images), metrics=_list(metrics), ties=ties, on_error=on_error, confidence=confidence
         )  # type: ignore[arg-type]
     if not source.endswith(".npy"):
         if encoder is None:
@@ -224,7 +310,7 @@ def zeroshot(
     images: str,
     *,
     encoder: str,
-    labels: str,
+    labels: str | None = None,
     benchmark: str = "folders",
     prompts: str | None = None,
     english: str | None = None,
@@ -251,7 +337,9 @@ def zeroshot(
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
     from panoglot.evaluate.benchmarks import babel_imagenet
 
-    check_option("benchmark", benchmark, ("folders", "babel-imagenet"))
+    _benchmark("zeroshot", benchmark)
+    _need(benchmark, labels=labels)
+    labels = str(labels)
     model = load_encoder(encoder, cache)
     codes = _list(lang)
     if images.endswith(".npy"):
@@ -285,7 +373,7 @@ def zeroshot(
 
 
 def choice(
-    data: str,
+    data: str | None = None,
     *,
     model: str,
     benchmark: str,
@@ -322,7 +410,9 @@ def choice(
     from panoglot.evaluate.captions import pope
     from panoglot.models.roles import Prompt
 
-    check_option("benchmark", benchmark, ("mvl-sib", "mmmb", "pope", "commute"))
+    _benchmark("choice", benchmark)
+    _need(benchmark, data=data)
+    data = str(data)
     tags = _list(lang)
     loaded = load_encoder(model, cache, "generator|encoder" if benchmark == "mvl-sib" else "generator")
     if benchmark == "mvl-sib":
@@ -358,7 +448,7 @@ def composed(
     rankings: str | Sequence[str],
     *,
     benchmark: str,
-    annotations: str | Sequence[str],
+    annotations: str | Sequence[str] = (),
     subset: str | None = None,
     confidence: float | None = None,
 ) -> ResultSet:
@@ -373,7 +463,8 @@ def composed(
     """
     from panoglot.evaluate.benchmarks import _composed, circo, cirr, fashion_iq
 
-    check_option("benchmark", benchmark, ("circo", "cirr", "fashion-iq"))
+    _benchmark("composed", benchmark)
+    _need(benchmark, annotations=annotations or None)
     files = [rankings] if isinstance(rankings, str) else list(rankings)
     truth = [annotations] if isinstance(annotations, str) else list(annotations)
     if benchmark == "fashion-iq":
@@ -442,32 +533,130 @@ def arena(
 
 
 def agreement(
-    metric: str,
+    metric: str | Sequence[str],
     human: str,
     *,
+    refs: str | Sequence[str] | None = None,
+    benchmark: str | None = None,
     statistic: str = "kendall_b",
     groups: str | None = None,
+    lang: str = "en",
+    images: str | None = None,
+    encoder: str | None = None,
+    parser: str | None = None,
     confidence: float | None = None,
-) -> MetricResult:
-    """Agreement of a metric's item scores with people's.
+    cache: str | None = None,
+) -> ResultSet:
+    """Agreement of metrics' item scores with people's.
+
+    A metric that is named is computed on the captions in `human`, those of every writer (`model`, `SYS`) on their own,
+    as in the published tables; captions that it cannot score are left out and counted.
 
     Args:
-        metric: a result with item values, `{id: score}`, or JSONL `id, score`.
-        human: `{id: score}`, or JSONL `id, human_score` (or `score`).
+        metric: names of metrics, with commas; or a result with item values, `{id: score}`, or JSONL `id, score`.
+        human: `{id: score}`, or JSONL `id, human_score` (or `score`), with `caption` for named metrics.
+        refs: references by picture, when they do not stand in the rows (`references`).
+        benchmark: `foil`, `hat`, `caparena` or `detailcaps`: `human` is the benchmark's file.
         statistic: `kendall_b`, `kendall_c`, `spearman`, `pearson`, `pairwise_accuracy`, `pairwise_accuracy_no_ties`.
         groups: field of the human rows that groups items, for example the picture.
+        lang: language of the captions.
+        images: folder of pictures, for CLIPScore and others.
+        encoder: model name, for CLIPScore, CAPTURE and others.
+        parser: model name of a caption parser, for SPICE and CAPTURE.
         confidence: level of a bootstrap interval.
+        cache: folder where vectors are kept between runs, or `off`.
     """
-    scores, people = (
-        read_column(metric, ("score", "value")),
-        read_column(human, ("human_score", "human", "score", "rating")),
+    from panoglot.evaluate import _human
+    from panoglot.evaluate._score import Scorer
+
+    names = _list(metric)
+    if benchmark is None and not any(name in METRICS for name in names):
+        path = metric if isinstance(metric, str) else " ".join(metric)
+        if not Path(path).exists():
+            hint = did_you_mean(path, METRICS)
+            raise UserError(f"'{path}' is neither a metric nor a file.{hint} All metrics: panoglot evaluate --list")
+        return _human.given(path, human, statistic=statistic, groups=groups, confidence=confidence)
+    if benchmark is not None:
+        check_option("benchmark", benchmark, (*_human.BENCHMARKS, "detailcaps"))
+    judged = benchmark == "caparena" and "judge" in names
+    names = [name for name in names if not (judged and name == "judge")]
+    for name in names:
+        check_option("metric", name, METRICS)
+    score = Scorer(names, lang=lang, images=images, encoder=encoder, parser=parser, on_error="null", cache=cache)
+    if benchmark in _human.BENCHMARKS:
+        return _human.BENCHMARKS[benchmark](score, human, judge=judged, confidence=confidence)
+    rows = _human.read_detailcaps_rows(human) if benchmark else _human.read_human(human, refs, groups)
+    return _human.computed(score, rows, statistic=statistic, grouped=groups is not None, confidence=confidence)
+
+
+def standings(*results: str, lang: str | Sequence[str] = ()) -> Standings:
+    """Rank models over tasks and languages: means, and Borda points, which one lucky task cannot decide.
+
+    Args:
+        results: result files, one a model (a model is called as its file); also Babel-ImageNet's published ones.
+        lang: languages that count, with commas; all without it.
+    """
+    from panoglot.evaluate._borda import read_standings
+
+    return read_standings(results, lang=_list(lang))
+
+
+def generation(
+    images: str,
+    *,
+    benchmark: str,
+    data: str | None = None,
+    detections: str | None = None,
+    detector: str | None = None,
+    encoder: str | None = None,
+    judge: str | None = None,
+    english: str | None = None,
+    reference: str = "en",
+    order: str = "english_first",
+    confidence: float | None = None,
+    cache: str | None = None,
+) -> ResultSet:
+    """Judge generated pictures, in every language that has a folder.
+
+    Args:
+        images: folder of the pictures: `[<language>/]<prompt>/…`; a prompt's folder may be a file of its name.
+        benchmark: `geneval`, `dpg`, `clc` or `css`.
+        data: the prompts (`geneval`: `evaluation_metadata.jsonl`) or questions (`dpg`).
+        detections: `geneval`: what a detector found: JSONL `image, boxes: [{name, score, box[, color]}], width,
+            height`.
+        detector: `geneval`: model name of a detector, instead.
+        encoder: model name: names colours for `geneval`, compares pictures for `clc` and `css`.
+        judge: `dpg`: model name of a generator that sees pictures.
+        english: `css`: folder of the pictures of the English prompts.
+        reference: `clc`: language that the others are compared with; `all` compares all pairs.
+        order: `css`: `english_first` or `english_second`, recorded.
+        confidence: level of bootstrap intervals.
+        cache: folder where vectors are kept between runs, or `off`.
+    """
+    from panoglot.evaluate import _generation
+    from panoglot.evaluate._vectors import load_encoder
+    from panoglot.models import load_model
+
+    _benchmark("generation", benchmark)
+    if benchmark == "geneval":
+        _need(benchmark, data=data)
+        if (detections is None) == (detector is None):
+            raise UserError("'geneval' needs one of --detections and --detector.")
+        return _generation.geneval_folder(
+            images, str(data), detections=detections, detector=load_model(detector, "detector") if detector else None,
+            encoder=load_encoder(encoder, cache) if encoder else None, confidence=confidence,
+        )  # fmt: skip
+    if benchmark == "dpg":
+        _need(benchmark, data=data, judge=judge)
+        return _generation.dpg_folder(images, str(data), load_model(str(judge), "generator"), confidence=confidence)
+    _need(benchmark, encoder=encoder)
+    model = load_encoder(str(encoder), cache)
+    if benchmark == "css":
+        _need(benchmark, english=english)
+        return _generation.css_folder(images, str(english), model, order=order, confidence=confidence)
+    return _generation.clc_folder(
+        images, model, reference=None if reference == "all" else reference, confidence=confidence
     )
-    of = {key: str(value) for key, value in _groups(human, groups).items()} if groups else None
-    return _agreement(scores, people, statistic=statistic, groups=of, metric=Path(metric).stem, confidence=confidence)
-
-
-def _groups(path: str, name: str) -> dict[str, Any]:
-    return dict(read_column(path, (name,)))
 
 
 def compare(

@@ -1,15 +1,18 @@
-"""What the commands take: JSONL, COCO files, plain lists, .npy, .pano."""
+"""What the commands take: JSON, JSONL, COCO files, plain lines, gzipped or not, and datasets."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._check import offenders
+from panoglot.evaluate._check import offenders, same_ids
 from panoglot.io import SUFFIXES
 
 if TYPE_CHECKING:
@@ -19,45 +22,111 @@ if TYPE_CHECKING:
 
 __all__ = [
     "encode_files",
+    "field",
     "picture_files",
+    "pictures_of",
     "read_column",
     "read_json",
+    "read_lines",
+    "read_objects",
     "read_predictions",
     "read_references",
     "read_rows",
+    "read_text",
+    "texts",
+    "writer_of",
 ]
 
-IDS = ("image_id", "id", "img", "file_name", "key", "pairid", "question_id", "index")
-CAPTIONS = ("caption", "text", "prediction", "pred", "answer", "output")
+IDS = (
+    "image_id", "id", "img", "file_name", "key", "pairid", "question_id", "index", "seg_id", "sample_id", "image_name",
+    "image_path", "image",
+)  # fmt: skip
+CAPTIONS = ("caption", "text", "prediction", "pred", "answer", "output", "hyp", "hypothesis")
 REFERENCES = ("references", "refs", "captions", "caption", "text")
+#: Who wrote a caption, in files of several systems.
+WRITERS = ("model", "system", "SYS", "source", "captioner")
+LINES = (".txt",)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read UTF-8 text, with or without a byte order mark, gzipped or not.
+
+    Raises:
+        UserError: no file, or not UTF-8; the first bad line is named.
+    """
+    source = Path(path)
+    try:
+        raw = source.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {source}.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{source} cannot be read ({error}).") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        hint = " It looks like UTF-16." if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise UserError(
+            f"{source}, line {line}, is not UTF-8 (byte 0x{raw[error.start]:02x}).{hint} Save it as UTF-8."
+        ) from None
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Read lines of text; only line feeds part them (a caption may hold other separators)."""
+    lines = read_text(path).split("\n")
+    return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+
+
+def _is_lines(path: Path) -> bool:
+    """A file of plain lines: by its ending (`.txt`, `.de.gz`), where it does not begin as JSON."""
+    name = path.name.removesuffix(".gz")
+    return Path(name).suffix in LINES or (
+        Path(name).suffix not in (".json", ".jsonl", ".ndjson") and path.suffix == ".gz"
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+        raise ValueError(f"{len(twice)} keys stand twice in one object: {offenders(twice)}")
+    return found
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read JSON, or JSONL as a list of its objects.
 
     Raises:
-        UserError: no file, or not JSON; the line is named.
+        UserError: no file, or not JSON; the line is named. A key twice in one object.
     """
     source = Path(path)
+    text = read_text(source)
+    suffix = Path(source.name.removesuffix(".gz")).suffix
     try:
-        text = source.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"there is no file {source}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{source} cannot be read as UTF-8 text ({error}).") from None
-    if source.suffix not in (".jsonl", ".ndjson"):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            if source.suffix == ".json" and "Extra data" not in str(error):
-                raise UserError(f"{source} is not JSON ({error}).") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
+        if suffix not in (".jsonl", ".ndjson"):
             try:
-                rows.append(json.loads(line))
+                return _parse(text)
             except ValueError as error:
-                raise UserError(f"{source}, line {number}, is not JSON ({error}).") from None
+                if suffix == ".json" and "Extra data" not in str(error):
+                    raise UserError(f"{source} is not JSON ({error}).") from None
+        rows = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    rows.append(_parse(line))
+                except ValueError as error:
+                    raise UserError(f"{source}, line {number}, is not JSON ({error}).") from None
+    except RecursionError:
+        raise UserError(f"{source} is nested too deeply to be data of ours.") from None
+    if not rows:
+        raise UserError(f"{source} is empty.")
     return rows
 
 
@@ -74,11 +143,28 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _field(row: Mapping[str, Any], names: Sequence[str], path: Any) -> Any:
+def field(row: Mapping[str, Any], names: Sequence[str], path: Any) -> Any:
+    """Return the first of the fields `names` that a row has.
+
+    Raises:
+        UserError: it has none of them.
+    """
     for name in names:
         if name in row:
             return row[name]
     raise UserError(f"{path}: a row has none of the fields {', '.join(names)}; it has {offenders(row)}.")
+
+
+def _id(row: Mapping[str, Any], path: Any) -> str:
+    value = field(row, IDS, path)
+    if value is None or value == "":
+        raise UserError(f"{path}: a row has no id: {str(dict(row))[:80]}")
+    return str(value)
+
+
+def writer_of(row: Mapping[str, Any]) -> str:
+    """Who wrote the caption of a row; empty when it does not say."""
+    return next((str(row[name]) for name in WRITERS if row.get(name)), "")
 
 
 def read_predictions(
@@ -89,33 +175,53 @@ def read_predictions(
     Args:
         path: the file or dataset.
         lang: language of the captions to take from a dataset.
-        model: whose captions to take from a dataset; may be left out when there is one.
+        model: whose captions to take from a dataset, or from rows of several systems; may be left out when there is
+            one.
 
     Raises:
-        UserError: an id twice (naming the first), unknown fields.
+        UserError: an id twice (naming the first), unknown fields, a file without captions.
     """
     source = Path(path)
     if source.is_dir():
         return _from_dataset(source, lang, model)
-    if source.suffix == ".txt":
-        return {str(n): line for n, line in enumerate(source.read_text(encoding="utf-8").splitlines())}
+    if _is_lines(source):
+        return dict(_filled(source, {str(n): line for n, line in enumerate(read_lines(source))}))
     data = read_json(source)
     if isinstance(data, dict) and "annotations" not in data:
-        return {str(key): _lone(value, key, source) for key, value in data.items()}
+        return dict(_filled(source, {str(key): _lone(value, key, source) for key, value in data.items()}))
     if isinstance(data, list) and all(isinstance(row, str | None) for row in data):
-        return {str(n): text for n, text in enumerate(data)}
+        return dict(_filled(source, {str(n): text for n, text in enumerate(data)}))
+    rows = _of_model(read_rows(source), model, source)
     found: dict[str, str | None] = {}
     twice = []
-    for row in read_rows(source):
-        key = str(_field(row, IDS, source))
+    for row in rows:
+        key = _id(row, source)
         if key in found:
             twice.append(key)
-        found[key] = _field(row, CAPTIONS, source)
+        found[key] = _lone(field(row, CAPTIONS, source), key, source)
     if twice:
         raise UserError(
             f"{source} has {len(twice)} ids more than once: {offenders(twice)}. Keep one prediction for each."
         )
+    return dict(_filled(source, found))
+
+
+def _filled(path: Any, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not found:
+        raise UserError(f"{path} is empty.")
     return found
+
+
+def _of_model(rows: list[dict[str, Any]], model: str | None, path: Any) -> list[dict[str, Any]]:
+    """Rows of one system, where rows say whose they are and an id comes more than once."""
+    writers = sorted({writer_of(row) for row in rows} - {""})
+    if model is not None:
+        if model not in writers:
+            raise UserError(f"{path} has no captions of '{model}'.{did_you_mean(model, writers)}")
+        return [row for row in rows if writer_of(row) == model]
+    if len(writers) > 1 and len({_id(row, path) for row in rows}) < len(rows):
+        raise UserError(f"{path} has captions of several models: {offenders(writers)}. Say which: --model NAME")
+    return rows
 
 
 def _lone(value: Any, key: Any, source: Path) -> str | None:
@@ -147,9 +253,26 @@ def _from_dataset(path: Path, lang: str, model: str | None) -> dict[str, str | N
     return found
 
 
-def read_references(path: str | os.PathLike[str], *, lang: str = "") -> dict[str, list[str]]:
-    """Read the references of each id: COCO annotations, a mapping, JSONL (one or a list a row), or a `.pano`."""
-    source = Path(path)
+def read_references(paths: str | os.PathLike[str] | Sequence[str], *, lang: str = "") -> dict[str, list[str]]:
+    """Read the references of each id: COCO annotations, a mapping, JSONL (one or a list a row), lines, or a `.pano`.
+
+    Args:
+        paths: a file or dataset, or several: their references are joined, id by id.
+        lang: language of the references to take from a dataset.
+
+    Raises:
+        UserError: several files with different ids, unknown fields.
+    """
+    if isinstance(paths, str | os.PathLike):
+        return _references(Path(paths), lang)
+    first, *others = [_references(Path(path), lang) for path in paths]
+    for path, other in zip(paths[1:], others):
+        for key in same_ids(first, other, f"references in {path}"):
+            first[key] = first[key] + other[key]
+    return first
+
+
+def _references(source: Path, lang: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if source.is_dir():
         from panoglot.table import open_dataset
@@ -160,31 +283,103 @@ def read_references(path: str | os.PathLike[str], *, lang: str = "") -> dict[str
             if not lang or row["lang"] == lang:
                 found.setdefault(row["image_id"], []).append(row["text"])
         return found
+    if _is_lines(source):
+        return {str(n): [line] for n, line in enumerate(read_lines(source))}
     data = read_json(source)
     if isinstance(data, dict) and "annotations" not in data:
-        return {str(key): [value] if isinstance(value, str) else list(value) for key, value in data.items()}
+        return {str(key): texts(value, key, source) for key, value in data.items()}
     if isinstance(data, list) and all(isinstance(row, list | str) for row in data):
-        return {str(n): [row] if isinstance(row, str) else list(row) for n, row in enumerate(data)}
+        return {str(n): texts(row, n, source) for n, row in enumerate(data)}
     for row in read_rows(source):
-        value = _field(row, REFERENCES, source)
-        found.setdefault(str(_field(row, IDS, source)), []).extend([value] if isinstance(value, str) else value)
+        key = _id(row, source)
+        found.setdefault(key, []).extend(texts(field(row, REFERENCES, source), key, source))
     return found
 
 
+def texts(value: Any, key: Any, path: Any) -> list[str]:
+    """References of an item: one text or a list of texts; null is none.
+
+    Raises:
+        UserError: something else.
+    """
+    listed = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(listed, list) or any(not isinstance(text, str) for text in listed):
+        raise UserError(f"{path}: the references of {key} are not a list of texts.")
+    return list(listed)
+
+
 def read_column(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, float | None]:
-    """Read a score for each id: a metric result with item values, a mapping, or rows with one of the fields `names`."""
+    """Read a score for each id: a metric result with item values, a mapping, or rows with one of the fields `names`.
+
+    Raises:
+        UserError: no numbers, an id twice, several results in one file.
+    """
     data = read_json(path)
+    if isinstance(data, dict) and isinstance(data.get("results"), dict) and len(data["results"]) == 1:
+        data = next(iter(data["results"].values()))
     if isinstance(data, dict) and "per_item" in data:
-        return {str(key): value for key, value in data["per_item"].items()}
+        return _numbers(data["per_item"], path)
     if isinstance(data, dict) and "metric" in data:
         raise UserError(f"{path} has no item values; write it again with item values (--per-item).")
-    if isinstance(data, dict) and "results" not in data:
-        return {str(key): value for key, value in data.items()}
-    if isinstance(data, dict):
+    if isinstance(data, dict) and "results" in data:
         raise UserError(f"{path} holds several results; give a file with one.")
+    if isinstance(data, dict):
+        return _numbers(data, path)
     if all(isinstance(row, int | float | None) for row in data):
-        return {str(n): value for n, value in enumerate(data)}
-    return {str(_field(row, IDS, path)): _field(row, names, path) for row in read_rows(path)}
+        return _numbers({str(n): value for n, value in enumerate(data)}, path)
+    found: dict[str, Any] = {}
+    twice = []
+    for row in read_rows(path):
+        key = _id(row, path)
+        if key in found:
+            twice.append(key)
+        found[key] = field(row, names, path)
+    if twice:
+        raise UserError(f"{path} has {len(twice)} ids more than once: {offenders(twice)}.")
+    return _numbers(found, path)
+
+
+def _numbers(found: Mapping[str, Any], path: Any) -> dict[str, float | None]:
+    odd = [f"{k} ({v!r})" for k, v in found.items() if isinstance(v, bool) or not isinstance(v, int | float | None)]
+    if odd:
+        raise UserError(f"{path}: {len(odd)} scores are no numbers: {offenders(odd)}.")
+    return {str(key): value for key, value in found.items()}
+
+
+def read_objects(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Read what is in each picture: `{id: [name, …]}`, rows of `id, objects`, or COCO's `instances_….json`."""
+    data = read_json(path)
+    found: dict[str, list[str]] = {}
+    if isinstance(data, dict) and "categories" in data:
+        names = {row["id"]: row["name"] for row in data["categories"]}
+        found = {str(row["id"]): [] for row in data.get("images", ())}
+        for row in data["annotations"]:
+            found.setdefault(str(row["image_id"]), []).append(names[row["category_id"]])
+        return found
+    if isinstance(data, dict):
+        return {str(key): texts(value, key, path) for key, value in data.items()}
+    for row in read_rows(path):
+        key = _id(row, path)
+        found.setdefault(key, []).extend(texts(field(row, ("objects", "labels", "names"), path), key, path))
+    return found
+
+
+def pictures_of(ids: Sequence[str], folder: str | os.PathLike[str]) -> list[Path]:
+    """The picture of each id in a folder: by file name, by name without ending, or by COCO's twelve digits.
+
+    Raises:
+        UserError: naming the first ids without a picture.
+    """
+    files = picture_files(folder)
+    by_name = {path.stem: path for path in files} | {path.name: path for path in files}
+    by_number = {digits[0]: path for path in files if (digits := re.findall(r"(\d{12})$", path.stem))}
+    found = [
+        by_name.get(Path(name).name) or by_name.get(Path(name).stem) or by_number.get(name.zfill(12)) for name in ids
+    ]
+    missing = [name for name, path in zip(ids, found) if path is None]
+    if missing:
+        raise UserError(f"{len(missing)} of {len(ids)} ids have no picture in {folder}: {offenders(missing)}.")
+    return [path for path in found if path is not None]
 
 
 def picture_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -204,12 +399,22 @@ def encode_files(encoder: Encoder, paths: Sequence[Path], chunk: int = 256) -> n
     """Vectors `[N, dim]` of picture files, read a chunk at a time; NaN where a picture cannot be encoded."""
     import numpy as np
 
+    from panoglot.errors import RowError
     from panoglot.evaluate._ask import call
     from panoglot.io import Image
 
-    def parts() -> Iterator[np.ndarray]:
-        for start in range(0, len(paths), chunk):
-            pictures = [Image.from_path(str(path)) for path in paths[start : start + chunk]]
-            yield np.asarray(call(encoder, "encode_images", pictures), dtype=np.float32)
-
-    return np.concatenate(list(parts()))
+    found = np.full((len(paths), encoder.dim), np.nan, dtype=np.float32)
+    for start in range(0, len(paths), chunk):
+        pictures, rows = [], []
+        for n, path in enumerate(paths[start : start + chunk], start):
+            try:
+                pictures.append(Image.from_path(str(path)))
+                rows.append(n)
+            except RowError:
+                continue
+        if pictures:
+            new = np.asarray(call(encoder, "encode_images", pictures), dtype=np.float32)
+            if new.ndim != 2:
+                raise UserError("this encoder gives several vectors a picture; metrics here need one.")
+            found[rows] = new
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from panoglot.evaluate._result import MetricResult, mean_result
 if TYPE_CHECKING:
     from panoglot.models.roles import Generator
 
-__all__ = ["caparena_auto", "caparena_auto_scores", "read_verdict"]
+__all__ = ["caparena_auto", "caparena_auto_scores", "caparena_auto_verdicts", "read_verdict"]
 
 _VERDICTS = {"caption 1 is better": 1.0, "caption 2 is better": 0.0, "tie": 0.5}
 _PROMPT = """You judge two descriptions of the picture for somebody who cannot see it.
@@ -75,6 +75,44 @@ def caparena_auto_scores(verdicts: Mapping[str, float | None], bases: Mapping[st
     from dataclasses import replace
 
     return replace(result, value=sum(scores) / len(scores))
+
+
+def caparena_auto_verdicts(rows: Sequence[Mapping[str, Any]]) -> MetricResult:
+    """Score what a judge said already, in the form of the benchmark's result files.
+
+    Args:
+        rows: `img, source1, source2, judge` each; the captioner is the one source that is in every row.
+
+    Raises:
+        UserError: several captioners, a picture twice, rows that lack a field.
+
+    >>> says = ["Caption 1 is better", "Caption 1 is better", "Caption 1 is better", "Caption 2 is better"]
+    >>> rows = [{"img": n, "source1": "me", "source2": "base", "judge": said} for n, said in enumerate(says)]
+    >>> caparena_auto_verdicts(rows).value
+    50.0
+    """
+    lacking = [n for n, row in enumerate(rows) if not {"img", "source1", "source2", "judge"} <= set(row)]
+    if lacking or not rows:
+        raise UserError(f"{len(lacking)} rows lack img, source1, source2 or judge: {offenders(lacking)}.")
+    common = set.intersection(*({str(row["source1"]), str(row["source2"])} for row in rows))
+    if len(common) == 2 and all(row["source1"] == rows[0]["source1"] for row in rows):
+        common = {str(rows[0]["source1"])}  # one base only: the captioner comes first
+    if len(common) != 1:
+        raise UserError(f"no one captioner is in every row (in all of them: {offenders(sorted(common))}).")
+    mine = common.pop()
+    verdicts: dict[str, float | None] = {}
+    bases: dict[str, str] = {}
+    twice = []
+    for row in rows:
+        first = str(row["source1"]) == mine
+        said = read_verdict(str(row["judge"] or ""))
+        if str(row["img"]) in verdicts:
+            twice.append(row["img"])
+        verdicts[str(row["img"])] = said if said is None or first else 1 - said
+        bases[str(row["img"])] = str(row["source2"] if first else row["source1"])
+    if twice:
+        raise UserError(f"{len(twice)} pictures are judged more than once: {offenders(twice)}.")
+    return caparena_auto_scores(verdicts, bases)
 
 
 def caparena_auto(

@@ -274,7 +274,8 @@ def meteor_exact_stem_synonym(
     base = given.language.split("-")[0]
     stem = _stemmer(base)
     functions, named = frozenset[str](), "none"
-    same, used, notes = (synonyms, "custom", ()) if callable(synonyms) else (None, "none", ())
+    notes: tuple[str, ...] = ()
+    same, used = (synonyms, "custom") if callable(synonyms) else (None, "none")
     if base == "en":
         functions, named = FUNCTION_WORDS, "panoglot-1"
         jar = resources or os.environ.get("PANOGLOT_METEOR")
@@ -291,7 +292,7 @@ def meteor_exact_stem_synonym(
     def content(word: str) -> bool:
         return word not in functions
 
-    normal = normal_words if base == "en" else list
+    normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
     rows, values = [], []
     for words, item in zip(map(normal, given.preds), (map(normal, item) for item in given.refs)):
         best, score = [0.0] * 10, -1.0

@@ -1,0 +1,167 @@
+"""Score captions with metrics by name: what `captions` and `agreement` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError
+from panoglot.evaluate._check import check_option, same_ids
+from panoglot.evaluate._command_list import METRICS
+from panoglot.evaluate._read import encode_files, pictures_of, read_objects
+from panoglot.evaluate._result import MetricResult
+from panoglot.evaluate._results import ResultSet
+
+if TYPE_CHECKING:
+    from panoglot.models.roles import Encoder
+
+__all__ = ["Scorer"]
+
+#: Metrics whose function has no such option.
+_NO_INTERVAL = frozenset(["distinct-n"])
+_TAKES_COUNT = frozenset(["bleu", "rouge-l", "cider", "meteor-like", "chrf", "spice", "capture"])
+
+
+class Scorer:
+    """Metrics and what they need: loaded once, used on as many sets of captions as there are.
+
+    Args:
+        metrics: names, keys of `METRICS`.
+        lang: language of all captions.
+        images: folder of pictures named by id.
+        encoder: model name, or an `Encoder`.
+        parser: model name of a caption parser; None is the rules shipped here.
+        objects: file of what is in the pictures.
+        references: number of references every item must have.
+        on_error: empty captions: `raise`, `null` or `score`.
+        confidence: level of bootstrap intervals.
+        cache: folder where vectors are kept between runs, or `off`.
+
+    Raises:
+        UserError: unknown metrics, or something they need is not given.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        *,
+        lang: str = "en",
+        images: str | None = None,
+        encoder: str | Encoder | None = None,
+        parser: str | None = None,
+        objects: str | None = None,
+        references: int | None = None,
+        on_error: str = "raise",
+        confidence: float | None = None,
+        cache: str | None = None,
+    ) -> None:
+        from panoglot.evaluate._vectors import load_encoder
+        from panoglot.models import load_model
+
+        for name in metrics:
+            check_option("metrics", name, METRICS)
+        self.names = list(dict.fromkeys(metrics))
+        for what, given in (("images", images), ("encoder", encoder), ("objects", objects)):
+            # CAPTURE ends after its hard stages where there is no encoder
+            users = [
+                name for name in self.names if what in self._needs(name) and (what, name) != ("encoder", "capture")
+            ]
+            if users and given is None:
+                raise UserError(f"{', '.join(users)} needs --{what}.")
+        self._lang, self._images, self._on_error, self._confidence = lang, images, on_error, confidence
+        self._encoder = load_encoder(encoder, cache) if isinstance(encoder, str) else encoder
+        self._parser = load_model(parser, "parser") if parser else None
+        self._objects = read_objects(objects) if objects else None
+        self._references = references
+
+    @staticmethod
+    def _needs(name: str) -> list[str]:
+        return METRICS[name].needs.split()
+
+    def wants_references(self) -> list[str]:
+        """Metrics that need references."""
+        return [name for name in self.names if "refs" in self._needs(name)]
+
+    def __call__(
+        self,
+        preds: Mapping[str, str | None],
+        refs: Mapping[str, Sequence[str]] | None = None,
+        pictures: Mapping[str, str] | None = None,
+    ) -> ResultSet:
+        """Score captions.
+
+        Args:
+            preds: caption by id.
+            refs: references by id.
+            pictures: the picture's name of each id; ids are names without it.
+
+        Raises:
+            UserError: metrics without what they need, naming the first offenders.
+        """
+        if refs is not None:
+            same_ids(preds, refs)
+        elif users := self.wants_references():
+            raise UserError(f"{', '.join(users)} needs --refs.")
+        of = {key: pictures[key] if pictures else key for key in preds}
+        vectors: Any = None
+        if any("images" in self._needs(name) for name in self.names):
+            names = list(dict.fromkeys(of.values()))
+            paths = pictures_of(names, str(self._images))
+            place = {name: n for n, name in enumerate(names)}
+            vectors = encode_files(self._encoder, paths)[[place[of[key]] for key in preds]]  # type: ignore[arg-type]
+        found = ResultSet()
+        for name in self.names:
+            special = _SPECIAL.get(name)
+            found[name] = special(self, preds, refs, of, vectors) if special else self._one(name, preds, refs, vectors)
+        return found
+
+    def _one(self, name: str, preds: Any, refs: Any, vectors: Any) -> MetricResult:
+        import panoglot.evaluate as room
+
+        options: dict[str, Any] = {"lang": self._lang, "on_error": self._on_error}
+        if name not in _NO_INTERVAL:
+            options["confidence"] = self._confidence
+        if name in _TAKES_COUNT:
+            options["references"] = self._references
+        arguments: list[Any] = [preds]
+        needs = self._needs(name)
+        if "images" in needs:
+            arguments += [vectors, self._encoder]
+            if "refs" in needs:
+                options["refs"] = refs
+        elif "refs" in needs:
+            arguments.append(refs)
+            if "parser" in needs:
+                arguments.append(self._parser)
+            if "encoder" in needs:
+                arguments.append(self._encoder)
+        return getattr(room, METRICS[name].function)(*arguments, **options)
+
+
+def _chair(self: Scorer, preds: Any, refs: Any, of: Mapping[str, str], vectors: Any) -> MetricResult:
+    from panoglot.evaluate.captions import chair
+
+    table = self._objects or {}
+    here = {key: table[name] for key, name in of.items() if name in table}
+    same_ids(preds, here, "objects")
+    return chair(
+        preds, [here[key] for key in preds], refs, lang=self._lang, on_error=self._on_error,  # type: ignore[arg-type]
+        confidence=self._confidence,
+    )  # fmt: skip
+
+
+def _self_retrieval(self: Scorer, preds: Any, refs: Any, of: Any, vectors: Any) -> MetricResult:
+    from panoglot.evaluate._ask import encode_texts
+    from panoglot.evaluate.captions import random_bags, self_retrieval
+    from panoglot.evaluate.captions._inputs import prepare
+
+    given = prepare(preds, None, lang=self._lang, tokenizer="whitespace", on_error=self._on_error)  # type: ignore[arg-type]
+    texts = encode_texts(self._encoder, given.texts, given.language)  # type: ignore[arg-type]
+    bags = random_bags(given.kept_ids, min(100, len(given.kept)))
+    scorer = getattr(self._encoder, "name", "")
+    return self_retrieval(
+        texts, vectors[list(given.kept)], bags, ids=given.kept_ids, scorer=scorer, confidence=self._confidence
+    )
+
+
+_SPECIAL: dict[str, Callable[..., MetricResult]] = {"chair": _chair, "self-retrieval": _self_retrieval}

@@ -1,0 +1,70 @@
+"""DeCapBench: DCScore on the 400 pictures of ImageInWords' IIW-400 (arXiv 2503.07906).
+
+File `eval_human_annotated_oracle_facts.jsonl` (github.com/MAGAer13/DeCapBench): rows of `image_name, oracle_caption,
+oracle_facts`; the pictures (`aar_test_….jpg`) are DOCCI's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError
+from panoglot.evaluate._check import offenders, same_ids
+from panoglot.evaluate._read import pictures_of, read_rows
+from panoglot.evaluate._result import MetricResult
+
+if TYPE_CHECKING:
+    from panoglot.models.roles import Generator
+
+__all__ = ["decapbench", "read_decapbench"]
+
+
+def read_decapbench(path: str | os.PathLike[str]) -> dict[str, tuple[str, list[str]]]:
+    """Read the reference caption and its facts of every picture, by name without ending.
+
+    Raises:
+        UserError: rows without them.
+    """
+    found, odd = {}, []
+    for row in read_rows(path):
+        name, caption, facts = row.get("image_name"), row.get("oracle_caption"), row.get("oracle_facts")
+        if not name or not isinstance(caption, str) or not isinstance(facts, list) or not facts:
+            odd.append(str(name))
+            continue
+        found[str(name).rpartition(".")[0] or str(name)] = (caption, [str(fact) for fact in facts])
+    if odd or not found:
+        raise UserError(f"{path}: {len(odd)} rows lack image_name, oracle_caption or oracle_facts: {offenders(odd)}.")
+    return found
+
+
+def decapbench(
+    preds: Mapping[str, str | None],
+    truth: Mapping[str, tuple[str, Sequence[str]]],
+    images: str | os.PathLike[str],
+    judge: Generator,
+    **options: Any,
+) -> MetricResult:
+    """DCScore of a captioner.
+
+    Args:
+        preds: caption by picture name, with or without ending.
+        truth: from `read_decapbench`.
+        images: folder of the pictures.
+        judge: a `Generator` that sees pictures: splits, matches and verifies.
+        **options: of `dcscore`.
+
+    Raises:
+        UserError: pictures without a caption or a file.
+    """
+    from panoglot.evaluate.captions import dcscore
+    from panoglot.io import Image
+
+    named = {name.rpartition(".")[0] if name.endswith((".jpg", ".png")) else name: text for name, text in preds.items()}
+    keys = same_ids(named, truth, "reference facts")
+    pictures = [Image.from_path(str(path)) for path in pictures_of(keys, images)]
+    return dcscore(
+        [named[key] for key in keys], [truth[key][0] for key in keys], [truth[key][1] for key in keys], pictures, judge,
+        ids=keys, **options,
+    )  # fmt: skip
