@@ -1,4 +1,4 @@
-"""MTEB and its picture side MIEB: any encoder of ours under the `mteb` package, and its result files as results of ours.
+"""MTEB and its picture side MIEB: any encoder of ours under `mteb`, and its result files as results of ours.
 
 Tasks, data and scores are that package's own (Muennighoff et al., EACL 2023; Enevoldsen et al., ICLR 2025; Xiao et al.,
 ICCV 2025); it downloads the data of a task when it runs it. Here are the model that it calls, and the way back.
@@ -127,7 +127,7 @@ class MtebEncoder:
                 sides.append(self._rows("encode_images", [_picture(image) for image in batch["image"]]))
             if not sides:
                 raise UserError(
-                    f"task {task_metadata.name} wants {offenders(batch)} encoded; encoders here take texts and pictures."
+                    f"task {task_metadata.name} wants {offenders(batch)} encoded; encoders take texts and pictures."
                 )
             parts.append(np.sum(sides, axis=0))
         rows = unit(np.concatenate(parts)) if len(parts) > 1 else parts[0]
