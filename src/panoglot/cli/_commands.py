@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from panoglot.errors import UserError
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
 from panoglot.run._progress import price_text
 
@@ -270,6 +271,7 @@ def _as_result(
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     per_item: Annotated[bool, Parameter(help="With every item's value.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
 ) -> None: ...
 
 
@@ -277,13 +279,23 @@ def _as_comparison(
     *,
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
 ) -> None: ...
 
 
-def _show_result(result: Any, json: bool = False, per_item: bool = False, output: str | None = None) -> None:
+def _show_result(
+    result: Any, json: bool = False, per_item: bool = False, output: str | None = None, plot: str | None = None
+) -> None:
     options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
     if output:
-        Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8")
+        try:
+            Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{output} cannot be written ({error.strerror}).") from None
+    if plot:
+        from panoglot.evaluate._plot import plot as draw
+
+        draw(result, plot)
     if json:
         print(result.to_json(**options))
     else:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate._mteb import load_mteb as load_mteb
     from panoglot.evaluate._mteb import mteb as mteb
     from panoglot.evaluate._mteb import mteb_standings as mteb_standings
+    from panoglot.evaluate._plot import plot as plot
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
@@ -51,6 +52,7 @@ _HOME: dict[str, str] = {
     "circular": "_choice",
     "classify": "_zeroshot",
     "contrastive": "_choice",
+    "plot": "_plot",
     "read_label": "_choice",
     "read_letter": "_choice",
     "compare": "_compare",

@@ -107,6 +107,7 @@ class ArenaResult:
         components: groups of models between which there are no votes; ratings compare within one only.
         options: everything the ratings depend on.
         notes: what a reader must know.
+        pairs: votes won, lost and tied by each model against each other one.
     """
 
     rating: str
@@ -119,6 +120,7 @@ class ArenaResult:
     components: tuple[tuple[str, ...], ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    pairs: Mapping[str, Mapping[str, tuple[int, int, int]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able data."""
@@ -225,9 +227,12 @@ def arena(
         intervals = {model: (float(a), float(b)) for model, a, b in zip(models, low, high)}
     ratings = {model: float(value) for model, value in zip(models, final)}
     counts = {model: [0, 0, 0] for model in models}
+    pairs: dict[str, dict[str, list[int]]] = {model: {} for model in models}
     for a, b, value in judged:
-        for side, mine in ((a, value), (b, 1 - (value or 0.0))):
-            counts[side][{1.0: 0, 0.0: 1}.get(mine or 0.0, 2)] += 1
+        for side, other, mine in ((a, b, value), (b, a, 1 - (value or 0.0))):
+            what = {1.0: 0, 0.0: 1}.get(mine or 0.0, 2)
+            counts[side][what] += 1
+            pairs[side].setdefault(other, [0, 0, 0])[what] += 1
     return ArenaResult(
         rating=rating,
         ranking=tuple(sorted(models, key=lambda model: (-ratings[model], model))),
@@ -242,6 +247,9 @@ def arena(
             "resamples": resamples, "seed": seed,
         },
         notes=tuple(notes),
+        pairs={
+            one: {other: (row[0], row[1], row[2]) for other, row in sorted(rows.items())} for one, rows in pairs.items()
+        },
     )  # fmt: skip
 
 
