@@ -17,7 +17,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from panoglot.train import Record, Text, Trainer, load_row, shapes  # noqa: E402
+from panoglot.errors import UserError  # noqa: E402
+from panoglot.train import Record, Text, Trainer, load_row, load_run, shapes  # noqa: E402
 
 # single precision: sums are taken in another order, and four steps of Adam carry it on
 TOLERANCE = 5e-5
@@ -60,6 +61,20 @@ CASES = {
     ),
     "stages": ("dc-clip", {"losses": {"regress": {"teacher": 16}}}, {}),
     "late interaction": ("colbert-xm", {"image": None, "text": {**TEXT, "langs": ["en"]}, "batch": 8}, {}),
+    "sharded": ("clip", {"clip": 1.0}, {"shard": True}),
+    "sharded, accumulated": ("clip", {"accumulate": 4}, {"shard": True}),
+    "sharded, counts that differ": ("sycoca", {"text": TEXT, "losses": {"caption": CAPTION}}, {"shard": True}),
+    "sharded, tokens accumulated": (
+        "sycoca",
+        {"text": TEXT, "accumulate": 4, "parts": {"caption": CAPTION}},
+        {"shard": True},
+    ),
+    "sharded, views": (
+        "rs-m-clip",
+        {"losses": {"views": {"prototypes": 8, "hidden": 16, "bottleneck": 8}}},
+        {"shard": True, "checkpointing": True},
+    ),
+    "sharded, stages": ("dc-clip", {"losses": {"regress": {"teacher": 16}}}, {"shard": True}),
     "broken pictures": ("clip", {}, {}),
     "all pictures of a process broken": ("clip", {"batch": 8}, {}),
 }
@@ -99,10 +114,13 @@ def run(name, folder=None, **more):
     row = load_row(method, "small", **{k: v for k, v in settings.items() if v is not None or k == "image"})
     if only:
         row = replace(row, losses=only)
+    if "WORLD_SIZE" not in os.environ:
+        how = {**how, "shard": False}
     t = Trainer(row, records_for(name), folder, augment=False, device="cpu", **how, **more)
     figures = t.fit()
     keep = ("loss", "count", "grad_norm", "skipped", "skipped_step")
-    digest = float(sum(p.detach().double().abs().sum() for p in t.encoder.parameters()))
+    whole = (p.full_tensor() if hasattr(p, "full_tensor") else p for p in t.encoder.parameters())
+    digest = float(sum(p.detach().double().abs().sum() for p in whole))
     return {"steps": [{k: v for k, v in f.items() if k.split("/")[0] in keep} for f in figures], "weights": digest}
 
 
@@ -119,6 +137,14 @@ def main(out):
     found["resumed at"] = t.step
     found["resumed"] = [f["loss"] for f in t.fit(2)]
     t.save()
+    # the same, sharded, saved and resumed in the middle of the second stage
+    folder = os.path.join(out, "sharded")
+    for steps in (5, 2):
+        t = Trainer(row, records_for("stages"), folder, augment=False, device="cpu", shard=True).resume()
+        found[f"sharded, {steps} steps"] = [f["loss"] for f in t.fit(steps)]
+        t.save()
+    texts = t.encoder.encode_texts(["दो लाल वृत्त", "ein rotes Quadrat"])
+    found["sharded vectors"] = texts.tolist()
     files = os.path.join(out, "files")
     Trainer(load_row("clip", "small", **TINY), records_for("clip"), files, augment=False, device="cpu").fit()
     refused = {}
@@ -232,6 +258,21 @@ def test_the_number_of_processes_may_change_in_the_middle(many, tmp_path):
     )
     assert back.resume().step == 5
     assert [f["loss"] for f in back.fit()] == pytest.approx(whole[5:], rel=TOLERANCE)
+
+
+def test_a_sharded_run_is_saved_whole_and_goes_on(many, tmp_path):
+    _, out, found = many
+    t, first = half(tmp_path)
+    whole = [f["loss"] for f in [*first, *t.fit()]]
+    assert found[0]["sharded, 5 steps"] == pytest.approx(whole[:5], rel=TOLERANCE)
+    assert found[0]["sharded, 2 steps"] == pytest.approx(whole[5:7], rel=TOLERANCE)
+    model = load_run(out / "sharded")
+    got = model.encode_texts(["दो लाल वृत्त", "ein rotes Quadrat"])
+    assert torch.allclose(got, torch.tensor(found[0]["sharded vectors"]), atol=1e-6)
+    method, settings, _ = CASES["stages"]
+    r = load_row(method, "small", **{**TINY, **settings})
+    with pytest.raises(UserError, match="shard=True"):
+        Trainer(r, records_for("stages"), out / "sharded", augment=False).resume()
 
 
 def test_groups_that_do_not_fit_are_refused(many):

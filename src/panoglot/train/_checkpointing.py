@@ -31,7 +31,8 @@ def checkpoint_activations(model: nn.Module) -> int:
         if module in inside:
             continue
         if getattr(module, "supports_gradient_checkpointing", False):  # transformers
-            module.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # the latter until 5.22
+            next(getattr(module, n) for n in names if hasattr(module, n))({"use_reentrant": False})
         elif hasattr(module, "set_grad_checkpointing"):  # timm
             module.set_grad_checkpointing(True)  # type: ignore[operator]
         elif isinstance(module, Block):

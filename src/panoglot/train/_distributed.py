@@ -44,14 +44,8 @@ class Processes:
             return
         accelerate = require("accelerate", "panoglot[train]", "Training in several processes")
         # losses may be absent in one process and present in another, so not every parameter has a gradient everywhere
-        more: dict[str, Any] = {
-            "kwargs_handlers": [accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)]
-        }
-        if shard:
-            more = {
-                "fsdp_plugin": accelerate.FullyShardedDataParallelPlugin(fsdp_version=2, reshard_after_forward=True)
-            }
-        self._accelerator = accelerate.Accelerator(cpu=cpu, **more)
+        handler = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+        self._accelerator = accelerate.Accelerator(cpu=cpu, kwargs_handlers=[handler])
         self.rank, self.device = dist.get_rank(), torch.device("cpu") if cpu else self._accelerator.device
         # contrast exchanges features while DDP exchanges gradients: each in a group of its own, so that neither waits
         # for the other in another order
@@ -66,8 +60,72 @@ class Processes:
         """Return the model as it is called in a step: its gradients are the mean over the processes."""
         if self._accelerator is None:
             return model
+        if self.shard:
+            return self._sharded(model)
         self._accelerator.free_memory()
         return self._accelerator.prepare_model(model)
+
+    def _sharded(self, model: nn.Module) -> nn.Module:
+        """Cut every transformer block, and what is left, over the processes.
+
+        By torch's `fully_shard` itself: what Accelerate puts around it runs on GPUs only and could not be tested here.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+        if isinstance(model, FSDPModule):
+            return model
+        mesh = init_device_mesh(self.device.type, (self.world,))
+        whole = {p for p in model.parameters() if not p.dim()}  # a number cannot be cut: held everywhere
+        names = {n for m in model.modules() for n in getattr(m, "_no_split_modules", None) or ()} | {"Block"}
+        for module in model.modules():
+            if type(module).__name__ in names and not isinstance(module, FSDPModule):
+                fully_shard(module, mesh=mesh, ignored_params=whole)
+        fully_shard(model, mesh=mesh, ignored_params=whole)
+        for method in ("features", "encode_texts", "encode_pixels"):
+            register_fsdp_forward_method(model, method)
+        return model
+
+    def norm(self, parameters: Iterable[nn.Parameter], most: float) -> float:
+        """Return the norm of all gradients, and scale them down to `most` where it is larger."""
+        grads = [p.grad for p in parameters if p.grad is not None]
+        if not self.shard:
+            return float(torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], most))
+        from torch.distributed.tensor import DTensor
+
+        cut = [g.to_local() for g in grads if isinstance(g, DTensor)]
+        whole = [g for g in grads if not isinstance(g, DTensor)]
+        squares = [sum(float(g.double().pow(2).sum()) for g in some) for some in (cut, whole)]
+        norm = (self.sum([squares[0]])[0] + squares[1]) ** 0.5
+        if norm > most:
+            for g in (*cut, *whole):
+                g.mul_(most / (norm + 1e-6))
+        return norm
+
+    def state(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return the weights and the optimiser's state, whole (in the main process, where they are sharded)."""
+        if not self.shard:
+            return {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights, moments = get_state_dict(model, optimiser, options=options)
+        return {"model": weights, "optimiser": moments}
+
+    def load(self, model: nn.Module, optimiser: torch.optim.Optimizer | None, state: Mapping[str, Any]) -> None:
+        """Put back what `state` returned; without an optimiser only the weights."""
+        if not self.shard:
+            model.load_state_dict(state["model"])
+            if optimiser is not None:
+                optimiser.load_state_dict(state["optimiser"])
+            return
+        from torch.distributed.checkpoint import state_dict as sharded
+
+        options = sharded.StateDictOptions(full_state_dict=True)
+        sharded.set_model_state_dict(model, state["model"], options=options)
+        if optimiser is not None:  # not strict: what never had a gradient has no state
+            options = sharded.StateDictOptions(full_state_dict=True, strict=False)
+            sharded.set_optimizer_state_dict(model, optimiser, state["optimiser"], options=options)
 
     def groups(self, size: int) -> Any:
         """Return the group of `size` consecutive processes that this one is in. All processes must ask."""
@@ -98,6 +156,14 @@ class Processes:
         counts = dict(zip(terms, map(int, self.sum(t.count for t in terms.values())), strict=True))
         if self.world == 1:
             return dict(terms), counts
+        if self.shard:
+            have = dict(zip(terms, self.sum(t.count > 0 for t in terms.values()), strict=True))
+            for name, n in have.items():
+                if 0 < n < self.world:
+                    raise UserError(
+                        f"shard: the loss '{name}' has something to learn from in some processes only; give a larger "
+                        "batch, or do not shard."
+                    )
         out = {}
         for name, term in terms.items():
             factor = 1.0 if parts[name].across == "own" else term.count * self.world / max(1, counts[name])
@@ -105,8 +171,8 @@ class Processes:
         return out, counts
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their mean over the processes, where DDP did not see the backward pass."""
-        trained = [p for p in parameters if p.requires_grad]
+        """Replace gradients by their mean over the processes, where DDP or FSDP did not see the backward pass."""
+        trained = [p for p in parameters if p.requires_grad and not (self.shard and p.dim())]
         if self.world == 1 or not trained:
             return
         have = self.sum(float(p.grad is not None) for p in trained)

@@ -53,8 +53,11 @@ class Lamb(torch.optim.Optimizer):
 KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "lamb": Lamb, "sgd": torch.optim.SGD}
 
 
-def make_optimiser(groups: list[dict[str, Any]], spec: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Return the optimiser that `{kind: …, betas: …, eps: …}` describes; lr and decay are in the groups."""
+def make_optimiser(groups: list[dict[str, Any]], spec: Mapping[str, Any], **more: Any) -> torch.optim.Optimizer:
+    """Return the optimiser that `{kind: …, betas: …, eps: …}` describes; lr and decay are in the groups.
+
+    `more` is given to it besides.
+    """
     kind = spec.get("kind", "adamw")
     if kind not in KINDS:
         raise UserError(f"No optimiser is called '{kind}'.{did_you_mean(kind, KINDS)}")
@@ -62,6 +65,6 @@ def make_optimiser(groups: list[dict[str, Any]], spec: Mapping[str, Any]) -> tor
         k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k not in ("kind", "lr", "weight_decay")
     }
     try:
-        return KINDS[kind](groups, **options)
+        return KINDS[kind](groups, **options, **more)
     except TypeError as error:
         raise UserError(f"optimiser {kind}: {error}.") from error

@@ -91,6 +91,8 @@ class Trainer:
             raise UserError(f"precision: '{precision}' is not known.{did_you_mean(precision, PRECISIONS)}")
         self.row, self.seed, self.save_every = row, seed, max(1, save_every)
         self.run = None if run is None else Path(run)
+        if shard and any(r.ema or r.optimiser.get("kind") == "lamb" for _, r in row.each_stage()):
+            raise UserError("shard: neither a moving average of the whole model nor lamb can be sharded yet.")
         self.processes = Processes(device, shard=shard)
         self.model = make_model(row, seed) if model is None else model
         self.stages = make_stages(row, records, self.model, seed, augment)
@@ -158,7 +160,8 @@ class Trainer:
         self.net = self.model if self._features and not self.processes.shard else self.processes.wrap(self.model)
         decay = float(row.optimiser.get("weight_decay", 0.0))
         groups = parameter_groups(self.model, stage.plan, float(row.optimiser.get("lr", 1e-3)), decay)
-        self.optimiser = make_optimiser(groups, row.optimiser)
+        # whole numbers and parts of tensors cannot be stepped in one call
+        self.optimiser = make_optimiser(groups, row.optimiser, **({"foreach": False} if self.processes.shard else {}))
         self.base = [g["lr"] for g in self.optimiser.param_groups]
 
     # ---- one step ----------------------------------------------------------------------------------------------------
@@ -198,6 +201,8 @@ class Trainer:
                 total.backward()
         else:
             terms, counts = accumulate_plain(self.net, pieces, model.weights, processes, self._cast)
+        if self._features or processes.shard:
+            processes.average(model.parameters())
         values = processes.sum(float(t.value.detach()) for t in terms.values())
         means = {n: v / processes.world for n, v in zip(terms, values, strict=True)}
         return sum(model.weights[n] * v for n, v in means.items()), means, counts
@@ -219,7 +224,6 @@ class Trainer:
             return self.processes.pool({name: term}, {name: part})[0][name]
 
         term = accumulate(encode, pieces, loss, modules=[self.model], factor=weight)
-        self.processes.average(self.model.parameters())
         return {name: term}, {name: int(self.processes.sum([term.count])[0])}
 
     def one_step(self) -> dict[str, Any]:
@@ -248,8 +252,7 @@ class Trainer:
         )
         if not empty:
             total, terms, counts = self._losses(pieces)
-            trained = [p for p in self.model.parameters() if p.grad is not None]
-            norm = float(torch.nn.utils.clip_grad_norm_(trained, row.clip or math.inf)) if trained else 0.0
+            norm = self.processes.norm(list(self.model.parameters()), row.clip or math.inf)
         good = math.isfinite(total) and math.isfinite(norm) and any(counts.values())
         self.bad = 0 if good else self.bad + 1
         if self.bad >= PATIENCE:
@@ -344,7 +347,7 @@ class Trainer:
 
     def _snapshot(self) -> None:
         """Keep the model as it is at the end of a period."""
-        state = self.encoder.state_dict()
+        state = self.processes.state(self.encoder, self.optimiser)["model"]
         if self.run is None:
             self.snapshots[self.step] = copy.deepcopy(state)
         elif self.processes.main:
@@ -356,7 +359,7 @@ class Trainer:
         if self.run is None:
             raise UserError("This run has no folder to save to.")
         stage = self._stage or self.stage
-        state: dict[str, Any] = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state = self.processes.state(self.model, self.optimiser)
         if self.average is not None:
             state["average"] = self.average.teacher.state_dict()
         if not self.processes.main:
@@ -366,7 +369,7 @@ class Trainer:
         digest = write_state(self.run / name, state)
         manifest = {"step": self.step, "total": self.total, "file": name, "hash": digest, "identity": self.identity}
         manifest |= {"seed": self.seed, "method": self.row.method, "stage": stage.name, "bad": self.bad}
-        manifest |= {"skipped": self.skipped, "average": self.average is not None}
+        manifest |= {"skipped": self.skipped, "average": self.average is not None, "shard": self.processes.shard}
         write(self.run / "run.json", json.dumps(manifest).encode())
         for old in self.run.glob("checkpoint-*.pt"):
             if old.name != name:
@@ -388,13 +391,17 @@ class Trainer:
                 f"'{self.run}' holds a run of '{manifest.get('method')}' with other settings, seed or data; "
                 "resume it with what it was started with, or choose another folder."
             )
+        if manifest.get("shard", False) != self.processes.shard:
+            raise UserError(
+                f"'{self.run}' was saved with shard={manifest.get('shard', False)}; resume it with the same."
+            )
         state = read_state(self.run / manifest["file"], manifest.get("hash"))
         self.step, self.bad, self.skipped = manifest["step"], manifest["bad"], manifest["skipped"]
         self._stage = None
         self._enter()
-        self.model.load_state_dict(state["model"])
-        if manifest["stage"] == self.stage.name:  # else the next stage begins here, with an optimiser of its own
-            self.optimiser.load_state_dict(state["optimiser"])
+        same = manifest["stage"] == self.stage.name  # else the next stage begins here, with an optimiser of its own
+        self.processes.load(self.model, self.optimiser if same else None, state)
+        if same:
             if self.average is not None:
                 self.average.teacher.load_state_dict(state["average"])
         elif self.average is not None:
