@@ -1,10 +1,11 @@
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import panoglot
-from panoglot.curate import FILTERS, _count, caption_filter, curate, owns, resolve
+from panoglot.curate import FILTERS, PRESETS, _count, caption_filter, curate, owns, resolve
 from panoglot.errors import UserError
 from panoglot.table import Region
 
@@ -232,3 +233,13 @@ def test_every_filter_says_what_it_drops():
     for name, found in FILTERS.items():
         assert found.about.startswith("Drop"), name
         assert found.reasons
+
+
+def test_every_filter_and_preset_is_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    tables = page.split("## Filters")[1].split("\n## ")[0]
+    for name in FILTERS:
+        assert f"| `{name}` |" in tables, name
+    for name, found in PRESETS.items():
+        (row,) = [line for line in tables.splitlines() if line.startswith(f"| `{name}` |")]
+        assert [option for option in found.options if f"`{option}`" not in row] == [], name

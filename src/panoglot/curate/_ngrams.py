@@ -50,10 +50,16 @@ def ngram_keys(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     inside = np.ones(len(single), bool)
     inside[ends[lengths > 0] - 1] = False  # a text's last word begins no bigram
     left = np.flatnonzero(inside)
-    double = mix(single[left] * np.uint64(0x9E3779B97F4A7C15) + single[np.minimum(left + 1, len(single) - 1)])
+    double = _bigrams(single[left], single[np.minimum(left + 1, len(single) - 1)])
     owner = np.repeat(np.arange(len(words)), lengths)
     order = np.argsort(np.concatenate([owner, owner[left]]), kind="stable")
     return np.concatenate([single, double])[order], lengths + np.maximum(lengths - 1, 0)
+
+
+def _bigrams(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return mix(left * np.uint64(0x9E3779B97F4A7C15) + right)
 
 
 def mix(keys: np.ndarray) -> np.ndarray:
@@ -76,7 +82,10 @@ class NgramTable:
     """
 
     def __init__(self, keys: np.ndarray | None, min_count: int, distinct: int) -> None:
-        self.keys, self.min_count, self.distinct = keys, min_count, distinct
+        import numpy as np
+
+        self.keys = None if keys is None else np.asarray(keys)  # a plain array over the file
+        self.min_count, self.distinct = min_count, distinct
 
     def has_rare(self, text: str) -> bool:
         """Say whether a text has an n-gram that is not in the table."""
@@ -84,13 +93,15 @@ class NgramTable:
 
         if self.keys is None:
             return False
-        keys, _ = ngram_keys([text])
-        if not len(keys):
-            return False
-        if not len(self.keys):
-            return True
-        place = np.searchsorted(self.keys, keys)
-        return bool((self.keys[np.minimum(place, len(self.keys) - 1)] != keys).any())
+        words = np.array([_unigram(token) for token in grams(text)], np.uint64)
+        if not len(words) or not len(self.keys):
+            return len(words) > 0
+        return self._lacks(words) or self._lacks(_bigrams(words[:-1], words[1:]))
+
+    def _lacks(self, keys: np.ndarray) -> bool:
+        assert self.keys is not None
+        place = self.keys.searchsorted(keys)
+        return bool((self.keys.take(place, mode="clip") != keys).any())
 
 
 def count_ngrams(batches: Iterable[Sequence[str]], top_n: int, *, keep_all: bool = False) -> NgramTable:

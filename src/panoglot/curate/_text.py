@@ -126,21 +126,27 @@ def grams(text: str) -> list[str]:
     """
     found: list[str] = []
     for chunk in same_text(text).split():
-        if chunk.isalnum() and chunk.isascii():
-            found.append(chunk)
-            continue
-        word = ""
-        for char in chunk:
-            if _class(char) == "s":
-                found += [bare] if (bare := _bare(word)) else []
-                found.append(char)
-                word = ""
-            elif unicodedata.category(char)[0] == "M" and not word and found:
-                found[-1] += char
-            else:
-                word += char
-        found += [bare] if (bare := _bare(word)) else []
+        found += _grams_of(chunk) if len(chunk) <= 24 else _grams_of.__wrapped__(chunk)  # words come again and again
     return found
+
+
+@lru_cache(maxsize=1 << 17)
+def _grams_of(chunk: str) -> tuple[str, ...]:
+    if chunk.isalnum() and chunk.isascii():
+        return (chunk,)
+    found: list[str] = []
+    word = ""
+    for char in chunk:
+        if _class(char) == "s":
+            found += [bare] if (bare := _bare(word)) else []
+            found.append(char)
+            word = ""
+        elif not word and found and unicodedata.category(char)[0] == "M":
+            found[-1] += char
+        else:
+            word += char
+    found += [bare] if (bare := _bare(word)) else []
+    return tuple(found)
 
 
 def _bare(word: str) -> str:

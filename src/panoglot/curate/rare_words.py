@@ -48,6 +48,8 @@ def rare_words(texts: Texts, *, top_n: int = 100_000_000, table: str = "") -> Ca
         if table and not texts.dry_run:
             save_table(table, found)
     texts.statistics |= {"distinct": found.distinct, "min_count": found.min_count, "top_n": top_n}
+    if found.keys is None:
+        texts.statistics["note"] = "no more different n-grams than top_n: none is rare"
 
     def decide(caption: Caption, facts: Facts) -> Verdict:
         return "rare_words" if found.has_rare(caption.text) else None
