@@ -27,7 +27,6 @@ from panoglot.train import (  # noqa: E402
     make_model,
     recall,
     shapes,
-    train,
 )
 from panoglot.train._data import selected  # noqa: E402
 from panoglot.train._row import _lay  # noqa: E402
@@ -379,7 +378,7 @@ def test_snapshots_need_a_period(bed, tmp_path):
         Trainer(load_row("clip", "small", **TINY, snapshots=True), bed)
     with pytest.raises(UserError, match="at least one"):
         Ensemble([])
-    train(load_row("clip", "small", **TINY, epochs=1), bed, tmp_path)
+    Trainer(load_row("clip", "small", **TINY, epochs=1), bed, tmp_path).fit()
     with pytest.raises(UserError, match="no snapshots"):
         load_run(tmp_path, snapshots=True)
     with pytest.raises(UserError, match="a training run"):
