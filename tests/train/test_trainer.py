@@ -25,9 +25,9 @@ from panoglot.train import (  # noqa: E402
     load_row,
     make_model,
     shapes,
-    train,
 )
 from panoglot.train._data import Data  # noqa: E402
+from panoglot.train._trainer import train  # noqa: E402
 
 TINY = {
     "image": {"kind": "vit", "patch": 8, "width": 32, "layers": 1, "heads": 2},
@@ -145,6 +145,7 @@ def test_killed_at_any_moment(tmp_path, bed):
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
         "from panoglot.train import *\n"
+        "from panoglot.train._trainer import train\n"
         f"row = load_row('clip', 'small', **{TINY!r} | {{'epochs': 12}})\n"
         f"train(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"
     )

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "curate": ("curate", "Filter captions and pictures and find duplicates, each drop with its reason.", "Make"),
     "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
     "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),
+    "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),
@@ -74,10 +75,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         import os
 
-        print("\npanoglot: interrupted; run the same command again to go on.", file=sys.stderr, flush=True)
+        how = str(stop) or "interrupted; run the same command again to go on."
+        print(f"\npanoglot: {how}", file=sys.stderr, flush=True)
         os._exit(130)  # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -21,11 +21,11 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"kinds", "languages", "langs", "model", "option", "steps"}
+LISTS = {"freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "output"}
+PATHS = {"dataset", "image", "method", "output", "resume"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
@@ -71,7 +71,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("model", "option") or given is None:
+    if key in ("model", "option", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
@@ -217,6 +217,45 @@ def _show_curation(result: Any) -> None:
         out.print(f"  {count:>8,}  could not be judged by {name}; kept")
 
 
+def _show_training(result: Any) -> None:
+    from rich.table import Table
+
+    from panoglot.table import language_name
+
+    out = _console()
+    if isinstance(result, list):
+        table = Table(box=None, pad_edge=False)
+        for name in ("method", "presets", "source", "what"):
+            table.add_column(name)
+        for row in result:
+            table.add_row(row.name, ", ".join(row.presets), _safe(row.source), _safe(row.about))
+        out.print(table)
+        return
+    if hasattr(result, "yaml"):
+        print(result.yaml(), end="")
+        return
+    languages = result.figures.get("languages", {})
+    if languages:
+        table = Table(box=None, pad_edge=False)
+        table.add_column(f"text → {result.figures['pictures']:,} held-out pictures")
+        for name in ("texts", "@1", "@5", "@10"):
+            table.add_column(name, justify="right")
+        for tag, found in list(languages.items())[:12]:
+            values = [f"{found[f't2i@{k}'][0]:.3f}" for k in (1, 5, 10)]
+            table.add_row(_safe(language_name(tag)), f"{found['texts']:,}", *values)
+        mean = result.figures["mean"]
+        values = [f"{mean[f't2i@{k}']:.3f}" for k in (1, 5, 10)]
+        table.add_row(f"mean of {len(languages)} languages", "", *values)
+        out.print(table)
+    loss = "" if result.loss is None else f", last loss {result.loss:.4g}"
+    out.print(f"\n{result.run}: {result.row.method}, step {result.steps:,} of {result.total:,}{loss}")
+    for note in result.notes:
+        out.print(f"[yellow]{_safe(note)}[/yellow]")
+    out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
+    if result.vectors:
+        out.print(f"Search: panoglot search DATASET --encoder pano:{result.run} “a red bird”")
+
+
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
     from rich.table import Table
 
@@ -310,6 +349,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "curate": ("panoglot.curate:curate", _show_curation, None),
     "export": ("panoglot.io:export", _show_export, None),
     "search": ("panoglot.search:search", _show_hits, _as_json),
+    "train": ("panoglot.train:train", _show_training, None),
     "show": ("panoglot.report:show", _show_picture, _as_json),
     "report": ("panoglot.report:report", _show_path, None),
     "compare": ("panoglot.evaluate._commands:compare", _show_result, _as_comparison),

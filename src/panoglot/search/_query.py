@@ -35,6 +35,9 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
         fit = names
     elif isinstance(encoder, str):
         fit = [name for name in names if encoder in (name, made[name].get("model"))]
+        if len(fit) != 1 and (found := _load_named(encoder)) is not None:  # another way to write a model's name
+            model = found
+            fit = [name for name in names if made[name].get("fingerprint") == found.fingerprint]
     else:
         model = encoder
         fit = [n for n in names if made[n].get("fingerprint") == encoder.fingerprint]
@@ -48,6 +51,14 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
     if len(fit) > 1:
         raise UserError(f"{dataset.path} has vectors of several encoders: say which, encoder={' or '.join(fit)}.")
     return fit[0], model if model is not None else made[fit[0]].get("model")
+
+
+def _load_named(encoder: str) -> Any:
+    """The model that a name loads, None where it loads none."""
+    try:
+        return load_model(encoder, "encoder")
+    except UserError:
+        return None
 
 
 def _made_by(dataset: Dataset, name: str) -> dict[str, Any]:

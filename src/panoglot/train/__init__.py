@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from panoglot._verbs import callable_room
+from panoglot.train._commands import Trained, TrainingMethod, train
 from panoglot.train._records import TEXT_KINDS, Batch, Record, RegionText, Term, Text, record_from_captions, sum_terms
 
 # name -> the module that defines it (each of these imports torch)
@@ -40,7 +42,6 @@ _LAZY = {
     "read_records": "_dataset",
     "recall": "_measure",
     "shapes": "_shapes",
-    "train": "_trainer",
     "schedule": "_schedule",
 }
 
@@ -59,7 +60,9 @@ __all__ = [
     "ScalingLaw",
     "Term",
     "Text",
+    "Trained",
     "Trainer",
+    "TrainingMethod",
     "accumulate",
     "contrast",
     "contrast_dense",
@@ -96,3 +99,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+callable_room(__name__, train)

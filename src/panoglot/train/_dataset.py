@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["TRAINED_KINDS", "Reading", "StoredImage", "read_records"]
+__all__ = ["TRAINED_KINDS", "Reading", "StoredImage", "captions_where", "read_records"]
 
 #: Kinds of captions that are sentences somebody could say of a picture; words and facts are taken when they are named.
 TRAINED_KINDS = tuple(kind for kind in KINDS if kind not in ("ocr", "label", "fact"))
@@ -166,7 +166,7 @@ def read_records(
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     wanted = [canonical_language(tag) for tag in langs]
     left_out: Counter[str] = Counter()
-    rows = _captions(data, wanted, kinds or TRAINED_KINDS, sources, left_out)
+    rows = _captions(data, wanted, kinds, sources, left_out)
     images, licence_of = _images(data, left_out)
     records: list[Record] = []
     used: Counter[tuple[str, str, str]] = Counter()
@@ -208,13 +208,7 @@ def _captions(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    where = f"dropped is null and {sql_in('kind', kinds)}"
-    if wanted:
-        present = pc.unique(data.captions.read(["lang"], where)["lang"]).to_pylist()
-        where += " and " + sql_in("lang", [tag for tag in present if any(language_matches(w, tag) for w in wanted)])
-    if sources:
-        named = sql_in("model", sources)
-        where += f" and ({named} or ((model is null or model = '') and {sql_in('recipe', sources)}))"
+    where = captions_where(data, wanted, kinds, sources)
     left_out["caption: dropped"] = data.captions.count("dropped is not null")
     left_out["caption: not_selected"] = len(data.captions) - left_out["caption: dropped"] - data.captions.count(where)
     rows = data.captions.read(_COLUMNS, where)
@@ -225,6 +219,21 @@ def _captions(
     )
     left_out += Counter()
     return rows.take(order)
+
+
+def captions_where(
+    data: Dataset, langs: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
+) -> str:
+    """Return the SQL filter on `captions` of what `read_records` reads; the arguments are its own."""
+    where = f"dropped is null and {sql_in('kind', kinds or TRAINED_KINDS)}"
+    if langs:
+        wanted = [canonical_language(tag) for tag in langs]
+        present = set(data.captions.read(["lang"], where)["lang"].unique().to_pylist())
+        where += " and " + sql_in("lang", sorted(p for p in present if any(language_matches(w, p) for w in wanted)))
+    if sources:
+        named = sql_in("model", sources)
+        where += f" and ({named} or ((model is null or model = '') and {sql_in('recipe', sources)}))"
+    return where
 
 
 def _by_image(rows: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:

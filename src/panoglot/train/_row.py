@@ -12,7 +12,7 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.table import fingerprint
 
-__all__ = ["STAGE_SETTINGS", "Row", "build", "list_rows", "load_row"]
+__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row"]
 
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
@@ -144,7 +144,7 @@ class Row:
                 value = {s["name"]: {k: v for k, v in s.items() if k != "name"} for s in value}
             if key == "method" or value or getattr(usual, key):
                 plain[key] = value
-        shape = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+        shape: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
         return str(yaml.safe_dump(_lists(plain), **shape))
 
     @property
@@ -163,6 +163,17 @@ def _lists(value: Any) -> Any:
 def list_rows() -> dict[str, str]:
     """Return every method that is shipped, with its line."""
     return {p.name.removesuffix(".yaml"): _read(p).get("about", "") for p in _files()}
+
+
+def list_presets(name: str | Path) -> list[str]:
+    """Return the presets of a method (or of a row's file), beside `paper`.
+
+    >>> list_presets("dreamlip")
+    ['small']
+    """
+    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    path = shipped.get(str(name)) or (Path(name) if str(name).endswith((".yaml", ".yml")) else None)
+    return [*(_read(path).get("presets") or {})] if path is not None else []
 
 
 def _files() -> list[Any]:

@@ -6,15 +6,16 @@ import contextlib
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
 from panoglot.models import finish, load_model, parse_model_name
 from panoglot.models._names import PROVIDERS
-from panoglot.train._row import Row, load_row
+from panoglot.train._row import Row, list_presets, load_row
 
-__all__ = ["load_tower", "resolve", "stored_towers"]
+__all__ = ["load_tower", "need_encoders", "resolve", "stored_towers"]
 
 #: Providers whose names are towers that learn; `stored:` before such a name makes it an encoder that does not.
 LEARNT = ("hf", "timm")
@@ -44,12 +45,14 @@ def resolve(
     settings: Iterable[str] = (),
     epochs: int | None = None,
     batch: int | None = None,
+    teacher: str | None = None,
 ) -> Row:
     """Return the row that a command line asks for.
 
     Args:
         method: a shipped method, or a YAML file.
-        preset: `paper`, `small`; None: `paper`, or settings for heads where both towers are stored vectors.
+        preset: `paper`, `small` …; None: `paper`, or for two towers of stored vectors `frozen` if the method has it,
+            else settings of ours for heads.
         image_tower: `vit`, `timm:NAME`, `hf:NAME` (a folder or on the hub) learn; any other encoder, `embedded:…`,
             `st:…`, `open_clip:…`, `stored:hf:…`, is asked once for its vectors. Options follow: `hf:NAME?pool=cls`.
         text_tower: likewise.
@@ -57,6 +60,7 @@ def resolve(
         settings: `losses.contrast.smoothing=0.1`, values in YAML; win over all else.
         epochs: of the row (of every stage).
         batch: items a step.
+        teacher: encoder whose vectors the loss `regress` learns from.
 
     Raises:
         UserError: an unknown method, preset, tower or setting, or a tower that the method cannot use.
@@ -71,17 +75,54 @@ def resolve(
     if over.get("image", {}).get("kind") in LEARNT:
         over |= _size(over["image"])
     chosen = preset or "paper"
+    if preset is None and all(over.get(side, {}).get("encoder") for side in ("image", "text")):
+        if "frozen" in list_presets(method):
+            chosen = "frozen"
+        else:
+            over = HEADS | over
     plain = load_row(method, chosen)
-    towers = [over.get("image", plain.image), over.get("text", plain.text)]
-    if preset is None and all(t and t.get("encoder") for t in towers):
-        over = HEADS | over
+    if "width" in over.get("text", {}) and (plain.text or {}) == {"kind": "stored", "width": plain.dim}:
+        over["dim"] = over["text"]["width"]  # the method compares with the texts' vectors themselves
+    if teacher is not None:
+        if "regress" not in plain.parts:
+            raise UserError(f"{plain.method} learns from no teacher: it has no loss 'regress'. dc-clip has.")
+        over["losses"] = {"regress": {"teacher": int(load_tower("image", teacher).dim)}}
     over |= {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     for one in settings:
         _put(over, one)
     row = load_row(method, chosen, **over)
     if freeze:
         row = load_row(method, chosen, **_frozen(over, row, freeze))
+    row = _asked(row)
     _check(row)
+    return row
+
+
+def need_encoders(row: Row) -> None:
+    """Refuse a row whose stored vectors have no encoder to make them.
+
+    Raises:
+        UserError: with the option that names one.
+    """
+    for side, example in (("image", "efficientnet-lite2"), ("text", "e5")):
+        tower = getattr(row, side) or {}
+        if tower.get("kind") in ("vector", "stored") and not tower.get("encoder"):
+            raise UserError(
+                f"the {side} tower of {row.method} is vectors of an encoder: name it, --{side}-tower embedded:{example}"
+            )
+
+
+def _asked(row: Row) -> Row:
+    """Return the row with the fingerprints of its encoders, which must give what the row says."""
+    for side, name in stored_towers(row).items():
+        tower = getattr(row, side)
+        model = load_tower(side, name, tower.get("fingerprint"))
+        if model.dim != tower["width"]:
+            raise UserError(
+                f"the {side} tower '{name}' gives {model.dim} numbers, the row says width: {tower['width']}."
+            )
+        changed: dict[str, Any] = {side: {**tower, "fingerprint": model.fingerprint}}
+        row = replace(row, **changed)
     return row
 
 
