@@ -195,5 +195,5 @@ def test_the_catalog_needs_no_torch() -> None:
     assert int(count) >= 6
     assert heavy == "set()"
     shown: list[Any] = [info for info in list_models() if info.name.startswith("hf:")]
-    assert {role for info in shown for role in info.roles} == {"generator", "encoder"}
+    assert {role for info in shown for role in info.roles} == {"generator", "encoder", "parser"}
     assert all(info.ready for info in shown)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panoglot.errors import RowError
+from panoglot.errors import RowError, UserError
 from panoglot.models.parsers import FactualParser, RuleParser, read_factual
 from panoglot.models.roles import Model, Parser, SceneGraph
 
@@ -101,14 +101,58 @@ def test_format_of_the_published_parser() -> None:
 def test_factual_parser_asks_for_english_only_and_counts_what_it_cannot_read() -> None:
     asked: list[str] = []
 
-    def generate(texts: list[str]) -> list[str]:
+    def generate(texts):
         asked.extend(texts)
-        return ["( men , ride , horses )", "no graph at all"]
+        return ["( men , ride , horses )", "no graph at all", RowError("out_of_memory", "too long")]
 
-    parser = FactualParser(generate=generate)
-    found = parser.parse(["men ride horses", "Männer", "hm"], ["en", "de", "en"])
-    assert asked == ["Generate Scene Graph: men ride horses", "Generate Scene Graph: hm"]
+    parser = FactualParser(generate)
+    found = parser.parse(["men ride horses", "Männer", "hm", "x"], ["en", "de", "en", "en"])
+    assert asked == [f"Generate Scene Graph: {text}" for text in ("men ride horses", "hm", "x")]
     assert found[0].relations == (("man", "ride", "horse"),)
-    assert [error.reason for error in found[1:]] == ["unsupported_language", "unreadable_answer"]
+    assert [error.reason for error in found[1:]] == ["unsupported_language", "unreadable_answer", "out_of_memory"]
     assert parser.unread == 1
     assert isinstance(parser, Parser)
+
+
+@pytest.mark.slow
+@pytest.mark.hf
+def test_a_checkpoint_on_disk_is_a_parser_where_one_is_asked_for(tmp_path: Path) -> None:
+    """A tiny T5, taught two captions by heart, through `hf:` and through SPICE."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from panoglot.evaluate import spice
+    from panoglot.models import load_model
+    from tests.models import checkpoints
+
+    folder = checkpoints.t5(tmp_path / "t5")
+    model = transformers.T5ForConditionalGeneration.from_pretrained(folder)
+    words = transformers.AutoTokenizer.from_pretrained(folder)
+    lessons = {"a dog runs": "( dog )", "a red bus": "( bus , is , red )"}
+    batch = words([f"Generate Scene Graph: {text}" for text in lessons], return_tensors="pt", padding=True)
+    batch.pop("token_type_ids", None)
+    labels = words([f"{text}</s>" for text in lessons.values()], return_tensors="pt", padding=True).input_ids
+    labels[labels == words.pad_token_id] = -100
+    steps = torch.optim.AdamW(model.eval().parameters(), 5e-3)  # no dropout: it shall know them by heart
+    for _ in range(400):
+        loss = model(**batch, labels=labels).loss
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        if loss < 0.01:
+            break
+    model.save_pretrained(folder)
+
+    parser = load_model(f"hf:{folder}?device=cpu&beams=2&max_tokens=64", "parser")
+    assert isinstance(parser, FactualParser)
+    assert isinstance(parser, Parser)
+    found = parser.parse(list(lessons), ["en", "en"])
+    assert found[0].objects == ("dog",)
+    assert found[1].attributes == (("bus", "red"),)
+    assert spice(["a red bus"], [["a red bus"]], parser).value == 1
+    assert load_model(f"hf:{folder}?device=cpu", "generator").generate  # the same files, asked for as what they are
+    other = load_model(f"hf:{folder}?device=cpu&beams=5", "parser")
+    assert other.fingerprint != parser.fingerprint
+    with pytest.raises(UserError, match="no option 'beems'"):
+        load_model(f"hf:{folder}?device=cpu&beems=2", "parser")
+    with pytest.raises(UserError, match="not an encoder-decoder"):
+        load_model(f"hf:{checkpoints.gpt2(tmp_path / 'gpt2')}?device=cpu", "parser")

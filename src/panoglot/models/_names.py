@@ -165,6 +165,8 @@ def load_model(text: str, role: str | None = None) -> Any:
     else:
         parsed = parse_model_name(text)
         module = importlib.import_module(PROVIDERS[parsed.provider])
+        if role == "parser" and parsed.provider == "hf":  # its architecture says generator, for it writes text
+            parsed.options.setdefault("as", "parser")
         model = module.load(parsed.name, parsed.options)
         parsed.options.finish()
     if role is not None and not any(isinstance(model, ROLES[one][0]) for one in role.split("|")):

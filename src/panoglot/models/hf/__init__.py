@@ -5,7 +5,8 @@
     hf:OWNER/NAME?device=cpu&dtype=float32&revision=v1.0
 
 Options of both roles: `as`, `device`, `dtype`, `attn`, `batch_size`, `revision`, `trust_remote_code`; of a generator
-`max_pixels`, `repetition_penalty`, `thinking`; of an encoder `full_decode`.
+`max_pixels`, `repetition_penalty`, `thinking`; of an encoder `full_decode`; of a parser (a T5 that writes scene graphs,
+where a parser is asked for) `beams`, `max_tokens`, `lemmatise`.
 
 Tested here with the real code of BLIP, GIT, Qwen2.5-VL, SmolVLM, Idefics3, LLaVA, Llama, T5, ViT-GPT2, CLIP, SigLIP,
 SigLIP 2 and Chinese-CLIP; other architectures of the same families take the same paths. torchvision is never needed.
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["catalog", "load"]
 
-ROLES = ("encoder", "generator")
+ROLES = ("encoder", "generator", "parser")
 #: Endings of the architecture names in `config.json` of models that write.
 WRITES = (
     "ForConditionalGeneration",
@@ -37,11 +38,11 @@ WRITES = (
 
 
 def load(name: str, options: Options) -> Any:
-    """Load a model as what its architecture says it is: a generator, or an encoder of images and texts.
+    """Load a model as what its architecture says it is: a generator, or an encoder of images and texts; or as a parser.
 
     Args:
         name: a folder, or `owner/name` on the hub.
-        options: see the module; `as=generator` or `as=encoder` overrides the architecture.
+        options: see the module; `as=generator`, `as=encoder` or `as=parser` overrides the architecture.
 
     Raises:
         UserError: not there, no network, pickled weights, unknown option or architecture, a missing package.
@@ -57,6 +58,10 @@ def load(name: str, options: Options) -> Any:
     if not role:
         architectures = checkpoint.config.get("architectures") or [""]
         role = "generator" if str(architectures[0]).endswith(WRITES) else "encoder"
+    if role == "parser":
+        from panoglot.models.hf._parser import load_parser
+
+        return load_parser(checkpoint, place, options)
     if role == "generator":
         from panoglot.models.hf._generator import HFGenerator
 
@@ -76,5 +81,12 @@ def catalog() -> list[ModelInfo]:
         ),
         ModelInfo(
             "hf:OWNER/NAME", ("encoder",), "CLIP, SigLIP, SigLIP 2 and their like; also hf:/folder", install, ready
+        ),
+        ModelInfo(
+            "hf:OWNER/NAME",
+            ("parser",),
+            "a T5 that writes scene graphs: lizhuang144/flan-t5-base-VG-factual-sg",
+            install,
+            ready,
         ),
     ]

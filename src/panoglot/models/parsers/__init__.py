@@ -2,8 +2,8 @@
 
 | parser | needs | languages |
 |---|---|---|
-| `RuleParser` | the package lemminflect (1 MB), no network | English |
-| `FactualParser` | transformers, torch, `lizhuang144/flan-t5-base-VG-factual-sg` | English |
+| `RuleParser` (`embedded:parser`) | the package lemminflect (1 MB), no network | English |
+| `FactualParser` (`hf:lizhuang144/flan-t5-base-VG-factual-sg`) | transformers, torch | English |
 """
 
 from __future__ import annotations

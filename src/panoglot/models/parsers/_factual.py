@@ -2,16 +2,15 @@
 
 Its answers look like `( man , wear , shirt ) , ( shirt , is , red )`; some checkpoints mark verbs with `v:` and
 passives with `pv:`. What cannot be read is skipped and counted. Source: Li et al., ACL Findings 2023; weights
-`lizhuang144/flan-t5-base-VG-factual-sg`.
+`lizhuang144/flan-t5-base-VG-factual-sg`, which `hf:OWNER/NAME` or `hf:/folder` loads where a parser is asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from panoglot.errors import RowError, require
+from panoglot.errors import RowError
 from panoglot.models.roles import SceneGraph
 
 __all__ = ["FactualParser", "read_factual"]
@@ -71,31 +70,27 @@ class FactualParser:
     """The published parser, or anything else that writes its format.
 
     Args:
-        name: checkpoint folder or hub name.
-        generate: texts to the model's texts; None loads `name` with transformers.
-        beams: beam width.
-        max_tokens: most new tokens of an answer.
+        generate: texts to the model's texts; a `RowError` in the place of one that failed.
+        name: of the model, recorded.
+        fingerprint: of the model and what changes its answers.
         lemmatise: reduce nouns to lemmas, as metrics expect.
-        device: torch device; None takes the accelerator when there is one.
     """
 
     batch_size = 16
 
     def __init__(
         self,
-        name: str = "lizhuang144/flan-t5-base-VG-factual-sg",
+        generate: Callable[[Sequence[str]], Sequence[str | RowError]],
         *,
-        generate: Any = None,
-        beams: int = 5,
-        max_tokens: int = 128,
+        name: str = "factual",
+        fingerprint: str = "",
         lemmatise: bool = True,
-        device: str | None = None,
     ) -> None:
-        self.name = f"hf:{name}"
-        self.fingerprint = f"factual-parser-1:{name}:beams={beams}:max_tokens={max_tokens}:lemmatise={lemmatise}"
+        self.name = name
+        self.fingerprint = fingerprint or f"factual-parser-2:{name}:lemmatise={lemmatise}"
         self.unread = 0  # pieces of answers that could not be read
         self._lemmatise = lemmatise
-        self._generate = generate or _load(name, beams, max_tokens, device)
+        self._generate = generate
 
     def parse(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[SceneGraph | RowError]:
         """Parse English captions; other languages are refused, row by row."""
@@ -106,23 +101,10 @@ class FactualParser:
         ]
         answers = self._generate([PROMPT + texts[n] for n in english]) if english else []
         for n, answer in zip(english, answers):
+            if isinstance(answer, RowError):
+                found[n] = answer
+                continue
             graph, unread = read_factual(answer, self._lemmatise)
             self.unread += unread
             found[n] = graph if graph.objects or not answer.strip() else RowError("unreadable_answer", answer[:80])
         return found
-
-
-def _load(name: str, beams: int, max_tokens: int, device: str | None) -> Any:
-    torch = require("torch", "panoglot[hf]", "the FACTUAL parser")
-    transformers = require("transformers", "panoglot[hf]", "the FACTUAL parser")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name).to(where).eval()
-
-    def generate(texts: list[str]) -> list[str]:
-        with torch.inference_mode():
-            batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=512).to(where)
-            answers = model.generate(**batch, num_beams=beams, max_new_tokens=max_tokens, early_stopping=True)
-        return list(tokenizer.batch_decode(answers, skip_special_tokens=True))
-
-    return generate
