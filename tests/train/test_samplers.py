@@ -254,7 +254,11 @@ def test_coverage_lets_nothing_else_through():
         ("translation", "de"): 1,
         ("translation", "fr"): 1,
     }
-    assert [g.prefix for g in got] == ["<en>", "<de> a dog", "<fr> a dog"]
+    assert [(g.prefix, g.start) for g in got] == [
+        ("caption:", "<en>"),
+        ("translation: a dog", "<de>"),
+        ("translation: a dog", "<fr>"),
+    ]
     with pytest.raises(UserError, match="'caption'"):
         s.Coverage({"captoin": ["en"]})
     with pytest.raises(UserError, match="no prefix for 'en'"):

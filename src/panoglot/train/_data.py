@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoglot.errors import RowError, UserError
+from panoglot.train._language import pad
 from panoglot.train._model import MEAN, STD, Model
 from panoglot.train._records import Batch, Record
 from panoglot.train._row import Row
-from panoglot.train.samplers import SAMPLERS, Draw, Sample, batches, epoch_order, mix, shares
+from panoglot.train.samplers import SAMPLERS, Document, Draw, Sample, batches, epoch_order, mix, shares
 from panoglot.train.samplers._sample import matching
 
 __all__ = ["Data", "load_pixels", "square"]
@@ -85,7 +87,7 @@ def selected(
     """
     if splits and record.split not in splits:
         return None
-    if not (kinds or langs or sources) or not record.texts:
+    if isinstance(record, Document) or not (kinds or langs or sources) or not record.texts:
         return record
     texts = matching(record, kinds, sources, langs)
     place = {i: k for k, i in enumerate(i for i, t in enumerate(record.texts) if any(t is x for x in texts))}
@@ -94,6 +96,15 @@ def selected(
         vectors["text"] = vectors["text"][list(place)]
     kept = [replace(t, of=None if t.of is None else place.get(t.of)) for t in texts]
     return replace(record, texts=kept, vectors=vectors) if kept else None
+
+
+@dataclass
+class _Chunks:
+    """What can be read of an interleaved document."""
+
+    pictures: Any = None
+    chunks: list[tuple[int | None, Sequence[str]]] = field(default_factory=list)
+    broken: Counter[str] = field(default_factory=Counter)
 
 
 class Data:
@@ -120,6 +131,8 @@ class Data:
         from panoglot.train._row import build
 
         self.sampler: Any = build(SAMPLERS, spec, "sampler")
+        if getattr(self.sampler, "count", 0) is None and model.writes:  # tokens as the language model counts them
+            self.sampler = replace(self.sampler, count=lambda text: len(model.text.tokens.encode(text)))
         self.records: dict[str, Record] = {}
         self.skipped: Counter[str] = Counter()
         self.fallbacks = 0
@@ -150,7 +163,7 @@ class Data:
     def _missing(self, r: Record, kind: str | None) -> str:
         if kind == "vector" and "image" not in r.vectors:
             return "no_image_vector"
-        if kind not in (None, "vector") and r.image is None:
+        if kind not in (None, "vector") and r.image is None and not isinstance(r, Document):
             return "no_image"
         if any(not np.isfinite(v).all() for v in r.vectors.values()):
             return "not_finite"
@@ -158,6 +171,15 @@ class Data:
 
     def plan(self, epoch: int) -> list[list[tuple[str, int]]]:
         """Return the steps of an epoch; a function of (seed, epoch) and the items."""
+        if hasattr(self.sampler, "steps"):  # every step of one kind
+            kinds: dict[str, list[tuple[str, int]]] = {}
+            for id_, k in self.items:
+                kinds.setdefault(self.sampler.pool(self.records[id_], k), []).append((id_, k))
+            found = self.sampler.steps(kinds, self.row.batch, self.seed, epoch)
+            if not found:
+                sizes = ", ".join(f"{len(items)} {name}" for name, items in sorted(kinds.items()))
+                raise UserError(f"No loader can fill a batch of {self.row.batch}: {sizes}.")
+            return list(found)
         if not self.row.languages:
             return batches(epoch_order(self.items, self.seed, epoch), self.row.batch)
         pools: dict[str, list[tuple[str, int]]] = {}
@@ -192,36 +214,58 @@ class Data:
         kept: list[tuple[Record, Sample]] = []
         pictures: list[Tensor] = []
         small: list[Tensor] = []
+        written: list[tuple[list[int], list[int], list[int]]] = []
         skipped: Counter[str] = Counter()
         for (id_, k), found in zip(step, each(lambda item: self._views(item[0], item[1], epoch), step), strict=True):
             if isinstance(found, str):
                 skipped[found] += 1
                 continue
-            r = self.records[id_]
-            if found is not None:
+            r, sample = self.records[id_], self.sampler(self.records[id_], self.seed, epoch, k)
+            if isinstance(found, _Chunks):
+                skipped += found.broken
+                sample = replace(sample, chunks=found.chunks)
+            if self.model.writes:
+                try:
+                    written.append(self._write(sample))
+                except RowError as error:
+                    skipped[error.reason] += 1
+                    continue
+            if isinstance(found, _Chunks):
+                pictures.append(found.pictures)
+            elif found is not None:
                 pictures.append(found[0])
                 if views.get("local"):
                     small.append(found[1])
-            kept.append((r, self.sampler(r, self.seed, epoch, k)))
+            kept.append((r, sample))
         fallbacks = sum(s.fallback for _, s in kept)
         if not kept:
             return Batch(), skipped, fallbacks
         out = Batch(ids=[r.id for r, _ in kept])
         out.pair_id = torch.tensor([self.pair[r.pair_id or r.id] for r, _ in kept], dtype=torch.long)
+        out.seed = int(Draw(self.seed, epoch, "losses").number() * 2**53)
         if pictures:
+            most = max(len(p) for p in pictures)
+            if any(len(p) < most for p in pictures):  # documents with fewer pictures
+                out.picture_mask = torch.tensor([[t < len(p) for t in range(most)] for p in pictures])
+                pictures = [F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in pictures]
             out.image = torch.stack(pictures)
         if small:
             out.local_image = torch.stack(small)
         if kept and all("image" in r.vectors for r, _ in kept):
-            out.image_vec = torch.stack([torch.from_numpy(np.asarray(r.vectors["image"], np.float32)) for r, _ in kept])
-        self._texts(out, kept)
+            self._vectors(out, [r for r, _ in kept])
+        if self.model.writes:
+            self._language(out, kept, written)
+        else:
+            self._texts(out, kept)
         self._regions(out, kept)
         return out.check(), skipped, fallbacks
 
-    def _views(self, id_: str, k: int, epoch: int) -> str | tuple[Tensor, Tensor] | None:
+    def _views(self, id_: str, k: int, epoch: int) -> str | tuple[Tensor, Tensor] | _Chunks | None:
         """Return the views of a picture, [V, 3, H, W] and the small ones; why it cannot be read; None: not needed."""
         if self.row.image is None or self.row.image.get("kind") == "vector":
             return None
+        if isinstance(self.records[id_], Document):
+            return self._chunks(id_, k, epoch)
         try:
             x = load_pixels(self.records[id_].image, self.row.size)
         except RowError as error:
@@ -236,6 +280,66 @@ class Data:
             return whole, whole
         return whole, cut(views["local"], views["local_size"], tuple(views.get("local_scale", (0.2, 0.5))))
 
+    def _chunks(self, id_: str, k: int, epoch: int) -> str | _Chunks:
+        """Return the pictures of a document; one that is broken goes with its place and its sentences."""
+        doc, out = self.records[id_], _Chunks()
+        pictures = []
+        for place, sentences in self.sampler(doc, self.seed, epoch, k).chunks:
+            try:
+                x = load_pixels(doc.images[place], self.row.size)  # type: ignore[attr-defined]
+            except RowError as error:
+                out.broken[error.reason] += 1
+                continue
+            draw = Draw(self.seed, epoch, id_, k, "crop", place) if self.augment else None
+            pictures.append(square(x, self.row.size, draw))
+            out.chunks.append((place, sentences))
+        if not pictures:
+            return next(iter(out.broken), "no_text")
+        out.pictures = torch.stack(pictures)
+        return out
+
+    def _vectors(self, out: Batch, records: Sequence[Record]) -> None:
+        """Fill in stored picture vectors, [B, Dv], or those of regions, [B, R, Dv], with boxes and masks."""
+        found = [torch.from_numpy(np.asarray(r.vectors["image"], np.float32)) for r in records]
+        if found[0].dim() == 1:
+            out.image_vec = torch.stack(found)
+            return
+        out.image_vec = torch.nn.utils.rnn.pad_sequence(found, batch_first=True)
+        most = out.image_vec.shape[1]
+        out.vec_mask = torch.tensor([[k < len(x) for k in range(most)] for x in found])
+        for name, slot in (("boxes", "vec_boxes"), ("pictures", "vec_picture")):
+            if all(name in r.vectors for r in records):
+                rows = [torch.from_numpy(np.asarray(r.vectors[name])) for r in records]
+                whole = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+                setattr(out, slot, whole.float() if name == "boxes" else whole.long())
+
+    def _write(self, sample: Sample) -> tuple[list[int], list[int], list[int]]:
+        """Return what is given, written and learnt of a sample."""
+        text = next((t.text for t in sample.texts if t is not None), "")
+        target = sample.target or text
+        if not target and not sample.chunks:
+            raise RowError("no_text", "there is nothing to write")
+        picture = self.row.image is not None
+        return self.model.text.compose(sample.prefix, sample.start, target, picture, sample.chunks)  # type: ignore[no-any-return]
+
+    def _language(
+        self,
+        out: Batch,
+        kept: Sequence[tuple[Record, Sample]],
+        written: Sequence[tuple[list[int], list[int], list[int]]],
+    ) -> None:
+        """Fill in what a language model reads and writes."""
+        pieces = self.model.text.tokens
+        out.given, out.given_mask = pad([g for g, _, _ in written], pieces.pad)
+        out.target = pad([labels for _, _, labels in written], -100)[0]
+        if any(w for _, w, _ in written):
+            out.written = pad([w for _, w, _ in written], pieces.pad)[0]
+        # a document's pictures and sentences are no pairs
+        out.slot_mask = torch.tensor([[not s.chunks] for _, s in kept])
+        out.lang = [[s.lang] for _, s in kept]
+        tasks = {s.task for _, s in kept}
+        out.task = tasks.pop() if len(tasks) == 1 else ""
+
     def _texts(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
         vectors = [[r.vectors["text"][i] for i in s.vectors] for r, s in kept if s.vectors]
         if vectors and len(vectors) == len(kept):
@@ -247,6 +351,9 @@ class Data:
                 out.text_vec[i, : len(v)] = F.normalize(torch.from_numpy(np.asarray(v, np.float32)), dim=-1)
             return
         slots = max((len(s.texts) for _, s in kept), default=0)
+        if "rank" in self.row.losses and slots:
+            scores = [[math.nan if t is None or t.score is None else t.score for t in s.texts] for _, s in kept]
+            out.quality = torch.tensor([row + [math.nan] * (slots - len(row)) for row in scores])
         if not slots:
             return
         texts = [[*s.texts, *[None] * (slots - len(s.texts))] for _, s in kept]

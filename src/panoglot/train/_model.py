@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
+from panoglot.train._language import LANGUAGE_MODELS, Language
 from panoglot.train._records import Batch, Term
 from panoglot.train._row import Row, build
 from panoglot.train.parts import PARTS, Features, Widths
@@ -19,6 +20,7 @@ from panoglot.train.towers import (
     HfImage,
     HfText,
     QueryDecoder,
+    Residual,
     TextTransformer,
     TokenMlp,
     Vit,
@@ -32,18 +34,36 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 class _Stored(nn.Module):
-    """Features that are stored: nothing to compute."""
+    """Features that are stored: nothing to compute.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: of a vector.
+        encoder: the model that makes them, `provider:name`; the trained model asks it for new pictures and texts.
+        fingerprint: of that model.
+    """
+
+    def __init__(self, width: int, encoder: str = "", fingerprint: str = "") -> None:
         super().__init__()
-        self.width = width
+        self.width, self.encoder, self.fingerprint = width, encoder, fingerprint
 
+
+def _known(image: Any, text: Any) -> Any:
+    """Return what two stored encoders have in common before any training; None: nothing that we know of."""
+    names = [getattr(tower, "encoder", "").partition("?")[0] for tower in (image, text)]
+    if names != ["embedded:efficientnet-lite2", "embedded:e5"]:
+        return None
+    from panoglot.models import load_model
+
+    return load_model("embedded:conse", "encoder").parts()
+
+
+_TEXT_START = {"weight": "project", "bias": "offset"}  # of the text head: parts of ConSE
 
 IMAGES = {"hf": HfImage, "timm": timm_image, "vector": _Stored, "vit": Vit}
 TEXTS = {"char_gru": CharGru, "hashed": HashedText, "hf": HfText, "stored": _Stored, "transformer": TextTransformer}
 
 
-class Model(nn.Module):
+class Model(Language):
     """Built by `make_model` from a row."""
 
     image: Any
@@ -57,27 +77,36 @@ class Model(nn.Module):
         self.row = row
         more = {"size": row.size} if row.image and row.image.get("kind") == "vit" else {}
         self.image = build(IMAGES, {**row.image, **more}, "image") if row.image else None
-        self.text = build(TEXTS, row.text, "text") if row.text else None
+        self.text = self.make_text(row) if row.text else None
+        start = _known(self.image, self.text) if row.head["kind"] == "residual" else None
         heads: dict[str, Any] = {
             "linear": lambda: nn.Linear(self.image.width, row.dim, bias=False),
             "token_mlp": lambda: TokenMlp(self.image.width, row.dim),
             "queries": lambda queries=5, width=512, layers=6, heads=8, drop=0.1: QueryDecoder(
                 self.image.width, row.dim, queries, width, layers, heads, drop
             ),
+            "residual": lambda drop=0.0: Residual(self.image.width, row.dim, drop, start),
             "none": nn.Identity,
+            **self.readers(),
         }
         self.head = build(heads, row.head, "head") if self.image is not None else None
         self.kind = row.head["kind"]
         stored = isinstance(self.text, _Stored)
         self.text_head = None
-        if self.text is not None:
+        if self.writes:
+            self.make_vectors(row)
+        elif self.text is not None:
             same = stored and self.text.width == row.dim
             self.text_head = (
                 nn.Identity() if same or self.kind == "none" else nn.Linear(self.text.width, row.dim, bias=False)
             )
+            if self.kind == "residual":
+                self.text_head = nn.Linear(self.text.width, row.dim)
+                if start is not None:
+                    self.text_head.load_state_dict({n: torch.tensor(start[k]) for n, k in _TEXT_START.items()})
             if self.kind == "none" and self.text.width != row.dim:
                 raise UserError(f"head none: the text tower gives {self.text.width} numbers, dim is {row.dim}.")
-        if self.kind == "none" and self.image is not None and self.image.width != row.dim:
+        if self.kind == "none" and not self.writes and self.image is not None and self.image.width != row.dim:
             raise UserError(f"head none: the image tower gives {self.image.width} numbers, dim is {row.dim}.")
         if row.shared:
             if self.image is None or self.text is None or self.image.width != self.text.width:
@@ -98,6 +127,13 @@ class Model(nn.Module):
         self.weights: dict[str, float] = {}
         self._specs: dict[str, dict[str, Any]] = {}
         self.begin(row.parts)
+
+    def make_text(self, row: Row) -> Any:
+        """Build the text tower, or the language model."""
+        assert row.text is not None
+        if row.text.get("kind") in LANGUAGE_MODELS:
+            return self.make_language_model(row)
+        return build({**TEXTS, **LANGUAGE_MODELS}, row.text, "text")
 
     def begin(self, losses: Mapping[str, Mapping[str, Any]]) -> None:
         """Compute these losses and no others from now on: those of a row, or of one of its stages.
@@ -134,6 +170,9 @@ class Model(nn.Module):
 
     def image_features(self, batch: Batch, f: Features) -> None:
         """Fill in what the picture side makes."""
+        if self.writes:
+            self.media(batch, f)
+            return
         if isinstance(self.image, _Stored):
             if batch.image_vec is None:
                 raise UserError("image: {kind: vector} needs records with stored picture vectors.")
@@ -172,7 +211,10 @@ class Model(nn.Module):
             raise UserError("This method needs texts, and the batch has none.")
         if isinstance(self.text, _Stored):
             if batch.text_vec is None:
-                raise UserError("text: {kind: stored} needs records with stored text vectors.")
+                raise UserError(
+                    "text: {kind: stored} needs records with stored vectors of the texts that the sampler shows; a part "
+                    "of a text (sampler: sentences) has none."
+                )
             f.y = unit(self.text_head(batch.text_vec[batch.slot_mask]))
             return
         if batch.tokens is None or batch.token_mask is None:
@@ -196,6 +238,9 @@ class Model(nn.Module):
     def features(self, batch: Batch) -> Features:
         """Run the towers."""
         f = Features()
+        if self.writes:
+            self.language_features(batch, f)
+            return f
         if self.image is not None:
             self.image_features(batch, f)
         if self.text is not None:
@@ -220,9 +265,13 @@ class Model(nn.Module):
         self.eval()
         out = []
         for i in range(0, len(texts), batch_size):
+            if self.writes:
+                out.append(self.text_vectors_of_lm(texts[i : i + batch_size]))
+                continue
             ids, mask = self.text.tokens(list(texts[i : i + batch_size]))
             tags = list(langs[i : i + batch_size]) if langs is not None else ["und"] * len(ids)
-            out.append(self.text_vectors(ids, mask, tags)[0])
+            here = next(self.parameters()).device
+            out.append(self.text_vectors(ids.to(here), mask.to(here), tags)[0])
         return torch.cat(out)
 
     @torch.no_grad()
@@ -230,12 +279,44 @@ class Model(nn.Module):
         """Return unit vectors [N, D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv])."""
         self.eval()
         out = []
-        for part in pixels.split(batch_size):
+        for part in pixels.to(next(self.parameters()).device).split(batch_size):
             f = Features()
             ids = [""] * len(part)
             self.image_features(Batch(ids, image=part[:, None]) if part.dim() == 4 else Batch(ids, image_vec=part), f)
             out.append(f.x)
+        if any(x is None for x in out):
+            raise UserError(f"'{self.row.method}' makes no vectors of pictures; it writes: model.generate(…).")
         return torch.cat([x for x in out if x is not None])
+
+    @torch.no_grad()
+    def reward(
+        self, pixels: Tensor, texts: Sequence[str], langs: Sequence[str] | None = None, batch_size: int = 64
+    ) -> Tensor:
+        """Return how well text n fits picture n, [N]: the reward of a row with the loss `rank`, higher is better.
+
+        Args:
+            pixels: [N, 3, H, W] normalised pictures.
+            texts: one a picture.
+            langs: of the texts.
+            batch_size: pairs at a time; changes nothing but memory.
+
+        Raises:
+            UserError: the row has no such loss, or the numbers differ.
+        """
+        if "rank" not in self.parts:
+            raise UserError(f"'{self.row.method}' has no reward: its row needs losses: {{rank: …}}.")
+        if len(texts) != len(pixels):
+            raise UserError(f"{len(pixels)} pictures, but {len(texts)} texts.")
+        self.eval()
+        out = []
+        for i in range(0, len(texts), batch_size):
+            part = list(texts[i : i + batch_size])
+            ids, mask = (z.to(pixels.device) for z in self.text.tokens(part))
+            tags = ["und"] * len(part) if langs is None else list(langs[i : i + batch_size])
+            tokens = self.text(ids, mask, tags)[1]
+            patches = self.image(pixels[i : i + batch_size])[1]
+            out.append(self.parts["rank"].reward(tokens, mask[:, : tokens.shape[1]], patches))
+        return torch.cat(out)
 
 
 def make_model(row: Row, seed: int = 0) -> Model:

@@ -91,7 +91,9 @@ class Record:
         regions: described boxes, if any.
         pair_id: equal for records that are true duplicates of each other; None means its own.
         split: `train`, `test`, …
-        vectors: stored features by name, for example `{"image": [D], "text": [K, D]}`.
+        vectors: stored features by name, for example `{"image": [D], "text": [K, D]}`; regions of pictures are
+            `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1.
+        loader: which loader it comes from, for samplers that mix loaders.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Record:
     pair_id: str | None = None
     split: str = "train"
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    loader: str = ""
 
     def langs(self) -> set[str]:
         """Return the languages of its texts."""
@@ -175,7 +178,13 @@ class Batch:
         lang: B lists of K tags.
         boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens, region_token_mask [B, R, L]; region_mask [B, R];
             region_lang, B tags.
-        target: [B, Lt] token ids, -100 where nothing is learnt; prefix_len [B].
+        given, given_mask: [B, L] what a language model reads, -1 where a picture stands; written: [B, Lt] what a
+            decoder beside an encoder writes; target: [B, L or Lt] its token ids, -100 where nothing is learnt.
+        picture_mask: [B, V] which pictures of an interleaved document exist; None: all.
+        vec_mask, vec_boxes, vec_picture: of stored regions [B, R, Dv]: which exist, their boxes [B, R, 4] (x0, y0,
+            x1, y1 in 0..1), and the index of their picture.
+        quality: [B, K] what people thought of each text; NaN: nothing.
+        seed: function of the run's seed and the epoch, for what is random in a loss.
         task: name of the task, empty when there is one.
     """
 
@@ -195,8 +204,15 @@ class Batch:
     region_mask: Tensor | None = None
     region_lang: Sequence[str] = ()
     target: Tensor | None = None
-    target_mask: Tensor | None = None
-    prefix_len: Tensor | None = None
+    given: Tensor | None = None
+    given_mask: Tensor | None = None
+    written: Tensor | None = None
+    picture_mask: Tensor | None = None
+    vec_mask: Tensor | None = None
+    vec_boxes: Tensor | None = None
+    vec_picture: Tensor | None = None
+    quality: Tensor | None = None
+    seed: int = 0
     task: str = ""
 
     @property

@@ -7,12 +7,14 @@ regions, and wrong captions for filters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from panoglot.train._records import Record, RegionText, Text
 from panoglot.train.samplers._draw import Draw
+from panoglot.train.samplers._interleave import Document
 
-__all__ = ["COLOURS", "PLACES", "SHAPES", "shapes", "translate"]
+__all__ = ["COLOURS", "PLACES", "SHAPES", "documents", "questions", "shapes", "translate"]
 
 COLOURS = {
     "red": (0.9, 0.1, 0.1),
@@ -99,3 +101,43 @@ def shapes(n: int, seed: int = 0, split: str = "train", *, noise: float = 0.3) -
         texts += [Text(translate(long, lang), "translation", lang, "machine", of=1) for lang in ("qaa", "qab")]
         records.append(Record(id_, pixels, texts, regions, split=split))
     return records
+
+
+def documents(records: Sequence[Record], images: int = 2, seed: int = 0) -> list[Document]:
+    """Return interleaved documents of the records' pictures and sentences.
+
+    Each picture is followed by the sentences about it (similarity 0.3) and by one about another picture, which is
+    weakly matched to it (0.1).
+    """
+    out = []
+    for k in range(0, len(records) - images + 1, images):
+        group = records[k : k + images]
+        sentences: list[str] = []
+        match: list[tuple[int, int, float]] = []
+        for i, r in enumerate(group):
+            for text in next(t.text for t in r.texts if t.kind == "long").split(". "):
+                match.append((len(sentences), i, 0.3))
+                sentences.append(text.rstrip(".") + ".")
+            other = records[Draw(seed, "documents", r.id).below(len(records))]
+            match.append((len(sentences), i, 0.1))
+            sentences.append(other.texts[0].text + ".")
+        out.append(Document(f"doc {group[0].id}", [r.image for r in group], sentences, match, "en"))
+    return out
+
+
+def questions(records: Sequence[Record]) -> list[Record]:
+    """Return the records with questions and answers for texts: what is where, and of which colour is a shape.
+
+    Only shapes that are alone in their picture are asked for.
+    """
+    out = []
+    for r in records:
+        texts = []
+        found = [t.split(" at the ") for t in r.texts[1].text.rstrip(".").split(". ")]
+        for what, place in found:
+            texts += [Text(f"what is at the {place}?", "question", "en"), Text(what, "answer", "en")]
+            _, colour, shape = what.split()
+            if sum(w.endswith(shape) for w, _ in found) == 1:
+                texts += [Text(f"which colour has the {shape}?", "question", "en"), Text(colour, "answer", "en")]
+        out.append(Record(r.id, r.image, texts, r.regions, split=r.split, vectors=r.vectors))
+    return out

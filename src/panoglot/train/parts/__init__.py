@@ -7,6 +7,8 @@ from panoglot.train.parts._base import Features, Part, Widths
 from panoglot.train.parts._colbert import ColbertPart
 from panoglot.train.parts._contrast import ContrastPart, GroupPatchesPart
 from panoglot.train.parts._distil import RegressPart, ViewsPart
+from panoglot.train.parts._language import LmPart, ReconPart, VqPart
+from panoglot.train.parts._rank import RankPart
 from panoglot.train.parts._regions import BoxPart, RegionsPart
 from panoglot.train.parts._sycoca import CaptionPart, InpaintPart
 
@@ -18,9 +20,13 @@ PARTS: dict[str, type[Part]] = {
     "contrast": ContrastPart,
     "group_patches": GroupPatchesPart,
     "inpaint": InpaintPart,
+    "lm": LmPart,
+    "rank": RankPart,
+    "recon": ReconPart,
     "regions": RegionsPart,
     "regress": RegressPart,
     "views": ViewsPart,
+    "vq": VqPart,
 }
 
 __all__ = [
@@ -32,9 +38,13 @@ __all__ = [
     "Features",
     "GroupPatchesPart",
     "InpaintPart",
+    "LmPart",
     "Part",
+    "RankPart",
+    "ReconPart",
     "RegionsPart",
     "RegressPart",
     "ViewsPart",
+    "VqPart",
     "Widths",
 ]

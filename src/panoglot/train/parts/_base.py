@@ -23,6 +23,7 @@ class Features:
         patches: [B, N, width] the tower's tokens; local: [B, N, D] the same in the joint space, unit.
         tokens: [M, L, width] the text tower's tokens; token_mask: [M, L].
         regions: [B, Q, D], boxes: [B, Q, 4] of the query decoder.
+        logits: [B, L, vocabulary] of a language model; seen: [B, N, width] its hidden states at the picture's tokens.
     """
 
     x: Tensor | None = None
@@ -35,6 +36,8 @@ class Features:
     token_mask: Tensor | None = None
     regions: Tensor | None = None
     boxes: Tensor | None = None
+    logits: Tensor | None = None
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Part(nn.Module):
 
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
+
+    def replace(self, media: Tensor, real: Tensor, batch: Batch, model: Any) -> Tensor:
+        """Return the picture's tokens [B, T, N, ·] (`real` [B, T, N]) as the language model is to see them."""
+        return media
 
     def in_processes(self, name: str, processes: Any, batch: int) -> None:
         """Called at the start of a stage in a run of several processes; `batch` items are in a step of all of them."""

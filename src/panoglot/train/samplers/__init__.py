@@ -5,12 +5,12 @@ A *text sampler* turns one record into a `Sample`; `items(record)` says how many
 """
 
 from panoglot.train.samplers._draw import Draw
-from panoglot.train.samplers._interleave import Document, Interleave
+from panoglot.train.samplers._interleave import Document, Interleave, Loaders
 from panoglot.train.samplers._order import batches, epoch_order, language_pools, mix, shares, task_batches
 from panoglot.train.samplers._regions import Regions
 from panoglot.train.samplers._sample import Sample, Sampler
 from panoglot.train.samplers._sentences import Sentences, split_sentences
-from panoglot.train.samplers._tasks import Coverage, TaskPrefix, Triples
+from panoglot.train.samplers._tasks import Coverage, Ranked, TaskPrefix, Triples
 from panoglot.train.samplers._texts import Coin, Each, One, Translation, Vectors
 
 #: Name in a row -> sampler. Adding one = a file, an import, a line here.
@@ -19,7 +19,9 @@ SAMPLERS: dict[str, type] = {
     "coverage": Coverage,
     "each": Each,
     "interleave": Interleave,
+    "loaders": Loaders,
     "one": One,
+    "ranked": Ranked,
     "regions": Regions,
     "sentences": Sentences,
     "task_prefix": TaskPrefix,
@@ -36,7 +38,9 @@ __all__ = [
     "Draw",
     "Each",
     "Interleave",
+    "Loaders",
     "One",
+    "Ranked",
     "Regions",
     "Sample",
     "Sampler",

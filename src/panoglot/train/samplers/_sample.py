@@ -20,6 +20,7 @@ class Sample:
         regions: described boxes.
         vectors: indices into the record's stored text vectors.
         prefix, target: of a generative task: what is given, what is learnt.
+        start: what the answer begins with, given too (Florenz's language token).
         task, lang: of the target.
         fallback: the wanted language or kind was missing and another took its place (counted, reported).
         chunks: of an interleaved document: (image index or None, its sentences), in order.
@@ -30,10 +31,11 @@ class Sample:
     vectors: Sequence[int] = ()
     prefix: str = ""
     target: str = ""
+    start: str = ""
     task: str = ""
     lang: str = "und"
     fallback: bool = False
-    chunks: Sequence[tuple[int | None, tuple[str, ...]]] = ()
+    chunks: Sequence[tuple[int | None, Sequence[str]]] = ()
 
 
 class Sampler(Protocol):

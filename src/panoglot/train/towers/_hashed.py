@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from panoglot.errors import UserError
 from panoglot.train.towers._tokens import pad_tokens
 
 __all__ = ["HashTokens", "HashedText"]
 
 
 class HashTokens:
-    """Words, and trigrams of characters within words, to one of `size` ids. Works for every script; order is lost.
+    """Words, and n-grams of characters within words, to one of `size` ids. Works for every script; order is lost.
 
     Args:
         size: of the table; id 0 is padding.
         length: most ids of a text; longer texts are cut and counted.
+        grams: lengths of the n-grams; 1 and 2 are what scripts without spaces live on.
+
+    >>> [len(HashTokens(grams=g).ids("近い 猫")) for g in ((3,), (1, 2))]  # a border stands before and after each word
+    [5, 10]
     """
 
-    def __init__(self, size: int = 1 << 14, length: int = 512) -> None:
-        self.size, self.length, self.cut = size, length, 0
+    def __init__(self, size: int = 1 << 14, length: int = 512, grams: Sequence[int] = (3,)) -> None:
+        if not grams or min(grams) < 1:
+            raise UserError(f"text hashed: grams={list(grams)} must be lengths of 1 and more.")
+        self.size, self.length, self.grams, self.cut = size, length, tuple(grams), 0
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of one text."""
         words = unicodedata.normalize("NFKC", text).casefold().split()
-        parts = [p for w in words for p in (w, *(f"\x1f{w}\x1f"[i : i + 3] for i in range(len(w))))]
+        parts = [p for w in words for p in (w, *self._pieces(w))]
         if len(parts) > self.length:
             self.cut += 1
         return [
@@ -36,6 +43,11 @@ class HashTokens:
             % (self.size - 1)
             for p in parts[: self.length]
         ]
+
+    def _pieces(self, word: str) -> Iterator[str]:
+        framed = f"\x1f{word}\x1f"
+        for n in self.grams:
+            yield from (word if n == 1 else (framed[i : i + n] for i in range(len(framed) - n + 1)))
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and mask, padded to the longest."""
@@ -49,11 +61,12 @@ class HashedText(nn.Module):
         width: of the vectors.
         size: of the table.
         length: most ids of a text.
+        grams: of the n-grams, see `HashTokens`.
     """
 
-    def __init__(self, width: int = 256, size: int = 1 << 14, length: int = 512) -> None:
+    def __init__(self, width: int = 256, size: int = 1 << 14, length: int = 512, grams: Sequence[int] = (3,)) -> None:
         super().__init__()
-        self.tokens, self.width = HashTokens(size, length), width
+        self.tokens, self.width = HashTokens(size, length, grams), width
         self.embed = nn.Embedding(size, width, padding_idx=0)
         self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
 

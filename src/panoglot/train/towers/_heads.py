@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PrototypeHead", "Reward", "Scale", "TokenMlp", "unit"]
+from panoglot.errors import UserError
+
+__all__ = ["PrototypeHead", "Residual", "Reward", "Scale", "TokenMlp", "unit"]
 
 
 def unit(x: Tensor) -> Tensor:
@@ -78,6 +82,48 @@ class PrototypeHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return scores [..., prototypes] of x [..., width]."""
         return unit(self.mlp(x)) @ unit(self.last).T
+
+
+class Residual(nn.Module):
+    """A linear map of a frozen tower's vector; with a start, what is known without training, plus that map from zero.
+
+    Args:
+        width: of the tower; its vectors are brought to unit length.
+        dim: of the vector.
+        drop: dropout on the tower's vector: few pictures, many features.
+        start: arrays of a ConSE encoder (`Conse.parts`): the probabilities of the tower's classes mix their labels' text
+            vectors. None: the map starts as a linear layer does.
+
+    Source of the start: Norouzi et al. 2014, arXiv 1312.5650, section 3.2.
+    """
+
+    classes: Tensor
+    class_bias: Tensor
+    labels: Tensor
+
+    def __init__(self, width: int, dim: int, drop: float = 0.0, start: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.linear, self.drop, self.known = nn.Linear(width, dim), nn.Dropout(drop), start is not None
+        if start is None:
+            return
+        classes, bias, labels = (torch.as_tensor(start[k]) for k in ("classes", "class_bias", "labels"))
+        if classes.shape[1] != width or labels.shape[1] != dim:
+            raise UserError(
+                f"head residual: ConSE goes from {classes.shape[1]} numbers to {labels.shape[1]}, "
+                f"the row says {width} and {dim}."
+            )
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        for name, value in (("classes", classes), ("class_bias", bias), ("labels", labels)):
+            self.register_buffer(name, value.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, dim] of vectors x [B, width]."""
+        x = unit(x)
+        y = self.linear(self.drop(x))
+        if not self.known:
+            return y
+        return y + unit(F.linear(x, self.classes, self.class_bias).softmax(-1) @ self.labels)
 
 
 class Reward(nn.Module):
