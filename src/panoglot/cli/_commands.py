@@ -328,7 +328,7 @@ def _show_result(
     options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
     if output:
         try:
-            Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8")
+            Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UserError(f"{output} cannot be written ({error.strerror}).") from None
     if plot:

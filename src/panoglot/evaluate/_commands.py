@@ -302,8 +302,8 @@ def _vectors(path: str) -> Any:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as an array ({error}).") from None
+    except (OSError, ValueError):
+        raise UserError(f"{path} is no array of numbers (.npy).") from None
 
 
 def zeroshot(
@@ -598,6 +598,8 @@ def standings(*results: str, lang: str | Sequence[str] = ()) -> Standings:
     """
     from panoglot.evaluate._borda import read_standings
 
+    if len(results) < 2:
+        raise UserError("give the result files of two models or more; each is called as its file.")
     return read_standings(results, lang=_list(lang))
 
 

@@ -57,7 +57,7 @@ class ResultSet(dict[str, MetricResult]):
 
 
 def load_results(source: Any) -> ResultSet:
-    """Read results from a file that `to_json` wrote, a file or folder of `mteb`'s, a `MetricResult`, or results by name.
+    """Read results from a file that `to_json` wrote, a file or folder of `mteb`'s, or take results as they are.
 
     Raises:
         UserError: no file, or not results.
@@ -80,15 +80,22 @@ def load_results(source: Any) -> ResultSet:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}).") from None
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
-        found = {name: MetricResult.from_json(json.dumps(one)) for name, one in data["results"].items()}
+        found = {name: _read_one(one, path) for name, one in data["results"].items()}
         return ResultSet(found, summary=data.get("summary"), notes=tuple(data.get("notes") or ()))
     if isinstance(data, dict) and "format" not in data:
         from panoglot.evaluate._mteb import is_mteb, load_mteb
 
         if is_mteb(data):
             return load_mteb(path)
-    result = MetricResult.from_json(json.dumps(data))
+    result = _read_one(data, path)
     return ResultSet({_key(result): result})
+
+
+def _read_one(data: Any, path: Path) -> MetricResult:
+    try:
+        return MetricResult.from_json(json.dumps(data))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _key(result: MetricResult) -> str:
