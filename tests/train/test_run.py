@@ -18,8 +18,20 @@ from panoglot.errors import RowError, UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.train import Record, Text, Trainer, contrast, load_row, load_run, pooled_contrast, shapes  # noqa: E402
+from panoglot.train import (  # noqa: E402
+    Record,
+    Text,
+    Trainer,
+    contrast,
+    list_rows,
+    load_row,
+    load_run,
+    make_model,
+    pooled_contrast,
+    shapes,
+)
 from panoglot.train._checkpointing import checkpoint_activations  # noqa: E402
+from panoglot.train._data import Data  # noqa: E402
 from panoglot.train._distributed import Processes  # noqa: E402
 from panoglot.train._loader import Loader  # noqa: E402
 from panoglot.train._progress import Interrupts, line  # noqa: E402
@@ -430,6 +442,59 @@ def test_what_cannot_be_accumulated_is_refused(bed):
     for name in ("sycoca", "dreamlip"):
         with pytest.raises(UserError, match="accumulated alone"):
             Trainer(row(name, accumulate=2, **({"text": WORDS} if name == "sycoca" else {})), bed)
+
+
+def test_batch_normalisation_is_not_fed_parts_of_a_batch(bed):
+    class Normed(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.norm, self.width, self.patch = inner, torch.nn.BatchNorm1d(inner.width), inner.width, 8
+
+        def forward(self, image):
+            pooled, tokens = self.inner(image)
+            return self.norm(pooled), tokens
+
+    model = make_model(row(accumulate=2))
+    model.image = Normed(model.image)
+    with pytest.raises(UserError, match=r"image\.norm.*part of the batch"):
+        Trainer(row(accumulate=2), bed, model=model)
+    frozen = row(accumulate=2, freeze=[{"freeze": "image.*"}])
+    assert np.isfinite(losses(Trainer(frozen, bed, model=model).fit(1))).all()
+    assert np.isfinite(losses(Trainer(row(), bed, model=model).fit(1))).all()
+
+
+def plain_means():
+    """Every shipped loss that says that it is a mean over its items, in a row that trains on the bed."""
+    for name in list_rows():
+        for stage, r in load_row(name, "small", batch=12, accumulate=1).each_stage():
+            kinds = {n: o.get("kind", n) for n, o in r.losses.items()}
+            if r.sampler["kind"] not in ("triples", "interleave") and name not in ("compress-align", "cosmo"):
+                wanted = [n for n, k in kinds.items() if PARTS[k].across == "mean"]
+                if wanted:
+                    yield pytest.param(name, r, wanted, id=f"{name} {stage}".strip())
+
+
+@pytest.mark.parametrize(("name", "r", "wanted"), [*plain_means()])
+def test_what_says_it_is_a_mean_is_one(name, r, wanted, bed):
+    """The loss of a batch is the mean of its parts' losses, weighted by their counts: what processes rely on."""
+    model = make_model(load_row(name, "small", batch=12)).double().eval()
+    model.begin(r.losses)
+    if r.image is not None and r.image["kind"] == "vector":
+        g = np.random.default_rng(0)
+        bed = [replace(x, vectors={"image": g.standard_normal(r.image["width"])}) for x in bed]
+    data = Data(bed, model, augment=False, row=r)
+    step, found = data.plan(0)[0], []
+    for items in (step, step[:5], step[5:]):
+        batch = data.batch(items, 0)
+        for key in ("image", "local_image", "image_vec", "boxes"):
+            if getattr(batch, key) is not None:
+                setattr(batch, key, getattr(batch, key).double())
+        found.append(model(batch))
+    for n in wanted:
+        all_, one, two = (f[n] for f in found)
+        assert all_.count == one.count + two.count > 0
+        mean = (one.value * one.count + two.value * two.count) / all_.count
+        assert float(all_.value.detach()) == pytest.approx(float(mean.detach()), abs=1e-9), n
 
 
 def test_every_loss_says_what_several_processes_make_of_it():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.table import fingerprint
@@ -151,6 +152,15 @@ class Trainer:
             return
         self._stage, row = stage, stage.row
         stage.freeze(self.model)
+        training_mode(self.model)
+        norms = [n for n, m in self.model.named_modules() if isinstance(m, _BatchNorm) and m.training]
+        if norms and self.processes.world > 1 and self.processes.device.type == "cuda":
+            torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        elif norms and (row.accumulate > 1 or self.processes.world > 1):
+            raise UserError(
+                f"Batch normalisation ('{norms[0]}') would see a part of the batch only; freeze it, or use one process "
+                "and accumulate: 1."
+            )
         self.average = Ema(self.model) if row.ema else None
         if self.processes.world > 1:
             for name, part in self.model.active.items():
