@@ -6,15 +6,17 @@ import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+import panoglot
 from panoglot.errors import UserError
 from panoglot.report import report
 from panoglot.report._counts import EDGES, count
 from panoglot.report._page import gather
 from panoglot.report._sample import choose_images
-from panoglot.table import Caption, create_dataset
+from panoglot.table import Caption, create_dataset, image_id
 from tests.conftest import picture_bytes
 from tests.report.library import HOSTILE, insert_captions, insert_image, insert_run, made, stage
 
@@ -152,7 +154,8 @@ def test_counts_agree_with_counting_one_by_one(stamp_data):
     assert {lang: t.kept for lang, t in found.languages.items() if t.kept} == Counter(r["lang"] for r in kept)
     assert found.dropped_captions == Counter(r["dropped"].partition(":")[0] for r in rows if r["dropped"])
     assert found.dropped_images["duplicate_of"] == stamp_data.marks.count("dropped like 'duplicate_of:%'") > 0
-    assert found.captioned == len({r["image_id"] for r in kept})
+    gone = {r["image_id"] for r in stamp_data.marks.rows(["image_id"], "dropped is not null")}
+    assert found.captioned == len({r["image_id"] for r in kept} - gone)
     assert found.origins == Counter((r["kind"], r["recipe"], r["model"] or "") for r in kept)
     lengths = sorted(len(r["text"]) for r in kept if r["lang"] == "hi")
     assert max(lengths) < 256  # exact there
@@ -328,3 +331,29 @@ def test_colours_are_readable_in_both_schemes(stamp_page):
             for ground in ("paper", "sheet", "wall"):
                 light, dark = sorted((luminance(scheme[text]), luminance(scheme[ground])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)  # WCAG 2.2 AA
+
+
+def test_shares_are_those_of_kept_pictures_and_rules_not_applied_are_named(tmp_path):
+    """A dropped picture is in neither part of "% of pictures have one"; what curation found stands under its run."""
+    data = create_dataset(tmp_path / "x.pano")
+    keys = [image_id(bytes([n])) for n in range(4)]
+    data.images.insert(
+        [
+            {"image_id": key, "data": bytes([n]), "uri": f"{n}.jpg", "width": 640 if n < 3 else 9, "height": 480}
+            for n, key in enumerate(keys)
+        ]
+    )
+    data.captions.insert(
+        [
+            {"caption_id": f"{n:032x}", "image_id": keys[n], "text": "a red dog runs", "lang": "en", "kind": "alt"}
+            for n in (0, 3)
+        ]
+    )
+    panoglot.curate(data, steps=["align"])
+    found = count(data)
+    assert (found.images, found.kept_images, found.captioned) == (4, 3, 1)
+    page = Path(panoglot.report(data)).read_text(encoding="utf-8")
+    assert "33.3 % of kept pictures have one" in page
+    assert "adult: not applied" in page
+    assert "rare words: distinct 7, min_count 2" in page
+    assert "too small" in page

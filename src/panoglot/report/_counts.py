@@ -74,7 +74,8 @@ class Counts:
         images: pictures in the dataset.
         bytes: their encoded size.
         formats: pictures by format.
-        captioned: pictures with at least one kept caption.
+        kept_images: pictures that are not dropped.
+        captioned: kept pictures with at least one kept caption.
         total: all captions.
         languages: by language tag.
         kinds: by kind.
@@ -86,6 +87,7 @@ class Counts:
     images: int = 0
     bytes: int = 0
     formats: Counter[str] = field(default_factory=Counter)
+    kept_images: int = 0
     captioned: int = 0
     total: Tally = field(default_factory=Tally)
     languages: dict[str, Tally] = field(default_factory=dict)
@@ -111,8 +113,11 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
     for rows in dataset.images.batches(["format", "size"], size=batch):
         found.bytes += pc.sum(rows["size"]).as_py() or 0
         found.formats.update(_values(rows["format"]))
-    for rows in dataset.marks.batches(["dropped"], "dropped is not null", size=batch):
+    gone = []
+    for rows in dataset.marks.batches(["image_id", "dropped"], "dropped is not null", size=batch):
         _add(found.dropped_images, _values(base_reason(rows["dropped"])))
+        gone.append(rows["image_id"])
+    found.kept_images = found.images - sum(map(len, gone))
     columns = ["image_id", "text", "lang", "kind", "recipe", "model", "dropped"]
     captioned: list[pa.Array] = []
     for rows in dataset.captions.batches(columns, size=batch):
@@ -144,7 +149,8 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
         if len(captioned) == 64:  # ids alone, each once: some 40 bytes a picture
             captioned = [pc.unique(pa.chunked_array(captioned))]
     if captioned:
-        found.captioned = len(pc.unique(pa.chunked_array(captioned)))
+        ids = pc.unique(pa.chunked_array(captioned))
+        found.captioned = len(ids) - (pc.sum(pc.is_in(ids, pa.chunked_array(gone, pa.string()))).as_py() or 0)
     return found
 
 

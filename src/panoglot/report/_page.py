@@ -17,6 +17,7 @@ from panoglot.report._card import Card, Line, line, make_card, origin, script
 from panoglot.report._counts import Counts, Tally, count
 from panoglot.report._runs import MOST_RUNS, read_runs, steps_of_all
 from panoglot.report._thumbnail import load_pictures
+from panoglot.run._progress import price_text
 from panoglot.table import Caption, Dataset, language_name
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _environment() -> jinja2.Environment:
         "visible": text.visible,
         "plain": text.plain,
         "number": text.number,
-        "price": text.price_text,
+        "price": price_text,
         "seconds": text.seconds_text,
         "bytes": text.bytes_text,
         "words": text.words,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from panoglot.models._http import redact
+from panoglot.report._text import number
 from panoglot.table import Dataset
 
 __all__ = ["Run", "Step", "read_runs", "steps_of_all"]
@@ -18,7 +19,10 @@ MOST_RUNS = 20
 
 @dataclass(slots=True)
 class Step:
-    """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known."""
+    """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
+
+    Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
+    """
 
     name: str
     done: int = 0
@@ -31,6 +35,8 @@ class Step:
     asked: int = 0
     recalled: int = 0
     price: float | None = 0.0
+    not_applied: list[str] = field(default_factory=list)
+    statistics: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float | None:
@@ -84,6 +90,18 @@ def _amount(value: Any) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else 0
 
 
+def _plain(found: Any) -> str:
+    """What a filter measured, on a line.
+
+    >>> _plain({"texts": 1204, "mean": 0.31271, "thresholds": {"en": {"texts": 3, "threshold": 0.5}}})
+    'texts 1,204, mean 0.313, thresholds (en (texts 3, threshold 0.5))'
+    """
+    if isinstance(found, dict):
+        return ", ".join(f"{k} ({_plain(v)})" if isinstance(v, dict) else f"{k} {_plain(v)}" for k, v in found.items())
+    numeric = isinstance(found, int | float) and not isinstance(found, bool)
+    return number(found) if numeric else str(found)
+
+
 def _step(stage: Any) -> Step:
     stage = stage if isinstance(stage, dict) else {}
     spent = stage.get("spent") if isinstance(stage.get("spent"), dict) else {}
@@ -92,6 +110,11 @@ def _step(stage: Any) -> Step:
         setattr(step, name, _amount(stage.get(name)))
     for name in ("tokens_in", "tokens_out", "asked", "recalled"):
         setattr(step, name, _amount(spent.get(name)))
+    notes = stage.get("notes") if isinstance(stage.get("notes"), dict) else {}
+    if isinstance(notes.get("not_applied"), list):
+        step.not_applied = [str(name) for name in notes["not_applied"]]
+    if isinstance(notes.get("statistics"), dict):
+        step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
     step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
     return step
 

@@ -16,7 +16,6 @@ __all__ = [
     "hidden",
     "number",
     "plain",
-    "price_text",
     "reason_text",
     "seconds_text",
     "visible",
@@ -118,19 +117,6 @@ def number(value: float | None) -> str:
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def price_text(price: float | None) -> str:
-    """Write US dollars; `$?` when a model's price is not known.
-
-    >>> price_text(0), price_text(12.5), price_text(0.00042), price_text(None)
-    ('$0', '$12.50', '$0.00042', '$?')
-    """
-    if price is None or price != price:
-        return "$?"
-    if price == 0:
-        return "$0"
-    return f"${price:,.2f}" if price >= 0.1 else f"${price:.2g}" if price >= 1e-6 else "< $0.000001"
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -13,14 +13,16 @@ __all__ = ["Progress", "price_text"]
 
 
 def price_text(price: float | None) -> str:
-    """Say a price.
+    """Write US dollars; `$?` when a model's price is not known.
 
-    >>> price_text(0.0), price_text(1.5), price_text(None)
-    ('$0', '$1.50', '$?')
+    >>> price_text(0), price_text(12.5), price_text(0.00042), price_text(None)
+    ('$0', '$12.50', '$0.00042', '$?')
     """
-    if price is None:
+    if price is None or price != price:
         return "$?"
-    return "$0" if price == 0 else f"${price:.2f}" if price >= 0.01 else f"${price:.4f}"
+    if price == 0:
+        return "$0"
+    return f"${price:,.2f}" if price >= 0.1 else f"${price:.2g}" if price >= 1e-6 else "< $0.000001"
 
 
 class Progress:
