@@ -309,8 +309,9 @@ def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
         return f"{data.path} has no kept captions to train on. Make some: panoglot build … -o {data.path}"
+    names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
-        *([f"in {', '.join(f'{tag} ({language_name(tag)})' for tag in wanted)}"] if wanted else []),
+        *([f"in {', '.join(names)}"] if wanted else []),
         *([f"of kind {', '.join(kinds)}"] if kinds else []),
         *([f"by {', '.join(sources)}"] if sources else []),
     ]
