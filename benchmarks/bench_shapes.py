@@ -131,14 +131,15 @@ def run(name, seed):
     more = {}
     if name == "vgs-char-gru":
         more = {"image": {"kind": "vector", "width": 192}, "sampler": {"kind": "each", "langs": ["en"]}}
-    if name == "dc-clip-distil":  # its teacher is a CLIP that was trained here, with texts that are right
+    if name == "dc-clip":  # its teacher is a CLIP that was trained here, with texts that are right
         teacher = Trainer(load_row("veclip", "small"), train_set, seed=seed)
         teacher.fit()
         x = teacher.model.encode_pixels(pixels(train_set))
         for r, v in zip(train_set, x, strict=True):
             y = teacher.model.encode_texts([t.text for t in r.texts])
             r.vectors = {"image": v.numpy(), "text": y.numpy()}
-        more = {"sampler": {"kind": "one", "kinds": ["long"]}, "losses": {"regress": {"adapter": "none"}}}
+        first = {"sampler": {"kind": "one", "kinds": ["long"]}}
+        more = {"losses": {"regress": {"adapter": "none"}}, "stages": {"distil": first}}
     begin = time.process_time()
     trainer = Trainer(load_row(name, "small", **more), train_set, seed=seed)
     trainer.fit()
