@@ -34,6 +34,7 @@ __all__ = [
     "compare",
     "composed",
     "generation",
+    "make_smpqa",
     "mteb",
     "retrieval",
     "standings",
@@ -391,9 +392,9 @@ def choice(
 
     Args:
         data: `mvl-sib`: folder of SIB-200; `mmmb`: TSV (also MMBench's); `pope`: JSONL `image, text, label`;
-            `commute`: folder of CoMMuTE.
+            `commute`: folder of CoMMuTE; `smpqa`: folder of SMPQA, or of `make-smpqa`.
         model: model name: a generator, or an encoder for `mvl-sib`.
-        benchmark: `mvl-sib`, `mmmb`, `pope` or `commute`.
+        benchmark: `mvl-sib`, `mmmb`, `pope`, `commute` or `smpqa`.
         lang: languages, with commas; SIB-200 codes such as `deu_Latn` for `mvl-sib`.
         images: folder of the pictures.
         task: `mvl-sib`: `i2s`, `s2i`, `t2s`, `s2t`.
@@ -422,6 +423,10 @@ def choice(
         )  # fmt: skip
     if benchmark == "mmmb":
         return benchmarks.mmmb(loaded, data, lang=tags[0], images=images, parse=parse or "text", confidence=confidence)
+    if benchmark == "smpqa":
+        return benchmarks.smpqa(
+            loaded, data, lang="all" if tags == ["all"] else tags, images=images, confidence=confidence
+        )
     if benchmark == "commute":
         return ResultSet(
             {tag: benchmarks.commute(loaded, data, lang=tag, images=images, confidence=confidence) for tag in tags}
@@ -444,24 +449,83 @@ def choice(
     )
 
 
+def make_smpqa(
+    folder: str,
+    *,
+    lang: str | Sequence[str] = ("all",),
+    pictures: int = 100,
+    seed: int = 0,
+    words: str | None = None,
+    font: str | None = None,
+) -> Any:
+    """Draw bar and pie charts with words of many languages, and questions about them (SMPQA).
+
+    Args:
+        folder: where `<lang>_ground.json`, `<lang>_name.json` and `images/` go.
+        lang: languages, with commas, or `all`.
+        pictures: for each language.
+        seed: the same seed, words and fonts give the same bytes.
+        words: JSON `{lang: [word, …]}`, at least 12 of each; ours in 13 languages without.
+        font: font file; without it one that has all characters is looked for.
+    """
+    from panoglot.evaluate import benchmarks
+
+    tags = _list(lang)
+    given = "all" if tags == ["all"] else tags
+    return benchmarks.make_smpqa(folder, lang=given, pictures=pictures, seed=seed, words=words, font=font)
+
+
 def composed(
-    rankings: str | Sequence[str],
+    rankings: str | Sequence[str] = (),
     *,
     benchmark: str,
     annotations: str | Sequence[str] = (),
     subset: str | None = None,
+    images: str | Sequence[str] = (),
+    encoder: str | None = None,
+    method: str = "sum",
+    weight: float = 0.5,
+    texts: str | None = None,
+    lang: str = "en",
+    split: str = "val",
+    submission: str | None = None,
+    on_error: str = "raise",
     confidence: float | None = None,
+    cache: str | None = None,
 ) -> ResultSet:
-    """Score rankings of composed retrieval.
+    """Search with a picture and a text together, by an encoder; or score rankings that are there.
 
     Args:
         rankings: submission file; `fashion-iq`: one a category, named `…dress…`, `…shirt…`, `…toptee…`.
-        benchmark: `circo`, `cirr` or `fashion-iq`.
-        annotations: the benchmark's annotation file (`fashion-iq`: one a category).
+        benchmark: `circo`, `cirr`, `fashion-iq`, or `genecis` (with an encoder).
+        annotations: the benchmark's annotation file (`fashion-iq`: one a category); with an encoder its folder.
         subset: `cirr`: the submission of the subset.
+        images: folders of the pictures, to search them with `--encoder`.
+        encoder: model name.
+        method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+        weight: of the text in `sum`, 0..1.
+        texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
+        lang: language of the texts.
+        split: of the annotations.
+        submission: folder for the rankings, as the official servers take them.
+        on_error: gallery pictures that are missing or broken: `raise` or `null`.
         confidence: level of bootstrap intervals.
+        cache: folder where vectors are kept between runs, or `off`.
     """
-    from panoglot.evaluate.benchmarks import _composed, circo, cirr, fashion_iq
+    from panoglot.evaluate.benchmarks import _composed, circo, cirr, composed_run, fashion_iq
+
+    if encoder is not None:
+        from panoglot.evaluate._vectors import load_encoder
+
+        _need(benchmark, annotations=annotations or None, images=images or None)
+        return composed_run(
+            load_encoder(encoder, cache), benchmark, annotations, images, method=method, weight=weight, texts=texts,
+            lang=lang, split=split, on_error=on_error, output=submission, confidence=confidence,
+        )  # fmt: skip
+    if not rankings:
+        raise UserError("give rankings to score, or --encoder and --images to search with.")
+    if benchmark == "genecis":
+        raise UserError("genecis needs --encoder and --images: it has no rankings of its own form.")
 
     _benchmark("composed", benchmark)
     _need(benchmark, annotations=annotations or None)
