@@ -104,7 +104,10 @@ def _encode(run: _Run, *, encoder: str = "encoder", of: str = "images", where: s
 
 
 def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped is null") -> None:
-    run.stage(align_stage(run.dataset, run.recipe.model(encoder), where=where))
+    name = run.recipe.model(encoder)
+    run.stage(encode_stage(run.dataset, name))  # nothing to do where a step before did it
+    if run.result.status == "done":
+        run.stage(align_stage(run.dataset, name, where=where))
 
 
 def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:

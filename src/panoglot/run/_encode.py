@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.models import finish, load_model
 from panoglot.run._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
-from panoglot.table import Dataset, sql_in
+from panoglot.table import Caption, Dataset, sql_in
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["AlignOperator", "EncodeOperator", "align_stage", "encode_stage"]
 
@@ -27,8 +30,7 @@ def encode_stage(dataset: Dataset, encoder: str, *, of: str = "images", where: s
     """
     if of not in ("images", "captions"):
         raise UserError(f"encode of='{of}': use images or captions.")
-    model = load_model(encoder, "encoder")
-    name = dataset.add_vectors(encoder, model.fingerprint, model.dim)
+    model, name = _vectors_of(dataset, encoder)
     return Stage(
         name=f"encode.{of}",
         fingerprint=model.fingerprint,
@@ -42,51 +44,13 @@ def encode_stage(dataset: Dataset, encoder: str, *, of: str = "images", where: s
     )
 
 
-@dataclass
-class EncodeOperator:
-    """Encodes items in the model's batches."""
-
-    encoder: str
-    of: str
-    _model: Any = None
-
-    def open(self, worker: Worker) -> None:
-        """Load the encoder."""
-        self._model = load_model(self.encoder, "encoder")
-
-    def process(self, items: Iterator[Item], emit: Emit) -> None:
-        """Encode; a row without a vector is a reject."""
-        import numpy as np
-
-        while batch := list(itertools.islice(items, self._model.batch_size)):
-            started = time.perf_counter()
-            if self.of == "images":
-                vectors = finish(self._model.encode_images([item.image for item in batch]))
-                langs = ["und"] * len(batch)
-            else:
-                captions = [item.caption for item in batch if item.caption]
-                langs = [caption.lang for caption in captions]
-                vectors = finish(self._model.encode_texts([caption.text for caption in captions], langs))
-            spent = (time.perf_counter() - started) / len(batch)
-            for item, lang, vector in zip(batch, langs, np.asarray(vectors)):
-                if not np.isfinite(vector).all():
-                    emit(item.key, Outcome(reject=RowError("not_encodable", "the encoder gave no vector")))
-                    continue
-                rows = [(self.of[:-1], n, lang, row) for n, row in enumerate(vector.reshape(-1, vector.shape[-1]))]
-                emit(item.key, Outcome(vectors=rows, spent=Spent(seconds=spent)))
-
-    def close(self) -> None:
-        """Release the model."""
-        self._model = None
-
-
 def align_stage(dataset: Dataset, encoder: str, *, where: str | None = "dropped is null") -> Stage:
     """Make the stage that scores how well captions fit their pictures: `alignment`, the cosine under an encoder.
 
-    Image vectors that are stored already are used; only texts are encoded then.
+    Vectors of images must be stored before (`encode_stage`); only texts are encoded here. A caption whose picture has
+    none yet stays pending: a later call scores it.
     """
-    model = load_model(encoder, "encoder")
-    name = dataset.add_vectors(encoder, model.fingerprint, model.dim)
+    model, name = _vectors_of(dataset, encoder)
     return Stage(
         name="curate.align",
         fingerprint=model.fingerprint,
@@ -99,41 +63,98 @@ def align_stage(dataset: Dataset, encoder: str, *, where: str | None = "dropped 
     )
 
 
+def _vectors_of(dataset: Dataset, encoder: str) -> tuple[Any, str]:
+    """The encoder, and the name of its vectors, for which there is room now."""
+    model = load_model(encoder, "encoder")
+    return model, dataset.add_vectors(encoder, model.fingerprint, model.dim)
+
+
 @dataclass
-class AlignOperator:
-    """Scores captions against the stored vectors of their images."""
+class _EncoderOperator:
+    """Has an encoder while it is open."""
 
     encoder: str
-    vectors: str
-    _model: Any = None
 
     def open(self, worker: Worker) -> None:
         """Load the encoder."""
-        self._table = worker.dataset.vectors(self.vectors)
-        self._model = load_model(self.encoder, "encoder")
-
-    def process(self, items: Iterator[Item], emit: Emit) -> None:
-        """Score; None where the text or the picture has no vector."""
-        import numpy as np
-
-        while batch := list(itertools.islice(items, 256)):
-            started = time.perf_counter()
-            captions = [item.caption for item in batch if item.caption]
-            ids = list(dict.fromkeys(caption.image_id for caption in captions))
-            rows = self._table.read(["id", "vector"], sql_in("id", ids) + " and of = 'image'")
-            pictures: dict[str, list[Any]] = {}
-            stored = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
-            for key, vector in zip(rows["id"].to_pylist(), stored):
-                pictures.setdefault(key, []).append(vector.astype(np.float32))
-            texts = np.asarray(finish(self._model.encode_texts([c.text for c in captions], [c.lang for c in captions])))
-            spent = (time.perf_counter() - started) / len(batch)
-            for item, caption, text in zip(batch, captions, texts):
-                views = pictures.get(caption.image_id)
-                cosine = None
-                if views and np.isfinite(text).all():
-                    cosine = float((np.stack(views) @ text.reshape(-1, text.shape[-1]).T).max())
-                emit(item.key, Outcome(scores={"alignment": cosine}, spent=Spent(seconds=spent)))
+        self._model: Any = load_model(self.encoder, "encoder")
 
     def close(self) -> None:
         """Release the model."""
         self._model = None
+
+    def _texts(self, captions: Sequence[Caption]) -> np.ndarray:
+        """Vectors of captions, a batch of the encoder at a time; NaN where there is none."""
+        import numpy as np
+
+        return np.asarray(finish(self._model.encode_texts([c.text for c in captions], [c.lang for c in captions])))
+
+
+@dataclass
+class EncodeOperator(_EncoderOperator):
+    """Encodes items in the model's batches."""
+
+    of: str
+
+    def process(self, items: Iterator[Item], emit: Emit) -> None:
+        """Encode; a row without a vector is a reject."""
+        import numpy as np
+
+        while batch := list(itertools.islice(items, self._model.batch_size)):
+            started = time.perf_counter()
+            if self.of == "images":
+                vectors = np.asarray(finish(self._model.encode_images([item.image for item in batch])))
+            else:
+                vectors = self._texts([item.caption for item in batch if item.caption])
+            spent = (time.perf_counter() - started) / len(batch)
+            for item, vector in zip(batch, vectors):
+                if not np.isfinite(vector).all():
+                    emit(item.key, Outcome(reject=RowError("not_encodable", "the encoder gave no vector")))
+                    continue
+                lang = item.caption.lang if item.caption else "und"
+                rows = [(self.of[:-1], n, lang, row) for n, row in enumerate(vector.reshape(-1, vector.shape[-1]))]
+                emit(item.key, Outcome(vectors=rows, spent=Spent(seconds=spent)))
+
+
+@dataclass
+class AlignOperator(_EncoderOperator):
+    """Scores captions against the stored vectors of their images."""
+
+    vectors: str
+
+    def open(self, worker: Worker) -> None:
+        """Load the encoder, find the vectors."""
+        super().open(worker)
+        self._table = worker.dataset.vectors(self.vectors)
+
+    def process(self, items: Iterator[Item], emit: Emit) -> None:
+        """Score; None where the text has no vector."""
+        import numpy as np
+
+        while batch := list(itertools.islice(items, 256)):
+            started = time.perf_counter()
+            pictures = self._pictures([item.caption.image_id for item in batch if item.caption])
+            # the others get no outcome, hence no row in the ledger: they stay pending
+            scored = [(i.key, i.caption) for i in batch if i.caption and i.caption.image_id in pictures]
+            if not scored:
+                continue
+            texts = self._texts([caption for _, caption in scored])
+            spent = (time.perf_counter() - started) / len(scored)
+            for (key, caption), text in zip(scored, texts):
+                cosine = None
+                if np.isfinite(text).all():
+                    cosine = float((pictures[caption.image_id] @ text.reshape(-1, text.shape[-1]).T).max())
+                emit(key, Outcome(scores={"alignment": cosine}, spent=Spent(seconds=spent)))
+
+    def _pictures(self, images: Sequence[str]) -> dict[str, np.ndarray]:
+        """Stored vectors of images, float32 `[views, dim]` each."""
+        import numpy as np
+
+        rows = self._table.read(["id", "vector"], sql_in("id", dict.fromkeys(images)) + " and of = 'image'")
+        if not rows.num_rows:
+            return {}
+        stored = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
+        found: dict[str, list[np.ndarray]] = {}
+        for key, vector in zip(rows["id"].to_pylist(), stored):
+            found.setdefault(key, []).append(vector.astype(np.float32))
+        return {key: np.stack(views) for key, views in found.items()}
