@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that come from the code: methods.md, models.md, commands.md.
+"""Write the pages of docs/ that come from the code: methods.md, metrics.md, models.md, commands.md.
 
 python scripts/make_docs.py            writes them
 python scripts/make_docs.py --check    writes nothing; exit code 1 when a page is stale
@@ -128,7 +128,7 @@ than `--max-reject-rate` of a step's rows failed; 130 interrupted.
         for p in inspect.signature(command).parameters.values():
             given = p.kind is not p.KEYWORD_ONLY
             option = f"--{p.name.replace('_', '-')}"
-            form = f"`{p.name.upper()}`" if p.default is p.empty else f"`{option}`"
+            form = f"`{p.name.upper()}`" if p.default is p.empty and given else f"`{option}`"
             if p.name in shown.SHORT:
                 form += f", `{shown.SHORT[p.name]}`"
             if p.default is True:
@@ -141,12 +141,62 @@ than `--max-reject-rate` of a step's rows failed; 130 interrupted.
     return text
 
 
+def metrics_page() -> str:
+    """The metrics of captions, and the benchmarks."""
+    import panoglot.evaluate as room
+    from panoglot.evaluate._command_list import BENCHMARKS, METRICS
+
+    text = """# Metrics and benchmarks
+
+`panoglot evaluate --list` prints the names. [How to judge](evaluate.md).
+
+## Metrics of captions
+
+`panoglot evaluate captions PREDS --metrics NAME,NAME`; in Python `panoglot.evaluate.FUNCTION(preds, refs)`.
+
+"""
+    common = {
+        "preds", "refs", "images", "texts", "bags", "objects", "encoder", "parser", "lang", "tokenizer", "ids",
+        "references", "on_error", "confidence", "resamples", "seed", "vocabulary", "groups", "scorer", "nouns",
+        "prefix", "frequencies", "stop_words", "resources",
+    }  # fmt: skip
+    rows = []
+    for name, metric in METRICS.items():
+        parameters = inspect.signature(getattr(room, metric.function)).parameters
+        options = ", ".join(f"`{p.name}={p.default}`" for p in parameters.values() if p.name not in common)
+        words = "the language's" if "tokenizer" in parameters else ""
+        needs = metric.needs.replace(" ", ", ")
+        rows.append(
+            [f"`{name}`", f"`{metric.function}`", metric.about, needs, options, words, metric.languages, metric.source,
+             metric.parity]
+        )  # fmt: skip
+    head = ["metric", "function", "definition", "needs", "options", "tokeniser", "languages", "source"]
+    text += _table([*head, "against the source"], rows)
+    text += """
+More in Python: `dcscore`, `finecapeval`, `self_retrieval`, `pope`, `geneval`, `dpg`, `cross_lingual_consistency`,
+`switching_similarity`, `dense_map`, `captions_at_iou`, `foil`, `hat`, and `localisation` (does a metric that scores
+words point at the wrong one?), which has no command, for no metric here scores words.
+
+## Benchmarks
+
+Nothing is shipped or downloaded: get the files where they are, and mind their licences.
+
+"""
+    table = [[f"`{n}`", f"`evaluate {row.command}`", row.about, row.files, row.source] for n, row in BENCHMARKS.items()]
+    return text + _table(["benchmark", "command", "what it measures", "what it takes", "where from"], table)
+
+
 def _help(parameter: inspect.Parameter) -> str:
     """The help that an option brings in its annotation."""
     return next((m.help for m in getattr(parameter.annotation, "__metadata__", ()) if getattr(m, "help", None)), "")
 
 
-PAGES: dict[str, Callable[[], str]] = {"methods": methods_page, "models": models_page, "commands": commands_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "methods": methods_page,
+    "metrics": metrics_page,
+    "models": models_page,
+    "commands": commands_page,
+}
 
 
 def page(name: str) -> str:
