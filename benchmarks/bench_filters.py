@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -42,7 +41,7 @@ def fill(path: Path, captions: int, vectors: int, dim: int):
     langs = ["en", "ru", "ar", "hi", "th", "zh"]
     vocabulary = [["".join(rng.choice(list(some), rng.integers(2, 8))) for _ in range(20_000)] for some in letters]
     images = max(captions // 4, vectors)
-    ids = [f"{n:032x}" for n in rng.integers(0, 2**62, images).tolist()]
+    ids = [f"{a:016x}{b:016x}" for a, b in rng.integers(0, 2**63, (images, 2)).tolist()]
     for start in range(0, images, 50_000):
         some = ids[start : start + 50_000]
         data.images.insert(
@@ -87,8 +86,9 @@ def floor(data) -> float:
 
 
 def peak() -> float:
-    """Most memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Most memory of this process so far, MiB (`ru_maxrss` would count the process that started it)."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def one(path: str, captions: int, vectors: int, dim: int, clusters: int) -> None:

@@ -12,7 +12,7 @@ from panoglot.curate._spill import Spill
 from panoglot.curate.top_score import _score
 from panoglot.errors import UserError
 
-from .conftest import Maker
+from .conftest import Maker, jpeg, scene
 
 NAN, INF = float("nan"), float("inf")
 
@@ -268,3 +268,34 @@ def test_radix_selection_is_sorting(seed, count, groups, part):
     for group, rank in wanted.items():
         mine = sorted((int(r["score"]), int(r["high"]), int(r["low"])) for r in rows if r["group"] == group)
         assert found[group] == mine[rank - 1]
+
+
+def test_a_reward_model_writes_its_score(maker):
+    """A model of the trainer's row `compress-align` reads picture and text; what it says is what is ranked."""
+    pytest.importorskip("torch")
+    from panoglot.io import Image
+    from panoglot.models import register
+    from panoglot.train._encoder import TrainedEncoder
+    from panoglot.train._model import make_model
+    from panoglot.train._row import load_row
+
+    model = TrainedEncoder([make_model(load_row("compress-align", preset="small"), seed=1)], "pano:x", "reward-1", 4)
+    register("python:reward", lambda: model)
+    datas = [jpeg(scene(n, 96, 64)) for n in range(5)]
+    images = maker.images([*datas, b"broken"], [96] * 6, [64] * 6)
+    texts = ["a dog", "一只狗", "หมาวิ่ง", "كلب", "mbwa"]
+    ids = maker.add([{"image": key, "text": text} for key, text in zip(images, [*texts, "no picture"])])
+    steps = [("compress-align", {"scorer": "python:reward", "score": "reward", "top_fraction": 0.4})]
+    result = curate(maker.dataset, steps=steps, quiet=True)
+    expected = model.score_pairs([Image(data) for data in datas], texts)
+    stored = {
+        r["caption_id"]: dict(r["scores"]).get("reward") for r in maker.dataset.captions.rows(["caption_id", "scores"])
+    }
+    assert [stored[key] for key in ids[:5]] == pytest.approx(expected, abs=1e-5)
+    assert len(set(expected)) == 5
+    assert kept(maker) == {ids[n] for n in np.argsort(expected)[-2:]}
+    assert result.captions_dropped["no_score"] == 1
+    with pytest.raises(UserError, match="give its score a name"):
+        curate(maker.dataset, steps=[("compress-align", {"scorer": "python:reward"})])
+    with pytest.raises(UserError, match="writes the score 'alignment'"):
+        curate(maker.dataset, steps=[("top_score", {"scorer": "embedded:conse", "name": "reward"})])

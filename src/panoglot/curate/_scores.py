@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.run import align_stage, encode_stage
-from panoglot.table import Dataset, sql_in
+from panoglot.models import load_model
+from panoglot.run import Emit, Item, Outcome, Spent, Stage, Worker, align_stage, encode_stage
+from panoglot.table import Dataset, fingerprint, sql_in
 
-if TYPE_CHECKING:
-    from panoglot.run import Stage
-
-__all__ = ["has_score", "run_scorer"]
+__all__ = ["RewardOperator", "has_score", "run_scorer"]
 
 
 def has_score(dataset: Dataset, name: str, kinds: Sequence[str]) -> None:
@@ -21,14 +22,12 @@ def has_score(dataset: Dataset, name: str, kinds: Sequence[str]) -> None:
     Raises:
         UserError: none has it: a filter by this score would drop them all.
     """
-    where = sql_in("kind", kinds)
-    any_row = False
-    for batch in dataset.captions.batches(["scores"], where, size=65_536):
-        any_row = any_row or batch.num_rows > 0
-        keys, values = batch["scores"].keys, batch["scores"].items
-        import pyarrow.compute as pc
+    import pyarrow.compute as pc
 
-        if pc.any(pc.and_(pc.equal(keys, name), pc.is_valid(values))).as_py():
+    any_row = False
+    for batch in dataset.captions.batches(["scores"], sql_in("kind", kinds), size=65_536):
+        any_row = any_row or batch.num_rows > 0
+        if pc.any(pc.and_(pc.equal(batch["scores"].keys, name), pc.is_valid(batch["scores"].items))).as_py():
             return
     if any_row:
         raise UserError(
@@ -37,9 +36,59 @@ def has_score(dataset: Dataset, name: str, kinds: Sequence[str]) -> None:
         )
 
 
-def run_scorer(dataset: Dataset, scorer: str, name: str, run: Callable[[Stage], None]) -> None:
-    """Let a model write the score `name` of all captions that no filter of a method dropped."""
+def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], run: Callable[[Stage], None]) -> None:
+    """Let a model write the score `name` of all captions of some kinds that have none of it.
+
+    An encoder writes `alignment`, the cosine of picture and text. A reward model (one that has `rewards` and
+    `score_pairs(images, texts, langs)`, such as a trained `compress-align`) reads the picture with the text.
+
+    Raises:
+        UserError: the name is the other's.
+    """
+    where = sql_in("kind", kinds)
+    model = load_model(scorer)
+    if getattr(model, "rewards", False):
+        if name == "alignment":
+            raise UserError(
+                f"'{scorer}' is a reward model, and alignment a cosine: give its score a name, score: reward."
+            )
+        print_ = fingerprint([model.fingerprint, name])
+        operator = RewardOperator(scorer, name)
+        run(
+            Stage(
+                "curate.reward", print_, operator, of="captions", where=where, with_images=True, batch=256, commit=256
+            )
+        )
+        return
     if name != "alignment":
-        raise UserError(f"the encoder '{scorer}' writes the score 'alignment', not '{name}': leave the name out.")
+        raise UserError(f"the encoder '{scorer}' writes the score 'alignment', not '{name}'.")
     run(encode_stage(dataset, scorer))
-    run(align_stage(dataset, scorer, where=None))
+    run(align_stage(dataset, scorer, where=where))
+
+
+@dataclass
+class RewardOperator:
+    """Writes the reward of captions with their pictures; null where there is no picture or no text to read."""
+
+    scorer: str
+    name: str
+    _model: Any = None
+
+    def open(self, worker: Worker) -> None:
+        """Load the reward model."""
+        self._model = load_model(self.scorer)
+
+    def process(self, items: Iterator[Item], emit: Emit) -> None:
+        """Score, a batch of the model at a time."""
+        while batch := list(itertools.islice(items, self._model.batch_size)):
+            started = time.perf_counter()
+            captions = [item.caption for item in batch if item.caption]
+            images = [item.image for item in batch]
+            found = self._model.score_pairs(images, [c.text for c in captions], [c.lang for c in captions])
+            spent = (time.perf_counter() - started) / len(batch)
+            for item, value in zip(batch, found, strict=True):
+                emit(item.key, Outcome(scores={self.name: value}, spent=Spent(seconds=spent)))
+
+    def close(self) -> None:
+        """Release the model."""
+        self._model = None

@@ -20,7 +20,7 @@ __all__ = ["best_caption"]
 
 def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
     if options["scorer"]:
-        run_scorer(dataset, options["scorer"], options["name"], run)
+        run_scorer(dataset, options["scorer"], options["name"], options["kinds"], run)
     else:
         has_score(dataset, options["name"], options["kinds"])
 

@@ -34,7 +34,8 @@ def compress_align(
 
     Args:
         score: name of the score.
-        scorer: model that writes it: an encoder or a reward model.
+        scorer: model that writes it: a reward model (`panoglot train compress-align` makes one, `pano:FOLDER` names it;
+            its score is called otherwise than `alignment`) or an encoder.
         top_fraction: part that stays; None for all above the threshold.
         threshold: least score, in standard deviations from the mean when calibrated.
         calibrate: measure mean and standard deviation now; off when they are given.

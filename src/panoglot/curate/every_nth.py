@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.curate._contract import image_group_filter
 from panoglot.curate._kmeans import k_means, nearest, whitening
-from panoglot.curate.similar import stored_vectors, take_vectors, vector_rows
+from panoglot.curate._vectors import stored_vectors, take_vectors, vector_rows
 from panoglot.errors import UserError
 from panoglot.run import encode_stage
 

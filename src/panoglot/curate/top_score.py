@@ -41,7 +41,7 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
                 f"filter top_score: per='{column}'.{did_you_mean(column, _GROUPS)} Use {', '.join(_GROUPS)}."
             )
     if options["scorer"]:
-        run_scorer(dataset, options["scorer"], options["name"], run)
+        run_scorer(dataset, options["scorer"], options["name"], options["kinds"], run)
     else:
         has_score(dataset, options["name"], options["kinds"])
 
@@ -80,7 +80,8 @@ def top_score(
             as good as the last one stay, and that is the `⌈share · n⌉`-th: with a share of a half, what is at or above
             the median.
         of_kept: rank only what earlier steps, and the filters on images, keep: no rank is lost to a duplicate.
-        scorer: a model that writes the score before it is read: an encoder, or a reward model.
+        scorer: a model that writes the score before it is read: an encoder (`alignment`), or a reward model, such as a
+            trained `compress-align` (`pano:FOLDER`).
 
     Source: Compress & Align (arXiv 2312.06726), steps 4 and 5; with `ties: keep` the matching filter of TL;DR (arXiv
     2305.20087).

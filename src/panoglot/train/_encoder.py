@@ -119,6 +119,40 @@ class TrainedEncoder:
         pairs = [(text, tag) if text.strip() else RowError("empty_text") for text, tag in zip(texts, tags, strict=True)]
         return encode_rows(pairs, self._texts, self.dim, self.batch_size)
 
+    @property
+    def rewards(self) -> bool:
+        """Whether it scores pairs of a picture and a text (`score_pairs`): its row has the loss `rank`."""
+        return "rank" in self.model.parts
+
+    def score_pairs(
+        self, images: Sequence[Image], texts: Sequence[str], langs: Sequence[str] | None = None
+    ) -> list[float | None]:
+        """Score how well text n fits picture n, higher is better; None where there is no picture or no text.
+
+        Raises:
+            UserError: the row has no reward.
+        """
+        import torch
+
+        from panoglot.train._data import load_pixels, square
+
+        tags = list(langs) if langs is not None else ["und"] * len(texts)
+        good: list[tuple[int, Any]] = []
+        for n, (image, text) in enumerate(zip(images, texts, strict=True)):
+            try:
+                if text.strip():
+                    good.append((n, square(load_pixels(image.data, self.row.size), self.row.size)))
+            except RowError:
+                continue
+        found: list[float | None] = [None] * len(texts)
+        if good:
+            pixels = torch.stack([picture for _, picture in good]).to(self._device)
+            said, spoken = [texts[n] for n, _ in good], [tags[n] for n, _ in good]
+            rewards = [model.reward(pixels, said, spoken, self.batch_size) for model in self.models]
+            for (n, _), value in zip(good, torch.stack(rewards).float().mean(0).tolist()):
+                found[n] = value if value == value else None
+        return found
+
     def encode_image_vectors(self, vectors: Any) -> np.ndarray:
         """Encode what the frozen image tower made of pictures: `[N, width]` to unit rows `[N, dim]`."""
         return self._heads(vectors, lambda model, x: model.encode_pixels(x, len(x)))
