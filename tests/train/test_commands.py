@@ -457,7 +457,7 @@ def test_what_is_no_run_is_no_encoder(frozen, made, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-20])
     with pytest.raises(UserError, match="damaged"):
         load_model(f"pano:{other}", "encoder")
-    with pytest.raises(UserError, match="no option 'snapshot'.*'snapshots'"):
+    with pytest.raises(UserError, match="Did you mean 'snapshots'"):
         load_model(f"pano:{done.run}?snapshot=true", "encoder")
 
 
@@ -503,3 +503,114 @@ def test_every_shipped_row_is_printed_and_read_again(tmp_path):
             row = load_row(one.name, preset)
             (tmp_path / "row.yaml").write_text(row.yaml())
             assert load_row(tmp_path / "row.yaml").fingerprint == row.fingerprint, (one.name, preset)
+
+
+# ---- pretrained towers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Tiny random checkpoints of XLM-R and of a ViT for 16 pixels, as they lie on the hub."""
+    hf = pytest.importorskip("transformers")
+    from tests.models.checkpoints import tokenizer
+
+    place = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(0)
+    marks = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    names = tokenizer(marks | {"cls_token": "<s>", "sep_token": "</s>"}, model_max_length=64)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    text = hf.XLMRobertaConfig(vocab_size=len(names), max_position_embeddings=66, pad_token_id=1, **size)
+    hf.XLMRobertaModel(text, add_pooling_layer=False).save_pretrained(place / "xlm-r")
+    names.save_pretrained(place / "xlm-r")
+    image = hf.ViTConfig(image_size=16, patch_size=8, **size)
+    hf.ViTModel(image, add_pooling_layer=False).save_pretrained(place / "vit")
+    return place
+
+
+@pytest.mark.parametrize("method", ["clip", "dreamlip"])
+def test_towers_of_transformers(method, made, checkpoints, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoints)
+    done = panoglot.train(
+        method, made, output=tmp_path / "run", preset="small", image_tower="hf:vit", text_tower="hf:xlm-r?pool=cls",
+        epochs=1, batch=32, quiet=True,
+    )  # fmt: skip
+    monkeypatch.chdir("/")
+    assert done.row.size == 16, "the checkpoint says so"
+    assert done.row.text == {"kind": "hf", "name": str(checkpoints / "xlm-r"), "pool": "cls"}
+    start = make_like(done)
+    changed = {name.split(".")[0] for name, value in learnt(done.run).items() if not torch.equal(start[name], value)}
+    assert {"image", "text"} <= changed
+    assert len(panoglot.search(made, "أحمر", encoder=f"pano:{done.run}", k=5)) == 5
+    frozen = panoglot.train(
+        method, made, output=tmp_path / "frozen", preset="small", image_tower=f"hf:{checkpoints}/vit",
+        text_tower=f"hf:{checkpoints}/xlm-r", freeze="towers", epochs=1, batch=32, quiet=True, encode=False,
+    )  # fmt: skip
+    start = make_like(frozen)
+    changed = {name.split(".")[0] for name, value in learnt(frozen.run).items() if not torch.equal(start[name], value)}
+    assert not {"image", "text"} & changed
+    assert "head" in changed
+
+
+def test_a_tower_that_cannot_be_had_is_said_in_one_line(made, tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for tower in ({"text_tower": "hf:nobody/nothing"}, {"image_tower": "hf:nobody/nothing"}):
+        with pytest.raises(UserError, match="hf:nobody/nothing cannot be") as said:
+            panoglot.train("clip", made, output=tmp_path / "run", preset="small", batch=32, quiet=True, **tower)
+        assert "\n" not in str(said.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_towers_of_timm(made, tmp_path):
+    pytest.importorskip("torchvision")
+    done = panoglot.train(
+        "clip", made, output=tmp_path / "run", preset="small", image_tower="timm:resnet18?pretrained=false", epochs=1,
+        batch=32, quiet=True, set=["size=32"],
+    )  # fmt: skip
+    assert done.row.image == {"kind": "timm", "name": "resnet18", "pretrained": False}
+    with pytest.raises(UserError, match="Did you mean 'resnet18'"):
+        panoglot.train("clip", made, output=tmp_path / "b", image_tower="timm:resnet81")
+
+
+def test_a_recipe_trains_and_goes_on(made, tmp_path):
+    shutil.copytree(made, tmp_path / "y.pano")
+    step = {"method": "clip", "output": "run", "preset": "small", "set": TINY, "batch": 32, "epochs": 2, "lang": "en"}
+    recipe = {"output": "y.pano", "steps": [{"train": step}]}
+
+    def build(**more):
+        (tmp_path / "recipe.yaml").write_text(json.dumps(recipe | {"steps": [{"train": step | more}]}))
+        return panoglot.build(str(tmp_path / "recipe.yaml"), quiet=True)
+
+    (stage,) = build().stages
+    assert stage.name == "train"
+    same = panoglot.train(
+        "clip", made, output=tmp_path / "same", preset="small", set=TINY, batch=32, epochs=2, lang="en", encode=False,
+        quiet=True,
+    )  # fmt: skip
+    assert losses(tmp_path / "run") == losses(same.run)
+    assert build().stages[0].done == stage.done
+    assert losses(tmp_path / "run") == losses(same.run)
+    with pytest.raises(UserError, match="other settings"):
+        build(epochs=3)
+    with pytest.raises(UserError, match="Did you mean 'epochs'"):
+        build(epoch=3)
+    with pytest.raises(UserError, match="Did you mean 'clip'"):
+        build(method="clipp")
+
+
+def test_a_student_keeps_its_teachers_pictures(frozen, tmp_path):
+    teacher, place = frozen
+    options = {"output": tmp_path / "run", "preset": "small", "batch": 32, "quiet": True, "encode": False}
+    sets = ["stages.distil.epochs=1", "stages.align.epochs=1", "head.kind=none", f"dim={teacher.row.dim}"]
+    sets += [f"text.width={teacher.row.dim}"]
+    done = panoglot.train(
+        "dc-clip", place, **options, image_tower=f"pano:{teacher.run}", teacher=f"pano:{teacher.run}", set=sets
+    )
+    assert done.row.image["encoder"] == f"pano:{teacher.run}"
+    raw = [Image(draw(number)[0]) for number in range(3)]
+    assert np.allclose(done.encoder.encode_images(raw), teacher.encoder.encode_images(raw), atol=2e-3)
+    with pytest.raises(UserError, match="must be the teacher"):
+        panoglot.train(
+            "dc-clip", place, **options | {"output": tmp_path / "b"}, image_tower=FROZEN["image_tower"],
+            teacher=f"pano:{teacher.run}", set=["head.kind=linear"],
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Encoders that need nothing: coarse pixels of pictures, hashed pieces of words (`python:tests.train.toy_encoders:…`)."""
+"""Encoders that need nothing: coarse pixels of pictures, hashed pieces of words."""
 
 import hashlib
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import json
 import os
 import platform
@@ -125,6 +126,30 @@ def _index(run: _Run, *, encoder: str = "encoder") -> None:
     index(run.dataset, encoder=run.recipe.model(encoder))
 
 
+def _train(run: _Run, **options: Any) -> None:
+    from panoglot.train import load_row, train
+
+    folder = Path(options.get("output") or "")
+    if (folder / "run.json").exists():  # the same call again goes on with it
+        if train(**options, print_config=True).fingerprint != load_row(folder / "row.yaml").fingerprint:
+            raise UserError(f"'{folder}' holds a run with other settings: give the step 'train' another output.")
+        options = {"resume": folder}
+    done = train(dataset=run.dataset, quiet=run.quiet, **options)
+    run.add(StageResult("train", done=done.steps, seconds=done.seconds))
+
+
+def _of_the_verb() -> inspect.Signature:
+    """The options of `_train` are those of `panoglot.train`, but for what the recipe itself says."""
+    from panoglot.train import train
+
+    said = ("dataset", "resume", "list", "print_config", "quiet")
+    options = [p for p in inspect.signature(train).parameters.values() if p.name not in said]
+    return inspect.Signature([inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD), *options])
+
+
+_train.__signature__ = _of_the_verb()  # type: ignore[attr-defined]
+
+
 def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
     from panoglot.report import report
 
@@ -140,6 +165,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "encode": _encode,
     "index": _index,
     "report": _report,
+    "train": _train,
 }
 
 
@@ -229,6 +255,12 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
     for number, (step, options) in enumerate(recipe.steps):
         if step in ("align", "encode"):
             load_model(recipe.model(options.get("encoder", "encoder")), "encoder")
+        elif step == "train":
+            from panoglot.train import train
+
+            train(**options, print_config=True)
+            if not options.get("output"):
+                raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
             stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
     return stages

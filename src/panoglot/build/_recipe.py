@@ -27,7 +27,7 @@ from panoglot.errors import UserError, did_you_mean
 __all__ = ["Recipe", "load_recipe", "recipe_from_options"]
 
 #: Steps that are not methods.
-VERBS = ("align", "curate", "encode", "index", "report")
+VERBS = ("align", "curate", "encode", "index", "report", "train")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Recipe:
         options: options of the format.
         models: alias to model name.
         prices: price file.
-        steps: (step, options) in order: a method, or `curate`, `align`, `encode`, `index`, `report`.
+        steps: (step, options) in order: a method, or `curate`, `align`, `encode`, `index`, `train`, `report`.
     """
 
     output: str
@@ -174,6 +174,9 @@ def load_recipe(path: str | Path) -> Recipe:
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
     recipe.output = os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
+    for step, options in recipe.steps:
+        if step == "train" and options.get("output"):
+            options["output"] = os.path.normpath(base / options["output"])
     return recipe
 
 

@@ -54,6 +54,7 @@ class Trained:
         steps: taken, of `total`.
         total: of the run.
         loss: of the last step.
+        seconds: in steps.
         figures: recall on held-out pictures, see the card; empty when none were held out.
         vectors: name of the pictures' new vectors in the dataset, None when they were not made.
         notes: what the user should know.
@@ -64,6 +65,7 @@ class Trained:
     steps: int
     total: int
     loss: float | None = None
+    seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     vectors: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -161,7 +163,7 @@ def train(
         raise UserError("name a method and a dataset: panoglot train clip X.pano -o run/ (panoglot train --list).")
     if isinstance(dataset, str) and "=" not in dataset and dataset.endswith((".yaml", ".yml")):
         raise UserError(f"'{dataset}' is no dataset: panoglot train {dataset} X.pano")
-    from panoglot.train._settings import need_encoders, resolve
+    from panoglot.train._settings import encoder_name, need_encoders, resolve
 
     row = resolve(
         os.fspath(method),
@@ -189,7 +191,7 @@ def train(
             "kinds": _several(kinds),
             "sources": _several(sources),
             "held_out": held_out,
-            "teacher": teacher,
+            "teacher": None if teacher is None else encoder_name(teacher),
         },
         "training": {name: given[name] for name in (*_TRAINING, "encode")},
     }
@@ -339,10 +341,11 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     plain = read_records(data, **what, held_out=asked["held_out"])  # what is wrong is known before anything is encoded
     towers = stored_towers(row)
-    if asked.get("teacher"):
-        if towers:
-            raise UserError("a teacher's vectors and those of a frozen tower would be the same: give one of them.")
-        towers = dict.fromkeys(("image", "text"), asked["teacher"])
+    if teacher := asked.get("teacher"):
+        for side, name in towers.items():
+            if name != teacher:
+                raise UserError(f"the frozen {side} tower '{name}' must be the teacher '{teacher}' itself, or learn.")
+        towers = dict.fromkeys(("image", "text"), teacher)
     if not towers:
         return plain
     names: dict[str, str] = {}
@@ -402,6 +405,7 @@ def _finish(
     row = trainer.row
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     result = Trained(folder, row, trainer.step, trainer.total, loss=log[-1]["loss"] if log else None)
+    result.seconds = sum(float(line["seconds"]) for line in log)
     result.notes += _notes(row, reading, trainer)
     encoder = None
     if row.image is not None and row.text is not None:

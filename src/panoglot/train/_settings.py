@@ -15,7 +15,7 @@ from panoglot.models import finish, load_model, parse_model_name
 from panoglot.models._names import PROVIDERS
 from panoglot.train._row import Row, list_presets, load_row
 
-__all__ = ["load_tower", "need_encoders", "resolve", "stored_towers"]
+__all__ = ["encoder_name", "load_tower", "need_encoders", "resolve", "stored_towers"]
 
 #: Providers whose names are towers that learn; `stored:` before such a name makes it an encoder that does not.
 LEARNT = ("hf", "timm")
@@ -144,10 +144,7 @@ def _tower(side: str, name: str) -> dict[str, Any]:
         if provider == "hf" and rest.startswith(("/", ".", "~")) and not os.path.isdir(tower["name"]):
             raise UserError(f"there is no folder '{rest}' for the {side} tower.")
         return tower
-    text = name.removeprefix("stored:")
-    parsed = parse_model_name(text)
-    if parsed.provider in PROVIDERS:
-        text = text.replace(f"{parsed.provider}:{parsed.name}", f"{parsed.provider}:{_local(parsed.name)}", 1)
+    text = encoder_name(name)
     model = load_tower(side, text)
     return {
         "kind": "vector" if side == "image" else "stored",
@@ -155,6 +152,19 @@ def _tower(side: str, name: str) -> dict[str, Any]:
         "encoder": text,
         "fingerprint": model.fingerprint,
     }
+
+
+def encoder_name(name: str) -> str:
+    """Return the name of an encoder as it is understood from any folder.
+
+    Raises:
+        UserError: not a model name.
+    """
+    text = name.removeprefix("stored:")
+    parsed = parse_model_name(text)
+    if parsed.provider not in PROVIDERS:
+        return text
+    return text.replace(f"{parsed.provider}:{parsed.name}", f"{parsed.provider}:{_local(parsed.name)}", 1)
 
 
 def load_tower(side: str, name: str, fingerprint: str | None = None) -> Any:
@@ -211,7 +221,8 @@ def _size(tower: Mapping[str, Any]) -> dict[str, Any]:
                 )
                 facts = facts.to_dict()
         except (OSError, ValueError) as error:
-            raise UserError(f"the image tower hf:{tower['name']} cannot be read: {str(error)[:200]}") from None
+            said = " ".join(str(error).split())[:200]
+            raise UserError(f"the image tower hf:{tower['name']} cannot be read: {said}") from None
         side = facts.get("vision_config", facts).get("image_size")
         side = side[0] if isinstance(side, (list, tuple)) else side
     else:

@@ -12,6 +12,15 @@ from panoglot.errors import UserError, require
 __all__ = ["HfImage", "HfText", "timm_image"]
 
 
+def _pretrained(kind: Any, name: str) -> Any:
+    """Load by name; what transformers says of a name it cannot load takes many lines."""
+    try:
+        return kind.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"the tower hf:{name} cannot be loaded: {type(error).__name__}: {said}") from error
+
+
 class _HfTokens:
     """A transformers tokeniser that counts what it cuts."""
 
@@ -44,8 +53,8 @@ class HfText(nn.Module):
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
         if pool not in ("mean", "cls"):
             raise UserError(f"hf: pool={pool!r} must be 'mean' or 'cls'.")
-        self.model = model if model is not None else hf.AutoModel.from_pretrained(name)
-        tokenizer = tokenizer if tokenizer is not None else hf.AutoTokenizer.from_pretrained(name)
+        self.model = model if model is not None else _pretrained(hf.AutoModel, name)
+        tokenizer = tokenizer if tokenizer is not None else _pretrained(hf.AutoTokenizer, name)
         most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
         if length is not None and length > most:
             raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
@@ -71,7 +80,7 @@ class HfImage(nn.Module):
     def __init__(self, name: str = "", model: Any = None) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
-        self.model = model if model is not None else hf.AutoModel.from_pretrained(name)
+        self.model = model if model is not None else _pretrained(hf.AutoModel, name)
         self.model = getattr(self.model, "vision_model", self.model)
         self.width = self.model.config.hidden_size
 
