@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +36,9 @@ WIDE = {"image": {**TINY["image"], "width": 64}, "text": {**TINY["text"], "width
 GRAIN = {"head": {"kind": "queries", "width": 16, "layers": 1, "heads": 2, "drop": 0.0}}
 TEXT = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "mean"}
 CAPTION, PAINT = {"width": 32, "heads": 2, "layers": 1}, {"heads": 2, "layers": 1}
+
+TORCHRUN = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run"]
+TORCHRUN += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]  # any free port
 
 # name -> (method, settings, options of the trainer)
 CASES = {
@@ -162,9 +167,7 @@ def main(out):
 
 def launch(world, out):
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", f"--nproc-per-node={world}",
-               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0",
-               __file__, str(out)]  # fmt: skip
+    command = [*TORCHRUN, f"--nproc-per-node={world}", __file__, str(out)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]
     return [json.loads((out / f"{r}of{world}.json").read_text()) for r in range(world)]
@@ -279,3 +282,34 @@ def test_groups_that_do_not_fit_are_refused(many):
     _, _, found = many
     for one in found:
         assert one["refused"]["groups"].startswith("UserError: The loss 'contrast': groups of 5 do not fit")
+
+
+def test_ctrl_c_saves_once_for_all(tmp_path):
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from test_distributed import *\n"
+        "row = load_row('clip', 'small', **{**TINY, 'epochs': 100000})\n"
+        "Trainer(row, records_for('clip'), sys.argv[2], augment=False, device='cpu', save_every=10**9).fit()\n"
+    )
+    script, run = tmp_path / "train.py", tmp_path / "run"
+    script.write_text(code)
+    command = [*TORCHRUN, "--nproc-per-node=2", str(script), os.path.dirname(__file__), str(run)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        begin = time.monotonic()
+        while not (run / "log.jsonl").exists() or (run / "log.jsonl").read_text().count("\n") < 3:
+            assert time.monotonic() - begin < 120
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    finally:
+        process.kill()
+    steps = (run / "log.jsonl").read_text().count("\n")
+    assert json.loads((run / "run.json").read_text())["step"] == steps >= 3
+    row = load_row("clip", "small", **{**TINY, "epochs": 100000})
+    t = Trainer(row, records_for("clip"), run, augment=False, device="cpu").resume()
+    assert t.step == steps
+    assert np.isfinite(t.fit(1)[0]["loss"])

@@ -111,11 +111,11 @@ class Trainer:
         self._stage: Stage | None = None
         self._steps: tuple[int, list[list[tuple[str, int]]]] = (-1, [])
         self._loader: Loader[tuple[list[Batch], Counter[str], int, int]] = Loader(self._load, workers)
-        items = sorted({str(item) for stage in self.stages for item in stage.data.items})
-        texts = hashlib.blake2b(digest_size=8)
+        data = hashlib.blake2b(digest_size=8)
         for r in sorted(records, key=lambda r: r.id):
-            texts.update(repr((r.id, [t.text for t in r.texts])).encode("utf-8", "surrogatepass"))
-        self.identity = fingerprint([row.fingerprint, seed, augment, items, texts.hexdigest(), precision])
+            said = (r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors))
+            data.update(repr(said).encode("utf-8", "surrogatepass"))
+        self.identity = fingerprint([row.fingerprint, seed, augment, data.hexdigest(), precision])
         self._enter()
 
     # ---- stages ------------------------------------------------------------------------------------------------------
