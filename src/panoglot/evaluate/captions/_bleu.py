@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
 from panoglot.evaluate._check import check_option
-from panoglot.evaluate._result import MetricResult, bootstrap
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 if TYPE_CHECKING:
@@ -72,33 +72,23 @@ def bleu(
     if not 1 <= n <= 9:
         raise UserError(f"n={n} must lie between 1 and 9.")
     given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
+        confidence=confidence, resamples=resamples, seed=seed,
     )  # fmt: skip
     counts = bleu_statistics(given.preds, given.refs, n, reference_length)
     items = bleu_from_counts(counts)
     finals: np.ndarray | None = None
     if len(items):
         finals = bleu_from_counts(counts.sum(axis=0, keepdims=True))[0] if level == "corpus" else items.mean(axis=0)
-    interval = None
-    if confidence is not None:
-        statistics = counts if level == "corpus" else items[:, -1]
-        total = len(counts)
-        reduce = (lambda means: bleu_from_counts(means * total)[:, -1]) if level == "corpus" else None
-        interval = bootstrap(
-            statistics, reduce, ids=given.kept_ids, level=confidence, resamples=resamples, seed=seed
-        )  # fmt: skip
-    return MetricResult(
-        metric=f"bleu{n}",
-        version="1",
-        value=None if finals is None else float(finals[-1]),
-        n=len(given.ids),
-        unscored=len(given.ids) - len(given.kept),
+    total = len(counts)
+    return given.corpus(
+        f"bleu{n}",
+        None if finals is None else float(finals[-1]),
+        items[:, -1],
+        {"n": n, "level": level, "reference_length": reference_length},
+        statistics=counts if level == "corpus" else items[:, -1],
+        reduce=(lambda means: bleu_from_counts(means * total)[:, -1]) if level == "corpus" else None,
         parts={f"bleu{k + 1}": None if finals is None else float(finals[k]) for k in range(n)},
-        per_item=tuple(given.spread(items[:, -1])),
-        ids=given.ids,
-        interval=interval,
-        options={"n": n, "level": level, "reference_length": reference_length, "on_error": on_error},
-        **given.fields(),
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._ask import encode_texts
 from panoglot.evaluate._check import check_option
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
 from panoglot.evaluate.captions._graphs import default_parser, parse_captions
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
@@ -219,7 +219,8 @@ def capture(
     parser = parser or default_parser()
     stops = GENERIC_NOUNS if stop_words is None else frozenset(stop_words)
     given = prepare(
-        preds, refs, lang=lang, tokenizer="whitespace", ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
+        resamples=resamples, seed=seed,
     )  # fmt: skip
     same, used, notes = synonyms_for(synonyms, wide=True)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
@@ -245,29 +246,22 @@ def capture(
     details: list[Any] = [None] * len(given.ids)
     for n, text in zip(given.kept, given.texts):
         details[n] = kinds.get(text)
-    return mean_result(
+    return given.mean(
         "capture",
-        given.spread([float("nan") if row is None else row["score"] for row in rows]),
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        [None if row is None else row["score"] for row in rows],
+        {
+            "weights": list(weights), "aggregate": aggregate, "matching": matching, "synonyms": used,
+            "soft": encoder is not None, "stop_words": "panoglot-1" if stop_words is None else f"custom ({len(stops)})",
+            "parser": getattr(parser, "fingerprint", type(parser).__name__), "noun_gate": nouns is not None,
+            "encoder": getattr(encoder, "fingerprint", type(encoder).__name__) if encoder is not None else "none",
+        },
         parts={
             key: sum(row[key] for row in scored) / len(scored)
             for key in (scored[0] if scored else ())
             if key != "score"
         },
-        language=given.language,
         notes=notes if encoder is not None else (*notes, "no encoder: the soft stage was left out."),
         details=tuple(details),
-        options={
-            "weights": list(weights), "aggregate": aggregate, "matching": matching, "synonyms": used,
-            "soft": encoder is not None, "stop_words": "panoglot-1" if stop_words is None else f"custom ({len(stops)})",
-            "parser": getattr(parser, "fingerprint", type(parser).__name__), "noun_gate": nouns is not None,
-            "encoder": getattr(encoder, "fingerprint", type(encoder).__name__) if encoder is not None else "none",
-            "on_error": on_error,
-        },
     )  # fmt: skip
 
 

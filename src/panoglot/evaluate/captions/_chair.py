@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._result import MetricResult, bootstrap
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 __all__ = ["COCO_OBJECTS", "chair", "find_objects"]
@@ -189,7 +189,10 @@ def chair(
     """
     import numpy as np
 
-    given = prepare(preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error)
+    given = prepare(
+        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error, confidence=confidence,
+        resamples=resamples, seed=seed,
+    )  # fmt: skip
     if vocabulary is None and given.language.split("-")[0] != "en":
         raise UserError(f"CHAIR's own vocabulary is English: give vocabulary={{word: class}} for '{given.language}'.")
     if len(objects) != len(given.ids):
@@ -205,29 +208,14 @@ def chair(
         details[n] = {"hallucinated": wrong, "present": [text for text, name in said if name in there]}  # type: ignore[call-overload]
     table = np.array(rows, dtype=np.float64).reshape(-1, 5)
     total = table.sum(axis=0)
-    interval = None
-    if confidence is not None:
-        interval = bootstrap(
-            table[:, 0], ids=given.kept_ids, level=confidence, resamples=resamples, seed=seed
-        )  # fmt: skip
-    return MetricResult(
-        metric="chair-s",
-        version="1",
-        value=float(table[:, 0].mean()) if len(table) else None,
-        n=len(given.ids),
-        unscored=len(given.ids) - len(given.kept),
+    return given.mean(
+        "chair-s",
+        table[:, 0],
+        {"vocabulary": "coco-80/panoglot-1" if vocabulary is None else f"custom ({len(words)})"},
         parts={
             "chair_i": float(total[1] / total[2]) if total[2] else None,
             "recall": float(total[3] / total[4]) if total[4] else None,
             "mentions_per_caption": float(total[2] / len(table)) if len(table) else None,
         },
-        per_item=tuple(given.spread(table[:, 0])),
-        ids=given.ids,
-        interval=interval,
         details=tuple(details),
-        options={
-            "vocabulary": "coco-80/panoglot-1" if vocabulary is None else f"custom ({len(words)})",
-            "on_error": on_error,
-        },
-        **given.fields(),
     )

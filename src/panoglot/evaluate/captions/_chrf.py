@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import require
-from panoglot.evaluate._result import MetricResult, bootstrap
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 __all__ = ["chrf"]
@@ -55,7 +55,8 @@ def chrf(
 
     module = require("sacrebleu.metrics.chrf", "panoglot[metrics]", "chrF")
     given = prepare(
-        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, tokenizer="whitespace"
+        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
+        resamples=resamples, seed=seed,
     )  # fmt: skip
     scorer = module.CHRF(char_order=char_order, word_order=word_order, beta=beta, lowercase=lowercase)
     # sentence statistics of the best reference add up to the corpus score: sacrebleu's own definition
@@ -68,28 +69,17 @@ def chrf(
         return float(scorer._compute_f_score([float(number) for number in row]))
 
     table = np.array(rows, dtype=np.float64)
-    interval = None
-    if confidence is not None and rows:
-        interval = bootstrap(
-            table,
-            lambda means: np.array([score(row) for row in means * len(rows)]),
-            ids=given.kept_ids, level=confidence, resamples=resamples, seed=seed,
-        )  # fmt: skip
     import sacrebleu
 
-    return MetricResult(
-        metric="chrf" if word_order == 0 else "chrf" + "+" * word_order,
-        version="1",
-        value=score(table.sum(axis=0)) if rows else None,
-        n=len(given.ids),
-        unscored=len(given.ids) - len(given.kept),
-        per_item=tuple(given.spread([score(row) for row in rows])),
-        ids=given.ids,
-        interval=interval,
-        language=given.language,
-        tokenizer="characters of sacrebleu",
-        options={
+    return given.corpus(
+        "chrf" if word_order == 0 else "chrf" + "+" * word_order,
+        score(table.sum(axis=0)) if rows else None,
+        [score(row) for row in rows],
+        {
             "char_order": char_order, "word_order": word_order, "beta": beta, "lowercase": lowercase,
-            "sacrebleu": sacrebleu.__version__, "on_error": on_error,
+            "sacrebleu": sacrebleu.__version__,
         },
+        statistics=table,
+        reduce=lambda means: np.array([score(row) for row in means * len(rows)]),
+        tokenizer="characters of sacrebleu",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
 from panoglot.evaluate._check import check_option
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def cider(
     check_option("variant", variant, ("d", "plain"))
     check_option("length_unit", length_unit, ("bigrams", "words"))
     given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
+        confidence=confidence, resamples=resamples, seed=seed,
     )  # fmt: skip
     if frequencies is not None and frequencies.tokenizer != given.tokenizer.name:
         raise UserError(
@@ -125,28 +126,13 @@ def cider(
         )
     notes: tuple[str, ...] = ()
     if frequencies is None and len(given.kept) < 2:
-        values: list[float | None] = [None] * len(given.ids)
+        values: Any = [None] * len(given.kept)
         notes = ("one item has no document frequencies: give frequencies= of a corpus.",) if given.kept else ()
     else:
-        values = given.spread(_scores(given.preds, given.refs, n, sigma, variant, length_unit, frequencies))
-    return mean_result(
-        "cider-d" if variant == "d" else "cider",
-        values,
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-        notes=notes,
-        options={
-            "n": n,
-            "sigma": sigma,
-            "length_unit": length_unit,
-            "frequencies": "references" if frequencies is None else f"corpus of {frequencies.images} images",
-            "on_error": on_error,
-        },
-        **given.fields(),
-    )
+        values = _scores(given.preds, given.refs, n, sigma, variant, length_unit, frequencies)
+    counted = "references" if frequencies is None else f"corpus of {frequencies.images} images"
+    options = {"n": n, "sigma": sigma, "length_unit": length_unit, "frequencies": counted}
+    return given.mean("cider-d" if variant == "d" else "cider", values, options, notes=notes)
 
 
 def _scores(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import UserError
 from panoglot.evaluate._ask import encode_images, encode_texts, unit
 from panoglot.evaluate._check import offenders
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def clipscore(
     Raises:
         UserError: bad input, naming the first offenders.
     """
-    given = prepare(preds, refs, lang=lang, tokenizer="whitespace", ids=ids, on_error=on_error)
+    given = prepare(
+        preds, refs, lang=lang, ids=ids, on_error=on_error, read=False, confidence=confidence, resamples=resamples,
+        seed=seed,
+    )  # fmt: skip
     if len(images) != len(given.ids):
         raise UserError(f"{len(given.ids)} captions but {len(images)} images.")
     if prefix is None:
@@ -93,20 +96,10 @@ def clipscore(
         if texts is not None and pictures is not None
         else []
     )
-    return mean_result(
-        "clipscore" if refs is None else "refclipscore",
-        given.spread([float("nan") if value is None else value for value in values]),
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-        language=given.language,
-        options={
-            "w": w, "prefix": prefix, "encoder": getattr(encoder, "fingerprint", type(encoder).__name__),
-            **({"reference_weight": reference_weight} if refs is not None else {}), "on_error": on_error,
-        },
-    )  # fmt: skip
+    options = {"w": w, "prefix": prefix, "encoder": getattr(encoder, "fingerprint", type(encoder).__name__)}
+    if refs is not None:
+        options["reference_weight"] = reference_weight
+    return given.mean("clipscore" if refs is None else "refclipscore", values, options)
 
 
 def clipscore_from_vectors(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, prepare
 
 __all__ = ["distinct_n", "self_bleu"]
@@ -50,7 +50,8 @@ def distinct_n(
         parts=parts,
         ids=given.ids,
         options={"n": n, "on_error": on_error},
-        **given.fields(),
+        language=given.language,
+        tokenizer=given.tokenizer.name,
     )
 
 
@@ -91,7 +92,9 @@ def self_bleu(
 
     from panoglot.evaluate.captions._bleu import bleu_from_counts, bleu_statistics
 
-    given = prepare(preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error)
+    given = prepare(
+        preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error, confidence=confidence, seed=seed
+    )
     if groups is not None and len(groups) != len(given.ids):
         raise UserError(f"{len(groups)} groups for {len(given.ids)} captions.")
     members: dict[Any, list[int]] = {}
@@ -110,19 +113,10 @@ def self_bleu(
             others = texts[:place] + texts[place + 1 :]
             row = bleu_statistics([texts[place]], [others], n, "closest")
             values[at] = float(bleu_from_counts(row)[0, -1])
-    full: list[float | None] = [None] * len(given.ids)
-    for at, value in zip(given.kept, values):
-        full[at] = value
-    return mean_result(
+    cut = sample is not None and any(len(group) > sample for group in members.values())
+    return given.mean(
         f"self-bleu{n}",
-        full,
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        seed=seed,
-        notes=(f"sampled: at most {sample} captions a group.",)
-        if sample is not None and any(len(group) > sample for group in members.values())
-        else (),
-        options={"n": n, "sample": sample, "seed": seed, "grouped": groups is not None, "on_error": on_error},
-        **given.fields(),
+        values,
+        {"n": n, "sample": sample, "seed": seed, "grouped": groups is not None},
+        notes=(f"sampled: at most {sample} captions a group.",) if cut else (),
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from panoglot.errors import UserError
 from panoglot.evaluate._check import check_option, item_ids, offenders, same_ids
+from panoglot.evaluate._result import MetricResult, bootstrap, mean_result
 from panoglot.evaluate._tokenize import Tokenizer, check_scripts, one_language, tokenizer_for
 
 __all__ = ["Captions", "OnEmpty", "Predictions", "References", "check_predictions", "prepare"]
@@ -30,8 +31,13 @@ class Captions:
         refs: tokens of each reference of each kept item.
         language: canonical tag.
         tokenizer: what made the tokens.
+        read: the metric counts these tokens; else it reads the texts itself.
         texts: the kept predictions as they came.
         ref_texts: the kept references as they came.
+        on_error: what empty captions did.
+        confidence: level of bootstrap intervals, or None.
+        resamples: of the intervals.
+        seed: of the intervals.
     """
 
     ids: tuple[str, ...]
@@ -40,8 +46,13 @@ class Captions:
     refs: list[list[list[str]]]
     language: str
     tokenizer: Tokenizer
+    read: bool
     texts: list[str]
     ref_texts: list[list[str]]
+    on_error: str = "raise"
+    confidence: float | None = None
+    resamples: int = 1000
+    seed: int = 0
 
     @property
     def kept_ids(self) -> tuple[str, ...]:
@@ -52,12 +63,60 @@ class Captions:
         """Put the values of kept items in their places; None for the others."""
         full: list[float | None] = [None] * len(self.ids)
         for n, value in zip(self.kept, values):
-            full[n] = float(value)
+            full[n] = None if value is None else float(value)
         return full
 
-    def fields(self) -> dict[str, Any]:
-        """The fields of a result that say how the text was read."""
-        return {"language": self.language, "tokenizer": self.tokenizer.name}
+    def _fields(self, options: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a result that say how the text was read; `whitespace` means that the metric reads it itself."""
+        name = self.tokenizer.name if self.read else ""
+        said = {"language": self.language, "tokenizer": name, "ids": self.ids}
+        return {**said, "options": {**options, "on_error": self.on_error}, **rest}
+
+    def mean(
+        self, metric: str, values: Iterable[Any], options: Mapping[str, Any] | None = None, **rest: Any
+    ) -> MetricResult:
+        """The result of a metric whose value is the mean of the kept items' values (None could not be scored)."""
+        fields = self._fields(options or {}, {"version": "1", **rest})
+        return mean_result(
+            metric, self.spread(values), confidence=self.confidence, resamples=self.resamples, seed=self.seed, **fields
+        )
+
+    def corpus(
+        self,
+        metric: str,
+        value: float | None,
+        values: Iterable[Any],
+        options: Mapping[str, Any] | None = None,
+        *,
+        statistics: Any = None,
+        reduce: Any = None,
+        **rest: Any,
+    ) -> MetricResult:
+        """The result of a metric whose value is more than a mean.
+
+        Args:
+            metric: name.
+            value: of the corpus.
+            values: of the kept items.
+            options: that the value depends on.
+            statistics: `[N]` or `[N, K]` of the kept items, for the interval.
+            reduce: their resampled means to values, see `bootstrap`.
+            **rest: further fields of the result.
+        """
+        interval = None
+        if self.confidence is not None and statistics is not None and len(statistics):
+            interval = bootstrap(
+                statistics, reduce, ids=self.kept_ids, level=self.confidence, resamples=self.resamples, seed=self.seed
+            )
+        return MetricResult(
+            metric=metric,
+            value=value,
+            n=len(self.ids),
+            unscored=len(self.ids) - len(self.kept),
+            per_item=tuple(self.spread(values)),
+            interval=interval,
+            **self._fields(options or {}, {"version": "1", **rest}),
+        )
 
 
 def check_predictions(preds: Predictions, ids: Sequence[Any] | None) -> tuple[list[str | None], tuple[str, ...]]:
@@ -103,6 +162,10 @@ def prepare(
     ids: Sequence[Any] | None = None,
     references: int | None = None,
     on_error: OnEmpty = "raise",
+    confidence: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    read: bool = True,
 ) -> Captions:
     """Check, align and tokenise.
 
@@ -114,6 +177,10 @@ def prepare(
         ids: ids of list items.
         references: number of references that every item must have, or None for any.
         on_error: empty captions and items without references: `raise`, `null`, or `score` (as the reference tools do).
+        confidence: level of bootstrap intervals, kept for the result.
+        resamples: of the intervals.
+        seed: of the intervals.
+        read: False for metrics that read the texts themselves: tokens are then what stands between spaces.
 
     Raises:
         UserError: naming the first offenders and how many.
@@ -132,9 +199,9 @@ def prepare(
         odd = [f"{name} ({len(item)})" for name, item in zip(names, ref_texts) if len(item) != references]
         if odd:
             raise UserError(f"{len(odd)} items do not have {references} references: {offenders(odd)}.")
-    reader = tokenizer_for(language, tokenizer)
+    reader = tokenizer_for(language, tokenizer if read else "whitespace")
     whole = [text for text in texts if text is not None]
-    if reader.name != "whitespace/1":
+    if read and reader.name != "whitespace/1":
         check_scripts(whole, language, [name for name, text in zip(names, texts) if text is not None])
         owners = [f"reference of {name}" for name, item in zip(names, ref_texts) for _ in item]
         check_scripts([text for item in ref_texts for text in item], language, owners)
@@ -162,6 +229,11 @@ def prepare(
         refs=[tokens[n] for n in kept],
         language=language,
         tokenizer=reader,
+        read=read,
         texts=[texts[n] or "" for n in kept],
         ref_texts=[ref_texts[n] for n in kept],
+        on_error=on_error,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 from panoglot.errors import UserError, require
 from panoglot.evaluate._check import check_option
-from panoglot.evaluate._result import MetricResult, bootstrap
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
@@ -269,7 +269,8 @@ def meteor_exact_stem_synonym(
     if not (0 <= alpha <= 1 and 0 <= delta <= 1 and 0 <= gamma <= 1 and beta >= 0):
         raise UserError("METEOR needs alpha, gamma, delta in 0..1 and beta >= 0.")
     given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
+        confidence=confidence, resamples=resamples, seed=seed,
     )  # fmt: skip
     base = given.language.split("-")[0]
     stem = _stemmer(base)
@@ -307,31 +308,17 @@ def meteor_exact_stem_synonym(
     final = None
     if len(table):
         final = _score(table.sum(axis=0), *weights) if level == "corpus" else float(np.mean(values))
-    interval = None
-    if confidence is not None:
-
-        def reduce(means: np.ndarray) -> np.ndarray:
-            return np.array([_score(row, *weights) for row in means])
-
-        interval = bootstrap(
-            table if level == "corpus" else np.array(values),
-            reduce if level == "corpus" else None,
-            ids=given.kept_ids, level=confidence, resamples=resamples, seed=seed,
-        )  # fmt: skip
-    return MetricResult(
-        metric="meteor-exact-stem-synonym",
-        version="2",
-        value=final,
-        n=len(given.ids),
-        unscored=len(given.ids) - len(given.kept),
-        per_item=tuple(given.spread(values)),
-        ids=given.ids,
-        interval=interval,
-        notes=(*notes, "METEOR without its paraphrase table: not the figure of the Java program."),
-        options={
+    corpus = level == "corpus"
+    return given.corpus(
+        "meteor-exact-stem-synonym",
+        final,
+        values,
+        {
             "alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta, "level": level, "synonyms": used,
             "stemmer": f"snowball-{_STEMMERS[base]}" if stem else "none", "function_words": named,
-            "on_error": on_error,
         },
-        **given.fields(),
+        statistics=table if corpus else np.array(values),
+        reduce=(lambda means: np.array([_score(row, *weights) for row in means])) if corpus else None,
+        version="2",
+        notes=(*notes, "METEOR without its paraphrase table: not the figure of the Java program."),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, prepare
 
 __all__ = ["caption_length", "readability", "split_sentences"]
@@ -61,7 +61,7 @@ def caption_length(
     """
     import statistics
 
-    given = prepare(preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error)
+    given = prepare(preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error, confidence=confidence)
     sizes = [len(words) for words in given.preds]
     parts: dict[str, float | None] = {}
     if sizes:
@@ -72,16 +72,7 @@ def caption_length(
             "median": float(statistics.median(sizes)),
             "longest": float(max(sizes)),
         }
-    return mean_result(
-        "length",
-        given.spread(sizes),
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        parts=parts,
-        options={"on_error": on_error},
-        **given.fields(),
-    )
+    return given.mean("length", sizes, parts=parts)
 
 
 def readability(
@@ -101,7 +92,7 @@ def readability(
     >>> result.value, round(result.parts["flesch_reading_ease"], 1)
     (6.0, 116.1)
     """
-    given = prepare(preds, None, lang=lang, tokenizer=None, ids=ids, on_error=on_error)
+    given = prepare(preds, None, lang=lang, tokenizer=None, ids=ids, on_error=on_error, confidence=confidence)
     if given.tokenizer.name.startswith(("characters", "clusters")):
         raise UserError(f"LIX counts words between spaces, which '{given.language}' does not write.")
     values, flesch = [], []
@@ -111,16 +102,7 @@ def readability(
         if given.language.split("-")[0] == "en" and words:
             syllables = sum(map(_syllables, words)) / len(words)
             flesch.append(206.835 - 1.015 * len(words) / sentences - 84.6 * syllables)
-    return mean_result(
-        "lix",
-        given.spread(values),
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        parts={"flesch_reading_ease": sum(flesch) / len(flesch)} if flesch else {},
-        options={"on_error": on_error},
-        **given.fields(),
-    )
+    return given.mean("lix", values, parts={"flesch_reading_ease": sum(flesch) / len(flesch)} if flesch else {})
 
 
 def _syllables(word: str) -> int:

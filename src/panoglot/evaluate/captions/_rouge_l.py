@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.evaluate._check import check_option
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 __all__ = ["lcs_lengths", "rouge_l"]
@@ -78,7 +78,8 @@ def rouge_l(
     """
     check_option("combine", combine, ("max", "best"))
     given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
+        confidence=confidence, resamples=resamples, seed=seed,
     )  # fmt: skip
     square = beta * beta
     values = []
@@ -91,14 +92,4 @@ def rouge_l(
         else:
             pairs = [(lcs / max(size, 1), lcs / (len(other) or 1)) for lcs, other in zip(lengths, others)]
         values.append(max([(1 + square) * p * r / (r + square * p) if p and r else 0.0 for p, r in pairs]))
-    return mean_result(
-        "rouge-l",
-        given.spread(values),
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-        options={"beta": beta, "combine": combine, "on_error": on_error},
-        **given.fields(),
-    )
+    return given.mean("rouge-l", values, {"beta": beta, "combine": combine})

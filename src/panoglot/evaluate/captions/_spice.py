@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
 from panoglot.evaluate._ask import call
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
 from panoglot.evaluate.captions._graphs import default_parser
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
@@ -141,7 +141,8 @@ def spice(
     """
     parser = parser or default_parser()
     given = prepare(
-        preds, refs, lang=lang, tokenizer="whitespace", ids=ids, references=references, on_error=on_error
+        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
+        resamples=resamples, seed=seed,
     )  # fmt: skip
     same, used, notes = synonyms_for(synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
@@ -167,22 +168,10 @@ def spice(
             rows[name].append(_f_score(mine, others_kind, same)[2] if mine or others_kind else None)
     if failed:
         notes = (*notes, f"{failed} items have a caption that could not be parsed.")
-    values = given.spread([float("nan") if value is None else value for value in rows.pop("spice")])
-    return mean_result(
-        "spice",
-        values,
-        version="1",
-        ids=given.ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-        parts={name: _mean(column) for name, column in rows.items()},
-        language=given.language,
-        notes=notes,
-        options={
-            "parser": getattr(parser, "fingerprint", type(parser).__name__), "synonyms": used, "on_error": on_error
-        },
-    )  # fmt: skip
+    options = {"parser": getattr(parser, "fingerprint", type(parser).__name__), "synonyms": used}
+    values = rows.pop("spice")
+    parts = {name: _mean(column) for name, column in rows.items()}
+    return given.mean("spice", values, options, parts=parts, notes=notes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
