@@ -185,7 +185,7 @@ BENCHMARKS = {
     ),
     "babel-imagenet": Benchmark(
         "zeroshot", "accuracy on ImageNet in up to 298 languages",
-        "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures; maybe --prompts",
+        "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures; maybe --templates",
         "github.com/gregor-ge/Babel-ImageNet",
     ),
     "mvl-sib": Benchmark(

@@ -313,7 +313,7 @@ def zeroshot(
     encoder: str,
     labels: str | None = None,
     benchmark: str = "folders",
-    prompts: str | None = None,
+    templates: str | Sequence[str] = (),
     english: str | None = None,
     lang: str | Sequence[str] = ("all",),
     on_error: str = "raise",
@@ -327,13 +327,16 @@ def zeroshot(
         encoder: model name.
         labels: `babel-imagenet`: its label file. `folders`: JSON `{lang: [name, …]}`, in the folders' order.
         benchmark: `folders` or `babel-imagenet`.
-        prompts: JSON `{lang: [template with {}, …]}`.
+        templates: what stands about a name: `names` (nothing, the default), `ours` (a few forms in 18 languages), or
+            JSON files: `{lang: [text with {}, …]}`, a list, OpenAI's, `FILE#imagenet1k`, `en:FILE`; the first that has
+            a language counts.
         english: `babel-imagenet`: JSON list of the 1,000 curated English names.
         lang: languages, with commas, or `all`.
         on_error: pictures that cannot be encoded: `raise` or `null`.
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
     """
+    from panoglot.evaluate._templates import read_templates
     from panoglot.evaluate._vectors import load_encoder
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
     from panoglot.evaluate.benchmarks import babel_imagenet
@@ -341,6 +344,7 @@ def zeroshot(
     _benchmark("zeroshot", benchmark)
     _need(benchmark, labels=labels)
     labels = str(labels)
+    forms = read_templates(templates)
     model = load_encoder(encoder, cache)
     codes = _list(lang)
     if images.endswith(".npy"):
@@ -354,7 +358,7 @@ def zeroshot(
             raise UserError(f"{images} has {len(set(targets))} class folders; ImageNet has 1,000.")
         names = read_json(english) if english else None
         return babel_imagenet(
-            model, vectors, labels, prompts=prompts, english=names, lang="all" if codes == ["all"] else codes,
+            model, vectors, labels, prompts=forms, english=names, lang="all" if codes == ["all"] else codes,
             targets=targets, on_error=on_error, confidence=confidence,  # type: ignore[arg-type]
         )  # fmt: skip
     if targets is None:
@@ -368,7 +372,7 @@ def zeroshot(
             tag: table[tag] for tag in same_ids(dict.fromkeys(codes), {t: 0 for t in table if t in codes}, "names")
         }
     return classify_all(
-        model, vectors, targets, table, templates=read_json(prompts) if prompts else ("{}",),
+        model, vectors, targets, table, templates=forms,
         on_error=on_error, confidence=confidence,  # type: ignore[arg-type]
     )  # fmt: skip
 

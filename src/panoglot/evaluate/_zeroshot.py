@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from panoglot.evaluate._ask import encode_images, encode_texts, unit
 from panoglot.evaluate._check import OnError, check_option, item_ids, offenders
 from panoglot.evaluate._result import MetricResult, mean_result
 from panoglot.evaluate._results import ResultSet
+from panoglot.evaluate._templates import Templates
 from panoglot.table import UNKNOWN_LANGUAGE, parse_language
 
 if TYPE_CHECKING:
@@ -161,6 +164,15 @@ def classify(
     )
 
 
+def _own(templates: Mapping[str, Sequence[str]] | Sequence[str]) -> Templates:
+    """Templates from Python, known by their hash."""
+    found = templates if isinstance(templates, Mapping) else {"*": check_templates(templates, "*")}
+    plain = {lang: list(texts) for lang, texts in found.items()}
+    said = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
+    bare = all(texts == ["{}"] for texts in plain.values())
+    return Templates(plain, "names" if bare else f"own ({hashlib.sha256(said).hexdigest()[:8]})")
+
+
 def zeroshot(
     encoder: Encoder,
     images: Sequence[Image] | np.ndarray,
@@ -183,7 +195,8 @@ def zeroshot(
         targets: class number of each picture.
         labels: class names by language; a mapping of class number to name where some classes have none (their pictures
             are left out for that language, so chance differs: it is reported).
-        templates: texts with one `{}`, for all languages or by language; a language without any gets `{}`.
+        templates: texts with one `{}`, for all languages or by language, or of `read_templates`; a language without any
+            gets `{}`. Results say which (`template_set`).
         name: name of the results.
         ids: picture ids.
         on_error: see `classify`.
@@ -198,13 +211,14 @@ def zeroshot(
 
     if not labels:
         raise UserError("give class names in at least one language.")
+    forms_of = templates if isinstance(templates, Templates) else _own(templates)
     plan: dict[str, tuple[list[int], list[str], list[str]]] = {}
     for lang, given in labels.items():
         table = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
         empty = [str(number) for number, label in table.items() if not str(label).strip()]
         if empty:
             raise UserError(f"'{lang}': {len(empty)} classes have an empty name: {offenders(empty)}.")
-        texts = templates.get(lang, ("{}",)) if isinstance(templates, Mapping) else templates
+        texts = forms_of.of(lang)
         plan[lang] = ([int(n) for n in table], list(map(str, table.values())), check_templates(texts, lang))
     vectors = images if isinstance(images, np.ndarray) else encode_images(encoder, images)
     found = ResultSet()
@@ -225,7 +239,12 @@ def zeroshot(
             lang=lang,
             name=name,
             on_error=on_error,
-            options={"templates": len(forms), "classes": len(words), "encoder": getattr(encoder, "name", "")},
+            options={
+                "templates": len(forms),
+                "template_set": forms_of.label,
+                "classes": len(words),
+                "encoder": getattr(encoder, "name", ""),
+            },
             notes=notes,
             confidence=confidence,
             resamples=resamples,

@@ -2,7 +2,7 @@
 
 Files, from github.com/gregor-ge/Babel-ImageNet (labels: BabelNet Non-Commercial licence):
 - `babel_imagenet.json` or `babel_imagenet-298.json`: `{"DE": [[class numbers], [names]], …}`;
-- `nllb_dist13b_prompts.json`: `{"DE": [80 templates], …}`;
+- `nllb_dist13b_prompts.json`: `{"DE": [80 templates], …}`; those of English are OpenAI's;
 - ImageNet's validation pictures, class-sorted in torchvision's order.
 """
 
@@ -19,6 +19,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._check import OnError, check_option, offenders
 from panoglot.evaluate._result import MetricResult, mean_result
 from panoglot.evaluate._results import ResultSet
+from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import zeroshot
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def babel_imagenet(
         encoder: of pictures and texts.
         images: ImageNet's validation pictures in class order, 50 a class, or their vectors.
         labels: label file.
-        prompts: file of templates by language; None takes the bare name. A language without templates too.
+        prompts: file of templates by language, or of `read_templates`; None takes the bare name. A language without
+            templates too.
         english: the 1,000 curated English names; without them English is left out (BabelNet's own English names are
             not those that others report).
         lang: BabelNet codes, or `all`.
@@ -126,7 +128,9 @@ def babel_imagenet(
         targets = [n // 50 for n in range(50_000)]
     templates: Any = {}
     if prompts is not None:
-        templates = prompts if isinstance(prompts, Mapping) else _json(prompts, "file of templates")
+        if not isinstance(prompts, Mapping) and not Path(prompts).is_file():
+            raise UserError(f"there is no file of templates at {prompts}; get it from {SOURCE}")
+        templates = prompts if isinstance(prompts, Mapping) else read_templates(prompts)
     found = zeroshot(
         encoder, images, targets, table, templates=templates, name="babel-imagenet", on_error=on_error,
         confidence=confidence,
