@@ -132,6 +132,24 @@ def test_curate_takes_names_of_filters_and_presets(dataset, steps):
     assert run("curate", dataset, "--steps", steps, "--dry-run").returncode == 0
 
 
+@pytest.mark.parametrize("verb", ["methods", "models"])
+def test_tables_fit_a_terminal_of_80_columns(verb, monkeypatch, capsys):
+    """Names are whole, lines are not broken by the terminal."""
+    import rich.console
+
+    import panoglot
+    from panoglot.cli import _commands
+
+    rows = getattr(panoglot, verb)()
+    monkeypatch.setattr(_commands, "_console", lambda: rich.console.Console(width=80, color_system=None))
+    getattr(_commands, f"_show_{verb}")(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(row.name in line and line[0] in "●○" for line in lines) for row in rows)
+    if verb == "methods":
+        assert len(lines) < len(rows) + 16  # a line each
+
+
 def test_methods_models_doctor():
     rows = [json.loads(line) for line in run("methods", "--json").stdout.strip().split("\n")]
     assert sum(row["paper"] for row in rows) == 67

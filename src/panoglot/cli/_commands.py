@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -214,7 +215,12 @@ def _show_curation(result: Any) -> None:
     for reason, count in result.by_methods.most_common():
         out.print(f"  {count:>8,}  {reason} [dim](by a method; left as it is)[/dim]")
     for name, count in result.unscored.most_common():
-        out.print(f"  {count:>8,}  could not be judged by {name}; kept")
+        if name not in result.not_applied:
+            out.print(f"  {count:>8,}  could not be judged by {name}; kept")
+    for name in result.not_applied:
+        out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
+    for name, found in result.statistics.items():
+        out.print(f"  {name}: {_safe(json.dumps(found, ensure_ascii=False))}")
 
 
 def _show_training(result: Any) -> None:
@@ -234,6 +240,8 @@ def _show_training(result: Any) -> None:
     if hasattr(result, "yaml"):
         print(result.yaml(), end="")
         return
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes one speaks
     languages = result.figures.get("languages", {})
     if languages:
         table = Table(box=None, pad_edge=False)
@@ -257,21 +265,22 @@ def _show_training(result: Any) -> None:
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
-    from rich.table import Table
-
     if json:
         for row in rows:
             print(_json(row))
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "method", "room", "paper"):
-        table.add_column(name)
-    for row in rows:
-        table.add_row("[green]●[/green]" if row.done else "[dim]○[/dim]", row.name, row.room, row.title)
     out = _console()
-    out.print(table)
+    wide = max((len(row.name) for row in rows), default=0)
+    room, left = "", out.width - wide - 4  # a line each, on a narrow terminal too
+    for row in rows:
+        if row.room != room:
+            out.print(f"{chr(10) if room else ''}[bold]{row.room}[/bold]")
+            room = row.room
+        mark = "[green]●[/green]" if row.done else "[dim]○[/dim]"
+        title = row.title if len(row.title) <= left else row.title[: left - 1].rstrip() + "…"
+        out.print(f"{mark} {row.name:<{wide}}  {_safe(title)}")
     papers = [row for row in rows if row.paper]
-    out.print(f"\n● here ({sum(r.done for r in papers)} of {len(papers)} papers)   ○ planned")
+    out.print(f"\n● here ({sum(r.done for r in papers)} of {len(papers)} papers)   ○ planned   --json: in full")
 
 
 def _show_models(rows: Sequence[Any], json: bool = False) -> None:
@@ -281,15 +290,22 @@ def _show_models(rows: Sequence[Any], json: bool = False) -> None:
         for row in rows:
             print(_json(row))
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "model", "roles", "what"):
-        table.add_column(name)
+    out = _console()
+    narrow = out.width < 160
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    if not narrow:
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+    table.add_column()
     for row in rows:
         mark = "[green]●[/green]" if row.ready else "[dim]○[/dim]"
+        name, roles = f"[bold]{_safe(row.name)}[/bold]", ", ".join(row.roles)
         about = _safe(row.about) + ("" if row.ready or not row.install else f"\n[yellow]{_safe(row.install)}[/yellow]")
-        table.add_row(mark, _safe(row.name), ", ".join(row.roles), about)
-    _console().print(table)
-    _console().print("\n● ready   ○ not installed")
+        cells = [f"{name}  [dim]{roles}[/dim]\n{about}"] if narrow else [name, roles, about]
+        table.add_row(mark, *cells)
+    out.print(table)
+    out.print("\n● ready   ○ not installed")
 
 
 def _show_doctor(findings: Sequence[Any], json: bool = False) -> int:
