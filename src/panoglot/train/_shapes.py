@@ -14,7 +14,7 @@ from panoglot.train._records import Record, RegionText, Text
 from panoglot.train.samplers._draw import Draw
 from panoglot.train.samplers._interleave import Document
 
-__all__ = ["COLOURS", "PLACES", "SHAPES", "documents", "questions", "shapes", "translate"]
+__all__ = ["COLOURS", "PLACES", "SHAPES", "documents", "judged", "questions", "shapes", "translate"]
 
 COLOURS = {
     "red": (0.9, 0.1, 0.1),
@@ -140,4 +140,34 @@ def questions(records: Sequence[Record]) -> list[Record]:
             if sum(w.endswith(shape) for w, _ in found) == 1:
                 texts += [Text(f"which colour has the {shape}?", "question", "en"), Text(colour, "answer", "en")]
         out.append(Record(r.id, r.image, texts, r.regions, split=r.split, vectors=r.vectors))
+    return out
+
+
+def judged(records: Sequence[Record], seed: int = 0) -> list[Record]:
+    """Return the records with five captions each, scored by one who knows the picture: 4 is best.
+
+    All objects (4), one of them (3; without its place when it is alone), all with other colours (2), with other colours
+    and shapes (1), those of another picture (0).
+    """
+    out = []
+    for i, r in enumerate(records):
+        draw = Draw(seed, "judged", r.id)
+        true = r.texts[1].text
+        objects = true.rstrip(".").split(". ")
+        some = objects[draw.below(len(objects))] if len(objects) > 1 else objects[0].split(" at the ")[0]
+
+        def other(word: str, draw: Draw = draw) -> str:
+            same = next((kind for kind in (sorted(COLOURS), SHAPES) if word in kind), None)
+            return word if same is None else draw.choice([w for w in same if w != word])
+
+        colours = " ".join(other(w) if w in COLOURS else w for w in true.rstrip(".").replace(". ", " . ").split())
+        both = " ".join(other(w) for w in true.rstrip(".").replace(". ", " . ").split())
+        strange = next(
+            x.texts[1].text
+            for x in (records[(i + k) % len(records)] for k in range(1, len(records) + 1))
+            if not set(x.texts[1].text.rstrip(".").split(". ")) & set(objects) or x is r
+        )
+        captions = (true, some + ".", f"{colours}.".replace(" . ", ". "), f"{both}.".replace(" . ", ". "), strange)
+        texts = [Text(t, "short", "en", score=4.0 - k) for k, t in enumerate(captions)]
+        out.append(Record(r.id, r.image, texts, split=r.split))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ class Attached:
         if self.task not in module:
             raise UserError(f"No adapters for the task '{self.task}'.{did_you_mean(self.task, module)}")
         return module[self.task]
+
+    def hook(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Adapt the output of a module (a forward hook)."""
+        return self.apply(name, inputs, output)
 
     def apply(self, name: str, inputs: tuple[Any, ...], output: Any) -> Any:
         """Return the adapted output of a module (the first of a tuple)."""
@@ -117,6 +122,11 @@ def attach(
             if name in attached.modules:
                 continue
             target = names[name]
+            if isinstance(target, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+                raise UserError(
+                    f"'{name}' is a list of modules, of which an adapter would become one; name the last of them: "
+                    f"'{name}.{list(target.named_children())[-1][0]}'."
+                )
 
             def make(target: nn.Module = target) -> nn.Module:
                 if method == "lora":
@@ -139,7 +149,7 @@ def attach(
                 module.to(reference.device, reference.dtype)
             attached.modules[name] = module
             target.add_module("adapters", module)  # part of the model: it is saved, moved and counted with it
-            target.register_forward_hook(lambda _, inputs, output, name=name: attached.apply(name, inputs, output))
+            target.register_forward_hook(partial(attached.hook, name))  # a bound method: copies have their own
     return attached
 
 

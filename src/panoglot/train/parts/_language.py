@@ -169,6 +169,7 @@ class VqPart(Part):
     def __init__(self, widths: Widths, codes: int = 1024, beta: float = 0.25) -> None:
         super().__init__()
         self.codebook = Codebook(codes, widths.image, beta)
+        nn.init.normal_(self.codebook.codes)  # the size of normed tokens: codes near 0 would all but one stay unused
         self._term: Term | None = None
 
     def replace(self, media: Tensor, real: Tensor, batch: Batch, model: Any) -> Tensor:
