@@ -14,6 +14,7 @@ from panoglot.train._records import Batch, Term
 from panoglot.train._row import Row, build
 from panoglot.train.parts import PARTS, Features, Widths
 from panoglot.train.towers import (
+    Blended,
     Block,
     CharGru,
     HashedText,
@@ -56,9 +57,6 @@ def _known(image: Any, text: Any) -> Any:
 
     return load_model("embedded:conse", "encoder").parts()
 
-
-_TEXT_START = {"weight": "project", "bias": "offset"}  # of the text head: parts of ConSE
-
 IMAGES = {"hf": HfImage, "timm": timm_image, "vector": _Stored, "vit": Vit}
 TEXTS = {"char_gru": CharGru, "hashed": HashedText, "hf": HfText, "stored": _Stored, "transformer": TextTransformer}
 
@@ -85,7 +83,7 @@ class Model(Language):
             "queries": lambda queries=5, width=512, layers=6, heads=8, drop=0.1: QueryDecoder(
                 self.image.width, row.dim, queries, width, layers, heads, drop
             ),
-            "residual": lambda drop=0.0: Residual(self.image.width, row.dim, drop, start),
+            "residual": lambda drop=0.0, blend=1.0: Residual(self.image.width, row.dim, drop, blend, start),
             "none": nn.Identity,
             **self.readers(),
         }
@@ -101,9 +99,8 @@ class Model(Language):
                 nn.Identity() if same or self.kind == "none" else nn.Linear(self.text.width, row.dim, bias=False)
             )
             if self.kind == "residual":
-                self.text_head = nn.Linear(self.text.width, row.dim)
-                if start is not None:
-                    self.text_head.load_state_dict({n: torch.tensor(start[k]) for n, k in _TEXT_START.items()})
+                known = [] if start is None else [torch.as_tensor(start[k]) for k in ("project", "offset")]
+                self.text_head = Blended(self.text.width, row.dim, row.head.get("blend", 1.0), *known)
             if self.kind == "none" and self.text.width != row.dim:
                 raise UserError(f"head none: the text tower gives {self.text.width} numbers, dim is {row.dim}.")
         if self.kind == "none" and not self.writes and self.image is not None and self.image.width != row.dim:

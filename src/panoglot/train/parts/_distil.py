@@ -92,21 +92,33 @@ class RegressPart(Part):
     Args:
         widths: of the model.
         teacher: width of the teacher's vectors.
-        kind, beta: of `regress`.
+        distance, beta: of `regress`, where the distance is called kind.
         adapter: `linear` (a 1×1 convolution on pooled vectors), or `none`.
+        shared: this share of a text's target is the mean over all texts of its record in the step: translations then
+            have nearly one target, and languages that the teacher knows well help the others (M-CLIP, Carlsson et al.
+            2022, takes the English text's vector for all).
     """
 
     across = "own"
 
     def __init__(
-        self, widths: Widths, teacher: int, kind: str = "smoothl1", beta: float = 1.0, adapter: str = "linear"
-    ):
+        self,
+        widths: Widths,
+        teacher: int,
+        distance: str = "smoothl1",
+        beta: float = 1.0,
+        adapter: str = "linear",
+        shared: float = 0.0,
+    ) -> None:
         super().__init__()
         if adapter not in ("linear", "none"):
             raise UserError(f"regress: adapter={adapter!r} must be 'linear' or 'none'.")
+        if not 0 <= shared <= 1:
+            raise UserError(f"regress: shared={shared} must be in 0..1.")
+        self.shared = shared
         make = lambda: nn.Linear(widths.dim, teacher) if adapter == "linear" else nn.Identity()  # noqa: E731
         self.image, self.text = make(), make()
-        self.kind, self.beta = kind, beta
+        self.distance, self.beta = distance, beta
         # unit student vectors against the teacher's: a linear adapter can reach any length
         self.gain = nn.Parameter(torch.tensor(math.log(1.0))) if adapter == "none" else None
 
@@ -115,10 +127,14 @@ class RegressPart(Part):
         here = [z for z in (f.x, f.y) if z is not None]
         sides = [nothing(*here), nothing(*here)]
         if f.x is not None and batch.image_vec is not None:
-            sides[0] = regress(self._out(self.image, f.x), batch.image_vec, kind=self.kind, beta=self.beta)
+            sides[0] = regress(self._out(self.image, f.x), batch.image_vec, kind=self.distance, beta=self.beta)
         if f.y is not None and batch.text_vec is not None and batch.slot_mask is not None:
             want = batch.text_vec[batch.slot_mask]
-            sides[1] = regress(self._out(self.text, f.y), want, kind=self.kind, beta=self.beta)
+            if self.shared:
+                there = batch.slot_mask[..., None].to(want.dtype)
+                mean = (batch.text_vec * there).sum(1) / there.sum(1).clamp(min=1)
+                want = torch.lerp(want, mean[batch.owner], self.shared)
+            sides[1] = regress(self._out(self.text, f.y), want, kind=self.distance, beta=self.beta)
         shares, totals = zip(*(pooled_share(t) for t in sides), strict=True)
         return Term(sum(t.value for t in shares) / max(1, sum(n > 0 for n in totals)), sum(t.count for t in shares))
 

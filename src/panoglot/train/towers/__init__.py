@@ -9,7 +9,7 @@ from panoglot.train.towers._causal import CausalLm, OwnDecoder, Written, causal_
 from panoglot.train.towers._char_gru import CharGru
 from panoglot.train.towers._decoders import CaptionDecoder, ImageDecoder, QueryDecoder, Resampler
 from panoglot.train.towers._hashed import HashedText, HashTokens
-from panoglot.train.towers._heads import PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
+from panoglot.train.towers._heads import Blended, PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
 from panoglot.train.towers._hf import HfImage, HfText, timm_image
 from panoglot.train.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.train.towers._reading import Projector, grid_boxes
@@ -22,6 +22,7 @@ from panoglot.train.towers._vit import Vit
 __all__ = [
     "PICTURE",
     "Attention",
+    "Blended",
     "Block",
     "ByteTokens",
     "CaptionDecoder",

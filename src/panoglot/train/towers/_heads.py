@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from panoglot.errors import UserError
 
-__all__ = ["PrototypeHead", "Residual", "Reward", "Scale", "TokenMlp", "unit"]
+__all__ = ["Blended", "PrototypeHead", "Residual", "Reward", "Scale", "TokenMlp", "unit"]
 
 
 def unit(x: Tensor) -> Tensor:
@@ -84,6 +84,58 @@ class PrototypeHead(nn.Module):
         return unit(self.mlp(x)) @ unit(self.last).T
 
 
+class Blended(nn.Linear):
+    """A linear map that, when it is not training, stands between where it began and where training brought it.
+
+    Weights half-way between a model that was not trained on the data and one that was keep what the first knew; with
+    few data they are better than either.
+
+    Args:
+        width: of the input.
+        dim: of the output.
+        blend: 1 is the trained map, 0 the one that it began as.
+        weight: [dim, width] to begin with; None: as a linear layer does, and `blend` is 1.
+        bias: [dim] likewise; None: zeros.
+
+    Source: WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903.
+
+    >>> layer = Blended(1, 1, 0.25, torch.tensor([[4.0]]))
+    >>> _ = layer.weight.data.fill_(8.0)
+    >>> float(layer(torch.ones(1, 1))), float(layer.eval()(torch.ones(1, 1)))
+    (8.0, 5.0)
+    """
+
+    def __init__(
+        self, width: int, dim: int, blend: float = 1.0, weight: Tensor | None = None, bias: Tensor | None = None
+    ) -> None:
+        super().__init__(width, dim)
+        if not 0 <= blend <= 1:
+            raise UserError(f"head residual: blend={blend} must be in 0..1.")
+        self.blend = 1.0 if weight is None else blend
+        if weight is None:
+            return
+        if weight.shape != self.weight.shape:
+            raise UserError(
+                f"head residual: what is known goes from {weight.shape[1]} numbers to {weight.shape[0]}, "
+                f"the row says {width} and {dim}."
+            )
+        with torch.no_grad():
+            self.weight.copy_(weight)
+            self.bias.copy_(torch.zeros(dim) if bias is None else bias)
+        self.register_buffer("begin_weight", self.weight.detach().clone())
+        self.register_buffer("begin_bias", self.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., dim] of x [..., width]."""
+        if self.training or self.blend == 1:
+            return super().forward(x)
+        weight, bias = (
+            torch.lerp(a, b, self.blend)
+            for a, b in ((self.begin_weight, self.weight), (self.begin_bias, self.bias))  # type: ignore[arg-type]
+        )
+        return F.linear(x, weight, bias)
+
+
 class Residual(nn.Module):
     """A linear map of a frozen tower's vector; with a start, what is known without training, plus that map from zero.
 
@@ -91,29 +143,23 @@ class Residual(nn.Module):
         width: of the tower; its vectors are brought to unit length.
         dim: of the vector.
         drop: dropout on the tower's vector: few pictures, many features.
-        start: arrays of a ConSE encoder (`Conse.parts`): the probabilities of the tower's classes mix their labels' text
-            vectors. None: the map starts as a linear layer does.
+        blend: of `Blended`; used where there is a start.
+        start: arrays of a ConSE encoder (`Conse.parts`): the probabilities of the tower's classes mix their labels'
+            text vectors. None: the map starts as a linear layer does.
 
     Source of the start: Norouzi et al. 2014, arXiv 1312.5650, section 3.2.
     """
 
-    classes: Tensor
-    class_bias: Tensor
-    labels: Tensor
-
-    def __init__(self, width: int, dim: int, drop: float = 0.0, start: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, width: int, dim: int, drop: float = 0.0, blend: float = 1.0, start: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        self.linear, self.drop, self.known = nn.Linear(width, dim), nn.Dropout(drop), start is not None
+        self.drop, self.known = nn.Dropout(drop), start is not None
         if start is None:
+            self.linear = Blended(width, dim)
             return
         classes, bias, labels = (torch.as_tensor(start[k]) for k in ("classes", "class_bias", "labels"))
-        if classes.shape[1] != width or labels.shape[1] != dim:
-            raise UserError(
-                f"head residual: ConSE goes from {classes.shape[1]} numbers to {labels.shape[1]}, "
-                f"the row says {width} and {dim}."
-            )
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.linear = Blended(width, dim, blend, torch.zeros(labels.shape[1], classes.shape[1]))
         for name, value in (("classes", classes), ("class_bias", bias), ("labels", labels)):
             self.register_buffer(name, value.clone())
 
