@@ -119,6 +119,7 @@ def test_a_sentence_is_about_as_long_in_every_language(test_data):
         assert 0.75 < ratio < 1.35, lang
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(0, 6), st.integers(0, 6))
 def test_looser_word_bounds_keep_more(text, low, high):
     if words(said(text), {}, minimum=low + 1, maximum=high) is None:

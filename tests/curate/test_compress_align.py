@@ -239,6 +239,7 @@ def test_dry_run_decides_the_same_and_writes_nothing(maker):
 # -- the parts ---------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_falling_sorts_the_other_way_and_back(scores):
     ranks = falling(scores)

@@ -49,7 +49,7 @@ def nearest(vectors: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.nd
 
     >>> import numpy as np
     >>> centre, distance = nearest(np.float32([[0.2, 0], [0.9, 1]]), np.float32([[0, 0], [1, 1]]))
-    >>> centre.tolist(), (distance.mean() / 2).round(4).item()
+    >>> centre.tolist(), round(float(distance.mean()) / 2, 4)
     ([0, 1], 0.0125)
     """
     import numpy as np
