@@ -48,6 +48,7 @@ CASES = {
     "clip, accumulated, uneven": ("clip", {"batch": 18, "accumulate": 3}, {}),
     "clip, clipped, with a moving average": ("clip", {"clip": 1.0, "ema": {"decay": 0.9}}, {}),
     "clip, recomputed": ("clip", {}, {"checkpointing": True}),
+    "clip, bfloat16": ("clip", {}, {"precision": "bf16"}),
     "align": ("align", {}, {}),
     "flame": ("flame", {"text": {"kind": "stored", "width": 16}}, {}),
     "hinge": ("clip", {"losses": {"contrast": {"form": "hinge"}}}, {}),
@@ -214,7 +215,8 @@ def test_every_case_gives_the_sequence_of_one_process(single, many):
             assert len(got["steps"]) == len(want["steps"]) > 1, name
             for a, b in zip(want["steps"], got["steps"], strict=True):
                 for key, value in a.items():
-                    assert b[key] == pytest.approx(value, rel=TOLERANCE, abs=1e-6), (name, key, a, b)
+                    near = 0.03 if "bfloat16" in name else TOLERANCE  # gradients are rounded before they are added
+                    assert b[key] == pytest.approx(value, rel=near, abs=1e-6), (name, key, a, b)
             assert got["weights"] == pytest.approx(want["weights"], rel=TOLERANCE), name
 
 
