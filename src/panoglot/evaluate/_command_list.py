@@ -172,12 +172,23 @@ BENCHMARKS = {
         "google.github.io/crossmodal-3600",
     ),
     "multi30k": Benchmark(
-        "retrieval", "recall of 1,000 pictures in up to 4 languages", "--data: folder of `task1_raw_…`; --images",
+        "retrieval", "recall of 1,000 pictures in up to 4 languages",
+        "--data: folder of `task1_raw_…` (or `task2_raw_…`, --split task2_test_2016); --images",
         "github.com/multi30k/dataset",
     ),
     "jsonl": Benchmark(
         "retrieval", "your own, COCO-CN, Flickr30k-CN, Karpathy's splits",
         "--data: rows of `image, caption[, lang]`; --images", "your own",
+    ),
+    "sorce-1k": Benchmark(
+        "retrieval", "recall by a small thing in the picture, at three zoom levels (1,023 captions)",
+        "--data: folder of `dataset.jsonl`, `full_res`, `zoom_2x`, `zoom_3x`; --encoder; maybe --views corners",
+        "huggingface.co/datasets/lcxrocks/sorce-1k",
+    ),
+    "merit": Benchmark(
+        "retrieval", "products by several example products and a sentence: recall, MRR, conditions met",
+        "--data: folder of `products.jsonl`, `queries.jsonl`, `images/`; --encoder",
+        "huggingface.co/datasets/WeiChow/merit",
     ),
     "folders": Benchmark(
         "zeroshot", "accuracy with class names in your languages",

@@ -230,6 +230,7 @@ def retrieval(
     lang: str | Sequence[str] | None = None,
     metrics: str | Sequence[str] = ("recall@1", "recall@5", "recall@10"),
     ties: str = "mean",
+    views: str = "whole",
     on_error: str = "raise",
     confidence: float | None = None,
     cache: str | None = None,
@@ -240,7 +241,8 @@ def retrieval(
         source: a dataset, image vectors `.npy` `[I, dim]`, a benchmark's name (with `data`), or its captions (with
             `benchmark`).
         encoder: model name. A dataset's stored vectors of pictures are used, others are made once and kept.
-        benchmark: `xtd10`, `xtd`, `xflickrco`, `xm3600`, `multi30k`, or `jsonl` for rows of `image, caption[, lang]`.
+        benchmark: `xtd10`, `xtd`, `xflickrco`, `xm3600`, `multi30k`, `sorce-1k`, `merit`, or `jsonl` for rows of
+            `image, caption[, lang]`.
         data: the captions of the benchmark: its file or folder.
         images: folder of a benchmark's pictures.
         split: of `multi30k`.
@@ -249,6 +251,7 @@ def retrieval(
         lang: languages of a dataset, with commas; all without it.
         metrics: names, with commas.
         ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
+        views: `sorce-1k`: `whole`, or `corners`: five vectors a picture.
         on_error: what has no usable vector or text: `raise` or `null` (a dataset's is always null and counted).
         confidence: level of bootstrap intervals.
         cache: folder where a benchmark's vectors are kept between runs, or `off`.
@@ -265,6 +268,16 @@ def retrieval(
         from panoglot.evaluate.benchmarks import image_text_benchmark, read_caption_set
 
         _benchmark("retrieval", benchmark)
+        if benchmark in ("sorce-1k", "merit"):
+            from panoglot.evaluate.benchmarks import merit, sorce_benchmark
+
+            _need(benchmark, data=data, encoder=encoder)
+            model = load_encoder(encoder, cache)
+            if benchmark == "merit":
+                return merit(model, str(data), images=images, on_error=on_error, confidence=confidence)
+            return sorce_benchmark(
+                model, str(data), views=views, lang=(_list(lang) or ["en"])[0], confidence=confidence
+            )
         _need(benchmark, data=data, images=images, encoder=encoder)
         table = read_caption_set(benchmark, str(data), lang=_list(lang), split=split)
         model = load_encoder(str(encoder), cache)

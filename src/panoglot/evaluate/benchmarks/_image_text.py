@@ -5,7 +5,8 @@
 | `xtd10` | folder of `test_image_names.txt`, `test_1kcaptions_<lang>.txt` |
 | `xflickrco`, `xtd` | JSON `{"images": […], "captions": {lang: […]}}` |
 | `xm3600` | `captions.jsonl`: `image/key`, and by language `caption` lists |
-| `multi30k` | folder of `task1_raw_<split>.<lang>.gz` (or without .gz) and `task1_images_<split>.txt` |
+| `multi30k` | folder of `task1_raw_<split>.<lang>.gz` (or without .gz) and `task1_images_<split>.txt`; split |
+| | `task2_test_2016`: `task2_raw_test_2016.<n>.<lang>.gz`, five descriptions of a picture in English and German |
 | `jsonl` | rows of `image` and `caption` (one or a list): COCO-CN, Flickr30k-CN, Karpathy's splits |
 
 From github.com/adobe-research/Cross-lingual-Test-Dataset-XTD10, github.com/gregor-ge/Babel-ImageNet (the JSON files),
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._ask import encode_texts
 from panoglot.evaluate._check import OnError, check_option, offenders
+from panoglot.evaluate._command_list import BENCHMARKS
 from panoglot.evaluate._read import encode_files, picture_files, read_rows
 from panoglot.evaluate._results import ResultSet
 from panoglot.evaluate.ranking import image_text_retrieval
@@ -81,11 +83,13 @@ def _xm3600(path: Path, split: str) -> CaptionSet:
 
 
 def _multi30k(path: Path, split: str) -> CaptionSet:
-    images = _lines(path / f"task1_images_{split}.txt")
+    task, _, part = split.partition("_") if split.startswith("task") else ("task1", "_", split)
+    images = [name.partition("#")[0] for name in _lines(path / f"{task}_images_{part}.txt")]
     found: CaptionSet = {}
-    for file in sorted(path.glob(f"task1_raw_{split}.*")):
+    for file in sorted(path.glob(f"{task}_raw_{part}.*")):
         lang = file.name.removesuffix(".gz").rpartition(".")[2]
-        found[lang] = _pair([name.partition("#")[0] for name in images], _lines(file), lang)
+        for name, texts in _pair(images, _lines(file), lang).items():
+            found.setdefault(lang, {}).setdefault(name, []).extend(texts)
     return found
 
 
@@ -125,7 +129,8 @@ def read_caption_set(
     check_option("benchmark", benchmark, READERS)
     source = Path(path)
     if not source.exists():
-        raise UserError(f"there is nothing at {source}; '{benchmark}' is not shipped, see the docs for where it is.")
+        row = BENCHMARKS[benchmark]
+        raise UserError(f"there is nothing at {source}: '{benchmark}' takes {row.files}. Get it from {row.source}")
     try:
         found = READERS[benchmark](source, split)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:

@@ -1,16 +1,20 @@
 """SORCE-1K: find pictures by a small thing in them, at three zoom levels (arXiv 2505.24441).
 
-Files (huggingface.co/datasets/lcxrocks/sorce-1k): `dataset.jsonl` with `image, caption`, pictures of the same names in
-`full_res`, `zoom_2x`, `zoom_3x`.
+Files (huggingface.co/datasets/lcxrocks/sorce-1k): `dataset.jsonl` with `image, caption` (1,023 rows), pictures of the
+same names in `full_res`, `zoom_2x`, `zoom_3x`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._check import check_option, item_ids
+from panoglot.evaluate._ask import encode_texts
+from panoglot.evaluate._check import check_option, item_ids, offenders
+from panoglot.evaluate._read import read_rows
 from panoglot.evaluate._results import ResultSet
 from panoglot.evaluate.ranking._metrics import rank_result
 from panoglot.evaluate.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
@@ -18,10 +22,114 @@ from panoglot.evaluate.ranking._ranks import CHUNK, Ties, check_vectors, ranks_o
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["LEVELS", "sorce"]
+    from panoglot.io import Image
+    from panoglot.models.roles import Encoder
+
+__all__ = ["LEVELS", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
+
+SOURCE = "https://huggingface.co/datasets/lcxrocks/sorce-1k"
 
 #: Level to its folder.
 LEVELS = {"hard": "full_res", "medium": "zoom_2x", "easy": "zoom_3x"}
+#: Views of a picture: the whole, or the whole and its four corners.
+VIEWS = ("whole", "corners")
+#: Share of a side that a corner takes: what lies on the middle is in two corners.
+CORNER = 0.6
+
+
+def view_boxes(width: int, height: int, views: str = "corners") -> list[tuple[int, int, int, int]]:
+    """Views of a picture as left, top, right, bottom.
+
+    >>> view_boxes(100, 50)
+    [(0, 0, 100, 50), (0, 0, 60, 30), (0, 20, 60, 50), (40, 0, 100, 30), (40, 20, 100, 50)]
+    """
+    check_option("views", views, VIEWS)
+    whole = [(0, 0, width, height)]
+    if views == "whole":
+        return whole
+    across, down = max(1, round(CORNER * width)), max(1, round(CORNER * height))
+    return whole + [(x, y, x + across, y + down) for x in (0, width - across) for y in (0, height - down)]
+
+
+def read_sorce(folder: str | os.PathLike[str]) -> tuple[list[str], list[str], dict[str, list[Path]]]:
+    """Read `(names, captions, {level: pictures})`.
+
+    Raises:
+        UserError: naming what is missing, and where it is.
+    """
+    root = Path(folder)
+    if not (root / "dataset.jsonl").is_file():
+        raise UserError(
+            f"there is no dataset.jsonl in {root}: SORCE-1K is that file and the folders "
+            f"{', '.join(LEVELS.values())}. Get it from {SOURCE}"
+        )
+    rows = read_rows(root / "dataset.jsonl")
+    odd = [str(n) for n, row in enumerate(rows) if not (row.get("image") and str(row.get("caption") or "").strip())]
+    if odd or not rows:
+        raise UserError(f"{root / 'dataset.jsonl'}: {len(odd)} rows lack image or caption: {offenders(odd)}.")
+    names = [str(row["image"]) for row in rows]
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise UserError(f"{len(outside)} pictures are not plain file names: {offenders(outside)}.")
+    levels = {level: [root / place / name for name in names] for level, place in LEVELS.items()}
+    missing = [str(path.relative_to(root)) for paths in levels.values() for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(f"{len(missing)} pictures are missing in {root}: {offenders(missing)}. Get them from {SOURCE}")
+    return names, [str(row["caption"]) for row in rows], levels
+
+
+def sorce_benchmark(
+    encoder: Encoder,
+    folder: str | os.PathLike[str],
+    *,
+    views: str = "whole",
+    pool: str = "max",
+    lang: str = "en",
+    confidence: float | None = None,
+) -> ResultSet:
+    """SORCE-1K with an encoder: one vector a picture, or five: the whole and its corners.
+
+    More views score higher for every picture alike, so results with other views are told apart, not compared.
+
+    Args:
+        encoder: of pictures and texts.
+        folder: of the files.
+        views: `whole`, or `corners`.
+        pool: `max` or `mean` over views.
+        lang: language of the captions.
+        confidence: level of bootstrap intervals.
+
+    Returns:
+        See `sorce`.
+    """
+    import numpy as np
+
+    from panoglot.evaluate.benchmarks._composed_run import encode_pictures, tag
+    from panoglot.io import Image
+
+    names, captions, levels = read_sorce(folder)
+    check_option("views", views, VIEWS)
+    many = len(view_boxes(1, 1, views))
+
+    def load(key: str) -> Image:
+        path, _, view = key.rpartition("@")
+        whole = Image.from_path(path)
+        if view == "0":
+            return whole
+        picture = whole.pil()
+        return Image.from_pil(picture.crop(view_boxes(*picture.size, views)[int(view)]))
+
+    found: dict[str, Any] = {}
+    for level, paths in levels.items():
+        keys = [f"{path}@{view}" for path in paths for view in range(many)]
+        vectors = np.concatenate([block for _, block in encode_pictures(encoder, keys, load)])
+        lost = sorted({keys[n].rpartition("@")[0] for n in np.flatnonzero(np.isnan(vectors).any(axis=1)).tolist()})
+        if lost:
+            raise UserError(f"{len(lost)} pictures cannot be encoded: {offenders(lost)}.")
+        found[level] = vectors.reshape(len(paths), many, -1)
+    texts = encode_texts(encoder, captions, lang)
+    result = sorce(texts, found, pool=pool, ids=[f"{n} {name}" for n, name in enumerate(names)], confidence=confidence)
+    return tag(result, encoder, views, 0)
 
 
 def sorce(
