@@ -210,6 +210,9 @@ def test_what_is_ranked_stays_judged_when_images_go(maker):
     [
         (("top_score", {"name": "rewrd"}), "no caption has the score 'rewrd'"),
         (("top_score", {"share": 1.5}), "from 0 to 1"),
+        (("top_score", {"share": "most"}), "must be a number"),
+        (("top_score", {"name": "reward", "minimum": NAN}), "must be a number"),
+        (("top_score", {"name": "rewrd", "kinds": None}), "no caption has the score"),
         (("top_score", {"share": -0.1}), "from 0 to 1"),
         (("top_score", {"name": "reward", "std": 0}), "above 0"),
         (("top_score", {"name": "reward", "ties": "both"}), "use id or keep"),

@@ -112,6 +112,8 @@ def test_pictures_without_a_vector(maker):
     [
         ({"n": 0}, "from 1 up"),
         ({"clusters": 2.5}, "whole number"),
+        ({"whiten": -1}, "from 0 up"),
+        ({"seed": -1}, "from 0 up"),
         ({"order": "size"}, "use distance, random, record"),
         ({"encoder": "f"}, "no vectors 'f'"),
     ],

@@ -13,16 +13,16 @@ from panoglot.curate._scores import has_score, run_scorer
 from panoglot.curate._spill import Spill
 from panoglot.curate._texts import Texts
 from panoglot.curate.top_score import ranked_rows
-from panoglot.table import Caption, Dataset
+from panoglot.table import KINDS, Caption, Dataset
 
 __all__ = ["best_caption"]
 
 
 def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
     if options["scorer"]:
-        run_scorer(dataset, options["scorer"], options["name"], options["kinds"], run)
+        run_scorer(dataset, options["scorer"], options["name"], options["kinds"] or KINDS, run)
     else:
-        has_score(dataset, options["name"], options["kinds"])
+        has_score(dataset, options["name"], options["kinds"] or KINDS)
 
 
 @text_group_filter("no_score", "not_best", kinds=SENTENCES, prepare=_prepare)

@@ -24,9 +24,9 @@ _ORDERS = ("distance", "random", "record")
 
 
 def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
-    for key in ("clusters", "n", "iterations", "sample"):
-        if options[key] != int(options[key]) or options[key] < 1:
-            raise UserError(f"filter every_nth: {key}={options[key]}: give a whole number from 1 up.")
+    for key, least in {"clusters": 1, "n": 1, "iterations": 1, "sample": 1, "whiten": 0, "seed": 0}.items():
+        if not isinstance(options[key], int) or options[key] < least:
+            raise UserError(f"filter every_nth: {key}={options[key]}: give a whole number from {least} up.")
     if options["order"] not in _ORDERS:
         raise UserError(f"filter every_nth: order='{options['order']}': use {', '.join(_ORDERS)}.")
     if ":" in options["encoder"]:

@@ -16,7 +16,7 @@ from panoglot.curate._select import RANKED, falling, last_of_best
 from panoglot.curate._spill import Spill
 from panoglot.curate._texts import Texts
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import Caption, Dataset
+from panoglot.table import KINDS, Caption, Dataset
 
 __all__ = ["ranked_rows", "top_score"]
 
@@ -26,10 +26,14 @@ _SHOWN = 50
 
 
 def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
+    for key in ("share", "minimum", "mean", "std"):
+        value = options[key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value)):
+            raise UserError(f"filter top_score: {key}={value!r} must be a number.")
     share, std = options["share"], options["std"]
     if share is not None and not 0 <= share <= 1:
         raise UserError(f"filter top_score: share={share}: give a share from 0 to 1, for example 0.119.")
-    if std is not None and not 0 < std < math.inf:
+    if std is not None and not std > 0:
         raise UserError(f"filter top_score: std={std} must be above 0.")
     if options["ties"] not in ("id", "keep"):
         raise UserError(f"filter top_score: ties='{options['ties']}': use id or keep.")
@@ -41,9 +45,9 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
                 f"filter top_score: per='{column}'.{did_you_mean(column, _GROUPS)} Use {', '.join(_GROUPS)}."
             )
     if options["scorer"]:
-        run_scorer(dataset, options["scorer"], options["name"], options["kinds"], run)
+        run_scorer(dataset, options["scorer"], options["name"], options["kinds"] or KINDS, run)
     else:
-        has_score(dataset, options["name"], options["kinds"])
+        has_score(dataset, options["name"], options["kinds"] or KINDS)
 
 
 @text_group_filter("no_score", "low_rank", "low_*", kinds=SENTENCES, prepare=_prepare)
