@@ -59,9 +59,9 @@ METRICS = {
     ),
     "meteor-like": Metric(
         "meteor_exact_stem_synonym", "refs",
-        "METEOR 1.5 with exact words, stems and synonyms; without its paraphrase table",
-        "all; stems in 32, synonyms in English", "Denkowski and Lavie, WMT 2014",
-        "equal to the Java program's three modules to 1e-9 with its jar's words; see docs/evaluate.md",
+        "METEOR 1.5 with exact words, stems and synonyms; with paraphrases where PANOGLOT_METEOR names its jar",
+        "all; stems in 32, synonyms and paraphrases in English", "Denkowski and Lavie, WMT 2014",
+        "with its jar and paraphrase table equal to the Java program to 1e-9; see docs/evaluate.md",
     ),
     "chrf": Metric("chrf", "refs", "F-score of character n-grams (0 to 100)", "all", "Popović, WMT 2015", "sacrebleu"),
     "spice": Metric(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 import random
 import zipfile
@@ -34,7 +35,7 @@ def test_alignment_is_the_best_of_all(seed: int) -> None:
     words, others = draw.choices("abcd", k=draw.randint(1, 6)), draw.choices("abcde", k=draw.randint(1, 7))
     pairs = align_words(words, others)
     chunks, last = 0, (-2, -2)
-    for n, at, _ in pairs:
+    for n, at, _, _, _ in pairs:
         assert words[n] == others[at]
         chunks += last != (n - 1, at - 1)
         last = (n, at)
@@ -69,11 +70,29 @@ def test_meteor_aligns_as_the_program_does() -> None:
     # a stem match that would break a chunk is left out unless nobody else wants either word
     stems = {"running": "run", "runs": "run"}.get
     pairs = align_words("a dog runs a mile".split(), "running a dog a".split(), lambda word: stems(word, word))
-    assert pairs == [(0, 1, 1.0), (1, 2, 1.0), (2, 0, 0.6), (3, 3, 1.0)]
+    assert [match[:3] for match in pairs] == [(0, 1, 1.0), (1, 2, 1.0), (2, 0, 0.6), (3, 3, 1.0)]
     twice = align_words("the dog runs the running man".split(), "runs x the dog".split(), lambda w: stems(w, w))
-    assert (2, 0, 1.0) in twice
-    assert (4, 0, 0.6) not in twice
-    assert align_words(["b", "x", "b"], ["b", "x", "b"], synonyms=lambda a, b: True) == [(n, n, 1.0) for n in range(3)]
+    assert (2, 0, 1.0) in [match[:3] for match in twice]
+    assert 4 not in [match.at for match in twice]
+    same = align_words(["b", "x", "b"], ["b", "x", "b"], synonyms=lambda a, b: True)
+    assert [match[:3] for match in same] == [(n, n, 1.0) for n in range(3)]
+
+
+def test_meteor_matches_phrases() -> None:
+    table = {("in", "front", "of"): [("before",)], ("man",): [("guy",), ("male", "person")]}
+    found = align_words(
+        "a man stands in front of it".split(), "a male person stands before it".split(), None, None, table
+    )
+    assert [tuple(match) for match in found] == [
+        (0, 0, 1.0, 1, 1), (1, 1, 0.6, 1, 2), (2, 3, 1.0, 1, 1), (3, 4, 0.6, 3, 1), (6, 5, 1.0, 1, 1),
+    ]  # fmt: skip
+    back = align_words(
+        "a male person stands before it".split(), "a man stands in front of it".split(), None, None, table
+    )
+    assert [(m.other, m.at, m.weight, m.other_size, m.size) for m in back] == [tuple(match) for match in found]
+    # of overlapping phrases one is taken
+    clash = {("a", "b"): [("x",)], ("b", "c"): [("y",)]}
+    assert len(align_words("a b c".split(), "x y".split(), None, None, clash)) == 1
 
 
 @pytest.fixture
@@ -87,13 +106,26 @@ def jar(tmp_path):
     return str(path)
 
 
-def test_meteor_with_the_programs_own_words(jar, monkeypatch) -> None:
+def test_meteor_with_the_programs_own_words(jar, monkeypatch, tmp_path) -> None:
     found = meteor_exact_stem_synonym(["the mice"], [["the rodent"]], resources=jar)
     assert found.options["synonyms"] == found.options["function_words"] == "meteor-1.5"
     assert found.value == pytest.approx((0.75 * 0.8 + 0.25) / 1)
     monkeypatch.setenv("PANOGLOT_METEOR", jar)
     assert meteor_exact_stem_synonym(["the autos"], [["the car"]]).value == pytest.approx(0.75 * 0.8 + 0.25)
     assert meteor_exact_stem_synonym(["a"], [["a"]], lang="de").options["function_words"] == "none"
+    table = tmp_path / "data" / "paraphrase-en.gz"
+    table.parent.mkdir()
+    table.write_bytes(gzip.compress(b"0.5\na lot of\nmany\n0.5\nunheard\nof\n"))
+    found = meteor_exact_stem_synonym(["a lot of autos"], [["many autos"]])
+    assert found.metric == "meteor-1.5"
+    assert not found.notes
+    # a (function), lot, of, autos against many, autos: .6 for the phrase on both sides, and all is one chunk
+    p, r = (0.6 * (0.25 + 2 * 0.75) + 0.75) / (0.25 + 3 * 0.75), (0.6 + 1) / 2
+    mean = p * r / (0.85 * p + 0.15 * r)
+    assert found.value == pytest.approx(mean)
+    table.write_bytes(b"not gzip")
+    with pytest.raises(UserError, match="not METEOR's paraphrase table"):
+        meteor_exact_stem_synonym(["a"], [["b"]])
     monkeypatch.delenv("PANOGLOT_METEOR")
     with pytest.raises(UserError, match=r"not meteor-1\.5\.jar"):
         meteor_exact_stem_synonym(["a"], [["a"]], resources=__file__)

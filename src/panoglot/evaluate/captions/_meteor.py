@@ -1,20 +1,24 @@
-"""METEOR 1.5 with exact, stem and synonym matches, without Java and without the paraphrase table. Hence the name.
+"""METEOR 1.5 without Java: exact words, stems and synonyms, and paraphrases where its table is at hand.
 
-Source: Denkowski and Lavie, WMT 2014 (alpha .85, beta .2, gamma .6, delta .75; weights 1, .6, .8). The alignment, the
-`-norm` rules for English and the sums over a corpus are those of the program: with its own function words and synonyms
-(`resources="meteor-1.5.jar"`, which pycocoevalcap brings) every item's score equals what it prints for the modules
-"exact stem synonym". Without the jar the function words are ours, below, and the synonyms WordNet's.
-`benchmarks/parity_pycocoevalcap.py` measures both, and what the missing paraphrases cost.
+Source: Denkowski and Lavie, WMT 2014 (alpha .85, beta .2, gamma .6, delta .75; weights 1, .6, .8, .6). The alignment,
+the `-norm` rules for English and the sums over a corpus are those of the program. With its own resources
+(`resources="meteor-1.5.jar"`, `data/paraphrase-en.gz` beside it: pycocoevalcap brings both) every caption's score
+equals the program's, and the metric is called `meteor-1.5`. Without them the function words are ours, below, the
+synonyms WordNet's, there are no paraphrases, and it is called `meteor-exact-stem-synonym`.
+`benchmarks/parity_pycocoevalcap.py` measures both.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from panoglot.errors import UserError, require
 from panoglot.evaluate._check import check_option
@@ -24,7 +28,9 @@ from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References,
 
 __all__ = ["align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
 
-EXACT, STEM, SYNONYM = 1.0, 0.6, 0.8
+EXACT, STEM, SYNONYM, PARAPHRASE = 1.0, 0.6, 0.8, 0.6
+#: Phrase to its paraphrases, as tuples of words.
+Paraphrases = Mapping[tuple[str, ...], Sequence[tuple[str, ...]]]
 _BEAM = 40
 
 #: Snowball stemmer of each language.
@@ -116,91 +122,162 @@ def read_jar(path: str) -> tuple[frozenset[str], Synonyms]:
     return frozenset(words), lambda one, other: not numbers_of(one).isdisjoint(numbers_of(other))
 
 
+def read_paraphrases(path: Path, vocabulary: Collection[str]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """The part of METEOR's paraphrase table whose phrases are of the given words: three lines a pair, in its order."""
+    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    known = set(vocabulary)
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            while file.readline():
+                one, other = file.readline().split(), file.readline().split()
+                if known.issuperset(one) and known.issuperset(other):
+                    found.setdefault(tuple(one), []).append(tuple(other))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not METEOR's paraphrase table ({error}).") from None
+    return found
+
+
+class Match(NamedTuple):
+    """Words of the first text (from `at`, `size` of them) that stand for words of the second one."""
+
+    at: int
+    other: int
+    weight: float
+    size: int = 1
+    other_size: int = 1
+
+
 def align_words(
     words: Sequence[str],
     others: Sequence[str],
     stem: Callable[[str], str] | None = None,
     synonyms: Synonyms | None = None,
-) -> list[tuple[int, int, float]]:
+    paraphrases: Paraphrases | None = None,
+) -> list[Match]:
     """Align two texts one to one, as the Java program does: a beam over the second text, left to right.
 
     Words with one possible partner that nobody else wants are matched at once. Of the others, the most *exact* matches
-    win, then the fewest chunks, then the least distance: the program counts matches in whole numbers, so a stem or a
-    synonym is taken only where it breaks no chunk.
+    win, then the fewest chunks, then the least distance: the program counts half matches in whole numbers, so a stem, a
+    synonym or a paraphrase of one word is taken only where it breaks no chunk.
 
     Returns:
-        (position in `words`, position in `others`, weight of the match), by position in `words`.
+        Matches, by position in `words`.
 
-    >>> align_words("on the mat sat the cat".split(), "the cat sat on the mat".split())
-    [(0, 3, 1.0), (1, 4, 1.0), (2, 5, 1.0), (3, 2, 1.0), (4, 0, 1.0), (5, 1, 1.0)]
+    >>> [(m.at, m.other) for m in align_words("on the mat sat the cat".split(), "the cat sat on the mat".split())]
+    [(0, 3), (1, 4), (2, 5), (3, 2), (4, 0), (5, 1)]
     """
     places: dict[str, list[int]] = {}
     for at, word in enumerate(words):
         places.setdefault(word, []).append(at)
-    choices = [[(at, EXACT) for at in places.get(other, ())] for other in others]
+    choices = [[Match(at, n, EXACT) for at in places.get(other, ())] for n, other in enumerate(others)]
     if list(words) != list(others):
         if stem:
             bases = [stem(word) for word in words]
-            for found, other in zip(choices, others):
+            for n, other in enumerate(others):
                 base = stem(other)
-                found += [(at, STEM) for at, mine in enumerate(bases) if mine == base and words[at] != other]
+                same = (at for at, mine in enumerate(bases) if mine == base and words[at] != other)
+                choices[n] += [Match(at, n, STEM) for at in same]
         if synonyms:
-            for found, other in zip(choices, others):
-                found += [(at, SYNONYM) for at, word in enumerate(words) if word != other and synonyms(word, other)]
-    wanted = [0] * len(words)
-    for found in choices:
-        for at, _ in found:
-            wanted[at] += 1
-    sure = [found[0] if len(found) == 1 and wanted[found[0][0]] == 1 else None for found in choices]
+            for n, other in enumerate(others):
+                alike = (at for at, word in enumerate(words) if word != other and synonyms(word, other))
+                choices[n] += [Match(at, n, SYNONYM) for at in alike]
+        if paraphrases:
+            for n, size, at, length in _phrases(others, words, paraphrases):
+                choices[n].append(Match(at, n, PARAPHRASE, length, size))
+            for at, length, n, size in _phrases(words, others, paraphrases):
+                choices[n].append(Match(at, n, PARAPHRASE, length, size))
+    wanted, offered = [0] * len(words), [0] * len(others)
+    for match in (match for found in choices for match in found):
+        for k in range(match.size):
+            wanted[match.at + k] += 1
+        for k in range(match.other_size):
+            offered[match.other + k] += 1
+    sure = [
+        found[0]
+        if len(found) == 1
+        and all(wanted[found[0].at + k] == 1 for k in range(found[0].size))
+        and all(offered[found[0].other + k] == 1 for k in range(found[0].other_size))
+        else None
+        for found in choices
+    ]
     picks = sure if all(match or not found for match, found in zip(sure, choices)) else _beam(choices, sure)
-    return sorted((match[0], n, match[1]) for n, match in enumerate(picks) if match)
+    return sorted(match for match in picks if match)
 
 
-_Pick = tuple[int, float] | None
+def _phrases(texts: Sequence[str], others: Sequence[str], table: Paraphrases) -> Iterator[tuple[int, int, int, int]]:
+    """Phrases of one text with a paraphrase in the other: start, size, start there, size there."""
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(others):
+        places.setdefault(word, []).append(at)
+    for n in range(len(texts)):
+        for size in range(1, len(texts) - n + 1):
+            phrase = tuple(texts[n : n + size])
+            if phrase not in table:
+                continue
+            for other in table[phrase]:
+                for at in places.get(other[0], ()) if other else ():
+                    if tuple(others[at : at + len(other)]) == other:
+                        yield n, size, at, len(other)
 
 
-def _beam(choices: list[list[tuple[int, float]]], sure: list[_Pick]) -> list[_Pick]:
-    """The best partner of each word of the second text."""
-    start = sum(1 << match[0] for match in sure if match)
-    # state: -exact matches, chunks, distance, where the last match ended (-1: not adjacent), used words, partners
-    paths: list[tuple[int, int, int, int, int, tuple[_Pick, ...]]] = [(0, 0, 0, -1, start, ())]
+def _mask(at: int, size: int) -> int:
+    return ((1 << size) - 1) << at
+
+
+def _beam(choices: list[list[Match]], sure: list[Match | None]) -> list[Match | None]:
+    """The best matches, by where they begin in the second text."""
+    start = sum(_mask(match.at, match.size) for match in sure if match)
+    other_start = sum(_mask(match.other, match.other_size) for match in sure if match)
+    # a path: -(matched words, halves cut off), chunks, distance, where the last match ended (-1: not adjacent), used
+    # words of both texts, where it goes on, matches
+    paths: list[tuple[int, int, int, int, int, int, int, tuple[Match | None, ...]]]
+    paths = [(0, 0, 0, -1, start, other_start, 0, ())]
     for n, found in enumerate(choices):
         grown = []
-        for exact, chunks, distance, end, used, picks in sorted(paths, key=lambda path: path[:3])[:_BEAM]:
+        for score, chunks, distance, end, used, theirs, go, picks in sorted(paths, key=lambda path: path[:3])[:_BEAM]:
+            if go > n:  # inside a phrase
+                grown.append((score, chunks, distance, end, used, theirs, go, (*picks, None)))
+                continue
             fixed = sure[n]
-            for match in [fixed] if fixed else found:
-                at, weight = match
-                if fixed is None and used >> at & 1:
+            taken = fixed is None and theirs >> n & 1  # by a phrase that cannot be reached any more
+            for match in () if taken else (fixed,) if fixed else found:
+                at, _, weight, size, other_size = match
+                mine, its = _mask(at, size), _mask(n, other_size)
+                if fixed is None and (used & mine or theirs & its):
                     continue
                 own = distance + abs(n - at)
+                worth = 2 if weight == EXACT else size // 2 + other_size // 2
                 grown.append(
-                    (exact - (weight == EXACT), chunks + (end not in (-1, at)), own if fixed else distance, at + 1,
-                     used | 1 << at, (*picks, match))
+                    (score - worth, chunks + (end not in (-1, at)), own if fixed else distance, at + size,
+                     used | mine, theirs | its, n + other_size, (*picks, match))
                 )  # fmt: skip
                 distance = own  # the program adds a match's distance to the paths that come after it, not to its own
-            if fixed is None:
-                grown.append((exact, chunks + (end != -1), distance, -1, used, (*picks, None)))
+            if fixed is None and not taken:
+                grown.append((score, chunks + (end != -1), distance, -1, used, theirs, n + 1, (*picks, None)))
         paths = grown
     # the last chunk is closed after the beam was cut
     paths = sorted(paths, key=lambda path: path[:3])[:_BEAM]
-    return list(min(paths, key=lambda path: (path[0], path[1] + (path[3] != -1), path[2]))[5])
+    return list(min(paths, key=lambda path: (path[0], path[1] + (path[3] != -1), path[2]))[7])
 
 
-def _statistics(
-    pairs: list[tuple[int, int, float]], words: Sequence[str], others: Sequence[str], content: Any
-) -> list[float]:
+def _statistics(pairs: list[Match], words: Sequence[str], others: Sequence[str], content: Any) -> list[float]:
     """What adds up over a corpus: weighted matches and lengths (content, function) of both sides, chunks, matches."""
     ours, theirs = [content(word) for word in words], [content(word) for word in others]
     row = [0.0] * 4
-    chunks, last = 0, (-2, -2)
-    for n, at, weight in pairs:
-        row[0 if ours[n] else 1] += weight
-        row[2 if theirs[at] else 3] += weight
-        chunks += last != (n - 1, at - 1)
-        last = (n, at)
+    mine = yours = 0
+    for at, other, weight, size, other_size in pairs:
+        for k in range(size):
+            row[0 if ours[at + k] else 1] += weight
+        for k in range(other_size):
+            row[2 if theirs[other + k] else 3] += weight
+        mine, yours = mine + size, yours + other_size
+    chunks, last, before = 0, -1, -1
+    for match in sorted(pairs, key=lambda match: match.other):
+        chunks += match.at != last or match.other != before
+        last, before = match.at + match.size, match.other + match.other_size
     lengths = [sum(ours), len(ours) - sum(ours), sum(theirs), len(theirs) - sum(theirs)]
-    whole = chunks == 1 and len(pairs) == len(words) == len(others)
-    return [*row, *map(float, lengths), 0.0 if whole else float(chunks), float(len(pairs))]
+    whole = chunks == 1 and mine == len(words) and yours == len(others)
+    return [*row, *map(float, lengths), 0.0 if whole else float(chunks), (mine + yours) / 2]
 
 
 def _score(row: Any, alpha: float, beta: float, gamma: float, delta: float) -> float:
@@ -234,7 +311,7 @@ def meteor_exact_stem_synonym(
     resamples: int = 1000,
     seed: int = 0,
 ) -> MetricResult:
-    """METEOR without paraphrases; the best reference counts.
+    """METEOR, without paraphrases unless `resources` has them; the best reference counts.
 
     Args:
         preds: a caption for each item.
@@ -243,8 +320,9 @@ def meteor_exact_stem_synonym(
         tokenizer: name, function, or None for the language's default.
         ids: item ids.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
-        resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms; None
-            looks at the environment variable PANOGLOT_METEOR.
+        resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms, and
+            the paraphrases in `data/paraphrase-en.gz` beside it; None looks at the environment variable
+            PANOGLOT_METEOR.
         alpha: weight of precision against recall.
         beta: shape of the fragmentation penalty.
         gamma: height of the penalty.
@@ -275,6 +353,7 @@ def meteor_exact_stem_synonym(
     base = given.language.split("-")[0]
     stem = _stemmer(base)
     functions, named = frozenset[str](), "none"
+    table: Path | None = None
     notes: tuple[str, ...] = ()
     same, used = (synonyms, "custom") if callable(synonyms) else (None, "none")
     if base == "en":
@@ -285,6 +364,8 @@ def meteor_exact_stem_synonym(
             named = "meteor-1.5"
         if jar and synonyms == "auto":
             same, used = theirs, "meteor-1.5"
+            table = Path(jar).with_name("data") / "paraphrase-en.gz"
+            table = table if table.is_file() else None
         else:
             same, used, notes = synonyms_for(synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
@@ -294,31 +375,39 @@ def meteor_exact_stem_synonym(
         return word not in functions
 
     normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
+    mine, theirs_ = [normal(words) for words in given.preds], [[normal(words) for words in item] for item in given.refs]
+    phrases: Paraphrases | None = None
+    if table is not None:
+        phrases = read_paraphrases(
+            table, {w for words in (*mine, *(r for item in theirs_ for r in item)) for w in words}
+        )
     rows, values = [], []
-    for words, item in zip(map(normal, given.preds), (map(normal, item) for item in given.refs)):
+    for words, item in zip(mine, theirs_):
         best, score = [0.0] * 10, -1.0
         for others in item:
-            row = _statistics(align_words(words, others, stem, same), words, others, content)
+            row = _statistics(align_words(words, others, stem, same, phrases), words, others, content)
             value = _score(row, *weights)
             if value > score:
                 best, score = row, value
         rows.append(best)
         values.append(score)
-    table = np.array(rows, dtype=np.float64).reshape(-1, 10)
+    sums = np.array(rows, dtype=np.float64).reshape(-1, 10)
     final = None
-    if len(table):
-        final = _score(table.sum(axis=0), *weights) if level == "corpus" else float(np.mean(values))
+    if len(sums):
+        final = _score(sums.sum(axis=0), *weights) if level == "corpus" else float(np.mean(values))
     corpus = level == "corpus"
+    if phrases is None:
+        notes = (*notes, "METEOR without its paraphrase table: not the figure of the Java program.")
     return given.corpus(
-        "meteor-exact-stem-synonym",
+        "meteor-exact-stem-synonym" if phrases is None else "meteor-1.5",
         final,
         values,
         {
             "alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta, "level": level, "synonyms": used,
             "stemmer": f"snowball-{_STEMMERS[base]}" if stem else "none", "function_words": named,
         },
-        statistics=table if corpus else np.array(values),
+        statistics=sums if corpus else np.array(values),
         reduce=(lambda means: np.array([_score(row, *weights) for row in means])) if corpus else None,
         version="2",
-        notes=(*notes, "METEOR without its paraphrase table: not the figure of the Java program."),
+        notes=notes,
     )  # fmt: skip
