@@ -614,3 +614,25 @@ def test_a_student_keeps_its_teachers_pictures(frozen, tmp_path):
             "dc-clip", place, **options | {"output": tmp_path / "b"}, image_tower=FROZEN["image_tower"],
             teacher=f"pano:{teacher.run}", set=["head.kind=linear"],
         )  # fmt: skip
+
+
+def test_a_method_that_writes_is_a_captioner(made, tmp_path):
+    done = panoglot.train(
+        "croc", made, output=tmp_path / "run", preset="small", batch=32, lang="de", quiet=True,
+        set=["stages.comprehend.sampler.kinds=[raw]", "stages.project.epochs=1", "stages.comprehend.epochs=1"],
+    )  # fmt: skip
+    assert "recall is of vectors" in (done.run / "README.md").read_text()
+    assert "--captioner pano:run/" in (done.run / "README.md").read_text()
+    assert done.vectors is None
+    from panoglot.models.roles import Prompt
+
+    writer = load_model(f"pano:{done.run}", "generator")
+    answers = writer.generate(
+        [Prompt("Describe.", (Image(draw(2)[0]),)), Prompt("Describe.", (Image(b"", "b", 1, 1),))]
+    )
+    assert answers[0].text
+    assert answers[1].reason == "empty_file"
+    again = writer.generate([Prompt("Another question.", (Image(draw(2)[0]),))])
+    assert again[0].text == answers[0].text
+    with pytest.raises(UserError, match="is no encoder"):
+        load_model(f"pano:{done.run}", "encoder")

@@ -32,12 +32,22 @@ def make_card(
 def _head(row: Row, facts: Mapping[str, Any]) -> str:
     steps, total = facts["steps"], facts["total"]
     done = "" if steps >= total else f" **Not finished: step {steps:,} of {total:,}.**"
-    about = f"An encoder of pictures and texts, trained with Panoglot: {row.method}, {row.about}.{done}"
+    what = "captioner" if facts["writes"] else "encoder of pictures and texts"
+    about = f"A{'' if facts['writes'] else 'n'} {what}, trained with Panoglot: {row.method}, {row.about}.{done}"
     return f"# {_cut(facts['name'])}\n\n{about}"
 
 
 def _use(facts: Mapping[str, Any]) -> str:
     dataset = facts["data"].get("dataset") or "X.pano"
+    if facts["writes"]:
+        return f"""## Use
+
+```sh
+panoglot build photos -o photos.pano --captioner pano:{facts["folder"]}
+```
+
+The folder may be moved. Wherever a captioner is taken it is `pano:FOLDER`; `pano:FOLDER?lang=de` writes in a language
+that the method knows how to ask for."""
     return f"""## Use
 
 ```sh

@@ -196,6 +196,8 @@ def train(
         "training": {name: given[name] for name in (*_TRAINING, "encode")},
     }
     folder = Path(output)
+    if "?" in str(folder):
+        raise UserError(f"'{folder}': a run is named pano:FOLDER, where ? begins options; give a folder without it.")
     with _alone(folder):
         if (folder / "run.json").exists() and _main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
@@ -408,11 +410,14 @@ def _finish(
     result.seconds = sum(float(line["seconds"]) for line in log)
     result.notes += _notes(row, reading, trainer)
     encoder = None
-    if row.image is not None and row.text is not None:
-        encoder = load_model(f"pano:{folder}", "encoder")
-    if encoder is None:
+    model = trainer.model
+    if model.writes and model.text_head is None:
+        result.figures = {"why": "the method writes texts; recall is of vectors"}
+    elif row.image is None or row.text is None or row.head.get("kind") == "reward":
         result.figures = {"why": "the method has no two towers to compare"}
-    elif reading.held_out:
+    else:
+        encoder = load_model(f"pano:{folder}", "encoder")
+    if encoder is not None and reading.held_out:
         from panoglot.train._figures import measure
 
         result.figures = measure(encoder, reading.held_out)
@@ -422,7 +427,8 @@ def _finish(
     facts = {
         "name": name,
         "folder": f"{name}/",
-        "data": settings["data"] | {"dataset": data.path.name},
+        "writes": model.writes and model.text_head is None,
+        "data": {**settings["data"], "dataset": data.path.name},
         "training": settings["training"],
         "steps": trainer.step,
         "total": trainer.total,

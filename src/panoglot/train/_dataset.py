@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.table import (
     KINDS,
+    Caption,
     Dataset,
     canonical_language,
     caption_from_row,
@@ -178,14 +180,13 @@ def read_records(
             left_out["caption: of_dropped_picture"] += len(group)
             continue
         picture, split, together = images.pop(image_id)
-        rows_ = [row | {"dropped": None, "run_id": ""} for row in group if row["text"].strip()]
-        captions = sorted(map(caption_from_row, rows_), key=order)
+        captions = sorted((_caption(row) for row in group if row["text"].strip()), key=order)
         if not captions:
             left_out["caption: empty"] += len(group)
             continue
         if split == "train" and held_out and Draw("held out", together).number() < held_out:
             split = "test"
-        records.append(record_from_captions(image_id, captions, image=picture, split=split))
+        records.append(record_from_captions(picture.id, captions, image=picture, split=split))
         owners.append(tuple(c.caption_id for c in captions if c.region is None))
         used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
         licences[licence_of.get(image_id, "unknown")] += 1
@@ -219,6 +220,12 @@ def _captions(
     )
     left_out += Counter()
     return rows.take(order)
+
+
+def _caption(row: dict[str, Any]) -> Caption:
+    """A row as a caption; names that millions of rows share are one string."""
+    shared = {name: sys.intern(row[name] or "") for name in ("model", "recipe")}
+    return caption_from_row(row | shared | {"dropped": None, "run_id": ""})
 
 
 def captions_where(

@@ -1,7 +1,8 @@
-"""`pano:FOLDER`: a model that the trainer made, as an encoder like any other.
+"""`pano:FOLDER`: a model that the trainer made, as an encoder (or a captioner) like any other.
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
-moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods).
+moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble
+of the ends of all periods); of captioners `task` and `lang`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     from panoglot.io import Image
     from panoglot.models._names import Options
+    from panoglot.models.roles import Answer, Prompt
     from panoglot.train._model import Model
 
-__all__ = ["TrainedEncoder", "catalog", "load"]
+__all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
 logger = logging.getLogger("panoglot.train")
 
@@ -196,13 +198,66 @@ class TrainedEncoder:
         return self._join(lambda model: model.encode_pixels(x, len(x)))
 
     def _texts(self, pairs: Sequence[tuple[str, str]]) -> Any:
-        tags = [tag for _, tag in pairs]
-        ids, mask = (x.to(self._device) for x in self.model.text.tokens([text for text, _ in pairs]))
-        return self._join(lambda model: model.text_vectors(ids, mask, tags)[0])
+        texts, tags = [text for text, _ in pairs], [tag for _, tag in pairs]
+        return self._join(lambda model: model.encode_texts(texts, tags, len(texts)))
 
 
-def load(name: str, options: Options) -> TrainedEncoder:
-    """Load the encoder of a run.
+class TrainedGenerator:
+    """A trained model that writes, as a `Generator`: a caption for each picture.
+
+    It has learnt tasks, not to follow instructions: the text of a prompt is read where the task has one (`vqa`).
+
+    Args:
+        model: trained.
+        name: of the model.
+        fingerprint: of its weights.
+        batch_size: most items a call.
+        task: of the row's sampler.
+        lang: of what it writes.
+    """
+
+    chat, sees = False, True
+
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        fingerprint: str,
+        batch_size: int = 16,
+        task: str = "caption",
+        lang: str = "und",
+    ) -> None:
+        self.model, self.row = model.eval(), model.row
+        self.name, self.fingerprint, self.batch_size = name, fingerprint, batch_size
+        self.task, self.lang = task, lang
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
+        """Write a text for the picture of each prompt."""
+        import torch
+
+        from panoglot.models.roles import Answer
+        from panoglot.train._data import load_pixels, square
+
+        out: list[Answer | RowError] = []
+        for prompt in prompts:  # one by one: what is written does not depend on the batch
+            try:
+                if len(prompt.images) != 1:
+                    raise RowError("one_picture", f"'{self.name}' takes one picture, got {len(prompt.images)}")
+                if prompt.schema is not None or prompt.logprobs:
+                    raise UserError(f"'{self.name}' writes plain texts: no JSON schema, no log-probabilities.")
+                x = square(load_pixels(prompt.images[0].data, self.row.size), self.row.size)[None]
+                asked = "" if self.task == "caption" else prompt.text
+                with torch.no_grad():
+                    (text,) = self.model.generate(x, asked, self.lang, task=self.task, most=prompt.max_tokens)
+            except RowError as error:
+                out.append(error)
+                continue
+            out.append(Answer(text=text) if text else RowError("empty_answer", "the model wrote nothing"))
+        return out
+
+
+def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
+    """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
 
     Raises:
         UserError: not a run, no checkpoint yet, a damaged one, or one of another row.
@@ -217,6 +272,7 @@ def load(name: str, options: Options) -> TrainedEncoder:
     device = options.take("device", str, "cpu")
     batch_size = options.take("batch_size", int, 64)
     snapshots = options.take("snapshots", bool, False)
+    writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
     options.finish()
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} of 'pano:{name}' must be at least 1.")
@@ -239,6 +295,11 @@ def load(name: str, options: Options) -> TrainedEncoder:
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
     found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
+    if models[0].writes and models[0].text_head is None:
+        told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
+        return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
+    if any(key in options for key in writing):
+        raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
     return TrainedEncoder(models, f"pano:{path}" + "?snapshots=true" * snapshots, found, batch_size)
 
 
@@ -246,4 +307,4 @@ def catalog() -> list[ModelInfo]:
     """The pattern of names, and whether torch is here."""
     ready = importlib.util.find_spec("torch") is not None
     about = "what `panoglot train … -o FOLDER` made"
-    return [ModelInfo("pano:FOLDER", ("encoder",), about, "pip install 'panoglot[train]'", ready)]
+    return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]
