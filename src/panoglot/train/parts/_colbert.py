@@ -34,7 +34,7 @@ class ColbertPart(Part):
         self.pool: Any = None
 
     def in_processes(self, name: str, processes: Any, batch: int) -> None:
-        """Queries meet the passages of all processes."""
+        """Queries meet the passages of all processes, whose tokens are gathered with gradient."""
         self.pool = processes.group
 
     def vectors(self, tokens: torch.Tensor) -> torch.Tensor:
