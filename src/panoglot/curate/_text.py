@@ -126,7 +126,8 @@ def grams(text: str) -> list[str]:
     """
     found: list[str] = []
     for chunk in same_text(text).split():
-        found += _grams_of(chunk) if len(chunk) <= 24 else _grams_of.__wrapped__(chunk)  # words come again and again
+        again = len(chunk) <= 24 and _class(chunk[0]) != "s"  # a word; whole sentences do not come again
+        found += _grams_of(chunk) if again else _grams_of.__wrapped__(chunk)
     return found
 
 
