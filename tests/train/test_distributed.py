@@ -21,6 +21,7 @@ pytest.importorskip("accelerate")
 
 from panoglot.errors import UserError  # noqa: E402
 from panoglot.train import Record, Text, Trainer, load_row, load_run, shapes  # noqa: E402
+from panoglot.train._shapes import documents  # noqa: E402
 
 # single precision: sums are taken in another order, and four steps of Adam carry it on
 TOLERANCE = 5e-5
@@ -37,6 +38,7 @@ GRAIN = {"head": {"kind": "queries", "width": 16, "layers": 1, "heads": 2, "drop
 TEXT = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "mean"}
 CAPTION, PAINT = {"width": 32, "heads": 2, "layers": 1}, {"heads": 2, "layers": 1}
 
+SMALL = {**dict.fromkeys(TINY), "batch": 16, "epochs": 1}  # the preset's own towers
 TORCHRUN = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run"]
 TORCHRUN += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]  # any free port
 
@@ -66,7 +68,7 @@ CASES = {
         {},
     ),
     "stages": ("dc-clip", {"losses": {"regress": {"teacher": 16}}}, {}),
-    "late interaction": ("colbert-xm", {"image": None, "text": {**TEXT, "langs": ["en"]}, "batch": 8}, {}),
+    "late interaction": ("colbert-xm", {"image": None, "batch": 8}, {}),
     "sharded": ("clip", {"clip": 1.0}, {"shard": True}),
     "sharded, accumulated": ("clip", {"accumulate": 4}, {"shard": True}),
     "sharded, counts that differ": ("sycoca", {"text": TEXT, "losses": {"caption": CAPTION}}, {"shard": True}),
@@ -81,6 +83,10 @@ CASES = {
         {"shard": True, "checkpointing": True},
     ),
     "sharded, stages": ("dc-clip", {"losses": {"regress": {"teacher": 16}}}, {"shard": True}),
+    "writing, stages": ("croc", SMALL, {}),
+    "writing, accumulated": ("florenz", {**SMALL, "accumulate": 2}, {}),
+    "writing, with a code book": ("tldr", SMALL, {}),
+    "writing, one kind of data a step": ("cosmo", SMALL, {}),
     "broken pictures": ("clip", {}, {}),
     "all pictures of a process broken": ("clip", {"batch": 8}, {}),
 }
@@ -106,6 +112,8 @@ def records_for(name):
         replace(r, vectors={"image": unit(g.standard_normal(16)), "text": unit(g.standard_normal((len(r.texts), 16)))})
         for r in shapes(64)
     ]
+    if name.endswith("one kind of data a step"):
+        return [*out, *documents(out)]
     if "broken" in name:
         bad = range(3, 64, 9) if name == "broken pictures" else range(40)
         out = [replace(r, image=b"no picture") if i in bad else r for i, r in enumerate(out)]
@@ -117,7 +125,9 @@ def run(name, folder=None, **more):
     method, settings, how = CASES[name]
     settings = {**TINY, **settings}
     only = settings.pop("parts", None)
-    row = load_row(method, "small", **{k: v for k, v in settings.items() if v is not None or k == "image"})
+    if name == "late interaction":
+        settings["text"] = {**TEXT, "langs": ["en"]}
+    row = load_row(method, "small", **{k: v for k, v in settings.items() if v is not None})
     if only:
         row = replace(row, losses=only)
     if "WORLD_SIZE" not in os.environ:
