@@ -258,3 +258,97 @@ def test_timm_is_asked_for_by_name():
         pytest.skip("torchvision is here: timm works")
     with pytest.raises((MissingPackage, ModuleNotFoundError), match="torchvision"):
         t.timm_image("resnet18", pretrained=False)
+
+
+# ---- X-MOD, for ColBERT-XM -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def xmod(tmp_path_factory):
+    """A small X-MOD on disk, with a tokeniser of bytes."""
+    hf = pytest.importorskip("transformers")
+    from test_language import tokenizer
+
+    folder = tmp_path_factory.mktemp("xmod")
+    vocabulary = tokenizer(folder)
+    torch.manual_seed(0)
+    config = hf.XmodConfig(
+        vocab_size=vocabulary, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=66, languages=["en_XX", "de_DE", "zh_CN", "zh_TW"], default_language="en_XX",
+        pad_token_id=0,
+    )  # fmt: skip
+    model = hf.XmodModel(config)
+    for p in model.parameters():
+        if p.dim() > 1:
+            p.data.normal_(std=0.4)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def test_colbert_xm_trains_the_shared_layers_only(xmod):
+    import transformers
+
+    from panoglot.train import Record, Text, Trainer, load_row
+
+    texts = [
+        Text("what?", "question", "en"),
+        Text("a", "answer", "en", score=1.0),
+        Text("b", "answer", "en", score=0.0),
+    ]
+    records = [Record(f"r{i}", texts=texts, pair_id=f"{i}") for i in range(8)]
+    paper = load_row("colbert-xm", text={"name": xmod, "length": 60}, dim=16, batch=4, epochs=1)
+    trainer = Trainer(paper, records)
+    want = transformers.XmodForMaskedLM.from_pretrained(xmod)
+    want.freeze_embeddings_and_language_adapters()  # the library's own idea of it
+    learn = {n.removeprefix("roberta.") for n, p in want.named_parameters() if p.requires_grad and "roberta" in n}
+    mine = {n.removeprefix("text.model.") for n, p in trainer.model.named_parameters() if p.requires_grad}
+    assert mine == learn | {"parts.colbert.project.weight"}
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    trainer.fit()
+    moved = {
+        n.removeprefix("text.model.") for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])
+    }
+    assert moved <= mine
+    assert {n for n in moved if "attention.self" in n}
+    assert not any("adapter" in n or "embeddings" in n for n in moved)
+
+
+def test_xmod_takes_the_language_of_every_text(xmod):
+    tower = t.HfText(xmod, length=60).eval()
+    ids, mask = tower.tokens(["一只猫"] * 4)
+    mixed = tower(ids, mask, ["en", "de", "zh-Hans", "zh-Hant"])[0]
+    for i, lang in enumerate(["en", "de", "zh", "zh-Hant"]):
+        assert torch.allclose(tower(ids[:1], mask[:1], [lang])[0][0], mixed[i], atol=1e-5)
+    assert len({round(float(v[0]), 4) for v in mixed}) == 4
+    first = tower(ids, mask, ["en"] * 4)[0]
+    tower(ids, mask, ["de"] * 4)
+    assert torch.equal(tower(ids, mask, ["en"] * 4)[0], first)  # no state is left behind
+    layer = tower.model.encoder.layer
+    for block in layer:
+        block.output.adapter_modules["de_DE"].load_state_dict(block.output.adapter_modules["en_XX"].state_dict())
+    assert torch.equal(tower(ids, mask, ["de"] * 4)[0], first)
+    with pytest.raises(UserError, match=r"'und'.*en, de, zh, zh"):
+        tower(ids, mask, ["und"] * 4)
+    with pytest.raises(UserError, match="4 texts, but 0"):
+        tower(ids, mask)
+
+
+def test_image_towers_of_transformers_with_and_without_a_class_token():
+    hf = pytest.importorskip("transformers")
+    x = torch.randn(2, 3, 32, 32)
+    size = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    clip = hf.CLIPVisionModel(hf.CLIPVisionConfig(image_size=32, patch_size=8, **size)).eval()
+    last, before = t.HfImage(model=clip), t.HfImage(model=clip, layer=-2)
+    assert last(x)[1].shape == before(x)[1].shape == (2, 16, 16)
+    states = clip(pixel_values=x, output_hidden_states=True).hidden_states
+    assert torch.equal(before(x)[1], states[-2][:, 1:])
+    dino = hf.Dinov2WithRegistersModel(
+        hf.Dinov2WithRegistersConfig(image_size=32, patch_size=8, num_register_tokens=4, **size)
+    ).eval()
+    assert t.HfImage(model=dino)(x)[1].shape == (2, 16, 16)
+    swin = hf.SwinModel(
+        hf.SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=2)
+    ).eval()
+    pooled, tokens = t.HfImage(model=swin)(x)
+    assert (pooled.shape, tokens.shape) == ((2, 16), (2, 16, 16))
+    assert torch.allclose(pooled, tokens.mean(1), atol=1e-5)

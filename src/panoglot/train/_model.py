@@ -20,6 +20,8 @@ from panoglot.train.towers import (
     HashedText,
     HfImage,
     HfText,
+    OpenClipImage,
+    OpenClipText,
     QueryDecoder,
     Residual,
     TextTransformer,
@@ -57,8 +59,16 @@ def _known(image: Any, text: Any) -> Any:
 
     return load_model("embedded:conse", "encoder").parts()
 
-IMAGES = {"hf": HfImage, "timm": timm_image, "vector": _Stored, "vit": Vit}
-TEXTS = {"char_gru": CharGru, "hashed": HashedText, "hf": HfText, "stored": _Stored, "transformer": TextTransformer}
+
+IMAGES = {"hf": HfImage, "open_clip": OpenClipImage, "timm": timm_image, "vector": _Stored, "vit": Vit}
+TEXTS = {
+    "char_gru": CharGru,
+    "hashed": HashedText,
+    "hf": HfText,
+    "open_clip": OpenClipText,
+    "stored": _Stored,
+    "transformer": TextTransformer,
+}
 
 
 class Model(Language):

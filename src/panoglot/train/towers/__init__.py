@@ -11,6 +11,7 @@ from panoglot.train.towers._decoders import CaptionDecoder, ImageDecoder, QueryD
 from panoglot.train.towers._hashed import HashedText, HashTokens
 from panoglot.train.towers._heads import Blended, PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
 from panoglot.train.towers._hf import HfImage, HfText, timm_image
+from panoglot.train.towers._open_clip import OpenClipImage, OpenClipText
 from panoglot.train.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.train.towers._reading import Projector, grid_boxes
 from panoglot.train.towers._seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq, seq2seq_lm
@@ -34,6 +35,8 @@ __all__ = [
     "HfImage",
     "HfText",
     "ImageDecoder",
+    "OpenClipImage",
+    "OpenClipText",
     "OwnDecoder",
     "OwnSeq2Seq",
     "Pieces",
