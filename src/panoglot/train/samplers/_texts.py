@@ -35,7 +35,8 @@ class One:
 class Coin:
     """The raw text with probability `p`, else one of the machine's, tossed anew every epoch (GRAIN, VeCLIP).
 
-    With one side missing the other is taken.
+    A translation is on the side of what it translates: the sides differ in who saw the picture, not in language. With
+    one side missing the other is taken.
     """
 
     p: float = 0.5
@@ -51,12 +52,21 @@ class Coin:
     def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
         """Toss."""
         draw = Draw(seed, epoch, record.id, "coin")
-        raw = [t for t in record.texts if t.kind == "raw"]
-        machine = [t for t in record.texts if t.kind != "raw"]
+        raw = [t for t in record.texts if _original(record, t).kind == "raw"]
+        machine = [t for t in record.texts if _original(record, t).kind != "raw"]
         heads = draw.number() < self.p
         side = raw if heads else machine
         text = draw.choice(side or raw or machine)
         return Sample([text], lang=text.lang, fallback=not side)
+
+
+def _original(record: Record, text: Text) -> Text:
+    """Follow translations to what they translate."""
+    for _ in record.texts:  # at most once each: translations of one another end somewhere
+        if text.of is None:
+            break
+        text = record.texts[text.of]
+    return text
 
 
 @dataclass(frozen=True)
