@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.train._pool import gather_rows
 from panoglot.train._records import Batch, Term
 from panoglot.train.losses import Codebook, lm, recon_feat
 from panoglot.train.losses._nothing import nothing
@@ -162,20 +163,47 @@ class VqPart(Part):
         widths: of the model.
         codes: how many.
         beta: of the commitment term.
+        revive: a code that no token took for so many steps is put where a token is; 0: never. Otherwise most codes of a
+            small run are never used.
 
     Source: TL;DR arXiv 2305.20087.
     """
 
-    def __init__(self, widths: Widths, codes: int = 1024, beta: float = 0.25) -> None:
+    idle: Tensor
+
+    def __init__(self, widths: Widths, codes: int = 1024, beta: float = 0.25, revive: int = 0) -> None:
         super().__init__()
+        self.revive = revive
+        self._last: tuple[Tensor, Tensor] | None = None
+        self.register_buffer("idle", torch.zeros(codes, dtype=torch.long))
         self.codebook = Codebook(codes, widths.image, beta)
         nn.init.normal_(self.codebook.codes)  # the size of normed tokens: codes near 0 would all but one stay unused
         self._term: Term | None = None
 
     def replace(self, media: Tensor, real: Tensor, batch: Batch, model: Any) -> Tensor:
         """Return the quantised tokens, straight-through."""
-        out, _, self._term = self.codebook(media, real)
+        out, index, self._term = self.codebook(media, real)
+        if self.revive and self.training:
+            self._last = (media.detach()[real], index[real])
         return out
+
+    @torch.no_grad()
+    def after_step(self, model: Any, step: int, total: int) -> None:
+        """Count the steps that each code was idle, and revive."""
+        super().after_step(model, step, total)
+        if self._last is None:
+            return
+        z, index = self._last
+        self._last = None
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            z, index = gather_rows(z), gather_rows(index[:, None])[:, 0]
+        used = torch.bincount(index, minlength=len(self.idle))
+        self.idle.add_(1).masked_fill_(used > 0, 0)
+        dead = (self.idle >= self.revive).nonzero()[:, 0]
+        if len(dead):  # evenly over the step's tokens: the same in every process
+            at = torch.linspace(0, len(z) - 1, len(dead), device=z.device).long()
+            self.codebook.codes[dead] = z[at].to(self.codebook.codes.dtype)
+            self.idle[dead] = 0
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the distance of tokens and codes."""
