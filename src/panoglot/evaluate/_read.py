@@ -246,7 +246,10 @@ def _from_dataset(path: Path, lang: str, model: str | None) -> dict[str, str | N
         raise UserError(f"{path} has no captions of '{model}'.{did_you_mean(model, writers)}")
     chosen = [row for row in rows if (row["model"] or "") in ((model,) if model else writers)]
     found = {row["image_id"]: row["text"] for row in sorted(chosen, key=lambda row: row["caption_id"])}
-    if not found or len(found) != len(chosen):
+    if not found:
+        hint = " People's captions are references: give them as --refs." if model is None else ""
+        raise UserError(f"{path} has no kept captions of a model{f' in {lang}' if lang else ''}.{hint}")
+    if len(found) != len(chosen):
         raise UserError(
             f"{path} must have one kept caption an image in '{lang}', not {len(chosen)} of {len(found)} images."
         )
