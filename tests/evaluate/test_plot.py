@@ -112,3 +112,34 @@ def test_files(tmp_path, suffix):
         plot(result(0.5), tmp_path / "none" / f"figure{suffix}")
     with pytest.raises(UserError, match="no results"):
         draw(ResultSet())
+
+
+def test_every_kind_of_result_on_the_command_line(tmp_path, monkeypatch, capsys):
+    import json
+
+    from panoglot.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("A", "a cat sits"), ("B", "a dog runs")):
+        (tmp_path / f"{name}.jsonl").write_text(
+            "\n".join(json.dumps({"id": n, "caption": f"{text} {n}", "references": [f"a cat {n}"]}) for n in range(5))
+        )
+        (tmp_path / "votes.jsonl").write_text('{"source1": "a", "source2": "b", "winner": "a"}\n' * 3)
+    lines = (
+        ["evaluate", "captions", "A.jsonl", "--metrics", "cider,bleu", "--per-item", "-o", "A.json", "--plot", "1.svg"],
+        ["evaluate", "captions", "B.jsonl", "--metrics", "cider,bleu", "--per-item", "-o", "B.json", "--plot", "2.png"],
+        ["compare", "A.json", "B.json", "--plot", "3.svg"],
+        ["evaluate", "standings", "A.json", "B.json", "--plot", "4.svg"],
+        ["evaluate", "arena", "votes.jsonl", "--plot", "5.svg"],
+        ["evaluate", "agreement", "A.json", "B.json", "--plot", "6.svg"],
+    )
+    for line in lines[:5]:
+        with pytest.raises(SystemExit) as ended:
+            main(line)
+        assert ended.value.code == 0, capsys.readouterr().err
+        assert (tmp_path / line[-1]).stat().st_size > 500
+    assert "1. A" in texts((tmp_path / "4.svg").read_text("utf-8"))
+    with pytest.raises(SystemExit) as ended:  # people's scores come from a file with one result
+        main(lines[5])
+    assert ended.value.code == 2
+    assert "B.json holds several results" in capsys.readouterr().err
