@@ -567,11 +567,29 @@ def test_reward_of_the_card():
     )
 
 
+def _double(batch):
+    batch.image = batch.image.double()
+    return batch
+
+
 def test_reward_data_and_loss_through_the_row():
     model, batch = one_batch("compress-align")
     assert batch.quality.shape == (16, 5)
     assert all(sorted(q) == [0, 1, 2, 3, 4] for q in batch.quality.tolist())
-    assert model(batch)["rank"].count == 16 * 10
+    whole = model.double()(_double(batch))["rank"]
+    assert whole.count == 16
+    # pictures with fewer captions count as much as others: the mean of parts, weighted by counts, is that of the whole
+    batch.quality[3, 2:] = math.nan
+    batch.quality[4] = 1.0
+    whole = model(batch)["rank"]
+    data = Data(bed("compress-align"), model, augment=False, row=row("compress-align"))
+    parts = [_double(data.batch(data.plan(0)[0][a:b], 0)) for a, b in ((0, 4), (4, 16))]
+    parts[0].quality[3, 2:] = math.nan
+    parts[1].quality[0] = 1.0
+    terms = [model(p)["rank"] for p in parts]
+    assert (whole.count, [t.count for t in terms]) == (15, [4, 11])
+    mean = sum(float(t.value.detach()) * t.count for t in terms) / 15
+    assert float(whole.value.detach()) == pytest.approx(mean, abs=1e-12)
     same = batch.quality.clone()
     batch.quality = torch.zeros_like(same)  # ties alone
     term = model(batch)["rank"]

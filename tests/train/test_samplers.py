@@ -353,3 +353,19 @@ def test_samplers_repeat_themselves(name):
     first = [sampler(r, 5, e) for e in range(8)]
     again = [sampler(r, 5, e) for e in reversed(range(8))][::-1]
     assert first == again
+
+
+def test_a_coin_s_translation_is_on_the_side_of_what_it_translates():
+    texts = [
+        Text("a dog", "raw", "en"),
+        Text("A dog sleeps on a sofa.", "long", "en", "machine"),
+        Text("ein Hund", "translation", "de", "machine", of=0),
+        Text("कुत्ता", "translation", "hi", "machine", of=2),  # of a translation
+        Text("一只狗在沙发上睡觉。", "translation", "zh", "machine", of=1),
+    ]
+    r = Record("x", texts=texts)
+    seen = {p: {s.Coin(p)(r, 0, e).texts[0].text for e in range(60)} for p in (0.0, 1.0)}
+    assert seen[1.0] == {"a dog", "ein Hund", "कुत्ता"}
+    assert seen[0.0] == {"A dog sleeps on a sofa.", "一只狗在沙发上睡觉。"}
+    turns = [s.Coin(0.5)(r, 0, e).texts[0].text in seen[1.0] for e in range(2000)]
+    assert abs(sum(turns) - 1000) < 3 * (2000 / 4) ** 0.5  # fair, though one side has more texts

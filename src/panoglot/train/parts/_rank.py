@@ -51,11 +51,16 @@ class RankPart(Part):
         return (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
-        """Return the loss over the ordered pairs of each picture."""
+        """Return the mean over pictures of the loss over their ordered pairs; it counts pictures that have one."""
         if f.tokens is None or f.token_mask is None or f.patches is None or batch.quality is None:
             raise UserError("rank: needs pictures with patches, and sampler: {kind: ranked}.")
         reward = self.reward(f.tokens, f.token_mask, f.patches[batch.owner])
-        return rank(reward, batch.quality[batch.owner, batch.slot], batch.owner)
+        quality = batch.quality[batch.owner, batch.slot]
+        term = rank(reward, quality, batch.owner)
+        judged = batch.quality.isfinite() if batch.slot_mask is None else batch.slot_mask & batch.quality.isfinite()
+        best = batch.quality.masked_fill(~judged, float("-inf")).amax(1)
+        worst = batch.quality.masked_fill(~judged, float("inf")).amin(1)
+        return Term(term.value, int((best > worst).sum()) if term.count else 0)
 
     @torch.no_grad()
     def calibrate(self, rewards: Tensor) -> None:
