@@ -261,7 +261,7 @@ def _show_training(result: Any) -> None:
         out.print(f"[yellow]{_safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
     if result.vectors:
-        out.print(f"Search: panoglot search DATASET --encoder pano:{result.run} “a red bird”")
+        out.print(_safe(f"Search: panoglot search {result.dataset} --encoder pano:{result.run} “a red bird”"))
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,12 +39,12 @@ def _head(row: Row, facts: Mapping[str, Any]) -> str:
 
 
 def _use(facts: Mapping[str, Any]) -> str:
-    dataset = facts["data"].get("dataset") or "X.pano"
+    dataset, model = (shlex.quote(s) for s in (facts["data"]["dataset"], f"pano:{facts['folder']}"))
     if facts["writes"]:
         return f"""## Use
 
 ```sh
-panoglot build photos -o photos.pano --captioner pano:{facts["folder"]}
+panoglot build photos -o photos.pano --captioner {model}
 ```
 
 The folder may be moved. Wherever a captioner is taken it is `pano:FOLDER`; `pano:FOLDER?lang=de` writes in a language
@@ -51,14 +52,14 @@ that the method knows how to ask for."""
     return f"""## Use
 
 ```sh
-panoglot search {dataset} --encoder pano:{facts["folder"]} "ein roter Vogel"
-panoglot evaluate retrieval OTHER.pano --encoder pano:{facts["folder"]}
+panoglot search {dataset} --encoder {model} "ein roter Vogel"
+panoglot evaluate retrieval OTHER.pano --encoder {model}
 ```
 
 ```python
 from panoglot.models import load_model
 
-encoder = load_model("pano:{facts["folder"]}")
+encoder = load_model({f"pano:{facts['folder']}"!r})
 vectors = encoder.encode_texts(["ein roter Vogel"], ["de"])
 ```
 

@@ -53,6 +53,7 @@ class Trained:
         row: the method as it was run.
         steps: taken, of `total`.
         total: of the run.
+        dataset: that it was trained on.
         loss: of the last step.
         seconds: in steps.
         figures: recall on held-out pictures, see the card; empty when none were held out.
@@ -64,6 +65,7 @@ class Trained:
     row: Row
     steps: int
     total: int
+    dataset: Path
     loss: float | None = None
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
@@ -331,7 +333,7 @@ def _run(
             f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
         ) from None
     if not trainer.processes.main:
-        return Trained(folder, row, trainer.step, trainer.total)
+        return Trained(folder, row, trainer.step, trainer.total, data.path)
     return _finish(folder, data, reading, trainer, settings, quiet)
 
 
@@ -372,6 +374,7 @@ def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool
             done = run_stage(data, stage, run_id, quiet=quiet)
             ended = {"finished": datetime.now(UTC), "status": "done", "stages": json.dumps([done.to_dict()])}
             data.runs.change([{"run_id": run_id, **ended, "seconds": done.seconds, "price": done.spent.price}])
+        data.tidy()
     _wait()
     return name
 
@@ -406,7 +409,7 @@ def _finish(
 
     row = trainer.row
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    result = Trained(folder, row, trainer.step, trainer.total, loss=log[-1]["loss"] if log else None)
+    result = Trained(folder, row, trainer.step, trainer.total, data.path, loss=log[-1]["loss"] if log else None)
     result.seconds = sum(float(line["seconds"]) for line in log)
     result.notes += _notes(row, reading, trainer)
     encoder = None

@@ -269,7 +269,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
     from panoglot.train._checkpoint import read_manifest
     from panoglot.train._load import Ensemble, load_run
 
-    device = options.take("device", str, "cpu")
+    device = options.take("device", str, "cuda" if torch.cuda.is_available() else "cpu")
     batch_size = options.take("batch_size", int, 64)
     snapshots = options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
