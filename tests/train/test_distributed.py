@@ -169,6 +169,10 @@ def main(out):
             Trainer(load_row("m2-encoder", "small", **{**TINY, **more}), records_for("clip"), device="cpu")
         except Exception as error:
             refused[what] = f"{type(error).__name__}: {error}"
+    try:  # a folder that is not shared: only the first process has the checkpoint
+        Trainer(row, records_for("stages"), folder if not rank else out, augment=False, device="cpu").resume()
+    except UserError as error:
+        refused["folder"] = str(error)
     found["refused"] = refused
     loaded = Trainer(load_row("clip", "small", **TINY), records_for("clip"), device="cpu", augment=False)
     found["loaded"] = sorted(len(b) for b in loaded._load(0, map)[0])
@@ -290,10 +294,11 @@ def test_a_sharded_run_is_saved_whole_and_goes_on(many, tmp_path):
         Trainer(r, records_for("stages"), out / "sharded", augment=False).resume()
 
 
-def test_groups_that_do_not_fit_are_refused(many):
+def test_what_cannot_work_is_refused_by_all(many):
     _, _, found = many
     for one in found:
         assert one["refused"]["groups"].startswith("UserError: The loss 'contrast': groups of 5 do not fit")
+        assert "not the same folder for all processes" in one["refused"]["folder"]
 
 
 def test_ctrl_c_saves_once_for_all(tmp_path):

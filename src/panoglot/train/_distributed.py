@@ -147,6 +147,11 @@ class Processes:
         dist.all_reduce(total)
         return total.tolist()
 
+    def agree(self, value: float) -> bool:
+        """Whether all processes have the same number."""
+        first, second = self.sum([value, value * value])
+        return first == value * self.world and second == value * value * self.world
+
     def pool(self, terms: Mapping[str, Term], parts: Mapping[str, Any]) -> tuple[dict[str, Term], dict[str, int]]:
         """Turn means over this process's items into shares whose mean over the processes is the mean over all items.
 

@@ -391,11 +391,16 @@ class Trainer:
         The number of processes may be another one.
 
         Raises:
-            UserError: the checkpoint belongs to another row, seed, or data, or it is damaged.
+            UserError: the checkpoint belongs to another row, seed, or data, it is damaged, or not all processes see it.
         """
-        if self.run is None or not (self.run / "run.json").exists():
+        there = self.run is not None and (self.run / "run.json").exists()
+        manifest = read_manifest(self.run) if self.run is not None and there else {"step": -1}
+        if not self.processes.agree(manifest["step"]):
+            raise UserError(
+                f"'{self.run}' is not the same folder for all processes: use one that they share, or a copy on each."
+            )
+        if self.run is None or not there:
             return self
-        manifest = read_manifest(self.run)
         if manifest["identity"] != self.identity:
             raise UserError(
                 f"'{self.run}' holds a run of '{manifest.get('method')}' with other settings, seed or data; "
