@@ -219,8 +219,8 @@ class Model(Language):
         if isinstance(self.text, _Stored):
             if batch.text_vec is None:
                 raise UserError(
-                    "text: {kind: stored} needs records with stored vectors of the texts that the sampler shows; a part "
-                    "of a text (sampler: sentences) has none."
+                    "text: {kind: stored} needs records with stored vectors of the texts that the sampler shows; "
+                    "a part of a text (sampler: sentences) has none."
                 )
             f.y = unit(self.text_head(batch.text_vec[batch.slot_mask]))
             return
