@@ -234,3 +234,11 @@ def test_sentences() -> None:
     assert split_sentences("قطة؟ كلب.") == ["قطة؟", "كلب."]
     assert split_sentences("") == []
     assert split_sentences("line one\nline two") == ["line one", "line two"]
+
+
+@pytest.mark.parametrize("metric", [spice, capture])
+def test_a_language_that_the_parser_does_not_read_is_null_and_says_why(metric) -> None:
+    found = metric(["eine Katze", "ein Hund"], [["eine Katze"], ["ein Hund"]], lang="de", synonyms="none")
+    assert (found.value, found.n, found.unscored) == (None, 2, 2)
+    assert "2 items" in found.notes[0]
+    assert "reads English, not 'de'" in found.notes[0]

@@ -20,7 +20,7 @@ from panoglot.evaluate._ask import encode_texts
 from panoglot.evaluate._check import check_option
 from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
-from panoglot.evaluate.captions._graphs import default_parser, parse_captions
+from panoglot.evaluate.captions._graphs import default_parser, parse_captions, unparsed
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 if TYPE_CHECKING:
@@ -241,8 +241,7 @@ def capture(
         best = max(each, key=lambda row: row["score"])
         rows.append(best if aggregate == "max" else {key: sum(row[key] for row in each) / len(each) for key in best})
     scored = [row for row in rows if row is not None]
-    if len(scored) < len(rows):
-        notes = (*notes, f"{len(rows) - len(scored)} items have a caption that could not be parsed.")
+    notes = (*notes, *unparsed(len(rows) - len(scored), graphs.values()))
     details: list[Any] = [None] * len(given.ids)
     for n, text in zip(given.kept, given.texts):
         details[n] = kinds.get(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from panoglot.evaluate.captions._readability import split_sentences
 if TYPE_CHECKING:
     from panoglot.models.roles import Parser, SceneGraph
 
-__all__ = ["default_parser", "parse_captions"]
+__all__ = ["default_parser", "parse_captions", "unparsed"]
 
 
 @lru_cache(maxsize=1)
@@ -22,6 +22,12 @@ def default_parser() -> Parser:
     from panoglot.models.parsers import RuleParser
 
     return RuleParser()
+
+
+def unparsed(count: int, graphs: Iterable[SceneGraph | RowError]) -> tuple[str, ...]:
+    """A note on items that have a caption without a graph, with the first reason; none when there are none."""
+    reason = next((str(graph) for graph in graphs if isinstance(graph, RowError)), "")
+    return (f"{count} items have a caption that could not be parsed ({reason}).",) if count else ()
 
 
 def parse_captions(parser: Parser, texts: Sequence[str], lang: str) -> list[SceneGraph | RowError]:

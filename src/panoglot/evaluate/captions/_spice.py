@@ -16,7 +16,7 @@ from panoglot.errors import RowError
 from panoglot.evaluate._ask import call
 from panoglot.evaluate._result import MetricResult
 from panoglot.evaluate._wordnet import Synonyms, synonyms_for
-from panoglot.evaluate.captions._graphs import default_parser
+from panoglot.evaluate.captions._graphs import default_parser, unparsed
 from panoglot.evaluate.captions._inputs import OnEmpty, Predictions, References, prepare
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ def spice(
         for name, belongs in _CATEGORIES.items():
             mine, others_kind = frozenset(filter(belongs, ours)), frozenset(filter(belongs, theirs))
             rows[name].append(_f_score(mine, others_kind, same)[2] if mine or others_kind else None)
-    if failed:
-        notes = (*notes, f"{failed} items have a caption that could not be parsed.")
+    notes = (*notes, *unparsed(failed, parsed.values()))
     options = {"parser": getattr(parser, "fingerprint", type(parser).__name__), "synonyms": used}
     values = rows.pop("spice")
     parts = {name: _mean(column) for name, column in rows.items()}
