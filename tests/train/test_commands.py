@@ -636,3 +636,16 @@ def test_a_method_that_writes_is_a_captioner(made, tmp_path):
     assert again[0].text == answers[0].text
     with pytest.raises(UserError, match="is no encoder"):
         load_model(f"pano:{done.run}", "encoder")
+
+
+def test_heads_of_any_method_and_a_run_that_was_killed_before_it_saved(made, tmp_path):
+    done = panoglot.train(
+        "align", made, output=tmp_path / "run", **FROZEN, epochs=1, batch=32, quiet=True, encode=False, lang="hi,ar"
+    )
+    assert done.row.optimiser["kind"] == "adamw", "settings for heads, not the paper's LAMB"
+    assert done.row.losses["contrast"]["smoothing"] == 0.1, "the method's own loss"
+    begun = shutil.copytree(done.run, tmp_path / "begun")
+    (begun / "run.json").unlink()
+    next(begun.glob("checkpoint-*.pt")).unlink()
+    again = panoglot.train(resume=begun, quiet=True)
+    assert losses(again.run) == losses(done.run)
