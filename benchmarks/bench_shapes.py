@@ -1,9 +1,9 @@
 """Every method on the synthetic bed "shapes": does it learn what its paper says it learns, and in how many CPU seconds?
 
-    python benchmarks/bench_shapes.py [methods …] [--seeds 0] [--docs docs/train-methods.md]
+    python benchmarks/bench_shapes.py [methods …] [--seeds 0 1 2] [--results FILE] [--docs docs/train-methods.md]
 
 Train: 500 pictures, 30 % of the raw texts wrong. Test: 200 other pictures. Each method is measured by its own metric
-against chance. With --docs the table is written there.
+against chance. What lies in --results is not run again; with --docs the table of all of it is written there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from panoglot.train import Record, Text, Trainer, list_rows, load_row, recall, shapes
 from panoglot.train._data import load_pixels, square
+from panoglot.train._shapes import documents, judged, questions
 from panoglot.train.losses import generalised_iou, match_boxes
 from panoglot.train.towers import HashTokens
 
@@ -64,6 +66,91 @@ def passages(records):
     return out
 
 
+def regions(records):
+    """Give every record 16 stored region vectors: the pixels of a grid, coarsely (VL-Adapter's detector)."""
+    for r in records:
+        cells = r.image.reshape(3, 4, 4, 2, 4, 4, 2).mean((3, 6))  # [3, rows, y, columns, x]
+        r.vectors = {"image": cells.transpose(1, 3, 0, 2, 4).reshape(16, 48).astype(np.float32) - 0.25}
+    return records
+
+
+def prepare(name, trainer, train_set, seed):
+    """Put pre-trained parts into the methods that freeze them: made here, from the same pictures and texts."""
+    pairs = [r for r in train_set if isinstance(r, Record)]
+    blind = {"image": None, "head": {"kind": "none"}, "freeze": []}
+    if name == "cosmo":  # a picture tower of a CLIP, a language model of the captions alone
+        clip = Trainer(load_row("veclip", "small"), pairs, seed=seed)
+        clip.fit()
+        trainer.model.image.load_state_dict(clip.model.image.state_dict())
+        text = {"kind": "decoder", "gated": None, "split": 0}
+        more = {"sampler": {"kind": "each", "langs": ["en"]}, "text": text, "epochs": 10}
+        row = load_row(name, "small", **blind, **more)
+        lm = Trainer(replace(row, losses={"lm": {}}), [Record(r.id, texts=r.texts) for r in pairs], seed=seed)
+        lm.fit()
+        trainer.model.text.lm.load_state_dict(lm.model.text.lm.state_dict())
+    if name == "vl-adapter":  # the same questions and answers, without a picture: it must guess
+        row = load_row(name, "small", **blind, epochs=8)
+        lm = Trainer(row, [Record(r.id, texts=r.texts) for r in pairs], seed=seed)
+        lm.fit()
+        trainer.model.text.load_state_dict(lm.model.text.state_dict())
+
+
+def shuffled(hit):
+    """Return the rate of a square matrix on its diagonal, and off it: what is right by chance."""
+    n = len(hit)
+    return float(np.diag(hit).mean()), float((hit.sum() - np.trace(hit)) / (n * n - n))
+
+
+def named(captions, records):
+    """Return the share of captions whose first sentence is an object of the picture, and of all other pictures."""
+    first = [c.split(".")[0].strip() for c in captions]
+    there = [set(r.texts[1].text.rstrip(".").split(". ")) for r in records]
+    return shuffled(np.array([[c in objects for objects in there] for c in first], float))
+
+
+def likely(model, x, captions, given=("", "")):
+    """Return the share of pictures for which their own caption is the likeliest of all."""
+    best = []
+    for caption in captions:
+        ids, written, labels = (torch.tensor([z] * len(x)) for z in model.text.compose(*given, caption, True))
+        media, real = model._media_of(x, None, list(range(len(x))), "caption", "cpu")
+        logits = model.text(ids, torch.ones_like(ids, dtype=torch.bool), media, real, written).logits
+        labels = labels[:, -logits.shape[1] :]
+        logits, labels = (logits[:, :-1], labels[:, 1:]) if model.text.shift else (logits, labels)
+        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        best.append(-each.sum(1))  # ignored labels give 0
+    scores = torch.stack(best, 1)
+    scores = scores - scores.logsumexp(0)  # how likely the caption is at all does not matter
+    return float((scores.argmax(1) == torch.arange(len(x))).double().mean()), 1 / len(captions)
+
+
+def writes(name, model, test):
+    """Return what a captioner, or one that answers, gets right."""
+    if name == "vl-adapter":
+        asked = [
+            (i, r.texts[k].text, r.texts[k + 1].text)
+            for i, r in enumerate(test)
+            for k in range(0, len(r.texts), 2)
+            if r.texts[k].text.startswith("what is")
+        ]
+        x = torch.tensor(np.stack([test[i].vectors["image"] for i, _, _ in asked]))
+        said = model.generate(x, [q for _, q, _ in asked], task="vqa", batch_size=64, most=24)
+        right = np.array([[s == want for _, _, want in asked] for s in said], float)
+        return {"what is at this place?": shuffled(right)}
+    x = pixels(test)
+    out = {"an object that is there": named(model.generate(x, lang="en", batch_size=64, most=44), test)}
+    given = ("caption:", "<en>") if name == "florenz" else ("", "")
+    out["the right caption of 50"] = likely(model, x[:50], [r.texts[0].text for r in test[:50]], given)
+    if name == "florenz":  # captions were never trained in qaa, translation into it was
+        said = model.generate(x, lang="qaa", batch_size=64, most=60)
+        foreign = [Record(r.id, texts=[r.texts[0], Text(text(r, "qaa"))]) for r in test]
+        out["the same in the unseen language"] = named(said, foreign)
+    if name == "cosmo":
+        y = model.encode_texts([text(r, "en") for r in test])
+        out["text→image R@1"] = (recall(model.encode_pixels(x), y, torch.arange(len(test)))["t2i@1"], 1 / len(test))
+    return out
+
+
 def retrieval(model, test, name):
     x = model.encode_pixels(pixels(test))
     each = [
@@ -77,9 +164,20 @@ def retrieval(model, test, name):
 
 def measure(name, trainer, test):
     """Return metric → (figure, chance)."""
-    model = trainer.model.eval()
+    model = trainer.encoder.eval()
     every = torch.arange(len(test))
     with torch.no_grad():
+        if model.writes:
+            return writes(name, model, test)
+        if name == "compress-align":
+            x = pixels(test)
+            grid = torch.stack([model.reward(x[:50], [r.texts[0].text] * 50) for r in test[:50]], 1)
+            each = [model.reward(x, [r.texts[k].text for r in test]) for k in range(5)]
+            better = [(each[i] > each[j]).double().mean() for i in range(5) for j in range(i + 1, 5)]
+            return {
+                "the right caption of 50": (float((grid.argmax(1) == torch.arange(50)).double().mean()), 1 / 50),
+                "pairs in the judge's order": (float(torch.stack(better).mean()), 0.5),
+            }
         if name == "flame":
             y = torch.nn.functional.normalize(
                 torch.tensor(np.stack([r.vectors["text"].mean(0) for r in test])).float(), dim=1
@@ -140,11 +238,59 @@ def run(name, seed):
             r.vectors = {"image": v.numpy(), "text": y.numpy()}
         first = {"sampler": {"kind": "one", "kinds": ["long"]}}
         more = {"losses": {"regress": {"adapter": "none"}}, "stages": {"distil": first}}
-    begin = time.process_time()
+    if name == "cosmo":
+        train_set = [*train_set, *documents(shapes(500, seed + 1000))]
+    if name == "vl-adapter":
+        train_set, test = questions(regions(train_set)), questions(regions(test))
+    if name == "compress-align":
+        train_set, test = judged(train_set, seed), judged(test, seed)
     trainer = Trainer(load_row(name, "small", **more), train_set, seed=seed)
+    prepare(name, trainer, train_set, seed)
+    begin = time.process_time()
     trainer.fit()
     seconds = time.process_time() - begin
     return measure(name, trainer, test), seconds
+
+
+def interval(values):
+    """Return mean and half-width of the 95 % interval over seeds (Student's t)."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    t = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}.get(len(values), 2.57)
+    return mean, t * float(np.std(values, ddof=1)) / len(values) ** 0.5
+
+
+HEAD = """# The methods on the test bed
+
+Made by `python benchmarks/bench_shapes.py --seeds {seeds} --results FILE --docs docs/train-methods.md`: the `small`
+preset of every method on 500 synthetic pictures, measured on 200 others. The figure is the mean over the seeds, with its
+95 % interval (Student's t) where there are several. The bed shows that a method learns what it should, not which one is
+better: the pictures are toys. The goal is five times chance in at most 120 CPU seconds.
+
+Chance of retrieval is one over the number of candidates. Of captions and answers it is how often the same ones are
+right about the other pictures. Pairs cannot be five times better than chance (0.5): that line stands beside the reward
+model's own metric. Parts that a method freezes (COSMO's towers, VL-Adapter's language model) are trained before, on the
+same pictures or texts, and DC-CLIP's teacher too; their seconds are not counted.
+
+| method | its metric | figure | chance | times chance | seeds | CPU seconds, one core |
+|---|---|---|---|---|---|---|"""
+
+
+def table(results, seeds):
+    """Return the lines of the page."""
+    lines = HEAD.format(seeds=seeds).splitlines()
+    for name, runs in sorted(results.items()):
+        for metric in next(iter(runs.values()))["metrics"]:
+            values = [r["metrics"][metric][0] for r in runs.values()]
+            chance = float(np.mean([r["metrics"][metric][1] for r in runs.values()]))
+            mean, half = interval(values)
+            seconds = max(r["cpu_seconds"] for r in runs.values())
+            figure = f"{mean:.3f}" if len(values) < 2 else f"{mean:.3f} ± {half:.3f}"
+            times = f"{mean / chance:.1f}×" if chance else "–"
+            cells = (name, metric, figure, f"{chance:.3f}", times, " ".join(sorted(runs)), f"{seconds:.0f}")
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def main():
@@ -152,34 +298,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--docs", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    report, lines = {}, []
+    stored = args.results and args.results.exists()
+    results = json.loads(args.results.read_text(encoding="utf-8")) if stored else {}
     for name in args.methods or list_rows():
-        results = [run(name, seed) for seed in args.seeds]
-        seconds = max(s for _, s in results)
-        for metric, (_, chance) in results[0][0].items():
-            values = [r[metric][0] for r, _ in results]
-            times = f"{np.mean(values) / chance:.0f}×" if chance else "–"
-            cells = (name, metric, " ".join(f"{v:.3f}" for v in values), f"{chance:.3f}", times, f"{seconds:.0f}")
-            lines.append("| " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
-            report.setdefault(name, {})[metric] = {"values": values, "chance": chance, "cpu_seconds": seconds}
+        for seed in args.seeds:
+            if str(seed) in results.get(name, {}):
+                continue
+            metrics, seconds = run(name, seed)
+            results.setdefault(name, {})[str(seed)] = {"metrics": metrics, "cpu_seconds": seconds}
+            shown = {k: tuple(round(x, 4) for x in v) for k, v in metrics.items()}
+            print(name, seed, shown, round(seconds), flush=True)
+            if args.results:
+                args.results.write_text(json.dumps(results), encoding="utf-8")
     if args.docs:
-        seeds = " ".join(map(str, args.seeds))
-        head = [
-            "# The methods on the test bed",
-            "",
-            f"Made by `python benchmarks/bench_shapes.py --seeds {seeds} --docs docs/train-methods.md`:",
-            "the `small` preset of every method on 500 synthetic pictures, measured on 200 others; one figure a seed.",
-            "The bed shows that a method learns what it should, not which one is better: the pictures are toys.",
-            "",
-            "| method | its metric | figure | chance | times chance | CPU seconds, one core |",
-            "|---|---|---|---|---|---|",
-        ]
-        args.docs.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
-    print(json.dumps({"benchmark": "shapes", "seeds": args.seeds, "methods": report}))
+        args.docs.write_text("\n".join(table(results, " ".join(map(str, args.seeds)))) + "\n", encoding="utf-8")
+    print(json.dumps({"benchmark": "shapes", "seeds": args.seeds, "methods": results}))
 
 
 if __name__ == "__main__":
