@@ -410,6 +410,7 @@ def test_a_run_goes_on_with_its_own_settings_only(frozen, made, tmp_path):
         ({"precision": "fp16"}, "precision"),
         ({"dataset": "nowhere.pano"}, "no dataset at"),
         ({"output": None}, "name the folder"),
+        ({"output": "/proc/nowhere/run"}, "cannot be written"),
         ({"method": "flame", "preset": "small"}, "--text-tower"),
         ({"method": "dreamlip", "text_tower": FROZEN["text_tower"]}, "parts of texts"),
         ({"method": "dreamlip", "image_tower": FROZEN["image_tower"]}, "patches"),

@@ -278,8 +278,12 @@ def _alone(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is a file; give a folder for the run.")
     new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+b") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+b")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}. Give another folder.") from None
+    with lock as file:
         try:
             import fcntl
 

@@ -156,7 +156,7 @@ class Data:
             raise UserError(
                 f"{len(self.items)} items cannot fill a batch of {self.row.batch}."
                 + (f" Left out: {why}." if why else "")
-                + " Give more data, or a smaller batch."
+                + " Give more data, or a smaller batch (--batch 64, or --preset small)."
             )
         self.pair = {p: i for i, p in enumerate(sorted({r.pair_id or r.id for r in self.records.values()}))}
 
