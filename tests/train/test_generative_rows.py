@@ -630,3 +630,22 @@ def test_the_judge_knows_five_kinds():
         for wrong in (colours, both, strange):
             assert not objects & set(wrong.rstrip(".").split(". "))
         assert len(colours.split()) == len(both.split()) == len(true.split())
+
+
+def test_tldr_codes_that_nobody_uses_come_back():
+    model, batch = one_batch("tldr", losses={"vq": {"codes": 16, "revive": 3}})
+    part = model.parts["vq"]
+    part.codebook.codes.data += 50.0  # far from every token, all but one
+    part.codebook.codes.data[0] = 0.0
+    media, real = model.media(batch, Features())
+    assert set(part.codes(media).flatten().tolist()) == {0}
+    for step in range(3):
+        assert part.idle.max() == step
+        model.train()(batch)
+        model.after_step(step, 10)
+    assert part.idle.tolist() == [0] * 16
+    assert len(set(part.codes(media).flatten().tolist())) > 8
+    before = part.codebook.codes.clone()
+    model.eval()(batch)  # reading teaches nothing
+    model.after_step(3, 10)
+    assert torch.equal(part.codebook.codes, before)
