@@ -12,9 +12,10 @@ settings come from `--tune`. Its first part is 3-fold cross-validation over the 
 are in every training half: all settings but one. Its second part is 2-fold cross-validation over the photographs of
 each training half for itself: how far to go from ConSE (`blend`); drawings cannot say, for ConSE knows them badly.
 
-    python benchmarks/bench_train_stamps.py [--splits 5] [--docs docs/train-stamps.md] [--cache DIR]
+    python benchmarks/bench_train_stamps.py [--splits 5] [--cache DIR]
     python benchmarks/bench_train_stamps.py --tune       # what the settings of clip's preset `frozen` come from
     python benchmarks/bench_train_stamps.py --student    # a small text tower that learns from the large one
+    python benchmarks/bench_train_stamps.py --docs docs/train-stamps.md    # the last results as a page
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from panoglot.train import Record, Text, Trainer, load_row
 Array = np.ndarray
 #: Chosen before anything was measured: the languages of `bench_recall_stamps`, and twelve more of other families.
 LANGS = "en,de,es,fr,pt,ru,hi,zh-Hans,ja,ko,th,ar,sw,it,nl,pl,cs,uk,el,tr,vi,id,he,fa,zu".split(",")
-#: Of the first ridge on these data (14 languages, photographs alone, lambda 30).
+#: Of the ridge that gets the photographs alone.
 RIDGE_LANGS = "en,de,es,fr,pt,ru,hi,zh-Hans,ja,ko,th,ar,sw,it".split(",")
 FEW = 100  # languages with fewer captions of photographs are not listed
 
@@ -192,8 +193,8 @@ def ridge(
     return np.concatenate([known, weight * learnt], 1), texts
 
 
-def first_ridge(s: Stamps, train: Sequence[int], test: Sequence[int]) -> Side:
-    """The ridge of the first study: the photographs of the training half alone, 14 languages."""
+def small_ridge(s: Stamps, train: Sequence[int], test: Sequence[int]) -> Side:
+    """The same with less: the photographs of the training half alone, 14 languages."""
     few = Stamps(s.names, [{k: t[k] for k in RIDGE_LANGS if k in t} for t in s.texts], *list(vars(s).values())[2:])
     return ridge(few, [n for n in train if n < s.photos], test)
 
@@ -333,7 +334,7 @@ def tune_blend(s: Stamps, splits: int = 5) -> dict[int, float]:
 
 def compare(s: Stamps, splits: int) -> dict[str, Any]:
     """Run every way on every split and print the tables; returns what the JSON line and the page say."""
-    ways = {"ConSE": conse, "first ridge": first_ridge, "ridge": ridge, "ours": ours}
+    ways = {"ConSE": conse, "small ridge": small_ridge, "ridge": ridge, "ours": ours}
     count = {lang: sum(lang in t for t in s.texts[: s.photos]) for lang in {k for t in s.texts for k in t}}
     more = sorted(lang for lang, n in count.items() if n >= FEW and lang not in LANGS)
     found: dict[str, list[Any]] = {name: [] for name in ways}
@@ -376,7 +377,7 @@ def compare(s: Stamps, splits: int) -> dict[str, Any]:
 # ---- a small text tower that learns from the large one ---------------------------------------------------------------
 
 
-def student(s: Stamps, splits: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def student(s: Stamps, splits: int) -> dict[str, Any]:
     """Distil e5 and its trained head into the row `dc-clip`, preset `student`, on the captions of the training half."""
     names = ("ConSE", "teacher", "student")
     found: dict[str, list[Any]] = {name: [] for name in names}
@@ -395,7 +396,7 @@ def student(s: Stamps, splits: int, settings: Mapping[str, Any]) -> dict[str, An
             for n, r in zip(train, s.records(train), strict=True)
         ]
         begin = time.process_time()
-        trainer = Trainer(load_row("dc-clip", "student", **settings), records, workers=0)
+        trainer = Trainer(load_row("dc-clip", "student"), records, workers=0)
         trainer.fit(progress=False)
         seconds += (time.process_time() - begin) / splits
         small = trainer.encoder
@@ -456,6 +457,57 @@ def cost(small: Any, words: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def page(cache: Path) -> str:
+    """Return the page of the last results of both kinds."""
+
+    def table(out: Mapping[str, Any], names: Sequence[str], langs: Sequence[str], delta: str = "") -> list[str]:
+        head = [f"{name}, R@{k}" for name in names for k in KS] + ([f"R@{KS[-1]}: ours - {delta}"] if delta else [])
+        lines = [f"| language | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+        for lang in langs:
+            each = ((out["recall"][lang][n][k], out["half"][lang][n][k]) for n in names for k in range(len(KS)))
+            cells = [f"{v:.2f} ± {w:.2f}" for v, w in each]
+            if delta:
+                d, low, high = (v[-1] for v in out["difference"][lang][delta])
+                cells.append(f"{d:+.2f} [{low:+.2f}, {high:+.2f}]")
+            lines.append(f"| {lang} | {' | '.join(cells)} |")
+        means = [f"{v:.3f}" for n in names for v in out["mean"][n]] if set(langs) == set(LANGS) else []
+        return lines + ([f"| mean | {' | '.join(means)} |" + (" |" if delta else "")] if means else [])
+
+    lines = ["# Heads trained on a few hundred pictures", ""]
+    lines += [
+        "Made by `python benchmarks/bench_train_stamps.py --docs docs/train-stamps.md`; what was done is in its head."
+    ]
+    lines += ["± is the 95 % t interval over the splits, brackets a 95 % bootstrap over stamps and splits."]
+    if (cache / "compare.json").exists():
+        out = json.loads((cache / "compare.json").read_text())
+        lines += ["", "## ConSE, ridge, ours", ""]
+        for rival in ("ConSE", "ridge"):
+            for which, count in (("of 25", 25), ("of all", out["languages"])):
+                n, sure = out[f"better than {rival}, {which}"]
+                lines.append(
+                    f"- Better than {rival}: {', '.join(map(str, n))} of {count} languages at R@1, 5, 10; "
+                    f"with an interval above 0: {', '.join(map(str, sure))}."
+                )
+        lines += ["", *table(out, ["ConSE", "ridge", "ours"], LANGS, "ConSE")]
+        lines += ["", "A ridge on the photographs alone and 14 languages: mean "]
+        lines[-1] += ", ".join(f"{v:.3f}" for v in out["mean"]["small ridge"]) + "."
+        lines += ["", "### Other languages with at least 100 captions", ""]
+        lines += table(out, ["ConSE", "ours"], [x for x in out["recall"] if x not in LANGS], "ConSE")
+    if (cache / "student.json").exists():
+        out = json.loads((cache / "student.json").read_text())
+        lines += [
+            "",
+            f"## The student ({out['splits']} splits)",
+            "",
+            "| | parameters | bytes on disk | texts a second |",
+        ]
+        lines += ["|---|---|---|---|"]
+        for name, c in out["cost"].items():
+            lines.append(f"| {name} | {c['parameters']:,} | {c['bytes']:,} | {c['texts_per_second']:,} |")
+        lines += ["", *table(out, ["ConSE", "teacher", "student"], LANGS)]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run what was asked for."""
     data = os.environ.get("PANOGLOT_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
@@ -466,20 +518,22 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--student", action="store_true")
-    parser.add_argument("--docs", type=Path, help="write the tables as a page")
+    parser.add_argument("--docs", type=Path, help="write a page of the last results, and nothing else")
     args = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
+    if args.docs:
+        args.docs.write_text(page(args.cache))
+        return
     stamps = read(args.stamps, args.list, args.cache)
     if args.tune:
         tune(stamps)
         return
-    if args.student:
-        print(json.dumps({"bench": "train_stamps_student", "ks": KS} | student(stamps, args.splits, {})))
-        return
-    out = compare(stamps, args.splits)
-    print(json.dumps({"bench": "train_stamps", "ks": KS} | out))
+    kind, run = ("student", student) if args.student else ("compare", compare)
+    out = {"bench": f"train_stamps_{kind}", "ks": KS, "splits": args.splits} | run(stamps, args.splits)
+    (args.cache / f"{kind}.json").write_text(json.dumps(out))
+    print(json.dumps(out))
 
 
 if __name__ == "__main__":

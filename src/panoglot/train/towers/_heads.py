@@ -105,6 +105,9 @@ class Blended(nn.Linear):
     (8.0, 5.0)
     """
 
+    begin_weight: Tensor
+    begin_bias: Tensor
+
     def __init__(
         self, width: int, dim: int, blend: float = 1.0, weight: Tensor | None = None, bias: Tensor | None = None
     ) -> None:
@@ -130,8 +133,7 @@ class Blended(nn.Linear):
         if self.training or self.blend == 1:
             return super().forward(x)
         weight, bias = (
-            torch.lerp(a, b, self.blend)
-            for a, b in ((self.begin_weight, self.weight), (self.begin_bias, self.bias))  # type: ignore[arg-type]
+            torch.lerp(a, b, self.blend) for a, b in ((self.begin_weight, self.weight), (self.begin_bias, self.bias))
         )
         return F.linear(x, weight, bias)
 
@@ -149,6 +151,10 @@ class Residual(nn.Module):
 
     Source of the start: Norouzi et al. 2014, arXiv 1312.5650, section 3.2.
     """
+
+    classes: Tensor
+    class_bias: Tensor
+    labels: Tensor
 
     def __init__(
         self, width: int, dim: int, drop: float = 0.0, blend: float = 1.0, start: Mapping[str, Any] | None = None
