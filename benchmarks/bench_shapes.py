@@ -265,8 +265,8 @@ HEAD = """# The methods on the test bed
 
 Made by `python benchmarks/bench_shapes.py --seeds {seeds} --results FILE --docs docs/train-methods.md`: the `small`
 preset of every method on 500 synthetic pictures, measured on 200 others. The figure is the mean over the seeds, with
-its 95 % interval (Student's t) where there are several. The bed shows that a method learns what it should, not which one is
-better: the pictures are toys. The goal is five times chance in at most 120 CPU seconds.
+its 95 % interval (Student's t) where there are several. The bed shows that a method learns what it should, not which
+one is better: the pictures are toys. The goal is five times chance in at most 120 CPU seconds.
 
 Chance of retrieval is one over the number of candidates. Of captions and answers it is how often the same ones are
 right about the other pictures. Pairs cannot be five times better than chance (0.5): that line stands beside the reward
