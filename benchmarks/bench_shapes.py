@@ -290,7 +290,12 @@ def table(results, seeds):
             times = f"{mean / chance:.1f}×" if chance else "–"
             cells = (name, metric, figure, f"{chance:.3f}", times, " ".join(sorted(runs)), f"{seconds:.0f}")
             lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    best = {
+        name: max(m[0] / m[1] for r in runs.values() for m in r["metrics"].values() if m[1])
+        for name, runs in results.items()
+    }
+    missed = [f"{name} ({times:.1f}×)" for name, times in sorted(best.items()) if times < 5]
+    return [*lines, "", f"Short of the goal by every metric: {', '.join(missed)}." if missed else "All reach the goal."]
 
 
 def main():
