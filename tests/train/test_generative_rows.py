@@ -637,7 +637,7 @@ def test_tldr_codes_that_nobody_uses_come_back():
     part = model.parts["vq"]
     part.codebook.codes.data += 50.0  # far from every token, all but one
     part.codebook.codes.data[0] = 0.0
-    media, real = model.media(batch, Features())
+    media, _ = model.media(batch, Features())
     assert set(part.codes(media).flatten().tolist()) == {0}
     for step in range(3):
         assert part.idle.max() == step

@@ -394,7 +394,7 @@ class Trainer:
             UserError: the checkpoint belongs to another row, seed, or data, it is damaged, or not all processes see it.
         """
         there = self.run is not None and (self.run / "run.json").exists()
-        manifest = read_manifest(self.run) if self.run is not None and there else {"step": -1}
+        manifest: dict[str, Any] = read_manifest(self.run) if self.run is not None and there else {"step": -1}
         if not self.processes.agree(manifest["step"]):
             raise UserError(
                 f"'{self.run}' is not the same folder for all processes: use one that they share, or a copy on each."
