@@ -323,7 +323,11 @@ def test_no_vectors(world):
 
 def test_choice_of_encoder(filled):
     other = filled.data.add_vectors("hf:org/other", "other-1", 8)
-    with pytest.raises(UserError, match="several encoders: say which"):
+    row = {"id": "c1", "lang": "de", "vector": np.eye(8, dtype=np.float16)[0], "run_id": ""}
+    filled.data.vectors(other).insert([{**row, "vector_id": "v1", "of": "caption"}])
+    assert Searcher(filled.data).name == filled.vectors  # the other one has no pictures
+    filled.data.vectors(other).insert([{**row, "vector_id": "v2", "of": "image"}])
+    with pytest.raises(UserError, match="several encoders: say which, encoder=.*hf:org/other"):
         search(filled.data, "query 1")
     with pytest.raises(UserError, match="Did you mean 'hf:org/other'"):
         search(filled.data, "query 1", encoder="hf:org/othr")

@@ -209,14 +209,14 @@ def test_a_run_without_a_folder_says_that_nothing_was_saved(bed):
 
 
 def test_records_without_captions_cannot_train(bed):
-    with pytest.raises(UserError, match="64 no_text"):
+    with pytest.raises(UserError, match="None of 64 pictures"):
         Trainer(row(), [replace(r, texts=[]) for r in bed])
     with pytest.raises(RowError, match="empty_text"):
         Text("   ", "raw", "hi")
 
 
 def test_a_language_that_nobody_speaks(bed):
-    with pytest.raises(UserError, match="64 no_text"):
+    with pytest.raises(UserError, match="None of 64 pictures"):
         Trainer(row(sampler={"kind": "one", "langs": ["sw"]}), bed)
     with pytest.raises(UserError, match="64 not_selected"):
         Trainer(row(select={"langs": ["sw"]}), bed)
@@ -511,3 +511,13 @@ def test_sharding_and_devices_that_are_not_there(bed):
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="device='cpu'"):
             Trainer(row(), bed, device="cuda")
+
+
+def test_what_a_method_learns_from_is_said():
+    records = shapes(40)
+    with pytest.raises(UserError, match=r"'triples' .* takes: A query.*The texts here are: .*long"):
+        Trainer(load_row("colbert-xm", "small"), records)
+    with pytest.raises(UserError, match=r"Stage 'distil': regress: .*--teacher"):
+        Trainer(load_row("dc-clip", "small", batch=8), records)
+    with pytest.raises(UserError, match=r"Nothing to train on for 'interleaved'.*Known: pair"):
+        Trainer(load_row("cosmo", "small", batch=8), records)

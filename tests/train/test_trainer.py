@@ -342,7 +342,7 @@ def test_a_batch_of_duplicates_teaches_nothing_wrong(bed):
 
 def test_a_language_that_is_absent(bed):
     with pytest.raises(UserError, match="'sw'"):
-        Trainer(row("dc-clip", languages={"weights": {"en": 1, "sw": 1}}), bed)
+        Trainer(row("dc-clip", languages={"weights": {"en": 1, "sw": 1}}), with_vectors(bed))
 
 
 def test_vectors_of_another_size(bed):

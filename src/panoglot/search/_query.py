@@ -32,7 +32,9 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
     made = {name: _made_by(dataset, name) for name in names}
     model = None
     if encoder is None:
-        fit = names
+        # a frozen text tower's vectors are of captions only: nobody searches pictures with them
+        fit = [n for n in names if dataset.vectors(n).count("of = 'image'")] if len(names) > 1 else names
+        fit = fit or names
     elif isinstance(encoder, str):
         fit = [name for name in names if encoder in (name, made[name].get("model"))]
         if len(fit) != 1 and (found := _load_named(encoder)) is not None:  # another way to write a model's name
@@ -49,7 +51,9 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
         known = {value for name in names for value in (name, made[name].get("model")) if value}
         raise UserError(f"{dataset.path} has no vectors of encoder '{encoder}'.{did_you_mean(encoder, known)}")
     if len(fit) > 1:
-        raise UserError(f"{dataset.path} has vectors of several encoders: say which, encoder={' or '.join(fit)}.")
+        models = [made[name].get("model") or name for name in fit]
+        shown = models if len(set(models)) == len(models) else fit
+        raise UserError(f"{dataset.path} has vectors of several encoders: say which, encoder={' or '.join(shown)}.")
     return fit[0], model if model is not None else made[fit[0]].get("model")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -151,6 +152,8 @@ class Data:
                 continue
             self.records[r.id] = r
             self.items += [(r.id, k) for k in range(self.sampler.items(r))]
+        if not self.items and self.skipped["no_text"]:
+            raise UserError(self._nothing(records))
         if len(self.items) < self.row.batch:
             why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
             raise UserError(
@@ -159,6 +162,17 @@ class Data:
                 + " Give more data, or a smaller batch (--batch 64, or --preset small)."
             )
         self.pair = {p: i for i, p in enumerate(sorted({r.pair_id or r.id for r in self.records.values()}))}
+
+    def _nothing(self, records: Sequence[Record]) -> str:
+        """Say what the sampler takes, and what there is."""
+        takes = (inspect.getdoc(self.sampler) or "").partition("\n")[0]
+        asked = ", ".join(f"{k}: {v}" for k, v in self.row.sampler.items() if k != "kind")
+        kinds = Counter(t.kind for r in records for t in r.texts)
+        have = ", ".join(f"{kind} ({n:,})" for kind, n in kinds.most_common()) or "none"
+        return (
+            f"None of {len(records):,} pictures has the texts that this method learns from. Its sampler "
+            f"'{self.row.sampler['kind']}'{f' ({asked})' if asked else ''} takes: {takes} The texts here are: {have}."
+        )
 
     def _missing(self, r: Record, kind: str | None) -> str:
         if kind == "vector" and "image" not in r.vectors:

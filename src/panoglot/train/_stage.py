@@ -74,6 +74,8 @@ def make_stages(row: Row, records: Sequence[Record], model: Model, seed: int, au
         try:
             plan = begin(model, r)
             data = Data(records, model, seed, augment=augment, row=r)
+            for part in model.active.values():
+                part.check(data.records.values())
             per_epoch = len(data.plan(0))
             factor, period = make_schedule(r, per_epoch)
             parts = model.active.values()

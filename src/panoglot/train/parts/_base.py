@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,13 @@ class Part(nn.Module):
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the loss of the batch."""
         raise NotImplementedError
+
+    def check(self, records: Iterable[Any]) -> None:
+        """Refuse records that this loss cannot learn from: called before the first step.
+
+        Raises:
+            UserError: with what is missing.
+        """
 
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -121,6 +122,11 @@ class RegressPart(Part):
         self.distance, self.beta = distance, beta
         # unit student vectors against the teacher's: a linear adapter can reach any length
         self.gain = nn.Parameter(torch.tensor(math.log(1.0))) if adapter == "none" else None
+
+    def check(self, records: Iterable[Any]) -> None:
+        """Refuse records without a teacher's vectors."""
+        if not any(r.vectors for r in records):
+            raise UserError("regress: learns from a teacher's stored vectors; name one: --teacher embedded:conse")
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the mean of the sides that are there."""

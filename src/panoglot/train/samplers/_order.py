@@ -40,7 +40,8 @@ def shares(
         for name, weight in weights.items():
             if weight > 0 and not counts.get(name):
                 raise UserError(
-                    f"Nothing to train on for '{name}', which has weight {weight}.{did_you_mean(name, counts)}"
+                    f"Nothing to train on for '{name}', which has weight {weight}: add data, or leave it out of the "
+                    f"weights.{did_you_mean(name, counts)}"
                 )
         raw = {n: float(weights.get(n, 0.0)) for n in sorted(counts)}
     else:
