@@ -327,7 +327,7 @@ def test_choice_of_encoder(filled):
     filled.data.vectors(other).insert([{**row, "vector_id": "v1", "of": "caption"}])
     assert Searcher(filled.data).name == filled.vectors  # the other one has no pictures
     filled.data.vectors(other).insert([{**row, "vector_id": "v2", "of": "image"}])
-    with pytest.raises(UserError, match="several encoders: say which, encoder=.*hf:org/other"):
+    with pytest.raises(UserError, match=r"several encoders: say which, encoder=.*hf:org/other"):
         search(filled.data, "query 1")
     with pytest.raises(UserError, match="Did you mean 'hf:org/other'"):
         search(filled.data, "query 1", encoder="hf:org/othr")
