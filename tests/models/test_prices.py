@@ -147,3 +147,12 @@ def test_budget_in_threads():
         t.join()
     assert budget.spent == pytest.approx(5.0)
     assert len(stopped) == 4
+
+
+def test_models_of_the_house_cost_nothing_unless_the_table_says_so():
+    from panoglot.models import PROVIDERS
+    from panoglot.models._prices import LOCAL_PROVIDERS
+
+    assert set(PROVIDERS) - LOCAL_PROVIDERS == {"openai"}  # whoever adds a provider decides
+    assert Prices().cost("pano:/runs/one", 10, 10) == 0.0
+    assert Prices({"pano:*": {"per_request": 0.5}}).cost("pano:/runs/one", 10, 10) == 0.5
