@@ -150,7 +150,7 @@ def test_budget_in_threads():
 
 
 def test_models_of_the_house_cost_nothing_unless_the_table_says_so():
-    from panoglot.models import PROVIDERS
+    from panoglot.models._names import PROVIDERS
     from panoglot.models._prices import LOCAL_PROVIDERS
 
     assert set(PROVIDERS) - LOCAL_PROVIDERS == {"openai"}  # whoever adds a provider decides
