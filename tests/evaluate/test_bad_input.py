@@ -229,3 +229,197 @@ def test_the_list_and_the_help_import_nothing_heavy():
             [sys.executable, "-m", "panoglot", "evaluate", "--list"], capture_output=True, text=True, check=True
         ).stdout
     )
+
+
+@pytest.mark.parametrize(
+    ("owners", "shape", "said"),
+    [
+        (None, (0, 4), "cannot be dealt evenly to 0 images"),
+        ("[0, 1, null]", (3, 4), "must be a list of whole numbers"),
+        ('[0, 1, "x"]', (3, 4), "must be a list of whole numbers"),
+        ("[0, 1, 1.5]", (3, 4), "must be a list of whole numbers"),
+        ("[0, 1, NaN]", (3, 4), "must be a list of whole numbers"),
+        ('{"a": 1}', (3, 4), "must be a list of whole numbers"),
+    ],
+)
+def test_vectors_and_owners(panoglot, tmp_path, owners, shape, said):
+    np.save("i.npy", np.ones(shape, np.float32))
+    np.save("t.npy", np.ones((3, 4), np.float32))
+    (tmp_path / "o.json").write_text(owners or "")
+    given = ["--owners", "o.json"] if owners else []
+    code, _, error = panoglot("evaluate", "retrieval", "i.npy", "--texts", "t.npy", *given)
+    assert code == 2
+    assert said in error
+
+
+@pytest.mark.parametrize("kind", ["complex", "text", "infinite"])
+def test_vectors_that_are_no_numbers(panoglot, kind):
+    found = {"complex": np.ones((3, 4)) * 1j, "text": np.array([["a"]] * 3), "infinite": np.full((3, 4), np.inf)}[kind]
+    np.save("i.npy", np.eye(3, 4, dtype=np.float32))
+    np.save("t.npy", found)
+    code, _, error = panoglot("evaluate", "retrieval", "i.npy", "--texts", "t.npy")
+    assert code == 2
+    assert ("no usable vector" if kind == "infinite" else "is no array of numbers") in error
+
+
+@pytest.mark.parametrize("labels", ["[]", "3", '{"de": "ab"}', '{"de": [1, 2]}'])
+def test_names_of_classes(panoglot, tmp_path, labels):
+    for name in "ab":
+        (tmp_path / "cls" / name).mkdir(parents=True)
+        picture(tmp_path / "cls" / name / "0.png")
+    (tmp_path / "n.json").write_text(labels)
+    code, _, error = panoglot("evaluate", "zeroshot", "cls", "--labels", "n.json", "--encoder", "python:fake:encoder")
+    assert code == 2
+    assert "must be a JSON object of lists of names by language" in error
+    (tmp_path / "n.json").write_text('{"de": ["Katze", "Hund"]}')
+    arguments = ["--labels", "n.json", "--encoder", "python:fake:encoder", "--lang", "fr"]
+    code, _, error = panoglot("evaluate", "zeroshot", "cls", *arguments)
+    assert code == 2
+    assert "n.json has no names in fr; it has de" in error
+
+
+@pytest.mark.parametrize("option", [("--seed", "-1"), ("--k", "nan"), ("--k", "inf"), ("--k", "0")])
+def test_arena_options(panoglot, tmp_path, option):
+    (tmp_path / "b.json").write_text('[{"source1": "a", "source2": "b", "winner": "a"}]')
+    assert panoglot("evaluate", "arena", "b.json", *option)[0] == 2
+
+
+RESULTS = {
+    "NaN": ('"1": 1.0', '"1": NaN', "NaN or infinity"),
+    "infinity": ('"1": 1.0', '"1": 1e999', "NaN or infinity"),
+    "too large": ('"1": 1.0', '"1": 1' + "0" * 400, "is not a metric result"),
+    "a text": ('"1": 1.0', '"1": "x"', "is not a metric result"),
+    "odd options": ('"options": {}', '"options": [1]', "is not a metric result"),
+    "nested too deeply": (None, "[" * 100_000, "nested too deeply"),
+    "UTF-16": (None, PREDS.encode("utf-16"), "It looks like UTF-16"),
+}
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_results_that_are_none(panoglot, tmp_path, case):
+    """A NaN made every difference NaN, with p = 0.0002."""
+    from panoglot.evaluate import MetricResult
+
+    good = MetricResult("m", "1", 1.5, 2, per_item=(1.0, 2.0), ids=("1", "2")).to_json(per_item=True)
+    old, new, said = RESULTS[case]
+    assert old is None or old in good
+    text = new if old is None else good.replace(old, new)
+    (tmp_path / "a.json").write_text(good)
+    (tmp_path / "b.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    for command in (["compare"], ["evaluate", "standings"]):
+        code, _, error = panoglot(*command, "a.json", "b.json")
+        assert code == 2
+        assert said in error
+
+
+FAKE = """
+from panoglot.models.roles import Answer
+
+class Model:
+    name, fingerprint, batch_size, dim = "fake:1", "fake-1", 8, 2
+
+    def __init__(self, kind="yes"):
+        self.kind = kind
+
+    def generate(self, prompts):
+        if self.kind == "short":
+            return []
+        return [{"none": None, "text": "Yes"}.get(self.kind, Answer("Yes")) for _ in prompts]
+
+    def encode_images(self, images):
+        import numpy as np
+        return np.ones((len(images), 2), np.float32)
+
+    def encode_texts(self, texts, langs):
+        import numpy as np
+        return np.ones((len(texts), 2), np.float32)
+
+def load(kind="yes"):
+    return Model(kind)
+
+encoder = load
+"""
+
+
+def picture(path):
+    import PIL.Image
+
+    PIL.Image.new("RGB", (16, 16), (200, 30, 40)).save(path)
+
+
+@pytest.fixture(autouse=True)
+def fake(tmp_path, monkeypatch):
+    (tmp_path / "fake.py").write_text(FAKE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fake", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+POPE = '{"image": "%s", "text": "Is there a cat?", "label": "yes"}\n'
+
+
+def test_a_broken_picture_costs_its_question(panoglot, tmp_path):
+    picture(tmp_path / "0.png")
+    (tmp_path / "1.png").write_bytes(b"not a picture")
+    (tmp_path / "q.jsonl").write_text(POPE % "0.png" + POPE % "1.png")
+    arguments = ["choice", "q.jsonl", "--benchmark", "pope", "--model", "python:fake:load", "-o", "out.json"]
+    assert panoglot("evaluate", *arguments)[0] == 0
+    (found,) = json.loads((tmp_path / "out.json").read_text())["results"].values()
+    assert (found["n"], found["unscored"], found["parts"]["recall"]) == (2, 1, 1.0)
+
+    (tmp_path / "m.tsv").write_text(
+        "index\tquestion\tA\tB\tanswer\timage\n1\tWas?\tx\ty\tA\t0.png\n2\tWas?\tx\ty\tB\t1.png\n"
+    )
+    arguments = ["choice", "m.tsv", "--benchmark", "mmmb", "--model", "python:fake:load", "-o", "out.json"]
+    assert panoglot("evaluate", *arguments)[0] == 0
+    assert json.loads((tmp_path / "out.json").read_text())["results"]["plain"]["unscored"] >= 1
+
+    (tmp_path / "made").mkdir()
+    (tmp_path / "0.png").rename(tmp_path / "made" / "a.png")
+    (tmp_path / "1.png").rename(tmp_path / "made" / "b.png")
+    asked = [{"id": key, "questions": [{"id": "1", "question": "Red?"}]} for key in "ab"]
+    (tmp_path / "d.json").write_text(json.dumps(asked))
+    arguments = ["generation", "made", "--benchmark", "dpg", "--data", "d.json", "--judge", "python:fake:load"]
+    assert panoglot("evaluate", *arguments, "-o", "out.json")[0] == 0
+    found = json.loads((tmp_path / "out.json").read_text())["results"]["dpg"]
+    assert (found["value"], found["n"], found["unscored"]) == (1.0, 2, 1)
+    for questions in ('"Red?"', '["Red?"]', "null"):
+        (tmp_path / "d.json").write_text(f'[{{"id": "a", "questions": {questions}}}, {{"id": "b", "questions": []}}]')
+        code, _, error = panoglot("evaluate", *arguments)
+        assert code == 2
+        assert "1 rows have no questions" in error
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "said"),
+    [
+        (POPE % "gone.png", "yes", "gone.png cannot be read (No such file or directory)"),
+        ('{"image": "0.png", "text": "x"}', "yes", "1 rows are not texts image, text, label: 0"),
+        ('{"image": 5, "text": "x", "label": "yes"}', "yes", "1 rows are not texts image, text, label: 0"),
+        (POPE % "0.png", "none", "fake:1 answered with NoneType"),
+        (POPE % "0.png", "text", "fake:1 answered with str"),
+        (POPE % "0.png", "short", "fake:1 gave 0 answers to 1 rows"),
+    ],
+)
+def test_questions_and_answers(panoglot, tmp_path, rows, kind, said):
+    picture(tmp_path / "0.png")
+    (tmp_path / "q.jsonl").write_text(rows)
+    arguments = ["choice", "q.jsonl", "--benchmark", "pope", "--model", f"python:fake:load?kind={kind}"]
+    code, _, error = panoglot("evaluate", *arguments)
+    assert code == 2
+    assert said in error
+
+
+def test_consistency_of_a_broken_picture_is_null(panoglot, tmp_path):
+    """It was NaN in the parts, which no JSON file could take."""
+    for tag in ("en", "de"):
+        (tmp_path / "made" / tag / "p").mkdir(parents=True)
+        picture(tmp_path / "made" / tag / "p" / "0.png")
+    (tmp_path / "made" / "de" / "p" / "1.png").write_bytes(b"no")
+    model = ["--encoder", "python:fake:encoder", "-o", "out.json"]
+    assert panoglot("evaluate", "generation", "made", "--benchmark", "clc", *model)[0] == 0
+    found = json.loads((tmp_path / "out.json").read_text())["results"]["clc"]
+    assert (found["value"], found["unscored"], found["parts"]) == (None, 1, {"de": None})
+    assert panoglot("evaluate", "generation", "made", "--benchmark", "css", "--english", "made/en", *model)[0] == 0
+    found = json.loads((tmp_path / "out.json").read_text())["results"]["css"]
+    assert (found["value"], found["parts"]) == (None, {"de": None, "en": None})

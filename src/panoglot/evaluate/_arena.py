@@ -180,8 +180,10 @@ def arena(
     import numpy as np
 
     check_option("rating", rating, RATINGS)
-    if not 0 < level < 1 or resamples < 0:
-        raise UserError(f"level={level} must lie between 0 and 1, and resamples={resamples} be 0 or more.")
+    if not 0 < level < 1 or resamples < 0 or seed < 0:
+        raise UserError(f"level={level} must lie between 0 and 1, resamples={resamples} and seed={seed} be 0 or more.")
+    if not (0 < k < math.inf and 0 < scale < math.inf and math.isfinite(start)):
+        raise UserError(f"k={k} and scale={scale} must be above 0, start={start} a number.")
     everything = [vote for vote in read_votes(votes) if vote[0] not in exclude and vote[1] not in exclude]
     judged = [vote for vote in everything if vote[2] is not None]
     if not judged:

@@ -11,7 +11,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._arena import ArenaResult
 from panoglot.evaluate._arena import arena as _arena
 from panoglot.evaluate._borda import Standings
-from panoglot.evaluate._check import check_option, same_ids
+from panoglot.evaluate._check import check_option, offenders, same_ids
 from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
 from panoglot.evaluate._compare import Comparison
 from panoglot.evaluate._compare import compare as _compare
@@ -296,24 +296,36 @@ def retrieval(
     pictures, words = _vectors(source), _vectors(texts)
     if owners is not None:
         of = _vectors(owners).ravel().tolist() if owners.endswith(".npy") else read_json(owners)
-    elif len(words) % len(pictures):
+    elif not len(pictures) or len(words) % len(pictures):
         raise UserError(f"{len(words)} texts cannot be dealt evenly to {len(pictures)} images: give --owners.")
     else:
         of = [n // (len(words) // len(pictures)) for n in range(len(words))]
     return ResultSet(
         image_text_retrieval(
-            pictures, words, [int(n) for n in of], metrics=_list(metrics), ties=ties,  # type: ignore[arg-type]
+            pictures, words, _whole(of, owners), metrics=_list(metrics), ties=ties,  # type: ignore[arg-type]
             lang=",".join(_list(lang)), on_error=on_error,  # type: ignore[arg-type]
             confidence=confidence,
         )
     )  # fmt: skip
 
 
+def _whole(numbers: Any, path: str | None) -> list[int]:
+    """Numbers of images."""
+    if not isinstance(numbers, list) or not all(
+        type(n) is int or (isinstance(n, float) and n.is_integer()) for n in numbers
+    ):
+        raise UserError(f"{path} must be a list of whole numbers: the image of every text, from 0.")
+    return [int(n) for n in numbers]
+
+
 def _vectors(path: str) -> Any:
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise ValueError
+        return found
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except (OSError, ValueError):
@@ -377,13 +389,18 @@ def zeroshot(
     if targets is None:
         raise UserError("benchmark 'folders' needs a folder of class folders, not vectors.")
     table = read_json(labels)
+    if not isinstance(table, dict) or not all(
+        isinstance(row, list) and all(isinstance(name, str) for name in row) for row in table.values()
+    ):
+        raise UserError(f"{labels} must be a JSON object of lists of names by language: {{lang: [name, …]}}.")
     wrong = [tag for tag, row in table.items() if len(row) != len(set(targets))]
     if wrong:
         raise UserError(f"{len(set(targets))} class folders, but {wrong[0]} has {len(table[wrong[0]])} names.")
     if codes != ["all"]:
-        table = {
-            tag: table[tag] for tag in same_ids(dict.fromkeys(codes), {t: 0 for t in table if t in codes}, "names")
-        }
+        absent = [tag for tag in codes if tag not in table]
+        if absent:
+            raise UserError(f"{labels} has no names in {offenders(absent)}; it has {offenders(table)}.")
+        table = {tag: table[tag] for tag in codes}
     return classify_all(
         model, vectors, targets, table, templates=forms,
         on_error=on_error, confidence=confidence,  # type: ignore[arg-type]
@@ -423,7 +440,7 @@ def choice(
         cache: folder where an encoder's vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate import benchmarks
-    from panoglot.evaluate._ask import ask
+    from panoglot.evaluate._ask import ask, open_picture
     from panoglot.evaluate._vectors import load_encoder
     from panoglot.evaluate.captions import pope
     from panoglot.models.roles import Prompt
@@ -432,6 +449,8 @@ def choice(
     _need(benchmark, data=data)
     data = str(data)
     tags = _list(lang)
+    if not tags:
+        raise UserError("--lang names no language.")
     loaded = load_encoder(model, cache, "generator|encoder" if benchmark == "mvl-sib" else "generator")
     if benchmark == "mvl-sib":
         return benchmarks.mvl_sib(
@@ -449,13 +468,17 @@ def choice(
             {tag: benchmarks.commute(loaded, data, lang=tag, images=images, confidence=confidence) for tag in tags}
         )
     from panoglot.errors import RowError
-    from panoglot.io import Image
 
     rows = read_rows(data)
+    odd = [
+        n for n, row in enumerate(rows) if any(not isinstance(row.get(key), str) for key in ("image", "text", "label"))
+    ]
+    if odd or not rows:
+        raise UserError(
+            f"{data}: {len(odd) or 'all'} rows are not texts image, text, label: {offenders(odd) or 'empty'}."
+        )
     root = Path(images) if images else Path(data).parent
-    answers = ask(
-        loaded, [Prompt(row["text"], (Image.from_path(str(root / row["image"])),), max_tokens=16) for row in rows]
-    )
+    answers = ask(loaded, [Prompt(row["text"], (open_picture(root / row["image"]),), max_tokens=16) for row in rows])
     said = [None if isinstance(answer, RowError) else answer.text for answer in answers]
     return ResultSet(
         {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import call, encode_images, encode_texts
+from panoglot.evaluate._ask import call, encode_images, encode_texts, open_picture
 from panoglot.evaluate._check import offenders
 from panoglot.evaluate._read import encode_files, picture_files, read_rows, read_text
 from panoglot.evaluate._results import ResultSet
@@ -103,10 +103,10 @@ def geneval_folder(
             sizes = [table[name][1] if name in table else (1, 1) for name in names]
             colours = {id(box): colour for name in names if name in table for box, colour in table[name][2]}
         else:
-            images = [Image.from_path(str(path)) for path in paths]
+            images = [open_picture(path) for path in paths]
             answers = call(detector, "detect", images, [classes] * len(images))
             boxes = [None if isinstance(answer, RowError) else answer for answer in answers]
-            sizes = [(image.width, image.height) for image in images]
+            sizes = [(1, 1) if isinstance(image, RowError) else (image.width, image.height) for image in images]
 
         def color_of(n: int, box: Box, paths: list[Path] = paths, colours: dict[int, str] = colours) -> str:
             if id(box) not in colours:
@@ -178,7 +178,16 @@ def read_questions(path: str) -> dict[str, list[dict[str, Any]]]:
         UserError: columns are missing.
     """
     if not path.endswith(".csv"):
-        return {str(row.get("id", row.get("item_id"))): list(row.get("questions", ())) for row in read_rows(path)}
+        table = {str(row.get("id", row.get("item_id"))): row.get("questions") for row in read_rows(path)}
+        odd = [
+            key
+            for key, rows in table.items()
+            if not isinstance(rows, list)
+            or not all(isinstance(row, dict) and {"id", "question"} <= set(row) for row in rows)
+        ]
+        if odd:
+            raise UserError(f"{path}: {len(odd)} rows have no questions of id, question: {offenders(odd)}.")
+        return {key: list(rows or ()) for key, rows in table.items()}
     reader = csv.DictReader(io.StringIO(read_text(path)))
     wanted = {"item_id", "proposition_id", "dependency", "question_natural_language"}
     if missing := wanted - set(reader.fieldnames or ()):
@@ -198,8 +207,6 @@ def dpg_folder(folder: str, questions: str, judge: Generator, *, confidence: flo
     Raises:
         UserError: pictures without questions.
     """
-    from panoglot.io import Image
-
     table = read_questions(questions)
     found = ResultSet()
     for lang, pictures in prompt_pictures(folder).items():
@@ -208,7 +215,7 @@ def dpg_folder(folder: str, questions: str, judge: Generator, *, confidence: flo
             raise UserError(f"{len(alien)} pictures in {folder}/{lang} have no questions: {offenders(alien)}.")
         paths = [(name, path) for name in sorted(pictures) for path in pictures[name]]
         found[lang or "dpg"] = dpg(
-            [table[name] for name, _ in paths], [Image.from_path(str(path)) for _, path in paths], judge,
+            [table[name] for name, _ in paths], [open_picture(path) for _, path in paths], judge,
             ids=[path.relative_to(folder).as_posix() for _, path in paths], confidence=confidence,
         )  # fmt: skip
     return found

@@ -65,7 +65,10 @@ class HumanRows:
 
 def _number(value: Any, path: Any, n: int) -> float | None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return None if value is None or math.isnan(value) else float(value)
+        try:
+            return None if value is None or math.isnan(value) else float(value)
+        except OverflowError:
+            raise UserError(f"{path}: the score of row {n} is too large a number.") from None
     raise UserError(f"{path}: the score of row {n} is no number: {value!r}.")
 
 

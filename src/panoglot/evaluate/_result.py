@@ -117,9 +117,16 @@ class MetricResult:
             data["details"] = None if details is None else tuple(details.values())
             data["interval"] = Interval(**data["interval"]) if data["interval"] else None
             data["notes"] = tuple(data["notes"])
-            return cls(**data)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise UserError(f"this is not a metric result ({type(error).__name__}: {error}).") from None
+            found = cls(**data)
+            numbers = [found.value, *(found.per_item or ()), *dict(found.parts).values()]
+            if any(one is not None and not math.isfinite(one) for one in numbers):
+                raise UserError("this result holds NaN or infinity; what has no value is null.")
+            dict(found.options)
+            return found
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(
+                f"this is not a metric result ({type(error).__name__}: {error}): give a file that -o FILE wrote."
+            ) from None
 
     def table(self) -> str:
         """A small table for people.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.evaluate._read import read_text
 from panoglot.evaluate._result import FORMAT, MetricResult
 
 __all__ = ["ResultSet", "load_results"]
@@ -74,10 +75,10 @@ def load_results(source: Any) -> ResultSet:
 
         return load_mteb(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}.") from None
-    except (OSError, ValueError) as error:
+        data = json.loads(read_text(path))
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply to be data of ours.") from None
+    except ValueError as error:
         raise UserError(f"{path} cannot be read as JSON ({error}).") from None
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
         found = {name: _read_one(one, path) for name, one in data["results"].items()}

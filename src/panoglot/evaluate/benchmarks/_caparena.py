@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import ask
+from panoglot.evaluate._ask import ask, open_picture
 from panoglot.evaluate._check import check_option, offenders
 from panoglot.evaluate._result import MetricResult, mean_result
 
@@ -141,7 +141,6 @@ def caparena_auto(
     Raises:
         UserError: missing captions or pictures.
     """
-    from panoglot.io import Image
     from panoglot.models.roles import Prompt
 
     check_option("orders", orders, ("both", "random"))
@@ -160,7 +159,7 @@ def caparena_auto(
             mine, base = captions[name], gold[name]["captions"][gold[name]["ref_model"]]
             human = f"A right, if not complete, description: {gold[name]['captions']['human']}\n" if reference else ""
             one, two = (mine, base) if first else (base, mine)
-            picture = Image.from_path(str(Path(images) / name))
+            picture = open_picture(Path(images) / name)
             text = _PROMPT.format(reference=human, one=one, two=two)
             prompts.append(Prompt(text, (picture,), max_tokens=300, temperature=0.1 if turn else 0.0, seed=seed + turn))
         for key, answer in zip(left, ask(judge, prompts)):

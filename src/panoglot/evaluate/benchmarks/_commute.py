@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError
+from panoglot.evaluate._ask import open_picture
 from panoglot.evaluate._choice import contrastive, log_probabilities
 from panoglot.evaluate._result import MetricResult
 from panoglot.table import language_name
@@ -64,15 +65,13 @@ def commute(
         see: False leaves the picture out: both orders of each pair are in the set, so this is 0.5 by construction.
         confidence: level of a bootstrap interval.
     """
-    from panoglot.io import Image
     from panoglot.models.roles import Prompt
 
     rows = list(items) if items is not None else read_commute(folder, lang)
     root = Path(images) if images is not None else Path(folder) / "images"
     ask = f"Translate into {language_name(lang)}. The picture shows what is meant.\n"
     prompts = [
-        Prompt(text=ask + row["source"], images=(Image.from_path(str(root / row["image"])),) if see else ())
-        for row in rows
+        Prompt(text=ask + row["source"], images=(open_picture(root / row["image"]),) if see else ()) for row in rows
     ]
     scores = log_probabilities(model, prompts * 2, [row["right"] for row in rows] + [row["wrong"] for row in rows])
     return contrastive(

@@ -446,7 +446,10 @@ def _fashion_iq(annotations: Any, split: str, files: Mapping[str, Path]) -> list
 def _write(benchmark: str, ranked: Any, groups: Any, folder: Path) -> list[str]:
     import json
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}).") from None
     written = []
     for name, lists in ranked.items():
         if benchmark == "fashion-iq":  # no server takes it any more: names by row

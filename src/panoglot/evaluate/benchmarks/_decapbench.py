@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
+from panoglot.evaluate._ask import open_picture
 from panoglot.evaluate._check import offenders, same_ids
 from panoglot.evaluate._read import pictures_of, read_rows
 from panoglot.evaluate._result import MetricResult
@@ -59,11 +60,10 @@ def decapbench(
         UserError: pictures without a caption or a file.
     """
     from panoglot.evaluate.captions import dcscore
-    from panoglot.io import Image
 
     named = {name.rpartition(".")[0] if name.endswith((".jpg", ".png")) else name: text for name, text in preds.items()}
     keys = same_ids(named, truth, "reference facts")
-    pictures = [Image.from_path(str(path)) for path in pictures_of(keys, images)]
+    pictures = [open_picture(path) for path in pictures_of(keys, images)]
     return dcscore(
         [named[key] for key in keys], [truth[key][0] for key in keys], [truth[key][1] for key in keys], pictures, judge,
         ids=keys, **options,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import ask
+from panoglot.evaluate._ask import ask, open_picture
 from panoglot.evaluate._check import offenders, same_ids
 from panoglot.evaluate._choice import LETTERS, choice, circular, read_letter
 from panoglot.evaluate._results import ResultSet
@@ -145,15 +145,17 @@ def _prompt(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], root:
     lines.append("Answer with the letter of the right option only.")
     value = (row.get("image") or "").strip()
     value = (rows[value].get("image") or "") if value in rows else value  # rotations point to the first row's picture
-    shown: tuple[Image, ...] = ()
+    shown: tuple[Any, ...] = ()
     if value and len(value) < 400 and Path(value).suffix:
         path = (root / value).resolve()
         if not path.is_relative_to(root.resolve()):
             raise UserError(f"row {row['index']}: the picture {value} lies outside {root}.")
-        shown = (Image.from_path(str(path)),)
+        shown = (open_picture(path),)
     elif value:
         try:
             shown = (Image(base64.b64decode(value, validate=True)),)
+        except RowError as error:
+            shown = (error,)
         except (binascii.Error, ValueError):
             raise UserError(f"row {row['index']}: the picture is neither base64 nor a path.") from None
     return Prompt(text="\n".join(lines), images=shown, max_tokens=32)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.evaluate._ask import ask, encode_images, encode_texts
+from panoglot.evaluate._ask import ask, encode_images, encode_texts, open_picture
 from panoglot.evaluate._check import check_option, offenders
 from panoglot.evaluate._choice import LETTERS, choice, read_letter
 from panoglot.evaluate._result import MetricResult
@@ -127,6 +127,8 @@ def mvl_sib_items(
         raise UserError(f"a topic has fewer than k={k} sentences.")
     numbers = list(range(USES * len(ids)))
     if limit is not None:
+        if limit < 1:
+            raise UserError(f"limit={limit} must be at least 1.")
         numbers = sorted(random.Random(f"mvl-sib {seed} sample").sample(numbers, min(limit, len(numbers))))
     found = []
     for number in numbers:
@@ -262,8 +264,6 @@ def _prompt(item: MvlSibItem, texts: Sequence[str], task: str, pictures: dict[in
 
 
 def _pictures(folder: str | os.PathLike[str] | None, topics: Sequence[str]) -> dict[int | str, Image]:
-    from panoglot.io import Image
-
     if folder is None:
         raise UserError("this task needs images=, the folder of the 70 pictures <topic>_<0..9>.jpg.")
     names: list[int | str] = [f"{topic}_{n}" for topic in topics for n in range(PICTURES)]
@@ -271,4 +271,4 @@ def _pictures(folder: str | os.PathLike[str] | None, topics: Sequence[str]) -> d
     missing = [name for name, path in paths.items() if path is None]
     if missing:
         raise UserError(f"{len(missing)} pictures are missing in {folder}: {offenders(missing)}.")
-    return {name: Image.from_path(str(path)) for name, path in paths.items()}
+    return {name: open_picture(path) for name, path in paths.items() if path is not None}

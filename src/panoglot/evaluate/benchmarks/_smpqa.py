@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.evaluate._ask import ask
+from panoglot.evaluate._ask import ask, open_picture
 from panoglot.evaluate._check import check_option, offenders
 from panoglot.evaluate._read import read_json
 from panoglot.evaluate._result import mean_result
@@ -143,7 +143,10 @@ def make_smpqa(
         raise UserError(f"{len(few)} languages have fewer than 12 different words: {offenders(few)}.")
     fonts = {tag: find_font(tag, given[tag], font) for tag in tags}
     root = Path(folder)
-    (root / "images").mkdir(parents=True, exist_ok=True)
+    try:
+        (root / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{root} cannot be written ({error.strerror}).") from None
     for tag in tags:
         rows: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
         for n in range(pictures):
@@ -304,7 +307,6 @@ def smpqa(
     Returns:
         `<lang>/ground` and `<lang>/name`; `summary` has English, and the mean of the others, as the paper reports.
     """
-    from panoglot.io import Image
     from panoglot.models.roles import Prompt
 
     there = sorted(path.name.removesuffix("_ground.json") for path in Path(folder).glob("*_ground.json"))
@@ -322,7 +324,7 @@ def smpqa(
             missing = [name for name in names if name not in outside and not (root / name).is_file()]
             if outside or missing:
                 raise UserError(f"{len(outside + missing)} pictures are not in {root}: {offenders(outside + missing)}.")
-            shown = {name: Image.from_path(str(root / name)) for name in names}
+            shown = {name: open_picture(root / name) for name in names}
             prompts = [Prompt(f"{row['question']} {how[task]}", (shown[row["image"]],), max_tokens=32) for row in rows]
             answers = [None if isinstance(one, RowError) else one.text for one in ask(model, prompts)]
             found[f"{tag}/{task}"] = smpqa_scores(

@@ -8,6 +8,7 @@ failures look alike, too.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,9 @@ def cross_lingual_consistency(
             values.append(None)
             continue
         found = [_cosines(item[a], item[b]) for a, b in pairs]
+        if any(map(math.isnan, found)):  # a picture without a vector
+            values.append(None)
+            continue
         values.append(sum(found) / len(found))
         for (a, b), value in zip(pairs, found):
             for lang in (a, b):
@@ -137,6 +141,9 @@ def switching_similarity(
             values.append(None)
             continue
         found = {lang: _cosines(item[lang], english[prompt]) for lang in languages}
+        if any(map(math.isnan, found.values())):
+            values.append(None)
+            continue
         values.append(sum(found.values()) / len(found))
         for lang, value in found.items():
             each[lang].append(value)
