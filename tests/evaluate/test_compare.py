@@ -95,3 +95,11 @@ def test_nothing_in_common_is_null():
     assert "null" in found.table()
     lone = compare(result([1]), result([2])).rows[0]
     assert (lone.difference, lone.low) == (1, None)
+
+
+def test_too_few_items_are_noted():
+    """Three items that favour B give p = 0.0002, where no exact test can give less than 0.25."""
+    three = compare(mean_result("m", [1, 2, 3], version="1"), mean_result("m", [2, 3, 5], version="1"))
+    assert three.rows[0].p < 0.001
+    assert "too few items for a bootstrap, do not trust its interval and p: m (3)" in three.notes
+    assert compare(mean_result("m", [1] * 8, version="1"), mean_result("m", [2] * 8, version="1")).notes == ()
