@@ -44,10 +44,10 @@ def test_bars_with_intervals_nulls_and_chance():
 def test_what_cannot_share_a_scale_has_its_own():
     found = ResultSet({"cider": result(1.2, metric="cider-d"), "length": result(11.0, metric="length")})
     said = texts(draw(found))
-    assert {"cider-d/1", "length/1", "1.25", "12.5"} <= set(said)
+    assert {"cider-d (version 1)", "length (version 1)", "1.25", "12.5"} <= set(said)
     ways = ResultSet({f"{lang}/{way}": result(0.5, lang) for lang in ("de", "ja") for way in ("there", "back")})
     said = texts(draw(ways))
-    assert {"accuracy/1, there", "accuracy/1, back"} <= set(said)
+    assert {"accuracy (version 1), there", "accuracy (version 1), back"} <= set(said)
     assert said.count("German · de") == 2
 
 

@@ -198,7 +198,9 @@ def _results(found: ResultSet) -> str:
         ordered = len(rows) > 12 and not lone
         if ordered:
             rows = sorted(rows, key=lambda row: (row.value is None, -(row.value or 0.0)))
-        title = f"{metric}/{version}" + (f", {series}" if series else "") + (", largest first" if ordered else "")
+        title = (
+            f"{metric} (version {version})" + (f", {series}" if series else "") + (", largest first" if ordered else "")
+        )
         if any(row.low is not None for row in rows):
             title += f", {100 * max(levels):.0f} % intervals"
         if any(row.mark is not None for row in rows):
