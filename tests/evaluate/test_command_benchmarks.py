@@ -312,6 +312,9 @@ def test_geneval_for_every_language(tmp_path):
         commands.generation(
             str(tmp_path / "made"), detections=write(tmp_path / "e.jsonl", [*rows, rows[0] | {"image": "x.png"}]), **run
         )
+    bad = rows[0] | {"boxes": [rows[0]["boxes"][0] | {"score": float("nan")}]}
+    with pytest.raises(UserError, match=r"1 rows are not image.*not finite"):
+        commands.generation(str(tmp_path / "made"), detections=write(tmp_path / "g.jsonl", [bad, *rows[1:]]), **run)
     with pytest.raises(UserError, match="needs one of --detections and --detector"):
         commands.generation(str(tmp_path / "made"), **run)
     paint(tmp_path / "more" / "00007" / "0.png", "red")

@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'panoglot[hf]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'panoglot[hf]'")
 
-import checkpoints
 import torch
 
 from panoglot.errors import RowError, UserError
@@ -23,6 +22,7 @@ from panoglot.models import load_model
 from panoglot.models._names import Options
 from panoglot.models.hf._decode import Decoding, pieces
 from panoglot.models.roles import Answer, Prompt
+from tests.models import checkpoints
 
 pytestmark = pytest.mark.hf
 

@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'panoglot[hf]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'panoglot[hf]'")
 
-import checkpoints
 import torch
 
 from panoglot.errors import UserError
 from panoglot.io import Image
 from panoglot.models import load_model
+from tests.models import checkpoints
 
 pytestmark = pytest.mark.hf
 

@@ -15,13 +15,13 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'panoglot[hf]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'panoglot[hf]'")
 
-import checkpoints
 from safetensors.torch import load_file, save_file
 
 from panoglot.errors import MissingPackage, UserError
 from panoglot.models import list_models, load_model
 from panoglot.models.hf._files import find_checkpoint
 from panoglot.models.roles import Prompt
+from tests.models import checkpoints
 
 pytestmark = pytest.mark.hf
 

@@ -21,7 +21,13 @@ from email.utils import formatdate
 import numpy as np
 import PIL.Image
 import pytest
-from faulty_server import (
+
+from panoglot.errors import RowError, UserError
+from panoglot.io import Image
+from panoglot.models import load_model
+from panoglot.models._limits import Rate, Slots
+from panoglot.models.roles import Answer, Encoder, Generator, Prompt
+from tests.models.faulty_server import (
     FaultyServer,
     answer_with,
     drop,
@@ -35,12 +41,6 @@ from faulty_server import (
     truncated_json,
     vector,
 )
-
-from panoglot.errors import RowError, UserError
-from panoglot.io import Image
-from panoglot.models import load_model
-from panoglot.models._limits import Rate, Slots
-from panoglot.models.roles import Answer, Encoder, Generator, Prompt
 
 KEY = "geheim/0123+456789abcdef"  # looks like no known key, and has other spellings in URLs
 FAST = "backoff=0.01&retries=3&timeout=5&deadline=20"

@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'panoglot[st]'")
 pytest.importorskip("sentence_transformers", reason="needs sentence-transformers: pip install 'panoglot[st]'")
 
-import checkpoints
 import torch
 
 from panoglot.errors import UserError
 from panoglot.io import Image
 from panoglot.models import load_model
+from tests.models import checkpoints
 
 pytestmark = pytest.mark.hf
 

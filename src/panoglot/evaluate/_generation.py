@@ -143,6 +143,8 @@ def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], l
             boxes, colours = [], []
             for one in row["boxes"]:
                 x0, y0, x1, y1 = (float(v) for v in one["box"])
+                if not math.isfinite(sum((x0, y0, x1, y1, float(one["score"])))):
+                    raise ValueError("a box or score is not finite")
                 box = Box(str(one["name"]), float(one["score"]), Region(x0 / wide, y0 / high, x1 / wide, y1 / high))
                 boxes.append(box)
                 if one.get("color"):
