@@ -9,8 +9,9 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate._compare import compare
+from panoglot.evaluate._load import load_results
 from panoglot.evaluate._result import mean_result
-from panoglot.evaluate._results import ResultSet, load_results
+from panoglot.evaluate._results import ResultSet
 
 
 def result(values, **rest):

@@ -9,7 +9,8 @@ import pytest
 
 from panoglot.errors import MissingPackage, UserError
 from panoglot.evaluate import compare
-from panoglot.evaluate._mteb import MtebEncoder, load_mteb, mteb, mteb_standings
+from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
+from panoglot.evaluate._mteb_results import load_mteb
 from panoglot.evaluate._vectors import CachedEncoder, VectorCache
 
 COLOURS = {

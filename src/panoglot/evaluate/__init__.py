@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from panoglot.evaluate._compare import Comparison as Comparison
     from panoglot.evaluate._compare import compare as compare
     from panoglot.evaluate._dataset import dataset_retrieval as dataset_retrieval
+    from panoglot.evaluate._load import load_results as load_results
     from panoglot.evaluate._mteb import MtebEncoder as MtebEncoder
-    from panoglot.evaluate._mteb import load_mteb as load_mteb
     from panoglot.evaluate._mteb import mteb as mteb
     from panoglot.evaluate._mteb import mteb_standings as mteb_standings
+    from panoglot.evaluate._mteb_results import load_mteb as load_mteb
     from panoglot.evaluate._plot import plot as plot
     from panoglot.evaluate._result import Interval as Interval
     from panoglot.evaluate._result import MetricResult as MetricResult
     from panoglot.evaluate._result import bootstrap as bootstrap
     from panoglot.evaluate._results import ResultSet as ResultSet
-    from panoglot.evaluate._results import load_results as load_results
     from panoglot.evaluate._zeroshot import classify as classify
     from panoglot.evaluate._zeroshot import zeroshot as zeroshot
     from panoglot.evaluate.captions import *  # noqa: F403
@@ -58,8 +58,8 @@ _HOME: dict[str, str] = {
     "compare": "_compare",
     "dataset_retrieval": "_dataset",
     "MtebEncoder": "_mteb",
-    "load_mteb": "_mteb",
-    "load_results": "_results",
+    "load_mteb": "_mteb_results",
+    "load_results": "_load",
     "mteb": "_mteb",
     "mteb_standings": "_mteb",
     "standings": "_borda",

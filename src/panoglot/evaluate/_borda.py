@@ -13,9 +13,9 @@ from typing import Any
 from panoglot.errors import UserError
 from panoglot.evaluate._agreement import average_ranks
 from panoglot.evaluate._check import offenders
+from panoglot.evaluate._load import load_results
 from panoglot.evaluate._read import read_json
 from panoglot.evaluate._result import FORMAT
-from panoglot.evaluate._results import load_results
 
 __all__ = ["Standing", "Standings", "read_standings", "standings"]
 

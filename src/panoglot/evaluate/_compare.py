@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
 from panoglot.evaluate._check import offenders
+from panoglot.evaluate._load import load_results
 from panoglot.evaluate._result import FORMAT, MetricResult, resample_weights
-from panoglot.evaluate._results import load_results
 
 if TYPE_CHECKING:
     import numpy as np

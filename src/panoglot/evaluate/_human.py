@@ -11,6 +11,7 @@ from panoglot.errors import UserError
 from panoglot.evaluate._agreement import agreement
 from panoglot.evaluate._arena import audit
 from panoglot.evaluate._check import offenders
+from panoglot.evaluate._load import load_results
 from panoglot.evaluate._read import (
     CAPTIONS,
     IDS,
@@ -22,7 +23,7 @@ from panoglot.evaluate._read import (
     writer_of,
 )
 from panoglot.evaluate._read import field as field_of
-from panoglot.evaluate._results import ResultSet, load_results
+from panoglot.evaluate._results import ResultSet
 from panoglot.evaluate._score import Scorer
 from panoglot.evaluate.captions import foil, hat
 
