@@ -401,7 +401,7 @@ def test_croc_writes_causally_and_with_its_own_tokens():
 def bart_base(tmp_path_factory):
     """BART-base without its weights: architecture and a tokeniser."""
     transformers = pytest.importorskip("transformers")
-    from test_language import tokenizer
+    from tests.train.test_language import tokenizer
 
     folder = tmp_path_factory.mktemp("bart")
     tokenizer(folder)

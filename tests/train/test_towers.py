@@ -267,7 +267,7 @@ def test_timm_is_asked_for_by_name():
 def xmod(tmp_path_factory):
     """A small X-MOD on disk, with a tokeniser of bytes."""
     hf = pytest.importorskip("transformers")
-    from test_language import tokenizer
+    from tests.train.test_language import tokenizer
 
     folder = tmp_path_factory.mktemp("xmod")
     vocabulary = tokenizer(folder)
