@@ -268,9 +268,9 @@ preset of every method on 500 synthetic pictures, measured on 200 others. The fi
 its 95 % interval (Student's t) where there are several. The bed shows that a method learns what it should, not which
 one is better: the pictures are toys. The goal is five times chance in at most 120 CPU seconds.
 
-The presets and metrics were chosen on seed 0, with a few tries (tldr four, croc two; the metric "right caption" came when
-tldr fell short by the other). Florenz and VL-Adapter fell short in a first look at seeds 1 to 3 and were given more of
-the 120 seconds, VL-Adapter also a learning rate chosen on seed 0; the figures are those of the second run.
+The presets and metrics were chosen on seed 0, with a few tries (tldr four, croc two; the metric "right caption" came
+when tldr fell short by the other). Florenz and VL-Adapter fell short in a first look at seeds 1 to 3 and were given
+more of the 120 seconds, VL-Adapter also a learning rate chosen on seed 0; the figures are those of the second run.
 
 Chance of retrieval is one over the number of candidates. Of captions and answers it is how often the same ones are
 right about the other pictures. Pairs cannot be five times better than chance (0.5): that line stands beside the reward
