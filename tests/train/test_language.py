@@ -439,3 +439,10 @@ def test_it_learns_a_caption_and_writes_it(disk, kind):
     if lm.own:
         with pytest.raises(UserError, match="beams"):
             lm.generate(prompt, ones, v, None, start, 12, 2)
+
+
+@pytest.mark.parametrize("make", [t.causal_lm, t.seq2seq_lm])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_name_that_cannot_be_loaded_is_one_line(make, pretrained, tmp_path):
+    with pytest.raises(UserError, match=r"^the tower hf:\S+ cannot be loaded: [^\n]+$"):
+        make(str(tmp_path / "nowhere"), pretrained=pretrained)

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from panoglot.errors import UserError, require
 from panoglot.train.adapters import GatedCrossAttention, attach, media_of_tokens
 from panoglot.train.towers._block import Attention, Block, causal_mask, initialise
+from panoglot.train.towers._greedy import greedy
 from panoglot.train.towers._pieces import PICTURE, Pieces, pieces_of
+from panoglot.train.towers._pretrained import load_pretrained
 
-__all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "own_decoder"]
+__all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
 
 
 @dataclass
@@ -361,20 +363,15 @@ class CausalLm(nn.Module):
             return [row.tolist() for row in out]
         if beams != 1:
             raise UserError("A decoder of our own writes greedily; beams=1.")
-        new = ids.new_zeros(len(ids), 0)
-        done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        room = (
-            self.lm.place.shape[0]
-            - ids.shape[1]
-            - (media.shape[1] * media.shape[2] if media is not None and not self.cross and self.mark is None else 0)
-        )
-        while new.shape[1] < min(most, room) and not bool(done.all()):
-            whole = torch.cat([ids, new], 1)
-            logits = self(whole, whole.new_ones(whole.shape, dtype=torch.bool), media, real).logits[:, -1]
-            following = logits.argmax(-1).masked_fill(done, self.tokens.pad)
-            new = torch.cat([new, following[:, None]], 1)
-            done |= following == self.tokens.end
-        return new.tolist()
+        before = media.shape[1] * media.shape[2] if media is not None and not self.cross and self.mark is None else 0
+        room = self.lm.place.shape[0] - ids.shape[1] - before
+
+        def scores(whole: Tensor) -> Tensor:
+            seen = whole.new_ones(whole.shape, dtype=torch.bool)
+            return self(whole, seen, media, real).logits[:, -1]
+
+        out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
+        return out[:, ids.shape[1] :].tolist()
 
 
 def _heads(width: int) -> int:
@@ -402,16 +399,16 @@ def causal_lm(
         dtype: `bfloat16`, …; None is what the model was saved in.
     """
     hf = require("transformers", "panoglot[train]", f"the language model {name}")
-    kind = hf.AutoModelForCausalLM
-    lm = _load(hf, kind, name, pretrained, dtype)
+    lm = load_language_model(hf, hf.AutoModelForCausalLM, name, pretrained, dtype)
     return CausalLm(lm, pieces_of(name, length), media_width, gated, split, adapters)
 
 
-def _load(hf: Any, kind: Any, name: str, pretrained: bool, dtype: str | None) -> Any:
+def load_language_model(hf: Any, kind: Any, name: str, pretrained: bool, dtype: str | None) -> Any:
+    """Return a model of transformers: with its weights, or anew from its architecture."""
     more = {} if dtype is None else {"dtype": getattr(torch, dtype)}
     if pretrained:
-        return kind.from_pretrained(name, **more)
-    return kind.from_config(hf.AutoConfig.from_pretrained(name), **more)
+        return load_pretrained(kind, name, **more)
+    return kind.from_config(load_pretrained(hf.AutoConfig, name), **more)
 
 
 def own_decoder(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.train.towers._block import Block, causal_mask, initialise
+from panoglot.train.towers._greedy import greedy
 from panoglot.train.towers._tokens import END, START
 
 __all__ = ["CaptionDecoder", "ImageDecoder", "QueryDecoder", "Resampler"]
@@ -106,12 +107,8 @@ class CaptionDecoder(nn.Module):
             start: [B, S] what the decoder is given first; the start token when None.
         """
         ids = memory.new_full((len(memory), 1), START, dtype=torch.long) if start is None else start
-        done = torch.zeros(len(memory), dtype=torch.bool, device=memory.device)
-        while ids.shape[1] < min(self.length, most or self.length) and not bool(done.all()):
-            following = self(ids, memory)[:, -1].argmax(-1).masked_fill(done, 0)
-            ids = torch.cat([ids, following[:, None]], 1)
-            done |= following == END
-        return ids
+        length = min(self.length, most or self.length)
+        return greedy(lambda whole: self(whole, memory)[:, -1], ids, END, 0, length - ids.shape[1])
 
 
 class ImageDecoder(nn.Module):

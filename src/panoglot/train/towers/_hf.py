@@ -10,17 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.train.towers._pretrained import load_pretrained
 
 __all__ = ["HfImage", "HfText", "timm_image"]
-
-
-def _pretrained(kind: Any, name: str) -> Any:
-    """Load by name; what transformers says of a name it cannot load takes many lines."""
-    try:
-        return kind.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UserError(f"the tower hf:{name} cannot be loaded: {type(error).__name__}: {said}") from error
 
 
 class _HfTokens:
@@ -71,8 +63,8 @@ class HfText(nn.Module):
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
         if pool not in ("mean", "cls"):
             raise UserError(f"hf: pool={pool!r} must be 'mean' or 'cls'.")
-        self.model = model if model is not None else _pretrained(hf.AutoModel, name)
-        tokenizer = tokenizer if tokenizer is not None else _pretrained(hf.AutoTokenizer, name)
+        self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        tokenizer = tokenizer if tokenizer is not None else load_pretrained(hf.AutoTokenizer, name)
         most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
         if length is not None and length > most:
             raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
@@ -109,7 +101,7 @@ class HfImage(nn.Module):
     def __init__(self, name: str = "", model: Any = None, layer: int = -1) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
-        self.model = model if model is not None else _pretrained(hf.AutoModel, name)
+        self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
         self.model = getattr(self.model, "vision_model", self.model)
         config = self.model.config
         self.width = int(getattr(config, "hidden_size", 0) or config.hidden_dim)

@@ -14,7 +14,7 @@ from panoglot.errors import UserError, did_you_mean, require
 __all__ = ["OpenClipImage", "OpenClipText"]
 
 
-def _load(name: str, pretrained: str, side: str) -> tuple[Any, Any]:
+def _load(name: str, pretrained: str) -> tuple[Any, Any]:
     what = f"the tower open_clip:{name}"
     require("torchvision", "open_clip_torch torchvision", what)
     package: Any = require("open_clip", "open_clip_torch torchvision", what)
@@ -33,7 +33,7 @@ class OpenClipImage(nn.Module):
 
     def __init__(self, name: str, pretrained: str = "") -> None:
         super().__init__()
-        self.model = _load(name, pretrained, "image")[1].visual
+        self.model = _load(name, pretrained)[1].visual
         self.width = int(self.model.output_dim)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ class OpenClipText(nn.Module):
 
     def __init__(self, name: str, pretrained: str = "") -> None:
         super().__init__()
-        package, self.model = _load(name, pretrained, "text")
+        package, self.model = _load(name, pretrained)
         self.model.visual = None  # the other side's
         tower = getattr(self.model, "text", self.model)
         length = int(getattr(self.model, "context_length", None) or tower.context_length)

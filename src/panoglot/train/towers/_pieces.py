@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from panoglot.errors import RowError, UserError, require
+from panoglot.train.towers._pretrained import load_pretrained
 from panoglot.train.towers._tokens import END, PAD, START, ByteTokens
 
 __all__ = ["PICTURE", "Pieces", "pieces_of"]
@@ -117,8 +118,9 @@ def pieces_of(name: str, length: int, what: str = "") -> Pieces:
 
     Raises:
         MissingPackage: transformers is not installed.
+        UserError: it cannot be loaded.
     """
     if not name:
         return Pieces(None, length)
     hf = require("transformers", "panoglot[train]", what or f"the tokeniser {name}")
-    return Pieces(hf.AutoTokenizer.from_pretrained(name), length)
+    return Pieces(load_pretrained(hf.AutoTokenizer, name), length)

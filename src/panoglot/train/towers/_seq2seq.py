@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from panoglot.errors import UserError, require
 from panoglot.train.adapters import attach
 from panoglot.train.towers._block import Block, causal_mask, initialise
-from panoglot.train.towers._causal import Written, _load
+from panoglot.train.towers._causal import Written, load_language_model
+from panoglot.train.towers._greedy import greedy
 from panoglot.train.towers._pieces import Pieces, pieces_of
 
 __all__ = ["OwnSeq2Seq", "Seq2SeqLm", "own_seq2seq", "seq2seq_lm"]
@@ -174,13 +175,9 @@ class Seq2SeqLm(nn.Module):
         if beams != 1:
             raise UserError("A language model of our own writes greedily; beams=1.")
         memory = self.lm.encode(x, full)
-        done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         most = min(most, self.lm.place_out.shape[0] - begin)
-        while new.shape[1] - begin < most and not bool(done.all()):
-            following = self.lm.decode(new, memory, full)[:, -1].argmax(-1).masked_fill(done, self.tokens.pad)
-            new = torch.cat([new, following[:, None]], 1)
-            done |= following == self.tokens.end
-        return new[:, begin:].tolist()
+        end, pad = self.tokens.end, self.tokens.pad
+        return greedy(lambda new: self.lm.decode(new, memory, full)[:, -1], new, end, pad, most)[:, begin:].tolist()
 
 
 def seq2seq_lm(
@@ -202,7 +199,7 @@ def seq2seq_lm(
         dtype: `bfloat16`, …; None is what the model was saved in.
     """
     hf = require("transformers", "panoglot[train]", f"the language model {name}")
-    lm = _load(hf, hf.AutoModelForSeq2SeqLM, name, pretrained, dtype)
+    lm = load_language_model(hf, hf.AutoModelForSeq2SeqLM, name, pretrained, dtype)
     return Seq2SeqLm(lm, pieces_of(name, length), media_width, adapters)
 
 
