@@ -11,8 +11,8 @@ import pytest
 
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate.benchmarks import composed_run, genecis
+from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
 from panoglot.evaluate.benchmarks._composed import read_submission
-from panoglot.evaluate.benchmarks._composed_run import ComposedQuery, compose_vectors, search
 from panoglot.evaluate.benchmarks._genecis import _key, _load
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from panoglot.io import SUFFIXES
 if TYPE_CHECKING:
     import numpy as np
 
+    from panoglot.io import Image
     from panoglot.models.roles import Encoder
 
 __all__ = [
+    "encode_blocks",
     "encode_files",
     "field",
     "picture_files",
@@ -398,20 +400,22 @@ def picture_files(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def encode_files(encoder: Encoder, paths: Sequence[Path], chunk: int = 256) -> np.ndarray:
-    """Vectors `[N, dim]` of picture files, read a chunk at a time; NaN where a picture cannot be encoded."""
+def encode_blocks(
+    encoder: Encoder, keys: Sequence[Any], load: Callable[[Any], Image], chunk: int = 256
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first key, vectors float32 `[n, dim]`), a chunk of pictures at a time; NaN where one cannot be encoded."""
     import numpy as np
 
     from panoglot.errors import RowError
     from panoglot.evaluate._ask import call
-    from panoglot.io import Image
 
-    found = np.full((len(paths), encoder.dim), np.nan, dtype=np.float32)
-    for start in range(0, len(paths), chunk):
+    for start in range(0, len(keys), chunk):
+        some = keys[start : start + chunk]
+        found = np.full((len(some), encoder.dim), np.nan, dtype=np.float32)
         pictures, rows = [], []
-        for n, path in enumerate(paths[start : start + chunk], start):
+        for n, key in enumerate(some):
             try:
-                pictures.append(Image.from_path(str(path)))
+                pictures.append(load(key))
                 rows.append(n)
             except RowError:
                 continue
@@ -420,4 +424,16 @@ def encode_files(encoder: Encoder, paths: Sequence[Path], chunk: int = 256) -> n
             if new.ndim != 2:
                 raise UserError("this encoder gives several vectors a picture; metrics here need one.")
             found[rows] = new
+        yield start, found
+
+
+def encode_files(encoder: Encoder, paths: Sequence[Path]) -> np.ndarray:
+    """Vectors `[N, dim]` of picture files, read a chunk at a time; NaN where a picture cannot be encoded."""
+    import numpy as np
+
+    from panoglot.io import Image
+
+    found = np.empty((len(paths), encoder.dim), dtype=np.float32)
+    for start, block in encode_blocks(encoder, paths, lambda path: Image.from_path(str(path))):
+        found[start : start + len(block)] = block
     return found

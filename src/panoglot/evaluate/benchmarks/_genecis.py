@@ -27,7 +27,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.evaluate._check import offenders
 from panoglot.evaluate._read import picture_files
 from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.benchmarks._composed_run import (
+from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
     ComposedQuery,

@@ -22,7 +22,7 @@ from panoglot.evaluate._ask import encode_texts, unit
 from panoglot.evaluate._check import check_option, offenders
 from panoglot.evaluate._read import read_rows
 from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.benchmarks._composed_run import ComposedQuery, encode_pictures, search, tag
+from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
 from panoglot.evaluate.ranking import condition_recall, rankings
 from panoglot.table import UNKNOWN_LANGUAGE, parse_language
 

@@ -104,7 +104,7 @@ def sorce_benchmark(
     """
     import numpy as np
 
-    from panoglot.evaluate.benchmarks._composed_run import encode_pictures, tag
+    from panoglot.evaluate.benchmarks._compose import encode_pictures, tag
     from panoglot.io import Image
 
     names, captions, levels = read_sorce(folder)
