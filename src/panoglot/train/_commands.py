@@ -347,22 +347,19 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     from panoglot.train._settings import stored_towers
 
     what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
-    plain = read_records(data, **what, held_out=asked["held_out"])  # what is wrong is known before anything is encoded
+    reading = read_records(data, **what, held_out=asked["held_out"])  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if teacher := asked.get("teacher"):
         for side, name in towers.items():
             if name != teacher:
                 raise UserError(f"the frozen {side} tower '{name}' must be the teacher '{teacher}' itself, or learn.")
         towers = dict.fromkeys(("image", "text"), teacher)
-    if not towers:
-        return plain
     names: dict[str, str] = {}
     where = {"image": None, "text": captions_where(data, **what)}
     for side, encoder in towers.items():
         names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
-    return read_records(
-        data, **what, held_out=asked["held_out"], image_vectors=names.get("image"), text_vectors=names.get("text")
-    )
+    reading.add_vectors(data, **names)
+    return reading
 
 
 def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool | None) -> str:

@@ -105,6 +105,7 @@ class Reading:
         licences: licence as the table records it (`unknown` where it says nothing) → pictures in use.
         left_out: reason → pictures, or captions (`caption: …`), that are not used.
         fingerprint: changes with the pictures and captions in use.
+        caption_ids: of the texts of every record.
     """
 
     records: list[Record]
@@ -112,6 +113,23 @@ class Reading:
     licences: Counter[str]
     left_out: Counter[str]
     fingerprint: str
+    caption_ids: list[tuple[str, ...]] = field(repr=False)
+
+    def add_vectors(self, data: Dataset, *, image: str | None = None, text: str | None = None) -> None:
+        """Give the records stored vectors, once: `vectors["image"]`, and `vectors["text"]` with a row a text.
+
+        Args:
+            data: the dataset that was read.
+            image: name of the pictures' vectors; pictures without one stay without.
+            text: name of the captions' vectors; texts without one are left out.
+
+        Raises:
+            UserError: several vectors a picture or caption.
+        """
+        if image is not None:
+            _add_image_vectors(data, image, self.records)
+        if text is not None:
+            _add_text_vectors(data, text, self.records, self.caption_ids, self.left_out)
 
     @property
     def train(self) -> list[Record]:
@@ -195,11 +213,9 @@ def read_records(
         left_out["no_caption"] += len(images)
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources))
-    if image_vectors is not None:
-        _add_image_vectors(data, image_vectors, records)
-    if text_vectors is not None:
-        _add_text_vectors(data, text_vectors, records, owners, left_out)
-    return Reading(records, used, licences, left_out, digest.hexdigest())
+    reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners)
+    reading.add_vectors(data, image=image_vectors, text=text_vectors)
+    return reading
 
 
 def _captions(

@@ -123,7 +123,10 @@ class Trainer:
     @property
     def stage(self) -> Stage:
         """The stage of the next step (the last one when all steps are done)."""
-        return next((s for s in reversed(self.stages) if s.first <= self.step), self.stages[0])
+        return self._stage_of(self.step)
+
+    def _stage_of(self, step: int) -> Stage:
+        return next(s for s in reversed(self.stages) if s.first <= step)
 
     @property
     def data(self) -> Any:
@@ -178,7 +181,7 @@ class Trainer:
 
     def _load(self, step: int, each: Callable[..., Iterable[Any]]) -> tuple[list[Batch], Counter[str], int, int]:
         """Return this process's micro-batches of a step, what was broken, fallbacks, and how many items all have."""
-        stage = next(s for s in reversed(self.stages) if s.first <= step)
+        stage = self._stage_of(step)
         epoch, place = divmod(step - stage.first, stage.per_epoch)
         epoch += stage.first_epoch
         if self._steps[0] != epoch:
