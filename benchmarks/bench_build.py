@@ -39,10 +39,10 @@ def make(folder: Path, count: int) -> None:
 
 def _encode(paths: list[str]) -> list[bytes]:
     global _model
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     if "_model" not in globals():
-        from panoglot.models import load_model
+        from panoglot.providers import load_model
 
         _model = load_model(MODEL)
     size = _model.batch_size
@@ -64,7 +64,7 @@ def straight(folder: Path) -> None:
 
 def engine(dataset: Path) -> None:
     """Ours: the stage of the runner, from the stored pictures to committed vectors."""
-    from panoglot.run import encode_stage, run_stage
+    from panoglot.running import encode_stage, run_stage
     from panoglot.table import open_dataset
 
     data = open_dataset(dataset)

@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     from panoglot.evaluate import bleu, cider, rouge_l
-    from panoglot.evaluate._ptb import PTBTable
+    from panoglot.text import PTBTable
 
     source, raw, raw_refs = load(options.data)
     every = [*raw, *(text for item in raw_refs for text in item)]

@@ -20,9 +20,9 @@ import PIL.Image
 import simplejpeg
 from _photos import crops, jpeg, photographs
 
-from panoglot.curate import aspect, curate, pdq, size
-from panoglot.curate._hamming import near_pairs
-from panoglot.io import Image
+from panoglot.curation import aspect, curate, pdq, size
+from panoglot.vectors import near_pairs
+from panoglot.pictures import Image
 from panoglot.table import create_dataset, image_id
 
 WIDTH, HEIGHT = 1280, 960

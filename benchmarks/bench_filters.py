@@ -95,7 +95,7 @@ def one(path: str, captions: int, vectors: int, dim: int, clusters: int) -> None
     """Measure one size on a filled dataset; prints JSON."""
     import numpy as np
 
-    from panoglot.curate import curate
+    from panoglot.curation import curate
     from panoglot.table import open_dataset
 
     data = open_dataset(path)

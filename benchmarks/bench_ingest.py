@@ -53,7 +53,8 @@ def floor(folder: Path) -> float:
 
 def checks(folder: Path) -> float:
     """Seconds for what ingest does to every picture before it is stored."""
-    from panoglot.io import Sample, find_format, read_header, read_part
+    from panoglot.formats import Sample, find_format, read_part
+    from panoglot.pictures import read_header
     from panoglot.table import image_id
 
     start = time.perf_counter()

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 
-from panoglot.train import Record, Text, Trainer, load_row
+from panoglot.networks._records import Record, Text
+from panoglot.networks._row import load_row
+from panoglot.training import Trainer
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def one(which: str, size: int, dim: int, threads: int) -> None:
     s = torch.tensor(SCALE)
     for t in (x, y, s):
         t.requires_grad_()
-    from panoglot.train import contrast  # torch and its lazy parts are loaded before the baseline is taken
+    from panoglot.networks._contrast import contrast  # torch and its lazy parts are loaded before the baseline is taken
 
     loss_of = {"ours": lambda x, y, s: contrast(x, y, scale=s).value, "peer": peer(torch)[1]}[which]
     small = [t.detach()[:64].clone().requires_grad_() for t in (x, y)]

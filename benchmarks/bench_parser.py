@@ -16,8 +16,8 @@ import os
 import time
 from pathlib import Path
 
-from panoglot.models.parsers import RuleParser, read_factual
-from panoglot.models.roles import SceneGraph
+from panoglot.providers.parsers import RuleParser, read_factual
+from panoglot.providers.roles import SceneGraph
 
 KINDS = ("objects", "attributes", "relations")
 

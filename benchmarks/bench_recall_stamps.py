@@ -25,7 +25,7 @@ KS = (1, 5, 10)
 
 def captions(picture: Path) -> dict[str, str]:
     """Return language tag to caption: the first line is English, then `xx.utf8=text`."""
-    from panoglot.table import parse_language
+    from panoglot.languages import parse_language
 
     lines = picture.with_suffix(".txt").read_text("utf-8", "replace").splitlines()
     found = {"en": lines[0].strip()} if lines else {}
@@ -59,8 +59,8 @@ def main() -> None:
 
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models import load_model
+    from panoglot.pictures import Image
+    from panoglot.providers import load_model
 
     paths = [args.stamps / line for line in args.list.read_text().splitlines() if line]
     texts = [captions(path) for path in paths]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from panoglot.search import Searcher, index
-from panoglot.search._exact import threads
+from panoglot.retrieval import Searcher, index
+from panoglot.vectors import threads
 from panoglot.table import create_dataset
 
 K = 10

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from panoglot.train import Record, Text, Trainer, list_rows, load_row, recall, shapes
-from panoglot.train._data import load_pixels, square
-from panoglot.train._shapes import documents, judged, questions
-from panoglot.train.losses import generalised_iou, match_boxes
-from panoglot.train.towers import HashTokens
+from panoglot.networks._records import Record, Text
+from panoglot.networks._row import list_rows, load_row
+from panoglot.training import Trainer, recall, shapes
+from panoglot.networks._data import load_pixels, square
+from panoglot.training._shapes import documents, judged, questions
+from panoglot.networks.losses import generalised_iou, match_boxes
+from panoglot.networks.towers import HashTokens
 
 N_TEST = 200
 LANGS = {"rs-m-clip": ("en", "qaa", "qab"), "dc-clip": ("en", "qaa", "qab"), "m2-encoder": ("en", "qaa", "qab")}

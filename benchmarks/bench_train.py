@@ -13,8 +13,10 @@ import time
 
 import torch
 
-from panoglot.train import Trainer, contrast, load_row, shapes
-from panoglot.train.towers import unit
+from panoglot.networks._contrast import contrast
+from panoglot.networks._row import load_row
+from panoglot.training import Trainer, shapes
+from panoglot.networks.towers import unit
 
 
 def main() -> None:

@@ -32,7 +32,9 @@ from typing import Any
 import numpy as np
 from bench_recall_stamps import KS, STAMPS, captions
 
-from panoglot.train import Record, Text, Trainer, load_row
+from panoglot.networks._records import Record, Text
+from panoglot.networks._row import load_row
+from panoglot.training import Trainer
 
 Array = np.ndarray
 #: Chosen before anything was measured: the languages of `bench_recall_stamps`, and twelve more of other families.
@@ -110,8 +112,8 @@ def unit(x: Array) -> Array:
 
 def read(stamps: Path, listed: Path, cache: Path) -> Stamps:
     """Read the stamps and encode them; vectors are kept in `cache`."""
-    from panoglot.io import Image
-    from panoglot.models import load_model
+    from panoglot.pictures import Image
+    from panoglot.providers import load_model
     from panoglot.table import fingerprint
 
     photos = [line for line in listed.read_text().splitlines() if line]
@@ -272,7 +274,7 @@ def difference(
 
 def tune(s: Stamps) -> None:
     """One setting at a time around the preset, and the ridge's two; mean of R@1, 5, 10 over the languages and folds."""
-    from panoglot.models import load_model
+    from panoglot.providers import load_model
 
     parts = load_model("embedded:conse", "encoder").parts()
     raw = s.image @ parts["classes"].T + parts["class_bias"]
@@ -427,7 +429,7 @@ def cost(small: Any, words: Sequence[str]) -> dict[str, Any]:
 
     import torch
 
-    from panoglot.models import load_model
+    from panoglot.providers import load_model
 
     e5 = load_model("embedded:e5", "encoder")
     buffer = io.BytesIO()

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import panoglot
-from tests.io.hostile import Truth, make_hostile
+from tests.formats.hostile import Truth, make_hostile
 
 
 def check(folder: Path, name: str, truth: Truth) -> dict[str, object]:

@@ -22,7 +22,7 @@ from bench_recall_stamps import KS, STAMPS, captions
 
 def copy_without(source: Path, target: Path, held: set[str]) -> int:
     """Copy pictures and their texts, without the lines of some languages; return how many stamps have a text."""
-    from panoglot.table import parse_language
+    from panoglot.languages import parse_language
 
     count = 0
     for path in sorted(source.rglob("*")):
@@ -56,8 +56,8 @@ def main() -> None:
     held = set(args.held.split(","))
 
     import panoglot
-    from panoglot.models import load_model
-    from panoglot.search import Searcher
+    from panoglot.providers import load_model
+    from panoglot.retrieval import Searcher
     from panoglot.table import image_id
 
     with tempfile.TemporaryDirectory() as scratch:

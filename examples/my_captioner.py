@@ -3,7 +3,7 @@
     PYTHONPATH=examples panoglot build photos -o photos.pano --captioner python:my_captioner:local
     PYTHONPATH=examples panoglot build photos -o photos.pano --captioner "python:my_captioner:remote?style=short"
 
-Any object with a `name`, a `fingerprint`, a `batch_size` and the methods of a role (`panoglot.models.roles`) is a
+Any object with a `name`, a `fingerprint`, a `batch_size` and the methods of a role (`panoglot.providers.roles`) is a
 model. Here are both flavours of a `Generator`: a `def` gets whole batches in one thread, an `async def` gets many
 single calls at once.
 """
@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Sequence
 
 from panoglot import RowError
-from panoglot.models.roles import Answer, Prompt
+from panoglot.providers.roles import Answer, Prompt
 
 
 class LightTeller:

@@ -13,7 +13,7 @@ from typing import Any
 
 import panoglot
 from panoglot import Caption
-from panoglot.curate import caption_filter
+from panoglot.curation import caption_filter
 
 
 @caption_filter("speaks_of_picture")

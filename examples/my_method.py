@@ -13,7 +13,8 @@ from asyncio import gather
 
 import panoglot
 from panoglot import Caption, Image, RowError
-from panoglot.run import GeneratorName, Models, method
+from panoglot.asking import Models
+from panoglot.running import GeneratorName, method
 
 
 @method(room="caption", name="ask-twice")

@@ -64,7 +64,7 @@ used now; the others are planned. The command `panoglot methods` prints this tab
 def models_page() -> str:
     """The models by name, and the roles that a model can fill."""
     from panoglot import models
-    from panoglot.models.roles import ROLES
+    from panoglot.providers.roles import ROLES
 
     rows = [[f"`{m.name}`", ", ".join(m.roles), m.about, f"`{m.install}`" if m.install else ""] for m in models()]
     text = """# Models

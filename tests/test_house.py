@@ -95,7 +95,7 @@ def _import(name):
 
 def test_no_method_drops_in_curations_words():
     # curation clears its own reasons and decides anew: a method's drop by such a word would come back
-    from panoglot.curate import owns
+    from panoglot.curation import owns
 
     said = set()
     for room in ("caption", "translate"):

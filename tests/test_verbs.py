@@ -21,5 +21,5 @@ def test_rooms_that_are_called_like_their_verb_do_what_the_verb_does():
     import panoglot
     import panoglot.build
 
-    assert panoglot.models(role="tagger") == panoglot.build.models(role="tagger")
+    assert panoglot.models(role="tagger") == panoglot.providers._names.models(role="tagger")
     assert "embedded:efficientnet-lite2" in [model.name for model in panoglot.models(role="tagger")]

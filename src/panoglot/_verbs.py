@@ -1,4 +1,4 @@
-"""A room that is called like its main verb can be called: `panoglot.search(…)` beside `panoglot.search.Searcher`.
+"""A room that is called like its main verb can be called: `panoglot.search(…)` beside `panoglot.retrieval.Searcher`.
 
 Without this, `panoglot.search` would be the function or the package depending on who imported what first.
 """

@@ -99,7 +99,8 @@ def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
 
 
 def test_formats_page_has_all_options_and_reasons():
-    from panoglot.io import EXPORT_FORMATS, FORMAT_NAMES, format_options
+    from panoglot.exporting import EXPORT_FORMATS
+    from panoglot.formats import FORMAT_NAMES, format_options
 
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     for name in FORMAT_NAMES:

@@ -16,8 +16,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 @pytest.fixture
 def importable(monkeypatch):
     """The examples as modules, as PYTHONPATH=examples makes them; forgotten afterwards."""
-    from panoglot.curate import FILTERS
-    from panoglot.run import METHODS
+    from panoglot.curation import FILTERS
+    from panoglot.running import METHODS
 
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES))

@@ -9,19 +9,17 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate._dataset import dataset_retrieval
-from panoglot.evaluate.benchmarks import (
-    caparena_auto,
-    caparena_auto_scores,
+from panoglot.evaluate.benchmarks._caparena import caparena_auto, caparena_auto_scores
+from panoglot.evaluate.benchmarks._composed import (
     circo,
     cirr,
     fashion_iq,
     fashion_iq_text,
-    image_text_benchmark,
-    read_caption_set,
     read_submission,
-    sorce,
     write_submission,
 )
+from panoglot.evaluate.benchmarks._image_text import image_text_benchmark, read_caption_set
+from panoglot.evaluate.benchmarks._sorce import sorce
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
 from tests.conftest import picture_bytes
 
@@ -239,7 +237,7 @@ class Judge:
         self.rule, self.asked = rule, 0
 
     def generate(self, prompts):
-        from panoglot.models.roles import Answer
+        from panoglot.providers.roles import Answer
 
         found = []
         for prompt in prompts:

@@ -13,8 +13,8 @@ from panoglot.errors import UserError
 from panoglot.evaluate import _commands as commands
 from panoglot.evaluate import cider
 from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS, listing
-from panoglot.models import register
-from panoglot.models.roles import Answer
+from panoglot.providers import register
+from panoglot.providers.roles import Answer
 
 
 def write(path, data):
@@ -256,7 +256,7 @@ def test_metrics_on_wrong_words(test_data):
 
 def test_agreement_with_files_and_mistakes(tmp_path):
     result = cider({"a": "a cat", "b": "a dog", "c": "x"}, {"a": ["a cat"], "b": ["a dog runs"], "c": ["y"]})
-    from panoglot.evaluate._results import ResultSet
+    from panoglot.metrics._results import ResultSet
 
     both = tmp_path / "both.json"
     both.write_text(ResultSet({"x": result, "y": result}).to_json(per_item=True))

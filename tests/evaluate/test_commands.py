@@ -10,7 +10,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.evaluate import _commands as commands
 from panoglot.evaluate import cider
-from panoglot.models import register
+from panoglot.providers import register
 from tests.conftest import picture_bytes
 
 PREDS = {"1": "a dog runs on grass", "2": "two cats sleep", "3": "a red bus on a street"}
@@ -165,7 +165,7 @@ class YesMan:
     name, fingerprint, batch_size = "toy:yes", "yes-1", 4
 
     def generate(self, prompts):
-        from panoglot.models.roles import Answer
+        from panoglot.providers.roles import Answer
 
         return [Answer("Yes.") for _ in prompts]
 

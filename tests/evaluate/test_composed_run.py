@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks import composed_run, genecis
+from panoglot.evaluate.benchmarks._composed_run import composed_run
+from panoglot.evaluate.benchmarks._genecis import genecis
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
 from panoglot.evaluate.benchmarks._composed import read_submission
 from panoglot.evaluate.benchmarks._genecis import _key, _load
@@ -307,7 +308,7 @@ def test_streamed_search_is_the_whole_sort(tmp_path):
 
 
 def test_vectors_fall_back_to_the_side_that_is_there():
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     def load(key):
         if key == "torn":
@@ -335,7 +336,7 @@ def test_vectors_fall_back_to_the_side_that_is_there():
 
 def test_command(circo, tmp_path, monkeypatch):
     from panoglot.evaluate import _commands
-    from panoglot.models import register
+    from panoglot.providers import register
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     encoder = Colours()

@@ -10,8 +10,8 @@ import pytest
 from panoglot.errors import MissingPackage, UserError
 from panoglot.evaluate import compare
 from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
-from panoglot.evaluate._mteb_results import load_mteb
-from panoglot.evaluate._vectors import CachedEncoder, VectorCache
+from panoglot.metrics._mteb_results import load_mteb
+from panoglot.asking import CachedEncoder, VectorCache
 
 COLOURS = {
     "rot": 0, "grün": 1, "blau": 2, "แดง": 0, "เขียว": 1, "น้ำเงิน": 2, "red": 0, "green": 1, "blue": 2,
@@ -396,7 +396,7 @@ def test_folders_of_several_models(tmp_path):
 def test_command(tmp_path, monkeypatch):
     made = tasks()
     from panoglot.evaluate import _commands
-    from panoglot.models import register
+    from panoglot.providers import register
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = Colours()

@@ -11,16 +11,10 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks import make_smpqa, read_smpqa, smpqa, smpqa_scores
-from panoglot.evaluate.benchmarks._smpqa_draw import (
-    Chart,
-    draw_chart,
-    find_font,
-    missing_characters,
-    needs_shaping,
-)
+from panoglot.evaluate.benchmarks._smpqa import make_smpqa, read_smpqa, smpqa, smpqa_scores
+from panoglot.evaluate.benchmarks._smpqa_draw import Chart, draw_chart, find_font, missing_characters, needs_shaping
 from panoglot.evaluate.benchmarks._smpqa_words import WORDS
-from panoglot.models.roles import Answer
+from panoglot.providers.roles import Answer
 
 
 def font_of(lang):
@@ -235,7 +229,7 @@ def test_scores_compare_what_is_meant():
 
 def test_commands(tmp_path):
     from panoglot.evaluate import _commands
-    from panoglot.models import register
+    from panoglot.providers import register
 
     font_of("hi")
     report = _commands.make_smpqa(str(tmp_path / "s"), lang="en,hi", pictures=2)

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from panoglot.errors import UserError
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
-from panoglot.run._progress import price_text
+from panoglot.running._progress import price_text
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
@@ -149,7 +149,7 @@ _TELLING = ("human", "short", "dense", "alt", "label")
 def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from rich.table import Table
 
-    from panoglot.table import language_name
+    from panoglot.languages import language_name
 
     if json:
         for hit in hits:
@@ -226,7 +226,7 @@ def _show_curation(result: Any) -> None:
 def _show_training(result: Any) -> None:
     from rich.table import Table
 
-    from panoglot.table import language_name
+    from panoglot.languages import language_name
 
     out = _console()
     if isinstance(result, list):
@@ -348,7 +348,7 @@ def _show_result(
         except OSError as error:
             raise UserError(f"{output} cannot be written ({error.strerror}).") from None
     if plot:
-        from panoglot.evaluate._plot import plot as draw
+        from panoglot.metrics._plot import plot as draw
 
         draw(result, plot)
     if json:

@@ -13,31 +13,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from panoglot.evaluate._agreement import agreement as agreement
-    from panoglot.evaluate._arena import ArenaResult as ArenaResult
-    from panoglot.evaluate._arena import arena as arena
-    from panoglot.evaluate._arena import audit as audit
-    from panoglot.evaluate._borda import standings as standings
-    from panoglot.evaluate._choice import choice as choice
-    from panoglot.evaluate._choice import circular as circular
-    from panoglot.evaluate._choice import contrastive as contrastive
-    from panoglot.evaluate._choice import read_label as read_label
-    from panoglot.evaluate._choice import read_letter as read_letter
-    from panoglot.evaluate._compare import Comparison as Comparison
-    from panoglot.evaluate._compare import compare as compare
-    from panoglot.evaluate._dataset import dataset_retrieval as dataset_retrieval
-    from panoglot.evaluate._load import load_results as load_results
-    from panoglot.evaluate._mteb import MtebEncoder as MtebEncoder
-    from panoglot.evaluate._mteb import mteb as mteb
-    from panoglot.evaluate._mteb import mteb_standings as mteb_standings
-    from panoglot.evaluate._mteb_results import load_mteb as load_mteb
-    from panoglot.evaluate._plot import plot as plot
-    from panoglot.evaluate._result import Interval as Interval
-    from panoglot.evaluate._result import MetricResult as MetricResult
-    from panoglot.evaluate._result import bootstrap as bootstrap
-    from panoglot.evaluate._results import ResultSet as ResultSet
-    from panoglot.evaluate._zeroshot import classify as classify
-    from panoglot.evaluate._zeroshot import zeroshot as zeroshot
+    from panoglot.metrics.preference.agreement import agreement
+    from panoglot.metrics.preference.arena import ArenaResult
+    from panoglot.metrics.preference.arena import arena
+    from panoglot.metrics.preference.arena import audit
+    from panoglot.metrics.preference.standings import standings
+    from panoglot.metrics.choice import choice
+    from panoglot.metrics.choice import circular
+    from panoglot.metrics.choice import contrastive
+    from panoglot.metrics.choice import read_label
+    from panoglot.metrics.choice import read_letter
+    from panoglot.metrics._compare import Comparison
+    from panoglot.metrics._compare import compare
+    from panoglot.evaluate._dataset import dataset_retrieval
+    from panoglot.metrics._load import load_results
+    from panoglot.evaluate._mteb import MtebEncoder
+    from panoglot.evaluate._mteb import mteb
+    from panoglot.evaluate._mteb import mteb_standings
+    from panoglot.metrics._mteb_results import load_mteb
+    from panoglot.metrics._plot import plot
+    from panoglot.metrics._result import Interval
+    from panoglot.metrics._result import MetricResult
+    from panoglot.metrics._result import bootstrap
+    from panoglot.metrics._results import ResultSet
+    from panoglot.evaluate._zeroshot import classify
+    from panoglot.evaluate._zeroshot import zeroshot
     from panoglot.evaluate.captions import *  # noqa: F403
     from panoglot.evaluate.ranking import *  # noqa: F403
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._arena import ArenaResult
-from panoglot.evaluate._arena import arena as _arena
-from panoglot.evaluate._borda import Standings
-from panoglot.evaluate._check import check_option, offenders, same_ids
+from panoglot.metrics.preference.arena import ArenaResult
+from panoglot.metrics.preference.arena import arena as _arena
+from panoglot.metrics.preference.standings import Standings
+from panoglot.checks import check_option, offenders, same_ids
 from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
-from panoglot.evaluate._compare import Comparison
-from panoglot.evaluate._compare import compare as _compare
+from panoglot.metrics._compare import Comparison
+from panoglot.metrics._compare import compare as _compare
 from panoglot.evaluate._read import (
     encode_files,
     picture_files,
@@ -23,7 +23,7 @@ from panoglot.evaluate._read import (
     read_references,
     read_rows,
 )
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 
 __all__ = [
     "COMMANDS",
@@ -137,7 +137,7 @@ def _own_references(preds: str, given: Mapping[str, Any], users: Sequence[str]) 
 
 def _detailcaps(preds: str, *, data: str | None, model: str | None, **rest: Any) -> ResultSet:
     from panoglot.evaluate._score import Scorer
-    from panoglot.evaluate.benchmarks import read_detailcaps
+    from panoglot.evaluate.benchmarks._detailcaps import read_detailcaps
 
     _need(rest["benchmark"], data=data)
     truth = read_detailcaps(str(data))
@@ -150,8 +150,8 @@ def _detailcaps(preds: str, *, data: str | None, model: str | None, **rest: Any)
 
 
 def _decapbench(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks import decapbench, read_decapbench
-    from panoglot.models import load_model
+    from panoglot.evaluate.benchmarks._decapbench import decapbench, read_decapbench
+    from panoglot.providers import load_model
 
     _need(rest["benchmark"], data=data, images=images, judge=judge)
     given, truth = read_predictions(preds, model=rest["model"]), read_decapbench(str(data))
@@ -160,8 +160,8 @@ def _decapbench(preds: str, *, data: str | None, images: str | None, judge: str 
 
 
 def _truematch(preds: str, *, data: str | None, images: str | None, encoder: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate._vectors import load_encoder
-    from panoglot.evaluate.benchmarks import read_bags, truematch
+    from panoglot.asking import load_encoder
+    from panoglot.evaluate.benchmarks._truematch import read_bags, truematch
 
     _need(rest["benchmark"], data=data, images=images, encoder=encoder)
     found = truematch(
@@ -173,7 +173,7 @@ def _truematch(preds: str, *, data: str | None, images: str | None, encoder: str
 
 def _finecapeval(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
     from panoglot.evaluate._score import Scorer
-    from panoglot.evaluate.captions import finecapeval, read_finecapeval
+    from panoglot.metrics.captions.finecapeval import finecapeval, read_finecapeval
 
     _need(rest["benchmark"], data=data)
     phrases, references = read_finecapeval(str(data))
@@ -188,8 +188,8 @@ def _finecapeval(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
 
 
 def _caparena_auto(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks import caparena_auto, caparena_auto_verdicts
-    from panoglot.models import load_model
+    from panoglot.evaluate.benchmarks._caparena import caparena_auto, caparena_auto_verdicts
+    from panoglot.providers import load_model
 
     rows = read_json(preds) if not Path(preds).is_dir() else {}
     if isinstance(rows, list) and rows and all(isinstance(row, dict) and "judge" in row for row in rows):
@@ -201,7 +201,7 @@ def _caparena_auto(preds: str, *, data: str | None, images: str | None, judge: s
 
 
 def _dense_captions(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks import dense_captions
+    from panoglot.evaluate.benchmarks._dense_captions import dense_captions
 
     _need(rest["benchmark"], data=data)
     return dense_captions(preds, str(data), lang=rest["lang"], confidence=rest["confidence"])
@@ -257,19 +257,20 @@ def retrieval(
         cache: folder where a benchmark's vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate._dataset import dataset_retrieval
-    from panoglot.evaluate.ranking import image_text_retrieval
+    from panoglot.metrics.ranking.retrieval import image_text_retrieval
 
     if benchmark is None and source in BENCHMARKS and not Path(source).exists():
         benchmark = source
     elif benchmark is not None:
         data = data or source
     if benchmark is not None:
-        from panoglot.evaluate._vectors import load_encoder
-        from panoglot.evaluate.benchmarks import image_text_benchmark, read_caption_set
+        from panoglot.asking import load_encoder
+        from panoglot.evaluate.benchmarks._image_text import image_text_benchmark, read_caption_set
 
         _benchmark("retrieval", benchmark)
         if benchmark in ("sorce-1k", "merit"):
-            from panoglot.evaluate.benchmarks import merit, sorce_benchmark
+            from panoglot.evaluate.benchmarks._merit import merit
+            from panoglot.evaluate.benchmarks._sorce import sorce_benchmark
 
             _need(benchmark, data=data, encoder=encoder)
             model = load_encoder(encoder, cache)
@@ -362,9 +363,9 @@ def zeroshot(
         cache: folder where vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate._templates import read_templates
-    from panoglot.evaluate._vectors import load_encoder
+    from panoglot.asking import load_encoder
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
-    from panoglot.evaluate.benchmarks import babel_imagenet
+    from panoglot.evaluate.benchmarks._babel_imagenet import babel_imagenet
 
     _benchmark("zeroshot", benchmark)
     _need(benchmark, labels=labels)
@@ -440,10 +441,10 @@ def choice(
         cache: folder where an encoder's vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate import benchmarks
-    from panoglot.evaluate._ask import ask, open_picture
-    from panoglot.evaluate._vectors import load_encoder
-    from panoglot.evaluate.captions import pope
-    from panoglot.models.roles import Prompt
+    from panoglot.asking import ask, open_picture
+    from panoglot.asking import load_encoder
+    from panoglot.metrics.captions.pope import pope
+    from panoglot.providers.roles import Prompt
 
     _benchmark("choice", benchmark)
     _need(benchmark, data=data)
@@ -552,10 +553,12 @@ def composed(
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
     """
-    from panoglot.evaluate.benchmarks import _composed, circo, cirr, composed_run, fashion_iq
+    from panoglot.evaluate.benchmarks import _composed
+    from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq
+    from panoglot.evaluate.benchmarks._composed_run import composed_run
 
     if encoder is not None:
-        from panoglot.evaluate._vectors import load_encoder
+        from panoglot.asking import load_encoder
 
         _need(benchmark, annotations=annotations or None, images=images or None)
         return composed_run(
@@ -608,7 +611,7 @@ def mteb(
     """
     from panoglot.evaluate._mteb import PROMPTS
     from panoglot.evaluate._mteb import mteb as run_tasks
-    from panoglot.evaluate._vectors import load_encoder
+    from panoglot.asking import load_encoder
 
     given = prompts if prompts in PROMPTS or not Path(prompts).is_file() else read_json(prompts)
     return run_tasks(load_encoder(encoder, cache), tasks, prompts=given, lang=_list(lang), by=by, folder=folder)
@@ -700,7 +703,7 @@ def standings(*results: str, lang: str | Sequence[str] = ()) -> Standings:
         results: result files, one a model (a model is called as its file); also Babel-ImageNet's published ones.
         lang: languages that count, with commas; all without it.
     """
-    from panoglot.evaluate._borda import read_standings
+    from panoglot.metrics.preference.standings import read_standings
 
     if len(results) < 2:
         raise UserError("give the result files of two models or more; each is called as its file.")
@@ -740,8 +743,8 @@ def generation(
         cache: folder where vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate import _generation
-    from panoglot.evaluate._vectors import load_encoder
-    from panoglot.models import load_model
+    from panoglot.asking import load_encoder
+    from panoglot.providers import load_model
 
     _benchmark("generation", benchmark)
     if benchmark == "geneval":

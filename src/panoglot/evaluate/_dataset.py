@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._ask import call, encode_texts
-from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.ranking import image_text_retrieval
-from panoglot.models import load_model
-from panoglot.table import Dataset, canonical_language, language_matches, open_dataset, vector_id
+from panoglot.asking import call, encode_texts
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking.retrieval import image_text_retrieval
+from panoglot.providers import load_model
+from panoglot.languages import canonical_language, language_matches
+from panoglot.table import Dataset, open_dataset, vector_id
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.models.roles import Encoder
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["KINDS", "dataset_retrieval", "image_vectors"]
 
@@ -41,7 +42,7 @@ def image_vectors(dataset: Dataset, encoder: Encoder, *, store: bool = True) -> 
     """
     import numpy as np
 
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     ids = sorted(dataset.images.read(["image_id"])["image_id"].to_pylist())
     place = {key: n for n, key in enumerate(ids)}

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import call, encode_images, encode_texts, open_picture
-from panoglot.evaluate._check import offenders
+from panoglot.asking import call, encode_images, encode_texts, open_picture
+from panoglot.checks import offenders
 from panoglot.evaluate._read import encode_files, picture_files, read_rows, read_text
-from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.captions import cross_lingual_consistency, dpg, geneval, switching_similarity
-from panoglot.table import parse_language
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.generation.geneval import geneval
+from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity
+from panoglot.languages import parse_language
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.models.roles import Box, Detector, Encoder, Generator
+    from panoglot.providers.roles import Box, Detector, Encoder, Generator
 
 __all__ = ["clc_folder", "css_folder", "dpg_folder", "geneval_folder", "prompt_pictures"]
 
@@ -81,7 +82,7 @@ def geneval_folder(
     Raises:
         UserError: numbers that are no prompt's, detections of no picture, colours that nobody can name.
     """
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     specs = read_rows(prompts)
     odd = [n for n, row in enumerate(specs) if "tag" not in row or "include" not in row]
@@ -132,7 +133,7 @@ def geneval_folder(
 
 def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]]:
     """Boxes, picture size and the colours that are given, by picture path."""
-    from panoglot.models.roles import Box
+    from panoglot.providers.roles import Box
     from panoglot.table import Region
 
     found: dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]] = {}
@@ -159,7 +160,7 @@ def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], l
 
 def _colour(encoder: Encoder, image: Any, box: Box) -> str:
     """The colour whose texts are closest to what is in the box."""
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     picture = image.pil()
     wide, high = picture.size

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._agreement import agreement
-from panoglot.evaluate._arena import audit
-from panoglot.evaluate._check import offenders
-from panoglot.evaluate._load import load_results
+from panoglot.metrics.preference.agreement import agreement
+from panoglot.metrics.preference.arena import audit
+from panoglot.checks import offenders
+from panoglot.metrics._load import load_results
 from panoglot.evaluate._read import (
     CAPTIONS,
     IDS,
@@ -23,9 +23,9 @@ from panoglot.evaluate._read import (
     writer_of,
 )
 from panoglot.evaluate._read import field as field_of
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate._score import Scorer
-from panoglot.evaluate.captions import foil, hat
+from panoglot.metrics.captions.hallucination import foil, hat
 
 __all__ = ["BENCHMARKS", "HumanRows", "computed", "given", "read_detailcaps_rows", "read_human"]
 
@@ -131,7 +131,7 @@ def read_human(path: str, refs: str | Sequence[str] | None, groups: str | None) 
 
 def read_detailcaps_rows(path: str) -> HumanRows:
     """The candidates of DetailCaps with the scores that the file brings."""
-    from panoglot.evaluate.benchmarks import read_detailcaps
+    from panoglot.evaluate.benchmarks._detailcaps import read_detailcaps
 
     data = read_detailcaps(path)
     found = HumanRows()

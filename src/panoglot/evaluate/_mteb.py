@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.evaluate._ask import call, unit
-from panoglot.evaluate._borda import Standings, standings
-from panoglot.evaluate._check import check_option, offenders
-from panoglot.evaluate._mteb_results import load_mteb, read_new, results_of, tag_of
-from panoglot.evaluate._result import MetricResult
-from panoglot.evaluate._results import ResultSet
-from panoglot.table import UNKNOWN_LANGUAGE
+from panoglot.asking import call, unit
+from panoglot.metrics.preference.standings import Standings, standings
+from panoglot.checks import check_option, offenders
+from panoglot.metrics._mteb_results import load_mteb, read_new, results_of, tag_of
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
+from panoglot.languages import UNKNOWN_LANGUAGE
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["PROMPTS", "MtebEncoder", "mteb", "mteb_standings"]
 
@@ -159,7 +159,7 @@ def _modalities(encoder: Any) -> list[str]:
     """What an encoder takes, by asking it: encoders with one tower refuse the other call."""
     import PIL.Image
 
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     found = []
     white = Image.from_pil(PIL.Image.new("RGB", (32, 32), "white"))
@@ -173,7 +173,7 @@ def _modalities(encoder: Any) -> list[str]:
 
 
 def _picture(image: Any) -> Image:
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "PNG", compress_level=1)

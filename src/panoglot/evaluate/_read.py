@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._check import offenders, same_ids
-from panoglot.io import SUFFIXES
+from panoglot.checks import offenders, same_ids
+from panoglot.pictures import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = [
     "encode_blocks",
@@ -407,7 +407,7 @@ def encode_blocks(
     import numpy as np
 
     from panoglot.errors import RowError
-    from panoglot.evaluate._ask import call
+    from panoglot.asking import call
 
     for start in range(0, len(keys), chunk):
         some = keys[start : start + chunk]
@@ -431,7 +431,7 @@ def encode_files(encoder: Encoder, paths: Sequence[Path]) -> np.ndarray:
     """Vectors `[N, dim]` of picture files, read a chunk at a time; NaN where a picture cannot be encoded."""
     import numpy as np
 
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     found = np.empty((len(paths), encoder.dim), dtype=np.float32)
     for start, block in encode_blocks(encoder, paths, lambda path: Image.from_path(str(path))):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._check import check_option, same_ids
+from panoglot.checks import check_option, same_ids
 from panoglot.evaluate._command_list import METRICS
 from panoglot.evaluate._read import encode_files, pictures_of, read_objects
-from panoglot.evaluate._result import MetricResult
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Encoder
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["Scorer"]
 
@@ -55,8 +55,8 @@ class Scorer:
         confidence: float | None = None,
         cache: str | None = None,
     ) -> None:
-        from panoglot.evaluate._vectors import load_encoder
-        from panoglot.models import load_model
+        from panoglot.asking import load_encoder
+        from panoglot.providers import load_model
 
         for name in metrics:
             check_option("metrics", name, METRICS)
@@ -139,7 +139,7 @@ class Scorer:
 
 
 def _chair(self: Scorer, preds: Any, refs: Any, of: Mapping[str, str], vectors: Any) -> MetricResult:
-    from panoglot.evaluate.captions import chair
+    from panoglot.metrics.captions.chair import chair
 
     table = self._objects or {}
     here = {key: table[name] for key, name in of.items() if name in table}
@@ -151,9 +151,9 @@ def _chair(self: Scorer, preds: Any, refs: Any, of: Mapping[str, str], vectors: 
 
 
 def _self_retrieval(self: Scorer, preds: Any, refs: Any, of: Any, vectors: Any) -> MetricResult:
-    from panoglot.evaluate._ask import encode_texts
-    from panoglot.evaluate.captions import random_bags, self_retrieval
-    from panoglot.evaluate.captions._inputs import prepare
+    from panoglot.asking import encode_texts
+    from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
+    from panoglot.metrics._inputs import prepare
 
     given = prepare(preds, None, lang=self._lang, tokenizer="whitespace", on_error=self._on_error)  # type: ignore[arg-type]
     texts = encode_texts(self._encoder, given.texts, given.language)  # type: ignore[arg-type]

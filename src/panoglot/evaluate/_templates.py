@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._check import offenders
+from panoglot.checks import offenders
 from panoglot.evaluate._read import read_json
-from panoglot.table import parse_language
+from panoglot.languages import parse_language
 
 __all__ = ["OURS", "Templates", "read_templates"]
 

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import encode_images, encode_texts, unit
-from panoglot.evaluate._check import OnError, check_option, item_ids, offenders
-from panoglot.evaluate._result import MetricResult, mean_result
-from panoglot.evaluate._results import ResultSet
+from panoglot.asking import encode_images, encode_texts, unit
+from panoglot.checks import OnError, check_option, item_ids, offenders
+from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate._templates import Templates
-from panoglot.table import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["Labels", "check_templates", "class_centres", "classify", "zeroshot"]
 

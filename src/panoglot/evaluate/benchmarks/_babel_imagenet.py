@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._check import OnError, check_option, offenders
-from panoglot.evaluate._result import MetricResult, mean_result
-from panoglot.evaluate._results import ResultSet
+from panoglot.checks import OnError, check_option, offenders
+from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import zeroshot
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["EXTRA_LANGUAGES", "babel_imagenet", "babel_imagenet_groups", "read_babel_labels"]
 

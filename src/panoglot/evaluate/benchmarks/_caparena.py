@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import ask, open_picture
-from panoglot.evaluate._check import check_option, offenders
-from panoglot.evaluate._result import MetricResult, mean_result
+from panoglot.asking import ask, open_picture
+from panoglot.checks import check_option, offenders
+from panoglot.metrics._result import MetricResult, mean_result
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Generator
+    from panoglot.providers.roles import Generator
 
 __all__ = ["caparena_auto", "caparena_auto_scores", "caparena_auto_verdicts", "read_verdict"]
 
@@ -141,7 +141,7 @@ def caparena_auto(
     Raises:
         UserError: missing captions or pictures.
     """
-    from panoglot.models.roles import Prompt
+    from panoglot.providers.roles import Prompt
 
     check_option("orders", orders, ("both", "random"))
     missing = [name for name in gold if name not in captions]

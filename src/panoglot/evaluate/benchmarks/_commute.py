@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import open_picture
-from panoglot.evaluate._choice import contrastive, log_probabilities
-from panoglot.evaluate._result import MetricResult
-from panoglot.table import language_name
+from panoglot.asking import open_picture
+from panoglot.metrics.choice import contrastive, log_probabilities
+from panoglot.metrics._result import MetricResult
+from panoglot.languages import language_name
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Generator
+    from panoglot.providers.roles import Generator
 
 __all__ = ["commute", "read_commute"]
 
@@ -65,7 +65,7 @@ def commute(
         see: False leaves the picture out: both orders of each pair are in the set, so this is 0.5 by construction.
         confidence: level of a bootstrap interval.
     """
-    from panoglot.models.roles import Prompt
+    from panoglot.providers.roles import Prompt
 
     rows = list(items) if items is not None else read_commute(folder, lang)
     root = Path(images) if images is not None else Path(folder) / "images"

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import encode_texts, unit
-from panoglot.evaluate._check import check_option, offenders
+from panoglot.asking import encode_texts, unit
+from panoglot.checks import check_option, offenders
 from panoglot.evaluate._read import encode_blocks, read_json
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = [
     "COMPOSED",

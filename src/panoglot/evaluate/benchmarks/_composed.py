@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._check import check_option, offenders
-from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.ranking import rankings, subset_recall
+from panoglot.checks import check_option, offenders
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking.rankings import rankings, subset_recall
 
 __all__ = ["circo", "cirr", "fashion_iq", "fashion_iq_text", "read_submission", "write_submission"]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._check import check_option, offenders
+from panoglot.checks import check_option, offenders
 from panoglot.evaluate._read import picture_files, read_json
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
@@ -40,8 +40,8 @@ from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fash
 from panoglot.evaluate.benchmarks._genecis import genecis
 
 if TYPE_CHECKING:
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["composed_run"]
 
@@ -115,7 +115,7 @@ def composed_run(
     known = {query.id for one in sets for query in one.queries}
     check_texts(rewritten, known)
 
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     def load(key: str) -> Image:
         if key not in files:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import open_picture
-from panoglot.evaluate._check import offenders, same_ids
+from panoglot.asking import open_picture
+from panoglot.checks import offenders, same_ids
 from panoglot.evaluate._read import pictures_of, read_rows
-from panoglot.evaluate._result import MetricResult
+from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Generator
+    from panoglot.providers.roles import Generator
 
 __all__ = ["decapbench", "read_decapbench"]
 
@@ -59,7 +59,7 @@ def decapbench(
     Raises:
         UserError: pictures without a caption or a file.
     """
-    from panoglot.evaluate.captions import dcscore
+    from panoglot.metrics.captions.dcscore import dcscore
 
     named = {name.rpartition(".")[0] if name.endswith((".jpg", ".png")) else name: text for name, text in preds.items()}
     keys = same_ids(named, truth, "reference facts")

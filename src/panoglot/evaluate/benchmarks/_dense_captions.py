@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._check import offenders
+from panoglot.checks import offenders
 from panoglot.evaluate._read import CAPTIONS, IDS, field, read_rows
-from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.captions import RegionCaption, captions_at_iou, dense_map, meteor_exact_stem_synonym
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.captions.dense import RegionCaption, captions_at_iou, dense_map
+from panoglot.metrics.captions.meteor import meteor_exact_stem_synonym
 
 __all__ = ["dense_captions", "read_regions"]
 

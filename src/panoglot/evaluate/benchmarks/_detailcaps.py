@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._check import offenders
+from panoglot.checks import offenders
 from panoglot.evaluate._read import read_rows
 
 __all__ = ["DetailCaps", "read_detailcaps"]

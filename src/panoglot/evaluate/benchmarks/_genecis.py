@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._check import offenders
+from panoglot.checks import offenders
 from panoglot.evaluate._read import picture_files
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
@@ -40,12 +40,12 @@ from panoglot.evaluate.benchmarks._compose import (
     rows_of,
     tag,
 )
-from panoglot.evaluate.ranking._metrics import rank_result
-from panoglot.evaluate.ranking._ranks import ranks_of_scores
+from panoglot.metrics.ranking._metrics import rank_result
+from panoglot.metrics.ranking._ranks import ranks_of_scores
 
 if TYPE_CHECKING:
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["TASKS", "crop_box", "genecis"]
 
@@ -73,7 +73,7 @@ def _key(picture: Mapping[str, Any]) -> str:
 
 
 def _load(key: str, files: Mapping[str, Path]) -> Image:
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     name, _, box = key.partition("@")
     if name not in files:

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import encode_texts, unit
-from panoglot.evaluate._check import check_option, offenders
+from panoglot.asking import encode_texts, unit
+from panoglot.checks import check_option, offenders
 from panoglot.evaluate._read import read_rows
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
-from panoglot.evaluate.ranking import condition_recall, rankings
-from panoglot.table import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics.ranking.rankings import condition_recall, rankings
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 if TYPE_CHECKING:
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["MERIT_METHODS", "merit", "merit_conditions", "read_merit"]
 
@@ -136,7 +136,7 @@ def merit(
     """
     import numpy as np
 
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     check_option("method", method, MERIT_METHODS)
     check_option("on_error", on_error, ("raise", "null"))

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._ask import ask, open_picture
-from panoglot.evaluate._check import offenders, same_ids
-from panoglot.evaluate._choice import LETTERS, choice, circular, read_letter
-from panoglot.evaluate._results import ResultSet
+from panoglot.asking import ask, open_picture
+from panoglot.checks import offenders, same_ids
+from panoglot.metrics.choice import LETTERS, choice, circular, read_letter
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Generator, Prompt
+    from panoglot.providers.roles import Generator, Prompt
 
 __all__ = ["mmmb", "mmmb_scores", "read_mmmb"]
 
@@ -136,8 +136,8 @@ def mmmb(
 
 
 def _prompt(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], root: Path) -> Prompt:
-    from panoglot.io import Image
-    from panoglot.models.roles import Prompt
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Prompt
 
     lines = [row["hint"]] if (row.get("hint") or "").strip().lower() not in ("", "nan") else []
     lines.append(row["question"])

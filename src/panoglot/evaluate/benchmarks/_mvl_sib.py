@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.evaluate._ask import ask, encode_images, encode_texts, open_picture
-from panoglot.evaluate._check import check_option, offenders
-from panoglot.evaluate._choice import LETTERS, choice, read_letter
-from panoglot.evaluate._result import MetricResult
-from panoglot.evaluate._results import ResultSet
-from panoglot.table import UNKNOWN_LANGUAGE, parse_language
+from panoglot.asking import ask, encode_images, encode_texts, open_picture
+from panoglot.checks import check_option, offenders
+from panoglot.metrics.choice import LETTERS, choice, read_letter
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 if TYPE_CHECKING:
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
 __all__ = ["TASKS", "MvlSibItem", "Sib", "mvl_sib", "mvl_sib_items", "mvl_sib_scores", "read_sib"]
 
@@ -243,7 +243,7 @@ def _nearest(items: Sequence[MvlSibItem], vectors: dict[int | str, Any]) -> tupl
 
 
 def _prompt(item: MvlSibItem, texts: Sequence[str], task: str, pictures: dict[int | str, Image]) -> Any:
-    from panoglot.models.roles import Prompt
+    from panoglot.providers.roles import Prompt
 
     lines, shown = [], []
     for reference in item.references:

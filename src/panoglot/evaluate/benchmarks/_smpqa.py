@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.evaluate._ask import ask, open_picture
-from panoglot.evaluate._check import check_option, offenders
+from panoglot.asking import ask, open_picture
+from panoglot.checks import check_option, offenders
 from panoglot.evaluate._read import read_json
-from panoglot.evaluate._result import mean_result
-from panoglot.evaluate._results import ResultSet
+from panoglot.metrics._result import mean_result
+from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._smpqa_draw import COLOURS, Chart, Font, draw_chart, find_font
 from panoglot.evaluate.benchmarks._smpqa_words import WORDS
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Generator
+    from panoglot.providers.roles import Generator
 
 __all__ = ["Made", "make_smpqa", "read_smpqa", "smpqa", "smpqa_questions", "smpqa_scores"]
 
@@ -307,7 +307,7 @@ def smpqa(
     Returns:
         `<lang>/ground` and `<lang>/name`; `summary` has English, and the mean of the others, as the paper reports.
     """
-    from panoglot.models.roles import Prompt
+    from panoglot.providers.roles import Prompt
 
     there = sorted(path.name.removesuffix("_ground.json") for path in Path(folder).glob("*_ground.json"))
     tags = there if lang == "all" else [lang] if isinstance(lang, str) else list(lang)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._check import offenders
+from panoglot.checks import offenders
 
 if TYPE_CHECKING:
     import PIL.ImageFont

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import encode_texts
-from panoglot.evaluate._check import check_option, item_ids, offenders
+from panoglot.asking import encode_texts
+from panoglot.checks import check_option, item_ids, offenders
 from panoglot.evaluate._read import read_rows
-from panoglot.evaluate._results import ResultSet
-from panoglot.evaluate.ranking._metrics import rank_result
-from panoglot.evaluate.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking._metrics import rank_result
+from panoglot.metrics.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.io import Image
-    from panoglot.models.roles import Encoder
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["LEVELS", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
 
@@ -105,7 +105,7 @@ def sorce_benchmark(
     import numpy as np
 
     from panoglot.evaluate.benchmarks._compose import encode_pictures, tag
-    from panoglot.io import Image
+    from panoglot.pictures import Image
 
     names, captions, levels = read_sorce(folder)
     check_option("views", views, VIEWS)

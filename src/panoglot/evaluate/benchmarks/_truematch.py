@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import panoglot.evaluate.captions as captions
+import panoglot.metrics.captions as captions
 from panoglot.errors import UserError
-from panoglot.evaluate._ask import encode_texts
-from panoglot.evaluate._check import offenders
+from panoglot.asking import encode_texts
+from panoglot.checks import offenders
 from panoglot.evaluate._read import encode_files, pictures_of, read_json
-from panoglot.evaluate._result import MetricResult
+from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
-    from panoglot.models.roles import Encoder
+    from panoglot.providers.roles import Encoder
 
 __all__ = ["SIZES", "read_bags", "truematch"]
 

@@ -1,0 +1,428 @@
+"""The response journal: every answer of every model, written durably before it is used, found again by any later run.
+
+One folder, any number of processes and hosts at once, nothing to start. Every writer appends to a segment file of its
+own; a segment whose writer is gone gets a sorted index and is looked up on disk, so memory does not grow with the
+answers.
+
+    journal = Journal(dataset / "journal")
+    raw, was_there = await journal.answer(journal_key(model, "generate", prompt), ask)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from panoglot.errors import UserError
+from panoglot.asking._claims import Claims, claims_of
+from panoglot.asking._journal_turns import Turns
+from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
+
+__all__ = ["Journal", "journal_key"]
+
+T = TypeVar("T")
+
+#: A segment is finished, and a new one begun, after so many records or bytes: its keys are held in memory until then.
+SEGMENT_RECORDS, SEGMENT_BYTES = 1 << 16, 128 * 2**20
+#: More finished segments than this are merged when a journal is opened; larger ones than `MERGE_BELOW` records stay.
+MERGE_ABOVE, MERGE_BELOW = 32, 1 << 20
+#: Seconds between two looks at the others' files while waiting for an answer that somebody else has asked for.
+POLL = (0.02, 0.5)
+
+
+def journal_key(model: Any, method: str, question: Any) -> str:
+    """Return the key (32 hex digits) of what `model` answers to `question`.
+
+    Args:
+        model: anything with a `fingerprint`, or the fingerprint itself.
+        method: the role's method, for example `generate`.
+        question: its arguments: dataclasses (`Prompt`), pictures (by their id), JSON-like values, bytes, arrays.
+
+    Raises:
+        TypeError: a value that has no stable form (its address would make a new key every time).
+
+    >>> from panoglot.providers.roles import Prompt
+    >>> a, b = Prompt("What is this?"), Prompt("What is this?", seed=1)
+    >>> journal_key("m", "generate", a) == journal_key("m", "generate", b)
+    False
+    """
+    parts = [getattr(model, "fingerprint", model), method, _plain(question)]
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {"map": sorted(([_plain(k), _plain(v)] for k, v in value.items()), key=repr)}
+    if isinstance(value, set | frozenset):
+        return {"set": sorted((_plain(v) for v in value), key=repr)}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [_plain(v) for v in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"bytes": hashlib.sha256(value).hexdigest()}
+    if hasattr(value, "data_uri") and hasattr(value, "id"):  # panoglot.pictures.Image, without importing it
+        return {"image": value.id}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {type(value).__name__: {f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
+        return {"array": [str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]}
+    raise TypeError(f"a {type(value).__name__} has no stable form for a journal key")
+
+
+class _Live:
+    """A segment that somebody is still writing: its keys in memory, read on as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.keys, self.at = path, dict[bytes, int](), 0
+
+    def catch_up(self) -> None:
+        # opened anew each time: on a network file system that is what shows another host's writes
+        with open(self.path, "rb", buffering=1 << 18) as file:
+            end = os.fstat(file.fileno()).st_size
+            if end > self.at:
+                found: list[tuple[bytes, int]] = []
+                self.at = scan(file, self.at, end, found)
+                self.keys.update(found)
+
+    def get(self, key: bytes) -> bytes | None:
+        at = self.keys.get(key)
+        if at is None:
+            return None
+        with open(self.path, "rb") as file:
+            record = read_record(file, at)
+        return record[1] if record is not None and record[0] == key else None
+
+
+class Journal:
+    """Answers by key, in `folder`.
+
+    Safe to use from threads, event loops, forks, processes and hosts at once. Failures are not kept: what raised is
+    asked again by the next who wants it.
+
+    Args:
+        folder: made when absent.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Journal(folder) as journal:
+    ...         journal.put_many({"00" * 16: b'{"text": "ein Hund"}'})
+    ...     Journal(folder).get("00" * 16)
+    b'{"text": "ein Hund"}'
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._begin()
+        _OPEN.add(self)
+        self._refresh()
+        self._seal_dead()
+        self._merge()
+        self._sweep()
+
+    def _begin(self) -> None:
+        """Start with nothing of our own: at first, and after a fork."""
+        self.claims: Claims = claims_of(self.folder / "claims.lock")
+        self._lock = threading.RLock()
+        self._sealed: dict[str, Sealed] = {}
+        self._live: dict[str, _Live] = {}
+        self._own: _Live | None = None
+        self._fd = -1
+        self._by_loop: dict[asyncio.AbstractEventLoop, Turns] = {}
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def count(self) -> int:
+        """Return how many answers are stored, as far as is known here."""
+        with self._lock:
+            live = [*self._live.values(), *([self._own] if self._own else ())]
+            return sum(len(part) for part in self._sealed.values()) + sum(len(part.keys) for part in live)
+
+    # -- looking up ------------------------------------------------------------------------------------------------
+
+    def get(self, key: str, *, fresh: bool = True) -> bytes | None:
+        """Return the answer under `key`, or None.
+
+        Args:
+            key: 32 hex digits.
+            fresh: look at what other processes have written since the last look.
+        """
+        raw = bytes.fromhex(key)
+        with self._lock:
+            value = self._find(raw)
+            if value is None and fresh:
+                self._refresh()
+                value = self._find(raw)
+            return value
+
+    def _find(self, key: bytes) -> bytes | None:
+        while True:
+            parts: list[Any] = [*([self._own] if self._own else ()), *self._live.values(), *self._sealed.values()]
+            try:
+                return next((v for v in (part.get(key) for part in parts) if v is not None), None)
+            except FileNotFoundError:  # merged away by another process: look where it is now
+                self._refresh()
+
+    def refresh(self) -> None:
+        """Look at what other processes have written."""
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Learn of new segments, finished ones, and what the live ones have gained."""
+        with os.scandir(self.folder) as entries:
+            names = {entry.name for entry in entries}
+        there = {name.removesuffix(".seg") for name in names if name.endswith(".seg")}
+        own = self._own.path.stem if self._own else None
+        for gone in (self._sealed.keys() | self._live.keys()) - there:
+            self._sealed.pop(gone, None)
+            self._live.pop(gone, None)
+        for name in sorted(there - self._sealed.keys() - {own}):
+            path = self.folder / f"{name}.seg"
+            try:
+                if f"{name}.idx" in names:
+                    self._sealed[name] = Sealed(path)
+                    self._live.pop(name, None)
+                else:
+                    self._live.setdefault(name, _Live(path)).catch_up()
+            except FileNotFoundError:
+                self._live.pop(name, None)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def put_many(self, answers: Mapping[str, bytes]) -> None:
+        """Store answers; they are on disk when this returns (one write and one fsync, however many).
+
+        Raises:
+            UserError: the disk is full, or the folder may not be written; nothing of `answers` counts as stored.
+        """
+        if not answers:
+            return
+        with self._lock:
+            own = self._own or self._writable(self._new_segment)
+            at, placed, chunks = own.at, [], []
+            for key, value in answers.items():
+                record = pack(bytes.fromhex(key), value)
+                placed.append((bytes.fromhex(key), at))
+                chunks.append(record)
+                at += len(record)
+            raw = b"".join(chunks)
+            try:
+                self._writable(lambda: self._append(raw))
+            except BaseException:
+                self._abandon()  # what is half written must not precede what is written next
+                raise
+            own.at = at
+            own.keys.update(placed)
+            if len(own.keys) >= SEGMENT_RECORDS or own.at >= SEGMENT_BYTES:
+                self._seal_own()
+
+    def _append(self, raw: bytes) -> None:
+        view = memoryview(raw)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        os.fsync(self._fd)
+
+    def _writable(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+                raise
+            raise UserError(
+                f"the answers of models cannot be written to {self.folder}: {error.strerror}. Make room, then run the "
+                "same command again; what was stored is not asked again."
+            ) from error
+
+    def _new_segment(self) -> _Live:
+        name = uuid.uuid4().hex
+        # the claim on the name says "its writer lives"; it is there before the file, so nobody seals a file in use
+        self.claims.take(bytes.fromhex(name))
+        path = self.folder / f"{name}.seg"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        self._fd = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+        sync_folder(self.folder)
+        self._own = _Live(path)
+        return self._own
+
+    def _abandon(self) -> None:
+        """Leave our segment to be sealed by whoever comes next."""
+        if self._own is not None:
+            os.close(self._fd)
+            self.claims.drop(bytes.fromhex(self._own.path.stem))
+            self._own, self._fd = None, -1
+
+    def _seal_own(self) -> None:
+        if self._own is None:
+            return
+        own = self._own
+        write_index(own.path, index_of(own.keys.items()), own.at)
+        self._abandon()
+        self._sealed[own.path.stem] = Sealed(own.path)
+
+    def close(self) -> None:
+        """Finish this process's segment. Not closing costs nothing but a scan by the next one to open the journal."""
+        with self._lock:
+            self._seal_own()
+
+    # -- keeping the folder tidy -----------------------------------------------------------------------------------
+
+    def _seal_dead(self) -> None:
+        """Index the segments whose writers are gone."""
+        for name, live in list(self._live.items()):
+            if not self.claims.shared or not self.claims.take(bytes.fromhex(name)):
+                continue
+            try:
+                live.catch_up()
+                if live.keys:
+                    write_index(live.path, index_of(live.keys.items()), live.path.stat().st_size)
+                    self._sealed[name] = Sealed(live.path)
+                else:
+                    live.path.unlink()
+                del self._live[name]
+            except FileNotFoundError:
+                self._live.pop(name, None)
+            finally:
+                self.claims.drop(bytes.fromhex(name))
+
+    def _merge(self) -> None:
+        """Make one segment of many small finished ones; readers of the old ones find their way (`_find`)."""
+        small = [name for name, part in self._sealed.items() if len(part) < MERGE_BELOW]
+        turn = b"\xff" * 8  # one process at a time
+        if len(small) <= MERGE_ABOVE or not self.claims.shared or not self.claims.take(turn):
+            return
+        try:
+            self._refresh()
+            small = sorted(name for name in small if name in self._sealed)
+            path = self.folder / f"{uuid.uuid4().hex}.seg"
+            temporary = path.with_suffix(f".tmpseg{os.getpid()}")
+            with open(temporary, "wb") as file:
+                index = joined((self._sealed[name] for name in small), file)
+                size = file.tell()
+                file.flush()
+                os.fsync(file.fileno())
+            write_index(path, index, size)  # first the index: a segment with one is never taken for a live one
+            os.replace(temporary, path)
+            sync_folder(self.folder)
+            self._sealed[path.stem] = Sealed(path)
+            for old in small:
+                part = self._sealed.pop(old)
+                part.segment.unlink(missing_ok=True)  # first the segment: an index alone is nothing
+                part.segment.with_suffix(".idx").unlink(missing_ok=True)
+        finally:
+            self.claims.drop(turn)
+
+    def _sweep(self) -> None:
+        """Delete what a crash left half done: temporary files, and indexes without a segment, older than a day."""
+        with os.scandir(self.folder) as entries:
+            files = {entry.name: entry for entry in entries}
+        for name, entry in files.items():
+            stem, _, kind = name.partition(".")
+            if kind.startswith("tmp") or (kind == "idx" and f"{stem}.seg" not in files):
+                with suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > 86400:
+                        os.unlink(entry.path)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def claim(self, key: str) -> bool:
+        """Claim the right to ask; False when somebody else, here or elsewhere, is asking. Look up again afterwards."""
+        return self.claims.take(bytes.fromhex(key))
+
+    def release(self, key: str) -> None:
+        """Give a claim up."""
+        self.claims.drop(bytes.fromhex(key))
+
+    async def answer(self, key: str, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
+        """Return the answer under `key` and whether it was there; if not, `ask`, and store it before returning.
+
+        Of all who want the same answer at once, in any process, one asks and the others wait for it. When that one
+        fails, the next asks.
+        """
+
+        async def ask_many(_: list[str]) -> dict[str, bytes]:
+            return {key: await ask()}
+
+        return (await self.answer_many([key], ask_many))[key]
+
+    async def answer_many(
+        self, keys: Iterable[str], ask_many: Callable[[list[str]], Awaitable[Mapping[str, bytes]]]
+    ) -> dict[str, tuple[bytes, bool]]:
+        """The same for a batch: `ask_many` gets the keys that nobody has answered and gives what it could answer.
+
+        Returns:
+            Key to (answer, was it there); keys without an answer are left out.
+        """
+        wanted, found = dict.fromkeys(keys), dict[str, tuple[bytes, bool]]()
+        turns, wait = self._turns(), POLL[0]
+        self._collect(wanted, found)
+        while wanted:
+            # what is claimed is asked and released before others' answers are waited for: no deadlock
+            mine = [key for key in wanted if self.claim(key)]
+            try:
+                await turns.look()  # somebody may have answered between the last look and the claim
+                self._collect(wanted, found)
+                missing = [key for key in mine if key in wanted]
+                if missing:
+                    answers = await ask_many(missing)
+                    new = {key: answers[key] for key in missing if key in answers}
+                    stored, mine = turns.store(new, mine), []  # the claims end when the answers are on disk
+                    await asyncio.shield(stored)  # cancelled now: what was paid for is kept all the same
+                    found.update((key, (value, False)) for key, value in new.items())
+                    for key in missing:
+                        del wanted[key]  # what failed is not asked again here
+                    wait = POLL[0]
+            finally:
+                for key in mine:
+                    self.release(key)
+            if wanted and not missing:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, POLL[1])
+        return found
+
+    def _collect(self, wanted: dict[str, None], found: dict[str, tuple[bytes, bool]]) -> None:
+        for key in list(wanted):
+            value = self.get(key, fresh=False)
+            if value is not None:
+                found[key] = (value, True)
+                del wanted[key]
+
+    def _turns(self) -> Turns:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._by_loop:
+                self._by_loop = {old: turns for old, turns in self._by_loop.items() if not old.is_closed()}
+                self._by_loop[loop] = Turns(self)
+            return self._by_loop[loop]
+
+
+_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for journal in list(_OPEN):
+        if journal._fd >= 0:
+            os.close(journal._fd)  # the parent goes on writing there; we begin a segment of our own
+        journal._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,8 @@
+"""Captioning methods, a file a method. Each registers itself; `panoglot.running.get_method` finds it by name."""
+
+from panoglot.captioning.describe import describe
+from panoglot.captioning.evidence import evidence
+from panoglot.captioning.label import label
+from panoglot.captioning.rank_and_fuse import rank_and_fuse
+
+__all__ = ["describe", "evidence", "label", "rank_and_fuse"]

@@ -1,0 +1,240 @@
+"""`rank-and-fuse`: caption with several models, rank by image-text match, fuse the best.
+
+Improving Image Captioning Descriptiveness by Ranking and LLM-based Fusion (2023; arXiv 2306.11593).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from asyncio import gather
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from panoglot.errors import RowError
+from panoglot.pictures import Image
+from panoglot.asking import Models
+from panoglot.running import EncoderName, GeneratorName, GeneratorNames, method
+from panoglot.table import Caption
+
+__all__ = ["Candidate", "blip_score", "join_captions", "rank", "rank_and_fuse"]
+
+PROMPT = "Describe this picture in one sentence."
+FUSE = (
+    "Two people described the same picture. Write one sentence or a short passage that holds what both say, once each. "
+    "Add nothing. Where they disagree, the first is right. Do not speak of descriptions or sentences; answer with the "
+    "text alone.\n\n{texts}"
+)
+
+
+def blip_score(no: float, yes: float, cosine: float, weight: float = 0.5) -> float:
+    """Return BLIPScore: the matching head's probability and the cosine, averaged. Between -0.5 and 1 at weight 0.5.
+
+    Args:
+        no: matching head's logit for "does not fit".
+        yes: its logit for "fits".
+        cosine: cosine of image and text embedding.
+        weight: share of the matching head.
+
+    >>> round(blip_score(0, 2, 0.30), 6), blip_score(0, 0, 0.50), round(blip_score(1, 0, 0.40), 6)
+    (0.590399, 0.5, 0.334471)
+    """
+    return weight / (1 + math.exp(no - yes)) + (1 - weight) * cosine
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A draft with its score; None or NaN when it could not be scored."""
+
+    text: str
+    score: float | None
+    source: str = ""
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    k: int = 2,
+    *,
+    min_score: float | None = None,
+    diversity: float = 0.0,
+    similarity: Sequence[Sequence[float]] | None = None,
+) -> list[int]:
+    """Return the places of the best `k` distinct candidates, best first; ties by input order, unscored last.
+
+    Args:
+        candidates: drafts with scores.
+        k: how many.
+        min_score: leave out what scores below (the best always stays).
+        diversity: take off `diversity` x the greatest similarity to what is chosen already (extension; 0 = the paper).
+        similarity: cosine of every pair of candidates, needed for `diversity`.
+
+    >>> a, b, c, d = Candidate("a", 0.590399), Candidate("b", 0.5), Candidate("c", 0.334471), Candidate("d", 0.590399)
+    >>> rank([a, b, c, d], 4), rank([a, b, c, Candidate("A", 0.590399)], 2)
+    ([0, 3, 1, 2], [0, 1])
+    """
+
+    def value(place: int) -> float:
+        score = candidates[place].score
+        return -math.inf if score is None or math.isnan(score) else score
+
+    chosen: list[int] = []
+    left = list(range(len(candidates)))
+    while left and len(chosen) < k:
+
+        def gain(place: int) -> float:
+            if not diversity or not chosen or similarity is None:
+                return value(place)
+            return value(place) - diversity * max(similarity[place][other] for other in chosen)
+
+        best = max(left, key=lambda place: (gain(place), -place))
+        left.remove(best)
+        if any(_plain(candidates[best].text) == _plain(candidates[other].text) for other in chosen):
+            continue
+        if chosen and min_score is not None and value(best) < min_score:
+            continue
+        chosen.append(best)
+    return chosen
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _first_sentence(text: str) -> str:
+    match = re.match(r".+?[.!?。！？।؟](?=\s|$)", text.strip(), re.S)
+    return (match.group(0) if match else text).strip()
+
+
+_PREPOSITIONS = (
+    "in on at with under over near beside behind above below inside outside between among through across along around "
+    "next against wearing holding carrying while"
+).split()
+_NUMBERS = "one two three four five six seven eight nine ten".split()
+_COLOURS = "black white grey gray red orange yellow green blue purple violet pink brown".split()
+
+
+def join_captions(first: str, second: str) -> str:
+    """Fuse two English captions without a language model: the first, and the phrases of the second that it lacks.
+
+    What contradicts the first (another number or colour of the same thing) is left out.
+
+    >>> join_captions("A man rides a bike.", "A cyclist in a red helmet on a street.")
+    'A man rides a bike, in a red helmet on a street.'
+    >>> join_captions("Two dogs on grass.", "Three dogs on grass near two dogs.")
+    'Two dogs on grass.'
+    >>> join_captions("A red car.", "A car beside a blue car near a tree.")
+    'A red car, near a tree.'
+    """
+    have = set(_plain(first).split())
+    words = second.strip().rstrip(".!?").split()
+    starts = [n for n, word in enumerate(words) if n and word.lower().strip(",") in _PREPOSITIONS]
+    phrases = [words[a:b] for a, b in zip(starts, [*starts[1:], len(words)])]
+    added: list[str] = []
+    for phrase in phrases:
+        content = [w for w in _plain(" ".join(phrase)).split() if len(w) > 2 and w not in (*_PREPOSITIONS, "the")]
+        clash = any(
+            marks & set(content) and set(content) - marks - have == set() and not (marks & set(content)) <= have
+            for marks in (set(_NUMBERS), set(_COLOURS))
+        )
+        if content and not set(content) <= have and not clash:
+            added += [word.strip(",") for word in phrase]
+            have |= set(content)
+    return f"{first.strip().rstrip('.!?')}, {' '.join(added)}." if added else first.strip()
+
+
+@method(room="caption", name="rank-and-fuse")
+async def rank_and_fuse(
+    image: Image,
+    m: Models,
+    *,
+    captioners: GeneratorNames = ("captioner",),
+    scorer: EncoderName = "encoder",
+    llm: GeneratorName = "",
+    prompt: str = PROMPT,
+    fuse_prompt: str = FUSE,
+    weight: float = 0.5,
+    k: int = 2,
+    min_score: float | None = None,
+    diversity: float = 0.0,
+    margin: float | None = None,
+    max_tokens: int = 120,
+    lang: str = "en",
+) -> Caption:
+    """Caption with several models, rank the drafts by image-text match, fuse the best `k`.
+
+    Beside `describe`: several writers and a judge, no training. The drafts are stored as parents, with their scores.
+
+    Args:
+        image: the picture.
+        m: the models.
+        captioners: two or more `Generator`s (or one, which then writes the caption alone).
+        scorer: an `Encoder`; with a matching head (BLIP) the score is BLIPScore, else the cosine alone.
+        llm: a `Generator` that fuses at temperature 0; empty joins by rule (English).
+        prompt: the question to every captioner.
+        fuse_prompt: the question to the language model; `{texts}` stands for the numbered drafts.
+        weight: share of the matching head in the score.
+        k: drafts to fuse; 1 returns the best unchanged.
+        min_score: drafts below are not fused.
+        diversity: prefer a second draft that differs (extension, off).
+        margin: return the best draft when the fused text scores this much below it (extension, off).
+        max_tokens: most tokens of an answer.
+        lang: language of the drafts.
+
+    Returns:
+        The fused caption, with its drafts as parents and `match` among its scores.
+
+    Raises:
+        RowError: `no_draft`: every captioner failed.
+    """
+
+    async def draft(name: str) -> Caption:
+        answer = await m[name].generate(prompt, image, max_tokens=max_tokens)
+        return Caption(_first_sentence(answer.text), lang=lang, model=m[name].name)
+
+    async def match(text: str) -> float | None:
+        try:
+            (cosine,) = await m[scorer].similarity(image, [text], [lang])
+            fits = await m[scorer].match(image, text)
+        except RowError:
+            return None
+        return cosine if fits is None else weight * fits + (1 - weight) * cosine
+
+    found = await gather(*(draft(name) for name in captioners), return_exceptions=True)
+    drafts = [d for d in found if isinstance(d, Caption) and d.text]
+    for error in found:
+        if isinstance(error, BaseException) and not isinstance(error, RowError):
+            raise error
+    if not drafts:
+        raise RowError("no_draft", "; ".join(str(error) for error in found))
+    for one, score in zip(drafts, await gather(*(match(d.text) for d in drafts))):
+        one.scores["match"] = score
+    similarity = None
+    if diversity:
+        vectors = await gather(*(m[scorer].encode_text(d.text, lang) for d in drafts))
+        similarity = [[float(a.ravel() @ b.ravel()) for b in vectors] for a in vectors]
+    places = rank(
+        [Candidate(d.text, d.scores["match"], d.model) for d in drafts],
+        k,
+        min_score=min_score,
+        diversity=diversity,
+        similarity=similarity,
+    )
+    best = [drafts[place] for place in places]
+    for one in drafts:
+        one.dropped = "draft"
+    if len(best) == 1:
+        return Caption(best[0].text, lang, model=best[0].model, parents=drafts, scores=dict(best[0].scores))
+
+    if llm:
+        texts = "\n".join(f"{n}. {d.text}" for n, d in enumerate(best, 1))
+        answer = await m[llm].generate(fuse_prompt.replace("{texts}", texts), max_tokens=max_tokens)
+        fused, writer = answer.text, m[llm].name
+    else:
+        fused, writer = best[0].text, "panoglot:join"
+        for one in best[1:]:
+            fused = join_captions(fused, one.text) if lang == "en" else max(fused, one.text, key=len)
+    score = await match(fused)
+    top = best[0].scores["match"]
+    if not fused or (margin is not None and score is not None and top is not None and score < top - margin):
+        fused, writer, score = best[0].text, best[0].model, top
+    return Caption(fused, lang, model=writer, parents=drafts, scores={"match": score})

@@ -1,0 +1,112 @@
+"""Curation: filters answer with a reason or none; nothing is deleted.
+
+A filter is a function of one file; `FILTERS` has them all, `_contract` says what kinds there are. A preset is a list of
+filters with a name; `PRESETS` has them all. Your own, anywhere:
+
+    @caption_filter("no_verb")
+    def has_verb(caption, facts, *, verbs=("runs", "sits")):
+        '''Drop captions in which nothing happens.'''
+        return None if any(verb in caption.text for verb in verbs) else "no_verb"
+
+    curate(dataset, steps=["near_duplicate", ("has_verb", {"verbs": ["läuft"]})])
+
+Curation owns the reasons that its filters declare: curating again clears them and decides anew. A method that drops its
+own captions uses another word (`owns` tells).
+"""
+
+from panoglot._verbs import callable_room
+from panoglot.curation._contract import (
+    FILTERS,
+    Filter,
+    PRESETS,
+    Preset,
+    Step,
+    UNSCORED,
+    caption_filter,
+    image_filter,
+    image_group_filter,
+    owns,
+    pair_finder,
+    preset,
+    resolve,
+    text_group_filter,
+)
+from panoglot.curation._curate import CurateResult, curate
+from panoglot.vectors import ImageIndex
+from panoglot.curation._presets import default, wit
+from panoglot.curation._texts import Texts
+from panoglot.curation.adult import adult
+from panoglot.curation.align import align
+from panoglot.curation.append import append
+from panoglot.curation.aspect import aspect
+from panoglot.curation.best_caption import best_caption
+from panoglot.curation.boilerplate import boilerplate
+from panoglot.curation.compress_align import compress_align
+from panoglot.curation.duplicate_text import common_text, duplicate_text
+from panoglot.curation.every_nth import every_nth
+from panoglot.curation.in_test_set import in_test_set
+from panoglot.curation.language import language
+from panoglot.curation.length import length
+from panoglot.curation.many_texts import many_texts
+from panoglot.curation.near_duplicate import near_duplicate
+from panoglot.curation.pdq import PdqOperator, pdq, pdq_stage
+from panoglot.curation.rare_words import rare_words
+from panoglot.curation.repetition import repetition
+from panoglot.curation.score import image_score, score
+from panoglot.curation.similar import similar
+from panoglot.curation.size import size
+from panoglot.curation.tldr import tldr
+from panoglot.curation.top_score import top_score
+from panoglot.curation.words import words
+
+__all__ = [
+    "FILTERS",
+    "PRESETS",
+    "UNSCORED",
+    "CurateResult",
+    "Filter",
+    "ImageIndex",
+    "PdqOperator",
+    "Preset",
+    "Step",
+    "Texts",
+    "adult",
+    "align",
+    "append",
+    "aspect",
+    "best_caption",
+    "boilerplate",
+    "caption_filter",
+    "common_text",
+    "compress_align",
+    "curate",
+    "default",
+    "duplicate_text",
+    "every_nth",
+    "image_filter",
+    "image_group_filter",
+    "image_score",
+    "in_test_set",
+    "language",
+    "length",
+    "many_texts",
+    "near_duplicate",
+    "owns",
+    "pair_finder",
+    "pdq",
+    "pdq_stage",
+    "preset",
+    "rare_words",
+    "repetition",
+    "resolve",
+    "score",
+    "similar",
+    "size",
+    "text_group_filter",
+    "tldr",
+    "top_score",
+    "wit",
+    "words",
+]
+
+callable_room(__name__, curate)

@@ -1,0 +1,291 @@
+"""What a filter is, the list of them, and how a user names them.
+
+- A **caption filter** is a pure function `(caption, facts, *, options…)`, an **image filter** a pure function
+  `(facts, *, options…)`; both answer with a reason in snake_case, `None` (keep), or `UNSCORED` (keep, and count that it
+  could not be judged).
+- A **text group filter** sees all texts first: `(scan, *, options…)` returns the function that decides on a caption.
+- An **image group filter** sees all images first: `(dataset, images, *, options…)` returns two arrays over the images:
+  index of its reason or -1, and whether it could not judge.
+- A **pair finder** `(dataset, images, *, options…)` yields pairs of images that show the same; the one kept is chosen
+  when all other filters have spoken.
+
+A filter may `prepare`: `(dataset, options, run)` is called before anything is decided, raises what is wrong with the
+options, and runs the stages that the filter reads the results of.
+
+A **preset** is a function of its options that returns a list of steps; it may be named wherever a filter may.
+
+Every filter owns its reasons: no method may drop with the same word, because curating again clears and decides again
+whatever carries a reason of a filter.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.table import Dataset, KINDS
+
+if TYPE_CHECKING:
+    from panoglot.running import Stage
+
+__all__ = [
+    "FILTERS",
+    "PRESETS",
+    "UNSCORED",
+    "Facts",
+    "Filter",
+    "Prepare",
+    "Preset",
+    "Step",
+    "Steps",
+    "Unscored",
+    "Verdict",
+    "caption_filter",
+    "image_filter",
+    "image_group_filter",
+    "owns",
+    "pair_finder",
+    "preset",
+    "resolve",
+    "text_group_filter",
+]
+
+Facts = dict[str, Any]
+#: Steps as a user writes them: a name, `(name, options)` or `{name: options}`.
+Steps = Iterable[str | Sequence[Any] | Mapping[str, Any]]
+#: What a filter does before anything is decided; `run` runs a stage, or does nothing when nothing may be written.
+Prepare = Callable[[Dataset, Mapping[str, Any], "Callable[[Stage], None]"], None]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Unscored(enum.Enum):
+    """The one value `UNSCORED`: the filter could not judge; the row is kept and counted."""
+
+    UNSCORED = "unscored"
+
+
+UNSCORED = Unscored.UNSCORED
+Verdict = str | Unscored | None
+
+#: Kinds whose texts are meant to be sentences about the picture; what the text filters look at by default.
+SENTENCES = ("alt", "human", "short", "dense")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """An entry of `FILTERS`.
+
+    Attributes:
+        name: what a step calls it.
+        unit: `caption`, `image`, `text_group`, `image_group` or `pairs`.
+        function: see the module's text.
+        reasons: what it answers with; one that ends in `*` stands for all that begin so.
+        kinds: the kinds of captions it looks at unless the step says otherwise.
+        needs: facts that the engine must look up for it: `scores`, `texts` (of images), `image` (for captions).
+        prepare: see the module's text.
+    """
+
+    name: str
+    unit: str
+    function: Callable[..., Any]
+    reasons: tuple[str, ...]
+    kinds: tuple[str, ...] | None = None
+    needs: tuple[str, ...] = ()
+    prepare: Prepare | None = None
+
+    @property
+    def about(self) -> str:
+        """First line of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with their defaults."""
+        found = _keywords(self.function)
+        return found if self.kinds is None else {**found, "kinds": self.kinds}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named list of steps, with options.
+
+    Attributes:
+        name: what a step calls it.
+        function: options to steps.
+    """
+
+    name: str
+    function: Callable[..., Steps]
+
+    @property
+    def about(self) -> str:
+        """First line of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with their defaults."""
+        return _keywords(self.function)
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+FILTERS: dict[str, Filter] = {}
+PRESETS: dict[str, Preset] = {}
+
+
+def preset(name: str) -> Callable[[_Function], _Function]:
+    """Give a function of options that returns steps a name among the steps."""
+
+    def keep(function: _Function) -> _Function:
+        PRESETS[name] = Preset(name, function)
+        return function
+
+    return keep
+
+
+def _register(unit: str, reasons: Iterable[str], **more: Any) -> Callable[[_Function], _Function]:
+    def keep(function: _Function) -> _Function:
+        name = function.__name__
+        FILTERS[name] = Filter(name, unit, function, tuple(reasons), **more)
+        return function
+
+    return keep
+
+
+def caption_filter(
+    *reasons: str, kinds: Sequence[str] = SENTENCES, needs: Sequence[str] = (), prepare: Prepare | None = None
+) -> Callable[[_Function], _Function]:
+    """Make a function a caption filter that answers with these reasons."""
+    return _register("caption", reasons, kinds=tuple(kinds), needs=tuple(needs), prepare=prepare)
+
+
+def image_filter(
+    *reasons: str, needs: Sequence[str] = (), prepare: Prepare | None = None
+) -> Callable[[_Function], _Function]:
+    """Make a function an image filter that answers with these reasons."""
+    return _register("image", reasons, needs=tuple(needs), prepare=prepare)
+
+
+def text_group_filter(
+    *reasons: str, kinds: Sequence[str] = SENTENCES, prepare: Prepare | None = None
+) -> Callable[[_Function], _Function]:
+    """Make a function a filter over groups of texts."""
+    return _register("text_group", reasons, kinds=tuple(kinds), prepare=prepare)
+
+
+def image_group_filter(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
+    """Make a function a filter over groups of images."""
+    return _register("image_group", reasons, prepare=prepare)
+
+
+def pair_finder(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
+    """Make a function a finder of images that show the same."""
+    return _register("pairs", reasons, prepare=prepare)
+
+
+def owns(reason: str | None) -> bool:
+    """Say whether a reason in `dropped` was written by curation.
+
+    >>> import panoglot.curate
+    >>> owns("too_short"), owns("duplicate_of:0f"), owns("draft"), owns(None)
+    (True, True, False, False)
+    """
+    if reason is None:
+        return False
+    base = reason.partition(":")[0]
+    return any(
+        base.startswith(own[:-1]) if own.endswith("*") else base == own
+        for found in FILTERS.values()
+        for own in found.reasons
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A filter with its options filled in."""
+
+    filter: Filter
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the filter."""
+        return self.filter.name
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of captions it looks at."""
+        return frozenset(self.options.get("kinds") or KINDS)
+
+    def bind(self, *arguments: Any) -> Any:
+        """The filter's function with its options, called with `arguments` if there are any."""
+        function = partial(self.filter.function, **{k: v for k, v in self.options.items() if k != "kinds"})
+        return function(*arguments) if arguments else function
+
+
+def resolve(steps: str | Steps | None) -> list[Step]:
+    """Read the steps as a user gives them, presets taken apart; None is the preset `default`.
+
+    Raises:
+        UserError: an unknown filter, preset, option or kind, or a value of the wrong type, with what is meant instead.
+
+    >>> import panoglot.curate
+    >>> [(step.name, step.options["min_side"]) for step in resolve(["size", ("size", {"min_side": 64})])]
+    [('size', 32), ('size', 64)]
+    """
+    found = []
+    for given in ["default"] if steps is None else [steps] if isinstance(steps, str | Mapping) else steps:
+        name, options = _name_and_options(given)
+        known = PRESETS.get(name) or FILTERS.get(name)
+        if known is None:
+            raise UserError(f"there is no filter or preset '{name}'.{did_you_mean(name, [*FILTERS, *PRESETS])}")
+        what = "preset" if isinstance(known, Preset) else "filter"
+        for key, value in options.items():
+            if key not in known.options:
+                raise UserError(f"{what} {name} has no option '{key}'.{did_you_mean(key, known.options)}")
+            _check(f"{what} {name}", key, value, known.options[key])
+        if isinstance(known, Preset):
+            found += resolve(known.function(**options))
+        else:
+            found.append(Step(known, {**known.options, **options}))
+    return found
+
+
+def _name_and_options(given: str | Sequence[Any] | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(given, str):
+        return given, {}
+    pair = next(iter(given.items())) if isinstance(given, Mapping) and len(given) == 1 else given
+    if isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str):
+        if pair[1] is None:
+            return pair[0], {}
+        if isinstance(pair[1], Mapping):
+            return pair[0], dict(pair[1])
+    raise UserError(
+        f"step {given!r}: write a filter's name, or the name with its options: {{length: {{min_words: 3}}}}."
+    )
+
+
+def _check(name: str, key: str, value: Any, default: Any) -> None:
+    if key == "kinds":
+        for kind in [value] if isinstance(value, str) else value or ():
+            if kind not in KINDS:
+                raise UserError(f"{name}: there is no kind of caption '{kind}'.{did_you_mean(str(kind), KINDS)}")
+        if isinstance(value, str):
+            raise UserError(f"{name}: kinds is a list: [{value}].")
+    elif isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise UserError(f"{name}: {key}={value!r} must be true or false.")
+    elif isinstance(default, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or value != value:
+            raise UserError(f"{name}: {key}={value!r} must be a number.")
+    elif isinstance(default, str) and not isinstance(value, str):
+        raise UserError(f"{name}: {key}={value!r} must be a text.")

@@ -1,0 +1,176 @@
+"""Filter `language`: languages that are not wanted, and texts that are not in the language they claim."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from panoglot.curation._contract import Facts, UNSCORED, Verdict, caption_filter
+from panoglot.text import is_spaceless, letters
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
+from panoglot.table import Caption
+
+__all__ = ["language"]
+
+#: Languages that an identifier confuses in a short text: one of a group is never evidence against another.
+_GROUPS = tuple(
+    frozenset(group.split())
+    for group in (
+        "da nb nn no sv fo is",
+        "es gl ca ast an oc pt ext lad",
+        "it co scn lmo vec pms fur rm la",
+        "fr oc wa",
+        "hr sr bs sl cnr sh",
+        "cs sk pl szl hsb dsb",
+        "id ms jv su min ban mad bjn",
+        "ru uk be bg mk rue sr",
+        "hi mr ne bh bho mai sa kok gom new",
+        "bn as",
+        "zh yue wuu lzh ja cdo hak nan gan hsn",
+        "fa ps ckb ku ur sd pnb ar mzn arz azb ug",
+        "af nl fy li nds lb de",
+        "et fi vro",
+        "az tr tk crh gag uz kk ky tt ba",
+        "ga gd gv",
+        "xh zu ss nr st tn nso ve ts sn",
+        "sw rw rn lg",
+        "tl fil ceb ilo war",
+        "th lo",
+        "am ti",
+        "en sco",
+    )
+)
+
+
+#: Languages that identifiers commonly know. What is in another is always called something else, and wrongly.
+_IDENTIFIED = frozenset(
+    """af am an ar as az ba be bg bn br bs ca cs cy da de dz el en eo es et eu fa fi fo fr fy ga gl gu ha he hi hr ht hu
+    hy id ig is it ja jv ka kk km kn ko ku ky la lb lo lt lv mg mk ml mn mr ms mt my nb ne nl nn no oc or pa pl ps pt qu
+    ro ru rw se si sk sl sn so sq sr st sv sw ta te tg th tk tl tr tt ug uk ur uz vi vo wa xh yo zh zu""".split()
+)
+
+
+@caption_filter("language_not_allowed", "language_unknown", "language_mismatch", "language_unsure")
+def language(
+    caption: Caption,
+    facts: Facts,
+    *,
+    allowed: Sequence[str] | None = None,
+    mismatch: float | None = 0.9,
+    min_confidence: float | None = None,
+    min_letters: int = 20,
+    identifier: str = "embedded:langid",
+) -> Verdict:
+    """Drop languages that are not wanted, and texts identified as another language than the one they claim.
+
+    Letters that a language is not written in are a mismatch whatever the identifier says. Close relatives (Danish and
+    Norwegian, Spanish and Galician …) are none: in a short text nobody can tell them apart. A text of `und` is judged
+    by its identified language.
+
+    Args:
+        caption: the caption.
+        facts: not read.
+        allowed: language tags; `zh` allows `zh-Hant`, not the reverse. None allows all.
+        mismatch: probability from which another identified language drops the text; None never does.
+        min_confidence: least probability of the identified language; None asks for none.
+        min_letters: shorter texts are not identified (a third of it for Chinese, Japanese, Thai …): they are unscored.
+        identifier: a model of the role `language_identifier`. A text in a language that it does not know (its
+            `languages`, where it has them) is unscored.
+
+    Source: the attribution flag of WIT (Srinivasan et al. 2021); language rules of ALIGN.
+
+    >>> language(Caption("A dog is running along the beach", lang="de"), {})
+    'language_mismatch'
+    >>> language(Caption("Ein Hund läuft am Strand entlang", lang="de"), {}, allowed=["en", "fr"])
+    'language_not_allowed'
+    """
+    claimed = caption.lang or UNKNOWN_LANGUAGE
+    wanted = _tags(tuple(allowed)) if allowed is not None else None
+    if claimed != UNKNOWN_LANGUAGE and wanted is not None and not _serves(wanted, claimed):
+        return "language_not_allowed"
+    need_to_know = mismatch is not None or min_confidence is not None
+    if claimed != UNKNOWN_LANGUAGE and not need_to_know:
+        return None
+    if claimed != UNKNOWN_LANGUAGE and mismatch is not None and not _written_so(claimed, caption.text, min_letters):
+        return "language_mismatch"
+    if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
+        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
+    if claimed != UNKNOWN_LANGUAGE and claimed.partition("-")[0] not in _known(identifier):
+        return UNSCORED
+    found, sure = _identify(identifier, caption.text)
+    if found == UNKNOWN_LANGUAGE:
+        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
+    if min_confidence is not None and sure < min_confidence:
+        return "language_unsure"
+    if claimed == UNKNOWN_LANGUAGE:
+        if wanted is None:
+            return None
+        return None if _serves(wanted, found) else "language_not_allowed"
+    if mismatch is not None and sure >= mismatch and not _related(claimed, found):
+        return "language_mismatch"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(canonical_language(tag) for tag in tags)
+
+
+def _serves(wanted: Sequence[str], have: str) -> bool:
+    return any(language_matches(tag, have) for tag in wanted)
+
+
+def _related(claimed: str, found: str) -> bool:
+    one, other = claimed.partition("-")[0], found.partition("-")[0]
+    return one == other or any(one in group and other in group for group in _GROUPS)
+
+
+#: ISO 15924 script to the first words of its letters' Unicode names, where it is not the script's English name.
+_LETTERS = {
+    "Arab": "ARABIC", "Armn": "ARMENIAN", "Beng": "BENGALI", "Cyrl": "CYRILLIC", "Deva": "DEVANAGARI",
+    "Ethi": "ETHIOPIC", "Geor": "GEORGIAN", "Grek": "GREEK", "Gujr": "GUJARATI", "Guru": "GURMUKHI",
+    "Hans": "CJK", "Hant": "CJK", "Hebr": "HEBREW", "Jpan": "CJK HIRAGANA KATAKANA", "Khmr": "KHMER",
+    "Knda": "KANNADA", "Kore": "HANGUL CJK", "Laoo": "LAO", "Latn": "LATIN FULLWIDTH", "Mlym": "MALAYALAM",
+    "Mymr": "MYANMAR", "Orya": "ORIYA", "Sinh": "SINHALA", "Taml": "TAMIL", "Telu": "TELUGU", "Thai": "THAI",
+    "Tibt": "TIBETAN",
+}  # fmt: skip
+#: Languages in daily use in more than one script, unless the tag names it.
+_SEVERAL = frozenset("az bs cnr crh ha hsb kk ks ku ky mn ms pa sd sh sr tg tk tt ug uz zgh ber yi".split())
+
+
+@lru_cache(maxsize=512)
+def _scripts(tag: str) -> frozenset[str]:
+    import langcodes
+
+    parsed = langcodes.Language.get(tag)
+    if parsed.script is None and parsed.language in _SEVERAL:
+        return frozenset()
+    return frozenset(_LETTERS.get(parsed.maximize().script or "", "").split())
+
+
+def _written_so(tag: str, text: str, min_letters: int) -> bool:
+    """False when a text of some length has hardly a letter of the scripts of its language."""
+    scripts = _scripts(tag)
+    spelt = [unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha()]
+    if not scripts or len(spelt) < min_letters // 3:
+        return True
+    return sum(word in scripts for word in spelt) > 0.1 * len(spelt)
+
+
+@lru_cache(maxsize=4)
+def _model(name: str) -> Any:
+    from panoglot.providers import load_model
+
+    return load_model(name, "language_identifier")
+
+
+@lru_cache(maxsize=4)
+def _known(name: str) -> frozenset[str]:
+    return frozenset(getattr(_model(name), "languages", _IDENTIFIED))
+
+
+@lru_cache(maxsize=100_000)
+def _identify(name: str, text: str) -> tuple[str, float]:
+    return tuple(_model(name).identify([text])[0])

@@ -1,0 +1,304 @@
+"""Export: a dataset out to a format that others read, with all that Panoglot needs to take it in again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.formats._record import to_record
+from panoglot.languages import canonical_language, language_matches
+from panoglot.table import Caption, Dataset, KINDS, caption_from_row, open_dataset, plain_rows, sql_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["EXPORT_FORMATS", "MANIFEST", "export"]
+
+#: `to=` -> the module whose `Writer` writes it.
+EXPORT_FORMATS = {
+    "webdataset": "webdataset",
+    "parquet": "parquet",
+    "jsonl": "tabular",
+    "hf": "hf_datasets",
+    "coco": "coco",
+}
+MANIFEST = "panoglot-export.json"
+_SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
+#: What a reader that takes one caption gets: the first of these kinds.
+_FIRST = ("short", "dense", "human", "alt", "label")
+_BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
+
+
+class _Writer(Protocol):
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None: ...
+
+    def close(self) -> dict[str, Any]: ...
+
+
+def export(
+    dataset: Dataset | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    to: str = "webdataset",
+    *,
+    langs: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    include_dropped: bool = False,
+    captioned_only: bool = False,
+    shard_size: int = 10_000,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write the kept pictures and captions of a dataset, in order of image id; the same rows give the same bytes.
+
+    The folder appears at the end, whole, by one rename. An earlier export at the same place is replaced; anything else
+    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance.
+
+    Args:
+        dataset: a dataset or its path.
+        output: the folder to write.
+        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`.
+        langs: languages to write, `zh` takes `zh-Hant` too; None for all. The first is preferred where a format has
+            room for one caption.
+        kinds: kinds of captions to write; None for all. Their order is the preference, as with `langs`.
+        include_dropped: also write captions and pictures that were dropped, with the reasons.
+        captioned_only: leave out pictures that no caption is written for.
+        shard_size: pictures in a shard.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        What was written: `format`, `images`, `captions`, `languages`, `shards`. It is also in `panoglot-export.json`.
+
+    Raises:
+        UserError: no such format, language or kind; nothing to write; or the output is taken.
+    """
+    if to not in EXPORT_FORMATS:
+        raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
+    if shard_size < 1:
+        raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
+    langs = [canonical_language(tag) for tag in langs] if langs else None
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    target = Path(os.path.realpath(output))
+    _check_output(target, data.path)
+    where = _where(langs, kinds, include_dropped)
+    if not len(data.images):
+        raise UserError(f"{data.path} has no images to export.")
+    if where and (langs or kinds) and data.captions.count(where) == 0:
+        have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
+        shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
+        raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.")
+    with _building(target) as folder:
+        writer: _Writer = import_module(f"panoglot.io.{EXPORT_FORMATS[to]}").Writer(folder, shard_size)
+        total = len(data.images)
+        images = captions = 0
+        languages: Counter[str] = Counter()
+        for row, found in _rows(data, where, include_dropped):
+            if captioned_only and not found:
+                continue
+            first = _preferred(found, langs, kinds)
+            suffix = _SUFFIXES.get(row["format"], f".{row['format']}")
+            writer.add(to_record(row, found, first), row["data"], suffix)
+            images, captions = images + 1, captions + len(found)
+            languages.update(caption.lang for caption in found)
+            if progress:
+                progress(images, total)
+        written = writer.close()
+        facts = {
+            "panoglot_export": 1,
+            "format": to,
+            "images": images,
+            "captions": captions,
+            "languages": dict(sorted(languages.items())),
+            "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
+            **written,
+        }
+        if images == 0:
+            raise UserError(f"{data.path} has nothing to export: every picture is dropped or without captions.")
+        (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return facts
+
+
+def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool) -> str | None:
+    terms = [] if include_dropped else ["dropped is null"]
+    if kinds:
+        terms.append(sql_in("kind", kinds))
+    if langs:
+        terms.append("(" + " or ".join(f"lang = '{tag}' or starts_with(lang, '{tag}-')" for tag in langs) + ")")
+    return " and ".join(terms) or None
+
+
+def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: Sequence[str] | None) -> Caption | None:
+    """The caption for a reader that takes one: by the user's order, else short before long, English before others."""
+    order = list(kinds or _FIRST)
+
+    def rank(caption: Caption) -> tuple[Any, ...]:
+        if langs:
+            lang = next((n for n, tag in enumerate(langs) if language_matches(tag, caption.lang)), len(langs))
+        else:
+            lang = 0 if language_matches("en", caption.lang) else 1
+        return lang, order.index(caption.kind), caption.lang, caption.caption_id
+
+    usable = [caption for caption in captions if caption.dropped is None and caption.kind in order]
+    return min(usable, key=rank, default=None)
+
+
+# -- rows in order, in bounded memory ----------------------------------------------------------------------------------
+
+
+def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[tuple[dict[str, Any], list[Caption]]]:
+    """Stream (row of images, captions) in order of image id: a range of ids at a time, then its rows by address."""
+    images = data.images.lance()
+    captions = data.captions.lance() if data.captions.exists() else None
+    for span in _spans(max(len(data.images), len(data.captions) // 4)):
+        index = _index(images, ["size"], span)
+        if not include_dropped and index.num_rows:
+            dropped = data.marks.read(["image_id"], f"{span} and dropped is not null")["image_id"].to_pylist()
+            index = _without(index, dropped)
+        texts = _index(captions, [], f"{span} and ({where})" if where else span) if captions is not None else None
+        owners = texts["image_id"].to_pylist() if texts is not None else []
+        counts = Counter(owners)
+        places = texts["_rowaddr"].to_pylist() if texts is not None else []
+        at = 0
+        for chunk in _chunks(index):
+            ids = chunk["image_id"].to_pylist()
+            first = at
+            while at < len(owners) and owners[at] <= ids[-1]:
+                at += counts[owners[at]]
+            found: dict[str, list[Caption]] = {image: [] for image in ids}
+            if captions is not None and at > first:
+                for row in plain_rows(captions._take_rows(places[first:at], columns=data.captions.schema.names)):
+                    if row["image_id"] in found:
+                        found[row["image_id"]].append(caption_from_row(row))
+            rows = plain_rows(images._take_rows(chunk["_rowaddr"].to_pylist(), columns=data.images.schema.names))
+            for row in rows:
+                yield row, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _spans(count: int) -> Iterator[str]:
+    """Ranges of image ids, in order, of some 250,000 pictures or a million captions: ids are evenly spread hashes."""
+    digits = 0
+    while count / 16**digits > _BUCKET:
+        digits += 1
+    bounds = [f"{n:0{digits}x}" if digits else "" for n in range(16**digits)]
+    for n, low in enumerate(bounds):
+        high = bounds[n + 1] if n + 1 < len(bounds) else "g"
+        yield f"image_id >= '{low}' and image_id < '{high}'"
+
+
+def _index(data: Any, columns: list[str], where: str) -> pa.Table:
+    names = ["image_id", *columns]
+    table: pa.Table = data.scanner(columns=names, filter=where, with_row_address=True).to_table()
+    return table.sort_by([("image_id", "ascending"), ("_rowaddr", "ascending")])
+
+
+def _without(index: pa.Table, dropped: list[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return index.filter(pc.invert(pc.is_in(index["image_id"], value_set=pa.array(dropped, pa.string()))))
+
+
+def _chunks(index: pa.Table) -> Iterator[pa.Table]:
+    """Cut so that the pictures of a chunk are some 64 MB."""
+    start = room = 0
+    sizes = index["size"].to_pylist()
+    for n, size in enumerate(sizes):
+        if n > start and (n - start >= _CHUNK_ROWS or room + (size or 0) > _CHUNK_BYTES):
+            yield index.slice(start, n - start)
+            start, room = n, 0
+        room += size or 0
+    if start < len(sizes):
+        yield index.slice(start)
+
+
+# -- all or nothing ----------------------------------------------------------------------------------------------------
+
+
+def _check_output(target: Path, dataset: Path) -> None:
+    """Refuse an output that is not empty and not an earlier export of ours."""
+    inside = Path(os.path.realpath(dataset))
+    if target == inside or inside in target.parents or target in inside.parents:
+        raise UserError(f"{target} and the dataset lie in each other; give another output folder.")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UserError(f"{target} is a file; give a folder to export to.")
+    there = set(os.listdir(target))
+    if not there:
+        return
+    try:
+        facts = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
+        ours = set(facts["entries"]) if facts["panoglot_export"] else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{target} is not empty and no export of Panoglot; give another output folder.") from None
+    if other := sorted(there - ours):
+        raise UserError(
+            f"{target} is an earlier export, but also holds {other[0]}; move that away or export elsewhere."
+        )
+
+
+@contextlib.contextmanager
+def _building(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the target that takes its place when all went well, and vanishes when not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}.partial-"
+    for stale in target.parent.glob(f"{prefix}*"):
+        _remove_if_dead(stale)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    lock = _lock(folder)
+    try:
+        yield folder
+        for path in folder.rglob("*"):
+            if path.is_file() and path.parent == folder:
+                _sync(path)
+        (folder / ".lock").unlink()
+        folder.chmod(0o755)
+        old = (
+            Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+            if target.exists() and any(target.iterdir())
+            else None
+        )
+        if old:
+            os.rename(target, old / "old")
+        os.rename(folder, target)
+        if old:
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        lock.close()
+
+
+def _lock(folder: Path) -> Any:
+    file = open(folder / ".lock", "wb")  # noqa: SIM115
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def _remove_if_dead(folder: Path) -> None:
+    """Remove what a killed export left: nobody holds its lock."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        with open(folder / ".lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,197 @@
+"""Files of a source: safe reading, safe paths, shard lists, identities of parts."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.table import Reject
+
+__all__ = [
+    "MAX_TEXT",
+    "check_exists",
+    "expand",
+    "find_files",
+    "has_pictures",
+    "inside",
+    "is_hidden",
+    "join_uri",
+    "part_key",
+    "read_bytes",
+    "reject",
+    "suffix_of",
+]
+
+#: Most bytes of a text that stands beside a picture.
+MAX_TEXT = 2**20
+_RANGE = re.compile(r"\{([^{}]*)\}")
+_MOST_SHARDS = 1_000_000
+
+
+def reject(uri: str, reason: str, message: str = "") -> Reject:
+    """Return the ingest failure of `uri`; the message is one line."""
+    return Reject(uri, "ingest", reason, " ".join(message.split())[:500])
+
+
+def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        RowError: `missing_file`, `not_a_file` (a device or pipe is never read), `too_many_bytes`, `unreadable`.
+    """
+    try:
+        # non-blocking: opening a pipe that nobody writes to would wait for ever
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise RowError("missing_file", join_uri(path)) from None
+    except OSError as error:
+        raise RowError("unreadable", error.strerror or str(error)) from None
+    try:
+        with open(handle, "rb", buffering=0) as file:
+            facts = os.fstat(handle)
+            if not stat.S_ISREG(facts.st_mode):
+                raise RowError("not_a_file", "a device, pipe or folder")
+            if facts.st_size > limit:
+                raise RowError("too_many_bytes", f"{facts.st_size:,} bytes, the limit is {limit:,}")
+            # as much as it has: a buffer of the limit's size would cost more than the reading
+            data = file.read(facts.st_size + 1)
+            if len(data) != facts.st_size:  # it grew, or its file system does not say its size, or gives it in pieces
+                while len(data) <= limit and (more := file.read(min(limit + 1 - len(data), 2**20))):
+                    data += more
+    except OSError as error:
+        raise RowError("not_a_file" if error.errno == 21 else "unreadable", error.strerror or str(error)) from None
+    if len(data) > limit:
+        raise RowError("too_many_bytes", f"the limit is {limit:,} bytes")
+    return data
+
+
+def join_uri(*parts: str) -> str:
+    """Join path pieces to a uri that is valid UTF-8 whatever the file system held.
+
+    >>> join_uri("photos/", "a.jpg"), join_uri(".", "b\\udcff.jpg")
+    ('photos/a.jpg', 'b\\\\xff.jpg')
+    """
+    joined = os.path.normpath(os.path.join(*parts)).replace(os.sep, "/")
+    return os.fsencode(joined).decode("utf-8", "backslashreplace")
+
+
+def suffix_of(name: str) -> str:
+    """Return the lower-case last suffix with its dot."""
+    return os.path.splitext(name)[1].lower()
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a file or folder is left alone: dot files, and what operating systems strew about."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")
+
+
+def inside(folder: str, path: str) -> str:
+    """Return the real path of `path` (relative to `folder`, or absolute), which must lie in `folder`.
+
+    Raises:
+        RowError: `outside_folder`.
+    """
+    root = os.path.realpath(folder)
+    try:
+        real = os.path.realpath(os.path.join(root, path))
+    except ValueError:
+        raise RowError("missing_file", "the path has a zero byte") from None
+    if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
+        raise RowError("outside_folder", f"{path!r} leads outside {join_uri(folder)}")
+    return real
+
+
+def part_key(kind: str, path: str, *more: Any) -> str:
+    """Return the identity of a part: format, path, size and time of its file, and whatever else makes it.
+
+    A file that changed has another key; a file that is gone has one too.
+    """
+    path = os.path.abspath(path)
+    try:
+        facts = os.stat(path)
+        state: Any = [facts.st_size, facts.st_mtime_ns]
+    except OSError:
+        state = None
+    return hashlib.sha256(json.dumps([kind, path, state, *more], sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def expand(source: str) -> list[str]:
+    """Expand brace ranges as WebDataset writes them, then globs. Ranges name every file; a missing one is an error.
+
+    >>> expand("{08..11}.none")
+    Traceback (most recent call last):
+    panoglot.errors.UserError: '{08..11}.none' names files that are not there: 08.none, 09.none, 10.none … (4 in all).
+    """
+    found: list[str] = []
+    for name in _braces(source):
+        if len(found) >= _MOST_SHARDS:
+            raise UserError(f"'{source}' names more than {_MOST_SHARDS:,} files.")
+        found.extend(sorted(glob.glob(name)) if glob.has_magic(name) and not os.path.exists(name) else [name])
+    missing = [name for name in found if not os.path.exists(name)]
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" … ({len(missing)} in all)" if len(missing) > 3 else "")
+        raise UserError(f"'{source}' names files that are not there: {shown}.")
+    return found
+
+
+def _braces(text: str) -> Iterator[str]:
+    match = _RANGE.search(text)
+    if match is None or os.path.exists(text):
+        yield text
+        return
+    body = match[1]
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", body)
+    if numbers:
+        first, last = int(numbers[1]), int(numbers[2])
+        if last < first or last - first >= _MOST_SHARDS:
+            raise UserError(f"'{{{body}}}' is not a range of files; write for example {{00000..00099}}.")
+        width = len(numbers[1]) if numbers[1].startswith("0") or len(numbers[1]) == len(numbers[2]) else 0
+        options: Iterator[str] = (f"{n:0{width}d}" for n in range(first, last + 1))
+    elif "," in body:
+        options = iter(body.split(","))
+    else:
+        raise UserError(f"'{{{body}}}' is not a range or list of files; write {{00000..00099}} or {{a,b}}.")
+    for option in options:
+        yield from _braces(text[: match.start()] + option + text[match.end() :])
+
+
+def find_files(source: str, wanted: Callable[[str], bool], what: str) -> list[str]:
+    """Return the files of a source, sorted: a file, a folder (recursive), a glob or brace range.
+
+    Args:
+        source: what the user gave.
+        wanted: says of a file name whether it belongs to the format.
+        what: the format's files, for the message when there are none.
+    """
+    if not os.path.isdir(source):
+        paths = expand(source)
+    else:
+        paths = []
+        for folder, folders, names in os.walk(source):  # links to folders are not followed
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
+            paths.extend(os.path.join(folder, name) for name in sorted(names) if wanted(name) and not is_hidden(name))
+    if not paths:
+        raise UserError(f"'{source}' has no {what}.")
+    return paths
+
+
+def has_pictures(folder: str) -> bool:
+    """Say whether pictures lie in a folder itself: then it is a folder of pictures, whatever else is in it."""
+    return any(suffix_of(name) in SUFFIXES and not is_hidden(name) for name in os.listdir(folder))
+
+
+def check_exists(source: str) -> None:
+    """Raise `UserError` with near names when nothing is at `source`."""
+    if os.path.exists(source) or glob.has_magic(source) or _RANGE.search(source):
+        return
+    folder, name = os.path.split(os.path.abspath(source))
+    near = did_you_mean(name, os.listdir(folder)[:10_000]) if os.path.isdir(folder) else ""
+    raise UserError(f"there is nothing at '{source}'.{near if 'Did you mean' in near else ''}")

@@ -1,0 +1,172 @@
+"""Our own rows inside every format: what export adds for Panoglot, and what ingest believes of it.
+
+A record is a plain dictionary, the same in JSON and Arrow:
+
+    {"image_id": …, "uri": …, "width": …, "height": …, "format": …, "group": …, "time": …, "context": {…},
+     "caption": "the text a plain reader wants", "lang": "de",
+     "captions": [{"caption_id": …, "text": …, "lang": …, "kind": …, "recipe": …, "model": …, "parents": […],
+                   "region": {"x0": …, "y0": …, "x1": …, "y1": …, "mask": …}, "scores": {…}, "dropped": …}, …]}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from panoglot.formats._sample import Sample
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.table import Caption, KINDS, Region, image_id
+
+__all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,80}(:[^\s]{0,120})?")
+_MOST = 1000
+
+
+def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption | None) -> dict[str, Any]:
+    """Make the record of a row of `images` and its captions; `first` is what a plain reader gets as the caption."""
+    return {
+        "image_id": row["image_id"],
+        "uri": row["uri"] or "",
+        "width": row["width"],
+        "height": row["height"],
+        "format": row["format"],
+        "group": row["group"],
+        "time": row["time"],
+        "context": json.loads(row["context"] or "{}"),
+        "caption": first.text if first else None,
+        "lang": first.lang if first else None,
+        "captions": [_caption(caption) for caption in captions],
+    }
+
+
+def _caption(caption: Caption) -> dict[str, Any]:
+    region = caption.region
+    return {
+        "caption_id": caption.caption_id,
+        "text": caption.text,
+        "lang": caption.lang,
+        "kind": caption.kind,
+        "recipe": caption.recipe,
+        "model": caption.model,
+        "parents": [parent if isinstance(parent, str) else parent.caption_id for parent in caption.parents],
+        "region": region and {k: getattr(region, k) for k in ("x0", "y0", "x1", "y1", "mask")},
+        "scores": dict(caption.scores),
+        "dropped": caption.dropped,
+    }
+
+
+def flat(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose columns have one type whatever the rows hold: scores as pairs, context as JSON text."""
+    scores = [[{"name": k, "value": v} for k, v in sorted(c["scores"].items())] for c in record["captions"]]
+    captions = [{**caption, "scores": score} for caption, score in zip(record["captions"], scores, strict=True)]
+    context = json.dumps(record["context"], ensure_ascii=False, sort_keys=True)
+    return {**record, "captions": captions, "context": context}
+
+
+def is_record(value: Any) -> bool:
+    """Say whether a row or JSON object is (or claims to be) one of ours."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("image_id"), str)
+        and isinstance(value.get("captions"), list)
+        and all(isinstance(item, dict) and "caption_id" in item for item in value["captions"])
+    )
+
+
+def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
+    """Make a sample of a record.
+
+    Ids, parents and the old uri are believed only if the picture is the one they were written for; whatever is absurd
+    is left out: the texts then count as given with the picture.
+    """
+    ours = record["image_id"] == image_id(data)
+    captions = captions_from(record["captions"], record["image_id"] if ours else "")
+    if not ours:
+        return Sample(data, uri, captions)
+    context = record.get("context")
+    if isinstance(context, str) and len(context) < 2**20:
+        try:
+            context = json.loads(context)
+        except (ValueError, RecursionError):
+            context = None
+    group, time, old = record.get("group"), record.get("time"), record.get("uri")
+    return Sample(
+        data,
+        old if isinstance(old, str) and 0 < len(old) <= 4096 and old.isprintable() else uri,
+        captions,
+        group=group if isinstance(group, str) and 0 < len(group) <= 4096 else None,
+        time=float(time) if isinstance(time, int | float) and math.isfinite(time) else None,
+        context=context if isinstance(context, dict) else {},
+    )
+
+
+def captions_from(rows: Sequence[Any], image: str) -> list[Caption]:
+    """Read caption rows, checking every field; ids only for a known `image`, and each only once."""
+    found: list[Caption] = []
+    seen: set[str] = set()
+    for row in rows[:100_000]:
+        text = row.get("text")
+        if not isinstance(text, str) or not text.strip():
+            continue
+        own = row.get("caption_id")
+        believed = bool(image) and isinstance(own, str) and _ID.fullmatch(own) is not None and own not in seen
+        seen.add(str(own))
+        dropped = _short(row.get("dropped"))
+        found.append(
+            Caption(
+                text,
+                lang=parse_language(_short(row.get("lang"))) or UNKNOWN_LANGUAGE,
+                kind=row["kind"] if row.get("kind") in KINDS else "human",
+                model=_short(row.get("model")) if believed else "",
+                parents=_ids(row.get("parents")) if believed else (),
+                region=_region(row.get("region")),
+                scores=_scores(row.get("scores")) if believed else {},
+                dropped=dropped if believed and _REASON.fullmatch(dropped) else None,
+                recipe=(_short(row.get("recipe")) if believed else "") or "human",
+                image_id=image,
+                caption_id=str(own) if believed else "",
+            )
+        )
+    return found
+
+
+def _short(value: Any, most: int = 300) -> str:
+    return value if isinstance(value, str) and len(value) <= most and value.isprintable() else ""
+
+
+def _ids(value: Any) -> tuple[str, ...]:
+    rows = value if isinstance(value, list) else []
+    return tuple(item for item in rows[:_MOST] if isinstance(item, str) and _ID.fullmatch(item))
+
+
+def _scores(value: Any) -> dict[str, float | None]:
+    if isinstance(value, list):  # Arrow: a list of {name, value}
+        value = {item.get("name"): item.get("value") for item in value if isinstance(item, dict)}
+    if not isinstance(value, dict):
+        return {}
+    scores: dict[str, float | None] = {}
+    for name, number in list(value.items())[:_MOST]:
+        if not _short(name, 100):
+            continue
+        if number is None:
+            scores[name] = None
+        elif isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
+            scores[name] = float(number)
+    return scores
+
+
+def _region(value: Any) -> Region | None:
+    if not isinstance(value, dict):
+        return None
+    box = [value.get(name) for name in ("x0", "y0", "x1", "y1")]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in box):
+        return None
+    x0, y0, x1, y1 = (float(v) for v in box if v is not None)
+    mask = value.get("mask")
+    mask = mask if isinstance(mask, str) and len(mask) <= 2**20 and mask.isascii() else None
+    return Region(x0, y0, x1, y1, mask) if x0 < x1 and y0 < y1 else None

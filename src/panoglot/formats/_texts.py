@@ -1,0 +1,211 @@
+"""Texts that come with pictures: decoding, languages, and the many shapes of JSON and of column names."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from panoglot.errors import RowError, UserError
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, parse_language
+from panoglot.table import Caption, KINDS
+
+__all__ = ["Given", "clean_context", "decode", "from_json", "from_text", "given", "load_json", "text_role"]
+
+_TUXPAINT = re.compile(r"([A-Za-z]{2,3}(?:[_-][A-Za-z0-9]+)*(?:@[A-Za-z]+)?)\.utf-?8=(.*)", re.IGNORECASE)
+_ROLE = re.compile(
+    r"(?P<name>captions?|alt[_-]?texts?|alt|texts?|txt|descriptions?|sentences?|raw|top_caption)"
+    r"(?:(?:\[(?P<bracket>[^\]]{2,20})\])|(?:[_\-.:](?P<tag>[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)))?",
+    re.IGNORECASE,
+)
+#: Endings of column names that are language codes by accident: `caption_id` is no Indonesian.
+_NO_LANGUAGE = frozenset(
+    "id ids no raw len num idx set old new url uri src min max alt img txt key tok std vec emb loc ner pos tag "
+    "row col sha md5 gen gpt llm ocr org ori pre ref seq sim sum all one two en1 has was clip blip".split()
+)
+_LANG_NAMES = ("lang", "language", "lang_code", "language_code", "locale")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known of texts before they are read.
+
+    Attributes:
+        lang: their language, or None when each says its own or nobody knows.
+        kind: `human` or `alt`.
+        recipe: `human` or `web`.
+        fixed: the user said the kind; what the file suggests does not change it.
+    """
+
+    lang: str | None = None
+    kind: str = "human"
+    recipe: str = "human"
+    fixed: bool = False
+
+    def caption(self, text: str, lang: str | None = None) -> Caption:
+        """Return the caption of one text; a language that is no tag counts as unknown."""
+        lang = parse_language(lang or self.lang) or UNKNOWN_LANGUAGE
+        return Caption(text, lang=lang, kind=self.kind, recipe=self.recipe)
+
+    def web(self, is_web: bool = True) -> Given:
+        """The same for texts from the web: alt texts, unless the user said otherwise."""
+        return replace(self, kind="alt", recipe="web") if is_web and not self.fixed else self
+
+    def said(self, lang: str | None) -> Given:
+        """The same for texts whose language the file names."""
+        return replace(self, lang=lang) if lang and parse_language(lang) else self
+
+
+def given(lang: str | None, kind: str | None, *, web: bool = False) -> Given:
+    """Check what a user said about all texts of a source.
+
+    Raises:
+        UserError: no language tag, or no kind of caption.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"'{kind}' is not a kind of caption; use one of {', '.join(KINDS)}.")
+    if lang is not None:
+        lang = canonical_language(lang)
+    fixed = Given(lang, kind or "human", "web" if kind == "alt" else "human", kind is not None)
+    return fixed.web(web)
+
+
+def decode(raw: bytes) -> str:
+    """Decode UTF-8 (with or without a byte order mark).
+
+    Raises:
+        RowError: `bad_encoding`.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RowError(
+            "bad_encoding", f"not UTF-8 at byte {error.start}: {raw[error.start : error.start + 8]!r}"
+        ) from None
+
+
+def load_json(raw: bytes | str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        RowError: `bad_encoding` or `bad_json`.
+    """
+    try:
+        return json.loads(decode(raw) if isinstance(raw, bytes) else raw)
+    except (ValueError, RecursionError) as error:
+        raise RowError("bad_json", str(error)) from None
+
+
+def from_text(text: str, texts: Given, *, whole: bool = False) -> list[Caption]:
+    """Read a text file: a caption a line (or the `whole` is one); or the tuxpaint form, English and `xx.utf8=…` lines.
+
+    >>> [(c.lang, c.text) for c in from_text("A cat.\\npt_BR.utf8=Um gato.\\n", Given())]
+    [('en', 'A cat.'), ('pt-BR', 'Um gato.')]
+    >>> [(c.lang, c.text) for c in from_text("A cat.\\n\\nOn a mat.\\n", Given())]
+    [('und', 'A cat.'), ('und', 'On a mat.')]
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    marks = [_TUXPAINT.fullmatch(line) for line in lines]
+    first = next((n for n, mark in enumerate(marks) if mark), None)
+    if whole and first is None:
+        return [texts.caption(text.strip())] if text.strip() else []
+    found = []
+    for n, (line, mark) in enumerate(zip(lines, marks, strict=True)):
+        if mark:
+            found.append(texts.caption(mark[2].strip(), parse_language(mark[1]) or UNKNOWN_LANGUAGE))
+        else:
+            found.append(texts.caption(line, "en" if first is not None and n < first else None))
+    return [caption for caption in found if caption.text]
+
+
+def text_role(name: str) -> tuple[str | None, bool] | None:
+    """Say whether a column or key holds captions: (language or None, whether it is alt text), else None.
+
+    >>> text_role("caption_de"), text_role("text[zh-TW]"), text_role("ALT_TEXT"), text_role("caption_id")
+    (('de', False), ('zh-Hant', False), (None, True), None)
+    """
+    match = _ROLE.fullmatch(name.strip())
+    if match is None:
+        return None
+    alt = match["name"].lower().startswith("alt")
+    tag = match["bracket"] or match["tag"]
+    if tag is None:
+        return None, alt
+    lang = None if match["tag"] and tag.lower() in _NO_LANGUAGE else parse_language(tag)
+    return (lang, alt) if lang else None
+
+
+def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption], dict[str, Any]]:
+    """Find the captions in a JSON value of any of the usual shapes; what else is in it is context.
+
+    A string; a list; `{"caption" | "captions" | "text" | "alt" | "caption_de" | …: …}` with or without `lang`;
+    `{"en": "…", "de": ["…", "…"]}`.
+
+    >>> captions, context = from_json({"caption": "Ein Hund", "lang": "de", "width": 9}, Given())
+    >>> [(c.lang, c.text) for c in captions], context
+    ([('de', 'Ein Hund')], {'width': 9})
+    """
+    if isinstance(value, str):
+        return ([texts.caption(value)] if value.strip() else []), {}
+    if depth > 4:
+        return [], {}
+    if isinstance(value, list):
+        inner = [from_json(item, texts, depth=depth + 1)[0] for item in value if isinstance(item, str | list | dict)]
+        return [caption for captions in inner for caption in captions], {}
+    if not isinstance(value, dict):
+        return [], {}
+    if _by_language(value):
+        return [c for k, v in value.items() for c in _in_language(v, parse_language(k), texts, depth)], {}
+    said = next((value[k] for k in value if k.lower() in _LANG_NAMES and isinstance(value[k], str)), None)
+    captions, rest = [], {}
+    for key, item in value.items():
+        role = text_role(key)
+        if role is None or not isinstance(item, str | list | dict):
+            if key.lower() not in _LANG_NAMES and item is not None:
+                rest[key] = item
+            continue
+        captions += _in_language(item, role[0] or said, texts.web(role[1]), depth)
+    return captions, rest
+
+
+def _by_language(value: dict[Any, Any]) -> bool:
+    """Say whether all keys are languages: `{"en": …, "id": …}` they are, `{"raw": …}` and `{"id": …}` alone are not."""
+    if not value or all(key in _NO_LANGUAGE for key in value):
+        return False
+    return all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items())
+
+
+def _in_language(value: Any, lang: str | None, texts: Given, depth: int) -> list[Caption]:
+    return from_json(value, texts.said(lang), depth=depth + 1)[0]
+
+
+def clean_context(values: dict[str, Any], *, most: int = 65_536) -> dict[str, Any]:
+    """Keep what JSON can hold and is of sensible size: numbers, short texts, nested a few levels; drop the rest."""
+    kept: dict[str, Any] = {}
+    room = 4 * most
+    for key, value in values.items():
+        plain = _plain(value, most)
+        if plain is None or not isinstance(key, str):
+            continue
+        room -= len(json.dumps([key, plain], ensure_ascii=False))
+        if room < 0:
+            break
+        kept[key.encode("utf-8", "replace").decode()] = plain
+    return kept
+
+
+def _plain(value: Any, most: int, depth: int = 0) -> Any:
+    if isinstance(value, bool | int):
+        return value if abs(value) < 2**63 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if 0 < len(value) <= most else None
+    if depth < 4 and isinstance(value, list | tuple) and len(value) <= 10_000:
+        return [_plain(item, most, depth + 1) for item in value] or None
+    if depth < 4 and isinstance(value, dict) and len(value) <= 10_000:
+        pairs = ((str(key), _plain(item, most, depth + 1)) for key, item in value.items())
+        return {key.encode("utf-8", "replace").decode(): item for key, item in pairs if item is not None} or None
+    return value.isoformat() if hasattr(value, "isoformat") else None

@@ -1,0 +1,227 @@
+"""COCO captions: one JSON file of `images` and `annotations`, the pictures in a folder beside it. Both ways."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from panoglot.errors import RowError, UserError
+from panoglot.formats._files import inside, join_uri, part_key, read_bytes, reject
+from panoglot.formats._record import is_record, restore
+from panoglot.formats._sample import Part, Sample
+from panoglot.formats._texts import clean_context, from_json, given, load_json
+from panoglot.table import Reject
+
+__all__ = ["Writer", "detect", "parts", "read"]
+
+_MOST = 16 * 2**30
+_KINDS = ("short", "dense", "human", "alt")
+
+
+def _files(source: str) -> list[str]:
+    """The JSON file itself, or those of a folder that name themselves so."""
+    if not os.path.isdir(source):
+        return [source] if source.lower().endswith(".json") else []
+    found = []
+    for folder in (source, os.path.join(source, "annotations")):
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if name.endswith(".json") and name.startswith(("annotations", "captions")):
+                found.append(os.path.join(folder, name))
+    return found
+
+
+def _is_coco(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2**16)
+    except OSError:
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{" and (b'"images"' in head or b'"annotations"' in head)
+
+
+def detect(source: str) -> bool:
+    """A JSON object with `images` or `annotations` near its beginning; or a folder with such a `captions_*.json`."""
+    return any(_is_coco(path) for path in _files(source))
+
+
+def parts(
+    source: str,
+    *,
+    image_dir: str | None = None,
+    allow_outside: bool = False,
+    lang: str | None = None,
+    kind: str | None = None,
+) -> Iterator[Part]:
+    """Join captions to pictures and list parts of 256. The whole JSON is read once: about its size in memory.
+
+    Args:
+        source: the JSON file, or a folder with `captions_*.json` or `annotations.json`.
+        image_dir: folder of the pictures; looked for beside the file unless given.
+        allow_outside: read file names that lead out of that folder.
+        lang: language of captions that do not say theirs; None to identify it.
+        kind: kind of the captions; `human` unless given.
+    """
+    given(lang, kind)
+    for path in _files(source):
+        if _is_coco(path):
+            yield from _parts(path, image_dir, {"allow_outside": allow_outside, "lang": lang, "kind": kind})
+
+
+def _parts(path: str, image_dir: str | None, options: dict[str, Any]) -> Iterator[Part]:
+    images, captions, orphans = _join(path)
+    names = [str(image.get("file_name") or "") for image in images if isinstance(image, dict)]
+    folder = image_dir or _image_dir(path, names)
+    uri = join_uri(path)
+    base = {"folder": os.path.abspath(folder), "shown": folder, **options}
+    for start in range(0, len(images), 256):
+        rows = [[image, captions[_key(image)]] for image in images[start : start + 256]]
+        key = part_key("coco", path, base, start)
+        yield Part("coco", uri, key, {**base, "rows": rows, "orphans": []}, len(rows))
+    for start in range(0, len(orphans), 256):
+        some = orphans[start : start + 256]
+        yield Part("coco", uri, part_key("coco", path, "orphans", start), {**base, "rows": [], "orphans": some}, 0)
+
+
+def _key(image: Any) -> str:
+    return json.dumps(image.get("id")) if isinstance(image, dict) else ""
+
+
+def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
+    """Read the file: images (a broken one is its error), annotations by image, annotations of no image."""
+    import msgspec
+
+    raws = list[msgspec.Raw]  # elements are parsed one by one, so that a broken one costs no other
+    shape = msgspec.defstruct("File", [("images", raws, []), ("annotations", raws, [])])
+    try:
+        file: Any = msgspec.json.decode(read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf"), type=shape)
+    except RowError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UserError(f"{path} is not a COCO file: {error}") from None
+    images = [_element(raw) for raw in file.images]
+    known = {_key(image) for image in images if isinstance(image, dict)}
+    captions: dict[str, list[Any]] = defaultdict(list)
+    orphans = []
+    for raw in file.annotations:
+        annotation = _element(raw)
+        key = json.dumps(annotation.get("image_id")) if isinstance(annotation, dict) else ""
+        if key in known:
+            captions[key].append(annotation)
+        else:
+            orphans.append(str(annotation.get("id")) if isinstance(annotation, dict) else str(annotation))
+    return images, captions, orphans
+
+
+def _element(raw: Any) -> Any:
+    try:
+        value = load_json(bytes(raw).decode("utf-8", "surrogateescape"))
+    except RowError as error:
+        return f"{error.reason}: {error.message}"
+    return value if isinstance(value, dict) else "not an object"
+
+
+def _image_dir(path: str, names: Sequence[str]) -> str:
+    """The folder in which the first pictures are: beside the file, in `images/`, or named by the split."""
+    here = os.path.dirname(path) or "."
+    split = os.path.splitext(os.path.basename(path))[0].removeprefix("captions_")
+    above = os.path.join(here, "..")
+    choices = [
+        os.path.join(up, *more) for up in (here, above) for more in ((), ("images",), (split,), ("images", split))
+    ]
+    for name in names[:20]:
+        for choice in choices:
+            if name and os.path.isfile(os.path.join(choice, name)):
+                return os.path.normpath(choice)
+    return here
+
+
+def read(part: Part) -> Iterator[Sample | Reject]:
+    """Read the pictures of a part and give them their captions."""
+    items = part.items
+    for orphan in items["orphans"]:
+        yield reject(f"{part.uri}#annotation-{orphan[:100]}", "orphan_caption", "its image is not in the file")
+    for image, said in items["rows"]:
+        if not isinstance(image, dict):
+            yield reject(f"{part.uri}#images", "bad_json", image)
+            continue
+        name = image.get("file_name")
+        uri = join_uri(items["shown"], name) if isinstance(name, str) and name else f"{part.uri}#{_key(image)[:100]}"
+        try:
+            data = _read(name, items)
+        except RowError as error:
+            hint = "; name the folder with image_dir" if error.reason == "missing_file" else ""
+            yield reject(uri, error.reason, error.message + hint)
+            continue
+        ours = image.get("panoglot")
+        if isinstance(ours, dict) and is_record(ours):
+            yield restore(ours, data, uri)
+            continue
+        texts = given(items["lang"], items["kind"])
+        captions = []
+        for annotation in said:
+            place = f"{part.uri}#annotation-{str(annotation.get('id'))[:100]}"
+            text = annotation.get("caption")
+            if not isinstance(text, str):
+                if text is not None:
+                    yield reject(place, "bad_row", "the caption is not a text")
+            elif any("\ud800" <= c <= "\udfff" for c in text):
+                yield reject(place, "bad_encoding", f"not UTF-8: {text[:40]!r}")
+            else:
+                known = {k: annotation[k] for k in ("caption", "lang", "language") if k in annotation}
+                captions += from_json(known, texts)[0]
+        rest = {k: v for k, v in image.items() if k not in ("file_name", "width", "height")}
+        yield Sample(data, uri, captions, context=clean_context(rest))
+
+
+def _read(name: Any, items: dict[str, Any]) -> bytes:
+    if not isinstance(name, str) or not name:
+        raise RowError("no_image", "the image has no file_name")
+    if "://" in name:
+        raise RowError("remote_url", f"{name[:200]} is not fetched; download it with img2dataset")
+    if items["allow_outside"]:
+        return read_bytes(os.path.join(items["folder"], name))
+    return read_bytes(inside(items["folder"], name))
+
+
+class Writer:
+    """Write `annotations.json` and `images/`; the whole record is in every image's `panoglot`."""
+
+    def __init__(self, folder: Path, shard_size: int) -> None:
+        self.folder, self.count, self.captions = folder, 0, 0
+        self._images = open(folder / "annotations.json", "w", encoding="utf-8")  # noqa: SIM115
+        self._captions = open(folder / "annotations.partial", "w+", encoding="utf-8")  # noqa: SIM115
+        self._images.write(
+            '{"info": {"description": "written by Panoglot"}, "licenses": [], "type": "captions", "images": ['
+        )
+
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+        """Write one picture with its record; plain readers get the kept captions as annotations."""
+        name = f"{record['image_id'][:2]}/{record['image_id']}{suffix}"
+        path = self.folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.count += 1
+        size = {"width": record["width"], "height": record["height"]}
+        image = {"id": self.count, "file_name": name, **size, "panoglot": record}
+        self._images.write(("," if self.count > 1 else "") + "\n" + json.dumps(image, ensure_ascii=False))
+        for caption in record["captions"]:
+            if caption["dropped"] is None and caption["kind"] in _KINDS:
+                self.captions += 1
+                row = {"id": self.captions, "image_id": self.count, "caption": caption["text"], "lang": caption["lang"]}
+                self._captions.write(("," if self.captions > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
+
+    def close(self) -> dict[str, Any]:
+        """Finish: the annotations come after the images."""
+        self._images.write('\n], "annotations": [')
+        self._captions.seek(0)
+        while piece := self._captions.read(2**20):
+            self._images.write(piece)
+        self._images.write("\n]}\n")
+        self._images.close()
+        self._captions.close()
+        (self.folder / "annotations.partial").unlink()
+        return {"shards": {"annotations.json": self.count}}

@@ -1,0 +1,258 @@
+"""WebDataset: tar shards (plain, gz, bz2, xz) of `key.jpg`, `key.txt`, `key.json`, `key.cls` members.
+
+Nothing is ever extracted: members are read in one forward pass, in memory, within limits. Reader and writer.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from panoglot.errors import RowError
+from panoglot.formats._files import MAX_TEXT, find_files, has_pictures, join_uri, part_key, reject, suffix_of
+from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.formats._record import is_record, restore
+from panoglot.formats._sample import Part, Sample
+from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json, text_role
+from panoglot.table import Caption, Reject
+
+__all__ = ["Writer", "detect", "parts", "read", "read_shard"]
+
+_SHARD = re.compile(r".*\.(tar|tar\.(gz|bz2|xz)|tgz)", re.IGNORECASE)
+_KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # as webdataset splits: the folder and the name up to its first dot
+_TEXTS = frozenset((".txt", ".text", ".caption", ".json", ".cls"))
+#: Most bytes of all members of one sample.
+_MOST = 2 * MAX_BYTES
+
+
+def detect(source: str) -> bool:
+    """A tar file, a pattern of them, or a folder with tar files in it and no pictures."""
+    if not os.path.isdir(source):
+        return _SHARD.fullmatch(source) is not None
+    return any(_SHARD.fullmatch(name) for name in os.listdir(source)) and not has_pictures(source)
+
+
+def parts(
+    source: str,
+    *,
+    lang: str | None = None,
+    kind: str | None = None,
+    class_names: list[str] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Iterator[Part]:
+    """List shards: one part each.
+
+    Args:
+        source: a tar file, folder, glob, or brace range `shards/{00000..00099}.tar`.
+        lang: language of texts that do not say theirs; None to identify it.
+        kind: kind of the captions; `human` unless the texts are alt texts.
+        class_names: names of the numbers in `.cls` members.
+        max_bytes: largest member that is read.
+    """
+    given(lang, kind)
+    options = {"lang": lang, "kind": kind, "class_names": class_names, "max_bytes": max_bytes}
+    for path in find_files(source, lambda name: _SHARD.fullmatch(name) is not None, "tar shards"):
+        counts: dict[str, Any] = {}
+        with suppress(OSError, ValueError, RecursionError):
+            loaded = json.loads(Path(os.path.dirname(path), "sizes.json").read_text())
+            counts = loaded if isinstance(loaded, dict) else {}
+        count = counts.get(os.path.basename(path))
+        items = {"path": os.path.abspath(path), **options}
+        yield Part(
+            "webdataset",
+            join_uri(path),
+            part_key("webdataset", path, options),
+            items,
+            count if isinstance(count, int) and 0 <= count < 2**31 else None,
+        )
+
+
+def read(part: Part) -> Iterator[Sample | Reject]:
+    """Read a shard, streaming."""
+    items = part.items
+    texts = given(items["lang"], items["kind"])
+    yield from read_shard(items["path"], part.uri, texts, items["class_names"], items["max_bytes"])
+
+
+def read_shard(
+    path: str, uri: str, texts: Given, class_names: list[str] | None = None, max_bytes: int = MAX_BYTES
+) -> Iterator[Sample | Reject]:
+    """Read one tar: group members by key as webdataset does, and make samples of the groups."""
+    key: str | None = None
+    group: dict[str, bytes] = {}
+    room = _MOST
+    for member in _members(path, uri, max_bytes):
+        if isinstance(member, Reject):
+            yield member
+            continue
+        name, data = member
+        match = _KEY.fullmatch(name)
+        if match is None or name.startswith("__"):
+            continue
+        if match[1] != key:
+            yield from _samples(uri, key, group, texts, class_names)
+            key, group, room = match[1], {}, _MOST
+        room -= len(data)
+        if room < 0:
+            yield reject(f"{uri}#{_clean(name)}", "too_many_bytes", f"one sample holds more than {_MOST:,} bytes")
+        elif match[2].lower() in group:
+            yield reject(f"{uri}#{_clean(name)}", "duplicate_name", "the sample has two members of this name")
+        else:
+            group[match[2].lower()] = data
+    yield from _samples(uri, key, group, texts, class_names)
+
+
+def _clean(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()[:1000]
+
+
+def _samples(
+    uri: str, key: str | None, group: dict[str, bytes], texts: Given, class_names: list[str] | None
+) -> Iterator[Sample | Reject]:
+    pictures = {name: data for name, data in group.items() if suffix_of("x." + name) in SUFFIXES}
+    if not pictures:
+        return
+    captions: list[Caption] = []
+    context: dict[str, Any] = {}
+    record: dict[str, Any] | None = None
+    plain: list[Caption] = []
+    for name in sorted(group.keys() - pictures.keys()):
+        try:
+            suffix = suffix_of("x." + name)
+            if suffix == ".json":
+                value = load_json(group[name])
+                if is_record(value):
+                    record = value
+                else:
+                    texts = texts.web(isinstance(value, dict) and isinstance(value.get("url"), str))
+                    found, rest = from_json(value, texts)
+                    captions += found
+                    context.update(clean_context(rest))
+            elif suffix == ".cls":
+                label = decode(group[name]).strip()
+                number = int(label) if re.fullmatch(r"\d{1,9}", label) else None
+                if number is not None:
+                    context["cls"] = number
+                    label = class_names[number] if class_names and number < len(class_names) else ""
+                if label:
+                    captions.append(Caption(label, lang=texts.caption("", None).lang, kind="label", recipe="human"))
+            elif suffix in _TEXTS:
+                role = text_role(name.removesuffix(suffix)) or text_role("txt." + name.removesuffix(suffix))
+                plain += from_text(
+                    decode(group[name]), texts.said(role[0] if role else None), whole=True
+                )  # `key.de.txt`
+        except RowError as error:
+            yield reject(f"{uri}#{_clean(f'{key}.{name}')}", error.reason, error.message)
+    said = {caption.text for caption in captions}  # img2dataset writes the same caption as .txt and in .json
+    captions += [caption for caption in plain if caption.text not in said]
+    for name, data in sorted(pictures.items()):
+        place = f"{uri}#{_clean(f'{key}.{name}')}"
+        if record is not None:
+            yield restore(record, data, place)
+        else:
+            yield Sample(data, place, list(captions), context=dict(context))
+
+
+class _Header(tarfile.TarInfo):
+    """Headers as tarfile reads them, but a torn archive is an error and not its end, and no header is huge."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Any:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # the zero block: the real end
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None  # type: ignore[attr-defined]
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
+        extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        if self.size < 0 or (self.type in (*extended, b"L", b"K") and self.size > MAX_TEXT):
+            raise tarfile.ReadError(f"a header that claims {self.size:,} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc]
+
+
+def _members(path: str, uri: str, max_bytes: int) -> Iterator[tuple[str, bytes] | Reject]:
+    """Yield (name, bytes) of regular members; say what is left out, and where an archive is torn."""
+    torn = "bad_archive"
+    try:
+        with tarfile.open(path, "r|*", tarinfo=_Header, errors="surrogateescape") as tar:
+            torn = "truncated_archive"
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+                name = member.name
+                place = f"{uri}#{_clean(name)}"
+                if member.isdir():
+                    continue
+                pieces = re.split(r"[/\\]", name)
+                if ".." in pieces or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or "\0" in name:
+                    yield reject(place, "unsafe_path", f"the member is named {name!r}")
+                elif not member.isreg() or member.sparse is not None:
+                    yield reject(place, "not_a_file", "a link, device or sparse member; only plain files are read")
+                elif suffix_of(name) not in SUFFIXES | _TEXTS:
+                    continue
+                elif member.size > (max_bytes if suffix_of(name) in SUFFIXES else MAX_TEXT):
+                    yield reject(place, "too_many_bytes", f"{member.size:,} bytes")
+                    if member.size > 16 * max(max_bytes, 2**26):  # do not inflate a bomb only to skip it
+                        raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                else:
+                    file = tar.extractfile(member)
+                    data = file.read() if file else b""
+                    if len(data) != member.size:
+                        raise tarfile.ReadError(f"{name} ends after {len(data):,} of {member.size:,} bytes")
+                    yield name, data
+    except FileNotFoundError:
+        yield reject(uri, "missing_file", "the shard is gone")
+    except PermissionError as error:
+        yield reject(uri, "unreadable", str(error))
+    except Exception as error:  # tarfile, zlib, lzma and bz2 raise many kinds on damage
+        yield reject(uri, torn, f"{error}; what came before it was read")
+
+
+class Writer:
+    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id."""
+
+    def __init__(self, folder: Path, shard_size: int) -> None:
+        self.folder, self.shard_size = folder, shard_size
+        self.counts: dict[str, int] = {}
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+        """Write one picture with its record."""
+        name = f"{len(self.counts) - 1:05d}.tar"
+        if self._tar is None or self.counts[name] >= self.shard_size:
+            self.close_shard()
+            name = f"{len(self.counts):05d}.tar"
+            self._tar = tarfile.open(self.folder / name, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+            self.counts[name] = 0
+        key = record["image_id"]
+        self._member(f"{key}{suffix}", data)
+        if record["caption"]:
+            self._member(f"{key}.txt", record["caption"].encode())
+        self._member(f"{key}.json", json.dumps({"key": key, **record}, ensure_ascii=False, sort_keys=True).encode())
+        self.counts[name] += 1
+
+    def _member(self, name: str, data: bytes) -> None:
+        assert self._tar is not None
+        member = tarfile.TarInfo(name)  # time 0, owner 0, mode 0644: the same rows give the same bytes
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def close_shard(self) -> None:
+        """Finish the open shard."""
+        if self._tar is not None:
+            self._tar.close()
+            self._tar = None
+
+    def close(self) -> dict[str, Any]:
+        """Finish; `sizes.json` is where open_clip looks for the number of samples."""
+        self.close_shard()
+        (self.folder / "sizes.json").write_text(json.dumps(self.counts, indent=1) + "\n")
+        return {"shards": self.counts}

@@ -1,0 +1,112 @@
+"""How long captions are, and how hard to read. No references.
+
+Readability uses LIX (Björnsson 1968: words a sentence plus the share of words of more than six letters), which needs no
+syllables and is used in many languages; Flesch reading ease is added for English. Scripts that write no spaces between
+words have lengths but no LIX.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from panoglot.errors import UserError
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
+
+__all__ = ["caption_length", "readability", "split_sentences"]
+
+_STOPS = ".!?。！？।॥؟۔።។៕"
+_END = re.compile(rf"(?<=[{_STOPS}])(?![{_STOPS}])[\"'”’»)\]]*\s*(?=\S)|\n+")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|No|e\.g|i\.e|bzw|z\.B)|\b\w)\.$")
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split at full stops and their relatives in other scripts.
+
+    >>> split_sentences("A cat. It sits on St. Mark's sq. and sleeps!  是猫。好。")
+    ['A cat.', "It sits on St. Mark's sq. and sleeps!", '是猫。', '好。']
+    """
+    found: list[str] = []
+    at = 0
+    for match in _END.finditer(text):
+        piece = text[at : match.start()].strip()
+        following = text[match.end() : match.end() + 1]
+        newline = "\n" in match[0]
+        # a Latin full stop ends a sentence when a space and no lower-case letter follow
+        open_ended = match[0] == "" or following.islower() or _ABBREVIATION.search(piece)
+        if piece.endswith(".") and not newline and open_ended:
+            continue
+        if piece:
+            found.append(text[at : match.end()].strip())
+        at = match.end()
+    rest = text[at:].strip()
+    return [*found, rest] if rest else found
+
+
+def caption_length(
+    preds: Predictions,
+    *,
+    lang: str | Sequence[str] = "en",
+    tokenizer: str | Callable[[str], list[str]] | None = None,
+    ids: Sequence[Any] | None = None,
+    on_error: OnEmpty = "raise",
+    confidence: float | None = None,
+) -> MetricResult:
+    """Mean number of tokens a caption; `parts` hold characters, sentences, shortest, median and longest.
+
+    >>> caption_length(["A cat.", "Two dogs run far away."]).value
+    3.5
+    """
+    import statistics
+
+    given = prepare(preds, None, lang=lang, tokenizer=tokenizer, ids=ids, on_error=on_error, confidence=confidence)
+    sizes = [len(words) for words in given.preds]
+    parts: dict[str, float | None] = {}
+    if sizes:
+        parts = {
+            "characters": statistics.fmean(len(text) for text in given.texts),
+            "sentences": statistics.fmean(len(split_sentences(text)) for text in given.texts),
+            "shortest": float(min(sizes)),
+            "median": float(statistics.median(sizes)),
+            "longest": float(max(sizes)),
+        }
+    return given.mean("length", sizes, parts=parts)
+
+
+def readability(
+    preds: Predictions,
+    *,
+    lang: str | Sequence[str] = "en",
+    ids: Sequence[Any] | None = None,
+    on_error: OnEmpty = "raise",
+    confidence: float | None = None,
+) -> MetricResult:
+    """Mean LIX (below 30 easy, above 50 hard); for English `parts` also hold Flesch reading ease (higher is easier).
+
+    Raises:
+        UserError: bad input, or a language whose script writes no spaces between words.
+
+    >>> result = readability(["The cat sat on the mat."])
+    >>> result.value, round(result.parts["flesch_reading_ease"], 1)
+    (6.0, 116.1)
+    """
+    given = prepare(preds, None, lang=lang, tokenizer=None, ids=ids, on_error=on_error, confidence=confidence)
+    if given.tokenizer.name.startswith(("characters", "clusters")):
+        raise UserError(f"LIX counts words between spaces, which '{given.language}' does not write.")
+    values, flesch = [], []
+    for text, words in zip(given.texts, given.preds):
+        sentences = max(len(split_sentences(text)), 1)
+        values.append(len(words) / sentences + 100 * sum(len(word) > 6 for word in words) / max(len(words), 1))
+        if given.language.split("-")[0] == "en" and words:
+            syllables = sum(map(_syllables, words)) / len(words)
+            flesch.append(206.835 - 1.015 * len(words) / sentences - 84.6 * syllables)
+    return given.mean("lix", values, parts={"flesch_reading_ease": sum(flesch) / len(flesch)} if flesch else {})
+
+
+def _syllables(word: str) -> int:
+    """English syllables by vowel groups; a silent final e does not count."""
+    groups = len(re.findall(r"[aeiouy]+", word.lower()))
+    silent = word.endswith("e") and not word.endswith(("le", "ee")) and groups > 1
+    return max(groups - silent, 1)

@@ -1,0 +1,310 @@
+"""`pano:FOLDER`: a model that the trainer made, as an encoder (or a captioner) like any other.
+
+Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
+moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble
+of the ends of all periods); of captioners `task` and `lang`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import MissingPackage, RowError, UserError
+from panoglot.providers._finish import finish
+from panoglot.providers._names import ModelInfo
+from panoglot.table import fingerprint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from panoglot.pictures import Image
+    from panoglot.providers._names import Options
+    from panoglot.providers.roles import Answer, Prompt
+    from panoglot.networks._model import Model
+
+__all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
+
+logger = logging.getLogger("panoglot.training")
+
+
+class TrainedEncoder:
+    """A trained model as an `Encoder`.
+
+    Args:
+        models: trained; several of one row (snapshots) are an ensemble, whose similarity is the mean of theirs.
+        name: of the model.
+        fingerprint: of its weights.
+        batch_size: most items a call.
+
+    Attributes:
+        dim: of the joint space.
+        cut: texts cut so far.
+    """
+
+    def __init__(self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64) -> None:
+        self.models, self.model = [model.eval() for model in models], models[0]
+        self.row = row = self.model.row
+        self.name, self.fingerprint = name, fingerprint
+        self.batch_size, self.dim = batch_size, row.dim * len(models)
+        self._bases: dict[str, Any] = {}
+        towers = [t for t in (row.image, row.text) if t]
+        #: frozen towers that compute on one thread: the rest is a matrix or two
+        self.per_core = bool(towers) and all(str(t.get("encoder", "")).startswith("embedded:") for t in towers)
+
+    @property
+    def cut(self) -> int:
+        """How many texts were longer than what is read."""
+        if "text" in self._bases:
+            return int(getattr(self._bases["text"], "cut", 0))
+        return int(getattr(getattr(self.model.text, "tokens", None), "cut", 0))
+
+    @property
+    def _device(self) -> Any:
+        return next(self.model.parameters()).device
+
+    def base(self, side: str) -> Any:
+        """Return the encoder of a frozen tower, loaded when it is first asked for; None: the tower is in the model."""
+        tower = getattr(self.row, side)
+        if tower is None or not tower.get("encoder"):
+            return None
+        if side not in self._bases:
+            from panoglot.training._settings import load_tower
+
+            self._bases[side] = load_tower(side, tower["encoder"], tower.get("fingerprint"))
+        return self._bases[side]
+
+    def encode_images(self, images: Sequence[Image]) -> np.ndarray:
+        """Encode pictures: unit vectors `[N, dim]`; a picture that cannot be decoded is a NaN row.
+
+        Raises:
+            UserError: the method has no pictures.
+        """
+        from panoglot.providers._batches import encode_rows
+
+        if self.model.image is None:
+            raise UserError(f"{self.row.method} learns from texts only: '{self.name}' cannot encode pictures.")
+        base = self.base("image")
+        if base is not None:
+            return self.encode_image_vectors(finish(base.encode_images(images)))
+        if getattr(self.model.image, "encoder", None) == "" and self.row.image and self.row.image["kind"] == "vector":
+            raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
+        from panoglot.networks._data import load_pixels, square
+
+        def pixels(image: Image) -> Any:
+            try:
+                return square(load_pixels(image.data, self.row.size), self.row.size)
+            except RowError as error:
+                return error
+
+        return encode_rows([pixels(image) for image in images], self._pictures, self.dim, self.batch_size)
+
+    def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
+        """Encode texts: unit vectors `[N, dim]`; a blank text is a NaN row.
+
+        Raises:
+            UserError: the method has no texts, or stored ones that nobody can encode.
+        """
+        from panoglot.providers._batches import encode_rows
+
+        if self.model.text is None:
+            raise UserError(f"{self.row.method} learns from pictures only: '{self.name}' cannot encode texts.")
+        tags = list(langs) if langs is not None else ["und"] * len(texts)
+        base = self.base("text")
+        if base is not None:
+            return self.encode_text_vectors(finish(base.encode_texts(list(texts), tags)))
+        if not hasattr(self.model.text, "tokens"):
+            raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
+        pairs = [(text, tag) if text.strip() else RowError("empty_text") for text, tag in zip(texts, tags, strict=True)]
+        return encode_rows(pairs, self._texts, self.dim, self.batch_size)
+
+    @property
+    def rewards(self) -> bool:
+        """Whether it scores pairs of a picture and a text (`score_pairs`): its row has the loss `rank`."""
+        return "rank" in self.model.parts
+
+    def score_pairs(
+        self, images: Sequence[Image], texts: Sequence[str], langs: Sequence[str] | None = None
+    ) -> list[float | None]:
+        """Score how well text n fits picture n, higher is better; None where there is no picture or no text.
+
+        Raises:
+            UserError: the row has no reward.
+        """
+        import torch
+
+        from panoglot.networks._data import load_pixels, square
+
+        tags = list(langs) if langs is not None else ["und"] * len(texts)
+        good: list[tuple[int, Any]] = []
+        for n, (image, text) in enumerate(zip(images, texts, strict=True)):
+            try:
+                if text.strip():
+                    good.append((n, square(load_pixels(image.data, self.row.size), self.row.size)))
+            except RowError:
+                continue
+        found: list[float | None] = [None] * len(texts)
+        if good:
+            pixels = torch.stack([picture for _, picture in good]).to(self._device)
+            said, spoken = [texts[n] for n, _ in good], [tags[n] for n, _ in good]
+            rewards = [model.reward(pixels, said, spoken, self.batch_size) for model in self.models]
+            for (n, _), value in zip(good, torch.stack(rewards).float().mean(0).tolist()):
+                found[n] = value if value == value else None
+        return found
+
+    def encode_image_vectors(self, vectors: Any) -> np.ndarray:
+        """Encode what the frozen image tower made of pictures: `[N, width]` to unit rows `[N, dim]`."""
+        return self._heads(vectors, lambda model, x: model.encode_pixels(x, len(x)))
+
+    def encode_text_vectors(self, vectors: Any) -> np.ndarray:
+        """Encode what the frozen text tower made of texts: `[N, width]` to unit rows `[N, dim]`."""
+        import torch
+
+        from panoglot.networks.towers import unit
+
+        return self._heads(vectors, lambda model, y: unit(model.text_head(torch.nn.functional.normalize(y, dim=-1))))
+
+    def _heads(self, vectors: Any, call: Any) -> np.ndarray:
+        import numpy as np
+        import torch
+
+        from panoglot.providers._batches import encode_rows
+
+        # in half precision, as they were stored when the heads learnt from them
+        rows = np.asarray(vectors, np.float16).astype(np.float32)
+        good = [row if np.isfinite(row).all() else RowError("no_vector") for row in rows]
+
+        def batch(part: Sequence[Any]) -> Any:
+            x = torch.from_numpy(np.stack(part)).to(self._device)
+            return self._join(lambda model: call(model, x))
+
+        return encode_rows(good, batch, self.dim, max(self.batch_size, 1024))
+
+    def _join(self, call: Any) -> np.ndarray:
+        """Vectors of all models side by side, unit again: the dot product of two is the mean of the models' cosines."""
+        import torch
+
+        with torch.no_grad():
+            found = [call(model).float() for model in self.models]
+        return (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+
+    def _pictures(self, pixels: Sequence[Any]) -> Any:
+        import torch
+
+        x = torch.stack(list(pixels)).to(self._device)
+        return self._join(lambda model: model.encode_pixels(x, len(x)))
+
+    def _texts(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        texts, tags = [text for text, _ in pairs], [tag for _, tag in pairs]
+        return self._join(lambda model: model.encode_texts(texts, tags, len(texts)))
+
+
+class TrainedGenerator:
+    """A trained model that writes, as a `Generator`: a caption for each picture.
+
+    It has learnt tasks, not to follow instructions: the text of a prompt is read where the task has one (`vqa`).
+
+    Args:
+        model: trained.
+        name: of the model.
+        fingerprint: of its weights.
+        batch_size: most items a call.
+        task: of the row's sampler.
+        lang: of what it writes.
+    """
+
+    chat, sees = False, True
+
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        fingerprint: str,
+        batch_size: int = 16,
+        task: str = "caption",
+        lang: str = "und",
+    ) -> None:
+        self.model, self.row = model.eval(), model.row
+        self.name, self.fingerprint, self.batch_size = name, fingerprint, batch_size
+        self.task, self.lang = task, lang
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
+        """Write a text for the picture of each prompt."""
+        import torch
+
+        from panoglot.providers.roles import Answer
+        from panoglot.networks._data import load_pixels, square
+
+        out: list[Answer | RowError] = []
+        for prompt in prompts:  # one by one: what is written does not depend on the batch
+            try:
+                if len(prompt.images) != 1:
+                    raise RowError("one_picture", f"'{self.name}' takes one picture, got {len(prompt.images)}")
+                if prompt.schema is not None or prompt.logprobs:
+                    raise UserError(f"'{self.name}' writes plain texts: no JSON schema, no log-probabilities.")
+                x = square(load_pixels(prompt.images[0].data, self.row.size), self.row.size)[None]
+                asked = "" if self.task == "caption" else prompt.text
+                with torch.no_grad():
+                    (text,) = self.model.generate(x, asked, self.lang, task=self.task, most=prompt.max_tokens)
+            except RowError as error:
+                out.append(error)
+                continue
+            out.append(Answer(text=text) if text else RowError("empty_answer", "the model wrote nothing"))
+        return out
+
+
+def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
+    """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
+
+    Raises:
+        UserError: not a run, no checkpoint yet, a damaged one, or one of another row.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackage(f"the model 'pano:{name}' needs the package 'torch': pip install 'panoglot[train]'")
+    import torch
+
+    from panoglot.networks._checkpoint import read_manifest
+    from panoglot.networks._load import Ensemble, load_run
+
+    device = options.take("device", str, "cuda" if torch.cuda.is_available() else "cpu")
+    batch_size = options.take("batch_size", int, 64)
+    snapshots = options.take("snapshots", bool, False)
+    writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
+    options.finish()
+    if batch_size < 1:
+        raise UserError(f"batch_size={batch_size} of 'pano:{name}' must be at least 1.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device={device} of 'pano:{name}' is not there; use device=cpu.")
+    path = Path(name).expanduser().resolve()
+    if not (path / "row.yaml").is_file():
+        what = "holds no training run (no row.yaml)" if path.is_dir() else "is no folder"
+        raise UserError(f"'{name}' {what}. Train one: panoglot train clip X.pano --preset small -o {name}")
+    if not (path / "run.json").exists():
+        raise UserError(f"'{name}' has no checkpoint yet; go on with it: panoglot train --resume {name}")
+    manifest = read_manifest(path)
+    try:
+        loaded = load_run(path, snapshots=snapshots, device=device)
+    except (RuntimeError, KeyError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"the checkpoint of '{name}' does not fit its row.yaml: {said}") from None
+    if manifest["step"] < manifest.get("total", 0):
+        logger.warning("'%s' is not finished: step %d of %d", name, manifest["step"], manifest["total"])
+    models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
+    row = models[0].row
+    found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
+    if models[0].writes and models[0].text_head is None:
+        told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
+        return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
+    if any(key in options for key in writing):
+        raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
+    return TrainedEncoder(models, f"pano:{path}" + "?snapshots=true" * snapshots, found, batch_size)
+
+
+def catalog() -> list[ModelInfo]:
+    """The pattern of names, and whether torch is here."""
+    ready = importlib.util.find_spec("torch") is not None
+    about = "what `panoglot train … -o FOLDER` made"
+    return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]

@@ -1,0 +1,73 @@
+"""What a run has learnt, as an encoder: its last weights, their moving average, or the sum of its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from panoglot.errors import UserError
+from panoglot.networks._checkpoint import read_manifest, read_state
+from panoglot.networks._model import Model, make_model
+from panoglot.networks._row import load_row
+
+__all__ = ["Ensemble", "load_run"]
+
+
+class Ensemble:
+    """Several models as one encoder, whose similarity is the mean of theirs.
+
+    A vector is the vectors of all models side by side, divided by the root of their number: unit again, and the dot
+    product of two of them is the mean of the models' cosines. (Adding the vectors themselves would compare every
+    model's pictures with every other model's texts, though their spaces have little to do with each other.)
+
+    Source: snapshot ensembles for max-margin training, Merkx & Frank 2019 (arXiv 1903.11393).
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        if not models:
+            raise UserError("An ensemble needs at least one model.")
+        self.models = list(models)
+
+    def _join(self, vectors: list[Tensor]) -> Tensor:
+        return torch.cat(vectors, 1) / len(vectors) ** 0.5
+
+    def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
+        """Return unit vectors [N, models · D] of texts."""
+        return self._join([m.encode_texts(texts, langs, batch_size) for m in self.models])
+
+    def encode_pixels(self, pixels: Tensor, batch_size: int = 64) -> Tensor:
+        """Return unit vectors [N, models · D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv])."""
+        return self._join([m.encode_pixels(pixels, batch_size) for m in self.models])
+
+
+def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -> Model | Ensemble:
+    """Return the encoder that a run has come to: the moving average where its row asks for one.
+
+    Args:
+        run: its folder.
+        snapshots: the sum of the models at the ends of the learning rate's periods instead.
+        device: where to put it.
+
+    Raises:
+        UserError: no run there, a damaged file, or no snapshots.
+    """
+    run = Path(run)
+    manifest = read_manifest(run)
+    row = load_row(run / "row.yaml")
+
+    def model(state: dict[str, Tensor]) -> Model:
+        out = make_model(row)
+        out.load_state_dict(state)
+        return out.to(device).eval()
+
+    if not snapshots:
+        state = read_state(run / manifest["file"], manifest.get("hash"), device)
+        return model(state["average" if manifest.get("average") else "model"])
+    kept = [p for p in sorted(run.glob("snapshot-*.pt")) if int(p.stem.rpartition("-")[2]) <= manifest["step"]]
+    if not kept:
+        raise UserError(f"'{run}' has no snapshots: its row says no 'snapshots: true', or no period has ended yet.")
+    return Ensemble([model(read_state(p, None, device)["model"]) for p in kept])

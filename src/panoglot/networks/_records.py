@@ -1,0 +1,256 @@
+"""What the parts of the trainer exchange: records (stored), batches (tensors), terms (losses)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.languages import canonical_language
+from panoglot.table import Caption
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+__all__ = ["TEXT_KINDS", "Batch", "Record", "RegionText", "Term", "Text", "record_from_captions", "sum_terms"]
+
+#: What a text of a record may be.
+TEXT_KINDS = ("raw", "short", "long", "translation", "question", "answer", "description")
+
+# a caption's kind in the table -> a text's kind here
+_OF_CAPTION = {
+    **{"alt": "raw", "human": "raw", "label": "raw", "short": "short", "fact": "short", "ocr": "short"},
+    **{"dense": "long", "region": "description", "question": "question", "answer": "answer"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a record.
+
+    Attributes:
+        text: never empty.
+        kind: one of `TEXT_KINDS`.
+        lang: canonical BCP-47 tag, `und` when unknown.
+        source: who wrote it (a field, a model); samplers select by it.
+        score: its rank or quality, None when nobody scored it.
+        of: for a translation, the index of the text it translates, else None.
+    """
+
+    text: str
+    kind: str = "raw"
+    lang: str = "und"
+    source: str = ""
+    score: float | None = None
+    of: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise RowError("empty_text", "a text to train on has no characters")
+        if self.kind not in TEXT_KINDS:
+            raise UserError(f"'{self.kind}' is not a kind of text.{did_you_mean(self.kind, TEXT_KINDS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class RegionText:
+    """A described box: `box` is (x0, y0, x1, y1) in a frame of `frame` = (width, height) pixels."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    frame: tuple[float, float] = (1.0, 1.0)
+    score: float = 1.0
+
+    def centred(self) -> tuple[float, float, float, float] | None:
+        """Return (cx, cy, w, h) in 0..1, clipped to the frame; None when nothing of the box is left.
+
+        >>> RegionText((0, 0, 480, 960), "left half", (960, 960)).centred()
+        (0.25, 0.5, 0.5, 1.0)
+        >>> RegionText((5, 5, 5, 9), "a line", (10, 10)).centred() is None
+        True
+        """
+        w, h = self.frame
+        if not (w > 0 and h > 0):
+            return None
+        x0, x1 = (min(max(v / w, 0.0), 1.0) for v in (self.box[0], self.box[2]))
+        y0, y1 = (min(max(v / h, 0.0), 1.0) for v in (self.box[1], self.box[3]))
+        if not (x1 > x0 and y1 > y0):  # also refuses NaN
+            return None
+        return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+
+
+@dataclass(slots=True)
+class Record:
+    """One image with its texts, as the samplers read it.
+
+    Attributes:
+        id: stable identity; everything random about the record is a function of (seed, epoch, id).
+        image: path, encoded bytes, a function that reads them, or an array [3, H, W] in 0..1; None when only `vectors`
+            are used.
+        texts: what may be sampled.
+        regions: described boxes, if any.
+        pair_id: equal for records that are true duplicates of each other; None means its own.
+        split: `train`, `test`, …
+        vectors: stored features by name, for example `{"image": [D], "text": [K, D]}`; regions of pictures are
+            `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1.
+        loader: which loader it comes from, for samplers that mix loaders.
+    """
+
+    id: str
+    image: str | bytes | np.ndarray | Callable[[], bytes] | None = None
+    texts: Sequence[Text] = ()
+    regions: Sequence[RegionText] = ()
+    pair_id: str | None = None
+    split: str = "train"
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    loader: str = ""
+
+    def langs(self) -> set[str]:
+        """Return the languages of its texts."""
+        return {t.lang for t in self.texts}
+
+
+def record_from_captions(image_id: str, captions: Sequence[Caption], **more: Any) -> Record:
+    """Make a record of an image's kept captions (rows of the table); dropped ones are left out.
+
+    A caption whose parent has another language is a translation of that parent.
+
+    >>> r = record_from_captions("7", [Caption("a dog", "en", caption_id="c1"),
+    ...                                Caption("ein Hund", "de", parents=["c1"], caption_id="c2"),
+    ...                                Caption("x", dropped="too_short")])
+    >>> [(t.text, t.kind, t.of) for t in r.texts]
+    [('a dog', 'short', None), ('ein Hund', 'translation', 0)]
+    """
+    kept = [c for c in captions if c.dropped is None and c.text.strip()]
+    whole = [c for c in kept if c.region is None]
+    place = {c.caption_id: i for i, c in enumerate(whole) if c.caption_id}
+    texts = []
+    for c in whole:
+        parents = [place.get(p if isinstance(p, str) else p.caption_id) for p in c.parents]
+        of = next((p for p in parents if p is not None and whole[p].lang != c.lang), None)
+        kind = "translation" if of is not None else _OF_CAPTION[c.kind]
+        lang = "und" if c.lang == "und" else canonical_language(c.lang)
+        texts.append(Text(c.text, kind, lang, c.model or c.recipe, c.scores.get("quality"), of))
+    regions = [
+        RegionText((c.region.x0, c.region.y0, c.region.x1, c.region.y1), c.text, score=c.scores.get("detector") or 1.0)
+        for c in kept
+        if c.region is not None
+    ]
+    return Record(image_id, texts=texts, regions=regions, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What a loss returns: a scalar, and how many items it is the mean of (0: the scalar is an exact zero)."""
+
+    value: Tensor
+    count: int
+
+
+def sum_terms(terms: Mapping[str, Term], weights: Mapping[str, float]) -> tuple[Tensor, dict[str, float]]:
+    """Return Σ weight·value and the plain figures for the log.
+
+    Raises:
+        UserError: a weight names no term, or no term has anything to learn from.
+    """
+    for name in weights:
+        if name not in terms:
+            raise UserError(f"No loss is called '{name}'.{did_you_mean(name, terms)}")
+    if not any(t.count for t in terms.values()):
+        raise UserError("No loss had anything to learn from in this batch: no pairs, no targets, no regions.")
+    total = sum(weights.get(n, 1.0) * t.value for n, t in terms.items() if t.count or t.value.requires_grad)
+    return total, {n: float(t.value.detach()) for n, t in terms.items()}  # type: ignore[return-value]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Tensors of one step; what a row does not use is None. B records, K texts a record, M texts in all.
+
+    Attributes:
+        ids: record ids, B of them.
+        image: [B, V, 3, H, W], V views, values as the tower wants them; local_image: small views [B, W, 3, h, w].
+        image_vec: [B, Dv] stored image features.
+        tokens, token_mask: [B, K, L] ids and bool.
+        slot_mask: [B, K] bool: which texts exist.
+        text_vec: [B, K, Dt] stored text features.
+        owner: [M] record index of each flattened text, in the order of `slot_mask.nonzero()`.
+        pair_id: [B] equal for duplicates.
+        lang: B lists of K tags.
+        boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens, region_token_mask [B, R, L]; region_mask [B, R];
+            region_lang, B tags.
+        given, given_mask: [B, L] what a language model reads, -1 where a picture stands; written: [B, Lt] what a
+            decoder beside an encoder writes; target: [B, L or Lt] its token ids, -100 where nothing is learnt.
+        picture_mask: [B, V] which pictures of an interleaved document exist; None: all.
+        vec_mask, vec_boxes, vec_picture: of stored regions [B, R, Dv]: which exist, their boxes [B, R, 4] (x0, y0,
+            x1, y1 in 0..1), and the index of their picture.
+        quality: [B, K] what people thought of each text; NaN: nothing.
+        seed: function of the run's seed and the epoch, for what is random in a loss.
+        task: name of the task, empty when there is one.
+    """
+
+    ids: Sequence[str] = ()
+    image: Tensor | None = None
+    local_image: Tensor | None = None
+    image_vec: Tensor | None = None
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
+    slot_mask: Tensor | None = None
+    text_vec: Tensor | None = None
+    pair_id: Tensor | None = None
+    lang: Sequence[Sequence[str]] = ()
+    boxes: Tensor | None = None
+    region_tokens: Tensor | None = None
+    region_token_mask: Tensor | None = None
+    region_mask: Tensor | None = None
+    region_lang: Sequence[str] = ()
+    target: Tensor | None = None
+    given: Tensor | None = None
+    given_mask: Tensor | None = None
+    written: Tensor | None = None
+    picture_mask: Tensor | None = None
+    vec_mask: Tensor | None = None
+    vec_boxes: Tensor | None = None
+    vec_picture: Tensor | None = None
+    quality: Tensor | None = None
+    seed: int = 0
+    task: str = ""
+
+    @property
+    def owner(self) -> Tensor:
+        """[M] record index of each text that exists."""
+        if self.slot_mask is None:
+            raise UserError("This batch has no texts.")
+        return self.slot_mask.nonzero()[:, 0]
+
+    @property
+    def slot(self) -> Tensor:
+        """[M] slot index of each text that exists."""
+        if self.slot_mask is None:
+            raise UserError("This batch has no texts.")
+        return self.slot_mask.nonzero()[:, 1]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: Any) -> Batch:
+        """Return a copy with every tensor on `device`."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
+
+    def check(self) -> Batch:
+        """Return self when the shapes agree.
+
+        Raises:
+            UserError: a tensor disagrees with the number of records or with its mask; stored vectors are not finite.
+        """
+        b = len(self.ids)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if hasattr(value, "shape") and value.shape[0] != b:
+                raise UserError(f"Batch.{f.name} has {value.shape[0]} rows, but the batch has {b} records.")
+        for name, mask in (("tokens", "token_mask"), ("region_tokens", "region_token_mask")):
+            x, m = getattr(self, name), getattr(self, mask)
+            if x is not None and (m is None or m.shape != x.shape):
+                raise UserError(f"Batch.{mask} must have the shape of {name}, {tuple(x.shape)}.")
+        return self

@@ -1,0 +1,298 @@
+"""A method is a row: towers, sampler, losses, freezing, optimiser, schedule. Rows are YAML files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.table import fingerprint
+
+__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row"]
+
+#: What may differ from stage to stage.
+STAGE_SETTINGS = (
+    *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
+    *("epochs", "batch", "accumulate", "ema", "snapshots"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Everything about a training run but the data.
+
+    Attributes:
+        method: its name.
+        source: the paper.
+        about: one line.
+        unverified: settings that the paper or code did not confirm: treat them as defaults, not as facts.
+        image, text: towers, each `{kind: …, options}`; None: the method has no such side.
+        head: of the image tower: `linear`, `token_mlp` (FLAME), `queries` (GRAIN), `none` (vectors as they are).
+        shared: layers of a stack that both towers pass through, whose output is the second tap (M2-Encoder); 0: none.
+        dim: of the joint space.
+        size: side of the pictures in pixels.
+        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation, else empty.
+        sampler: `{kind: …, options}`.
+        languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
+        losses: part → `{weight: …, options}`.
+        freeze: rules, see `panoglot.networks._freeze.freeze`.
+        optimiser: `{kind: adamw, lr: …, betas: …, weight_decay: …}`.
+        schedule: `{kind: cosine, warmup: …}`; `warmup` below 1 is a share of all steps.
+        clip: limit of the gradient norm, None: none.
+        epochs, batch: how long, how many items a step.
+        accumulate: micro-batches a step.
+        select: which records and texts: `{splits: […], kinds: […], langs: […], sources: […]}`; empty: all.
+        ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
+        snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
+        stages: runs of one model one after the other, name → what is different in it; see below.
+
+    A row with stages, here two of three settings that only one of them has::
+
+        losses: {regress: {teacher: 768}, contrast: {}}     # all that any stage uses, with their options
+        optimiser: {kind: adamw, lr: 1.0e-3}
+        stages:                                             # in this order
+          distil: {losses: {regress: {}}, epochs: 20}       # names the losses that are computed in it
+          align: {losses: {contrast: {weight: 1.0}}, optimiser: {lr: 1.0e-4}, epochs: 10, freeze: [{freeze: "image.*"}]}
+
+    A stage may set anything of `STAGE_SETTINGS`; what it does not say is inherited. Mappings are merged (`optimiser`
+    above keeps its kind), `freeze` is replaced, and `losses` are those that it names, with the options of the row and
+    its own on top (other options make the part anew with what it has learnt; they must not change its shapes).
+    A loss that a stage does not name is not computed, and its parameters are frozen. Optimiser, schedule and moving
+    average begin anew with the stage; steps are counted on. Settings laid on top (a preset, keywords of `load_row`)
+    hold in every stage, or in one: `load_row("dc-clip", stages={"distil": {"epochs": 5}})`.
+    """
+
+    method: str
+    source: str = ""
+    about: str = ""
+    unverified: tuple[str, ...] = ()
+    image: Mapping[str, Any] | None = None
+    text: Mapping[str, Any] | None = None
+    head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "linear"})
+    shared: int = 0
+    dim: int = 512
+    size: int = 224
+    views: Mapping[str, Any] = field(default_factory=dict)
+    sampler: Mapping[str, Any] = field(default_factory=lambda: {"kind": "one"})
+    languages: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    freeze: tuple[Mapping[str, Any], ...] = ()
+    optimiser: Mapping[str, Any] = field(default_factory=lambda: {"kind": "adamw", "lr": 5e-4})
+    schedule: Mapping[str, Any] = field(default_factory=lambda: {"kind": "cosine"})
+    clip: float | None = None
+    epochs: int = 32
+    batch: int = 256
+    accumulate: int = 1
+    select: Mapping[str, Any] = field(default_factory=dict)
+    ema: Mapping[str, Any] = field(default_factory=dict)
+    snapshots: bool = False
+    stages: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stages, Mapping):
+            object.__setattr__(self, "stages", tuple({"name": n, **(s or {})} for n, s in self.stages.items()))
+        for key in ("freeze", "unverified", "stages"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+
+    @property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Every loss of every stage, with its options: what the model holds."""
+        out = dict(self.losses)
+        for stage in self.stages:
+            for name, options in stage.get("losses", {}).items():
+                out.setdefault(name, options or {})
+        return out
+
+    def each_stage(self) -> list[tuple[str, Row]]:
+        """Return (name, what holds in it) of every stage; a row without stages is one, called ''.
+
+        >>> [(name, list(r.losses), r.epochs) for name, r in load_row("dc-clip").each_stage()]
+        [('distil', ['regress'], 20), ('align', ['contrast'], 10)]
+        """
+        if not self.stages:
+            return [("", self)]
+        out = []
+        for stage in self.stages:
+            raw = {f.name: getattr(self, f.name) for f in fields(self)} | {"stages": ()}
+            for key, value in stage.items():
+                if key == "losses":
+                    raw[key] = {n: _merge(self.parts[n], o or {}) for n, o in value.items()}
+                elif key != "name":
+                    raw |= _merge({key: raw[key]}, {key: value})
+            out.append((stage["name"], Row(**raw)))
+        return out
+
+    def plain(self) -> dict[str, Any]:
+        """Return the resolved row as it is printed and stored."""
+        return asdict(self)
+
+    def yaml(self) -> str:
+        """Return the row as a file that `load_row` reads again; what is empty and so by default is left out.
+
+        >>> print(load_row("clip", "small").yaml().splitlines()[4])
+        image: {kind: vit, patch: 8, width: 96, layers: 2, heads: 4}
+        """
+        import yaml
+
+        usual, plain = Row(""), {}
+        for key, value in self.plain().items():
+            if key == "stages":
+                value = {s["name"]: {k: v for k, v in s.items() if k != "name"} for s in value}
+            if key == "method" or value or getattr(usual, key):
+                plain[key] = value
+        shape: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+        return str(yaml.safe_dump(_lists(plain), **shape))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every setting."""
+        return fingerprint(self.plain())
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(k): _lists(v) for k, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def list_rows() -> dict[str, str]:
+    """Return every method that is shipped, with its line."""
+    return {p.name.removesuffix(".yaml"): _read(p).get("about", "") for p in _files()}
+
+
+def list_presets(name: str | Path) -> list[str]:
+    """Return the presets of a method (or of a row's file), beside `paper`.
+
+    >>> list_presets("dreamlip")
+    ['small']
+    """
+    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    path = shipped.get(str(name)) or (Path(name) if str(name).endswith((".yaml", ".yml")) else None)
+    return [*(_read(path).get("presets") or {})] if path is not None else []
+
+
+def _files() -> list[Any]:
+    return sorted((p for p in files("panoglot.train").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str)
+
+
+def _read(path: Any) -> dict[str, Any]:
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"The row '{path}' cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"The row '{path}' is not a mapping.")
+    return value
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`: mappings are merged; one with another `kind`, `languages` and all else replace."""
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        same_kind = key != "languages" and (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        out[key] = _merge(old, value) if same_kind else value  # type: ignore[arg-type]
+    return out
+
+
+def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Lay settings on a row; those that do not name a stage win over what its stages say."""
+    given = {k: v for k, v in over.items() if k != "stages"}
+    out = _merge(raw, given)
+    stages, named = raw.get("stages") or {}, over.get("stages", {})
+    if named is None:
+        out.pop("stages", None)
+        return out
+    for name in named:
+        if stages and name not in stages:
+            raise UserError(f"{what}: no stage is called '{name}'.{did_you_mean(name, stages)}")
+    if stages or named:
+        out["stages"] = {}
+    for name in stages or named:
+        stage = dict(stages.get(name) or {})
+        for key, value in given.items():
+            if key == "losses" and key in stage:
+                stage[key] = {n: _merge(o or {}, value.get(n) or {}) for n, o in stage[key].items()}
+            elif key in stage:
+                stage |= _merge({key: stage[key]}, {key: value})
+        mine = dict(named.get(name) or {})
+        if "losses" in mine:  # names those of the stage
+            old = stage.get("losses") or {}
+            stage["losses"] = {n: _merge(old.get(n) or {}, o or {}) for n, o in mine.pop("losses").items()}
+        out["stages"][name] = _merge(stage, mine)
+    return out
+
+
+def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
+    """Read a row by method name or from a YAML file.
+
+    Args:
+        name: `dreamlip`, or a path that ends in .yaml.
+        preset: `paper`, or `small`, for one CPU.
+        overrides: further settings, merged on top.
+
+    Raises:
+        UserError: an unknown method, preset or key.
+
+    >>> load_row("clip").batch, load_row("clip", "small").batch
+    (32768, 64)
+    """
+    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    if str(name) not in shipped and not str(name).endswith((".yaml", ".yml")):
+        raise UserError(f"No method is called '{name}'.{did_you_mean(str(name), shipped)}")
+    raw = _read(shipped.get(str(name)) or Path(name))
+    presets = raw.pop("presets", {})
+    if preset != "paper":
+        if preset not in presets:
+            raise UserError(f"{name} has no preset '{preset}'.{did_you_mean(preset, ['paper', *presets])}")
+        raw = _lay(raw, presets[preset], str(name))
+    raw = _lay(raw, overrides, str(name))
+    known = [f.name for f in fields(Row)]
+    for key in raw:
+        if key not in known:
+            raise UserError(f"{name}: unknown setting '{key}'.{did_you_mean(key, known)}")
+    for stage, settings in (raw.get("stages") or {}).items():
+        for key in settings or {}:
+            if key not in STAGE_SETTINGS:
+                raise UserError(f"{name}: stage '{stage}' cannot set '{key}'.{did_you_mean(key, STAGE_SETTINGS)}")
+    row = Row(**raw)
+    if not row.parts:
+        raise UserError(f"{name}: a row needs losses.")
+    for stage, r in row.each_stage():
+        at = f"{name}, stage '{stage}'" if stage else str(name)
+        if not r.losses:
+            raise UserError(f"{at}: names no losses.")
+        for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):
+            for key in given:
+                if key not in allowed:
+                    raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, allowed)}")
+        if r.batch < 1 or r.epochs < 1 or r.accumulate < 1:
+            raise UserError(f"{at}: batch, epochs and accumulate must be at least 1.")
+        if r.batch % r.accumulate:
+            raise UserError(f"{at}: a batch of {r.batch} cannot be cut into {r.accumulate} micro-batches.")
+    return row
+
+
+def build(kinds: Mapping[str, Any], spec: Mapping[str, Any], what: str, *given: Any, **more: Any) -> Any:
+    """Make the thing that `{kind: …, options}` describes; unknown kinds and options are refused."""
+    options = dict(spec)
+    kind = options.pop("kind", None)
+    if kind not in kinds:
+        raise UserError(f"{what}: kind '{kind}' is not known.{did_you_mean(str(kind), kinds)}")
+    make = kinds[kind]
+    names = [n for n in inspect.signature(make).parameters if n not in more]
+    for key in options:
+        if key not in names:
+            raise UserError(f"{what} {kind}: unknown option '{key}'.{did_you_mean(key, names)}")
+    return make(*given, **options, **more)

@@ -1,0 +1,26 @@
+"""Small trainable parts in a frozen model. All start as the identity: step 0 is the frozen model, bit for bit.
+
+`attach` puts one into a model by module-name patterns; the backbone keeps its parameter names, so its checkpoints fit.
+"""
+
+from panoglot.networks.adapters._attach import Attached, attach, load_adapters, save_adapters
+from panoglot.networks.adapters.bottleneck import Adapter, Compacter, KroneckerLinear
+from panoglot.networks.adapters.gated import GatedCrossAttention, media_of_tokens
+from panoglot.networks.adapters.language import LanguageAdapters
+from panoglot.networks.adapters.lora import LoRA
+from panoglot.networks.adapters.prompt import Prompt
+
+__all__ = [
+    "Adapter",
+    "Attached",
+    "Compacter",
+    "GatedCrossAttention",
+    "KroneckerLinear",
+    "LanguageAdapters",
+    "LoRA",
+    "Prompt",
+    "attach",
+    "load_adapters",
+    "media_of_tokens",
+    "save_adapters",
+]

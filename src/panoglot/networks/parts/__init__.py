@@ -1,0 +1,50 @@
+"""The losses of a row as modules: each holds what it learns itself (scale, decoder, head) and returns a `Term`.
+
+Adding one = a file, an import, a line in `PARTS`.
+"""
+
+from panoglot.networks.parts._base import Features, Part, Widths
+from panoglot.networks.parts.colbert import ColbertPart
+from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
+from panoglot.networks.parts.distil import RegressPart, ViewsPart
+from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
+from panoglot.networks.parts.rank import RankPart
+from panoglot.networks.parts.regions import BoxPart, RegionsPart
+from panoglot.networks.parts.sycoca import CaptionPart, InpaintPart
+
+#: Name in a row -> part.
+PARTS: dict[str, type[Part]] = {
+    "box": BoxPart,
+    "caption": CaptionPart,
+    "colbert": ColbertPart,
+    "contrast": ContrastPart,
+    "group_patches": GroupPatchesPart,
+    "inpaint": InpaintPart,
+    "lm": LmPart,
+    "rank": RankPart,
+    "recon": ReconPart,
+    "regions": RegionsPart,
+    "regress": RegressPart,
+    "views": ViewsPart,
+    "vq": VqPart,
+}
+
+__all__ = [
+    "PARTS",
+    "BoxPart",
+    "CaptionPart",
+    "ColbertPart",
+    "ContrastPart",
+    "Features",
+    "GroupPatchesPart",
+    "InpaintPart",
+    "LmPart",
+    "Part",
+    "RankPart",
+    "ReconPart",
+    "RegionsPart",
+    "RegressPart",
+    "ViewsPart",
+    "VqPart",
+    "Widths",
+]

@@ -1,0 +1,59 @@
+"""From records to what a step sees. Everything random is a function of (seed, epoch, id): worker counts change nothing.
+
+A *text sampler* turns one record into a `Sample`; `items(record)` says how many items of an epoch the record makes. An
+*order* says which items come when.
+"""
+
+from panoglot.networks.samplers._draw import Draw
+from panoglot.networks.samplers.interleave import Document, Interleave, Loaders
+from panoglot.networks.samplers._order import batches, epoch_order, language_pools, mix, shares, task_batches
+from panoglot.networks.samplers.regions import Regions
+from panoglot.networks.samplers._sample import Sample, Sampler
+from panoglot.networks.samplers.sentences import Sentences, split_sentences
+from panoglot.networks.samplers.tasks import Coverage, Ranked, TaskPrefix, Triples
+from panoglot.networks.samplers.texts import Coin, Each, One, Translation, Vectors
+
+#: Name in a row -> sampler. Adding one = a file, an import, a line here.
+SAMPLERS: dict[str, type] = {
+    "coin": Coin,
+    "coverage": Coverage,
+    "each": Each,
+    "interleave": Interleave,
+    "loaders": Loaders,
+    "one": One,
+    "ranked": Ranked,
+    "regions": Regions,
+    "sentences": Sentences,
+    "task_prefix": TaskPrefix,
+    "translation": Translation,
+    "triples": Triples,
+    "vectors": Vectors,
+}
+
+__all__ = [
+    "SAMPLERS",
+    "Coin",
+    "Coverage",
+    "Document",
+    "Draw",
+    "Each",
+    "Interleave",
+    "Loaders",
+    "One",
+    "Ranked",
+    "Regions",
+    "Sample",
+    "Sampler",
+    "Sentences",
+    "TaskPrefix",
+    "Translation",
+    "Triples",
+    "Vectors",
+    "batches",
+    "epoch_order",
+    "language_pools",
+    "mix",
+    "shares",
+    "split_sentences",
+    "task_batches",
+]

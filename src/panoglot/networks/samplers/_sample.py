@@ -1,0 +1,59 @@
+"""What a sampler returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from panoglot.networks._records import Record, RegionText, Text
+
+__all__ = ["Sample", "Sampler", "matching"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one item shows in one epoch.
+
+    Attributes:
+        texts: one a slot; None is a slot without text (masked, never filled with a repetition).
+        regions: described boxes.
+        vectors: indices into the record's stored text vectors.
+        prefix, target: of a generative task: what is given, what is learnt.
+        start: what the answer begins with, given too (Florenz's language token).
+        task, lang: of the target.
+        fallback: the wanted language or kind was missing and another took its place (counted, reported).
+        chunks: of an interleaved document: (image index or None, its sentences), in order.
+    """
+
+    texts: Sequence[Text | None] = ()
+    regions: Sequence[RegionText] = ()
+    vectors: Sequence[int] = ()
+    prefix: str = ""
+    target: str = ""
+    start: str = ""
+    task: str = ""
+    lang: str = "und"
+    fallback: bool = False
+    chunks: Sequence[tuple[int | None, Sequence[str]]] = ()
+
+
+class Sampler(Protocol):
+    """A text sampler."""
+
+    def items(self, record: Any) -> int:
+        """How many items of an epoch this record makes; 0: it has nothing for this method (counted as skipped)."""
+        ...
+
+    def __call__(self, record: Any, seed: int, epoch: int, item: int = 0) -> Sample:
+        """Return what the item shows in this epoch."""
+        ...
+
+
+def matching(record: Record, kinds: Sequence[str], sources: Sequence[str], langs: Sequence[str]) -> list[Text]:
+    """Return the record's texts of these kinds, sources and languages (an empty list allows all)."""
+    return [
+        t
+        for t in record.texts
+        if (not kinds or t.kind in kinds) and (not sources or t.source in sources) and (not langs or t.lang in langs)
+    ]

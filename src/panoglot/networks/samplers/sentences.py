@@ -1,0 +1,91 @@
+"""The raw text and K sentences of the machine's captions (DreamLIP)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from panoglot.errors import UserError
+from panoglot.networks._records import Record, Text
+from panoglot.networks.samplers._draw import Draw
+from panoglot.networks.samplers._sample import Sample
+
+__all__ = ["Sentences", "split_sentences"]
+
+# marks that end a sentence wherever they stand (Chinese, Japanese, Hindi, Arabic, Urdu, Ethiopic, Khmer, Armenian)
+_ALWAYS = "。！？．…।॥؟۔።፧။៕։"
+_BREAK = re.compile(rf"</s>|[\r\n]+|(?<=[{_ALWAYS}])|(?<=[.!?])\s+|(?<=[.!?][\"'”’»)\]])\s+")
+# what ends in a dot and ends nothing; a single letter is an initial
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:[^\W\d_]|e\.g|i\.e|etc|vs|cf|approx|no|nr|st|mr|mrs|ms|dr|prof|bzw|ca|z\.b|d\.h|usw)\.$", re.I
+)
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split at line ends, `</s>` and sentence marks of many scripts; not within `3.5 cm` nor after `e.g.`.
+
+    Thai and other scripts without sentence marks stay whole between line ends.
+
+    >>> split_sentences("A cat, e.g. a tabby, 3.5 kg. It sleeps!\\nQuiet.")
+    ['A cat, e.g. a tabby, 3.5 kg.', 'It sleeps!', 'Quiet.']
+    >>> split_sentences("一只猫。它在睡觉。"), split_sentences("एक बिल्ली। वह सोती है।")
+    (['一只猫。', '它在睡觉。'], ['एक बिल्ली।', 'वह सोती है।'])
+    """
+    out: list[str] = []
+    for piece in _BREAK.split(text):
+        piece = piece.strip()
+        if not any(c.isalnum() for c in piece):
+            continue
+        if out and _ABBREVIATION.search(out[-1]):
+            out[-1] += " " + piece
+        else:
+            out.append(piece)
+    return out
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Slot 0 is the raw text; slots 1 … k are sentences of the other texts, drawn without repetition.
+
+    With fewer sentences than k they repeat; without any, the slots stay empty. Every sentence, the last included, is as
+    likely as any other.
+
+    Attributes:
+        k: sentences a step (`num_text`).
+        merge: consecutive sentences joined in one draw.
+        sources: which writers' texts are split; empty is all.
+        splitter: text → sentences.
+    """
+
+    k: int = 6
+    merge: int = 1
+    sources: Sequence[str] = ()
+    splitter: Callable[[str], list[str]] = split_sentences
+
+    def __post_init__(self) -> None:
+        if self.k < 0 or self.merge < 1:
+            raise UserError(f"sentences: k={self.k} must be at least 0 and merge={self.merge} at least 1.")
+
+    def items(self, record: Record) -> int:
+        """1 when there is any text."""
+        return int(bool(record.texts))
+
+    def pool(self, record: Record) -> list[Text]:
+        """Return what is drawn from: runs of `merge` sentences."""
+        out = []
+        for t in record.texts:
+            if t.kind == "raw" or (self.sources and t.source not in self.sources):
+                continue
+            parts = self.splitter(t.text)
+            for i in range(max(1, len(parts) - self.merge + 1) if parts else 0):
+                out.append(Text(" ".join(parts[i : i + self.merge]), t.kind, t.lang, t.source))
+        return out
+
+    def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
+        """Draw."""
+        raw = next((t for t in record.texts if t.kind == "raw"), None)
+        pool = self.pool(record)
+        drawn = Draw(seed, epoch, record.id, "sentences").sample(pool, self.k) if pool and self.k else []
+        slots: list[Text | None] = [raw, *drawn, *[None] * (self.k - len(drawn))]
+        return Sample(slots, lang=next((t.lang for t in slots if t), "und"), fallback=raw is None)

@@ -1,0 +1,144 @@
+"""Towers of the transformers library: any text or image model by name or local path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from panoglot.errors import UserError, did_you_mean, require
+from panoglot.networks.towers._pretrained import load_pretrained
+
+__all__ = ["HfImage", "HfText", "timm_image"]
+
+
+class _HfTokens:
+    """A transformers tokeniser that counts what it cuts."""
+
+    def __init__(self, tokenizer: Any, length: int) -> None:
+        self.tokenizer, self.length, self.cut = tokenizer, length, 0
+        self.size = len(tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        whole = self.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
+        self.cut += sum(len(ids) > self.length for ids in whole)
+        out = self.tokenizer(list(texts), truncation=True, max_length=self.length, padding=True, return_tensors="pt")
+        return out["input_ids"], out["attention_mask"].bool()
+
+
+def _language(tag: str, codes: Sequence[str]) -> int:
+    """Return the place of a language among a model's codes, such as en_XX, zh_CN, zh_TW.
+
+    >>> [_language(tag, ["en_XX", "zh_CN", "zh_TW"]) for tag in ("en-GB", "zh", "zh-Hans", "zh-Hant")]
+    [0, 1, 1, 2]
+    """
+    base, *rest = tag.split("-")
+    found = [i for i, code in enumerate(codes) if code.split("_")[0] == base]
+    if not found:
+        known = [code.split("_")[0] for code in codes]
+        raise UserError(f"No adapter for the language '{tag}'.{did_you_mean(tag, known)} It has: {', '.join(known)}.")
+    wanted = {"Hant": ("TW", "HK"), "Hans": ("CN",)}
+    ends = [end for part in rest for end in wanted.get(part, (part,))]
+    return next((i for i in found if codes[i].partition("_")[2] in ends), found[0])
+
+
+class HfText(nn.Module):
+    """A text encoder.
+
+    Args:
+        name: on the hub, or a local folder.
+        pool: `mean` of the real tokens, or `cls`, the first token.
+        length: most tokens; what is cut is counted (`tokens.cut`).
+        model: a ready model instead of a name (with `tokenizer`).
+        tokenizer: for it.
+    """
+
+    def __init__(
+        self, name: str = "", pool: str = "mean", length: int | None = None, model: Any = None, tokenizer: Any = None
+    ) -> None:
+        super().__init__()
+        hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
+        if pool not in ("mean", "cls"):
+            raise UserError(f"hf: pool={pool!r} must be 'mean' or 'cls'.")
+        self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        tokenizer = tokenizer if tokenizer is not None else load_pretrained(hf.AutoTokenizer, name)
+        most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
+        if length is not None and length > most:
+            raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
+        self.tokens, self.pool, self.width = _HfTokens(tokenizer, length or most), pool, self.model.config.hidden_size
+        #: of a model with a set of adapters a language (X-MOD): every text passes through its own
+        self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
+
+    def _adapters(self, langs: Sequence[str], device: Any) -> Tensor:
+        return torch.tensor([_language(tag, self.languages) for tag in langs], dtype=torch.long, device=device)
+
+    def forward(self, ids: Tensor, mask: Tensor, langs: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]."""
+        more = {}
+        if self.languages:
+            if len(langs) != len(ids):
+                raise UserError(f"{len(ids)} texts, but {len(langs)} languages: this tower has adapters a language.")
+            more["lang_ids"] = self._adapters(langs, ids.device)
+        x = self.model(input_ids=ids, attention_mask=mask.long(), **more).last_hidden_state
+        if self.pool == "cls":
+            return x[:, 0], x
+        real = mask[..., None].to(x.dtype)
+        return (x * real).sum(1) / real.sum(1).clamp(min=1), x
+
+
+class HfImage(nn.Module):
+    """An image encoder (ViT, DeiT, DINOv2, CLIP's vision model; Swin; convolutional ones such as ALIGN's).
+
+    Args:
+        name: on the hub, or a local folder.
+        model: a ready model instead of a name.
+        layer: whose tokens are given, counted from the end; -1 is the last (Croc and LLaVA read -2).
+    """
+
+    def __init__(self, name: str = "", model: Any = None, layer: int = -1) -> None:
+        super().__init__()
+        hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
+        self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        self.model = getattr(self.model, "vision_model", self.model)
+        config = self.model.config
+        self.width = int(getattr(config, "hidden_size", 0) or config.hidden_dim)
+        self.layer, self.registers = layer, int(getattr(config, "num_register_tokens", 0) or 0)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode [B, 3, H, W]; returns [B, width] and [B, N, width]."""
+        out = self.model(pixel_values=image, output_hidden_states=self.layer != -1)
+        x = out.last_hidden_state if self.layer == -1 else out.hidden_states[self.layer]
+        if x.dim() == 4:  # a convolutional map
+            x = x.flatten(2).transpose(1, 2)
+            return x.mean(1), x
+        pooled = getattr(out, "pooler_output", None)
+        pooled = None if pooled is None or pooled.shape[-1] != self.width else pooled
+        n = x.shape[1]
+        if math.isqrt(n) ** 2 == n and n > 1:  # a square grid: no class token
+            return x.mean(1) if pooled is None else pooled, x
+        return x[:, 0] if pooled is None else pooled, x[:, 1 + self.registers :]
+
+
+def timm_image(name: str, pretrained: bool = True) -> nn.Module:
+    """Return a timm model as a tower: pooled vector and feature tokens."""
+    require("torchvision", "timm torchvision", f"the tower timm:{name}")  # timm itself cannot be imported without
+    timm = require("timm", "timm torchvision", f"the tower timm:{name}")
+
+    class TimmImage(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = timm.create_model(name, pretrained=pretrained, num_classes=0)
+            self.width = self.model.num_features
+
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.model.forward_features(image)
+            pooled = self.model.forward_head(x, pre_logits=True)
+            tokens = (
+                x.flatten(2).transpose(1, 2) if x.dim() == 4 else x[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            )
+            return pooled, tokens
+
+    return TimmImage()

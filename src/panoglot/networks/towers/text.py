@@ -1,0 +1,68 @@
+"""Small text towers: causal (CLIP's), averaged (XLM-R's pooling), with language adapters (X-MOD's)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from panoglot.errors import UserError
+from panoglot.networks.adapters import LanguageAdapters
+from panoglot.networks.towers._block import Block, causal_mask, initialise
+from panoglot.networks.towers._tokens import ByteTokens, END
+
+__all__ = ["TextTransformer"]
+
+
+class TextTransformer(nn.Module):
+    """Texts to one vector and to token vectors.
+
+    Args:
+        length: most tokens.
+        width: of the tokens.
+        layers: depth.
+        heads: of the attention.
+        pool: `end`, causal attention and the vector at the end token (CLIP); `mean`, attention both ways and the mean
+            of the real tokens.
+        langs: with languages, every block is followed by the adapters of the text's language (X-MOD).
+        reduction: of those adapters.
+    """
+
+    def __init__(
+        self,
+        length: int = 77,
+        width: int = 512,
+        layers: int = 12,
+        heads: int = 8,
+        pool: str = "end",
+        langs: Sequence[str] = (),
+        reduction: int = 2,
+    ) -> None:
+        super().__init__()
+        if pool not in ("end", "mean"):
+            raise UserError(f"text: pool={pool!r} must be 'end' or 'mean'.")
+        self.tokens, self.width, self.pool = ByteTokens(length), width, pool
+        self.embed = nn.Embedding(self.tokens.size, width)
+        self.place = nn.Parameter(torch.randn(length, width) * 0.01)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        initialise(self.blocks, width)
+        self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))
+        self.after = nn.LayerNorm(width)
+
+    def forward(self, ids: Tensor, mask: Tensor, langs: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
+        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]."""
+        x = self.embed(ids) + self.place[: ids.shape[1]]
+        see = mask[:, None].expand(-1, ids.shape[1], -1)
+        if self.pool == "end":
+            see = see & causal_mask(ids.shape[1], device=ids.device)
+        for i, block in enumerate(self.blocks):
+            x = block(x, see)
+            if len(self.languages):
+                x = self.languages[i](x, langs)
+        x = self.after(x)
+        if self.pool == "end":
+            return x[torch.arange(len(x), device=x.device), (ids == END).long().argmax(1)], x
+        real = mask[..., None].to(x.dtype)
+        return (x * real).sum(1) / real.sum(1).clamp(min=1), x

@@ -1,0 +1,77 @@
+"""Small pictures for the page, as data URIs of bounded size."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from panoglot.errors import RowError
+from panoglot.pictures._image import Image
+from panoglot.table import Dataset
+
+__all__ = ["Picture", "load_pictures"]
+
+#: Most bytes of a thumbnail; a noisy one is encoded again, coarser, until it fits.
+MOST_BYTES = 40_000
+_FACTS = ("uri", "width", "height", "format", "size", "group", "time")
+
+
+@dataclass(slots=True)
+class Picture:
+    """An image of the page.
+
+    Attributes:
+        image_id: its id.
+        facts: its row in `images` but the bytes and the context; empty when the image is not in the dataset.
+        thumbnail: data URI, or empty when there is nothing to show.
+        width: pixels of the thumbnail.
+        height: pixels of the thumbnail.
+        problem: why there is no thumbnail.
+    """
+
+    image_id: str
+    facts: dict[str, Any]
+    thumbnail: str = ""
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of where it came from."""
+        uri = (self.facts.get("uri") or "").rstrip("/")
+        return uri.rpartition("/")[2] or uri or self.image_id[:12]
+
+
+def load_pictures(dataset: Dataset, image_ids: Iterable[str], side: int) -> dict[str, Picture]:
+    """Read images and make thumbnails whose longer side is at most `side` pixels; few at a time in memory."""
+    ids = list(dict.fromkeys(image_ids))
+    found = {image: Picture(image, {}, problem="not in this dataset") for image in ids}
+    for start in range(0, len(ids), 8):
+        for row in dataset.images.get(ids[start : start + 8], ["data", *_FACTS]).to_pylist():
+            image, data = row.pop("image_id"), row.pop("data")
+            found[image] = _picture(image, data, row, side)
+    return found
+
+
+def _picture(image_id: str, data: bytes | None, facts: dict[str, Any], side: int) -> Picture:
+    import PIL.Image
+
+    picture = Picture(image_id, facts)
+    try:
+        small = Image(data or b"", id=image_id).pil(min_side=side)
+        small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+    except RowError as error:
+        picture.problem = error.reason
+        return picture
+    for quality in (82, 68, 50, 30, 10):
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    picture.width, picture.height = small.size
+    picture.thumbnail = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return picture

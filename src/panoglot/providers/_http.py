@@ -1,0 +1,432 @@
+"""One patient, bounded, secret-keeping way to ask a model server over HTTP.
+
+What goes wrong is one of three things: the server's passing trouble (asked again, then a `RowError`), a question it
+does not take (`RowError` at once), or something only the user can mend (`UserError`: the run stops, its rows stay
+pending).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email.utils
+import json
+import os
+import random
+import re
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.providers._limits import Limits, shared_limits
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Endpoint", "Policy", "ask_each", "redact", "wait_from_headers"]
+
+#: Calls in a row that may fail for the server's reasons before the run is stopped instead of rejecting row after row.
+MAX_FAILED_CALLS = 50
+#: Longest pause between two tries, where the server does not say how long.
+MAX_BACKOFF = 30.0
+
+_NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
+_SECRETS = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ***"),
+    (re.compile(r"\b(sk|pk|hf|gsk|xai)[-_][A-Za-z0-9_-]{8,}"), "***"),
+    (re.compile(r"(?i)\b(https?://)[^\s@]+@"), r"\1***@"),
+    (
+        re.compile(r"(?i)([?&](?:api[-_]?key|key|token|access_token|secret|sig|signature|password)=)[^&\s#\"']+"),
+        r"\1***",
+    ),
+)
+
+
+def redact(text: str, secret: str = "") -> str:
+    """Take keys out of `text`: `secret` in any spelling, and what looks like one (bearer tokens, URL passwords).
+
+    >>> redact("bad key hunter2-hunter2 at http://me:pw@host/v1?api_key=x1", "hunter2-hunter2")
+    'bad key *** at http://***@host/v1?api_key=***'
+    """
+    for form in {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()} if secret else ():
+        text = text.replace(form, "***")
+    for pattern, to in _SECRETS:
+        text = pattern.sub(to, text)
+    return text
+
+
+def wait_from_headers(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait: `Retry-After` (seconds or a date), `x-ratelimit-reset-*`.
+
+    >>> wait_from_headers({"retry-after": "2"}), wait_from_headers({"x-ratelimit-reset-tokens": "1m30s"})
+    (2.0, 90.0)
+    """
+    if (value := headers.get("retry-after-ms", "")) and value.isdigit():
+        return int(value) / 1000
+    if value := headers.get("retry-after", "").strip():
+        try:
+            return max(0.0, float(value)) if float(value) < 1e9 else None
+        except ValueError:
+            try:
+                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+            except (TypeError, ValueError, OverflowError):
+                return None
+    waits = []
+    for what in ("requests", "tokens"):
+        # only what is used up counts: the other one's reset is no reason to wait
+        if headers.get(f"x-ratelimit-remaining-{what}", "0").strip() not in ("0", ""):
+            continue
+        parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", headers.get(f"x-ratelimit-reset-{what}", ""))
+        unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+        if parts:
+            waits.append(sum(float(n) * unit[u] for n, u in parts))
+    return max(waits) if waits else None
+
+
+class _Again(Exception):
+    """This try failed; another may work."""
+
+    def __init__(self, reason: str, message: str, wait: float | None = None, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.wait, self.unreachable = reason, message, wait, unreachable
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patiently a server is asked.
+
+    Attributes:
+        timeout: seconds that one try may take.
+        deadline: seconds that a call may take with all its tries (waiting for a free slot not counted).
+        retries: further tries after the first.
+        backoff: seconds before the first further try; doubles each time, with jitter.
+        patience: seconds that a server which has answered before may be gone before the run stops.
+        max_bytes: largest answer.
+    """
+
+    timeout: float = 120.0
+    deadline: float = 600.0
+    retries: int = 5
+    backoff: float = 0.5
+    patience: float = 60.0
+    max_bytes: int = 64 * 2**20
+
+
+@lru_cache(maxsize=1)
+def _tls() -> Any:
+    import httpx
+
+    return httpx.create_ssl_context()  # a third of a second: once a process, not once an event loop
+
+
+class Endpoint:
+    """A model on a server: `post` a JSON body to a path, get the JSON answer.
+
+    Args:
+        url: base URL, http or https, without password or query.
+        model: the model's name there, for limits and messages.
+        key_env: environment variable with the key; read at every request, kept nowhere.
+        auth: how the key is sent: `bearer`, `basic` (the key is `user:password`) or `api-key` (a header of that name).
+        policy: timeouts and retries.
+        concurrency: most requests at once, over all instances in the process.
+        rpm: most requests a minute.
+        tpm: most tokens a minute.
+
+    Raises:
+        UserError: a URL that is not http(s), or that carries a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        key_env: str = "OPENAI_API_KEY",
+        auth: str = "bearer",
+        policy: Policy | None = None,
+        concurrency: int = 16,
+        rpm: float = 0,
+        tpm: float = 0,
+    ) -> None:
+        if "@" in url or "?" in url:
+            raise UserError(
+                f"'{redact(url)}' carries a password or a query, which would end up in the dataset's records: "
+                f"export it as {key_env}=user:password and add the option auth=basic."
+            )
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            sound = False
+        if not sound:
+            raise UserError(f"'{url}' is not a server's URL: write http://HOST:PORT/v1 or https://HOST/v1.")
+        if auth not in ("bearer", "basic", "api-key"):
+            raise UserError(f"auth={auth!r} must be bearer, basic or api-key.")
+        self.url, self.model, self.key_env, self.auth = url.rstrip("/"), model, key_env, auth
+        self.policy = policy or Policy()
+        self._wanted = (concurrency, rpm, tpm)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
+        self.limits: Limits = shared_limits(self.url, self.model, *self._wanted)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r}, {self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("url", "model", "key_env", "auth", "policy", "_wanted")
+        return {name: self.__dict__[name] for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    # -- secrets -------------------------------------------------------------------------------------------------
+
+    def key(self) -> str:
+        """Return the key, or an empty string. A hook: never store or print what it returns."""
+        key = os.environ.get(self.key_env, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UserError(f"the key in ${self.key_env} has characters that no HTTP header may have.")
+        return key
+
+    def clean(self, text: str, limit: int = 300) -> str:
+        """Make a server's words fit for a message: one line, short, without secrets."""
+        text = " ".join(redact(text, self.key()).split())
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if key := self.key():
+            if self.auth == "api-key":
+                headers["api-key"] = key
+            elif self.auth == "basic":
+                headers["authorization"] = "Basic " + base64.b64encode(key.encode()).decode()
+            else:
+                headers["authorization"] = f"Bearer {key}"
+        return headers
+
+    # -- one try -------------------------------------------------------------------------------------------------
+
+    def _client(self) -> httpx.AsyncClient:
+        """Return the client of the running event loop: connections belong to the loop that opened them."""
+        import httpx
+
+        if self._pid != os.getpid():  # forked: the parent's sockets and locks are not ours
+            self._reset()
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            host, secure = urlsplit(self.url).hostname or "", self.url.startswith("https")
+            local = host in ("localhost", "::1") or host.startswith("127.")
+            client = self._clients[loop] = httpx.AsyncClient(
+                timeout=httpx.Timeout(self.policy.timeout, connect=min(10.0, self.policy.timeout), pool=None),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._wanted[0]),
+                follow_redirects=False,  # the key goes to the named host alone
+                trust_env=not local,  # a proxy of the environment knows nothing of this machine's loopback
+                verify=_tls() if secure else False,
+            )
+        return client
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    async def _send(self, method: str, path: str, payload: bytes | None, seconds: float) -> dict[str, Any]:
+        import httpx
+
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._client().stream(method, self.url + path, content=payload, headers=self._headers()) as response,
+            ):
+                raw = bytearray()
+                async for chunk in response.aiter_bytes():
+                    raw += chunk
+                    if len(raw) > self.policy.max_bytes:
+                        raise RowError("answer_too_large", f"more than {self.policy.max_bytes:,} bytes")
+                return self._judge(response.status_code, response.headers, bytes(raw), path)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            text = self.clean(str(error)) or type(error).__name__
+            if "CERTIFICATE" in text.upper():
+                raise UserError(f"{self.url} has no certificate that this machine trusts: {text}") from None
+            raise _Again("unreachable", text, unreachable=True) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise _Again("timeout", f"no answer in {seconds:.0f} s") from None
+        except httpx.TransportError as error:  # reset, closed half-way, not HTTP
+            raise _Again("connection_dropped", self.clean(str(error)) or type(error).__name__) from None
+        except httpx.DecodingError:
+            raise _Again("bad_response", "the answer's compression is broken") from None
+
+    def _judge(self, status: int, headers: Mapping[str, str], raw: bytes, path: str) -> dict[str, Any]:
+        """Return the answer, or raise what the status means."""
+        self.limits.health.seen()
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError):
+            body = None
+        error = body.get("error") if isinstance(body, dict) else None
+        if status == 200 and isinstance(error, dict) and isinstance(error.get("code"), int) and error["code"] >= 400:
+            status = error["code"]  # some proxies wrap a failure in a success
+        elif status == 200 and error:
+            raise _Again("server_error", self.clean(str(error)))
+        elif 200 <= status < 300:
+            if body is None:
+                raise _Again("truncated_answer", f"{len(raw):,} bytes that are not JSON")
+            if not isinstance(body, dict):
+                raise _Again("bad_response", f"a JSON {type(body).__name__} instead of an object")
+            return body
+        detail = error if isinstance(error, dict) else body if isinstance(body, dict) else {}
+        code = f"{detail.get('code')} {detail.get('type')}"
+        said = self.clean(
+            str(detail.get("message") or error or detail.get("detail") or raw[:2000].decode("utf-8", "replace"))
+        )
+        words, wait = f"HTTP {status}: {said}", wait_from_headers(headers)
+
+        if 300 <= status < 400:
+            to = redact(headers.get("location", "?"), self.key())
+            raise UserError(f"{self.url} redirects to {to}; name the final URL (a key is never sent to another place).")
+        if status in (401, 403):
+            how = f"the key in ${self.key_env} was refused" if self.key() else f"no key: export {self.key_env}=…"
+            raise UserError(f"{self.url}: {how} ({words}).")
+        if status == 402 or any(c in code for c in _NO_QUOTA):
+            raise UserError(f"{self.url}: the account has no quota left ({words}).")
+        if status in (404, 405) or "model_not_found" in code:
+            raise _NotFound(words)
+        if status == 501 or (status == 500 and "input is not supported" in said):
+            raise UserError(f"{self.model} at {self.url} cannot do this ({words}).")
+        if status == 429:
+            raise _Again("rate_limited", words, wait)
+        if status in (408, 409, 425) or status >= 500:
+            raise _Again("timeout" if status in (408, 504) else "server_error", words, wait)
+        if "content_filter" in code or "content_policy" in code:
+            raise RowError("content_filter", words)
+        if status == 413:
+            raise RowError("request_too_large", words)
+        if "context_length" in code or "exceed_context" in code or "maximum context length" in said:
+            raise RowError("prompt_too_long", words)
+        raise RowError("bad_request", words)
+
+    # -- a whole call --------------------------------------------------------------------------------------------
+
+    async def post(self, path: str, body: dict[str, Any], tokens: int = 0) -> dict[str, Any]:
+        """Ask, patiently.
+
+        Args:
+            path: below the base URL, for example `/chat/completions`.
+            body: the JSON body.
+            tokens: how many tokens it may need, for the tokens-a-minute limit.
+
+        Raises:
+            RowError: after all tries `rate_limited`, `timeout`, `server_error`, `connection_dropped`,
+                `truncated_answer`, `bad_response`; at once `bad_request`, `request_too_large`, `prompt_too_long`,
+                `content_filter`, `answer_too_large`.
+            UserError: key refused, unknown model or path, no quota, redirect, server gone.
+        """
+        payload = json.dumps(body).encode()
+        self._client()  # after a fork: fresh limits before they are used
+        limits, policy = self.limits, self.policy
+        async with limits.slots:
+            end = time.monotonic() + policy.deadline
+            tries = 0
+            while True:
+                await limits.turn(tokens)
+                seconds = min(policy.timeout, max(1.0, end - time.monotonic()))
+                try:
+                    answer = await self._send("POST", path, payload, seconds)
+                except _NotFound as error:
+                    raise await self._not_found(path, str(error)) from None
+                except _Again as again:
+                    limits.settle(tokens, 0)
+                    tries += 1
+                    await self._wait(again, tries, end)
+                    continue
+                except (RowError, UserError) as error:
+                    limits.settle(tokens, 0)
+                    if isinstance(error, RowError):  # the server is well, the question is not
+                        limits.health.good()
+                    raise
+                limits.health.good()
+                used = answer.get("usage")
+                limits.settle(tokens, used.get("total_tokens") if isinstance(used, dict) else None)
+                return answer
+
+    async def _wait(self, again: _Again, tries: int, end: float) -> None:
+        """Sleep before the next try, or raise: there is none."""
+        policy, limits, health = self.policy, self.limits, self.limits.health
+        wait = min(MAX_BACKOFF, policy.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
+        if again.unreachable:
+            gone = health.unreachable()
+            if gone > policy.patience or (not health.answered and tries > min(3, policy.retries)):
+                raise UserError(
+                    f"{self.url} cannot be reached ({again.message}): start the server or correct the URL, then run "
+                    "the same command again; what was not asked stays pending."
+                )
+            await asyncio.sleep(min(wait, policy.patience / 4))  # a restart is waited for; no row pays for it
+            return
+        if again.wait is not None:
+            if again.wait > policy.deadline:
+                raise UserError(
+                    f"{self.url} asks to come back in {again.wait:.0f} s ({again.message}): run the same command again "
+                    "then; what was not asked stays pending."
+                )
+            wait = again.wait * random.uniform(1.0, 1.1)
+            limits.pause(again.wait)
+        if tries > policy.retries or time.monotonic() + wait > end:
+            health.failed_calls += 1
+            if health.failed_calls >= MAX_FAILED_CALLS:
+                raise UserError(
+                    f"{self.url} failed {health.failed_calls} calls in a row, each after several tries; the last: "
+                    f"{again.reason}: {again.message}. Look after the server, then run the same command again."
+                )
+            raise RowError(again.reason, f"{again.message} ({tries} {'try' if tries == 1 else 'tries'})")
+        await asyncio.sleep(wait)
+
+    async def list_models(self, seconds: float = 10.0) -> list[str]:
+        """Return the names of the models that the server offers; empty when it does not say."""
+        try:
+            answer = await self._send("GET", "/models", None, seconds)
+            return sorted(str(m["id"]) for m in answer["data"])
+        except (_Again, _NotFound, RowError, UserError, KeyError, TypeError):
+            return []
+
+    async def _not_found(self, path: str, words: str) -> UserError:
+        offered = await self.list_models()
+        if self.model in offered:
+            return UserError(f"{self.url} has the model '{self.model}' but not {path} ({words}).")
+        if offered:
+            return UserError(f"{self.url} has no model '{self.model}'.{did_you_mean(self.model, offered)}")
+        hint = "" if urlsplit(self.url).path.strip("/") else f" Perhaps {self.url}/v1 is meant?"
+        return UserError(f"{self.url}{path}: not found ({words}).{hint}")
+
+
+async def ask_each(ask: Any, items: Sequence[Any]) -> list[Any]:
+    """Ask for all items at once; a `RowError` stands in the place of its answer, anything else stops the rest."""
+
+    async def one(item: Any) -> Any:
+        try:
+            return await ask(item)
+        except RowError as error:
+            return error
+
+    if len(items) == 1:
+        return [await one(items[0])]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+class _NotFound(Exception):
+    """The path or the model is unknown to the server."""

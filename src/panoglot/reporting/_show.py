@@ -1,0 +1,229 @@
+"""`show`: one image, its texts as a provenance tree, what was decided about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.reporting._text import bytes_text, number, plain, words
+from panoglot.table import Caption, Dataset, caption_to_row, open_dataset, plain_rows, sql_in
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+    from rich.tree import Tree
+
+__all__ = ["Shown", "show"]
+
+
+@dataclass
+class Shown:
+    """All that a dataset knows about one image. Print it, or take `to_dict()`.
+
+    Attributes:
+        image: its row in `images` without the bytes.
+        marks: scores of the image and why it was dropped (`scores`, `dropped`), or empty.
+        captions: every text, dropped ones and drafts too, by language and id; parents of other images among them.
+        vectors: encoder to the number of vectors of the image or its captions.
+        rejects: rows of `rejects` that concern it.
+    """
+
+    image: dict[str, Any]
+    marks: dict[str, Any] = field(default_factory=dict)
+    captions: list[Caption] = field(default_factory=list)
+    vectors: dict[str, int] = field(default_factory=dict)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return {**asdict(self), "captions": [caption_to_row(caption) for caption in self.captions]}
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=100, color_system=None, force_terminal=False, legacy_windows=False)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get().rstrip("\n")
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        parts: list[RenderableType] = [_facts(self.image, self.marks)]
+        if self.captions:
+            parts += [Text(""), _tree(self.captions, self.image["image_id"])]
+        else:
+            parts += [Text(""), Text("no text about it yet", style="dim")]
+        if self.vectors:
+            listed = ", ".join(f"{name} ({count})" for name, count in self.vectors.items())
+            parts += [Text(""), Text.assemble(("vectors  ", "dim"), plain(listed))]
+        for row in self.rejects:
+            state = "mended later" if row["resolved"] else "failing"
+            said = f"{row['stage']}  {words(row['reason'] or '')}  {row['message'] or ''} ({state})"
+            parts.append(Text.assemble(("reject   ", "red"), plain(said)))
+        return Group(*parts)
+
+
+def _facts(image: dict[str, Any], marks: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    rows = [
+        ("image", image["image_id"]),
+        ("from", image["uri"] or "–"),
+        ("picture", f"{image['width']} × {image['height']} {image['format']}, {bytes_text(image['size'])}"),
+    ]
+    if image["group"]:
+        at = "" if image["time"] is None else f" at {number(image['time'])}"
+        rows.append(("group", f"{image['group']}{at}"))
+    if image["context"] not in (None, "", "{}"):
+        rows.append(("context", image["context"][:300]))
+    if marks.get("scores"):
+        rows.append(("scores", _scores(marks["scores"])))
+    text = Text("\n").join(Text.assemble((f"{name:<9}", "dim"), plain(value)) for name, value in rows)
+    if marks.get("dropped"):
+        text.append("\n").append(f"{'dropped':<9}{plain(marks['dropped'])}", "red")
+    return text
+
+
+def _scores(scores: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in sorted(scores.items()))
+
+
+def _tree(captions: list[Caption], image: str) -> Tree:
+    """Texts that were made from no other at the top; under each what was made from it."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    known = {c.caption_id: c for c in captions}
+    children: dict[str, list[Caption]] = {}
+    for caption in captions:
+        for parent in caption.parents:
+            children.setdefault(str(parent), []).append(caption)
+    own = sum(c.image_id == image for c in captions)
+    kept = sum(c.dropped is None and c.image_id == image for c in captions)
+    tree = Tree(Text(f"{own} texts, {kept} kept", style="bold"), guide_style="dim")
+    drawn: set[str] = set()
+
+    def add(branch: Tree, caption: Caption) -> None:
+        again = caption.caption_id in drawn
+        drawn.add(caption.caption_id)
+        twig = branch.add(_label(caption, again=again, known=known, image=image))
+        if not again:  # a text with two parents stands under both, what was made from it only once
+            for child in children.get(caption.caption_id, ()):
+                add(twig, child)
+
+    for caption in captions:
+        if not any(str(parent) in known for parent in caption.parents):
+            add(tree, caption)
+    for caption in captions:  # what only a circle leads to
+        if caption.caption_id not in drawn:
+            add(tree, caption)
+    return tree
+
+
+def _label(caption: Caption, *, again: bool, known: dict[str, Caption], image: str) -> Text:
+    from rich.text import Text
+
+    gone = caption.dropped is not None
+    label = Text.assemble((f"{caption.lang:<7} ", "cyan"), (plain(caption.text), "dim" if gone else ""))
+    if again:
+        return label.append("  (see above)", "dim")
+    about = [caption.kind, *dict.fromkeys(p for p in (caption.recipe, caption.model) if p and p != caption.kind)]
+    if caption.scores:
+        about.append(_scores(caption.scores))
+    if caption.region:
+        box = caption.region
+        about.append(f"box {box.x0:.2f} {box.y0:.2f} {box.x1:.2f} {box.y1:.2f}")
+    lost = sum(str(parent) not in known for parent in caption.parents)
+    if lost:
+        about.append(f"{lost} parent{'' if lost == 1 else 's'} not in this dataset")
+    if caption.image_id != image:
+        about.append(f"of image {caption.image_id[:12]}")
+    label.append("  " if len(about) == 1 else "\n        ").append(plain(" · ".join(about)), "dim")
+    if gone:
+        label.append(
+            "  " + ("draft" if caption.dropped == "draft" else f"dropped: {plain(str(caption.dropped))}"), "red"
+        )
+    return label
+
+
+def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
+    """Show one image: facts, what curation decided, all its texts with their provenance, vectors, failures.
+
+    Args:
+        dataset: the dataset or its path.
+        image_id: the image's id, a beginning of it that no other id has, or its uri (or the end of it after a `/`).
+
+    Returns:
+        What the dataset knows; print it, or take `to_dict()`.
+
+    Raises:
+        UserError: no dataset there, no such image, or several that fit.
+    """
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    key = _find(data, image_id)
+    columns = [name for name in data.images.schema.names if name != "data"]
+    image = data.images.get([key], columns).to_pylist()[0]
+    marks = plain_rows(data.marks.get([key], ["scores", "dropped"]))
+    captions = data.captions_of([key], where=None)[key]
+    known = {c.caption_id: c for c in captions}
+    from panoglot.reporting._sample import by_id
+
+    strangers = sorted({str(p) for c in captions for p in c.parents} - set(known))
+    captions = sorted([*captions, *by_id(data, strangers)], key=lambda c: (c.lang, c.dropped is not None, c.caption_id))
+    vectors = {name: data.vectors(name).count(sql_in("id", [key, *known])) for name in data.vector_names()}
+    rejects = data.rejects.rows(where=sql_in("item", [key, image["uri"] or key, *known]))
+    return Shown(
+        image=image,
+        marks=marks[0] if marks else {},
+        captions=captions,
+        vectors={name: count for name, count in vectors.items() if count},
+        rejects=sorted(rejects, key=lambda row: (row["stage"], row["reject_id"])),
+    )
+
+
+def _find(data: Dataset, wanted: str) -> str:
+    """The id of the image that `wanted` names."""
+    if not wanted.strip():
+        raise UserError("give an image: its id, the beginning of its id, or its uri.")
+    quoted = "'" + wanted.replace("'", "''") + "'"
+    found: list[dict[str, Any]] = []
+    hexadecimal = set(wanted.lower()) <= set("0123456789abcdef") and len(wanted) <= 32
+    if hexadecimal:
+        found = data.images.read(["image_id", "uri"], f"starts_with(image_id, '{wanted.lower()}')", limit=6).to_pylist()
+    if not found:
+        ending = quoted.replace("'", "'/", 1)
+        where = f"uri = {quoted} or ends_with(uri, {ending})"
+        found = data.images.read(["image_id", "uri"], where, limit=6).to_pylist()
+        exact = [row for row in found if row["uri"] == wanted]
+        found = exact if len(exact) == 1 else found
+    if len(found) == 1:
+        return str(found[0]["image_id"])
+    if found:
+        listed = ", ".join(
+            f"{row['image_id']} ({row['uri']})" for row in sorted(found, key=lambda r: r["image_id"])[:5]
+        )
+        raise UserError(f"'{wanted}' fits several images: {listed}{' …' if len(found) > 5 else ''}; give more of it.")
+    failed = data.rejects.read(["stage", "reason"], f"item = {quoted}", limit=1).to_pylist()
+    if failed:
+        raise UserError(
+            f"'{wanted}' is not in the dataset: it was rejected by {failed[0]['stage']} ({failed[0]['reason']}). "
+            f"Try again: panoglot retry {data.path}"
+        )
+    raise UserError(f"{data.path} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
+
+
+def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
+    names: Iterable[str] = []
+    if hexadecimal and len(wanted) >= 4:
+        where = f"starts_with(image_id, '{wanted[: max(2, len(wanted) // 2)].lower()}')"
+        names = data.images.read(["image_id"], where, limit=200)["image_id"].to_pylist()
+    else:
+        uris = data.images.read(["uri"], limit=20_000)["uri"].to_pylist()
+        names = [uri if "/" in wanted else uri.rpartition("/")[2] for uri in uris if uri]
+    hint = did_you_mean(wanted, names)
+    return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."

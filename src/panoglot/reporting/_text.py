@@ -1,0 +1,204 @@
+"""How the report writes things: numbers, prices, durations, text directions, characters that nobody can see."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = [
+    "bytes_text",
+    "cut",
+    "direction",
+    "hidden",
+    "number",
+    "plain",
+    "reason_text",
+    "seconds_text",
+    "visible",
+    "words",
+]
+
+_RIGHT_TO_LEFT = frozenset("Adlm Arab Hebr Mand Mend Nkoo Rohg Samr Syrc Thaa Yezi".split())
+#: Joiners and marks of direction that ordinary spelling needs: Persian, Hindi, emoji, Hebrew beside Latin.
+_NEEDED = frozenset("\u200c\u200d\u200e\u200f\u061c\u00ad")
+#: Formats by category that have a look of their own: Arabic and Syriac number and verse signs.
+_SEEN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2\u0890\u0891")
+#: Letters by category that look like nothing.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+@lru_cache(maxsize=1024)
+def direction(tag: str) -> str:
+    """Return `ltr`, `rtl`, or `auto` when the language is not known: the `dir` attribute of a text.
+
+    >>> [direction(tag) for tag in ("de", "ar", "ff-Adlm", "az-Arab", "sd-Deva", "und")]
+    ['ltr', 'rtl', 'rtl', 'rtl', 'ltr', 'auto']
+    """
+    import langcodes
+
+    try:
+        parsed = langcodes.Language.get(tag)
+        if not parsed.language or parsed.language == "und":
+            return "auto"
+        script = parsed.script or parsed.maximize().script
+    except (ValueError, LookupError):
+        return "auto"
+    return "rtl" if script in _RIGHT_TO_LEFT else "ltr"
+
+
+def visible(text: object) -> Markup:
+    """Escape a text for HTML and show what would be invisible or would turn the line around as `U+…`.
+
+    >>> str(visible("<b>\\u202eabc")).split("<span")[0]
+    '&lt;b&gt;'
+    """
+    from markupsafe import Markup, escape
+
+    parts: list[Any] = []
+    start, plain = 0, str(text)
+    for at, character in enumerate(plain):
+        if hidden(plain, at):
+            name = unicodedata.name(character, "control character").lower()
+            mark = Markup('<span class="unseen" dir="ltr" title="{}">U+{:04X}</span>').format(name, ord(character))
+            parts += [escape(plain[start:at]), mark]
+            start = at + 1
+    return Markup("").join([*parts, escape(plain[start:])])
+
+
+def hidden(text: str, at: int) -> bool:
+    """Say whether the character at a place shows nothing, or steers what is shown, where ordinary spelling does not.
+
+    >>> hidden("a\u202eb", 1), hidden("می\u200cخواهم", 2), hidden("ភាសា\u200bខ្មែរ", 4)
+    (True, False, False)
+    """
+    character = text[at]
+    if character in _NEEDED or character in _SEEN or character in "\n\t":
+        return False
+    if character == "\u200b":  # Thai, Lao, Tibetan, Burmese and Khmer mark with it where words end
+        around = text[max(0, at - 1) : at + 2]
+        return not any("\u0e00" <= c <= "\u109f" or "\u1780" <= c <= "\u17ff" for c in around)
+    # Cf are formats (overrides, zero widths, tags); Co and Cs have no look of their own
+    return character in _BLANK or unicodedata.category(character) in ("Cf", "Cc", "Cs", "Co", "Zl", "Zp")
+
+
+def plain(text: object) -> str:
+    """Write a text on one line, for an attribute or a terminal, with what is hidden as `<U+…>`.
+
+    >>> plain("a\\u202eb\\n\\x1b[31m")
+    'a<U+202E>b <U+001B>[31m'
+    """
+    one_line = " ".join(str(text).split())
+    return "".join(f"<U+{ord(c):04X}>" if hidden(one_line, at) else c for at, c in enumerate(one_line))
+
+
+def cut(text: str, most: int) -> str:
+    """Shorten a text and say so.
+
+    >>> cut("abcdef", 10), cut("abcdef", 3)
+    ('abcdef', 'abc… (6 characters)')
+    """
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
+def number(value: float | None) -> str:
+    """Write a number for a person; a missing one is a dash.
+
+    >>> number(1234567), number(0.31271), number(12.5), number(None), number(float("nan")), number(3.0)
+    ('1,234,567', '0.313', '12.5', '–', '–', '3')
+    """
+    if value is None or value != value:
+        return "–"
+    if value in (float("inf"), float("-inf")):
+        return "∞" if value > 0 else "−∞"
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Write a duration.
+
+    >>> [seconds_text(s) for s in (None, 0.0421, 4.2, 75, 3599.9, 7380, 200000)]
+    ['–', '42 ms', '4.2 s', '1 min 15 s', '1 h', '2 h 3 min', '2 d 8 h']
+    """
+    if seconds is None or seconds != seconds:
+        return "–"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    scale = [(1, 60, "min", "s"), (60, 60, "h", "min"), (3600, 24, "d", "h")]
+    for place, (small, per, unit, sub) in enumerate(scale):  # noqa: B007
+        whole, rest = divmod(round(seconds / small), per)
+        if place + 1 == len(scale) or whole < scale[place + 1][1]:
+            break
+    return f"{whole:,} {unit} {rest} {sub}" if rest else f"{whole:,} {unit}"
+
+
+def bytes_text(size: float | None) -> str:
+    """Write a size.
+
+    >>> bytes_text(900), bytes_text(35_000), bytes_text(1_230_000_000)
+    ('900 B', '35 kB', '1.2 GB')
+    """
+    if size is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.1f} {unit}" if unit != "B" and size < 9.95 else f"{size:,.0f} {unit}"
+
+
+def words(name: str) -> str:
+    """A name in snake_case or kebab-case as words.
+
+    >>> words("low_alignment")
+    'low alignment'
+    """
+    return " ".join(name.replace("_", " ").replace("-", " ").split())
+
+
+#: Reasons that no filter owns: what the methods and ingest write.
+_REASONS = {
+    "draft": "An intermediate text that another caption was made from.",
+    "untranslated": "The translation repeats its source.",
+    "wrong_language": "Identified as another language than the one asked for.",
+    "language_unsure": "Its language could not be told with enough confidence.",
+    "length_ratio": "Far shorter or longer than the text it translates.",
+    "duplicate": "The same bytes as another file.",
+    "empty_file": "Nothing in it.",
+    "not_an_image": "Its first bytes belong to no picture format.",
+    "unsupported_format": "A picture format that is not installed here.",
+    "bad_header": "A header that makes no sense.",
+    "truncated": "The end of the file is missing.",
+    "undecodable": "The pixels cannot be decoded.",
+    "too_many_pixels": "More pixels than the limit; refused by its header, never decoded.",
+    "too_many_bytes": "Larger than the limit.",
+    "bad_encoding": "Text that is not UTF-8.",
+    "bad_json": "Text that is not JSON.",
+    "unsafe_path": "A name that points outside its archive.",
+    "unknown_language": "Nobody knows which language the text is in.",
+    "empty_caption": "A model answered with nothing.",
+}
+
+
+@lru_cache(maxsize=1024)
+def reason_text(reason: str) -> str:
+    """Explain a reason in a sentence, or return an empty text when the name must speak for itself.
+
+    >>> reason_text("draft")
+    'An intermediate text that another caption was made from.'
+    """
+    if reason in _REASONS:
+        return _REASONS[reason]
+    from panoglot.curation import FILTERS
+
+    for found in FILTERS.values():
+        if reason in found.reasons:
+            return found.about.replace("`", "")
+    return ""

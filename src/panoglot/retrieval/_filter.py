@@ -1,0 +1,101 @@
+"""Which images and captions a search may find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.vectors import stamp
+from panoglot.languages import canonical_language
+from panoglot.table import Dataset, KINDS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Allowed", "contains", "where_captions"]
+
+
+def where_captions(lang: str | None, kind: str | None) -> str:
+    """SQL for kept captions of a language and kind.
+
+    >>> where_captions("DE", "alt")
+    "dropped is null and (lang = 'de' or lang like 'de-%') and kind = 'alt'"
+
+    Raises:
+        UserError: not a language tag, or no such kind.
+    """
+    where = "dropped is null"
+    if lang is not None:
+        tag = canonical_language(lang)
+        where += f" and (lang = '{tag}' or lang like '{tag}-%')"
+    if kind is not None:
+        if kind not in KINDS:
+            raise UserError(f"there is no kind of caption '{kind}'.{did_you_mean(kind, KINDS)}")
+        where += f" and kind = '{kind}'"
+    return where
+
+
+def contains(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Say for each of `some` whether it is in the sorted array `ids`."""
+    import numpy as np
+
+    if not len(ids):
+        return np.zeros(len(some), bool)
+    at = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
+    return ids[at] == some
+
+
+class Allowed:
+    """Sorted ids (`S32`) by filter, remembered until a table changes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._data = dataset
+        self._known: dict[tuple[str, str | None, str | None], tuple[tuple[int, ...], np.ndarray]] = {}
+
+    def _remember(
+        self, key: tuple[str, str | None, str | None], now: tuple[int, ...], read: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        if key not in self._known or self._known[key][0] != now:
+            if len(self._known) > 64:
+                self._known.clear()
+            self._known[key] = (now, read())
+        return self._known[key][1]
+
+    def dropped(self) -> np.ndarray:
+        """Images that are dropped."""
+        return self._remember(
+            ("dropped", None, None),
+            (stamp(self._data.marks),),
+            lambda: _ids(self._data.marks.read(["image_id"], "dropped is not null")["image_id"]),
+        )
+
+    def images(self, lang: str | None, kind: str | None) -> np.ndarray | None:
+        """Images with a kept caption of that language and kind; None when all are."""
+        if lang is None and kind is None:
+            return None
+        where = where_captions(lang, kind)
+        return self._remember(
+            ("images", lang, kind),
+            (stamp(self._data.captions),),
+            lambda: _ids(self._data.captions.read(["image_id"], where)["image_id"]),
+        )
+
+    def captions(self, lang: str | None, kind: str | None) -> np.ndarray:
+        """Pairs (caption id, image id) of kept captions, `[n]` with fields, sorted by caption."""
+        import numpy as np
+
+        def read() -> np.ndarray:
+            rows = self._data.captions.read(["caption_id", "image_id"], where_captions(lang, kind))
+            pairs = np.empty(rows.num_rows, [("caption", "S32"), ("image", "S32")])
+            pairs["caption"] = np.array(rows["caption_id"].to_pylist(), "S32")
+            pairs["image"] = np.array(rows["image_id"].to_pylist(), "S32")
+            return np.sort(pairs, order="caption")
+
+        return self._remember(("captions", lang, kind), (stamp(self._data.captions),), read)
+
+
+def _ids(column: object) -> np.ndarray:
+    import numpy as np
+
+    return np.unique(np.array(column.to_pylist(), "S32"))  # type: ignore[attr-defined]

@@ -1,0 +1,125 @@
+"""Outcomes to rows: the one place where a stage writes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from panoglot.running._stage import Outcome, Stage, StageResult, Worker
+from panoglot.table import caption_to_row, give_back_memory, reject_id, vector_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Committer"]
+
+
+class Committer:
+    """Gathers outcomes and commits them in chunks.
+
+    Order matters: what an item made goes in first, its ledger row last. A crash in between costs a repetition, whose
+    rows have the same ids and insert nothing.
+    """
+
+    def __init__(self, stage: Stage, worker: Worker) -> None:
+        self.stage, self.worker = stage, worker
+        self.result = StageResult(stage.name, stage.id)
+        self._waiting: list[tuple[str, Outcome]] = []
+        self._since = self._trimmed = time.monotonic()
+
+    def emit(self, key: str, outcome: Outcome) -> None:
+        """Take an outcome; commit when enough wait, or the oldest has waited for five seconds."""
+        self._waiting.append((key, outcome))
+        if len(self._waiting) >= self.stage.commit or time.monotonic() - self._since > 5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        waiting, self._waiting, self._since = self._waiting, [], time.monotonic()
+        if not waiting:
+            return
+        data, run, stage = self.worker.dataset, self.worker.run_id, self.stage
+        done = [(key, o) for key, o in waiting if not o.reject and not o.pending]
+        failed = [(key, o) for key, o in waiting if o.reject]
+
+        captions = []
+        for _, outcome in done:
+            for caption in outcome.captions:
+                caption.run_id = run
+                captions.append(caption_to_row(caption))
+        rows = data.captions.insert(captions)
+        if stage.vectors:
+            rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))
+        rows += data.hashes.insert(
+            [
+                {"image_id": key, "pdq": o.hash[0], "quality": o.hash[1], "run_id": run}
+                for key, o in done
+                if o.hash is not None
+            ]
+        )
+        scored = {key: (o.scores, o.drop) for key, o in done if o.scores or o.drop}
+        if scored:
+            data.score("captions" if stage.of == "captions" else "marks", scored, run)
+            rows += len(scored)
+        data.rejects.upsert(
+            [
+                {
+                    "reject_id": reject_id(key, stage.id),
+                    "item": key,
+                    "stage": stage.id,
+                    "reason": o.reject.reason,
+                    "message": o.reject.message[:2000],
+                    "run_id": run,
+                }
+                for key, o in failed
+                if o.reject
+            ]
+        )
+        ledger = data.work(stage.id)
+        (ledger.upsert if self.worker.retrying else ledger.insert)(
+            [
+                {
+                    "item": key,
+                    "outputs": len(o.captions) + len(o.vectors) if stage.of != "parts" else o.count,
+                    "rejected": o.rejected,
+                    "seconds": o.spent.seconds,
+                    "tokens_in": o.spent.tokens_in,
+                    "tokens_out": o.spent.tokens_out,
+                    "price": o.spent.price,
+                    "run_id": run,
+                }
+                for key, o in done
+            ]
+        )
+        resolved = [reject_id(key, stage.id) for key, _ in done if key in self.worker.retrying]
+        data.rejects.change([{"reject_id": key, "resolved": run} for key in resolved])
+
+        if time.monotonic() - self._trimmed > 2:
+            give_back_memory()
+            self._trimmed = time.monotonic()
+        self.result.rows += rows
+        self.result.done += sum(o.count for _, o in done)
+        self.result.rejected += len(failed) + sum(o.rejected for _, o in done)
+        self.result.pending += sum(o.pending for _, o in waiting)
+        for _, outcome in waiting:
+            self.result.spent.add(outcome.spent)
+
+    def _vector_rows(self, done: list[tuple[str, Outcome]]) -> pa.Table:
+        import numpy as np
+        import pyarrow as pa
+
+        if self.stage.vectors is None:
+            raise ValueError(f"stage {self.stage.name} has no vectors")
+        name, dim = self.stage.vectors
+        rows = [(key, *row) for key, outcome in done for row in outcome.vectors]
+        schema = self.worker.dataset.vectors(name, dim).schema
+        values = np.array([vector for *_, vector in rows], dtype=np.float16).reshape(-1)
+        columns = {
+            "vector_id": [vector_id(key, self.stage.fingerprint, ordinal) for key, _, ordinal, _, _ in rows],
+            "id": [key for key, *_ in rows],
+            "of": [of for _, of, *_ in rows],
+            "lang": [lang for *_, lang, _ in rows],
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(values, pa.float16()), dim),
+            "run_id": [self.worker.run_id] * len(rows),
+        }
+        return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in schema], schema=schema)

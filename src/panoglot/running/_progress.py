@@ -1,0 +1,71 @@
+"""Progress on a terminal: rate, rejects, remaining time, price; one line a stage when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from panoglot.running._stage import StageResult
+
+__all__ = ["Progress", "price_text"]
+
+
+def price_text(price: float | None) -> str:
+    """Write US dollars; `$?` when a model's price is not known.
+
+    >>> price_text(0), price_text(12.5), price_text(0.00042), price_text(None)
+    ('$0', '$12.50', '$0.00042', '$?')
+    """
+    if price is None or price != price:
+        return "$?"
+    if price == 0:
+        return "$0"
+    return f"${price:,.2f}" if price >= 0.1 else f"${price:.2g}" if price >= 1e-6 else "< $0.000001"
+
+
+class Progress:
+    """A bar for one stage; a context manager."""
+
+    def __init__(self, name: str, total: int | None, *, quiet: bool | None = None) -> None:
+        self.name, self.total = name, total
+        self._quiet = not sys.stderr.isatty() if quiet is None else quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if not self._quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description:<22}"),
+                BarColumn(24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")
+        self._started = time.monotonic()
+        return self
+
+    def update(self, advance: int, result: StageResult) -> None:
+        """Advance by some items."""
+        if self._bar is None:
+            return
+        seen = result.done + result.rejected
+        rate = f"{seen / max(1e-9, time.monotonic() - self._started):,.1f}/s"
+        notes = [f"{result.rejected} rejects"] if result.rejected else []
+        if result.spent.price != 0:
+            notes.append(price_text(result.spent.price))
+        self._bar.update(self._task, advance=advance, rate=rate, note="  ".join(notes))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,224 @@
+"""The contract of the runner: a stage is pending rows -> operator -> commit.
+
+An operator is a plain class, pickled to where it runs, opened there once, and given items as an iterator that loads
+them when asked (so it decides how many it holds); it hands every outcome to `emit` as soon as it has it:
+
+    @dataclass
+    class CountColours:                               # picklable: options only, models are loaded in `open`
+        def open(self, worker): ...
+        def process(self, items, emit):
+            for item in items:                        # an `Image` (stage of images) or a `Caption` (of captions)
+                emit(item.key, Outcome(scores={"colours": 3.0}))
+        def close(self): ...
+
+The worker commits outcomes in chunks; an item counts as done when its ledger row is committed, after its other rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from panoglot.errors import RowError
+from panoglot.pictures import Image
+from panoglot.table import Caption, Dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from panoglot.formats import Part
+
+__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "worker_processes"]
+
+
+@dataclass(slots=True)
+class Item:
+    """A unit of work.
+
+    Attributes:
+        key: what the ledger knows it by: image id, caption id, or the key of a part of a source.
+        image: the picture (stages of images; stages of captions that asked for it).
+        caption: the caption (stages of captions).
+        part: the part of a source (ingest).
+    """
+
+    key: str
+    image: Image | None = None
+    caption: Caption | None = None
+    part: Part | None = None
+
+
+@dataclass(slots=True)
+class Spent:
+    """What an item cost.
+
+    Attributes:
+        seconds: busy seconds of models, shared evenly by the items of a batch.
+        tokens_in: tokens read.
+        tokens_out: tokens written.
+        price: US dollars; None when a model's price is not known.
+        asked: questions that a model really answered.
+        recalled: questions that the journal answered.
+    """
+
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    price: float | None = 0.0
+    asked: int = 0
+    recalled: int = 0
+
+    def add(self, other: Spent) -> None:
+        """Add another's to this."""
+        self.seconds += other.seconds
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.price = None if self.price is None or other.price is None else self.price + other.price
+        self.asked += other.asked
+        self.recalled += other.recalled
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an item.
+
+    Attributes:
+        captions: new captions, ids filled in.
+        vectors: `(of, ordinal, lang, vector)` for the item, `of` being `image` or `caption`.
+        scores: named scores to merge into the item's own; None = could not be computed.
+        drop: reason to write into the item's own `dropped`.
+        hash: PDQ (32 bytes) and quality.
+        reject: why it failed, or None.
+        pending: not tried (the budget is spent): it stays pending.
+        count: rows it stands for, for the counts of parts.
+        rejected: rows of the part that failed (already written by the operator).
+        spent: what it cost.
+    """
+
+    captions: Sequence[Caption] = ()
+    vectors: Sequence[tuple[str, int, str, np.ndarray]] = ()
+    scores: dict[str, float | None] = field(default_factory=dict)
+    drop: str | None = None
+    hash: tuple[bytes, int] | None = None
+    reject: RowError | None = None
+    pending: bool = False
+    count: int = 1
+    rejected: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+
+Emit = Callable[[str, Outcome], None]
+
+
+@dataclass(slots=True)
+class Worker:
+    """Where an operator runs.
+
+    Attributes:
+        dataset: the dataset it works on.
+        run_id: the run it works for.
+        stage_id: `name-fingerprint` of its stage.
+        max_cost: US dollars this worker may still spend, or None.
+        retrying: the rejected items that are taken up again.
+    """
+
+    dataset: Dataset
+    run_id: str
+    stage_id: str
+    max_cost: float | None = None
+    retrying: frozenset[str] = frozenset()
+
+
+def worker_processes(models: Iterable[Any]) -> int:
+    """Say how many worker processes serve these models: one a core if each computes on one thread, else none."""
+    chosen = list(models)
+    return (os.cpu_count() or 1) if chosen and all(getattr(model, "per_core", False) for model in chosen) else 0
+
+
+class Operator(Protocol):
+    """What a stage does with its items; see the module's text."""
+
+    def open(self, worker: Worker) -> None:
+        """Load models; called once in every worker."""
+        ...
+
+    def process(self, items: Iterator[Item], emit: Emit) -> None:
+        """Work through `items`, handing an outcome per item to `emit`, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Release what `open` took."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        name: for people: `caption.describe`.
+        fingerprint: changes with anything that may change the outcome; part of the ledger's name.
+        operator: does the work.
+        of: `images`, `captions` or `parts`.
+        where: SQL filter on the table that `of` names.
+        parts: the parts of a source (for `of="parts"`): called in the engine, lazily.
+        with_captions: give images their kept captions.
+        with_images: give captions their image.
+        vectors: name and size of the vectors it writes.
+        batch: items a worker takes at a time; also what a kill can cost beyond the journal.
+        commit: outcomes a commit.
+        processes: worker processes; 0 = inside this process (servers, tiny jobs).
+    """
+
+    name: str
+    fingerprint: str
+    operator: Operator
+    of: str = "images"
+    where: str | None = None
+    parts: Callable[[], Iterator[Part]] | None = None
+    with_captions: bool = False
+    with_images: bool = False
+    vectors: tuple[str, int] | None = None
+    batch: int = 512
+    commit: int = 64
+    processes: int = 0
+
+    @property
+    def id(self) -> str:
+        """`name-fingerprint`: the name of its ledger, and `stage` in `rejects`."""
+        return f"{self.name}-{self.fingerprint}"
+
+
+@dataclass(slots=True)
+class StageResult:
+    """What a stage did.
+
+    Attributes:
+        name: the stage.
+        done: items done now.
+        skipped: items that were done before.
+        rejected: rows that failed now.
+        pending: items left for the next run (the budget was spent).
+        seconds: wall seconds.
+        spent: tokens and price.
+        notes: what else it found out, by name (curation: drops by reason, thresholds, rules that were not applied).
+    """
+
+    name: str
+    id: str = ""
+    done: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    pending: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `runs.stages`."""
+        from dataclasses import asdict
+
+        return asdict(self)

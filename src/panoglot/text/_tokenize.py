@@ -1,0 +1,319 @@
+"""Texts to tokens, one tokeniser per writing system; the choice is recorded in every result.
+
+| name | for | what a token is |
+|---|---|---|
+| `ptb-en` | English (default) | Penn-Treebank word as the COCO tools see it, punctuation removed |
+| `words` | every script that writes spaces (default) | run of letters, marks and digits; lower case |
+| `characters` | Chinese, Japanese (default) | one Han or kana character; runs of other scripts stay words |
+| `clusters` | Thai, Lao, Khmer, Burmese (default) | one orthographic syllable: base, vowels, marks, subscripts |
+| `jieba`, `mecab`, `thai-words` | Chinese, Japanese, Thai | dictionary words; need a package |
+| `whitespace` | texts that are tokenised already | what stands between spaces, as it stands |
+
+Scores of different tokenisers or languages never mix: it is an error, not a warning.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from panoglot.errors import UserError, did_you_mean, require
+from panoglot.checks import offenders
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language
+
+__all__ = ["TOKENIZERS", "Tokenizer", "check_scripts", "one_language", "script_of", "tokenizer_for"]
+
+_Tokenize = Callable[[Sequence[str]], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokeniser and what it says of itself.
+
+    Attributes:
+        name: name with version, as results record it: `ptb-en/1`.
+        language: the language it was asked for.
+        function: texts to lists of tokens.
+    """
+
+    name: str
+    language: str
+    function: _Tokenize
+
+    def __call__(self, texts: Sequence[str]) -> list[list[str]]:
+        """Tokenise many texts."""
+        return self.function(texts)
+
+
+class _Table(dict[str, list[str]]):
+    """Chunk between spaces to tokens, filled as chunks are met."""
+
+    def __init__(self, split: Callable[[str], list[str]]) -> None:
+        self._split = split
+
+    def __missing__(self, chunk: str) -> list[str]:
+        found = self._split(chunk)
+        if len(self) < 1_000_000:
+            self[chunk] = found
+        return found
+
+    def __call__(self, texts: Sequence[str]) -> list[list[str]]:
+        return [[token for chunk in text.split() for token in self[chunk]] for text in texts]
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+_JOINERS = frozenset("'’ʼ-‐·\u200c״׳")  # inside a word they belong to it: ng'ombe, м'яч, l·l, Persian ZWNJ
+_SAME = str.maketrans({"’": "'", "ʼ": "'", "‐": "-"})
+_ELIDING = frozenset(["fr", "it", "ca", "oc", "co", "pms", "wa"])  # l'homme is two words
+_ARABIC = {0x0640: None, 0x0670: None, **dict.fromkeys(range(0x064B, 0x0653))}  # tatweel, vowel signs
+_HEBREW = dict.fromkeys([*range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7])  # points
+_PERSIAN = {ord("ك"): "ک", ord("ي"): "ی", ord("ى"): "ی"}
+_NO_JOINERS = {0x200C: None, 0x200D: None}  # Indic: the same word with another ligature
+
+
+def _normal(text: str, base: str, script: str) -> str:
+    text = unicodedata.normalize("NFKC", text)
+    if base in ("tr", "az"):
+        text = text.replace("I", "ı").replace("İ", "i")
+    text = text.lower()
+    if script == "Arab":
+        text = text.translate(_ARABIC)
+        return text.translate(_PERSIAN) if base in ("fa", "ur", "ps", "ku", "ckb") else text
+    if script == "Hebr":
+        return text.translate(_HEBREW)
+    return text if script == "Latn" else text.translate(_NO_JOINERS)
+
+
+def _words(text: str, elide: bool = False) -> list[str]:
+    """Runs of letters, marks and digits, with single joiners between them."""
+    found: list[str] = []
+    word = ""
+    for n, character in enumerate(text):
+        if unicodedata.category(character)[0] in "LMN":
+            word += character
+        elif word and character in _JOINERS and text[n + 1 : n + 2].isalnum():
+            word += character.translate(_SAME)
+            if elide and word.endswith("'"):
+                found.append(word)
+                word = ""
+        elif word:
+            found.append(word)
+            word = ""
+    return [*found, word] if word else found
+
+
+def _make_words(base: str, script: str) -> _Tokenize:
+    elide = base in _ELIDING
+    return _Table(lambda chunk: _words(_normal(chunk, base, script), elide))
+
+
+# ---- characters and clusters ---------------------------------------------------------------------------------------
+_CJK = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+    "\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_CHARACTER = re.compile(f"[{_CJK}]")
+_CLUSTER = re.compile(
+    # Thai and Lao: vowel written before, consonant, marks, vowel written after
+    "[เ-ไ]?[ก-ฮ][ั-ฺ็-๎]*[ะาำๅ]?[็-๎]*"
+    "|[ເ-ໄ]?[ກ-ຮໜ-ໟ](?:[ັ-ຼ່-ໍ])*[ະາຳຽ]?[່-ໍ]*"
+    # Khmer: base, subscripts (coeng), vowels and signs
+    "|[\u1780-\u17b3](?:\u17d2[\u1780-\u17b3]|[\u17b4-\u17d1\u17d3\u17dd])*"
+    # Burmese: base, stacked consonants, medials and vowels, closing consonants with asat
+    "|[\u1000-\u102a\u103f](?:\u1039[\u1000-\u1021]|[\u102b-\u1038\u103a-\u103e])*"
+    "(?:[\u1000-\u1021](?:\u103a[\u1036-\u1038]*|\u1037\u103a\u1038?))*"
+)
+
+
+def _make_pieces(pattern: re.Pattern[str], base: str) -> _Tokenize:
+    def split(chunk: str) -> list[str]:
+        chunk = _normal_keep_am(chunk) if pattern is _CLUSTER else _normal(chunk, base, "")
+        found: list[str] = []
+        at = 0
+        for match in pattern.finditer(chunk):
+            found += _words(chunk[at : match.start()])
+            found.append(match[0])
+            at = match.end()
+        return found + _words(chunk[at:])
+
+    return _Table(split)
+
+
+def _normal_keep_am(text: str) -> str:
+    # NFKC would take Thai and Lao AM apart and so move a mark to another cluster
+    return unicodedata.normalize("NFC", text).replace("\u200b", "").lower()
+
+
+# ---- dictionary tokenisers -----------------------------------------------------------------------------------------
+def _make_jieba(base: str, script: str) -> _Tokenize:
+    jieba = require("jieba", "jieba", "the tokeniser 'jieba'")
+    jieba.setLogLevel(60)
+    return lambda texts: [
+        [word for piece in jieba.cut(_normal(text, base, script)) for word in _words(piece)] for text in texts
+    ]
+
+
+def _make_mecab(base: str, script: str) -> _Tokenize:
+    tagger = require("fugashi", "fugashi[unidic-lite]", "the tokeniser 'mecab'").Tagger("-Owakati")
+    return lambda texts: [
+        [word for piece in tagger.parse(_normal(text, base, script)).split() for word in _words(piece)]
+        for text in texts
+    ]
+
+
+def _make_thai_words(base: str, script: str) -> _Tokenize:
+    cut = require("pythainlp.tokenize", "pythainlp", "the tokeniser 'thai-words'").word_tokenize
+    return lambda texts: [
+        [word for piece in cut(_normal_keep_am(text), engine="newmm") for word in _words(piece)] for text in texts
+    ]
+
+
+def _make_ptb(base: str, script: str) -> _Tokenize:
+    from panoglot.text._ptb import PTBTable
+
+    return PTBTable().tokenize
+
+
+def _whitespace(texts: Sequence[str]) -> list[list[str]]:
+    return [text.split() for text in texts]
+
+
+#: Name to (version, languages it serves or None for all, maker of (base language, script)).
+TOKENIZERS: dict[str, tuple[str, frozenset[str] | None, Callable[[str, str], _Tokenize]]] = {
+    "ptb-en": ("1", frozenset(["en"]), _make_ptb),
+    "words": ("1", None, _make_words),
+    "characters": ("1", None, lambda base, script: _make_pieces(_CHARACTER, base)),
+    "clusters": ("1", None, lambda base, script: _make_pieces(_CLUSTER, base)),
+    "jieba": ("1", frozenset(["zh", "yue", "wuu"]), _make_jieba),
+    "mecab": ("1", frozenset(["ja"]), _make_mecab),
+    "thai-words": ("1", frozenset(["th"]), _make_thai_words),
+    "whitespace": ("1", None, lambda base, script: _whitespace),
+}
+_BY_SCRIPT = {
+    **dict.fromkeys(["Hans", "Hant", "Hani", "Jpan", "Hira", "Kana", "Hrkt", "Bopo"], "characters"),
+    **dict.fromkeys(["Thai", "Laoo", "Khmr", "Mymr"], "clusters"),
+}
+
+
+@lru_cache(maxsize=1024)
+def script_of(language: str) -> str:
+    """ISO 15924 script that texts of `language` are written in; empty when unknown.
+
+    >>> script_of("sr"), script_of("sr-Latn"), script_of("zh-TW"), script_of("sw")
+    ('Cyrl', 'Latn', 'Hant', 'Latn')
+    """
+    import langcodes
+
+    return langcodes.Language.get(language).maximize().script or ""
+
+
+@lru_cache(maxsize=64)
+def _cached(name: str, language: str) -> Tokenizer:
+    version, _, make = TOKENIZERS[name]
+    base, script = language.split("-")[0], script_of(language)
+    return Tokenizer(f"{name}/{version}", language, make(base, script))
+
+
+def tokenizer_for(language: str, tokenizer: str | Callable[[str], list[str]] | None = None) -> Tokenizer:
+    """Choose the tokeniser of a language.
+
+    Args:
+        language: BCP-47 tag.
+        tokenizer: a name of `TOKENIZERS`, a function of one text to a list of tokens, or None for the default.
+
+    Raises:
+        UserError: unknown name, or a tokeniser that was not made for this language.
+
+    >>> tokenizer_for("de")(["Die Katze schläft auf'm T-Shirt."])
+    [['die', 'katze', 'schläft', "auf'm", 't-shirt']]
+    >>> tokenizer_for("zh").name, tokenizer_for("zh")(["一只猫在看TV"])
+    ('characters/1', [['一', '只', '猫', '在', '看', 'tv']])
+    >>> tokenizer_for("hi")(["लाल कंगारू।"])[0] == ["लाल", "कंगारू"]
+    True
+    """
+    language = canonical_language(language)
+    base = language.split("-")[0]
+    if callable(tokenizer):
+        one: Callable[[str], list[str]] = tokenizer
+        name = f"custom:{getattr(tokenizer, '__name__', type(tokenizer).__name__)}"
+        return Tokenizer(name, language, lambda texts: [list(one(text)) for text in texts])
+    if tokenizer is None:
+        tokenizer = "ptb-en" if base == "en" else _BY_SCRIPT.get(script_of(language), "words")
+    tokenizer = tokenizer.split("/")[0]
+    if tokenizer not in TOKENIZERS:
+        raise UserError(f"there is no tokeniser '{tokenizer}'.{did_you_mean(tokenizer, TOKENIZERS)}")
+    serves = TOKENIZERS[tokenizer][1]
+    if serves is not None and base not in serves:
+        raise UserError(
+            f"the tokeniser '{tokenizer}' is for {', '.join(sorted(serves))}, not for '{language}': leave it out to "
+            f"get '{tokenizer_for(language).name}', or give the captions' language with lang=."
+        )
+    return _cached(tokenizer, language)
+
+
+def one_language(lang: str | Sequence[str], ids: Sequence[str]) -> str:
+    """Return the one language of all items.
+
+    Raises:
+        UserError: items of several languages (scores of different tokenisers must not be averaged).
+    """
+    if isinstance(lang, str):
+        return canonical_language(lang)
+    if len(lang) != len(ids):
+        raise UserError(f"{len(lang)} languages for {len(ids)} captions: give one tag, or one for each caption.")
+    canonical = {tag: canonical_language(tag) for tag in set(lang)}
+    counts = Counter(canonical[tag] for tag in lang)
+    if len(counts) > 1:
+        most = counts.most_common(1)[0][0]
+        odd = [f"{item} ({tag})" for item, tag in zip(ids, lang) if canonical[tag] != most]
+        raise UserError(
+            f"captions in {len(counts)} languages ({', '.join(sorted(counts))}) cannot share one score; evaluate each "
+            f"language on its own. Not '{most}': {offenders(odd)}."
+        )
+    return next(iter(counts), UNKNOWN_LANGUAGE)
+
+
+#: Script to the first words of its characters' Unicode names; a script that is not here is not checked.
+_NAMES = {
+    "Latn": "LATIN", "Cyrl": "CYRILLIC", "Grek": "GREEK", "Armn": "ARMENIAN", "Geor": "GEORGIAN", "Hebr": "HEBREW",
+    "Arab": "ARABIC", "Aran": "ARABIC", "Syrc": "SYRIAC", "Thaa": "THAANA", "Nkoo": "NKO", "Ethi": "ETHIOPIC",
+    "Tfng": "TIFINAGH", "Deva": "DEVANAGARI", "Beng": "BENGALI", "Guru": "GURMUKHI", "Gujr": "GUJARATI",
+    "Orya": "ORIYA", "Taml": "TAMIL", "Telu": "TELUGU", "Knda": "KANNADA", "Mlym": "MALAYALAM", "Sinh": "SINHALA",
+    "Olck": "OL", "Mtei": "MEETEI", "Tibt": "TIBETAN", "Mong": "MONGOLIAN", "Thai": "THAI", "Laoo": "LAO",
+    "Khmr": "KHMER", "Mymr": "MYANMAR", "Java": "JAVANESE", "Hans": "CJK", "Hant": "CJK", "Hani": "CJK",
+    "Jpan": "CJK HIRAGANA KATAKANA", "Kore": "HANGUL CJK", "Cher": "CHEROKEE", "Cans": "CANADIAN",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=65536)
+def _script_name(character: str) -> str:
+    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
+    return name.split(" ")[0].split("-")[0] if character.isalpha() else ""
+
+
+def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> None:
+    """Refuse texts with less than a quarter of their letters in the script of `language` (names may be in another).
+
+    Raises:
+        UserError: naming the first offenders and how many.
+    """
+    script = script_of(language)
+    if script not in _NAMES or language == UNKNOWN_LANGUAGE:
+        return
+    wanted = set(_NAMES[script].split())
+    odd = []
+    for text, item in zip(texts, ids):
+        if text.isascii() and script == "Latn":
+            continue
+        letters = [name for name in map(_script_name, text) if name]
+        if letters and 4 * sum(name in wanted for name in letters) < len(letters):
+            odd.append(f"{item} ({text[:24]!r})")
+    if odd:
+        raise UserError(
+            f"{len(odd)} of {len(texts)} captions are not written in the script of '{language}' ({script}): "
+            f"{offenders(odd)}. Give the captions' own language with lang= and evaluate each language on its own."
+        )

@@ -1,0 +1,395 @@
+"""A dataset's kept captions as records: texts in memory, pictures read from their table when a step needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.languages import canonical_language, language_matches, language_name
+from panoglot.table import Caption, Dataset, KINDS, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.networks._records import Record, record_from_captions
+from panoglot.networks.samplers._draw import Draw
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    import pyarrow as pa
+
+__all__ = ["TRAINED_KINDS", "Reading", "StoredImage", "captions_where", "read_records"]
+
+#: Kinds of captions that are sentences somebody could say of a picture; words and facts are taken when they are named.
+TRAINED_KINDS = tuple(kind for kind in KINDS if kind not in ("ocr", "label", "fact"))
+
+#: Vectors beyond this are kept in a temporary file that is mapped into memory.
+MAPPED = 512 * 2**20
+_COLUMNS = ("caption_id", "image_id", "text", "lang", "kind", "recipe", "model", "parents", "region", "scores")
+
+
+class _Pictures:
+    """The images of a dataset at one version; opened when first asked, once in every process."""
+
+    def __init__(self, dataset: Dataset, version: int) -> None:
+        self._path, self._version = str(dataset.images.path), version
+        self._lock, self._dataset = threading.Lock(), dataset
+        self._data: Any = None
+
+    def __reduce__(self) -> Any:
+        return _Pictures, (self._dataset, self._version)
+
+    def read(self, address: int, id_: str) -> bytes:
+        """Return the encoded bytes of a picture."""
+        import lance
+
+        try:
+            with self._lock:
+                if self._data is None:
+                    self._data = lance.dataset(self._path, version=self._version)
+            rows = self._data._take_rows([address], columns=["image_id", "data"])
+            if rows.num_rows == 1 and rows["image_id"][0].as_py() == id_:
+                return rows["data"][0].as_py()
+        except (OSError, ValueError):  # the version was tidied away meanwhile: addresses have changed, ids have not
+            pass
+        rows = self._dataset.images.get([id_], ["data"])
+        if not rows.num_rows:
+            raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.path}")
+        return rows["data"][0].as_py()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A picture that lies in a dataset: calling it reads its encoded bytes. Safe from several threads.
+
+    Attributes:
+        id: the image's.
+        address: of its row.
+    """
+
+    id: str
+    address: int
+    _pictures: _Pictures = field(repr=False)
+
+    def __call__(self) -> bytes:
+        """Return the encoded bytes.
+
+        Raises:
+            RowError: the picture is no longer there.
+        """
+        return self._pictures.read(self.address, self.id)
+
+
+@dataclass
+class Reading:
+    """What `read_records` found.
+
+    Attributes:
+        records: in order of image id, those that are held out among them.
+        captions: (language, kind, who wrote it) → captions in use.
+        licences: licence as the table records it (`unknown` where it says nothing) → pictures in use.
+        left_out: reason → pictures, or captions (`caption: …`), that are not used.
+        fingerprint: changes with the pictures and captions in use.
+        caption_ids: of the texts of every record.
+    """
+
+    records: list[Record]
+    captions: Counter[tuple[str, str, str]]
+    licences: Counter[str]
+    left_out: Counter[str]
+    fingerprint: str
+    caption_ids: list[tuple[str, ...]] = field(repr=False)
+
+    def add_vectors(self, data: Dataset, *, image: str | None = None, text: str | None = None) -> None:
+        """Give the records stored vectors, once: `vectors["image"]`, and `vectors["text"]` with a row a text.
+
+        Args:
+            data: the dataset that was read.
+            image: name of the pictures' vectors; pictures without one stay without.
+            text: name of the captions' vectors; texts without one are left out.
+
+        Raises:
+            UserError: several vectors a picture or caption.
+        """
+        if image is not None:
+            _add_image_vectors(data, image, self.records)
+        if text is not None:
+            _add_text_vectors(data, text, self.records, self.caption_ids, self.left_out)
+
+    @property
+    def train(self) -> list[Record]:
+        """The records to train on."""
+        return [r for r in self.records if r.split == "train"]
+
+    @property
+    def held_out(self) -> list[Record]:
+        """The records to measure on."""
+        return [r for r in self.records if r.split != "train"]
+
+    @property
+    def languages(self) -> Counter[str]:
+        """Language → captions in use, the most frequent first."""
+        found: Counter[str] = Counter()
+        for (lang, _, _), count in self.captions.items():
+            found[lang] += count
+        return Counter(dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def read_records(
+    dataset: Dataset | str | os.PathLike[str],
+    *,
+    langs: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    held_out: float = 0.0,
+    image_vectors: str | None = None,
+    text_vectors: str | None = None,
+) -> Reading:
+    """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
+
+    A picture is a reference to its row, read when it is needed; texts (about 1 KB a caption) are in memory. The texts
+    of a picture are in the order of `langs`, then of kind (human first), then of caption id.
+
+    Args:
+        dataset: open, or its path.
+        langs: languages as BCP-47 tags (`zh` takes `zh-Hant` too); empty takes all.
+        kinds: kinds of captions, of `panoglot.table.KINDS`; empty takes `TRAINED_KINDS`.
+        sources: who wrote them: model names, or `human`, `web` … for what was given; empty takes all.
+        held_out: share of pictures with `split="test"`, by a hash of the image id (of the group, where it has one: the
+            frames of one video stay together). Pictures whose source names a split other than train are held out too.
+        image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
+        text_vectors: the same for texts, `vectors["text"]`, a row a text.
+
+    Raises:
+        UserError: no dataset, an unknown language or kind, or nothing to train on.
+    """
+    data = open_dataset(dataset)
+    if not 0 <= held_out < 1:
+        raise UserError(f"held_out={held_out} must be at least 0 and below 1.")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
+    wanted = [canonical_language(tag) for tag in langs]
+    left_out: Counter[str] = Counter()
+    rows = _captions(data, wanted, kinds, sources, left_out)
+    images, licence_of = _images(data, left_out)
+    records: list[Record] = []
+    used: Counter[tuple[str, str, str]] = Counter()
+    licences: Counter[str] = Counter()
+    owners: list[tuple[str, ...]] = []
+    digest, order = hashlib.blake2b(digest_size=16), _order(wanted)
+    for image_id, group in _by_image(rows):
+        if image_id not in images:
+            left_out["caption: of_dropped_picture"] += len(group)
+            continue
+        picture, split, together = images.pop(image_id)
+        captions = sorted((_caption(row) for row in group if row["text"].strip()), key=order)
+        if not captions:
+            left_out["caption: empty"] += len(group)
+            continue
+        if split == "train" and held_out and Draw("held out", together).number() < held_out:
+            split = "test"
+        records.append(record_from_captions(picture.id, captions, image=picture, split=split))
+        owners.append(tuple(c.caption_id for c in captions if c.region is None))
+        used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
+        licences[licence_of.get(image_id, "unknown")] += 1
+        digest.update(f"{image_id} {split} {' '.join(c.caption_id for c in captions)}\n".encode())
+    if images:
+        left_out["no_caption"] += len(images)
+    if not records:
+        raise UserError(_nothing(data, wanted, kinds, sources))
+    reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners)
+    reading.add_vectors(data, image=image_vectors, text=text_vectors)
+    return reading
+
+
+def _captions(
+    data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str], left_out: Counter[str]
+) -> pa.Table:
+    """Return the rows of the captions in use, sorted by image."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    where = captions_where(data, wanted, kinds, sources)
+    left_out["caption: dropped"] = data.captions.count("dropped is not null")
+    left_out["caption: not_selected"] = len(data.captions) - left_out["caption: dropped"] - data.captions.count(where)
+    rows = data.captions.read(_COLUMNS, where)
+    at = rows.schema.get_field_index("text")
+    rows = rows.set_column(at, "text", rows["text"].cast(pa.large_string()))  # more than 2 GB of text is sorted, too
+    order = pc.sort_indices(
+        rows.select(["image_id", "caption_id"]), [(c, "ascending") for c in ("image_id", "caption_id")]
+    )
+    left_out += Counter()
+    return rows.take(order)
+
+
+def _caption(row: dict[str, Any]) -> Caption:
+    """A row as a caption; names that millions of rows share are one string."""
+    shared = {name: sys.intern(row[name] or "") for name in ("model", "recipe")}
+    return caption_from_row(row | shared | {"dropped": None, "run_id": ""})
+
+
+def captions_where(
+    data: Dataset, langs: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
+) -> str:
+    """Return the SQL filter on `captions` of what `read_records` reads; the arguments are its own."""
+    where = f"dropped is null and {sql_in('kind', kinds or TRAINED_KINDS)}"
+    if langs:
+        wanted = [canonical_language(tag) for tag in langs]
+        present = set(data.captions.read(["lang"], where)["lang"].unique().to_pylist())
+        where += " and " + sql_in("lang", sorted(p for p in present if any(language_matches(w, p) for w in wanted)))
+    if sources:
+        named = sql_in("model", sources)
+        where += f" and ({named} or ((model is null or model = '') and {sql_in('recipe', sources)}))"
+    return where
+
+
+def _by_image(rows: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield (image id, rows) of rows that are sorted by image; a few thousand rows at a time become Python objects."""
+    here: str | None = None
+    group: list[dict[str, Any]] = []
+    for start in range(0, rows.num_rows, 8192):
+        for row in plain_rows(rows.slice(start, 8192)):
+            if row["image_id"] != here:
+                if group and here is not None:
+                    yield here, group
+                here, group = row["image_id"], []
+            group.append(row)
+    if group and here is not None:
+        yield here, group
+
+
+def _order(wanted: Sequence[str]) -> Any:
+    ranks = ("human", "alt", "short", "dense")
+
+    def key(caption: Any) -> tuple[int, int, str]:
+        lang = next((n for n, tag in enumerate(wanted) if language_matches(tag, caption.lang)), 0)
+        return lang, ranks.index(caption.kind) if caption.kind in ranks else len(ranks), caption.caption_id
+
+    return key
+
+
+def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[StoredImage, str, str]], dict[str, str]]:
+    """Return image id → (picture, split, what it belongs together with), and the licences that are recorded."""
+    dropped = set(data.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    found: dict[str, tuple[StoredImage, str, str]] = {}
+    licences: dict[str, str] = {}
+    if not data.images.exists():
+        return found, licences
+    table = data.images.lance()
+    pictures = _Pictures(data, table.version)
+    scanner = table.scanner(columns=["image_id", "group", "context"], with_row_address=True, batch_size=8192)
+    for batch in scanner.to_batches():
+        columns = (batch[name].to_pylist() for name in ("image_id", "group", "context", "_rowaddr"))
+        for id_, group, context, address in zip(*columns, strict=True):
+            if id_ in dropped:
+                left_out["dropped"] += 1
+                continue
+            facts = _facts(context)
+            split = str(facts.get("split") or "train")
+            found[id_] = (
+                StoredImage(id_, address, pictures),
+                "train" if split.lower().startswith("train") else split,
+                group or id_,
+            )
+            if licence := _licence(facts):
+                licences[id_] = licence
+    return found, licences
+
+
+def _facts(context: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(context or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _licence(facts: dict[str, Any]) -> str:
+    for key, value in facts.items():
+        if key.lower().replace("_", "") in ("license", "licence", "licensename", "licenseurl", "rights") and value:
+            return " ".join(str(value).split())[:200]
+    return ""
+
+
+def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str]) -> str:
+    kept = data.captions.read(["lang", "kind"], "dropped is null")
+    there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
+    if not there:
+        return f"{data.path} has no kept captions to train on. Make some: panoglot build … -o {data.path}"
+    names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
+    asked = [
+        *([f"in {', '.join(names)}"] if wanted else []),
+        *([f"of kind {', '.join(kinds)}"] if kinds else []),
+        *([f"by {', '.join(sources)}"] if sources else []),
+    ]
+    have = ", ".join(f"{count:,} {lang} {kind}" for (lang, kind), count in there.most_common(8))
+    said = " ".join(asked) or "that are sentences"
+    return f"{data.path} has no kept captions {said} of pictures that are kept. It has: {have}."
+
+
+# ---- stored vectors --------------------------------------------------------------------------------------------------
+
+
+def _load_vectors(data: Dataset, name: str, of: str, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors [N, dim] of ids as they are stored (float16), and which are there [N]."""
+    import tempfile
+
+    import numpy as np
+
+    table = data.vectors(name)
+    dim = table.schema.field("vector").type.list_size
+    shape = (len(ids), dim)
+    if len(ids) * dim * 2 > MAPPED:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(len(ids) * dim * 2)
+            out: np.ndarray = np.memmap(file, np.float16, "r+", shape=shape)
+    else:
+        out = np.zeros(shape, np.float16)
+    keys = np.array(ids, "S")
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    seen = np.zeros(len(ids), np.int32)
+    for batch in table.batches(["id", "vector"], f"of = '{of}'", size=8192):
+        names = np.array(batch["id"].to_pylist(), "S")
+        at = np.minimum(np.searchsorted(ranked, names), len(ranked) - 1)
+        mine = ranked[at] == names
+        place = order[at[mine]]
+        out[place] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)[mine]
+        np.add.at(seen, place, 1)
+    if (seen > 1).any():
+        raise UserError(f"The vectors '{name}' are several a {of}; a tower of stored vectors needs one.")
+    return out, seen > 0
+
+
+def _add_image_vectors(data: Dataset, name: str, records: Sequence[Record]) -> None:
+    vectors, there = _load_vectors(data, name, "image", [r.id for r in records])
+    for record, vector, has in zip(records, vectors, there.tolist(), strict=True):
+        if has:
+            record.vectors = {**record.vectors, "image": vector}
+
+
+def _add_text_vectors(
+    data: Dataset, name: str, records: Sequence[Record], owners: Sequence[tuple[str, ...]], left_out: Counter[str]
+) -> None:
+    """Give every text its vector; texts without one are left out."""
+    vectors, there = _load_vectors(data, name, "caption", [id_ for ids in owners for id_ in ids])
+    start = 0
+    for record, ids in zip(records, owners, strict=True):
+        mine, has = vectors[start : start + len(ids)], there[start : start + len(ids)]
+        start += len(ids)
+        if not has.all():
+            left_out["caption: no_vector"] += int((~has).sum())
+            place = {old: new for new, old in enumerate(has.nonzero()[0].tolist())}
+            record.texts = [
+                replace(t, of=None if t.of is None else place.get(t.of))
+                for n, t in enumerate(record.texts)
+                if n in place
+            ]
+            mine = mine[has]
+        record.vectors = {**record.vectors, "text": mine}

@@ -1,0 +1,189 @@
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from panoglot.vectors import _hamming as hamming
+from panoglot.curation import curate, pdq
+from panoglot.curation._groups import Groups
+from panoglot.vectors import near_pairs
+from panoglot.errors import RowError
+from panoglot.pictures import Image
+
+from tests.curation.conftest import jpeg, scene
+
+
+def distance(one: bytes, other: bytes) -> int:
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
+
+
+def code(data: bytes) -> bytes:
+    return pdq(Image(data))[0]
+
+
+# -- the hash ----------------------------------------------------------------------------------------------------------
+
+
+def test_copies_are_near_and_others_far():
+    pictures = [scene(seed, 1280, 960) for seed in range(6)]
+    codes = [code(jpeg(picture)) for picture in pictures]
+    for picture, own in zip(pictures, codes):
+        copies = {
+            "half": jpeg(picture.resize((640, 480))),
+            "odd size": jpeg(picture.resize((987, 740))),
+            "poor": jpeg(picture, quality=30),
+            "bright": jpeg(picture.point(lambda v: min(255, v + 8))),
+        }
+        for name, data in copies.items():
+            assert distance(own, code(data)) <= 16, name
+    assert min(distance(a, b) for n, a in enumerate(codes) for b in codes[:n]) > 80
+
+
+def test_near_to_the_hash_of_all_pixels():
+    import pdqhash
+
+    for seed in range(6):
+        picture = scene(seed, 1280, 960)
+        bits, _ = pdqhash.compute(np.asarray(picture))
+        assert distance(code(jpeg(picture)), np.packbits(bits.astype(np.uint8)).tobytes()) <= 31
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_honoured(orientation):
+    picture = scene(3)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    turned = Image(jpeg(picture, exif=exif.tobytes()))
+    upright = turned.pil()
+    assert distance(pdq(turned)[0], code(jpeg(upright))) <= 8
+    if orientation > 1:
+        assert distance(pdq(turned)[0], code(jpeg(picture))) > 60
+
+
+def test_formats_agree():
+    picture = scene(4)
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    assert distance(code(jpeg(picture, quality=95)), code(png.getvalue())) <= 8
+    assert distance(code(jpeg(picture, progressive=True)), code(jpeg(picture))) <= 2
+    assert distance(code(jpeg(picture.convert("CMYK"))), code(jpeg(picture))) <= 8
+    assert distance(code(jpeg(picture.convert("L"))), code(jpeg(picture))) <= 8
+
+
+def test_flat_pictures_have_no_quality():
+    assert pdq(Image(jpeg(PIL.Image.new("RGB", (300, 200), "red"))))[1] < 50
+    assert pdq(Image(jpeg(scene(1))))[1] == 100
+
+
+def test_tiny_and_broken():
+    assert len(code(jpeg(PIL.Image.new("RGB", (1, 1))))) == 32
+    data = jpeg(scene(1))
+    with pytest.raises(RowError):
+        pdq(Image(data[: len(data) // 3]))
+
+
+# -- the search --------------------------------------------------------------------------------------------------------
+
+
+def random_codes(count: int, copies: int, seed: int = 0) -> np.ndarray:
+    """Random codes, some of them copies of others with up to 40 bits turned."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (count, 256), dtype=np.uint8)
+    for source, target in rng.integers(0, count, (copies, 2)):
+        bits[target] = bits[source]
+        bits[target, rng.choice(256, rng.integers(0, 41), replace=False)] ^= 1
+    return np.packbits(bits, axis=1)
+
+
+def brute_force(codes: np.ndarray, most: int) -> set[tuple[int, int]]:
+    bits = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
+    near = (256 - bits @ bits.T) / 2 <= most
+    return set(zip(*(side.tolist() for side in np.nonzero(np.triu(near, 1)))))
+
+
+def grouped(pairs, count: int) -> list[int]:
+    groups = Groups(count)
+    for left, right in pairs:
+        groups.join(np.asarray(left), np.asarray(right))
+    return groups.roots().tolist()
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 7, 30, 31, 32, 50])
+@pytest.mark.parametrize("bits", [None, 1, 4, 7])
+def test_search_finds_all_pairs(monkeypatch, most, bits):
+    codes = random_codes(800, 500)
+    if bits is not None:
+        monkeypatch.setattr(hamming, "_bucket_bits", lambda count, bands: min(bits, 256 // bands))
+    expected = brute_force(codes, most)
+    found = list(near_pairs(codes, most, threads=2))
+    pairs = {(min(a, b), max(a, b)) for left, right in found for a, b in zip(left.tolist(), right.tolist())}
+    assert pairs <= expected
+    assert grouped(found, 800) == grouped([zip(*expected)] if expected else [], 800)
+    different = {(a, b) for a, b in expected if (codes[a] != codes[b]).any()}
+    first = {codes[n].tobytes(): n for n in reversed(range(800))}
+    canonical = {tuple(sorted((first[codes[a].tobytes()], first[codes[b].tobytes()]))) for a, b in different if most}
+    assert canonical <= pairs  # every pair of different codes, not only enough to join them
+
+
+def test_search_uses_bands_when_it_pays():
+    assert hamming._bucket_bits(1000, 16) == 0
+    assert 0 < hamming._bucket_bits(200_000, 16) < hamming._bucket_bits(10_000_000, 16) <= 16
+
+
+def test_order_makes_no_difference():
+    codes = random_codes(600, 400, seed=2)
+    order = np.random.default_rng(3).permutation(600)
+    plain = grouped(near_pairs(codes, 31), 600)
+    shuffled = grouped(near_pairs(codes[order], 31), 600)
+    groups = {frozenset(np.flatnonzero(np.array(plain) == root).tolist()) for root in set(plain)}
+    assert groups == {frozenset(order[np.flatnonzero(np.array(shuffled) == root)].tolist()) for root in set(shuffled)}
+
+
+def test_nothing_and_one():
+    assert list(near_pairs(np.empty((0, 32), np.uint8), 31)) == []
+    assert list(near_pairs(np.zeros((1, 32), np.uint8), 31)) == []
+    assert grouped(near_pairs(np.zeros((5, 32), np.uint8), 0), 5) == [0] * 5
+
+
+# -- in a dataset ------------------------------------------------------------------------------------------------------
+
+
+def test_of_copies_the_largest_stays(maker):
+    picture = scene(1, 1280, 960)
+    large = maker.image(jpeg(picture), 1280, 960)
+    small = maker.image(jpeg(picture.resize((640, 480))), 640, 480)
+    poor = maker.image(jpeg(picture, quality=30), 1280, 960)
+    other = maker.image(jpeg(scene(2)))
+    result = curate(maker.dataset, steps=["near_duplicate"])
+    keeper = min(large, poor)
+    assert maker.marks() == dict.fromkeys({large, small, poor} - {keeper}, f"duplicate_of:{keeper}")
+    assert (result.images, result.images_kept, dict(result.images_dropped)) == (4, 2, {"duplicate_of": 2})
+    assert other not in maker.marks()
+    assert result.hashed == 4
+    assert curate(maker.dataset, steps=["near_duplicate"]).hashed == 0  # once an image
+
+
+def test_a_copy_that_another_filter_drops_is_not_the_one_that_stays(maker):
+    picture = scene(1, 1280, 960)
+    large = maker.image(jpeg(picture), 1280, 960)
+    small = maker.image(jpeg(picture.resize((640, 480))), 640, 480)
+    curate(maker.dataset, steps=[("size", {"max_pixels": 1_000_000}), "near_duplicate"])
+    assert maker.marks() == {large: "too_large"}
+    curate(maker.dataset, steps=["size", "near_duplicate"])
+    assert maker.marks() == {large: None, small: f"duplicate_of:{large}"}
+
+
+def test_flat_pictures_are_not_compared(maker):
+    maker.image(jpeg(PIL.Image.new("RGB", (300, 200), "red")), 300, 200)
+    maker.image(jpeg(PIL.Image.new("RGB", (320, 200), "red")), 320, 200)
+    assert curate(maker.dataset, steps=["near_duplicate"]).images_kept == 2
+    assert curate(maker.dataset, steps=[("near_duplicate", {"min_quality": 0})]).images_kept == 1
+
+
+def test_undecodable_pictures_are_rejects_and_stay(maker):
+    maker.image(jpeg(scene(1)))
+    broken = maker.image(jpeg(scene(2))[:3000])
+    result = curate(maker.dataset, steps=["near_duplicate"])
+    assert result.images_kept == 2
+    assert [row["item"] for row in maker.dataset.rejects.rows()] == [broken]

@@ -1,0 +1,223 @@
+"""A folder of pictures with texts beside them."""
+
+import json
+import os
+
+import pytest
+
+from panoglot.errors import UserError
+from panoglot.formats import find_format, folder, read_part
+
+from tests.conftest import picture_bytes
+from tests.formats.samples import reasons, take, texts
+
+
+@pytest.fixture
+def photos(tmp_path):
+    root = tmp_path / "photos"
+    (root / "sub" / "deep").mkdir(parents=True)
+    for n, name in enumerate(["b.jpg", "a.png", "sub/c.JPG", "sub/deep/d.jpeg", ".hidden.jpg", "sub/.git.png"]):
+        (root / name).write_bytes(picture_bytes(n))
+    (root / "notes.md").write_text("not a picture")
+    return root
+
+
+def test_recursive_sorted_and_only_pictures(photos):
+    samples, rejects = take(photos)
+    names = [os.path.relpath(s.uri, photos) for s in samples]
+    assert names == ["a.png", "b.jpg", "sub/c.JPG", "sub/deep/d.jpeg"]
+    assert rejects == []
+    assert samples[0].data == picture_bytes(1)
+
+
+def test_one_file_is_a_source(photos):
+    (photos / "b.txt").write_text("Ein Bild")
+    samples, _ = take(photos / "b.jpg", lang="de")
+    assert [texts(s) for s in samples] == [[("de", "Ein Bild")]]
+
+
+def test_lines_and_the_tuxpaint_form(photos):
+    (photos / "a.txt").write_bytes(b"\xef\xbb\xbfOne cat.\r\n\r\nTwo cats.\r\n")
+    (photos / "b.txt").write_text(
+        "A cat.\nar.utf8=قطة.\npt_br.utf8=Um gato.\nzh_TW.utf8=貓。\nsr@latin.utf8=Mačka.\n"
+        "ca@valencia.utf8=Un gat.\nhi.utf8=बिल्ली\nth.utf8=แมว\nsw.utf8=\nxxxxx.utf8=?\n",
+        encoding="utf-8",
+    )
+    samples, rejects = take(photos)
+    assert rejects == []
+    assert texts(samples[0]) == [("und", "One cat."), ("und", "Two cats.")]
+    assert texts(samples[1]) == [
+        ("en", "A cat."),
+        ("ar", "قطة."),
+        ("pt-BR", "Um gato."),
+        ("zh-Hant", "貓。"),
+        ("sr-Latn", "Mačka."),
+        ("ca-valencia", "Un gat."),
+        ("hi", "बिल्ली"),
+        ("th", "แมว"),
+        ("und", "xxxxx.utf8=?"),
+    ]
+    assert {(c.kind, c.recipe) for c in samples[1].captions} == {("human", "human")}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("One", [("und", "One")]),
+        (["One", "Two", ""], [("und", "One"), ("und", "Two")]),
+        ({"caption": "One"}, [("und", "One")]),
+        ({"captions": ["One", {"text": "Eins", "lang": "de"}]}, [("und", "One"), ("de", "Eins")]),
+        ({"text": "Eins", "language": "de"}, [("de", "Eins")]),
+        (
+            {"de": "Eins", "en": ["One", "A one"], "zh-TW": "一"},
+            [("de", "Eins"), ("en", "One"), ("en", "A one"), ("zh-Hant", "一")],
+        ),
+        ({"caption_de": "Eins", "caption[th]": "หนึ่ง", "caption_id": 7}, [("de", "Eins"), ("th", "หนึ่ง")]),
+        ({"caption": {"ja": "一", "sw": "moja"}}, [("ja", "一"), ("sw", "moja")]),
+        ({"sentences": [{"raw": "One"}, {"raw": "A one"}]}, [("und", "One"), ("und", "A one")]),
+        ({"title": "no caption", "n": 3}, []),
+        ({"caption": None, "lang": 5}, []),
+        (7, []),
+    ],
+)
+def test_shapes_of_json(photos, value, expected):
+    (photos / "a.json").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    sample = take(photos)[0][0]
+    assert texts(sample) == expected
+
+
+def test_json_alt_text_is_from_the_web_and_the_rest_is_context(photos):
+    value = {"alt": "Ein Alt-Text", "lang": "de", "page_title": "Titel", "size": [1, 2], "nan": float("nan")}
+    (photos / "a.png.json").write_text(json.dumps(value))
+    sample = take(photos)[0][0]
+    assert [(c.kind, c.recipe, c.lang) for c in sample.captions] == [("alt", "web", "de")]
+    assert sample.context == {"page_title": "Titel", "size": [1, 2]}
+    assert [c.kind for c in take(photos, kind="human")[0][0].captions] == ["human"]
+
+
+def test_several_texts_and_shared_stems(photos):
+    (photos / "a.jpg").write_bytes(picture_bytes(20))  # a.jpg and a.png share a.txt
+    (photos / "a.psd").write_text("8BPS")
+    (photos / "a.txt").write_text("shared")
+    (photos / "a.jpg.txt").write_text("only the jpg")
+    (photos / "a.de.txt").write_text("geteilt")
+    (photos / "lonely.txt").write_text("no picture")
+    samples, rejects = take(photos)
+    found = {os.path.basename(s.uri): sorted(texts(s)) for s in samples}
+    assert found["a.png"] == [("de", "geteilt"), ("und", "shared")]
+    assert found["a.jpg"] == [("de", "geteilt"), ("und", "only the jpg"), ("und", "shared")]
+    assert [(os.path.basename(r.item), r.reason) for r in rejects] == [("a.psd", "unsupported_format")]
+    assert all(not s.captions for s in take(photos, captions=False)[0])
+
+
+def test_a_bad_text_costs_the_text_only(photos):
+    (photos / "a.txt").write_bytes("Žluťoučký".encode("iso-8859-2"))
+    (photos / "b.json").write_text("{broken")
+    (photos / "sub/c.json").write_text("[" * 100_000)
+    (photos / "sub/deep/d.txt").write_bytes(b"x" * (2**20 + 1))
+    samples, rejects = take(photos)
+    assert len(samples) == 4
+    assert reasons(rejects) == ["bad_encoding", "bad_json", "bad_json", "too_many_bytes"]
+    assert {os.path.basename(r.item) for r in rejects} == {"a.txt", "b.json", "c.json", "d.txt"}
+
+
+def test_links_loops_and_devices(photos, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "o.jpg").write_bytes(picture_bytes(30))
+    (photos / "loop").symlink_to(photos)
+    (photos / "sub" / "up").symlink_to("..")
+    (photos / "link.jpg").symlink_to("b.jpg")  # inside: read
+    (photos / "secret.jpg").symlink_to("/etc/passwd")
+    (photos / "dangling.jpg").symlink_to("nowhere.jpg")
+    (photos / "away").symlink_to(outside)
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "dir.jpg").mkdir()
+    samples, rejects = take(photos)
+    assert sorted(os.path.basename(s.uri) for s in samples) == ["a.png", "b.jpg", "c.JPG", "d.jpeg", "link.jpg"]
+    assert {os.path.basename(r.item): r.reason for r in rejects} == {
+        "secret.jpg": "outside_folder",
+        "away": "outside_folder",
+        "dangling.jpg": "missing_file",
+        "pipe.jpg": "not_a_file",
+    }
+    (outside / "back").symlink_to(photos)  # a loop through the outside
+    samples, rejects = take(photos, follow_symlinks=True)
+    assert [s.uri for s in samples if s.uri.endswith("away/o.jpg")]
+    assert len(samples) < 10
+
+
+def test_odd_names(photos):
+    names = ["a b.jpg", "ไทย.jpg", "عربي.jpg", "new\nline.jpg", "quote'\".jpg", "%41.jpg", "a{1,2}.jpg", "[x].jpg"]
+    for n, name in enumerate(names):
+        (photos / name).write_bytes(picture_bytes(40 + n))
+    with open(os.fsencode(photos) + b"/\xff\xfe.jpg", "wb") as file:
+        file.write(picture_bytes(60))
+    samples, rejects = take(photos)
+    assert rejects == []
+    assert len(samples) == 4 + len(names) + 1
+    assert all(s.uri.encode() for s in samples)
+    assert len({s.uri for s in samples}) == len(samples)
+
+
+def test_an_unreadable_folder_is_said(photos, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    samples, rejects = take(photos)
+    assert len(samples) == 3
+    assert [(os.path.basename(r.item), r.reason) for r in rejects] == [("deep", "unreadable")]
+
+
+def test_a_very_deep_folder(tmp_path):
+    path = tmp_path
+    for _ in range(600):
+        path = path / "d"
+    os.makedirs(path)
+    (path / "a.jpg").write_bytes(picture_bytes(1))
+    assert len(take(tmp_path)[0]) == 1
+
+
+def test_no_pictures_is_a_mistake(tmp_path):
+    (tmp_path / "x.md").write_text("")
+    with pytest.raises(UserError, match="has no pictures"):
+        take(tmp_path)
+
+
+def test_parts_are_small_and_a_new_file_changes_few(tmp_path):
+    for n in range(1500):
+        (tmp_path / f"{n:05d}.jpg").write_bytes(b"x")
+    before = list(folder.parts(str(tmp_path)))
+    assert max(p.count for p in before) <= 256
+    assert sum(p.count for p in before) == 1500
+    assert len({p.key for p in before}) == len(before)
+    assert [p.key for p in folder.parts(str(tmp_path))] == [p.key for p in before]
+    (tmp_path / "00000a.jpg").write_bytes(b"x")
+    (tmp_path / "00700.txt").write_text("a caption makes its part new")
+    after = list(folder.parts(str(tmp_path)))
+    assert 1 <= len({p.key for p in after} - {p.key for p in before}) <= 4
+
+
+def test_a_file_that_vanishes_or_grows_between_listing_and_reading(photos):
+    _, parts = find_format(photos)
+    listed = list(parts())
+    (photos / "a.png").unlink()
+    (photos / "b.jpg").write_bytes(b"")
+    found = [one for part in listed for one in read_part(part)]
+    assert [getattr(f, "reason", None) for f in found] == ["missing_file", None, None, None]
+
+
+def test_all_stamps_in_all_their_languages(stamps):
+    samples, rejects = take(stamps)
+    assert (len(samples), rejects) == (796 + 248, [])  # PNG and SVG; 83 stamps are there as both
+    captioned = [s for s in samples if s.captions]
+    assert len({os.path.splitext(s.uri)[0] for s in captioned}) == 950
+    languages = {c.lang for s in captioned for c in s.captions}
+    assert len(languages) == 78  # 77 and English
+    assert "und" not in languages
+    assert all(s.captions[0].lang == "en" for s in captioned)

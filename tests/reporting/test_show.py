@@ -1,0 +1,143 @@
+"""One image in the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from panoglot.errors import UserError
+from panoglot.reporting import show
+from panoglot.table import Region, create_dataset
+from tests.conftest import picture_bytes
+from tests.reporting.library import insert_captions, insert_image, made
+
+
+def reject(key, item, step, reason, message, **more):
+    return {"reject_id": key, "item": item, "stage": step, "reason": reason, "message": message, "run_id": "r"} | more
+
+
+@pytest.fixture
+def data(tmp_path):
+    import numpy as np
+
+    found = create_dataset(tmp_path / "x.pano")
+    ids = [insert_image(found, picture_bytes(n), f"photos/{n}/ball.jpg") for n in range(30)]
+    image = ids[0]
+    drafts = [
+        made(
+            image,
+            f"A ball, draft {n}.",
+            "en",
+            n,
+            recipe="fuse/1",
+            model="hf:one",
+            dropped="draft",
+            scores={"match": 0.25},
+        )
+        for n in range(2)
+    ]
+    fused = made(
+        image, "A red ball.", "en", 3, recipe="fuse/1", model="hf:two", parents=drafts, scores={"alignment": None}
+    )
+    swahili = made(image, "Mpira mwekundu.", "sw", recipe="translate/1", parents=[fused, "f" * 32])
+    arabic = made(
+        image, "كرة حمراء \u202eabc\x1b[31m", "ar", recipe="translate/1", parents=[fused], dropped="wrong_language"
+    )
+    box = made(image, "the left half", "en", 9, kind="region", recipe="r/1", region=Region(0, 0, 0.5, 1))
+    insert_captions(found, [*drafts, fused, swahili, arabic, box])
+    found.marks.upsert([{"image_id": image, "scores": {"aesthetic": 5.25}, "dropped": f"duplicate_of:{ids[1]}"}])
+    name = found.add_vectors("embedded:conse", "0123456789abcdef", 4)
+    vector = {"of": "image", "lang": "", "vector": np.zeros(4, np.float16), "run_id": "r"}
+    found.vectors(name).insert(
+        [
+            {"vector_id": "a", "id": image, **vector},
+            {"vector_id": "b", "id": swahili.caption_id, **vector},
+            {"vector_id": "c", "id": ids[1], **vector},
+        ]
+    )
+    found.rejects.upsert(
+        [
+            reject("1", fused.caption_id, "translate-0", "timed_out", "60 s"),
+            reject("2", "photos/0/ball.jpg", "ingest", "bad_json", "", resolved="q"),
+            reject("3", ids[1], "other", "x", ""),
+            reject("4", "photos/broken.jpg", "ingest", "truncated", ""),
+        ]
+    )
+    return found, ids
+
+
+def test_tree_goes_from_drafts_to_translations(data):
+    found, ids = data
+    lines = str(show(found, ids[0])).splitlines()
+    depth = {
+        text: next(line.index(text[:6]) for line in lines if text in line)
+        for text in ("A ball, draft 0.", "A red ball.", "Mpira mwekundu.")
+    }
+    assert depth["A ball, draft 0."] < depth["A red ball."] < depth["Mpira mwekundu."]
+    text = "\n".join(lines)
+    assert text.count("A red ball.") == 2  # under each of its parents
+    assert text.count("Mpira mwekundu.") == 1  # what follows from it only once
+    assert "(see above)" in text
+    assert "dropped: wrong_language" in text
+    assert "1 parent not in this dataset" in text
+    assert "alignment –" in text
+    assert "box 0.00 0.00 0.50 1.00" in text
+    assert f"dropped  duplicate_of:{ids[1]}" in text
+    assert "aesthetic 5.25" in text
+    assert "timed out" in text
+    assert "mended later" in text
+    assert not {"\u202e", "\x1b"} & set(text)
+    assert "<U+202E>abc<U+001B>[31m" in text
+
+
+def test_to_dict_is_json_with_everything(data):
+    found, ids = data
+    plain = json.loads(json.dumps(show(found, ids[0]).to_dict(), ensure_ascii=False))
+    assert plain["image"]["uri"] == "photos/0/ball.jpg"
+    assert "data" not in plain["image"]
+    assert len(plain["captions"]) == 6
+    assert plain["vectors"] == {"embedded_conse-01234567": 2}
+    assert [row["reject_id"] for row in plain["rejects"]] == ["2", "1"]
+    assert plain["marks"]["dropped"] == f"duplicate_of:{ids[1]}"
+
+
+def test_an_image_is_named_by_id_prefix_or_uri(data):
+    found, ids = data
+    assert show(found, ids[3]).image["image_id"] == ids[3]
+    assert show(str(found.path), ids[3][:10].upper()).image["image_id"] == ids[3]
+    assert show(found, "photos/3/ball.jpg").image["image_id"] == ids[3]
+    assert show(found, "3/ball.jpg").image["image_id"] == ids[3]
+    odd = insert_image(found, picture_bytes(99), "it's 100%_odd.jpg")
+    assert show(found, "it's 100%_odd.jpg").image["image_id"] == odd
+    number = insert_image(found, picture_bytes(98), "shots/0001")
+    assert show(found, "0001").image["image_id"] == number  # hexadecimal, but no id begins so
+
+
+def test_mistakes_name_the_fix(data):
+    found, ids = data
+    with pytest.raises(UserError, match=r"fits several images: .*photos/.* …; give more"):
+        show(found, "ball.jpg")
+    shared = next(c for c in "0123456789abcdef" if sum(i.startswith(c) for i in ids) > 1)
+    with pytest.raises(UserError, match="fits several images"):
+        show(found, shared)
+    with pytest.raises(UserError, match=r"Did you mean 'photos/7/ball\.jpg'"):
+        show(found, "photos/7/bal.jpg")
+    wrong = ids[5][:31] + ("0" if ids[5][31] != "0" else "1")
+    with pytest.raises(UserError, match=f"Did you mean '{ids[5]}'"):
+        show(found, wrong)
+    with pytest.raises(UserError, match="was rejected by ingest \\(truncated\\)"):
+        show(found, "photos/broken.jpg")
+    with pytest.raises(UserError, match="named by its id"):
+        show(found, "zzz")
+    with pytest.raises(UserError, match="give an image"):
+        show(found, " ")
+    with pytest.raises(UserError, match="there is no dataset"):
+        show(found.path.parent / "no.pano", "x")
+
+
+def test_an_image_without_anything(data):
+    found, ids = data
+    shown = show(found, ids[8])
+    assert "no text about it yet" in str(shown)
+    assert (shown.captions, shown.vectors, shown.rejects, shown.marks) == ([], {}, [], {})
