@@ -13,51 +13,24 @@ Every command of `panoglot` is a function here with the same name and options; `
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from panoglot._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from panoglot import evaluate, train
-    from panoglot.inventory import doctor, methods
-    from panoglot.providers._names import models
-    from panoglot.recipes import build, ingest, retry
+    from panoglot import evaluate
     from panoglot.curation import curate
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
+    from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
+    from panoglot.recipes import build, ingest, retry
     from panoglot.reporting import report, show
-    from panoglot.running import method
     from panoglot.retrieval import search
+    from panoglot.running import method
     from panoglot.table import Caption, Dataset
     from panoglot.table import open_dataset as open
-
-#: Public name to where it lives; modules are imported when a name is first used.
-_HOMES = {
-    "Caption": "table",
-    "Dataset": "table",
-    "Image": "io",
-    "PanoglotError": "errors",
-    "RowError": "errors",
-    "UserError": "errors",
-    "build": "build",
-    "compare": "evaluate._commands",
-    "curate": "curate",
-    "doctor": "build",
-    "evaluate": "evaluate",
-    "export": "io",
-    "ingest": "build",
-    "load_model": "models",
-    "method": "run",
-    "methods": "build",
-    "models": "build",
-    "open": "table",
-    "report": "report",
-    "retry": "build",
-    "search": "search",
-    "show": "report",
-    "train": "train",
-}
+    from panoglot.training import train
 
 __all__ = [
     "Caption",
@@ -85,14 +58,41 @@ __all__ = [
     "train",
 ]
 
+#: Public name to the room that it comes from; rooms are imported when a name is first used.
+_HOMES = {
+    "Caption": "table",
+    "Dataset": "table",
+    "Image": "pictures",
+    "PanoglotError": "errors",
+    "RowError": "errors",
+    "UserError": "errors",
+    "build": "recipes",
+    "compare": "evaluate._commands",
+    "curate": "curation",
+    "doctor": "inventory",
+    "export": "exporting",
+    "ingest": "recipes",
+    "load_model": "providers",
+    "method": "running",
+    "methods": "inventory",
+    "models": "inventory",
+    "report": "reporting",
+    "retry": "recipes",
+    "search": "retrieval",
+    "show": "reporting",
+    "train": "training",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name == "evaluate":  # the namespace of its commands
+        return import_module("panoglot.evaluate")
+    if name == "open":
+        return import_module("panoglot.table").open_dataset
     if name not in _HOMES:
         raise AttributeError(f"module 'panoglot' has no attribute '{name}'")
-    home = import_module(f"panoglot.{_HOMES[name]}")
-    if name == _HOMES[name]:
-        return home  # a room; it can be called where a verb has its name
-    return getattr(home, "open_dataset" if name == "open" else name)
+    value = globals()[name] = getattr(import_module(f"panoglot.{_HOMES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

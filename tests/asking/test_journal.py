@@ -18,11 +18,10 @@ import PIL.Image
 import pytest
 
 import panoglot.asking._journal as module
+from panoglot.asking import MAGIC, Journal, Sealed, journal_key, pack, scan
+from panoglot.asking._segments import _HEAD
 from panoglot.errors import UserError
 from panoglot.pictures import Image
-from panoglot.asking import Journal, journal_key
-from panoglot.asking import MAGIC, Sealed, pack, scan
-from panoglot.asking._segments import _HEAD
 from panoglot.providers.roles import Prompt
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX locks")

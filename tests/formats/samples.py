@@ -16,7 +16,6 @@ from panoglot.table import (
     image_id,
     normal_text,
 )
-
 from tests.conftest import picture_bytes
 
 

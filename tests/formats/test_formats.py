@@ -17,7 +17,6 @@ from panoglot.errors import UserError
 from panoglot.formats import FORMAT_NAMES, Part, detect, find_format, format_options, read_part
 from panoglot.formats._record import captions_from, restore
 from panoglot.table import KINDS, image_id
-
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, write_tar
 
@@ -28,7 +27,7 @@ def test_every_format_has_a_module_of_the_contract():
     from importlib import import_module
 
     for name in FORMAT_NAMES:
-        module = import_module(f"panoglot.io.{name}")
+        module = import_module(f"panoglot.formats.{name}")
         assert callable(module.detect)
         assert callable(module.parts)
         assert callable(module.read)
@@ -102,7 +101,7 @@ def test_relative_sources_are_read_from_anywhere(tmp_path, monkeypatch):
 
 def test_the_room_is_light_to_import():
     heavy = "('numpy', 'pyarrow', 'PIL', 'lance', 'msgspec')"
-    code = f"import sys, panoglot.io; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, panoglot.formats; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

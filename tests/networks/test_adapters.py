@@ -7,10 +7,10 @@ import pytest
 from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import nn
 
-from panoglot.networks import adapters as ad  # noqa: E402
-from panoglot.networks._freeze import freeze  # noqa: E402
+from panoglot.networks import adapters as ad
+from panoglot.networks._freeze import freeze
 
 
 def backbone(seed: int = 0) -> nn.Module:

@@ -9,9 +9,9 @@ import pytest
 from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import nn
 
-from panoglot.networks._ema import Ema  # noqa: E402
+from panoglot.networks._ema import Ema
 from panoglot.networks._freeze import freeze, parameter_groups, training_mode
 from panoglot.networks._schedule import ramp, schedule
 

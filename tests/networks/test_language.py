@@ -11,10 +11,10 @@ from panoglot.errors import RowError, UserError
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from panoglot.networks._ema import Ema  # noqa: E402
-from panoglot.networks import towers as t  # noqa: E402
-from panoglot.networks._language import pad  # noqa: E402
-from panoglot.networks.adapters import media_of_tokens  # noqa: E402
+from panoglot.networks import towers as t
+from panoglot.networks._ema import Ema
+from panoglot.networks._language import pad
+from panoglot.networks.adapters import media_of_tokens
 
 TEXTS = ["قطة على سرير", "एक बिल्ली", "แมวนอน", "一只猫", "猫が寝ている", "paka mweusi", "a red circle"]
 VIT = {"kind": "vit", "patch": 8, "width": 16, "layers": 1, "heads": 2}

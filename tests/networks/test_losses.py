@@ -12,7 +12,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from panoglot.networks import losses  # noqa: E402
+from panoglot.networks import losses
 from panoglot.networks._contrast import ContrastOptions, contrast
 
 

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import ContrastOptions, contrast  # noqa: E402
+from panoglot.networks._contrast import ContrastOptions, contrast
 from panoglot.networks._pool import pooled_contrast
 
 OPTIONS = {

@@ -8,7 +8,7 @@ from panoglot.errors import MissingPackage, UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import towers as t  # noqa: E402
+from panoglot.networks import towers as t
 
 TEXTS = ["a red circle", "ein rotes Känguru", "قطة على سرير", "แมวนอน", "一只猫", "paka mweusi"]
 

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 import PIL.Image
 import pytest
 
+from panoglot.asking import Journal, journal_key
 from panoglot.errors import MissingPackage, RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import llm, load_model
-from panoglot.asking import Journal, journal_key
 from panoglot.providers._names import Options
 from panoglot.providers.roles import Answer, Generator, Prompt
 

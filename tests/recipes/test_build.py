@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 import panoglot
-from panoglot.recipes import Recipe, load_recipe
 from panoglot.errors import UserError
+from panoglot.recipes import Recipe, load_recipe
 from tests.conftest import picture_bytes
 from tests.running.toy import calls
 

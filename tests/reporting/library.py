@@ -7,8 +7,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from panoglot.pictures import read_header
 from panoglot.languages import parse_language
+from panoglot.pictures import read_header
 from panoglot.table import (
     Caption,
     Dataset,

@@ -2,13 +2,11 @@ import asyncio
 
 import pytest
 
+from panoglot.asking import Asker, Models, Spent, spending
+from panoglot.asking._asker import _Batcher
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.asking import Asker, Models
 from panoglot.running import get_method, method_stage, run_stage
-from panoglot.asking import spending
-from panoglot.asking._asker import _Batcher
-from panoglot.running._stage import Spent
 from tests.conftest import picture_bytes
 from tests.running.toy import Fits, Server, Writer, calls
 

@@ -7,9 +7,9 @@ import pytest
 from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import nn
 
-from panoglot.networks._contrast import ContrastOptions, contrast  # noqa: E402
+from panoglot.networks._contrast import ContrastOptions, contrast
 from panoglot.training import accumulate
 
 

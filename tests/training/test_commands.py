@@ -21,11 +21,11 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-import panoglot  # noqa: E402
-from panoglot.pictures import Image  # noqa: E402
-from panoglot.providers import load_model  # noqa: E402
-from panoglot.table import Caption, caption_to_row, create_dataset, image_id, open_dataset  # noqa: E402
-from panoglot.networks._row import Row, load_row  # noqa: E402
+import panoglot
+from panoglot.networks._row import Row, load_row
+from panoglot.pictures import Image
+from panoglot.providers import load_model
+from panoglot.table import Caption, caption_to_row, create_dataset, image_id, open_dataset
 
 COLOURS = {
     "en": ["red", "green", "blue"],
@@ -264,9 +264,9 @@ def test_a_student_learns_from_a_teacher(made, tmp_path, frozen):
 @pytest.mark.parametrize("sampler", ["each", "translation", "coin", "one", "vectors"])
 def test_every_sampler_of_whole_texts_finds_the_stored_vectors(sampler, made, tmp_path):
     """The loss with stored vectors is that of the same vectors looked up by text."""
-    from panoglot.training import read_records
     from panoglot.networks._data import Data
     from panoglot.networks._model import make_model
+    from panoglot.training import read_records
     from panoglot.training._settings import resolve
     from tests.training.toy_encoders import Words
 

@@ -19,12 +19,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from panoglot.errors import UserError  # noqa: E402
-from panoglot.networks._load import load_run  # noqa: E402
+from panoglot.errors import UserError
+from panoglot.networks._load import load_run
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import load_row
 from panoglot.training import Trainer, shapes
-from panoglot.training._shapes import documents  # noqa: E402
+from panoglot.training._shapes import documents
 
 # single precision: sums are taken in another order, and four steps of Adam carry it on
 TOLERANCE = 5e-5

@@ -6,9 +6,8 @@ import doctest
 import importlib
 import pkgutil
 
-import pytest
-
 import panoglot.train
+import pytest
 
 pytest.importorskip("torch")
 

@@ -1,0 +1,70 @@
+"""One way to ask a model: questions gathered, journaled, priced, limited; vectors kept."""
+
+from typing import TYPE_CHECKING
+
+from panoglot.extensions import lazy_names
+
+if TYPE_CHECKING:
+    from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
+    from panoglot.asking._asker import Asker, Models, Spent, spending
+    from panoglot.asking._cache import CachedEncoder, VectorCache, load_encoder
+    from panoglot.asking._journal import Journal, journal_key
+    from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
+    from panoglot.asking._segments import MAGIC, Sealed, pack, scan
+
+__all__ = [
+    "LOCAL_PROVIDERS",
+    "MAGIC",
+    "TEMPLATE",
+    "Asker",
+    "Budget",
+    "CachedEncoder",
+    "Journal",
+    "Models",
+    "Price",
+    "Prices",
+    "Sealed",
+    "Spent",
+    "VectorCache",
+    "ask",
+    "call",
+    "encode_images",
+    "encode_texts",
+    "journal_key",
+    "load_encoder",
+    "open_picture",
+    "pack",
+    "scan",
+    "spending",
+    "unit",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "LOCAL_PROVIDERS": "_prices",
+        "MAGIC": "_segments",
+        "TEMPLATE": "_prices",
+        "Asker": "_asker",
+        "Budget": "_prices",
+        "CachedEncoder": "_cache",
+        "Journal": "_journal",
+        "Models": "_asker",
+        "Price": "_prices",
+        "Prices": "_prices",
+        "Sealed": "_segments",
+        "Spent": "_asker",
+        "VectorCache": "_cache",
+        "ask": "_ask",
+        "call": "_ask",
+        "encode_images": "_ask",
+        "encode_texts": "_ask",
+        "journal_key": "_journal",
+        "load_encoder": "_cache",
+        "open_picture": "_ask",
+        "pack": "_segments",
+        "scan": "_segments",
+        "spending": "_asker",
+        "unit": "_ask",
+    },
+)

@@ -359,23 +359,23 @@ def _show_result(
 
 #: Command to (module, verb, what prints it, options of the printing).
 _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
-    "build": ("panoglot.build:build", _show_run, _max_reject_rate),
-    "ingest": ("panoglot.build:ingest", _show_run, _max_reject_rate),
-    "retry": ("panoglot.build:retry", _show_run, _max_reject_rate),
-    "curate": ("panoglot.curate:curate", _show_curation, None),
-    "export": ("panoglot.io:export", _show_export, None),
-    "search": ("panoglot.search:search", _show_hits, _as_json),
-    "train": ("panoglot.train:train", _show_training, None),
-    "show": ("panoglot.report:show", _show_picture, _as_json),
-    "report": ("panoglot.report:report", _show_path, None),
+    "build": ("panoglot.recipes:build", _show_run, _max_reject_rate),
+    "ingest": ("panoglot.recipes:ingest", _show_run, _max_reject_rate),
+    "retry": ("panoglot.recipes:retry", _show_run, _max_reject_rate),
+    "curate": ("panoglot.curation:curate", _show_curation, None),
+    "export": ("panoglot.exporting:export", _show_export, None),
+    "search": ("panoglot.retrieval:search", _show_hits, _as_json),
+    "train": ("panoglot.training:train", _show_training, None),
+    "show": ("panoglot.reporting:show", _show_picture, _as_json),
+    "report": ("panoglot.reporting:report", _show_path, None),
     "compare": ("panoglot.evaluate._commands:compare", _show_result, _as_comparison),
     **{
         f"evaluate_{name}": (f"panoglot.evaluate._commands:{function}", _show_result, _as_result)
         for name, (function, _) in EVALUATE.items()
     },
-    "methods": ("panoglot.build:methods", _show_methods, _as_json),
-    "models": ("panoglot.build:models", _show_models, _as_json),
-    "doctor": ("panoglot.build:doctor", _show_doctor, _as_json),
+    "methods": ("panoglot.inventory:methods", _show_methods, _as_json),
+    "models": ("panoglot.inventory:models", _show_models, _as_json),
+    "doctor": ("panoglot.inventory:doctor", _show_doctor, _as_json),
 }
 
 

@@ -28,7 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import Dataset, KINDS
+from panoglot.table import KINDS, Dataset
 
 if TYPE_CHECKING:
     from panoglot.running import Stage

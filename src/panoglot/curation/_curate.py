@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import Facts, Step, UNSCORED, Unscored, Verdict, owns, resolve
+from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns, resolve
 from panoglot.curation._count import counted, key64
 from panoglot.curation._groups import Groups
-from panoglot.vectors import ImageIndex, id_bytes
 from panoglot.curation._texts import Texts
 from panoglot.table import Caption, Dataset, caption_from_row, open_dataset, plain_rows
+from panoglot.vectors import ImageIndex, id_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,14 +138,14 @@ def curate(
 
 def _start(dataset: Dataset, steps: list[Step]) -> str:
     """Write the row of a run that is nothing but this; its recipe does the same again."""
-    import panoglot
+    from panoglot._version import __version__
 
     filters = []
     for step in steps:
         defaults = step.filter.options
         filters.append({step.name: {key: value for key, value in step.options.items() if value != defaults[key]}})
     recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": filters}}]}
-    return dataset.start_run(recipe, {"panoglot": panoglot.__version__})
+    return dataset.start_run(recipe, {"panoglot": __version__})
 
 
 def _finish(dataset: Dataset, run_id: str, result: CurateResult, failed: str | None = None) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from panoglot.asking import Spent
 from panoglot.errors import UserError
 from panoglot.providers import load_model
-from panoglot.running import Emit, Item, Outcome, Spent, Stage, Worker, align_stage, encode_stage
+from panoglot.running import Emit, Item, Outcome, Stage, Worker, align_stage, encode_stage
 from panoglot.table import Dataset, fingerprint, sql_in
 
 __all__ = ["RewardOperator", "has_score", "run_scorer"]

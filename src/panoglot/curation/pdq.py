@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from panoglot.asking import Spent
 from panoglot.errors import RowError
 from panoglot.pictures import Image, read_header
-from panoglot.running import Emit, Item, Outcome, Spent, Stage, Worker
+from panoglot.running import Emit, Item, Outcome, Stage, Worker
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders, same_ids
+from panoglot.errors import UserError, did_you_mean
+from panoglot.formats._json import read_json, read_lines, read_rows
 from panoglot.pictures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -28,13 +26,9 @@ __all__ = [
     "picture_files",
     "pictures_of",
     "read_column",
-    "read_json",
-    "read_lines",
     "read_objects",
     "read_predictions",
     "read_references",
-    "read_rows",
-    "read_text",
     "texts",
     "writer_of",
 ]
@@ -50,99 +44,12 @@ WRITERS = ("model", "system", "SYS", "source", "captioner")
 LINES = (".txt",)
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Read UTF-8 text, with or without a byte order mark, gzipped or not.
-
-    Raises:
-        UserError: no file, or not UTF-8; the first bad line is named.
-    """
-    source = Path(path)
-    try:
-        raw = source.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {source}.") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{source} cannot be read ({error}).") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        hint = " It looks like UTF-16." if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise UserError(
-            f"{source}, line {line}, is not UTF-8 (byte 0x{raw[error.start]:02x}).{hint} Save it as UTF-8."
-        ) from None
-
-
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Read lines of text; only line feeds part them (a caption may hold other separators)."""
-    lines = read_text(path).split("\n")
-    return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-
-
 def _is_lines(path: Path) -> bool:
     """A file of plain lines: by its ending (`.txt`, `.de.gz`), where it does not begin as JSON."""
     name = path.name.removesuffix(".gz")
     return Path(name).suffix in LINES or (
         Path(name).suffix not in (".json", ".jsonl", ".ndjson") and path.suffix == ".gz"
     )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-        raise ValueError(f"{len(twice)} keys stand twice in one object: {offenders(twice)}")
-    return found
-
-
-def _parse(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object)
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read JSON, or JSONL as a list of its objects.
-
-    Raises:
-        UserError: no file, or not JSON; the line is named. A key twice in one object.
-    """
-    source = Path(path)
-    text = read_text(source)
-    suffix = Path(source.name.removesuffix(".gz")).suffix
-    try:
-        if suffix not in (".jsonl", ".ndjson"):
-            try:
-                return _parse(text)
-            except ValueError as error:
-                if suffix == ".json" and "Extra data" not in str(error):
-                    raise UserError(f"{source} is not JSON ({error}).") from None
-        rows = []
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                try:
-                    rows.append(_parse(line))
-                except ValueError as error:
-                    raise UserError(f"{source}, line {number}, is not JSON ({error}).") from None
-    except RecursionError:
-        raise UserError(f"{source} is nested too deeply to be data of ours.") from None
-    if not rows:
-        raise UserError(f"{source} is empty.")
-    return rows
-
-
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Read a list of objects.
-
-    Raises:
-        UserError: something else.
-    """
-    data = read_json(path)
-    rows = data.get("annotations") if isinstance(data, dict) and "annotations" in data else data
-    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} must hold a list of objects (JSON or JSONL).")
-    return rows
 
 
 def field(row: Mapping[str, Any], names: Sequence[str], path: Any) -> Any:
@@ -406,8 +313,8 @@ def encode_blocks(
     """Yield (first key, vectors float32 `[n, dim]`), a chunk of pictures at a time; NaN where one cannot be encoded."""
     import numpy as np
 
-    from panoglot.errors import RowError
     from panoglot.asking import call
+    from panoglot.errors import RowError
 
     for start in range(0, len(keys), chunk):
         some = keys[start : start + chunk]

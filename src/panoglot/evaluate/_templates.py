@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders
-from panoglot.evaluate._read import read_json
+from panoglot.errors import UserError, did_you_mean
+from panoglot.formats._json import read_json
 from panoglot.languages import parse_language
 
 __all__ = ["OURS", "Templates", "read_templates"]

@@ -9,21 +9,21 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.formats import load_format
 from panoglot.formats._record import to_record
 from panoglot.languages import canonical_language, language_matches
-from panoglot.table import Caption, Dataset, KINDS, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["EXPORT_FORMATS", "MANIFEST", "export"]
 
-#: `to=` -> the module whose `Writer` writes it.
+#: `to=` -> the format whose `Writer` writes it.
 EXPORT_FORMATS = {
     "webdataset": "webdataset",
     "parquet": "parquet",
@@ -98,7 +98,7 @@ def export(
         shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
         raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.")
     with _building(target) as folder:
-        writer: _Writer = import_module(f"panoglot.io.{EXPORT_FORMATS[to]}").Writer(folder, shard_size)
+        writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()

@@ -1,31 +1,31 @@
-"""Formats in and out, a file a format, and the picture itself.
+"""Formats in and out, a file a format.
 
 for found in read_source("photos/"):         # or shards/{00000..00099}.tar, rows.parquet, x.pano, …
     ...                                      # a Sample, or a Reject with its reason
-export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 """
 
-from panoglot.exporting import EXPORT_FORMATS, export
-from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
-from panoglot.pictures import FORMATS, Header, Image, MAX_PIXELS, SUFFIXES, read_header
+from panoglot.formats._formats import (
+    FORMAT_NAMES,
+    detect,
+    find_format,
+    format_names,
+    format_options,
+    load_format,
+    read_part,
+    read_source,
+)
 from panoglot.formats._sample import Format, Part, Sample
 
 __all__ = [
-    "EXPORT_FORMATS",
-    "FORMATS",
     "FORMAT_NAMES",
-    "MAX_PIXELS",
-    "SUFFIXES",
     "Format",
-    "Header",
-    "Image",
     "Part",
     "Sample",
     "detect",
-    "export",
     "find_format",
+    "format_names",
     "format_options",
-    "read_header",
+    "load_format",
     "read_part",
     "read_source",
 ]

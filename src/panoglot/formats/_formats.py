@@ -8,17 +8,29 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._files import check_exists
 from panoglot.formats._sample import Format, Part, Sample
 from panoglot.table import Reject
 
-__all__ = ["FORMAT_NAMES", "detect", "find_format", "format_options", "read_part", "read_source"]
+__all__ = [
+    "FORMAT_NAMES",
+    "detect",
+    "find_format",
+    "format_names",
+    "format_options",
+    "load_format",
+    "read_part",
+    "read_source",
+]
 
-#: The formats, in the order in which they are asked whether a source is theirs.
+#: Entry points of this group are formats: modules with `detect`, `parts` and `read`, and a `Writer` if they can write.
+GROUP = "panoglot.formats"
+#: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
+#: `folder`, which takes any folder.
 FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "folder")
 #: Names that people use -> our names.
 _ALIASES = {
@@ -36,8 +48,14 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def _module(name: str) -> Any:
-    return import_module(f"panoglot.io.{name}")
+def format_names() -> tuple[str, ...]:
+    """The formats by name, ours and those of other packages, in the order in which they are asked."""
+    others = sorted(find_entries(GROUP).keys() - set(FORMAT_NAMES))
+    return (*FORMAT_NAMES[:-1], *others, FORMAT_NAMES[-1])
+
+
+def load_format(name: str) -> Any:
+    return load_entry(GROUP, name, "format")
 
 
 def detect(source: str | os.PathLike[str]) -> str:
@@ -51,8 +69,8 @@ def detect(source: str | os.PathLike[str]) -> str:
         raise UserError(f"'{source}' is remote; copy or mount it, or download pictures by address with img2dataset.")
     check_exists(source)
     try:
-        for name in FORMAT_NAMES:
-            if _module(name).detect(source):
+        for name in format_names():
+            if load_format(name).detect(source):
                 return name
     except OSError as error:
         raise UserError(f"'{source}' cannot be read: {error.strerror or error}.") from None
@@ -61,7 +79,7 @@ def detect(source: str | os.PathLike[str]) -> str:
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
         f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "
-        f"{', '.join(FORMAT_NAMES)}."
+        f"{', '.join(format_names())}."
     )
 
 
@@ -83,15 +101,15 @@ def find_format(
         name = detect(source)
     else:
         name = _ALIASES.get(format, format)
-        if name not in FORMAT_NAMES:
-            raise UserError(f"'{format}' is not a format.{did_you_mean(format, (*FORMAT_NAMES, *_ALIASES))}")
+        if name not in format_names():
+            raise UserError(f"'{format}' is not a format.{did_you_mean(format, (*format_names(), *_ALIASES))}")
         check_exists(source)
     known = format_options(name)
     for option in options or {}:
         if option not in known:
             raise UserError(f"format '{name}' has no option '{option}'.{did_you_mean(option, known)}")
     typed = {option: _typed(option, value, known[option]) for option, value in (options or {}).items()}
-    return name, partial(_module(name).parts, source, **typed)
+    return name, partial(load_format(name).parts, source, **typed)
 
 
 def _typed(option: str, value: Any, default: Any) -> Any:
@@ -118,7 +136,7 @@ def format_options(name: str) -> dict[str, Any]:
     ['captions', 'follow_symlinks', 'kind', 'lang']
     """
     found: dict[str, Any] = {}
-    for parameter in inspect.signature(_module(name).parts).parameters.values():
+    for parameter in inspect.signature(load_format(name).parts).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             found[parameter.name] = parameter.default
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -130,7 +148,7 @@ def format_options(name: str) -> dict[str, Any]:
 
 def read_part(part: Part) -> Iterator[Sample | Reject]:
     """Read a part, streaming; nothing that is in the data raises."""
-    format: Format = _module(part.format)
+    format: Format = load_format(part.format)
     return format.read(part)
 
 

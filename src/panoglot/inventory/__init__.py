@@ -1,0 +1,12 @@
+"""What is here: methods, models, and `doctor`."""
+
+from panoglot.inventory._doctor import Finding, doctor, models
+from panoglot.inventory._methods import MethodRow, methods
+
+__all__ = [
+    "Finding",
+    "MethodRow",
+    "doctor",
+    "methods",
+    "models",
+]

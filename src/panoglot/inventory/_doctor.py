@@ -56,9 +56,9 @@ def _version(package: str) -> str | None:
 
 def doctor() -> list[Finding]:
     """Look at this installation: engine, storage, pictures, embedded models, extras, programs, disk."""
-    import panoglot
+    from panoglot._version import __version__
 
-    found = [Finding("panoglot", f"{panoglot.__version__}, Python {platform.python_version()}, {platform.machine()}")]
+    found = [Finding("panoglot", f"{__version__}, Python {platform.python_version()}, {platform.machine()}")]
     for package in ("daft", "pylance", "pyarrow", "numpy", "pillow", "onnxruntime"):
         version = _version(package)
         found.append(

@@ -28,6 +28,10 @@ class MethodRow:
     done: bool
 
 
+#: The verb of a paper to the room that holds it.
+_ROOMS = {"caption": "captioning", "curate": "curation", "translate": "translation", "train": "training"}
+_ROOMS |= {"search": "retrieval", "evaluate": "evaluate"}
+
 # name | room | short title (year) | what it does
 _PAPERS = """
 scalecap | caption | ScaleCap (2025) | keep the sentences the picture supports, ask about every object, merge
@@ -107,21 +111,21 @@ def _paper_rows() -> list[tuple[str, str, str, str]]:
 
 def _is_here(name: str, room: str) -> bool:
     """A registered method, a module of its name in its room (or among its metrics), or a row of the trainer."""
-    from panoglot.running import METHODS
+    from panoglot.extensions import find_entries
 
-    if name in METHODS:
+    if name in find_entries("panoglot.methods"):
         return True
     module = name.replace("-", "_")
-    places = [f"panoglot.{room}.{module}"]
+    places = [f"panoglot.{_ROOMS[room]}.{module}"]
     if room == "evaluate":
-        places += [f"panoglot.metrics.captions._{module}", f"panoglot.evaluate.benchmarks._{module}"]
+        places += [f"panoglot.metrics.captions.{module}", f"panoglot.evaluate.benchmarks._{module}"]
     for place in places:
         try:
             if importlib.util.find_spec(place) is not None:
                 return True
         except ModuleNotFoundError:
             continue
-    return room == "train" and resources.files("panoglot").joinpath("train", "rows", f"{name}.yaml").is_file()
+    return room == "train" and resources.files("panoglot").joinpath("networks", "rows", f"{name}.yaml").is_file()
 
 
 def methods(*, room: str | None = None) -> list[MethodRow]:
@@ -135,9 +139,8 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     """
     from panoglot.curation import PRESETS
     from panoglot.errors import UserError, did_you_mean
-    from panoglot.running import METHODS, get_method
+    from panoglot.running import list_methods
 
-    get_method("describe")  # registers those of all rooms
     papers = _paper_rows()
     rows = [
         MethodRow(name, place, f"{title}: {about}", True, _is_here(name, place)) for name, place, title, about in papers
@@ -146,7 +149,7 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     for filters in PRESETS.values():
         if (filters.name, "curate") not in named:
             rows.append(MethodRow(filters.name, "curate", f"Filters: {filters.about}", False, True))
-    for own in METHODS.values():
+    for own in list_methods():
         if own.name not in {name for name, _ in named}:
             first = (own.function.__doc__ or "").strip().partition("\n")[0]
             rows.append(MethodRow(own.name, own.room, first, False, True))

@@ -21,10 +21,10 @@ from panoglot.table import fingerprint
 if TYPE_CHECKING:
     import numpy as np
 
+    from panoglot.networks._model import Model
     from panoglot.pictures import Image
     from panoglot.providers._names import Options
     from panoglot.providers.roles import Answer, Prompt
-    from panoglot.networks._model import Model
 
 __all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
@@ -72,7 +72,7 @@ class TrainedEncoder:
         if tower is None or not tower.get("encoder"):
             return None
         if side not in self._bases:
-            from panoglot.training._settings import load_tower
+            from panoglot.networks._frozen import load_tower
 
             self._bases[side] = load_tower(side, tower["encoder"], tower.get("fingerprint"))
         return self._bases[side]
@@ -235,8 +235,8 @@ class TrainedGenerator:
         """Write a text for the picture of each prompt."""
         import torch
 
-        from panoglot.providers.roles import Answer
         from panoglot.networks._data import load_pixels, square
+        from panoglot.providers.roles import Answer
 
         out: list[Answer | RowError] = []
         for prompt in prompts:  # one by one: what is written does not depend on the batch

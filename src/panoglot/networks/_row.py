@@ -177,7 +177,9 @@ def list_presets(name: str | Path) -> list[str]:
 
 
 def _files() -> list[Any]:
-    return sorted((p for p in files("panoglot.train").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str)
+    return sorted(
+        (p for p in files("panoglot.networks").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str
+    )
 
 
 def _read(path: Any) -> dict[str, Any]:

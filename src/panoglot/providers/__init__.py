@@ -1,26 +1,16 @@
-"""Models: roles, names to providers, the response journal, prices.
+"""Models: roles, names to providers.
 
 `load_model("provider:name?option=value")` gives an object that fills one or more roles of `panoglot.providers.roles`.
 """
 
-from panoglot._verbs import callable_room
 from panoglot.providers._finish import finish
-from panoglot.asking import Journal, journal_key
 from panoglot.providers._names import ModelInfo, list_models, load_model, parse_model_name, register
-from panoglot.asking import Budget, Price, Prices
 
 __all__ = [
-    "Budget",
-    "Journal",
     "ModelInfo",
-    "Price",
-    "Prices",
     "finish",
-    "journal_key",
     "list_models",
     "load_model",
     "parse_model_name",
     "register",
 ]
-
-callable_room(__name__, list_models)  # `panoglot.models()`

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.extensions import find_entries, load_entry
 from panoglot.providers.roles import ROLES
 
 __all__ = [
-    "PROVIDERS",
+    "GROUP",
     "ModelInfo",
     "ModelName",
     "Options",
@@ -22,19 +22,9 @@ __all__ = [
     "register",
 ]
 
-#: Provider name to module. A module has `load(name, options) -> Model` and `catalog() -> list[ModelInfo]`.
-PROVIDERS: dict[str, str] = {
-    "embedded": "panoglot.providers.embedded",
-    "hf": "panoglot.providers.hf",
-    "llm": "panoglot.providers.llm",
-    "onnx": "panoglot.providers.onnx",
-    "open_clip": "panoglot.providers.open_clip",
-    "openai": "panoglot.providers.openai",
-    "pano": "panoglot.networks._encoder",
-    "python": "panoglot.providers.python",
-    "st": "panoglot.providers.st",
-    "vllm": "panoglot.providers.vllm",
-}
+#: Entry points of this group are model providers: modules (or objects) with `load(name, options) -> Model` and
+#: `catalog() -> list[ModelInfo]`. Ours are found the same way as anyone's.
+GROUP = "panoglot.providers"
 
 _REGISTERED: dict[str, Callable[[], Any]] = {}
 
@@ -126,13 +116,13 @@ def parse_model_name(text: str) -> ModelName:
     """
     provider, colon, rest = text.partition(":")
     if not colon or not rest:
-        example = did_you_mean(provider, PROVIDERS) if not colon else ""
+        example = did_you_mean(provider, find_entries(GROUP)) if not colon else ""
         raise UserError(
             f"'{text}' is not a model name: write provider:name, for example embedded:captioner or "
             f"hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct.{example}"
         )
-    if provider not in PROVIDERS and text not in _REGISTERED:
-        raise UserError(f"there is no model provider '{provider}'.{did_you_mean(provider, PROVIDERS)}")
+    if text not in _REGISTERED:
+        load_entry(GROUP, provider, "model provider")
     name, _, query = rest.partition("?")
     options = Options(of=text)
     for pair in filter(None, query.split("&")):
@@ -164,7 +154,7 @@ def load_model(text: str, role: str | None = None) -> Any:
         model = _REGISTERED[text]()
     else:
         parsed = parse_model_name(text)
-        module = importlib.import_module(PROVIDERS[parsed.provider])
+        module = load_entry(GROUP, parsed.provider, "model provider")
         if role == "parser" and parsed.provider == "hf":  # its architecture says generator, for it writes text
             parsed.options.setdefault("as", "parser")
         model = module.load(parsed.name, parsed.options)
@@ -190,10 +180,6 @@ def list_models(*, role: str | None = None, ready: bool | None = None) -> list[M
     if role is not None and role not in ROLES:
         raise UserError(f"there is no role '{role}'.{did_you_mean(role, ROLES)}")
     found: list[ModelInfo] = []
-    for module in PROVIDERS.values():
-        try:
-            found += importlib.import_module(module).catalog()
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise
+    for provider in find_entries(GROUP):
+        found += load_entry(GROUP, provider, "model provider").catalog()
     return [one for one in found if (role is None or role in one.roles) and (ready is None or one.ready == ready)]

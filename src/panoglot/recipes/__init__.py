@@ -1,25 +1,14 @@
-"""A recipe of verbs: ingest, caption, curate, translate, encode, index, report; and what is here to be used."""
+"""A recipe of verbs: ingest, caption, curate, translate, encode, index, report."""
 
-from panoglot._verbs import callable_room
 from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
-from panoglot.inventory import MethodRow, methods
-from panoglot.inventory import Finding, doctor
-from panoglot.providers._names import models
 from panoglot.recipes._recipe import Recipe, load_recipe
 
 __all__ = [
-    "Finding",
-    "MethodRow",
     "Recipe",
     "RunResult",
     "build",
-    "doctor",
     "ingest",
     "load_recipe",
-    "methods",
-    "models",
     "retry",
     "run_recipe",
 ]
-
-callable_room(__name__, build)

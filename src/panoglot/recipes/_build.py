@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
+from panoglot.asking import Spent
 from panoglot.errors import UserError
-from panoglot.running import Spent, Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
+from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
@@ -300,9 +301,9 @@ def _finish(run: _Run, message: str | None = None) -> None:
 
 
 def _versions() -> dict[str, str]:
-    import panoglot
+    from panoglot._version import __version__
 
-    found = {"panoglot": panoglot.__version__, "python": platform.python_version()}
+    found = {"panoglot": __version__, "python": platform.python_version()}
     for package in ("daft", "pylance", "onnxruntime", "pillow", "torch", "transformers"):
         try:
             found[package] = importlib.metadata.version(package)

@@ -1,9 +1,10 @@
 """What a person looks at: the HTML report of a dataset, and one image with the provenance of its texts."""
 
-from panoglot._verbs import callable_room
 from panoglot.reporting._report import report
 from panoglot.reporting._show import Shown, show
 
-__all__ = ["Shown", "report", "show"]
-
-callable_room(__name__, report)
+__all__ = [
+    "Shown",
+    "report",
+    "show",
+]

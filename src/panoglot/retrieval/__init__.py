@@ -10,11 +10,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from panoglot._verbs import callable_room
 from panoglot.retrieval._query import choose
 from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Searcher
-from panoglot.vectors import Vectors
 from panoglot.table import Dataset, open_dataset, sql_in
+from panoglot.vectors import Vectors
 
 __all__ = ["Hit", "Searcher", "delete", "index", "search"]
 
@@ -123,6 +122,3 @@ def delete(dataset: Dataset | str | os.PathLike[str], image_ids: Iterable[str], 
                 table.delete(sql_in("id", [*some, *captions][at : at + 500]))
             deleted += before - table.count()
     return deleted
-
-
-callable_room(__name__, search)

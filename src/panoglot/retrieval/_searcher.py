@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.vectors import gather, threads, top_rows
 from panoglot.retrieval._filter import Allowed, contains, where_captions
-from panoglot.vectors import has_index, nearest
 from panoglot.retrieval._query import choose, query_vector
-from panoglot.vectors import Vectors, stamp
 from panoglot.table import Caption, Dataset, open_dataset, sql_in
+from panoglot.vectors import Vectors, gather, has_index, nearest_indexed, stamp, threads, top_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +130,8 @@ class Searcher:
         size = rows * self.table.schema.field("vector").type.list_size * 2
         if self.backend == "index" or size > EXACT_BYTES:
             raise UserError(
-                f"{rows:,} vectors '{self.name}' have no index: panoglot.retrieval.index('{self.dataset.path}') makes one."
+                f"{rows:,} vectors '{self.name}' have no index: "
+                f"panoglot.retrieval.index('{self.dataset.path}') makes one."
             )
         return False
 
@@ -205,7 +204,7 @@ class Searcher:
             where = None
         wanted = k
         while True:
-            owners, captions, scores = nearest(self.table, query, wanted, where)
+            owners, captions, scores = nearest_indexed(self.table, query, wanted, where)
             images, mask = self._images_of(owners, captions, lang, kind, over)
             keep = slice(None) if mask is None else mask
             best = _best(images[keep], scores[keep])

@@ -1,36 +1,36 @@
-"""The runner: pending rows -> operator -> commit, on one machine or a cluster; coroutines and batching of model calls.
+"""The runner: pending rows -> operator -> commit, on one machine or a cluster; methods as coroutines.
 
 `Stage` and `Operator` are the contract; `run_stage` runs one (Daft is imported then, not before).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from panoglot.running._encode import align_stage, encode_stage
-from panoglot.running._method import (
-    DetectorName,
-    EncoderName,
-    GeneratorName,
-    GeneratorNames,
-    LanguageIdentifierName,
-    METHODS,
-    Method,
-    ReaderName,
-    Role,
-    TaggerName,
-    TranslatorName,
-    get_method,
-    method,
-    method_stage,
-)
-from panoglot.asking import Asker, Models
-from panoglot.running._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker
+from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.running._encode import align_stage, encode_stage
     from panoglot.running._engine import run_stage, use_cluster
+    from panoglot.running._method import (
+        METHODS,
+        DetectorName,
+        EncoderName,
+        GeneratorName,
+        GeneratorNames,
+        LanguageIdentifierName,
+        Method,
+        ReaderName,
+        Role,
+        TaggerName,
+        TranslatorName,
+        get_method,
+        list_methods,
+        method,
+        method_stage,
+    )
+    from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker
 
 __all__ = [
     "METHODS",
-    "Asker",
     "DetectorName",
     "Emit",
     "EncoderName",
@@ -39,12 +39,10 @@ __all__ = [
     "Item",
     "LanguageIdentifierName",
     "Method",
-    "Models",
     "Operator",
     "Outcome",
     "ReaderName",
     "Role",
-    "Spent",
     "Stage",
     "StageResult",
     "TaggerName",
@@ -53,16 +51,41 @@ __all__ = [
     "align_stage",
     "encode_stage",
     "get_method",
+    "list_methods",
     "method",
     "method_stage",
     "run_stage",
     "use_cluster",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("run_stage", "use_cluster"):
-        from panoglot.running import _engine
-
-        return getattr(_engine, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "METHODS": "_method",
+        "DetectorName": "_method",
+        "Emit": "_stage",
+        "EncoderName": "_method",
+        "GeneratorName": "_method",
+        "GeneratorNames": "_method",
+        "Item": "_stage",
+        "LanguageIdentifierName": "_method",
+        "Method": "_method",
+        "Operator": "_stage",
+        "Outcome": "_stage",
+        "ReaderName": "_method",
+        "Role": "_method",
+        "Stage": "_stage",
+        "StageResult": "_stage",
+        "TaggerName": "_method",
+        "TranslatorName": "_method",
+        "Worker": "_stage",
+        "align_stage": "_encode",
+        "encode_stage": "_encode",
+        "get_method": "_method",
+        "list_methods": "_method",
+        "method": "_method",
+        "method_stage": "_method",
+        "run_stage": "_engine",
+        "use_cluster": "_engine",
+    },
+)

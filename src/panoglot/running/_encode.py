@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from panoglot.asking import Spent
 from panoglot.errors import RowError, UserError
 from panoglot.providers import finish, load_model
-from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
+from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
 from panoglot.table import Caption, Dataset, sql_in
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ name models. Options (prompts among them), `version` and the fingerprints of the
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import typing
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from panoglot.asking import Asker, Models, Spent, spending
 from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
-from panoglot.asking import Asker, Models, spending
-from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
+from panoglot.extensions import find_entries, load_entry
 from panoglot.languages import parse_language
+from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
 from panoglot.table import Caption, caption_id, fingerprint, normal_text
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "TaggerName",
     "TranslatorName",
     "get_method",
+    "list_methods",
     "method",
     "method_stage",
 ]
@@ -113,6 +114,9 @@ class Method:
         return found
 
 
+#: Entry points of this group are methods, `name = "module:function"`: ours, and those of other packages.
+GROUP = "panoglot.methods"
+
 METHODS: dict[str, Method] = {}
 
 
@@ -129,18 +133,24 @@ def method(
     return register
 
 
-def get_method(name: str, rooms: Sequence[str] = ("caption", "curate", "translate")) -> Method:
+def get_method(name: str) -> Method:
     """Return a method by name.
 
     Raises:
         UserError: unknown, with "did you mean".
     """
-    for room in rooms:
-        importlib.import_module(f"panoglot.{room}")
     key = name.replace("_", "-")
     if key not in METHODS:
-        raise UserError(f"there is no method '{name}'.{did_you_mean(key, METHODS)}")
+        known = find_entries(GROUP)
+        if key not in known:
+            raise UserError(f"there is no method '{name}'.{did_you_mean(key, [*METHODS, *known])}")
+        load_entry(GROUP, key, "method")  # importing it registers it
     return METHODS[key]
+
+
+def list_methods() -> list[Method]:
+    """Return all methods, those of other packages too, by name."""
+    return [get_method(name) for name in sorted({*METHODS, *find_entries(GROUP)})]
 
 
 def method_stage(
@@ -184,9 +194,7 @@ def method_stage(
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = fingerprint({"method": chosen.name, "version": chosen.version, "options": resolved, "models": prints})
-    operator = MethodOperator(
-        chosen.name, chosen.function.__module__, resolved, names, print_, prices, journal, in_flight
-    )
+    operator = MethodOperator(chosen, resolved, names, print_, prices, journal, in_flight)
     return Stage(
         name=f"{chosen.room}.{chosen.name}",
         fingerprint=print_,
@@ -204,8 +212,7 @@ def method_stage(
 class MethodOperator:
     """Runs a method over items, many at once."""
 
-    name: str
-    module: str
+    method: Method
     options: dict[str, Any]
     models: dict[str, str]
     fingerprint: str
@@ -219,8 +226,6 @@ class MethodOperator:
         from panoglot.asking import Budget, Journal, Prices
         from panoglot.providers import load_model
 
-        importlib.import_module(self.module)
-        self._method = METHODS[self.name]
         journal = Journal(worker.dataset.journal) if self.journal else None
         budget = None if worker.max_cost is None else Budget(worker.max_cost)
         prices = Prices.load(self.prices)
@@ -267,10 +272,10 @@ class MethodOperator:
         spent = Spent()
         spending.set(spent)
         try:
-            subject = item.image if self._method.takes == "image" else item.caption
-            extra = [item.image] if self._method.with_images else []
-            result = await self._method.function(subject, *extra, m, **self.options)
-            captions = _complete(result, item, self._method, self.fingerprint)
+            subject = item.image if self.method.takes == "image" else item.caption
+            extra = [item.image] if self.method.with_images else []
+            result = await self.method.function(subject, *extra, m, **self.options)
+            captions = _complete(result, item, self.method, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
         except BudgetReached:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from panoglot.asking import Spent
 from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.table import Caption, Dataset
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from panoglot.formats import Part
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "worker_processes"]
+__all__ = ["Emit", "Item", "Operator", "Outcome", "Stage", "StageResult", "Worker", "worker_processes"]
 
 
 @dataclass(slots=True)
@@ -48,36 +49,6 @@ class Item:
     image: Image | None = None
     caption: Caption | None = None
     part: Part | None = None
-
-
-@dataclass(slots=True)
-class Spent:
-    """What an item cost.
-
-    Attributes:
-        seconds: busy seconds of models, shared evenly by the items of a batch.
-        tokens_in: tokens read.
-        tokens_out: tokens written.
-        price: US dollars; None when a model's price is not known.
-        asked: questions that a model really answered.
-        recalled: questions that the journal answered.
-    """
-
-    seconds: float = 0.0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    price: float | None = 0.0
-    asked: int = 0
-    recalled: int = 0
-
-    def add(self, other: Spent) -> None:
-        """Add another's to this."""
-        self.seconds += other.seconds
-        self.tokens_in += other.tokens_in
-        self.tokens_out += other.tokens_out
-        self.price = None if self.price is None or other.price is None else self.price + other.price
-        self.asked += other.asked
-        self.recalled += other.recalled
 
 
 @dataclass(slots=True)

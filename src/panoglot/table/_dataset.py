@@ -308,9 +308,9 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     ):
         raise UserError(f"{folder} is not empty and not a Panoglot dataset; give another output folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    import panoglot
+    from panoglot._version import __version__
 
-    manifest = {"schema_version": SCHEMA_VERSION, "created_by": f"panoglot {panoglot.__version__}"}
+    manifest = {"schema_version": SCHEMA_VERSION, "created_by": f"panoglot {__version__}"}
     temporary = folder / f".panoglot-{secrets.token_hex(4)}"
     temporary.write_text(json.dumps(manifest, indent=1) + "\n")
     with contextlib.suppress(FileExistsError):  # two runs at once: the first one's manifest stands

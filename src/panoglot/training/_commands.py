@@ -17,8 +17,8 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.table import Dataset, open_dataset
 
 if TYPE_CHECKING:
-    from panoglot.training._dataset import Reading
     from panoglot.networks._row import Row
+    from panoglot.training._dataset import Reading
     from panoglot.training._trainer import Trainer
 
 __all__ = ["Trained", "TrainingMethod", "train"]
@@ -403,9 +403,9 @@ def _finish(
     folder: Path, data: Dataset, reading: Reading, trainer: Trainer, settings: Mapping[str, Any], quiet: bool | None
 ) -> Trained:
     """Measure, write card and plots, store the pictures' vectors."""
+    from panoglot.networks._checkpoint import write
     from panoglot.providers import load_model
     from panoglot.training._card import make_card
-    from panoglot.networks._checkpoint import write
     from panoglot.training._plot import plot_run
 
     row = trainer.row
@@ -502,9 +502,9 @@ def _notes(row: Row, reading: Reading, trainer: Trainer) -> list[str]:
 
 
 def _versions() -> dict[str, str]:
-    import panoglot
+    from panoglot._version import __version__
 
-    found = {"panoglot": panoglot.__version__, "python": platform.python_version()}
+    found = {"panoglot": __version__, "python": platform.python_version()}
     for package in ("torch", "transformers", "timm", "accelerate", "onnxruntime"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)

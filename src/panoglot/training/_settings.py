@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
-from panoglot.providers import finish, load_model, parse_model_name
-from panoglot.providers._names import PROVIDERS
+from panoglot.errors import MissingPackage, UserError, did_you_mean, require
+from panoglot.extensions import find_entries
+from panoglot.networks._frozen import load_tower
 from panoglot.networks._row import Row, list_presets, load_row
+from panoglot.providers import parse_model_name
+from panoglot.providers._names import GROUP
 
-__all__ = ["encoder_name", "load_tower", "need_encoders", "resolve", "stored_towers"]
+__all__ = ["encoder_name", "need_encoders", "resolve", "stored_towers"]
 
 #: Providers whose names are towers that learn; `stored:` before such a name makes it an encoder that does not.
 LEARNT = ("hf", "timm")
@@ -162,35 +164,9 @@ def encoder_name(name: str) -> str:
     """
     text = name.removeprefix("stored:")
     parsed = parse_model_name(text)
-    if parsed.provider not in PROVIDERS:
+    if parsed.provider not in find_entries(GROUP):
         return text
     return text.replace(f"{parsed.provider}:{parsed.name}", f"{parsed.provider}:{_local(parsed.name)}", 1)
-
-
-def load_tower(side: str, name: str, fingerprint: str | None = None) -> Any:
-    """Load an encoder that is a frozen tower, and see that it does what it must.
-
-    Raises:
-        UserError: it cannot be loaded, has no such side, gives several vectors, or is not the one that was trained on.
-    """
-    import io
-
-    import PIL.Image
-
-    from panoglot.pictures import Image
-
-    model = load_model(name, "encoder")
-    if fingerprint and model.fingerprint != fingerprint:
-        raise UserError(f"'{name}' has changed since it was trained on: its weights or settings are not the same.")
-    if side == "image":
-        buffer = io.BytesIO()
-        PIL.Image.new("RGB", (32, 32), "white").save(buffer, "PNG")
-        found = finish(model.encode_images([Image(buffer.getvalue())]))
-    else:
-        found = finish(model.encode_texts(["a red bird"], ["en"]))
-    if isinstance(found[0], RowError) or getattr(found, "shape", (1, model.dim)) != (1, model.dim):
-        raise UserError(f"'{name}' gives no single vector of {model.dim} numbers for {side}s; take another encoder.")
-    return model
 
 
 def _local(name: str) -> str:
@@ -295,11 +271,11 @@ def _check(row: Row) -> None:
     import torch
 
     from panoglot.networks._model import Model
-    from panoglot.training._optimiser import KINDS
     from panoglot.networks._row import build
     from panoglot.networks._schedule import SCHEDULES
-    from panoglot.training._stage import begin, make_schedule
     from panoglot.networks.samplers import SAMPLERS
+    from panoglot.training._optimiser import KINDS
+    from panoglot.training._stage import begin, make_schedule
 
     stored = stored_towers(row)
     for side, needs, what in (("image", _NEEDS_PATCHES, "patches"), ("text", _NEEDS_TOKENS, "tokens")):

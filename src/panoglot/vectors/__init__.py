@@ -1,0 +1,61 @@
+"""Search among vectors and hashes: exact, by an index, nearest centres; the stored vectors of a dataset."""
+
+from typing import TYPE_CHECKING
+
+from panoglot.extensions import lazy_names
+
+if TYPE_CHECKING:
+    from panoglot.vectors._exact import dots, gather, threads, top_rows
+    from panoglot.vectors._hamming import near_others, near_pairs
+    from panoglot.vectors._images import ImageIndex, id_bytes
+    from panoglot.vectors._indexed import has_index, make_index, nearest_indexed
+    from panoglot.vectors._kmeans import k_means, nearest, whitening
+    from panoglot.vectors._neighbours import stored_vectors, take_vectors, vector_rows
+    from panoglot.vectors._stored import Vectors, stamp
+
+__all__ = [
+    "ImageIndex",
+    "Vectors",
+    "dots",
+    "gather",
+    "has_index",
+    "id_bytes",
+    "k_means",
+    "make_index",
+    "near_others",
+    "near_pairs",
+    "nearest",
+    "nearest_indexed",
+    "stamp",
+    "stored_vectors",
+    "take_vectors",
+    "threads",
+    "top_rows",
+    "vector_rows",
+    "whitening",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ImageIndex": "_images",
+        "Vectors": "_stored",
+        "dots": "_exact",
+        "gather": "_exact",
+        "has_index": "_indexed",
+        "id_bytes": "_images",
+        "k_means": "_kmeans",
+        "make_index": "_indexed",
+        "near_others": "_hamming",
+        "near_pairs": "_hamming",
+        "nearest": "_kmeans",
+        "nearest_indexed": "_indexed",
+        "stamp": "_stored",
+        "stored_vectors": "_neighbours",
+        "take_vectors": "_neighbours",
+        "threads": "_exact",
+        "top_rows": "_exact",
+        "vector_rows": "_neighbours",
+        "whitening": "_kmeans",
+    },
+)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from panoglot.table import Table
 
-__all__ = ["INDEX", "has_index", "make_index", "nearest"]
+__all__ = ["INDEX", "has_index", "make_index", "nearest_indexed"]
 
 INDEX = "vector_idx"
 #: Rows of a partition that an index is built for, and the share of partitions that a query looks into.
@@ -40,7 +40,7 @@ def make_index(table: Table, *, rebuild: bool = False) -> str:
     return "built"
 
 
-def nearest(
+def nearest_indexed(
     table: Table, query: np.ndarray, k: int, where: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find about the `k` best rows; rows that the index does not know yet are compared one by one, deleted ones never.

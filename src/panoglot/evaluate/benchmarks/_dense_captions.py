@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import offenders
-from panoglot.evaluate._read import CAPTIONS, IDS, field, read_rows
+from panoglot.errors import UserError
+from panoglot.evaluate._read import CAPTIONS, IDS, field
+from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.captions.dense import RegionCaption, captions_at_iou, dense_map
 from panoglot.metrics.captions.meteor import meteor_exact_stem_synonym

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders
-from panoglot.evaluate._read import read_rows
+from panoglot.errors import UserError, did_you_mean
+from panoglot.formats._json import read_rows
 
 __all__ = ["DetailCaps", "read_detailcaps"]
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option, item_ids, offenders
-from panoglot.evaluate._read import read_rows
+from panoglot.errors import UserError
+from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores

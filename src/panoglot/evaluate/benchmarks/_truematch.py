@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import panoglot.metrics.captions as captions
-from panoglot.errors import UserError
+import panoglot.metrics as metrics
 from panoglot.asking import encode_texts
 from panoglot.checks import offenders
-from panoglot.evaluate._read import encode_files, pictures_of, read_json
+from panoglot.errors import UserError
+from panoglot.evaluate._read import encode_files, pictures_of
+from panoglot.formats._json import read_json
 from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
@@ -81,4 +82,4 @@ def truematch(
     texts = encode_texts(encoder, [named[name] or "" for name in ids], lang)
     vectors = encode_files(encoder, pictures_of(ids, images))
     scorer = getattr(encoder, "name", "")
-    return captions.self_retrieval(texts, vectors, bags, ids=ids, ties=ties, scorer=scorer, confidence=confidence)
+    return metrics.self_retrieval(texts, vectors, bags, ids=ids, ties=ties, scorer=scorer, confidence=confidence)

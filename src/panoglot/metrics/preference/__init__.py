@@ -1,0 +1,1 @@
+"""Who is better: agreement with people, arenas, standings."""
