@@ -7,12 +7,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from panoglot.geometry import Region
 from panoglot.languages import parse_language
 from panoglot.pictures import read_header
 from panoglot.table import (
     Caption,
     Dataset,
-    Region,
     caption_id,
     caption_to_row,
     create_dataset,

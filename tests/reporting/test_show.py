@@ -7,8 +7,9 @@ import json
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.geometry import Region
 from panoglot.reporting import show
-from panoglot.table import Region, create_dataset
+from panoglot.table import create_dataset
 from tests.conftest import picture_bytes
 from tests.reporting.library import insert_captions, insert_image, made
 

@@ -5,15 +5,8 @@ import threading
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.table import (
-    SCHEMA_VERSION,
-    Caption,
-    Region,
-    caption_from_row,
-    caption_to_row,
-    create_dataset,
-    open_dataset,
-)
+from panoglot.geometry import Region
+from panoglot.table import SCHEMA_VERSION, Caption, caption_from_row, caption_to_row, create_dataset, open_dataset
 
 
 def row(n, **more):
@@ -140,7 +133,15 @@ def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "x.pano"
     create_dataset(path)
     (path / "panoglot.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(UserError, match=r"schema version 2.*pip install --upgrade panoglot"):
+    with pytest.raises(UserError, match=rf"schema version {SCHEMA_VERSION + 1}.*pip install --upgrade panoglot"):
+        open_dataset(path)
+
+
+def test_an_older_schema_is_refused_with_the_line_that_rebuilds_it(tmp_path):
+    path = tmp_path / "x.pano"
+    create_dataset(path)
+    (path / "panoglot.json").write_text(json.dumps({"schema_version": 1}))
+    with pytest.raises(UserError, match=r"schema version 1, now 2.*panoglot build SOURCE -o NEW.pano"):
         open_dataset(path)
 
 

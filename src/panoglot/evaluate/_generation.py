@@ -134,8 +134,8 @@ def geneval_folder(
 
 def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]]:
     """Boxes, picture size and the colours that are given, by picture path."""
+    from panoglot.geometry import Region
     from panoglot.providers.roles import Box
-    from panoglot.table import Region
 
     found: dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]] = {}
     odd = []

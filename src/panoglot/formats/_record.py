@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.formats._sample import Sample
+from panoglot.geometry import Region
 from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
-from panoglot.table import KINDS, Caption, Region, image_id
+from panoglot.table import KINDS, Caption, image_id
 
 __all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]
 
@@ -54,10 +55,18 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "recipe": caption.recipe,
         "model": caption.model,
         "parents": [parent if isinstance(parent, str) else parent.caption_id for parent in caption.parents],
-        "region": region and {k: getattr(region, k) for k in ("x0", "y0", "x1", "y1", "mask")},
+        "region": region and _flat_region(region),
         "scores": dict(caption.scores),
         "dropped": caption.dropped,
     }
+
+
+def _flat_region(region: Region) -> dict[str, Any]:
+    """Box and mask as columns; points, time and the like, which few rows have, as one JSON text."""
+    row = region.plain()
+    first = {name: row.pop(name) for name in ("x0", "y0", "x1", "y1", "mask")}
+    rest = {name: value for name, value in row.items() if value is not None}
+    return first | {"other": json.dumps(rest, sort_keys=True) if rest else None}
 
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:

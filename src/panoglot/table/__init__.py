@@ -4,7 +4,7 @@ from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_ma
 from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
 from panoglot.table._ids import caption_id, fingerprint, given_caption_id, image_id, normal_text, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
-from panoglot.table._records import KINDS, Caption, Region, Reject
+from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
 from panoglot.table._schema import SCHEMA_VERSION
 from panoglot.table._table import Table, plain_rows, sql_in
 
@@ -14,9 +14,13 @@ __all__ = [
     "UNKNOWN_LANGUAGE",
     "Caption",
     "Dataset",
-    "Region",
+    "Document",
+    "DocumentPart",
+    "Fact",
+    "Rating",
     "Reject",
     "Table",
+    "Triple",
     "canonical_language",
     "caption_from_row",
     "caption_id",

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.geometry import Region
 from panoglot.table._memory import give_back_memory
-from panoglot.table._records import Caption, Region
+from panoglot.table._records import Caption
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
 from panoglot.table._table import Table, plain_rows, sql_in
 
@@ -39,6 +40,13 @@ class Dataset:
     Attributes:
         path: the folder.
         images: one row an image, with its bytes.
+        assets: scenes, videos, pages: what images are views or parts of.
+        documents: ordered parts over several images: pages, conversations.
+        triples: queries with what answers them and what does not.
+        ratings: what people or models said of a row.
+        facts: what models saw in images, kept so that they are asked once.
+        edits: what people corrected or had forgotten.
+        fits: what the first pass of a method learnt.
         marks: what curation decided on images: scores, `dropped`.
         hashes: perceptual hashes of images.
         captions: one row a text about an image.
@@ -49,6 +57,13 @@ class Dataset:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.images = self._table("images")
+        self.assets = self._table("assets")
+        self.documents = self._table("documents")
+        self.triples = self._table("triples")
+        self.ratings = self._table("ratings")
+        self.facts = self._table("facts")
+        self.edits = self._table("edits")
+        self.fits = self._table("fits")
         self.marks = self._table("marks")
         self.hashes = self._table("hashes")
         self.captions = self._table("captions")
@@ -246,27 +261,26 @@ class Dataset:
 
 def caption_from_row(row: dict[str, Any]) -> Caption:
     """Make a `Caption` of a row of `captions`."""
-    region = row.get("region")
     return Caption(
         text=row["text"],
         lang=row["lang"],
         kind=row["kind"],
         model=row["model"] or "",
         parents=tuple(row["parents"] or ()),
-        region=Region(**region) if region else None,
+        region=Region.of(row.get("region")),
         scores=dict(row["scores"] or {}),
         dropped=row["dropped"],
         recipe=row["recipe"] or "",
         image_id=row["image_id"],
         caption_id=row["caption_id"],
         run_id=row["run_id"] or "",
+        author=row.get("author") or "",
+        licence=row.get("licence") or "",
     )
 
 
 def caption_to_row(caption: Caption) -> dict[str, Any]:
     """Make a row of `captions` of a `Caption` whose ids are filled in."""
-    from dataclasses import asdict
-
     return {
         "caption_id": caption.caption_id,
         "image_id": caption.image_id,
@@ -276,10 +290,12 @@ def caption_to_row(caption: Caption) -> dict[str, Any]:
         "recipe": caption.recipe,
         "model": caption.model,
         "parents": [p if isinstance(p, str) else p.caption_id for p in caption.parents],
-        "region": asdict(caption.region) if caption.region else None,
+        "region": caption.region.plain() if caption.region else None,
         "scores": dict(caption.scores),
         "dropped": caption.dropped,
         "run_id": caption.run_id,
+        "author": caption.author or None,
+        "licence": caption.licence or None,
     }
 
 
@@ -338,6 +354,11 @@ def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
         version = int(manifest["schema_version"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is not a Panoglot dataset (no readable {MANIFEST} in it).") from None
+    if version < SCHEMA_VERSION:
+        raise UserError(
+            f"{folder} was written by an older Panoglot (schema version {version}, now {SCHEMA_VERSION}). "
+            f"Make it anew: panoglot build SOURCE -o NEW.pano"
+        )
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{folder} has schema version {version}, this Panoglot knows up to {SCHEMA_VERSION}: "

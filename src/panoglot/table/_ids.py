@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from panoglot.table._records import Region
+from panoglot.geometry import Region
 
 __all__ = ["caption_id", "fingerprint", "given_caption_id", "image_id", "normal_text", "reject_id", "vector_id"]
 
@@ -50,10 +50,7 @@ def _hash(*parts: str) -> str:
 
 
 def _region_key(region: Region | None) -> str:
-    if region is None:
-        return ""
-    box = ",".join(f"{v:.6f}" for v in (region.x0, region.y0, region.x1, region.y1))
-    return f"{box};{region.mask or ''}"
+    return "" if region is None else region.key()
 
 
 def caption_id(image: str, recipe_fingerprint: str, lang: str, region: Region | None, ordinal: int) -> str:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Columns = dict[str, list[tuple[str, Any]]]
+
 __all__ = ["KEYS", "SCHEMA_VERSION", "schema", "vector_schema"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: The unenforced primary key of every table: a late or repeated commit of the same row inserts nothing.
 KEYS = {
     "images": "image_id",
+    "assets": "asset_id",
+    "documents": "document_id",
+    "triples": "triple_id",
+    "ratings": "rating_id",
+    "facts": "fact_id",
+    "edits": "edit_id",
+    "fits": "fit_id",
     "marks": "image_id",
     "hashes": "image_id",
     "captions": "caption_id",
@@ -25,79 +34,222 @@ KEYS = {
 }
 
 
-@cache
-def schema(name: str) -> pa.Schema:
-    """Return the schema of table `name` (a key of `KEYS` but `vectors`, whose size is the encoder's)."""
+class _Types:
+    """The column types that several tables share."""
+
+    def __init__(self) -> None:
+        import pyarrow as pa
+
+        self.text, self.real = pa.string(), pa.float64()
+        self.texts, self.scores = pa.list_(self.text), pa.map_(self.text, pa.float32())
+        box = [(name, self.real) for name in ("x0", "y0", "x1", "y1")]
+        scene = [(name, self.real) for name in ("x", "y", "z", "width", "depth", "height", "yaw")]
+        point = [("x", self.real), ("y", self.real), ("inside", pa.bool_())]
+        self.region = pa.struct(
+            [
+                *box,
+                ("mask", self.text),
+                ("points", pa.list_(pa.struct(point))),
+                ("start", self.real),
+                ("end", self.real),
+                ("track", pa.list_(pa.struct([("time", self.real), *box]))),
+                ("box3", pa.struct(scene)),
+            ]
+        )
+        part = [("text", self.text), ("image_id", self.text), ("region", self.region), ("turn", pa.int32())]
+        self.part = pa.struct([*part, ("role", self.text), ("learn", pa.bool_())])
+        self.moment = pa.timestamp("us", tz="UTC")
+        #: who made a row, of what, and how it may be used
+        self.origin = [
+            ("recipe", self.text),
+            ("model", self.text),
+            ("parents", self.texts),
+            ("author", self.text),
+            ("licence", self.text),
+        ]
+
+
+def _content(t: _Types) -> Columns:
+    """What pairs are made of: pictures and what they come from, documents, triples."""
     import pyarrow as pa
 
-    text, real = pa.string(), pa.float64()
-    scores = pa.map_(text, pa.float32())
-    region = pa.struct([("x0", real), ("y0", real), ("x1", real), ("y1", real), ("mask", text)])
-    columns: dict[str, list[tuple[str, pa.DataType]]] = {
+    return {
         "images": [
-            ("image_id", text),
+            ("image_id", t.text),
             ("data", pa.large_binary()),
-            ("uri", text),
+            ("uri", t.text),
             ("width", pa.int32()),
             ("height", pa.int32()),
-            ("format", text),
+            ("format", t.text),
             ("size", pa.int64()),
-            ("group", text),
-            ("time", real),
-            ("context", text),
-            ("run_id", text),
+            ("group", t.text),
+            ("time", t.real),
+            ("context", t.text),
+            ("run_id", t.text),
+            *t.origin,  # crops, frames, generated pictures: their method, model and the picture they were made of
+            ("region", t.region),  # where in its parent
+            ("asset_id", t.text),
+            ("split", t.text),
         ],
-        # what curation decided on an image; a table of its own because Lance rewrites whole rows, pictures included
-        "marks": [("image_id", text), ("scores", scores), ("dropped", text), ("run_id", text)],
-        # perceptual hashes: 256-bit PDQ and its quality 0..100
-        "hashes": [("image_id", text), ("pdq", pa.binary(32)), ("quality", pa.int32()), ("run_id", text)],
+        "assets": [
+            ("asset_id", t.text),
+            ("kind", t.text),
+            ("data", pa.large_binary()),
+            ("uri", t.text),
+            ("format", t.text),
+            ("size", pa.int64()),
+            ("context", t.text),
+            *t.origin,
+            ("split", t.text),
+            ("run_id", t.text),
+        ],
+        "documents": [
+            ("document_id", t.text),
+            ("kind", t.text),
+            ("lang", t.text),
+            ("parts", pa.list_(t.part)),
+            ("scores", t.scores),
+            ("dropped", t.text),
+            *t.origin,
+            ("split", t.text),
+            ("run_id", t.text),
+        ],
+        "triples": [
+            ("triple_id", t.text),
+            ("kind", t.text),
+            ("text", t.text),
+            ("image_id", t.text),
+            ("positives", t.texts),
+            ("negatives", t.texts),
+            ("of", t.text),
+            ("lang", t.text),
+            ("recipe", t.text),
+            ("model", t.text),
+            ("split", t.text),
+            ("run_id", t.text),
+        ],
+    }
+
+
+def _judged(t: _Types) -> Columns:
+    """What is said of them: texts, marks, ratings, facts, edits, and what methods learnt."""
+    import pyarrow as pa
+
+    return {
         "captions": [
-            ("caption_id", text),
-            ("image_id", text),
-            ("text", text),
-            ("lang", text),
-            ("kind", text),
-            ("recipe", text),
-            ("model", text),
-            ("parents", pa.list_(text)),
-            ("region", region),
-            ("scores", scores),
-            ("dropped", text),
-            ("run_id", text),
+            ("caption_id", t.text),
+            ("image_id", t.text),
+            ("text", t.text),
+            ("lang", t.text),
+            ("kind", t.text),
+            ("recipe", t.text),
+            ("model", t.text),
+            ("parents", t.texts),
+            ("region", t.region),
+            ("scores", t.scores),
+            ("dropped", t.text),
+            ("run_id", t.text),
+            ("author", t.text),
+            ("licence", t.text),
         ],
+        "marks": [("image_id", t.text), ("scores", t.scores), ("dropped", t.text), ("run_id", t.text)],
+        "hashes": [("image_id", t.text), ("pdq", pa.binary(32)), ("quality", pa.int32()), ("run_id", t.text)],
+        "ratings": [
+            ("rating_id", t.text),
+            ("item", t.text),
+            ("of", t.text),
+            ("against", t.text),
+            ("value", t.real),
+            ("scale", t.text),
+            ("criterion", t.text),
+            ("rater", t.text),
+            ("lang", t.text),
+            ("split", t.text),
+            ("run_id", t.text),
+        ],
+        "facts": [
+            ("fact_id", t.text),
+            ("image_id", t.text),
+            ("kind", t.text),
+            ("text", t.text),
+            ("value", t.real),
+            ("region", t.region),
+            ("lang", t.text),
+            ("model", t.text),
+            ("source", t.text),
+            ("run_id", t.text),
+        ],
+        "edits": [
+            ("edit_id", t.text),
+            ("item", t.text),
+            ("of", t.text),
+            ("action", t.text),
+            ("before", t.text),
+            ("after", t.text),
+            ("author", t.text),
+            ("time", t.moment),
+            ("run_id", t.text),
+        ],
+        "fits": [
+            ("fit_id", t.text),
+            ("method", t.text),
+            ("asset_id", t.text),
+            ("data", pa.large_binary()),
+            ("about", t.text),
+            ("run_id", t.text),
+        ],
+    }
+
+
+def _work(t: _Types) -> Columns:
+    """How it came about: what failed, what ran, what is done."""
+    import pyarrow as pa
+
+    return {
         "rejects": [
-            ("reject_id", text),
-            ("item", text),
-            ("stage", text),
-            ("reason", text),
-            ("message", text),
-            ("run_id", text),
-            ("resolved", text),  # the run that got it through after all; null = still failing
+            ("reject_id", t.text),
+            ("item", t.text),
+            ("stage", t.text),
+            ("reason", t.text),
+            ("message", t.text),
+            ("run_id", t.text),
+            ("resolved", t.text),  # the run that got it through after all; null = still failing
         ],
         "runs": [
-            ("run_id", text),
-            ("started", pa.timestamp("us", tz="UTC")),
-            ("finished", pa.timestamp("us", tz="UTC")),
-            ("status", text),  # running, done, stopped (max_cost), failed
-            ("recipe", text),
-            ("versions", text),
-            ("stages", text),  # JSON: per stage rows, rejects, seconds, tokens, price
-            ("seconds", real),
-            ("price", real),
-            ("message", text),
+            ("run_id", t.text),
+            ("started", t.moment),
+            ("finished", t.moment),
+            ("status", t.text),  # running, done, stopped (max_cost), failed
+            ("recipe", t.text),
+            ("versions", t.text),
+            ("stages", t.text),  # JSON: per stage rows, rejects, seconds, tokens, price
+            ("seconds", t.real),
+            ("price", t.real),
+            ("message", t.text),
         ],
         "work": [
-            ("item", text),
+            ("item", t.text),
             ("outputs", pa.int32()),
             ("rejected", pa.int32()),  # rows of a part that failed; a part with some is read again by a retry
             ("seconds", pa.float32()),
             ("tokens_in", pa.int64()),
             ("tokens_out", pa.int64()),
-            ("price", real),
-            ("run_id", text),
+            ("price", t.real),
+            ("run_id", t.text),
         ],
     }
-    return _keyed(columns[name], KEYS[name])
+
+
+@cache
+def _columns() -> Columns:
+    types = _Types()
+    return _content(types) | _judged(types) | _work(types)
+
+
+@cache
+def schema(name: str) -> pa.Schema:
+    """Return the schema of table `name` (a key of `KEYS` but `vectors`, whose size is the encoder's)."""
+    return _keyed(_columns()[name], KEYS[name])
 
 
 @cache

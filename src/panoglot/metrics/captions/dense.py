@@ -15,6 +15,7 @@ from typing import Any
 
 from panoglot.checks import item_ids, offenders
 from panoglot.errors import UserError
+from panoglot.geometry import box_iou
 from panoglot.metrics._result import MetricResult, mean_result
 
 __all__ = ["RegionCaption", "box_iou", "captions_at_iou", "dense_map"]
@@ -37,22 +38,6 @@ class RegionCaption:
     box: tuple[float, ...]
     text: str
     score: float = 1.0
-
-
-def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Overlap of two boxes of any dimension: intersection over union.
-
-    >>> round(box_iou((0, 0, 0, 1, 1, 1), (.5, 0, 0, 1.5, 1, 1)), 4)
-    0.3333
-    """
-    half = len(one) // 2
-    inside = whole_one = whole_other = 1.0
-    for axis in range(half):
-        inside *= max(min(one[axis + half], other[axis + half]) - max(one[axis], other[axis]), 0.0)
-        whole_one *= one[axis + half] - one[axis]
-        whole_other *= other[axis + half] - other[axis]
-    union = whole_one + whole_other - inside
-    return inside / union if union > 0 else 0.0
 
 
 def _check_boxes(regions: Mapping[Any, Sequence[RegionCaption]], what: str) -> None:

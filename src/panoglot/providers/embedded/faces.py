@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import MissingPackage, RowError, UserError, require
+from panoglot.geometry import Region
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded._tflite import to_onnx
 from panoglot.providers.roles import Box
-from panoglot.table import Region
 
 if TYPE_CHECKING:
     import numpy as np
