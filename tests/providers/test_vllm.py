@@ -29,6 +29,7 @@ from panoglot.providers.roles import Prompt
 class SamplingParams:
     max_tokens: int = 16
     temperature: float = 1.0
+    top_p: float = 1.0
     seed: int | None = None
     stop: list[str] | None = None
     logprobs: int | None = None

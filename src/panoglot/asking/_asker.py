@@ -185,7 +185,7 @@ class Asker:
         if isinstance(prompt, str):
             prompt = Prompt(prompt, images=images, **options)
         elif images or options:
-            prompt = replace(prompt, images=(*prompt.images, *images), **options)
+            prompt = replace(prompt.showing(*images), **options)
         return await self._paid(prompt)
 
     async def _paid(self, prompt: Prompt) -> Answer:

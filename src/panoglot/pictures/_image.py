@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
+from panoglot.geometry import Region
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
 from panoglot.table import Caption, image_id
 
@@ -286,6 +287,8 @@ class Image:
         time: seconds or page inside the group, or None.
         context: page title, surrounding text, EXIF …: whatever a method may read.
         captions: the captions that are stored for it and kept, when the method asked for them.
+        parent: id of the picture that it was made of (a crop, a picture with a mark), or empty.
+        region: where in its parent it is, or None.
     """
 
     data: bytes
@@ -298,6 +301,8 @@ class Image:
     time: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
     captions: Sequence[Caption] = ()
+    parent: str = ""
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         if not self.id:

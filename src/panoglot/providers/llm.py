@@ -100,7 +100,7 @@ class LocalLLM:
         if self.chat or not prompt.chat:
             return prompt
         # a base model has no turns: the question, then a line for the answer, which ends with an empty line
-        return replace(prompt, text=prompt.text.rstrip() + "\n", chat=False, stop=(*prompt.stop, "\n\n"))
+        return replace(prompt.saying(prompt.text.rstrip() + "\n"), chat=False, stop=(*prompt.stop, "\n\n"))
 
     def _start(self) -> _Client:
         """Load the model and open the server, once a process."""

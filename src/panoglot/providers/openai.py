@@ -23,6 +23,7 @@ from panoglot.providers._http import Endpoint, Policy, ask_each
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
 from panoglot.providers._openai_encoder import OpenAIEncoder
+from panoglot.providers._prompt import lowered, plain_text
 from panoglot.providers.roles import Answer, Prompt
 from panoglot.table import fingerprint
 
@@ -95,6 +96,8 @@ class OpenAIGenerator:
     async def _request(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.endpoint.model, "temperature": prompt.temperature, "seed": prompt.seed}
         body["max_tokens"] = prompt.max_tokens
+        if prompt.top_p != 1.0:
+            body["top_p"] = prompt.top_p
         if prompt.stop:
             body["stop"] = list(prompt.stop)
         if prompt.schema is not None:
@@ -108,19 +111,25 @@ class OpenAIGenerator:
         else:
             if prompt.images:
                 raise UserError(f"{self.name}: a plain completion takes no pictures; ask with chat=True.")
-            body["prompt"] = f"{prompt.system}\n\n{prompt.text}" if prompt.system else prompt.text
+            body["prompt"] = plain_text(prompt, self.name)
             if prompt.logprobs:
                 body["logprobs"] = 1
         return body
 
     async def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
-        if prompt.system:
-            messages.append({"role": "system", "content": prompt.system})
-        if not prompt.images:
-            return [*messages, {"role": "user", "content": prompt.text}]
-        parts = [await self._picture(image) for image in prompt.images]
-        return [*messages, {"role": "user", "content": [*parts, {"type": "text", "text": prompt.text}]}]
+        for turn in lowered(prompt, model=self.name).turns:
+            role, parts = turn.role, turn.parts
+            if all(isinstance(part, str) for part in parts):
+                content: Any = "".join(parts)
+            else:
+                content = [
+                    {"type": "text", "text": part} if isinstance(part, str) else await self._picture(part)
+                    for part in parts
+                ]
+            if content or role != "system":
+                messages.append({"role": role, "content": content})
+        return messages
 
     async def _picture(self, image: Image) -> dict[str, Any]:
         from panoglot.pictures import data_uri

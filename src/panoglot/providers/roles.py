@@ -19,11 +19,12 @@ What is raised fails every item of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from panoglot.errors import RowError
 from panoglot.geometry import Region
+from panoglot.providers._prompt import Frames, Prompt, RegionPart, Turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "Box",
     "Detector",
     "Encoder",
+    "Frames",
     "Generator",
     "LanguageIdentifier",
     "Line",
@@ -43,40 +45,13 @@ __all__ = [
     "Parser",
     "Prompt",
     "Reader",
+    "RegionPart",
     "SceneGraph",
     "Tag",
     "Tagger",
     "Translator",
+    "Turn",
 ]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A question to a `Generator`.
-
-    Attributes:
-        text: the user's turn. For a completion (`chat=False`) the text to go on from.
-        images: the pictures it is about, in order.
-        system: the system turn, or None.
-        max_tokens: most new tokens.
-        temperature: 0 is greedy.
-        seed: for sampling; a function of (seed, epoch, id), never of time.
-        stop: strings that end the answer (not part of it).
-        schema: a JSON schema that the answer must follow, or None.
-        chat: False asks for a plain continuation (base models).
-        logprobs: ask for the log-probability of every token of the answer.
-    """
-
-    text: str
-    images: tuple[Image, ...] = ()
-    system: str | None = None
-    max_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-    schema: dict[str, Any] | None = field(default=None, hash=False)
-    chat: bool = True
-    logprobs: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError, did_you_mean, require
 from panoglot.providers._batches import chunks, decode, halving
 from panoglot.providers._names import ModelInfo
+from panoglot.providers._prompt import lowered, plain_text
 from panoglot.providers.roles import Answer
 
 if TYPE_CHECKING:
+    from panoglot.pictures import Image
     from panoglot.providers._names import Options
     from panoglot.providers.roles import Prompt
 
@@ -78,20 +80,25 @@ class VllmGenerator:
         return [row for part in chunks(rows, self.batch_size) for row in halving(part, self._score)]
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        content: Any = prompt.text
-        if prompt.images:
-            content = [*self._pictures(prompt), {"type": "text", "text": prompt.text}]
-        system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
-        return [*system, {"role": "user", "content": content}]
+        messages: list[dict[str, Any]] = []
+        for turn in lowered(prompt, model=self.name).turns:
+            role, parts = turn.role, turn.parts
+            if all(isinstance(part, str) for part in parts):
+                messages.append({"role": role, "content": "".join(parts)})
+                continue
+            content = [
+                {"type": "text", "text": part} if isinstance(part, str) else self._picture(part) for part in parts
+            ]
+            messages.append({"role": role, "content": content})
+        return messages
 
-    def _pictures(self, prompt: Prompt) -> list[dict[str, Any]]:
+    def _picture(self, image: Image) -> dict[str, Any]:
         if not self.sees:
             raise RowError("no_image_input", f"{self.name} reads text only")
-        pictures = decode(prompt.images, max_pixels=self.max_pixels)
-        for picture in pictures:
-            if isinstance(picture, RowError):
-                raise picture
-        return [{"type": "image_pil", "image_pil": picture} for picture in pictures]
+        (picture,) = decode([image], max_pixels=self.max_pixels)
+        if isinstance(picture, RowError):
+            raise picture
+        return {"type": "image_pil", "image_pil": picture}
 
     def _parameters(self, prompt: Prompt) -> Any:
         more: dict[str, Any] = {}
@@ -100,6 +107,7 @@ class VllmGenerator:
         return self._vllm.SamplingParams(
             max_tokens=max(1, prompt.max_tokens),
             temperature=prompt.temperature,
+            top_p=prompt.top_p,
             seed=prompt.seed % 2**63 if prompt.temperature > 0 else None,
             stop=list(prompt.stop) or None,
             logprobs=0 if prompt.logprobs else None,  # 0: only the token that was taken
@@ -126,7 +134,7 @@ class VllmGenerator:
     def _continuation(self, prompt: Prompt) -> Any:
         if prompt.images:
             raise RowError("no_plain_images", "vllm: continues texts; ask about pictures with chat=True, or use hf:")
-        return prompt.text
+        return plain_text(prompt, self.name)
 
     def _answer(self, prompt: Prompt, output: Any) -> Answer:
         written = output.outputs[0]

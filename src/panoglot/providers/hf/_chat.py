@@ -63,13 +63,16 @@ class DecoderOnly(Family):
 
     def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         """The turns of a prompt."""
-        text: Any = self.tame(prompt.text)
-        system: Any = None if prompt.system is None else self.tame(prompt.system)
-        if self.sees:
-            text = [*({"type": "image"} for _ in prompt.images), {"type": "text", "text": text}]
-            system = None if system is None else [{"type": "text", "text": system}]
-        turns = [] if system is None else [{"role": "system", "content": system}]
-        return [*turns, {"role": "user", "content": text}]
+        messages: list[dict[str, Any]] = []
+        for turn in prompt.turns:
+            content: Any = [
+                {"type": "text", "text": self.tame(part)} if isinstance(part, str) else {"type": "image"}
+                for part in turn.parts
+            ]
+            if not self.sees:
+                content = "".join(part["text"] for part in content)
+            messages.append({"role": turn.role, "content": content})
+        return messages
 
     def _rendered(self, messages: list[dict[str, Any]], ask: bool) -> str:
         from jinja2 import TemplateError

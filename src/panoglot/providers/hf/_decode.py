@@ -102,7 +102,7 @@ class Decoding:
             if prompt.temperature > 0:
                 uniform = torch.rand(scores.shape[-1], generator=self.noise[row], dtype=torch.float64)
                 gumbel = -torch.log(-torch.log(uniform.clamp_min(1e-300)))
-                scores[row] = scores[row] / prompt.temperature + gumbel.to(scores)
+                scores[row] = _nucleus(scores[row] / prompt.temperature, prompt.top_p) + gumbel.to(scores)
         return scores
 
     def _allowed(self, row: int, scores: torch.Tensor) -> torch.Tensor:
@@ -188,3 +188,12 @@ def grammar(schema: dict[str, Any], vocabulary: Any) -> Any:
     if matcher.is_error():
         raise RowError("bad_schema", matcher.get_error())
     return matcher
+
+
+def _nucleus(scores: torch.Tensor, share: float) -> torch.Tensor:
+    """Leave the likeliest tokens that together have `share` of the probability (the one that reaches it included)."""
+    if share >= 1.0:
+        return scores
+    ordered, order = scores.softmax(-1).sort(descending=True)
+    beyond = ordered.cumsum(-1) - ordered >= share
+    return scores.index_fill(-1, order[beyond], float("-inf"))

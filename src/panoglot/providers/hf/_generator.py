@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, require
 from panoglot.providers._batches import decode, halving
+from panoglot.providers._prompt import lowered
 from panoglot.providers.hf._captioner import Captioner, EncoderDecoder
 from panoglot.providers.hf._chat import DecoderOnly
 from panoglot.providers.hf._decode import Decoding, grammar, pieces
@@ -119,9 +120,15 @@ class HFGenerator:
 
         found: list[Any] = [None] * len(prompts)
         groups: dict[tuple[int, int], list[int]] = {}
+        prompts = list(prompts)
         for n, prompt in enumerate(prompts):
             if prompt.images and not self.sees:
                 found[n] = RowError("no_image_input", f"{self.name} reads text only")
+                continue
+            try:
+                prompt = prompts[n] = lowered(prompt, model=self.name)
+            except RowError as error:
+                found[n] = error
                 continue
             length = len(self.family.prefix(prompt)) if self.family.equal_lengths else 0
             groups.setdefault((len(prompt.images), length), []).append(n)
