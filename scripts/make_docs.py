@@ -77,7 +77,8 @@ A model is named `provider:name`, and options follow a question mark: `openai:UR
     text += _table(["model", "roles", "what it is", "when it is not installed"], rows)
     text += "\n## Roles\n\nA role says what a model can be asked. A model may fill several.\n\n"
     roles = []
-    for name, (protocol, calls) in ROLES.items():
+    for name, role in ROLES.items():
+        protocol, calls = role.protocol, [question.method for question in role.questions]
         first = (inspect.getdoc(protocol) or "").partition("\n\n")[0]
         roles.append([f"`{name}`", f"`{protocol.__name__}`", ", ".join(f"`{call}`" for call in calls), first])
     return text + _table(["role", "protocol", "methods", "what it does"], roles)

@@ -107,7 +107,7 @@ def test_no_images_at_all(tmp_path):
 
 _SLOW = """
 import sys
-from tests.run.toy import Alone, Sizes
+from tests.running.toy import Alone, Sizes
 from panoglot.running import Stage, run_stage
 from panoglot.table import open_dataset
 data = open_dataset(sys.argv[1])

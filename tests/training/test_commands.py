@@ -43,8 +43,8 @@ SHAPES = {
 }
 RGB = [(220, 30, 30), (30, 180, 40), (40, 50, 220)]
 FROZEN = {
-    "image_tower": "python:tests.train.toy_encoders:pictures",
-    "text_tower": "python:tests.train.toy_encoders:words",
+    "image_tower": "python:tests.training.toy_encoders:pictures",
+    "text_tower": "python:tests.training.toy_encoders:words",
 }
 TINY = ["image.width=32", "image.layers=1", "image.heads=2", "text.width=32", "dim=16"]
 

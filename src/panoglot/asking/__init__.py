@@ -9,17 +9,20 @@ if TYPE_CHECKING:
     from panoglot.asking._asker import Asker, Models, Spent, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, load_encoder
     from panoglot.asking._journal import Journal, journal_key
+    from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, scan
 
 __all__ = [
     "LOCAL_PROVIDERS",
     "MAGIC",
+    "MEMORY",
     "TEMPLATE",
     "Asker",
     "Budget",
     "CachedEncoder",
     "Journal",
+    "Memory",
     "Models",
     "Price",
     "Prices",
@@ -44,11 +47,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
+        "MEMORY": "_memory",
         "TEMPLATE": "_prices",
         "Asker": "_asker",
         "Budget": "_prices",
         "CachedEncoder": "_cache",
         "Journal": "_journal",
+        "Memory": "_memory",
         "Models": "_asker",
         "Price": "_prices",
         "Prices": "_prices",

@@ -9,12 +9,28 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.asking._journal import journal_key
+from panoglot.asking._memory import MEMORY
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.extensions import find_entries
+from panoglot.geometry import Region
 from panoglot.pictures import Image
-from panoglot.providers.roles import Answer, Box, Line, Prompt, SceneGraph, Tag
+from panoglot.providers.roles import (
+    ROLES,
+    Answer,
+    Box,
+    Line,
+    Prompt,
+    Question,
+    Rubric,
+    SceneGraph,
+    Tag,
+    Verdict,
+    find_role,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +39,8 @@ if TYPE_CHECKING:
     from panoglot.asking._prices import Budget, Prices
 
 __all__ = ["Asker", "Models", "Spent", "spending"]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -123,6 +141,8 @@ class Asker:
         self._journal, self._prices, self._budget = journal, prices, budget
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         self._batchers: dict[str, _Batcher] = {}
+        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._remember = isinstance(getattr(model, "fingerprint", None), str)
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -135,39 +155,63 @@ class Asker:
         elif hasattr(self.model, "close"):
             self.model.close()
 
-    async def _ask(
-        self, method: str, question: Any, several: bool = False, answers: Callable[[Any], Sequence[Any]] | None = None
-    ) -> Any:
-        """Ask one question.
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Ask one question of any role; `Question` in the table of roles says how.
 
         Args:
-            method: the model's method.
-            question: its argument, or a tuple of arguments.
-            several: the method takes such arguments as parallel lists.
-            answers: turns what the method returned into a list.
+            method: the model's method, for example `tag`.
+            arguments: those of one item; the last ones may be left out where the role says what they are then.
+
+        Raises:
+            RowError: the model could not answer.
+            UserError: the model has no such method.
         """
-        function = getattr(self.model, method, None)
+        question = _question(method)
+        if question.columns > 1:
+            asked = (*arguments, *question.rest[len(question.rest) - question.columns + len(arguments) :])
+            if len(asked) != question.columns:
+                raise TypeError(f"{method} takes {question.columns} arguments, {len(arguments)} were given")
+        else:
+            (asked,) = arguments
+        if question.keep != "memory" or not self._remember:
+            return await self._ask(question, asked)
+        key = journal_key(self.model, method, asked)
+        found = MEMORY.get(key, None)
+        if found is None:
+            waiting = self._asked.get(key)
+            if waiting is not None:
+                return await asyncio.shield(waiting)
+            waiting = self._asked[key] = asyncio.ensure_future(self._ask(question, asked))
+            try:
+                found = await waiting
+            finally:
+                self._asked.pop(key, None)
+            MEMORY.put(key, found)
+        return found
+
+    async def _ask(self, question: Question, asked: Any) -> Any:
+        function = getattr(self.model, question.method, None)
         if function is None:
-            raise UserError(f"model '{self.name}' cannot {method}: choose another model for this method.")
+            raise UserError(f"model '{self.name}' cannot {question.method}: choose another model for this method.")
 
         def call(questions: list[Any]) -> Any:
-            return function(*map(list, zip(*questions))) if several else function(questions)
+            found = function(*map(list, zip(*questions))) if question.columns > 1 else function(questions)
+            return _rows(found) if question.vectors and not inspect.isawaitable(found) else found
 
         if inspect.iscoroutinefunction(function):
             started = time.perf_counter()
-            found = await call([question])
-            (answer,) = answers(found) if answers else found
+            found = await call([asked])
+            (answer,) = _rows(found) if question.vectors else found
             spent = spending.get(None)
             if spent is not None:
                 spent.seconds += time.perf_counter() - started
             if isinstance(answer, RowError):
                 raise answer
             return answer
-        batcher = self._batchers.get(method)
+        batcher = self._batchers.get(question.method)
         if batcher is None:
-            whole = (lambda questions: answers(call(questions))) if answers else call
-            batcher = self._batchers[method] = _Batcher(whole, getattr(self.model, "batch_size", 1), self._pool)
-        return await batcher.ask(question)
+            batcher = self._batchers[question.method] = _Batcher(call, getattr(self.model, "batch_size", 1), self._pool)
+        return await batcher.ask(asked)
 
     # -- Generator -------------------------------------------------------------------------------------------------
 
@@ -186,31 +230,31 @@ class Asker:
             prompt = Prompt(prompt, images=images, **options)
         elif images or options:
             prompt = replace(prompt.showing(*images), **options)
-        return await self._paid(prompt)
+        return await self._paid("generate", prompt, prompt, Answer)
 
-    async def _paid(self, prompt: Prompt) -> Answer:
+    async def _paid(self, method: str, question: Any, prompt: Prompt, kind: type[T]) -> T:
         import msgspec
 
         async def ask() -> bytes:
             if self._budget is None:
-                return msgspec.json.encode(await self._ask("generate", prompt))
+                return msgspec.json.encode(await self._ask(_question(method), question))
             estimate, actual = self._most(prompt), 0.0
             await self._budget.reserve(estimate, self.name)
             try:
-                answer: Answer = await self._ask("generate", prompt)
+                answer = await self._ask(_question(method), question)
                 actual = self._price(prompt, answer)  # type: ignore[assignment]
             finally:
                 self._budget.settle(estimate, actual)
             return msgspec.json.encode(answer)
 
-        raw, recalled = await self._recall("generate", prompt, ask)
-        answer = msgspec.json.decode(raw, type=Answer)
+        raw, recalled = await self._recall(method, question, ask)
+        answer: Any = msgspec.json.decode(raw, type=kind)
         spent = spending.get(None)
         if spent is not None:
             price = 0.0 if recalled else self._price(prompt, answer)
             tokens = (0, 0) if recalled else (answer.tokens_in or 0, answer.tokens_out or 0)
             spent.add(Spent(0.0, *tokens, price, asked=int(not recalled), recalled=int(recalled)))
-        return answer
+        return answer  # type: ignore[no-any-return]
 
     async def _recall(self, method: str, question: Any, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
         """The journal's answer and True, or what `ask` gives, journaled, and False."""
@@ -218,7 +262,7 @@ class Asker:
             return await ask(), False
         return await self._journal.answer(journal_key(self.model, method, question), ask)
 
-    def _price(self, prompt: Prompt, answer: Answer) -> float | None:
+    def _price(self, prompt: Prompt, answer: Any) -> float | None:
         if self._prices is None:
             return None
         return self._prices.cost(self._name, answer.tokens_in, answer.tokens_out, images=len(prompt.images))
@@ -237,7 +281,7 @@ class Asker:
         question = (Prompt(prompt, images=images) if isinstance(prompt, str) else prompt, text)
 
         async def ask() -> bytes:
-            return msgspec.json.encode(await self._ask("score", question, several=True))
+            return msgspec.json.encode(await self._ask(_question("score"), question))
 
         raw, _ = await self._recall("score", question, ask)
         return [(token, value) for token, value in msgspec.json.decode(raw)]
@@ -246,11 +290,11 @@ class Asker:
 
     async def encode_image(self, image: Image) -> np.ndarray:
         """Return the unit vector `[dim]` (or vectors `[K, dim]`) of a picture."""
-        return await self._ask("encode_images", image, answers=_rows)
+        return await self.ask("encode_images", image)
 
     async def encode_text(self, text: str, lang: str = "und") -> np.ndarray:
         """Return the unit vector of a text."""
-        return await self._ask("encode_texts", (text, lang), several=True, answers=_rows)
+        return await self.ask("encode_texts", text, lang)
 
     async def similarity(self, image: Image, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[float]:
         """Return the cosine of a picture with every text (best view for multi-vector encoders)."""
@@ -265,39 +309,79 @@ class Asker:
         if not hasattr(self.model, "match"):
             return None
 
-        return float(await self._ask("match", (image, text), several=True))
+        return float(await self.ask("match", image, text))
 
     # -- the others ------------------------------------------------------------------------------------------------
 
     async def tag(self, image: Image) -> Sequence[Tag]:
         """Return the classes of a picture, best first."""
-        found: Sequence[Tag] = await self._ask("tag", image)
+        found: Sequence[Tag] = await self.ask("tag", image)
         return found
 
     async def detect(self, image: Image, names: Sequence[str] | None = None) -> Sequence[Box]:
         """Return boxes, best first."""
-        found: Sequence[Box] = await self._ask("detect", (image, names), several=True)
+        found: Sequence[Box] = await self.ask("detect", image, tuple(names) if names is not None else None)
         return found
 
     async def read(self, image: Image) -> Sequence[Line]:
         """Return the lines of text in a picture."""
-        found: Sequence[Line] = await self._ask("read", image)
+        found: Sequence[Line] = await self.ask("read", image)
         return found
 
     async def translate(self, text: str, source: str, target: str) -> str:
         """Translate a text."""
-        found: str = await self._ask("translate", (text, source, target), several=True)
+        found: str = await self.ask("translate", text, source, target)
         return found
 
     async def identify(self, text: str) -> tuple[str, float]:
         """Return the language of a text and how sure (0..1)."""
-        found: tuple[str, float] = await self._ask("identify", text)
+        found: tuple[str, float] = await self.ask("identify", text)
         return found
+
+    async def encode_query(self, parts: Sequence[Any]) -> np.ndarray:
+        """Return the unit vector of a query of several parts: texts, pictures, places, embedded together."""
+        return await self.ask("encode_queries", tuple(parts))
+
+    async def segment(
+        self, image: Image, regions: Sequence[Region] | None = None, names: Sequence[str] | None = None
+    ) -> Sequence[Box]:
+        """Return things with their masks, best first."""
+        asked = tuple(regions) if regions is not None else None, tuple(names) if names is not None else None
+        found: Sequence[Box] = await self.ask("segment", image, *asked)
+        return found
+
+    async def depth(self, image: Image) -> np.ndarray:
+        """Return how far everything is, float32 `[height, width]`."""
+        return await self.ask("depth", image)
+
+    async def paint(self, prompt: Prompt | str) -> Image:
+        """Return a picture made for a prompt."""
+        found: Image = await self.ask("paint", Prompt(prompt) if isinstance(prompt, str) else prompt)
+        return found
+
+    async def judge(self, rubric: Rubric) -> Verdict:
+        """Return a verdict, from the journal when it was given before; priced as a generated answer."""
+        return await self._paid("judge", rubric, rubric.prompt, Verdict)
 
     async def parse(self, text: str, lang: str = "und") -> SceneGraph:
         """Return what a caption says."""
-        found: SceneGraph = await self._ask("parse", (text, lang), several=True)
+        found: SceneGraph = await self.ask("parse", text, lang)
         return found
+
+
+@cache
+def _question(method: str) -> Question:
+    """How `method` is asked, by the table of roles.
+
+    Raises:
+        UserError: no role has it.
+    """
+    roles = [*ROLES.values(), *(find_role(name) for name in find_entries("panoglot.roles") if name not in ROLES)]
+    for role in roles:
+        for question in role.questions:
+            if question.method == method:
+                return question
+    raise UserError(f"no role asks a model to {method}.")
 
 
 def _rows(vectors: np.ndarray) -> list[Any]:

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
-from panoglot.providers.roles import ROLES
+from panoglot.providers._judge import judge_of
+from panoglot.providers.roles import ROLES, Generator, Judge, find_role
 
 __all__ = [
     "GROUP",
@@ -159,8 +160,10 @@ def load_model(text: str, role: str | None = None) -> Any:
             parsed.options.setdefault("as", "parser")
         model = module.load(parsed.name, parsed.options)
         parsed.options.finish()
-    if role is not None and not any(isinstance(model, ROLES[one][0]) for one in role.split("|")):
-        have = [name for name, (protocol, _) in ROLES.items() if isinstance(model, protocol)]
+    if role == "judge" and not isinstance(model, Judge):
+        model = judge_of(model) if isinstance(model, Generator) else model
+    if role is not None and not any(isinstance(model, find_role(one).protocol) for one in role.split("|")):
+        have = [one.name for one in ROLES.values() if isinstance(model, one.protocol)]
         raise UserError(
             f"model '{text}' is no {role.replace('|', ' or ')} (it is: {', '.join(have) or 'nothing known'})."
         )
@@ -178,7 +181,9 @@ def list_models(*, role: str | None = None, ready: bool | None = None) -> list[M
         UserError: no such role.
     """
     if role is not None and role not in ROLES:
-        raise UserError(f"there is no role '{role}'.{did_you_mean(role, ROLES)}")
+        known = [*ROLES, *find_entries("panoglot.roles")]
+        if role not in known:
+            raise UserError(f"there is no role '{role}'.{did_you_mean(role, known)}")
     found: list[ModelInfo] = []
     for provider in find_entries(GROUP):
         found += load_entry(GROUP, provider, "model provider").catalog()

@@ -39,7 +39,7 @@ def load(name: str, options: Options) -> Any:
         if key not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise UserError(f"'python:{name}' has no option '{key}'.{did_you_mean(key, known)}")
     model = factory(**{key: options.take(key, str, None) for key in list(options)})
-    if not any(isinstance(model, protocol) for protocol, _ in ROLES.values()):
+    if not any(isinstance(model, role.protocol) for role in ROLES.values()):
         raise UserError(
             f"'python:{name}' returned {type(model).__name__}, which fills no role of panoglot.providers.roles."
         )

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from panoglot.errors import RowError
+from panoglot.extensions import load_entry
 from panoglot.geometry import Region
 from panoglot.providers._prompt import Frames, Prompt, RegionPart, Turn
 
@@ -35,22 +36,31 @@ __all__ = [
     "ROLES",
     "Answer",
     "Box",
+    "DepthEstimator",
     "Detector",
     "Encoder",
     "Frames",
     "Generator",
+    "ImageGenerator",
+    "Judge",
     "LanguageIdentifier",
     "Line",
     "Model",
     "Parser",
     "Prompt",
+    "Question",
     "Reader",
     "RegionPart",
+    "Role",
+    "Rubric",
     "SceneGraph",
+    "Segmenter",
     "Tag",
     "Tagger",
     "Translator",
     "Turn",
+    "Verdict",
+    "find_role",
 ]
 
 
@@ -115,6 +125,38 @@ class SceneGraph:
     relations: tuple[tuple[str, str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class Rubric:
+    """A question to a `Judge`: what is judged, by what, and what answers there are.
+
+    Attributes:
+        prompt: the rubric with the item: texts, pictures.
+        scale: lowest and highest number, for a grade; or None.
+        choices: the words to choose from, for a verdict in words; or empty.
+    """
+
+    prompt: Prompt
+    scale: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a `Judge` says.
+
+    Attributes:
+        value: a number on the scale, or one of the choices.
+        reason: why, in the judge's words; may be empty.
+        tokens_in: tokens read, or None when unknown.
+        tokens_out: tokens written, or None.
+    """
+
+    value: float | str
+    reason: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
 @runtime_checkable
 class Model(Protocol):
     """What every model has.
@@ -156,7 +198,8 @@ class Encoder(Protocol):
     A row that failed is NaN throughout. `encode_texts` gets the language of every text (`und` when unknown).
     `max_text_tokens` (optional attribute) is where texts are cut; `cut` (optional) counts what was cut. Optional:
     `match(images, texts) -> list[float | RowError]`, the probability of an image-text matching head (BLIP's ITM). An
-    encoder with one tower raises `UserError` at the other call.
+    encoder with one tower raises `UserError` at the other call. Optional: `encode_queries(queries) -> [N, dim]`, for
+    queries that are lists of parts (texts, pictures, places) embedded together: composed and interleaved search.
     """
 
     dim: int
@@ -228,14 +271,121 @@ class Parser(Protocol):
         ...
 
 
-#: Role name to (protocol, its batch methods): what the runtime may call on a model.
-ROLES: dict[str, tuple[type, tuple[str, ...]]] = {
-    "generator": (Generator, ("generate", "score")),
-    "encoder": (Encoder, ("encode_images", "encode_texts")),
-    "tagger": (Tagger, ("tag",)),
-    "detector": (Detector, ("detect",)),
-    "reader": (Reader, ("read",)),
-    "translator": (Translator, ("translate",)),
-    "language_identifier": (LanguageIdentifier, ("identify",)),
-    "parser": (Parser, ("parse",)),
+@runtime_checkable
+class Segmenter(Protocol):
+    """Images to things with masks (`region.mask`), best first.
+
+    `regions` are boxes or points to segment, a list an image; None asks for everything. `names` narrows an
+    open-vocabulary segmenter.
+    """
+
+    def segment(
+        self,
+        images: Sequence[Image],
+        regions: Sequence[Sequence[Region] | None] | None = None,
+        names: Sequence[Sequence[str] | None] | None = None,
+    ) -> Sequence[Sequence[Box] | RowError]:
+        """Find things and their outlines."""
+        ...
+
+
+@runtime_checkable
+class DepthEstimator(Protocol):
+    """Images to depth, float32 `[height, width]`, larger is farther; `metric` says whether it is metres."""
+
+    metric: bool
+
+    def depth(self, images: Sequence[Image]) -> Sequence[np.ndarray | RowError]:
+        """Estimate how far everything is."""
+        ...
+
+
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """Text (and pictures) in, a picture out. Seed and turns come with the prompt, as for a `Generator`."""
+
+    def paint(self, prompts: Sequence[Prompt]) -> Sequence[Image | RowError]:
+        """Make a picture for every prompt."""
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Rubrics to verdicts. Every `Generator` can be one (`providers.judge_of`): it answers as JSON."""
+
+    def judge(self, rubrics: Sequence[Rubric]) -> Sequence[Verdict | RowError]:
+        """Judge every rubric."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a method of a role is asked for one item.
+
+    Attributes:
+        method: the model's method.
+        columns: how many arguments it takes, as parallel lists; 1 is one list of items.
+        rest: what missing last arguments are.
+        keep: `journal`: the answer is paid for, and stored; `memory`: a frozen model's, kept while there is room.
+        vectors: it returns an array; its rows are the answers, NaN where there is none.
+    """
+
+    method: str
+    columns: int = 1
+    rest: tuple[Any, ...] = ()
+    keep: str = "memory"
+    vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role: its protocol, and how each of its methods is asked.
+
+    A package adds one by an entry point of the group `panoglot.roles` that names a `Role`.
+    """
+
+    name: str
+    protocol: type
+    questions: tuple[Question, ...]
+
+
+#: The roles by name: what option types, `load_model` and the asker's methods are made of.
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        Role(
+            "generator",
+            Generator,
+            (Question("generate", keep="journal"), Question("score", columns=2, keep="journal")),
+        ),
+        Role(
+            "encoder",
+            Encoder,
+            (
+                Question("encode_images", vectors=True),
+                Question("encode_texts", columns=2, rest=("und",), vectors=True),
+                Question("encode_queries", vectors=True),
+                Question("match", columns=2),
+            ),
+        ),
+        Role("tagger", Tagger, (Question("tag"),)),
+        Role("detector", Detector, (Question("detect", columns=2, rest=(None,)),)),
+        Role("segmenter", Segmenter, (Question("segment", columns=3, rest=(None, None)),)),
+        Role("depth_estimator", DepthEstimator, (Question("depth"),)),
+        Role("reader", Reader, (Question("read"),)),
+        Role("translator", Translator, (Question("translate", columns=3),)),
+        Role("language_identifier", LanguageIdentifier, (Question("identify"),)),
+        Role("parser", Parser, (Question("parse", columns=2, rest=("und",)),)),
+        Role("image_generator", ImageGenerator, (Question("paint", keep="no"),)),
+        Role("judge", Judge, (Question("judge", keep="journal"),)),
+    )
 }
+
+
+def find_role(name: str) -> Role:
+    """Return a role, ours or that of an installed package.
+
+    Raises:
+        UserError: no such role, with "did you mean".
+    """
+    return ROLES.get(name) or load_entry("panoglot.roles", name, "role")

@@ -28,15 +28,20 @@ from panoglot.table import Caption, caption_id, fingerprint, normal_text
 
 __all__ = [
     "METHODS",
+    "Asks",
+    "DepthEstimatorName",
     "DetectorName",
     "EncoderName",
     "GeneratorName",
     "GeneratorNames",
+    "ImageGeneratorName",
+    "JudgeName",
     "LanguageIdentifierName",
     "Method",
     "MethodOperator",
+    "ParserName",
     "ReaderName",
-    "Role",
+    "SegmenterName",
     "TaggerName",
     "TranslatorName",
     "get_method",
@@ -46,18 +51,23 @@ __all__ = [
 ]
 
 
-class Role(str):
-    """Marks an option that names a model: `Annotated[str, Role("generator")]`; `a|b` takes either."""
+class Asks(str):
+    """Marks an option that names a model: `Annotated[str, Asks("generator")]`; `a|b` takes either role."""
 
 
-GeneratorName = Annotated[str, Role("generator")]
-GeneratorNames = Annotated[tuple[str, ...], Role("generator")]
-EncoderName = Annotated[str, Role("encoder")]
-TaggerName = Annotated[str, Role("tagger")]
-DetectorName = Annotated[str, Role("detector")]
-ReaderName = Annotated[str, Role("reader")]
-LanguageIdentifierName = Annotated[str, Role("language_identifier")]
-TranslatorName = Annotated[str, Role("translator|generator")]
+GeneratorName = Annotated[str, Asks("generator")]
+GeneratorNames = Annotated[tuple[str, ...], Asks("generator")]
+EncoderName = Annotated[str, Asks("encoder")]
+TaggerName = Annotated[str, Asks("tagger")]
+DetectorName = Annotated[str, Asks("detector")]
+SegmenterName = Annotated[str, Asks("segmenter")]
+DepthEstimatorName = Annotated[str, Asks("depth_estimator")]
+ReaderName = Annotated[str, Asks("reader")]
+LanguageIdentifierName = Annotated[str, Asks("language_identifier")]
+TranslatorName = Annotated[str, Asks("translator|generator")]
+ParserName = Annotated[str, Asks("parser")]
+ImageGeneratorName = Annotated[str, Asks("image_generator")]
+JudgeName = Annotated[str, Asks("judge")]
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class Method:
         hints = typing.get_type_hints(self.function, include_extras=True)
         found: dict[str, str] = {}
         for key, value in options.items():
-            role = next((str(x) for x in getattr(hints.get(key), "__metadata__", ()) if isinstance(x, Role)), None)
+            role = next((str(x) for x in getattr(hints.get(key), "__metadata__", ()) if isinstance(x, Asks)), None)
             if role and value:
                 for name in [value] if isinstance(value, str) else value:
                     found[name] = role

@@ -11,7 +11,7 @@ def test_ready_models_load_in_their_roles_and_others_say_how(info):
     for role in info.roles:
         if info.ready:
             model = _loaded(info.name, role)
-            assert isinstance(model, ROLES[role][0])
+            assert isinstance(model, ROLES[role].protocol)
             assert model.name.startswith(info.name)
             assert model.fingerprint
             assert model.batch_size > 0
