@@ -96,7 +96,7 @@ def test_keys_of_other_questions_are_stable_across_processes():
     here = journal_key("m", "translate", question)
     code = """
     import numpy as np
-    from panoglot.models._journal import journal_key
+    from panoglot.asking import journal_key
     q = [("a", 1, None, 2.5), {1: b"x", "b": {4, 3}}, np.arange(3, dtype=np.float32)]
     print(journal_key("m", "translate", q))
     """

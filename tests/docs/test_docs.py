@@ -110,7 +110,8 @@ def test_formats_page_has_all_options_and_reasons():
             assert f"`{option}`" in section or "`image_column`" in section or "as for tables" in section, (name, option)
     for name in EXPORT_FORMATS:
         assert f"`{name}`" in text
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "panoglot" / "io").glob("*.py"))
+    rooms = [ROOT / "src" / "panoglot" / room for room in ("formats", "pictures")]
+    source = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.glob("*.py"))
     reasons = re.findall(r"(?:RowError|reject)\(\s*(?:[^()\"]|f\"[^\"]*\")*?(?<!f)\"([a-z]+(?:_[a-z]+)*)\"", source)
     assert len(set(reasons)) > 15
     assert sorted({reason for reason in reasons if f"`{reason}`" not in text}) == []

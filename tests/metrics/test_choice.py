@@ -148,7 +148,7 @@ def test_mvl_sib_with_models(tmp_path, monkeypatch):
     for topic in TOPICS:
         for n in range(10):
             (pictures / f"{topic}_{n}.jpg").write_bytes(picture_bytes(n))
-    from panoglot import formats as io
+    from panoglot import pictures as io
 
     monkeypatch.setattr(
         io.Image, "from_path", classmethod(lambda cls, path: SimpleNamespace(topic=path.rpartition("/")[2]))

@@ -651,7 +651,7 @@ def test_a_forked_or_pickled_model_works():
         assert (copy.name, copy.fingerprint) == (m.name, m.fingerprint)
         assert asyncio.run(copy.generate([Prompt("copy")]))[0].text == "answer to: copy"
         code = (
-            "import os, asyncio, sys\nfrom panoglot.models import load_model\n"
+            "import os, asyncio, sys\nfrom panoglot.providers import load_model\n"
             "from panoglot.providers.roles import Prompt\n"
             f"m = load_model('openai:{server.url}#tiny')\n"
             "asyncio.run(m.generate([Prompt('before')]))\n"

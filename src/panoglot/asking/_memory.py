@@ -15,7 +15,7 @@ _ABSENT = object()
 class Memory:
     """Answers by key, the least recently used forgotten first. Keys are the journal's: model, method, question.
 
-    >>> memory = Memory(limit=1000)
+    >>> memory = Memory(limit=10_000)
     >>> memory.put("a", "an answer")
     >>> memory.get("a"), memory.get("b", None)
     ('an answer', None)
