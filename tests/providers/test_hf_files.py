@@ -172,7 +172,12 @@ def test_a_cached_hub_model_needs_no_network(llm: Path, tmp_path: Path) -> None:
     shutil.copytree(llm, repo / "snapshots" / commit)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
-    code = "from panoglot.providers import load_model; m = load_model('hf:some/llm'); print('NAME', m.name, m.fingerprint)"
+    code = (
+        "from panoglot.providers import load_model; m = load_model('hf:some/llm'); "
+        "print('NAME', m.name, m.fingerprint)"
+    )
+        "from panoglot.providers import load_model; m = load_model('hf:some/llm'); print('NAME', m.name, m.fingerprint)"
+    )
     said = _offline(code, tmp_path, HF_HUB_OFFLINE="1")
     assert f"NAME hf:some/llm@{commit[:12]} {load_model(f'hf:{llm}').fingerprint}" in said
 

@@ -9,9 +9,10 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.training._accumulate import accumulate
-    from panoglot.training._commands import Trained, TrainingMethod, train
+    from panoglot.training._commands import TrainingMethod, train
     from panoglot.training._dataset import Reading, read_records
     from panoglot.training._measure import recall
+    from panoglot.training._run import Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
     from panoglot.training._shapes import shapes
     from panoglot.training._trainer import Trainer
@@ -37,7 +38,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "Reading": "_dataset",
         "ScalingLaw": "_scaling",
-        "Trained": "_commands",
+        "Trained": "_run",
         "Trainer": "_trainer",
         "TrainingMethod": "_commands",
         "accumulate": "_accumulate",

@@ -1,0 +1,310 @@
+"""A run of training from begin to end: records, vectors of frozen towers, steps, figures, card, stored vectors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError
+from panoglot.table import Dataset
+
+if TYPE_CHECKING:
+    from panoglot.networks._row import Row
+    from panoglot.training._dataset import Reading
+    from panoglot.training._trainer import Trainer
+
+__all__ = ["TRAINING", "Trained", "alone", "is_main", "run"]
+
+#: The settings of the trainer that a run keeps.
+TRAINING = ("seed", "augment", "precision", "save_every", "workers", "checkpointing", "compile")
+
+
+@dataclass
+class Trained:
+    """What a training run came to.
+
+    Attributes:
+        run: the folder: checkpoint, row.yaml, log.jsonl, README.md (the model card), plot.svg.
+        row: the method as it was run.
+        steps: taken, of `total`.
+        total: of the run.
+        dataset: that it was trained on.
+        loss: of the last step.
+        seconds: in steps.
+        figures: recall on held-out pictures, see the card; empty when none were held out.
+        vectors: name of the pictures' new vectors in the dataset, None when they were not made.
+        notes: what the user should know.
+    """
+
+    run: Path
+    row: Row
+    steps: int
+    total: int
+    dataset: Path
+    loss: float | None = None
+    seconds: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+    vectors: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def encoder(self) -> Any:
+        """The trained model, as any encoder; by name it is `pano:FOLDER`."""
+        from panoglot.providers import load_model
+
+        return load_model(f"pano:{self.run}", "encoder")
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it vanishes with the process."""
+    if not is_main():
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"'{folder}' is a file; give a folder for the run.")
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+b")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be written: {error.strerror}. Give another folder.") from None
+    with lock as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not a POSIX system: one run at a time is the user's care
+            pass
+        except BlockingIOError:
+            raise UserError(f"another training is running in '{folder}': wait, or give another folder.") from None
+        try:
+            yield
+        finally:
+            if new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing came of it
+                (folder / ".lock").unlink()
+                folder.rmdir()
+
+
+def run(
+    folder: Path,
+    data: Dataset,
+    row: Row,
+    settings: dict[str, Any],
+    *,
+    quiet: bool | None,
+    device: str | None,
+    shard: bool,
+) -> Trained:
+    import yaml
+
+    from panoglot.networks._checkpoint import write
+    from panoglot.training._trainer import Trainer
+
+    asked, training = settings["data"], settings["training"]
+    reading = _read(data, row, asked, quiet)
+    before = asked.get("fingerprint")
+    if before is not None and before != reading.fingerprint:
+        raise UserError(
+            f"{data.path} does not have the captions any more that '{folder}' was begun with (other ones were added or "
+            "dropped): train anew in another folder."
+        )
+    asked["fingerprint"] = reading.fingerprint
+    options = {name: training[name] for name in TRAINING}
+    trainer = Trainer(row, reading.train, folder, device=device, shard=shard, **options)
+    trainer.resume()
+    if trainer.processes.main:
+        write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
+        write(folder / "row.yaml", row.yaml().encode())
+    try:
+        trainer.fit(progress=None if quiet is None else not quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
+        ) from None
+    if not trainer.processes.main:
+        return Trained(folder, row, trainer.step, trainer.total, data.path)
+    return _finish(folder, data, reading, trainer, settings, quiet)
+
+
+def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
+    """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
+    from panoglot.training._dataset import captions_where, read_records
+    from panoglot.training._settings import stored_towers
+
+    what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
+    reading = read_records(data, **what, held_out=asked["held_out"])  # mistakes are known before anything is encoded
+    towers = stored_towers(row)
+    if teacher := asked.get("teacher"):
+        for side, name in towers.items():
+            if name != teacher:
+                raise UserError(f"the frozen {side} tower '{name}' must be the teacher '{teacher}' itself, or learn.")
+        towers = dict.fromkeys(("image", "text"), teacher)
+    names: dict[str, str] = {}
+    where = {"image": None, "text": captions_where(data, **what)}
+    for side, encoder in towers.items():
+        names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
+    reading.add_vectors(data, **names)
+    return reading
+
+
+def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool | None) -> str:
+    """Store the vectors that are missing of an encoder; returns their name."""
+    from panoglot.running import encode_stage, run_stage
+
+    stage = encode_stage(data, encoder, of=of, where=where)
+    assert stage.vectors is not None
+    name = stage.vectors[0]
+    if is_main() and _missing(data, name, of, where):
+        with data.writer():
+            run_id = data.start_run({"train": {"encode": of, "encoder": encoder}}, _versions())
+            done = run_stage(data, stage, run_id, quiet=quiet)
+            ended = {"finished": datetime.now(UTC), "status": "done", "stages": json.dumps([done.to_dict()])}
+            data.runs.change([{"run_id": run_id, **ended, "seconds": done.seconds, "price": done.spent.price}])
+        data.tidy()
+    _wait()
+    return name
+
+
+def _missing(data: Dataset, name: str, of: str, where: str | None) -> bool:
+    table = data.captions if of == "captions" else data.images
+    key = table.key
+    wanted = {id_ for batch in table.batches([key], where, 65_536) for id_ in batch[key].to_pylist()}
+    for batch in data.vectors(name).batches(["id"], f"of = '{of[:-1]}'", 65_536):
+        wanted.difference_update(batch["id"].to_pylist())
+    return bool(wanted)
+
+
+def _wait() -> None:
+    """Of several processes: let the others wait for the one that writes."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            dist.init_process_group("gloo")
+        dist.barrier()
+
+
+def _finish(
+    folder: Path, data: Dataset, reading: Reading, trainer: Trainer, settings: Mapping[str, Any], quiet: bool | None
+) -> Trained:
+    """Measure, write card and plots, store the pictures' vectors."""
+    from panoglot.networks._checkpoint import write
+    from panoglot.providers import load_model
+    from panoglot.training._card import make_card
+    from panoglot.training._plot import plot_run
+
+    row = trainer.row
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    result = Trained(folder, row, trainer.step, trainer.total, data.path, loss=log[-1]["loss"] if log else None)
+    result.seconds = sum(float(line["seconds"]) for line in log)
+    result.notes += _notes(row, reading, trainer)
+    encoder = None
+    model = trainer.model
+    if model.writes and model.text_head is None:
+        result.figures = {"why": "the method writes texts; recall is of vectors"}
+    elif row.image is None or row.text is None or row.head.get("kind") == "reward":
+        result.figures = {"why": "the method has no two towers to compare"}
+    else:
+        encoder = load_model(f"pano:{folder}", "encoder")
+    if encoder is not None and reading.held_out:
+        from panoglot.training._figures import measure
+
+        result.figures = measure(encoder, reading.held_out)
+    write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
+    name = folder.resolve().name
+    write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())
+    facts = {
+        "name": name,
+        "folder": f"{name}/",
+        "writes": model.writes and model.text_head is None,
+        "data": {**settings["data"], "dataset": data.path.name},
+        "training": settings["training"],
+        "steps": trainer.step,
+        "total": trainer.total,
+        "versions": _versions(),
+        "reading": {
+            "train": len(reading.train),
+            "held_out": len(reading.held_out),
+            "captions": [[*key, count] for key, count in sorted(reading.captions.items())],
+            "licences": dict(reading.licences),
+            "left_out": {key: count for key, count in reading.left_out.items() if count},
+            "skipped": dict(trainer.data.skipped),
+        },
+    }
+    write(folder / "README.md", make_card(row, facts, log, result.figures, trainer.describe()).encode())
+    if encoder is not None and settings["training"]["encode"]:
+        result.vectors = _store(data, folder, encoder, quiet)
+    return result
+
+
+def _store(data: Dataset, folder: Path, encoder: Any, quiet: bool | None) -> str:
+    """Store the vectors of the dataset's pictures; those of a frozen tower need only pass its head."""
+    from panoglot.table import vector_id
+    from panoglot.training._settings import stored_towers
+
+    base = stored_towers(encoder.row).get("image")
+    if base is None:
+        return _encode(data, encoder.name, "images", None, quiet)
+    from panoglot.running import encode_stage
+
+    source = encode_stage(data, base).vectors
+    assert source is not None
+    name = data.add_vectors(encoder.name, encoder.fingerprint, encoder.dim)
+    table = data.vectors(name)
+    with data.writer():
+        for batch in data.vectors(source[0]).batches(["id", "vector"], "of = 'image'", 4096):
+            rows = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, source[1])
+            vectors = encoder.encode_image_vectors(rows)
+            table.insert(
+                [
+                    {
+                        "vector_id": vector_id(key, encoder.fingerprint, 0),
+                        "id": key,
+                        "of": "image",
+                        "lang": "und",
+                        "vector": row.astype("float16"),
+                        "run_id": "",
+                    }
+                    for key, row in zip(batch["id"].to_pylist(), vectors, strict=True)
+                ]
+            )
+    return name
+
+
+def _notes(row: Row, reading: Reading, trainer: Trainer) -> list[str]:
+    out = []
+    if row.sampler.get("kind") == "one" and len(reading.languages) > 1:
+        out.append(
+            f"{row.method} shows one text a picture, always the same; there are {len(reading.languages)} languages: "
+            "--set sampler.kind=each, or translation, shows all of them."
+        )
+    cut = getattr(getattr(trainer.model.text, "tokens", None), "cut", 0)
+    if cut:
+        out.append(f"{cut:,} texts were longer than the text tower reads, and were cut.")
+    for reason, count in trainer.data.skipped.items():
+        out.append(f"{count:,} pictures could not be used: {reason}.")
+    return out
+
+
+def _versions() -> dict[str, str]:
+    from panoglot._version import __version__
+
+    found = {"panoglot": __version__, "python": platform.python_version()}
+    for package in ("torch", "transformers", "timm", "accelerate", "onnxruntime"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
