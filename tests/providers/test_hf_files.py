@@ -173,9 +173,6 @@ def test_a_cached_hub_model_needs_no_network(llm: Path, tmp_path: Path) -> None:
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     code = (
-        "from panoglot.providers import load_model; m = load_model('hf:some/llm'); "
-        "print('NAME', m.name, m.fingerprint)"
-    )
         "from panoglot.providers import load_model; m = load_model('hf:some/llm'); print('NAME', m.name, m.fingerprint)"
     )
     said = _offline(code, tmp_path, HF_HUB_OFFLINE="1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
 from panoglot.table import Dataset, open_dataset
-from panoglot.training._run import TRAINING, Trained, alone, run
+from panoglot.training._run import TRAINING, Trained, alone, is_main, run
 
 if TYPE_CHECKING:
     pass
