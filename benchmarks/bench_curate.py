@@ -21,9 +21,9 @@ import simplejpeg
 from _photos import crops, jpeg, photographs
 
 from panoglot.curation import aspect, curate, pdq, size
-from panoglot.vectors import near_pairs
 from panoglot.pictures import Image
 from panoglot.table import create_dataset, image_id
+from panoglot.vectors import near_pairs
 
 WIDTH, HEIGHT = 1280, 960
 

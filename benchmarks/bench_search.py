@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from panoglot.retrieval import Searcher, index
-from panoglot.vectors import threads
 from panoglot.table import create_dataset
+from panoglot.vectors import threads
 
 K = 10
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from panoglot.networks._data import load_pixels, square
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import list_rows, load_row
-from panoglot.training import Trainer, recall, shapes
-from panoglot.networks._data import load_pixels, square
-from panoglot.training._shapes import documents, judged, questions
 from panoglot.networks.losses import generalised_iou, match_boxes
 from panoglot.networks.towers import HashTokens
+from panoglot.training import Trainer, recall, shapes
+from panoglot.training._shapes import documents, judged, questions
 
 N_TEST = 200
 LANGS = {"rs-m-clip": ("en", "qaa", "qab"), "dc-clip": ("en", "qaa", "qab"), "m2-encoder": ("en", "qaa", "qab")}

@@ -15,8 +15,8 @@ import torch
 
 from panoglot.networks._contrast import contrast
 from panoglot.networks._row import load_row
-from panoglot.training import Trainer, shapes
 from panoglot.networks.towers import unit
+from panoglot.training import Trainer, shapes
 
 
 def main() -> None:

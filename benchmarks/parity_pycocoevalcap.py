@@ -27,8 +27,7 @@ import numpy as np
 from pycocoevalcap.meteor import meteor as meteor_module
 
 from panoglot.evaluate import bleu, cider, meteor_exact_stem_synonym, rouge_l
-from panoglot.text import tokenizer_for
-from panoglot.text import find_wordnet
+from panoglot.text import find_wordnet, tokenizer_for
 
 METEOR_JAR = meteor_module.METEOR_JAR
 

@@ -3,7 +3,7 @@
     PYTHONPATH=examples python examples/my_method.py photos photos.pano
 
 A method is an async function of one picture and the models. It never batches, retries, journals or saves: the runtime
-does. A method that should ship with Panoglot is such a file in `src/panoglot/caption/`, see docs/add-a-method.md.
+does. A method that should ship with Panoglot is such a file in `src/panoglot/captioning/`, see docs/add-a-method.md.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ def test_every_command_is_a_function_of_the_package(first):
 
 
 def test_rooms_that_are_called_like_their_verb_do_what_the_verb_does():
+    import panoglot.recipes
+
     import panoglot
-    import panoglot.build
 
     assert panoglot.models(role="tagger") == panoglot.providers._names.models(role="tagger")
     assert "embedded:efficientnet-lite2" in [model.name for model in panoglot.models(role="tagger")]

@@ -17,18 +17,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from panoglot import evaluate, train
-    from panoglot.inventory import doctor, methods
-    from panoglot.providers._names import models
-    from panoglot.recipes import build, ingest, retry
     from panoglot.curation import curate
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
+    from panoglot.inventory import doctor, methods
     from panoglot.pictures import Image
     from panoglot.providers import load_model
+    from panoglot.providers._names import models
+    from panoglot.recipes import build, ingest, retry
     from panoglot.reporting import report, show
-    from panoglot.running import method
     from panoglot.retrieval import search
+    from panoglot.running import method
     from panoglot.table import Caption, Dataset
     from panoglot.table import open_dataset as open
 

@@ -8,10 +8,9 @@ import sqlite3
 import numpy as np
 import pytest
 
+from panoglot.asking import CachedEncoder, VectorCache, call, load_encoder
 from panoglot.errors import UserError
-from panoglot.asking import call
 from panoglot.evaluate._read import encode_files
-from panoglot.asking import CachedEncoder, VectorCache, load_encoder
 from panoglot.pictures import Image
 from tests.conftest import picture_bytes
 

@@ -18,11 +18,10 @@ import PIL.Image
 import pytest
 
 import panoglot.asking._journal as module
+from panoglot.asking import MAGIC, Journal, Sealed, journal_key, pack, scan
+from panoglot.asking._segments import _HEAD
 from panoglot.errors import UserError
 from panoglot.pictures import Image
-from panoglot.asking import Journal, journal_key
-from panoglot.asking import MAGIC, Sealed, pack, scan
-from panoglot.asking._segments import _HEAD
 from panoglot.providers.roles import Prompt
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX locks")
@@ -97,7 +96,7 @@ def test_keys_of_other_questions_are_stable_across_processes():
     here = journal_key("m", "translate", question)
     code = """
     import numpy as np
-    from panoglot.models._journal import journal_key
+    from panoglot.asking import journal_key
     q = [("a", 1, None, 2.5), {1: b"x", "b": {4, 3}}, np.arange(3, dtype=np.float32)]
     print(journal_key("m", "translate", q))
     """

@@ -9,8 +9,8 @@ import threading
 import pytest
 import yaml
 
+from panoglot.asking import TEMPLATE, Budget, Price, Prices
 from panoglot.errors import BudgetReached, UserError
-from panoglot.asking import Budget, Price, Prices, TEMPLATE
 
 
 def test_costs_by_hand():
@@ -150,8 +150,8 @@ def test_budget_in_threads():
 
 
 def test_models_of_the_house_cost_nothing_unless_the_table_says_so():
-    from panoglot.providers._names import PROVIDERS
     from panoglot.asking import LOCAL_PROVIDERS
+    from panoglot.providers._names import PROVIDERS
 
     assert set(PROVIDERS) - LOCAL_PROVIDERS == {"openai"}  # whoever adds a provider decides
     assert Prices().cost("pano:/runs/one", 10, 10) == 0.0

@@ -14,7 +14,7 @@ from panoglot.pictures import Image
 from panoglot.providers.embedded.efficientnet import synsets
 from panoglot.providers.embedded.facts import PictureFacts
 from panoglot.providers.roles import Box, Line, Tag
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 FACTS = PictureFacts(4, 4, "square", 0, 0.5, 0.1, 30, (("brown", 0.6), ("white", 0.3)))
 TIGER = "n02129604"

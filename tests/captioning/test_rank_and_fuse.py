@@ -6,12 +6,12 @@ import math
 
 import pytest
 
+from panoglot.asking import Asker, Models
 from panoglot.captioning import rank_and_fuse
 from panoglot.captioning.rank_and_fuse import Candidate, blip_score, join_captions, rank
 from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.providers.roles import Answer
-from panoglot.asking import Asker, Models
 from tests.conftest import picture_bytes
 from tests.running.toy import Fits
 

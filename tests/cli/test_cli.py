@@ -171,7 +171,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_nothing_running(dataset, tmp_
     import signal
     import time
 
-    options = ["--captioner", "python:tests.run.toy:Writer?sleep=0.2", "--encoder", "python:tests.run.toy:Fits"]
+    options = ["--captioner", "python:tests.running.toy:Writer?sleep=0.2", "--encoder", "python:tests.running.toy:Fits"]
     photos = dataset.parent / "photos"
     for n in range(100, 160):
         (photos / f"{n}.jpg").write_bytes(picture_bytes(n))

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.curation import FILTERS, UNSCORED, _ngrams, aspect, curate, resolve, size, words
-from panoglot.vectors import near_others
 from panoglot.curation._ngrams import count_ngrams, load_table, ngram_keys, save_table
-from panoglot.text import grams, word_count
 from panoglot.errors import UserError
 from panoglot.providers import register
 from panoglot.providers.roles import Tag
 from panoglot.table import Caption, create_dataset
-
+from panoglot.text import grams, word_count
+from panoglot.vectors import near_others
 from tests.curation.conftest import Maker, jpeg, scene
 
 

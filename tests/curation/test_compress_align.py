@@ -11,7 +11,6 @@ from panoglot.curation._select import RANKED, falling, last_of_best
 from panoglot.curation._spill import Spill
 from panoglot.curation.top_score import _score
 from panoglot.errors import UserError
-
 from tests.curation.conftest import Maker, jpeg, scene
 
 NAN, INF = float("nan"), float("inf")
@@ -277,11 +276,11 @@ def test_radix_selection_is_sorting(seed, count, groups, part):
 def test_a_reward_model_writes_its_score(maker):
     """A model of the trainer's row `compress-align` reads picture and text; what it says is what is ranked."""
     pytest.importorskip("torch")
-    from panoglot.pictures import Image
-    from panoglot.providers import register
     from panoglot.networks._encoder import TrainedEncoder
     from panoglot.networks._model import make_model
     from panoglot.networks._row import load_row
+    from panoglot.pictures import Image
+    from panoglot.providers import register
 
     model = TrainedEncoder([make_model(load_row("compress-align", preset="small"), seed=1)], "pano:x", "reward-1", 4)
     register("python:reward", lambda: model)

@@ -7,7 +7,7 @@ import pytest
 import panoglot
 from panoglot.curation import FILTERS, PRESETS, _count, caption_filter, curate, owns, resolve
 from panoglot.errors import UserError
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 STEPS = ["boilerplate", ("length", {"min_words": 3}), "repetition"]
 

@@ -4,13 +4,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from panoglot.vectors import _hamming as hamming
 from panoglot.curation import curate, pdq
 from panoglot.curation._groups import Groups
-from panoglot.vectors import near_pairs
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-
+from panoglot.vectors import _hamming as hamming
+from panoglot.vectors import near_pairs
 from tests.curation.conftest import jpeg, scene
 
 

@@ -69,8 +69,8 @@ def test_both_kinds_of_duplicates_make_one_group(maker):
 
 
 def test_clusters_find_nearly_all_pairs(maker):
-    from panoglot.vectors import ImageIndex
     from panoglot.curation.similar import similar
+    from panoglot.vectors import ImageIndex
 
     rng = np.random.default_rng(1)
     ids = maker.images([f"{n}" for n in range(1500)], [640] * 1500, [480] * 1500)

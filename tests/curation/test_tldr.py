@@ -6,16 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import panoglot
+from panoglot.asking import Asker, Models, Prices
 from panoglot.curation import append, curate
-from panoglot.vectors import k_means, nearest, whitening
 from panoglot.errors import RowError, UserError
-from panoglot.asking import Prices
 from panoglot.providers import register
 from panoglot.providers.roles import Answer
-from panoglot.asking import Models
-from panoglot.asking import Asker
 from panoglot.table import Caption
-
+from panoglot.vectors import k_means, nearest, whitening
 from tests.curation.conftest import Maker, jpeg, scene
 from tests.curation.test_similar import store
 

@@ -313,7 +313,7 @@ def test_results_that_are_none(panoglot, tmp_path, case):
 
 
 FAKE = """
-from panoglot.models.roles import Answer
+from panoglot.providers.roles import Answer
 
 class Model:
     name, fingerprint, batch_size, dim = "fake:1", "fake-1", 8, 2

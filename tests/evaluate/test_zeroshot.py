@@ -9,8 +9,13 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate._zeroshot import class_centres, classify, zeroshot
-from panoglot.evaluate.benchmarks._babel_imagenet import babel_imagenet, babel_imagenet_groups, read_babel_labels
-from panoglot.evaluate.benchmarks._babel_imagenet import EXTRA_LANGUAGES, GROUPS_ALL
+from panoglot.evaluate.benchmarks._babel_imagenet import (
+    EXTRA_LANGUAGES,
+    GROUPS_ALL,
+    babel_imagenet,
+    babel_imagenet_groups,
+    read_babel_labels,
+)
 
 TEXTS = [[[1, 0], [0.8, 0.6]], [[0, 1], [0.6, 0.8]], [[-1, 0], [-0.8, 0.6]]]
 IMAGES = np.array([[1, 0], [0.9, 0.3], [0, 1], [0.8, 0.6], [-1, 0], [-0.6, 0.8]])

@@ -11,10 +11,9 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.exporting import EXPORT_FORMATS, export
-from panoglot.formats import detect
 from panoglot.exporting import _export as module
+from panoglot.formats import detect
 from panoglot.table import create_dataset
-
 from tests.formats.samples import full_dataset, store, take
 
 
@@ -175,7 +174,7 @@ def test_a_failed_export_leaves_nothing(dataset, tmp_path, monkeypatch):
 
 def test_what_a_killed_export_left_is_cleared(dataset, tmp_path):
     code = (
-        "import os, signal, sys; from panoglot.io import export\n"
+        "import os, signal, sys; from panoglot.formats import export\n"
         "export(sys.argv[1], sys.argv[2], progress=lambda n, _: n == 3 and os.kill(os.getpid(), signal.SIGKILL))"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(dataset.path), str(tmp_path / "out")], check=False)

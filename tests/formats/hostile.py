@@ -2,7 +2,7 @@
 
 The truth is written beside them, so that a check can say of every picture and text whether it came where it belongs.
 
-    python -m tests.io.hostile PICTURES OUT --count 10000
+    python -m tests.formats.hostile PICTURES OUT --count 10000
 """
 
 from __future__ import annotations

@@ -6,17 +6,8 @@ import tarfile
 from panoglot.errors import RowError
 from panoglot.formats import Sample, read_source
 from panoglot.pictures import read_header
-from panoglot.table import (
-    Caption,
-    Region,
-    Reject,
-    caption_to_row,
-    create_dataset,
-    given_caption_id,
-    image_id,
-    normal_text,
-)
-
+from panoglot.geometry import Region
+from panoglot.table import Caption, Reject, caption_to_row, create_dataset, given_caption_id, image_id, normal_text
 from tests.conftest import picture_bytes
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.formats import find_format, folder, read_part
-
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts
 

@@ -17,7 +17,6 @@ from panoglot.errors import UserError
 from panoglot.formats import FORMAT_NAMES, Part, detect, find_format, format_options, read_part
 from panoglot.formats._record import captions_from, restore
 from panoglot.table import KINDS, image_id
-
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, write_tar
 

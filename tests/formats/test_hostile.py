@@ -8,7 +8,6 @@ from panoglot.errors import RowError
 from panoglot.formats import Sample, read_source
 from panoglot.pictures import Image, read_header
 from panoglot.table import Reject, image_id
-
 from tests.formats.hostile import WAYS, make_hostile
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from panoglot.errors import UserError
 from panoglot.formats import Sample, detect, find_format, parquet, read_part, tabular
 from panoglot.table import Reject
-
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts
 

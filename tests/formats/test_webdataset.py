@@ -14,7 +14,6 @@ from panoglot.errors import UserError
 from panoglot.formats import Sample, webdataset
 from panoglot.formats._texts import Given
 from panoglot.table import Reject
-
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, write_tar
 

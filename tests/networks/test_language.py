@@ -11,8 +11,8 @@ from panoglot.errors import RowError, UserError
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from panoglot.networks._ema import Ema  # noqa: E402
 from panoglot.networks import towers as t  # noqa: E402
+from panoglot.networks._ema import Ema  # noqa: E402
 from panoglot.networks._language import pad  # noqa: E402
 from panoglot.networks.adapters import media_of_tokens  # noqa: E402
 

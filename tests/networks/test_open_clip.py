@@ -10,10 +10,10 @@ from panoglot.errors import MissingPackage, UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import towers as t  # noqa: E402
 from panoglot.networks._model import make_model  # noqa: E402
 from panoglot.networks._row import load_row
 from panoglot.training import Trainer, shapes
-from panoglot.networks import towers as t  # noqa: E402
 
 TEXTS = ["a red circle", "ein rotes Känguru", "قطة على سرير", "แมวนอน", "一只猫", "paka mweusi " * 60]
 

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.table import Caption, Region
 from panoglot.networks._records import Batch, Record, RegionText, Text, record_from_captions
+from panoglot.geometry import Region
+from panoglot.table import Caption
 
 
 def test_importing_the_room_does_not_load_torch():

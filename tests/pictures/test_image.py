@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import RowError
-from panoglot.pictures import Image, MAX_PIXELS, read_header
+from panoglot.pictures import MAX_PIXELS, Image, read_header
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "GIF": {}, "WEBP": {"lossless": True}}
 FORMATS = [*LOSSLESS, "JPEG", "AVIF"]

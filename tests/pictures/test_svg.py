@@ -5,8 +5,7 @@ import time
 import pytest
 
 from panoglot.errors import RowError
-from panoglot.pictures import Image, read_header
-from panoglot.pictures import is_svg, render_svg, svg_size
+from panoglot.pictures import Image, is_svg, read_header, render_svg, svg_size
 
 pytest.importorskip("resvg_py")
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="20" height="10">'

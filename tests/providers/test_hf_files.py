@@ -157,7 +157,7 @@ def _offline(code: str, cache: Path, **more: str) -> str:
 @pytest.mark.parametrize("offline", [{}, {"HF_HUB_OFFLINE": "1"}])
 def test_no_network(tmp_path: Path, offline: dict[str, str]) -> None:
     code = (
-        "from panoglot.models import load_model\nfrom panoglot.errors import UserError\n"
+        "from panoglot.providers import load_model\nfrom panoglot.errors import UserError\n"
         "try:\n    load_model('hf:nobody/nothing')\nexcept UserError as error:\n    print('SAID', error)"
     )
     said = _offline(code, tmp_path, **offline)
@@ -172,7 +172,7 @@ def test_a_cached_hub_model_needs_no_network(llm: Path, tmp_path: Path) -> None:
     shutil.copytree(llm, repo / "snapshots" / commit)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
-    code = "from panoglot.models import load_model; m = load_model('hf:some/llm'); print('NAME', m.name, m.fingerprint)"
+    code = "from panoglot.providers import load_model; m = load_model('hf:some/llm'); print('NAME', m.name, m.fingerprint)"
     said = _offline(code, tmp_path, HF_HUB_OFFLINE="1")
     assert f"NAME hf:some/llm@{commit[:12]} {load_model(f'hf:{llm}').fingerprint}" in said
 

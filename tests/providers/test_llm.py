@@ -13,10 +13,10 @@ from importlib.util import find_spec
 import PIL.Image
 import pytest
 
+from panoglot.asking import Journal, journal_key
 from panoglot.errors import MissingPackage, RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import llm, load_model
-from panoglot.asking import Journal, journal_key
 from panoglot.providers._names import Options
 from panoglot.providers.roles import Answer, Generator, Prompt
 
@@ -98,9 +98,9 @@ def test_forks_before_the_first_question_work_and_later_ones_say_why_not():
     code = f"""
 import asyncio, os, sys
 from panoglot.errors import UserError
-from panoglot.models import llm
-from panoglot.models._names import Options
-from panoglot.models.roles import Prompt
+from panoglot.providers import llm
+from panoglot.providers._names import Options
+from panoglot.providers.roles import Prompt
 model = llm.load("gemma3-270m", Options({{"context": "256"}}))
 prompt = Prompt({SHOTS!r}, chat=False, max_tokens=4)
 def forked(work):

@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 import panoglot
-from panoglot.recipes import Recipe, load_recipe
 from panoglot.errors import UserError
+from panoglot.recipes import Recipe, load_recipe
 from tests.conftest import picture_bytes
 from tests.running.toy import calls
 
-WRITER = "python:tests.run.toy:Writer"
-FITS = "python:tests.run.toy:Fits"
+WRITER = "python:tests.running.toy:Writer"
+FITS = "python:tests.running.toy:Fits"
 
 
 @pytest.fixture
@@ -224,8 +224,8 @@ def test_a_local_ray_cluster_gives_the_same_rows(captioned, tmp_path):
 
     code = (
         "import sys, panoglot; cluster = sys.argv[3] or None\n"
-        "panoglot.build(sys.argv[1], sys.argv[2], captioner='python:tests.run.toy:Writer', "
-        "encoder='python:tests.run.toy:Fits', curate=False, cluster=cluster, quiet=True)"
+        "panoglot.build(sys.argv[1], sys.argv[2], captioner='python:tests.running.toy:Writer', "
+        "encoder='python:tests.running.toy:Fits', curate=False, cluster=cluster, quiet=True)"
     )
     for name, cluster in (("here", ""), ("ray", "local")):
         subprocess.run(

@@ -7,19 +7,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from panoglot.pictures import read_header
 from panoglot.languages import parse_language
-from panoglot.table import (
-    Caption,
-    Dataset,
-    Region,
-    caption_id,
-    caption_to_row,
-    create_dataset,
-    given_caption_id,
-    image_id,
-    reject_id,
-)
+from panoglot.pictures import read_header
+from panoglot.geometry import Region
+from panoglot.table import Caption, Dataset, caption_id, caption_to_row, create_dataset, given_caption_id, image_id, reject_id
 from tests.conftest import picture_bytes
 
 #: Texts that try everything; every one of them must be shown as text.

@@ -8,7 +8,8 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.reporting import show
-from panoglot.table import Region, create_dataset
+from panoglot.geometry import Region
+from panoglot.table import create_dataset
 from tests.conftest import picture_bytes
 from tests.reporting.library import insert_captions, insert_image, made
 

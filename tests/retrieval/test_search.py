@@ -10,7 +10,6 @@ from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.retrieval import Searcher, _searcher, delete, index, search
 from panoglot.vectors import _stored as _vectors
-
 from tests.retrieval.conftest import DIM, Toy, unit
 
 

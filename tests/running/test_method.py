@@ -2,18 +2,17 @@ import asyncio
 
 import pytest
 
+from panoglot.asking import Asker, Models, spending
+from panoglot.asking._asker import _Batcher
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.asking import Asker, Models
 from panoglot.running import get_method, method_stage, run_stage
-from panoglot.asking import spending
-from panoglot.asking._asker import _Batcher
 from panoglot.running._stage import Spent
 from tests.conftest import picture_bytes
 from tests.running.toy import Fits, Server, Writer, calls
 
-WRITER = "python:tests.run.toy:Writer"
-SERVER = "python:tests.run.toy:Server"
+WRITER = "python:tests.running.toy:Writer"
+SERVER = "python:tests.running.toy:Server"
 
 
 def asker(model):
@@ -115,7 +114,7 @@ def test_wrong_names_say_what_was_meant(dataset):
     with pytest.raises(UserError, match=r"asks for a model 'captioner'.*--model captioner="):
         method_stage("describe")
     with pytest.raises(UserError, match="is no generator"):
-        describe("python:tests.run.toy:Fits")
+        describe("python:tests.running.toy:Fits")
 
 
 def test_batches_fill_and_keep_the_order():
@@ -173,7 +172,7 @@ def test_spending_belongs_to_its_item():
 
 
 def test_drafts_are_stored_as_parents(dataset, run_id):
-    options = {"captioners": (WRITER, f"{WRITER}?name=toy:second"), "scorer": "python:tests.run.toy:Fits"}
+    options = {"captioners": (WRITER, f"{WRITER}?name=toy:second"), "scorer": "python:tests.running.toy:Fits"}
     run_stage(dataset, method_stage("rank-and-fuse", options, processes=0), run_id)
     rows = {r["caption_id"]: r for r in dataset.captions.rows()}
     assert len(rows) == 180

@@ -107,8 +107,8 @@ def test_no_images_at_all(tmp_path):
 
 _SLOW = """
 import sys
-from tests.run.toy import Alone, Sizes
-from panoglot.run import Stage, run_stage
+from tests.running.toy import Alone, Sizes
+from panoglot.running import Stage, run_stage
 from panoglot.table import open_dataset
 data = open_dataset(sys.argv[1])
 stage = Stage("sizes", "f", Sizes(sleep=0.02), batch=8, commit=2, processes=int(sys.argv[2]))

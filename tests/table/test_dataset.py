@@ -6,9 +6,9 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.table import (
+    SCHEMA_VERSION,
     Caption,
     Region,
-    SCHEMA_VERSION,
     caption_from_row,
     caption_to_row,
     create_dataset,

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.text import PTBTable, ptb_tokens
-from panoglot.text import TOKENIZERS, check_scripts, one_language, tokenizer_for
+from panoglot.text import TOKENIZERS, PTBTable, check_scripts, one_language, ptb_tokens, tokenizer_for
 
 # what Stanford's PTBTokenizer 3.4.1 answers after the COCO list of punctuation is removed (asked, not remembered)
 PTB = {

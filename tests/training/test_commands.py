@@ -22,10 +22,10 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 
 import panoglot  # noqa: E402
+from panoglot.networks._row import Row, load_row  # noqa: E402
 from panoglot.pictures import Image  # noqa: E402
 from panoglot.providers import load_model  # noqa: E402
 from panoglot.table import Caption, caption_to_row, create_dataset, image_id, open_dataset  # noqa: E402
-from panoglot.networks._row import Row, load_row  # noqa: E402
 
 COLOURS = {
     "en": ["red", "green", "blue"],
@@ -43,8 +43,8 @@ SHAPES = {
 }
 RGB = [(220, 30, 30), (30, 180, 40), (40, 50, 220)]
 FROZEN = {
-    "image_tower": "python:tests.train.toy_encoders:pictures",
-    "text_tower": "python:tests.train.toy_encoders:words",
+    "image_tower": "python:tests.training.toy_encoders:pictures",
+    "text_tower": "python:tests.training.toy_encoders:words",
 }
 TINY = ["image.width=32", "image.layers=1", "image.heads=2", "text.width=32", "dim=16"]
 
@@ -264,9 +264,9 @@ def test_a_student_learns_from_a_teacher(made, tmp_path, frozen):
 @pytest.mark.parametrize("sampler", ["each", "translation", "coin", "one", "vectors"])
 def test_every_sampler_of_whole_texts_finds_the_stored_vectors(sampler, made, tmp_path):
     """The loss with stored vectors is that of the same vectors looked up by text."""
-    from panoglot.training import read_records
     from panoglot.networks._data import Data
     from panoglot.networks._model import make_model
+    from panoglot.training import read_records
     from panoglot.training._settings import resolve
     from tests.training.toy_encoders import Words
 

@@ -11,7 +11,8 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.table import Caption, Region, caption_to_row, create_dataset, image_id, vector_id
+from panoglot.geometry import Region
+from panoglot.table import Caption, caption_to_row, create_dataset, image_id, vector_id
 from panoglot.training._dataset import read_records
 
 

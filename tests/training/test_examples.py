@@ -6,9 +6,8 @@ import doctest
 import importlib
 import pkgutil
 
+import panoglot.training
 import pytest
-
-import panoglot.train
 
 pytest.importorskip("torch")
 

@@ -15,18 +15,18 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import samplers as s  # noqa: E402
 from panoglot.networks._contrast import contrast  # noqa: E402
+from panoglot.networks._data import Data  # noqa: E402
 from panoglot.networks._model import make_model
 from panoglot.networks._records import Batch, Record, Text
 from panoglot.networks._row import load_row
-from panoglot.training import Trainer, recall, shapes
-from panoglot.networks import samplers as s  # noqa: E402
-from panoglot.networks._data import Data  # noqa: E402
-from panoglot.training._shapes import documents, judged, questions  # noqa: E402
 from panoglot.networks.losses import lm as lm_loss  # noqa: E402
 from panoglot.networks.losses import rank as rank_loss  # noqa: E402
 from panoglot.networks.parts import Features  # noqa: E402
 from panoglot.networks.parts.language import assign  # noqa: E402
+from panoglot.training import Trainer, recall, shapes
+from panoglot.training._shapes import documents, judged, questions  # noqa: E402
 
 VIT = {"kind": "vit", "patch": 8, "width": 16, "layers": 1, "heads": 2}
 DECODER = {"kind": "decoder", "width": 16, "layers": 1, "heads": 2}

@@ -18,19 +18,19 @@ from panoglot.errors import RowError, UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks._checkpointing import checkpoint_activations  # noqa: E402
 from panoglot.networks._contrast import contrast
+from panoglot.networks._data import Data  # noqa: E402
 from panoglot.networks._load import load_run
 from panoglot.networks._model import make_model
 from panoglot.networks._pool import pooled_contrast
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import list_rows, load_row
+from panoglot.networks.parts import PARTS  # noqa: E402
 from panoglot.training import Trainer, shapes
-from panoglot.networks._checkpointing import checkpoint_activations  # noqa: E402
-from panoglot.networks._data import Data  # noqa: E402
 from panoglot.training._distributed import Processes  # noqa: E402
 from panoglot.training._loader import Loader  # noqa: E402
 from panoglot.training._progress import Interrupts, line  # noqa: E402
-from panoglot.networks.parts import PARTS  # noqa: E402
 
 TINY = {
     "image": {"kind": "vit", "patch": 8, "width": 32, "layers": 2, "heads": 2},

@@ -15,14 +15,17 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks._data import selected  # noqa: E402
 from panoglot.networks._ema import Ema
 from panoglot.networks._load import Ensemble, load_run
 from panoglot.networks._model import make_model
 from panoglot.networks._records import Record, Text
-from panoglot.networks._row import Row, load_row
+from panoglot.networks._row import (
+    Row,
+    _lay,  # noqa: E402
+    load_row,
+)
 from panoglot.training import Trainer, recall, shapes
-from panoglot.networks._data import selected  # noqa: E402
-from panoglot.networks._row import _lay  # noqa: E402
 
 TINY = {
     "image": {"kind": "vit", "patch": 8, "width": 32, "layers": 1, "heads": 2},

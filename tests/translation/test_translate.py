@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
+from panoglot.asking import Asker, Models
 from panoglot.errors import RowError
 from panoglot.providers.roles import Answer
-from panoglot.asking import Asker, Models
 from panoglot.table import Caption
 from panoglot.translation import translate
 from panoglot.translation.translate import check_translation, length_ratio

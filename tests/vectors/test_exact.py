@@ -6,7 +6,6 @@ import pytest
 
 from panoglot.vectors import dots, top_rows
 from panoglot.vectors._exact import _scores
-
 from tests.retrieval.conftest import unit
 
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from panoglot.asking._journal import journal_key
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.pictures import Image
-from panoglot.asking._journal import journal_key
 from panoglot.providers.roles import Answer, Box, Line, Prompt, SceneGraph, Tag
 from panoglot.running._stage import Spent
 

@@ -18,8 +18,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking._ask import call
+from panoglot.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,10 +25,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from panoglot.errors import UserError
 from panoglot.asking._claims import Claims, claims_of
 from panoglot.asking._journal_turns import Turns
 from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
+from panoglot.errors import UserError
 
 __all__ = ["Journal", "journal_key"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from panoglot.pictures import Image
 from panoglot.asking import Models
-from panoglot.running import GeneratorName, method
 from panoglot.languages import canonical_language
+from panoglot.pictures import Image
+from panoglot.running import GeneratorName, method
 from panoglot.table import Caption
 
 __all__ = ["PROMPT", "describe"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from asyncio import gather
 
+from panoglot.asking import Models
 from panoglot.captioning._evidence_text import count_faces, english_caption, fact_caption, named_caption, written_text
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
 from panoglot.pictures import Image
 from panoglot.providers.embedded.facts import picture_facts
-from panoglot.asking import Models
 from panoglot.running import DetectorName, LanguageIdentifierName, ReaderName, TaggerName, method
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
 from panoglot.table import Caption
 
 __all__ = ["evidence"]

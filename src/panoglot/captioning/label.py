@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from panoglot.asking import Models
+from panoglot.languages import canonical_language, language_matches
 from panoglot.pictures import Image
 from panoglot.providers.embedded.labels import translations
-from panoglot.asking import Models
 from panoglot.running import TaggerName, method
-from panoglot.languages import canonical_language, language_matches
 from panoglot.table import Caption
 
 __all__ = ["label"]

@@ -11,9 +11,9 @@ from asyncio import gather
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from panoglot.asking import Models
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.asking import Models
 from panoglot.running import EncoderName, GeneratorName, GeneratorNames, method
 from panoglot.table import Caption
 

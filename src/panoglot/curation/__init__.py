@@ -17,11 +17,11 @@ own captions uses another word (`owns` tells).
 from panoglot._verbs import callable_room
 from panoglot.curation._contract import (
     FILTERS,
-    Filter,
     PRESETS,
+    UNSCORED,
+    Filter,
     Preset,
     Step,
-    UNSCORED,
     caption_filter,
     image_filter,
     image_group_filter,
@@ -32,7 +32,6 @@ from panoglot.curation._contract import (
     text_group_filter,
 )
 from panoglot.curation._curate import CurateResult, curate
-from panoglot.vectors import ImageIndex
 from panoglot.curation._presets import default, wit
 from panoglot.curation._texts import Texts
 from panoglot.curation.adult import adult
@@ -58,6 +57,7 @@ from panoglot.curation.size import size
 from panoglot.curation.tldr import tldr
 from panoglot.curation.top_score import top_score
 from panoglot.curation.words import words
+from panoglot.vectors import ImageIndex
 
 __all__ = [
     "FILTERS",

@@ -28,7 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import Dataset, KINDS
+from panoglot.table import KINDS, Dataset
 
 if TYPE_CHECKING:
     from panoglot.running import Stage
@@ -195,7 +195,7 @@ def pair_finder(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Fun
 def owns(reason: str | None) -> bool:
     """Say whether a reason in `dropped` was written by curation.
 
-    >>> import panoglot.curate
+    >>> import panoglot.curation
     >>> owns("too_short"), owns("duplicate_of:0f"), owns("draft"), owns(None)
     (True, True, False, False)
     """
@@ -238,7 +238,7 @@ def resolve(steps: str | Steps | None) -> list[Step]:
     Raises:
         UserError: an unknown filter, preset, option or kind, or a value of the wrong type, with what is meant instead.
 
-    >>> import panoglot.curate
+    >>> import panoglot.curation
     >>> [(step.name, step.options["min_side"]) for step in resolve(["size", ("size", {"min_side": 64})])]
     [('size', 32), ('size', 64)]
     """

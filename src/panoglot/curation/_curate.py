@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import Facts, Step, UNSCORED, Unscored, Verdict, owns, resolve
+from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns, resolve
 from panoglot.curation._count import counted, key64
 from panoglot.curation._groups import Groups
-from panoglot.vectors import ImageIndex, id_bytes
 from panoglot.curation._texts import Texts
 from panoglot.table import Caption, Dataset, caption_from_row, open_dataset, plain_rows
+from panoglot.vectors import ImageIndex, id_bytes
 
 if TYPE_CHECKING:
     import numpy as np

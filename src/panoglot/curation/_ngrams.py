@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.curation._spill import Spill
-from panoglot.text import grams
 from panoglot.errors import UserError
+from panoglot.text import grams
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from panoglot.curation._contract import Facts, UNSCORED, Verdict, image_filter
+from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
 from panoglot.errors import RowError
 from panoglot.providers import load_model
 from panoglot.running import Emit, Item, Outcome, Spent, Stage, Worker

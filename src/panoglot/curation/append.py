@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from panoglot.errors import RowError, UserError
-from panoglot.pictures import Image
 from panoglot.asking import Models
-from panoglot.running import GeneratorName, method
+from panoglot.errors import RowError, UserError
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_name
+from panoglot.pictures import Image
+from panoglot.running import GeneratorName, method
 from panoglot.table import Caption
 
 __all__ = ["append"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panoglot.curation._contract import Facts, UNSCORED, Verdict, image_filter
+from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
 
 __all__ = ["aspect"]
 

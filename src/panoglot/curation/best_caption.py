@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from panoglot.curation import _select
-from panoglot.curation._contract import Facts, SENTENCES, Verdict, text_group_filter
+from panoglot.curation._contract import SENTENCES, Facts, Verdict, text_group_filter
 from panoglot.curation._count import key64
 from panoglot.curation._scores import has_score, run_scorer
 from panoglot.curation._spill import Spill
 from panoglot.curation._texts import Texts
 from panoglot.curation.top_score import ranked_rows
-from panoglot.table import Caption, Dataset, KINDS
+from panoglot.table import KINDS, Caption, Dataset
 
 __all__ = ["best_caption"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
-from panoglot.text import letters, same_text
 from panoglot.table import Caption
+from panoglot.text import letters, same_text
 
 __all__ = ["boilerplate"]
 

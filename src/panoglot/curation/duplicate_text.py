@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import Facts, Verdict, text_group_filter
 from panoglot.curation._count import counted, key64
-from panoglot.text import same_text
 from panoglot.curation._texts import Texts
 from panoglot.table import Caption
+from panoglot.text import same_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
-from panoglot.vectors import k_means, nearest, whitening
-from panoglot.vectors import stored_vectors, take_vectors, vector_rows
 from panoglot.errors import UserError
 from panoglot.running import encode_stage
+from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, vector_rows, whitening
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.vectors import ImageIndex
     from panoglot.table import Dataset
+    from panoglot.vectors import ImageIndex
 
 __all__ = ["every_nth"]
 

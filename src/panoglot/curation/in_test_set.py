@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
-from panoglot.vectors import near_others
 from panoglot.curation.pdq import pdq, pdq_stage
 from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.table import open_dataset
+from panoglot.vectors import near_others
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.vectors import ImageIndex
     from panoglot.running import Stage
     from panoglot.table import Dataset
+    from panoglot.vectors import ImageIndex
 
 __all__ = ["in_test_set"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from panoglot.curation._contract import Facts, UNSCORED, Verdict, caption_filter
-from panoglot.text import is_spaceless, letters
+from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
 from panoglot.table import Caption
+from panoglot.text import is_spaceless, letters
 
 __all__ = ["language"]
 

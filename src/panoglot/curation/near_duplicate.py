@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import pair_finder
-from panoglot.vectors import near_pairs
 from panoglot.curation.pdq import pdq_stage
+from panoglot.vectors import near_pairs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.vectors import ImageIndex
     from panoglot.running import Stage
     from panoglot.table import Dataset
+    from panoglot.vectors import ImageIndex
 
 __all__ = ["near_duplicate"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
-from panoglot.text import is_spaceless, tokens
 from panoglot.table import Caption
+from panoglot.text import is_spaceless, tokens
 
 __all__ = ["repeated_share", "repetition"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from panoglot.curation._contract import Facts, UNSCORED, Verdict, caption_filter, image_filter
-from panoglot.table import Caption, KINDS
+from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter, image_filter
+from panoglot.table import KINDS, Caption
 
 __all__ = ["image_score", "score"]
 

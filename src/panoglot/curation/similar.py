@@ -8,15 +8,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import pair_finder
-from panoglot.vectors import stored_vectors, take_vectors, vector_rows
 from panoglot.errors import UserError
+from panoglot.vectors import stored_vectors, take_vectors, vector_rows
 
 if TYPE_CHECKING:
     import lance
     import numpy as np
 
-    from panoglot.vectors import ImageIndex
     from panoglot.table import Dataset
+    from panoglot.vectors import ImageIndex
 
 __all__ = ["similar"]
 

@@ -9,14 +9,14 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from panoglot.curation._contract import Facts, SENTENCES, Verdict, text_group_filter
+from panoglot.curation._contract import SENTENCES, Facts, Verdict, text_group_filter
 from panoglot.curation._count import key64
 from panoglot.curation._scores import has_score, run_scorer
 from panoglot.curation._select import RANKED, falling, last_of_best
 from panoglot.curation._spill import Spill
 from panoglot.curation._texts import Texts
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import Caption, Dataset, KINDS
+from panoglot.table import KINDS, Caption, Dataset
 
 __all__ = ["ranked_rows", "top_score"]
 

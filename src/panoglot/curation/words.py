@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
-from panoglot.text import word_count
 from panoglot.table import Caption
+from panoglot.text import word_count
 
 __all__ = ["words"]
 

@@ -13,33 +13,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from panoglot.metrics.preference.agreement import agreement
-    from panoglot.metrics.preference.arena import ArenaResult
-    from panoglot.metrics.preference.arena import arena
-    from panoglot.metrics.preference.arena import audit
-    from panoglot.metrics.preference.standings import standings
-    from panoglot.metrics.choice import choice
-    from panoglot.metrics.choice import circular
-    from panoglot.metrics.choice import contrastive
-    from panoglot.metrics.choice import read_label
-    from panoglot.metrics.choice import read_letter
-    from panoglot.metrics._compare import Comparison
-    from panoglot.metrics._compare import compare
     from panoglot.evaluate._dataset import dataset_retrieval
-    from panoglot.metrics._load import load_results
-    from panoglot.evaluate._mteb import MtebEncoder
-    from panoglot.evaluate._mteb import mteb
-    from panoglot.evaluate._mteb import mteb_standings
-    from panoglot.metrics._mteb_results import load_mteb
-    from panoglot.metrics._plot import plot
-    from panoglot.metrics._result import Interval
-    from panoglot.metrics._result import MetricResult
-    from panoglot.metrics._result import bootstrap
-    from panoglot.metrics._results import ResultSet
-    from panoglot.evaluate._zeroshot import classify
-    from panoglot.evaluate._zeroshot import zeroshot
+    from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
+    from panoglot.evaluate._zeroshot import classify, zeroshot
     from panoglot.evaluate.captions import *  # noqa: F403
     from panoglot.evaluate.ranking import *  # noqa: F403
+    from panoglot.metrics._compare import Comparison, compare
+    from panoglot.metrics._load import load_results
+    from panoglot.metrics._mteb_results import load_mteb
+    from panoglot.metrics._plot import plot
+    from panoglot.metrics._result import Interval, MetricResult, bootstrap
+    from panoglot.metrics._results import ResultSet
+    from panoglot.metrics.choice import choice, circular, contrastive, read_label, read_letter
+    from panoglot.metrics.preference.agreement import agreement
+    from panoglot.metrics.preference.arena import ArenaResult, arena, audit
+    from panoglot.metrics.preference.standings import standings
 
 #: Public name to the module it comes from: nothing is imported before it is used.
 _HOME: dict[str, str] = {

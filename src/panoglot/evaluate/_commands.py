@@ -7,14 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
-from panoglot.metrics.preference.arena import ArenaResult
-from panoglot.metrics.preference.arena import arena as _arena
-from panoglot.metrics.preference.standings import Standings
 from panoglot.checks import check_option, offenders, same_ids
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
-from panoglot.metrics._compare import Comparison
-from panoglot.metrics._compare import compare as _compare
 from panoglot.evaluate._read import (
     encode_files,
     picture_files,
@@ -23,7 +18,12 @@ from panoglot.evaluate._read import (
     read_references,
     read_rows,
 )
+from panoglot.metrics._compare import Comparison
+from panoglot.metrics._compare import compare as _compare
 from panoglot.metrics._results import ResultSet
+from panoglot.metrics.preference.arena import ArenaResult
+from panoglot.metrics.preference.arena import arena as _arena
+from panoglot.metrics.preference.standings import Standings
 
 __all__ = [
     "COMMANDS",
@@ -362,8 +362,8 @@ def zeroshot(
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
     """
-    from panoglot.evaluate._templates import read_templates
     from panoglot.asking import load_encoder
+    from panoglot.evaluate._templates import read_templates
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
     from panoglot.evaluate.benchmarks._babel_imagenet import babel_imagenet
 
@@ -440,9 +440,8 @@ def choice(
         confidence: level of bootstrap intervals.
         cache: folder where an encoder's vectors are kept between runs, or `off`.
     """
+    from panoglot.asking import ask, load_encoder, open_picture
     from panoglot.evaluate import benchmarks
-    from panoglot.asking import ask, open_picture
-    from panoglot.asking import load_encoder
     from panoglot.metrics.captions.pope import pope
     from panoglot.providers.roles import Prompt
 
@@ -609,9 +608,9 @@ def mteb(
         folder: where mteb's own result files go; what is there is not run again.
         cache: folder where vectors are kept between runs, or `off`.
     """
+    from panoglot.asking import load_encoder
     from panoglot.evaluate._mteb import PROMPTS
     from panoglot.evaluate._mteb import mteb as run_tasks
-    from panoglot.asking import load_encoder
 
     given = prompts if prompts in PROMPTS or not Path(prompts).is_file() else read_json(prompts)
     return run_tasks(load_encoder(encoder, cache), tasks, prompts=given, lang=_list(lang), by=by, folder=folder)
@@ -742,8 +741,8 @@ def generation(
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
     """
-    from panoglot.evaluate import _generation
     from panoglot.asking import load_encoder
+    from panoglot.evaluate import _generation
     from panoglot.providers import load_model
 
     _benchmark("generation", benchmark)

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.asking import call, encode_texts
+from panoglot.errors import UserError, did_you_mean
+from panoglot.languages import canonical_language, language_matches
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
 from panoglot.providers import load_model
-from panoglot.languages import canonical_language, language_matches
 from panoglot.table import Dataset, open_dataset, vector_id
 
 if TYPE_CHECKING:

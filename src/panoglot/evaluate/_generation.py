@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import call, encode_images, encode_texts, open_picture
 from panoglot.checks import offenders
+from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import encode_files, picture_files, read_rows, read_text
+from panoglot.languages import parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.generation.geneval import geneval
 from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity
-from panoglot.languages import parse_language
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ def geneval_folder(
 def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]]:
     """Boxes, picture size and the colours that are given, by picture path."""
     from panoglot.providers.roles import Box
-    from panoglot.table import Region
+    from panoglot.geometry import Region
 
     found: dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]] = {}
     odd = []

@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from panoglot.errors import UserError
-from panoglot.metrics.preference.agreement import agreement
-from panoglot.metrics.preference.arena import audit
 from panoglot.checks import offenders
-from panoglot.metrics._load import load_results
+from panoglot.errors import UserError
 from panoglot.evaluate._read import (
     CAPTIONS,
     IDS,
@@ -23,9 +20,12 @@ from panoglot.evaluate._read import (
     writer_of,
 )
 from panoglot.evaluate._read import field as field_of
-from panoglot.metrics._results import ResultSet
 from panoglot.evaluate._score import Scorer
+from panoglot.metrics._load import load_results
+from panoglot.metrics._results import ResultSet
 from panoglot.metrics.captions.hallucination import foil, hat
+from panoglot.metrics.preference.agreement import agreement
+from panoglot.metrics.preference.arena import audit
 
 __all__ = ["BENCHMARKS", "HumanRows", "computed", "given", "read_detailcaps_rows", "read_human"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders, same_ids
+from panoglot.errors import UserError, did_you_mean
 from panoglot.pictures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -406,8 +406,8 @@ def encode_blocks(
     """Yield (first key, vectors float32 `[n, dim]`), a chunk of pictures at a time; NaN where one cannot be encoded."""
     import numpy as np
 
-    from panoglot.errors import RowError
     from panoglot.asking import call
+    from panoglot.errors import RowError
 
     for start in range(0, len(keys), chunk):
         some = keys[start : start + chunk]

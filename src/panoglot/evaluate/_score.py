@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, same_ids
+from panoglot.errors import UserError
 from panoglot.evaluate._command_list import METRICS
 from panoglot.evaluate._read import encode_files, pictures_of, read_objects
 from panoglot.metrics._result import MetricResult
@@ -152,8 +152,8 @@ def _chair(self: Scorer, preds: Any, refs: Any, of: Mapping[str, str], vectors: 
 
 def _self_retrieval(self: Scorer, preds: Any, refs: Any, of: Any, vectors: Any) -> MetricResult:
     from panoglot.asking import encode_texts
-    from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
     from panoglot.metrics._inputs import prepare
+    from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
 
     given = prepare(preds, None, lang=self._lang, tokenizer="whitespace", on_error=self._on_error)  # type: ignore[arg-type]
     texts = encode_texts(self._encoder, given.texts, given.language)  # type: ignore[arg-type]

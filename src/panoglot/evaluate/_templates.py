@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._read import read_json
 from panoglot.languages import parse_language
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import OnError, check_option, item_ids, offenders
-from panoglot.metrics._result import MetricResult, mean_result
-from panoglot.metrics._results import ResultSet
+from panoglot.errors import UserError
 from panoglot.evaluate._templates import Templates
 from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     import numpy as np

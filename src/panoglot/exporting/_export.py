@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from panoglot.errors import UserError, did_you_mean
 from panoglot.formats._record import to_record
 from panoglot.languages import canonical_language, language_matches
-from panoglot.table import Caption, Dataset, KINDS, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa

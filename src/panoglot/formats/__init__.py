@@ -7,8 +7,8 @@ export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 
 from panoglot.exporting import EXPORT_FORMATS, export
 from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
-from panoglot.pictures import FORMATS, Header, Image, MAX_PIXELS, SUFFIXES, read_header
 from panoglot.formats._sample import Format, Part, Sample
+from panoglot.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
 
 __all__ = [
     "EXPORT_FORMATS",

@@ -12,10 +12,10 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.formats._files import inside, read_bytes, reject, suffix_of
-from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Sample
 from panoglot.formats._texts import Given, clean_context, from_json, given, text_role
+from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
 __all__ = ["Options", "Roles", "pick_roles", "samples"]

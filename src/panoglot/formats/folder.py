@@ -15,11 +15,11 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._files import MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
-from panoglot.pictures import SUFFIXES
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.languages import parse_language
+from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
 
 __all__ = ["detect", "parts", "read"]

@@ -17,10 +17,10 @@ from typing import Any
 
 from panoglot.errors import RowError
 from panoglot.formats._files import MAX_TEXT, find_files, has_pictures, join_uri, part_key, reject, suffix_of
-from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json, text_role
+from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
 __all__ = ["Writer", "detect", "parts", "read", "read_shard"]

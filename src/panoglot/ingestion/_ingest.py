@@ -10,9 +10,9 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats import Part, Sample, find_format, read_part
+from panoglot.languages import parse_language
 from panoglot.pictures import MAX_PIXELS, read_header
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
-from panoglot.languages import parse_language
 from panoglot.table import (
     Caption,
     Reject,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import offenders
+from panoglot.errors import UserError
 from panoglot.metrics._load import load_results
 from panoglot.metrics._result import FORMAT, MetricResult, resample_weights
 

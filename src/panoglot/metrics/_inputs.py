@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, item_ids, offenders, same_ids
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, bootstrap, mean_result
 from panoglot.text import Tokenizer, check_scripts, one_language, tokenizer_for
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.metrics._mteb_results import is_mteb, load_mteb
 from panoglot.evaluate._read import read_text
+from panoglot.metrics._mteb_results import is_mteb, load_mteb
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
 

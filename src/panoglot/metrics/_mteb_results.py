@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, require
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError, require
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import mean_result
 from panoglot.metrics._results import ResultSet
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 __all__ = ["is_mteb", "load_mteb", "read_new", "results_of", "tag_of"]
 

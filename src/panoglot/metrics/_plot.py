@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.metrics.preference.arena import ArenaResult
-from panoglot.metrics.preference.standings import Standings
+from panoglot.languages import language_name, parse_language
 from panoglot.metrics._compare import Comparison
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
-from panoglot.languages import language_name, parse_language
+from panoglot.metrics.preference.arena import ArenaResult
+from panoglot.metrics.preference.standings import Standings
 
 __all__ = ["draw", "plot"]
 

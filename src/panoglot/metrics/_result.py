@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import item_ids
+from panoglot.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import call
 from panoglot.checks import check_option, item_ids, offenders
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._result import MetricResult, mean_result
 
 if TYPE_CHECKING:

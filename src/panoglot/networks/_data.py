@@ -16,10 +16,10 @@ from torch import Tensor
 
 from panoglot.errors import RowError, UserError
 from panoglot.networks._language import pad
-from panoglot.networks._model import MEAN, Model, STD
+from panoglot.networks._model import MEAN, STD, Model
 from panoglot.networks._records import Batch, Record
 from panoglot.networks._row import Row
-from panoglot.networks.samplers import Document, Draw, SAMPLERS, Sample, batches, epoch_order, mix, shares
+from panoglot.networks.samplers import SAMPLERS, Document, Draw, Sample, batches, epoch_order, mix, shares
 from panoglot.networks.samplers._sample import matching
 
 __all__ = ["Data", "load_pixels", "square"]

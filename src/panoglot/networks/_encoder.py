@@ -21,10 +21,10 @@ from panoglot.table import fingerprint
 if TYPE_CHECKING:
     import numpy as np
 
+    from panoglot.networks._model import Model
     from panoglot.pictures import Image
     from panoglot.providers._names import Options
     from panoglot.providers.roles import Answer, Prompt
-    from panoglot.networks._model import Model
 
 __all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
@@ -235,8 +235,8 @@ class TrainedGenerator:
         """Write a text for the picture of each prompt."""
         import torch
 
-        from panoglot.providers.roles import Answer
         from panoglot.networks._data import load_pixels, square
+        from panoglot.providers.roles import Answer
 
         out: list[Answer | RowError] = []
         for prompt in prompts:  # one by one: what is written does not depend on the batch

@@ -12,7 +12,7 @@ from panoglot.errors import UserError
 from panoglot.networks._language import LANGUAGE_MODELS, Language
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._row import Row, build
-from panoglot.networks.parts import Features, PARTS, Widths
+from panoglot.networks.parts import PARTS, Features, Widths
 from panoglot.networks.towers import (
     Blended,
     Block,

@@ -4,10 +4,9 @@
 """
 
 from panoglot._verbs import callable_room
+from panoglot.asking import Budget, Journal, Price, Prices, journal_key
 from panoglot.providers._finish import finish
-from panoglot.asking import Journal, journal_key
 from panoglot.providers._names import ModelInfo, list_models, load_model, parse_model_name, register
-from panoglot.asking import Budget, Price, Prices
 
 __all__ = [
     "Budget",

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from panoglot.errors import RowError
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,10 +1,9 @@
 """A recipe of verbs: ingest, caption, curate, translate, encode, index, report; and what is here to be used."""
 
 from panoglot._verbs import callable_room
-from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
-from panoglot.inventory import MethodRow, methods
-from panoglot.inventory import Finding, doctor
+from panoglot.inventory import Finding, MethodRow, doctor, methods
 from panoglot.providers._names import models
+from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
 from panoglot.recipes._recipe import Recipe, load_recipe
 
 __all__ = [

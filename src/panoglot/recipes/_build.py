@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
 from panoglot.errors import UserError
+from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
 from panoglot.running import Spent, Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
 

@@ -73,8 +73,8 @@ class Recipe:
         """
         import inspect
 
-        from panoglot.curation import resolve as resolve_filters
         from panoglot.asking import Prices
+        from panoglot.curation import resolve as resolve_filters
         from panoglot.providers import parse_model_name
         from panoglot.running import METHODS, get_method
 

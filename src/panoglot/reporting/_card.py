@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from panoglot.reporting._text import cut, direction
-from panoglot.pictures import Picture
 from panoglot.languages import language_name
+from panoglot.pictures import Picture
+from panoglot.reporting._text import cut, direction
 from panoglot.table import Caption
 
 __all__ = ["Card", "Group", "Line", "line", "make_card", "origin", "script"]

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoglot.languages import language_name
+from panoglot.pictures import load_pictures
 from panoglot.providers._http import redact
 from panoglot.reporting import _plot as plot
 from panoglot.reporting import _sample as sample
@@ -16,9 +18,7 @@ from panoglot.reporting import _text as text
 from panoglot.reporting._card import Card, Line, line, make_card, origin, script
 from panoglot.reporting._counts import Counts, Tally, count
 from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all
-from panoglot.pictures import load_pictures
 from panoglot.running._progress import price_text
-from panoglot.languages import language_name
 from panoglot.table import Caption, Dataset
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 from panoglot._verbs import callable_room
 from panoglot.retrieval._query import choose
 from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Searcher
-from panoglot.vectors import Vectors
 from panoglot.table import Dataset, open_dataset, sql_in
+from panoglot.vectors import Vectors
 
 __all__ = ["Hit", "Searcher", "delete", "index", "search"]
 

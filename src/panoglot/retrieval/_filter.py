@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.vectors import stamp
 from panoglot.languages import canonical_language
-from panoglot.table import Dataset, KINDS
+from panoglot.table import KINDS, Dataset
+from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.vectors import gather, threads, top_rows
 from panoglot.retrieval._filter import Allowed, contains, where_captions
-from panoglot.vectors import has_index, nearest
 from panoglot.retrieval._query import choose, query_vector
-from panoglot.vectors import Vectors, stamp
 from panoglot.table import Caption, Dataset, open_dataset, sql_in
+from panoglot.vectors import Vectors, gather, has_index, nearest, stamp, threads, top_rows
 
 if TYPE_CHECKING:
     import numpy as np

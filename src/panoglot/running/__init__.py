@@ -5,14 +5,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from panoglot.asking import Asker, Models
 from panoglot.running._encode import align_stage, encode_stage
 from panoglot.running._method import (
+    METHODS,
     DetectorName,
     EncoderName,
     GeneratorName,
     GeneratorNames,
     LanguageIdentifierName,
-    METHODS,
     Method,
     ReaderName,
     Role,
@@ -22,7 +23,6 @@ from panoglot.running._method import (
     method,
     method_stage,
 )
-from panoglot.asking import Asker, Models
 from panoglot.running._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
 from panoglot.asking import Asker, Models, spending
-from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
+from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
 from panoglot.languages import parse_language
+from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
 from panoglot.table import Caption, caption_id, fingerprint, normal_text
 
 __all__ = [

@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from panoglot.errors import UserError, did_you_mean, require
 from panoglot.checks import offenders
+from panoglot.errors import UserError, did_you_mean, require
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language
 
 __all__ = ["TOKENIZERS", "Tokenizer", "check_scripts", "one_language", "script_of", "tokenizer_for"]

@@ -9,17 +9,17 @@ import importlib
 from typing import Any
 
 from panoglot._verbs import callable_room
-from panoglot.training._commands import Trained, TrainingMethod, train
 from panoglot.networks._records import (
+    TEXT_KINDS,
     Batch,
     Record,
     RegionText,
-    TEXT_KINDS,
     Term,
     Text,
     record_from_captions,
     sum_terms,
 )
+from panoglot.training._commands import Trained, TrainingMethod, train
 
 # name -> the module that defines it (each of these imports torch)
 _LAZY = {

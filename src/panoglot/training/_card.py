@@ -57,7 +57,7 @@ panoglot evaluate retrieval OTHER.pano --encoder {model}
 ```
 
 ```python
-from panoglot.models import load_model
+from panoglot.providers import load_model
 
 encoder = load_model({f"pano:{facts['folder']}"!r})
 vectors = encoder.encode_texts(["ein roter Vogel"], ["de"])

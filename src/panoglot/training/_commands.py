@@ -17,8 +17,8 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.table import Dataset, open_dataset
 
 if TYPE_CHECKING:
-    from panoglot.training._dataset import Reading
     from panoglot.networks._row import Row
+    from panoglot.training._dataset import Reading
     from panoglot.training._trainer import Trainer
 
 __all__ = ["Trained", "TrainingMethod", "train"]
@@ -403,9 +403,9 @@ def _finish(
     folder: Path, data: Dataset, reading: Reading, trainer: Trainer, settings: Mapping[str, Any], quiet: bool | None
 ) -> Trained:
     """Measure, write card and plots, store the pictures' vectors."""
+    from panoglot.networks._checkpoint import write
     from panoglot.providers import load_model
     from panoglot.training._card import make_card
-    from panoglot.networks._checkpoint import write
     from panoglot.training._plot import plot_run
 
     row = trainer.row

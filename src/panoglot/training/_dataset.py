@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, language_matches, language_name
-from panoglot.table import Caption, Dataset, KINDS, caption_from_row, open_dataset, plain_rows, sql_in
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
+from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import os

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from panoglot.errors import RowError
-from panoglot.pictures import Image
 from panoglot.networks._encoder import TrainedEncoder
-from panoglot.training._measure import ranks
 from panoglot.networks._records import Record
+from panoglot.pictures import Image
+from panoglot.training._measure import ranks
 
 __all__ = ["measure"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
+from panoglot.networks._row import Row, list_presets, load_row
 from panoglot.providers import finish, load_model, parse_model_name
 from panoglot.providers._names import PROVIDERS
-from panoglot.networks._row import Row, list_presets, load_row
 
 __all__ = ["encoder_name", "load_tower", "need_encoders", "resolve", "stored_towers"]
 
@@ -295,11 +295,11 @@ def _check(row: Row) -> None:
     import torch
 
     from panoglot.networks._model import Model
-    from panoglot.training._optimiser import KINDS
     from panoglot.networks._row import build
     from panoglot.networks._schedule import SCHEDULES
-    from panoglot.training._stage import begin, make_schedule
     from panoglot.networks.samplers import SAMPLERS
+    from panoglot.training._optimiser import KINDS
+    from panoglot.training._stage import begin, make_schedule
 
     stored = stored_towers(row)
     for side, needs, what in (("image", _NEEDS_PATCHES, "patches"), ("text", _NEEDS_TOKENS, "tokens")):

@@ -17,21 +17,21 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import fingerprint
-from panoglot.training._accumulate import accumulate, accumulate_plain
 from panoglot.networks._checkpoint import read_manifest, read_state, write, write_state
 from panoglot.networks._checkpointing import checkpoint_activations, compile_towers
-from panoglot.training._distributed import Processes
 from panoglot.networks._ema import Ema
 from panoglot.networks._freeze import FreezePlan, parameter_groups, training_mode
-from panoglot.training._loader import Loader
 from panoglot.networks._model import Model, make_model
-from panoglot.training._optimiser import make_optimiser
-from panoglot.training._progress import Interrupts, Progress, memory
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks._row import Row
-from panoglot.training._stage import Stage, make_stages
 from panoglot.networks.samplers import Draw
+from panoglot.table import fingerprint
+from panoglot.training._accumulate import accumulate, accumulate_plain
+from panoglot.training._distributed import Processes
+from panoglot.training._loader import Loader
+from panoglot.training._optimiser import make_optimiser
+from panoglot.training._progress import Interrupts, Progress, memory
+from panoglot.training._stage import Stage, make_stages
 
 __all__ = ["Trainer", "train"]
 

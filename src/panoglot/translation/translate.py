@@ -5,11 +5,11 @@ from __future__ import annotations
 import unicodedata
 from asyncio import gather
 
-from panoglot.errors import RowError
-from panoglot.providers.roles import Translator
 from panoglot.asking import Models
-from panoglot.running import LanguageIdentifierName, TranslatorName, method
+from panoglot.errors import RowError
 from panoglot.languages import canonical_language, language_name
+from panoglot.providers.roles import Translator
+from panoglot.running import LanguageIdentifierName, TranslatorName, method
 from panoglot.table import Caption
 
 __all__ = ["check_translation", "length_ratio", "translate"]

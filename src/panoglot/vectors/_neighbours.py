@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import lance
     import numpy as np
 
-    from panoglot.vectors._images import ImageIndex
     from panoglot.table import Dataset, Table
+    from panoglot.vectors._images import ImageIndex
 
 __all__ = ["stored_vectors", "take_vectors", "vector_rows"]
 

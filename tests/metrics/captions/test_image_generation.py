@@ -9,7 +9,7 @@ from panoglot.errors import UserError
 from panoglot.evaluate import cross_lingual_consistency, dpg, geneval, mix_prompts, switching_similarity
 from panoglot.metrics.generation.geneval import geneval_image, relative_position
 from panoglot.providers.roles import Answer, Box
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 
 def box(name: str, x0: float, y0: float, x1: float, y1: float, score: float = 0.95) -> Box:

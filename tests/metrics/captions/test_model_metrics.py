@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoglot.asking import call
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate import clipscore, dcscore, random_bags, self_retrieval
-from panoglot.asking import call
 from panoglot.metrics.captions.clipscore import clipscore_from_vectors
 from panoglot.metrics.captions.dcscore import Fact, fact_scores, parse_json_list
 from panoglot.metrics.captions.self_retrieval import bag_hits

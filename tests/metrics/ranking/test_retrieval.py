@@ -9,6 +9,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.metrics.ranking import _ranks
+from panoglot.metrics.ranking._metrics import rank_value
 from panoglot.metrics.ranking.rankings import (
     condition_recall,
     cumulative_hits,
@@ -17,7 +18,6 @@ from panoglot.metrics.ranking.rankings import (
     subset_recall,
 )
 from panoglot.metrics.ranking.retrieval import image_text_retrieval, retrieval
-from panoglot.metrics.ranking._metrics import rank_value
 
 ALL = [
     "recall@1",

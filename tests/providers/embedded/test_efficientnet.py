@@ -85,7 +85,7 @@ def test_bad_options(option):
 
 def test_two_processes_build_the_file_at_once(tmp_path, some_stamps):
     code = (
-        "import sys; from panoglot.io import Image; from panoglot.models import load_model\n"
+        "import sys; from panoglot.formats import Image; from panoglot.providers import load_model\n"
         "print(load_model('embedded:efficientnet-lite2').tag([Image.from_path(sys.argv[1])])[0][0])"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}

@@ -15,7 +15,7 @@ from panoglot.providers import load_model
 from panoglot.providers.embedded import ocr
 from panoglot.providers.embedded.ocr import TextReader, _in_reading_order
 from panoglot.providers.roles import Line
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 NOTO = "/usr/share/fonts/*/noto/"
 HEADER = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext"

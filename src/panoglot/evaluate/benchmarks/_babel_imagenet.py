@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import OnError, check_option, offenders
-from panoglot.metrics._result import MetricResult, mean_result
-from panoglot.metrics._results import ResultSet
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import zeroshot
+from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     import numpy as np

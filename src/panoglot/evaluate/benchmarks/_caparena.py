@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import ask, open_picture
 from panoglot.checks import check_option, offenders
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._result import MetricResult, mean_result
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panoglot.errors import UserError
 from panoglot.asking import open_picture
-from panoglot.metrics.choice import contrastive, log_probabilities
-from panoglot.metrics._result import MetricResult
+from panoglot.errors import UserError
 from panoglot.languages import language_name
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics.choice import contrastive, log_probabilities
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator

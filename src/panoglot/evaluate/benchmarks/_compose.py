@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import encode_texts, unit
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError
 from panoglot.evaluate._read import encode_blocks, read_json
 from panoglot.metrics._results import ResultSet
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.rankings import rankings, subset_recall
 

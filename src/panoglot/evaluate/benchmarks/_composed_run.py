@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.checks import check_option, offenders
+from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import picture_files, read_json
-from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
@@ -38,6 +37,7 @@ from panoglot.evaluate.benchmarks._compose import (
 )
 from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fashion_iq_text, write_submission
 from panoglot.evaluate.benchmarks._genecis import genecis
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image

@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import open_picture
 from panoglot.checks import offenders, same_ids
+from panoglot.errors import UserError
 from panoglot.evaluate._read import pictures_of, read_rows
 from panoglot.metrics._result import MetricResult
 

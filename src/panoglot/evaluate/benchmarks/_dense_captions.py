@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import offenders
+from panoglot.errors import UserError
 from panoglot.evaluate._read import CAPTIONS, IDS, field, read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.captions.dense import RegionCaption, captions_at_iou, dense_map

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import offenders
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._read import read_rows
 
 __all__ = ["DetailCaps", "read_detailcaps"]

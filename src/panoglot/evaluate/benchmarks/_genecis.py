@@ -23,10 +23,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.checks import offenders
+from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import picture_files
-from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
@@ -40,6 +39,7 @@ from panoglot.evaluate.benchmarks._compose import (
     rows_of,
     tag,
 )
+from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import ranks_of_scores
 

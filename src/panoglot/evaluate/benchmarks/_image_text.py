@@ -24,14 +24,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.asking import encode_texts
 from panoglot.checks import OnError, check_option, offenders
+from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._command_list import BENCHMARKS
 from panoglot.evaluate._read import encode_files, picture_files, read_rows
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 if TYPE_CHECKING:
     import numpy as np

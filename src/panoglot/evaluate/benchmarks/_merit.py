@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import encode_texts, unit
 from panoglot.checks import check_option, offenders
+from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import read_rows
-from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
-from panoglot.metrics.ranking.rankings import condition_recall, rankings
 from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking.rankings import condition_recall, rankings
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image

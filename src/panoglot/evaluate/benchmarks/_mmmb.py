@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import ask, open_picture
 from panoglot.checks import offenders, same_ids
-from panoglot.metrics.choice import LETTERS, choice, circular, read_letter
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._results import ResultSet
+from panoglot.metrics.choice import LETTERS, choice, circular, read_letter
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator, Prompt

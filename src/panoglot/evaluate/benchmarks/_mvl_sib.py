@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.asking import ask, encode_images, encode_texts, open_picture
 from panoglot.checks import check_option, offenders
-from panoglot.metrics.choice import LETTERS, choice, read_letter
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics.choice import LETTERS, choice, read_letter
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image

@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.asking import ask, open_picture
 from panoglot.checks import check_option, offenders
+from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.evaluate._read import read_json
-from panoglot.metrics._result import mean_result
-from panoglot.metrics._results import ResultSet
 from panoglot.evaluate.benchmarks._smpqa_draw import COLOURS, Chart, Font, draw_chart, find_font
 from panoglot.evaluate.benchmarks._smpqa_words import WORDS
+from panoglot.metrics._result import mean_result
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator

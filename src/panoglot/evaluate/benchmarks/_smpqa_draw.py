@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import offenders
+from panoglot.errors import UserError
 
 if TYPE_CHECKING:
     import PIL.ImageFont

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option, item_ids, offenders
+from panoglot.errors import UserError
 from panoglot.evaluate._read import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result

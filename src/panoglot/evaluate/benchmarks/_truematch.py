@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import panoglot.metrics.captions as captions
-from panoglot.errors import UserError
 from panoglot.asking import encode_texts
 from panoglot.checks import offenders
+from panoglot.errors import UserError
 from panoglot.evaluate._read import encode_files, pictures_of, read_json
 from panoglot.metrics._result import MetricResult
 

@@ -40,9 +40,14 @@ if TYPE_CHECKING:
     from panoglot.metrics.captions.dense import RegionCaption, captions_at_iou, dense_map
     from panoglot.metrics.captions.diversity import distinct_n, self_bleu
     from panoglot.metrics.captions.finecapeval import finecapeval, read_finecapeval
-    from panoglot.metrics.generation.geneval import geneval
     from panoglot.metrics.captions.hallucination import foil, hat, localisation
     from panoglot.metrics.captions.meteor import meteor_exact_stem_synonym
+    from panoglot.metrics.captions.pope import pope
+    from panoglot.metrics.captions.readability import caption_length, readability
+    from panoglot.metrics.captions.rouge_l import rouge_l
+    from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
+    from panoglot.metrics.captions.spice import spice
+    from panoglot.metrics.generation.geneval import geneval
     from panoglot.metrics.generation.neobabel import (
         align_prompts,
         cross_lingual_consistency,
@@ -50,11 +55,6 @@ if TYPE_CHECKING:
         mix_prompts,
         switching_similarity,
     )
-    from panoglot.metrics.captions.pope import pope
-    from panoglot.metrics.captions.readability import caption_length, readability
-    from panoglot.metrics.captions.rouge_l import rouge_l
-    from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
-    from panoglot.metrics.captions.spice import spice
 
 __all__ = [
     "RegionCaption",

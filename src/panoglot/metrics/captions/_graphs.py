@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from panoglot.errors import RowError
 from panoglot.asking import call
+from panoglot.errors import RowError
 from panoglot.metrics.captions.readability import split_sentences
 
 if TYPE_CHECKING:

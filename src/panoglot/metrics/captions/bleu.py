@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option
-from panoglot.metrics._result import MetricResult
+from panoglot.errors import UserError
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,13 +15,13 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option
-from panoglot.metrics._result import MetricResult
-from panoglot.text import Synonyms, synonyms_for
-from panoglot.metrics.captions._graphs import default_parser, parse_captions, unparsed
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics.captions._graphs import default_parser, parse_captions, unparsed
+from panoglot.text import Synonyms, synonyms_for
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder, Parser, SceneGraph

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.metrics._result import MetricResult
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
 
 __all__ = ["COCO_OBJECTS", "chair", "find_objects"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import require
-from panoglot.metrics._result import MetricResult
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
 
 __all__ = ["chrf"]
 

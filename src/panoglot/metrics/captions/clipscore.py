@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import offenders
-from panoglot.metrics._result import MetricResult
+from panoglot.errors import UserError
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
     import numpy as np

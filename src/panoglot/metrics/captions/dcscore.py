@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import ask
 from panoglot.checks import check_option, offenders
-from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
+from panoglot.metrics._result import MetricResult, mean_result
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import item_ids, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, mean_result
 
 __all__ = ["RegionCaption", "box_iou", "captions_at_iou", "dense_map"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.metrics._result import MetricResult
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
+from panoglot.metrics._result import MetricResult
 
 __all__ = ["distinct_n", "self_bleu"]
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from panoglot.errors import UserError, require
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError, require
 from panoglot.metrics._result import MetricResult, mean_result
 
 __all__ = ["ASPECTS", "finecapeval", "phrase_coverage", "read_finecapeval"]

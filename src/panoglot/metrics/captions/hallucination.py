@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import item_ids
+from panoglot.errors import UserError
 from panoglot.metrics._result import Interval, MetricResult, mean_result, resample_weights
 
 __all__ = ["average_precision", "foil", "hat", "localisation", "roc_area"]

@@ -20,11 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from panoglot.errors import UserError, require
 from panoglot.checks import check_option
+from panoglot.errors import UserError, require
+from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.text import Synonyms, synonyms_for
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 
 __all__ = ["align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
 

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, item_ids, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, bootstrap
 
 __all__ = ["pope", "read_yes_no"]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.metrics._result import MetricResult
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
+from panoglot.metrics._result import MetricResult
 
 __all__ = ["caption_length", "readability", "split_sentences"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.checks import check_option
-from panoglot.metrics._result import MetricResult
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
 
 __all__ = ["lcs_lengths", "rouge_l"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.asking import unit
 from panoglot.checks import check_option, item_ids, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, bootstrap
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError
 from panoglot.asking import call
-from panoglot.metrics._result import MetricResult
-from panoglot.text import Synonyms, synonyms_for
-from panoglot.metrics.captions._graphs import default_parser, unparsed
+from panoglot.errors import RowError
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._result import MetricResult
+from panoglot.metrics.captions._graphs import default_parser, unparsed
+from panoglot.text import Synonyms, synonyms_for
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Parser, SceneGraph

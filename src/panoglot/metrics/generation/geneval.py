@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, mean_result
 
 if TYPE_CHECKING:

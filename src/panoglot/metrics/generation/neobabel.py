@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
 from panoglot.asking import ask, unit
 from panoglot.checks import check_option
+from panoglot.errors import RowError, UserError
 from panoglot.metrics._result import MetricResult, mean_result
 from panoglot.text import script_of
 

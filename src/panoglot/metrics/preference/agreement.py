@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, item_ids, offenders, same_ids
+from panoglot.errors import UserError
 from panoglot.metrics._result import Interval, MetricResult, resample_weights
 
 if TYPE_CHECKING:

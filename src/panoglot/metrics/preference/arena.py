@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
-from panoglot.metrics.preference.agreement import kendall, spearman
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import FORMAT, MetricResult, mean_result
+from panoglot.metrics.preference.agreement import kendall, spearman
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
-from panoglot.metrics.preference.agreement import average_ranks
 from panoglot.checks import offenders
-from panoglot.metrics._load import load_results
+from panoglot.errors import UserError
 from panoglot.evaluate._read import read_json
+from panoglot.metrics._load import load_results
 from panoglot.metrics._result import FORMAT
+from panoglot.metrics.preference.agreement import average_ranks
 
 __all__ = ["Standing", "Standings", "read_standings", "standings"]
 

@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
 from panoglot.checks import item_ids
+from panoglot.errors import UserError, did_you_mean
 from panoglot.metrics._result import MetricResult, bootstrap
 
 __all__ = ["parse_metric", "rank_result", "rank_value"]

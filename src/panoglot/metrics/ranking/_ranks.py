@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from panoglot.errors import UserError
 from panoglot.checks import check_option, offenders
+from panoglot.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from panoglot.errors import UserError
 from panoglot.checks import OnError, check_option, offenders, same_ids
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.ranking._metrics import rank_result
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
 from panoglot.checks import OnError, check_option, item_ids, offenders
+from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import Ties, check_positions, check_vectors, positive_ranks, ranks_both_ways

@@ -5,10 +5,10 @@ A *text sampler* turns one record into a `Sample`; `items(record)` says how many
 """
 
 from panoglot.networks.samplers._draw import Draw
-from panoglot.networks.samplers.interleave import Document, Interleave, Loaders
 from panoglot.networks.samplers._order import batches, epoch_order, language_pools, mix, shares, task_batches
-from panoglot.networks.samplers.regions import Regions
 from panoglot.networks.samplers._sample import Sample, Sampler
+from panoglot.networks.samplers.interleave import Document, Interleave, Loaders
+from panoglot.networks.samplers.regions import Regions
 from panoglot.networks.samplers.sentences import Sentences, split_sentences
 from panoglot.networks.samplers.tasks import Coverage, Ranked, TaskPrefix, Triples
 from panoglot.networks.samplers.texts import Coin, Each, One, Translation, Vectors

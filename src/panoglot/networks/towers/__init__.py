@@ -5,18 +5,18 @@ and has `tokens`, its tokeniser, which counts what it cuts.
 """
 
 from panoglot.networks.towers._block import Attention, Block, causal_mask
+from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
+from panoglot.networks.towers._reading import Projector, grid_boxes
+from panoglot.networks.towers._tokens import ByteTokens, CharTokens, pad_tokens
 from panoglot.networks.towers.causal import CausalLm, OwnDecoder, Written, causal_lm, own_decoder
 from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.decoders import CaptionDecoder, ImageDecoder, QueryDecoder, Resampler
-from panoglot.networks.towers.hashed import HashTokens, HashedText
+from panoglot.networks.towers.hashed import HashedText, HashTokens
 from panoglot.networks.towers.heads import Blended, PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
-from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
-from panoglot.networks.towers._reading import Projector, grid_boxes
 from panoglot.networks.towers.seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq, seq2seq_lm
 from panoglot.networks.towers.text import TextTransformer
-from panoglot.networks.towers._tokens import ByteTokens, CharTokens, pad_tokens
 from panoglot.networks.towers.visual_embedding import VisualEmbedding
 from panoglot.networks.towers.vit import Vit
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from panoglot.errors import RowError, UserError, require
 from panoglot.networks.towers._pretrained import load_pretrained
-from panoglot.networks.towers._tokens import ByteTokens, END, PAD, START
+from panoglot.networks.towers._tokens import END, PAD, START, ByteTokens
 
 __all__ = ["PICTURE", "Pieces", "pieces_of"]
 

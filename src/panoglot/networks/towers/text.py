@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from panoglot.errors import UserError
 from panoglot.networks.adapters import LanguageAdapters
 from panoglot.networks.towers._block import Block, causal_mask, initialise
-from panoglot.networks.towers._tokens import ByteTokens, END
+from panoglot.networks.towers._tokens import END, ByteTokens
 
 __all__ = ["TextTransformer"]
 

@@ -16,7 +16,7 @@ from panoglot.errors import MissingPackage, RowError, UserError, require
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded._tflite import to_onnx
 from panoglot.providers.roles import Box
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 if TYPE_CHECKING:
     import numpy as np

@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, require
+from panoglot.languages import parse_language
 from panoglot.providers.embedded._cache import built, cache_dir
 from panoglot.providers.embedded.efficientnet import synsets
-from panoglot.languages import parse_language
 from panoglot.table import fingerprint
 
 __all__ = ["LabelName", "keep", "languages", "translations"]

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
+from panoglot.languages import canonical_language
 from panoglot.providers.embedded.langid import script_of
 from panoglot.providers.roles import Line
-from panoglot.languages import canonical_language
-from panoglot.table import Region
+from panoglot.geometry import Region
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, require
 from panoglot.providers._batches import decode, encode_rows
-from panoglot.providers.onnx._feed import Described, Graph, IMAGE_KEYS, Pixels, inside, known_keys, pick
+from panoglot.providers.onnx._feed import IMAGE_KEYS, Described, Graph, Pixels, inside, known_keys, pick
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.providers._batches import chunks, decode, halving
-from panoglot.providers.onnx._feed import Described, Graph, IMAGE_KEYS, Pixels, inside, known_keys, pick
+from panoglot.providers.onnx._feed import IMAGE_KEYS, Described, Graph, Pixels, inside, known_keys, pick
 from panoglot.providers.roles import Tag
 
 if TYPE_CHECKING:
