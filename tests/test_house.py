@@ -25,7 +25,7 @@ LAYERS = [
     {"models"},
     {"io"},
     {"table"},
-    {"errors", "_verbs"},
+    {"errors", "_verbs", "identity"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.identity import fingerprint
 from panoglot.providers import load_model
 from panoglot.running import Emit, Item, Outcome, Spent, Stage, Worker, align_stage, encode_stage
-from panoglot.table import Dataset, fingerprint, sql_in
+from panoglot.table import Dataset, sql_in
 
 __all__ = ["RewardOperator", "has_score", "run_scorer"]
 

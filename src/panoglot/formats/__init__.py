@@ -6,7 +6,15 @@ export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 """
 
 from panoglot.exporting import EXPORT_FORMATS, export
-from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
+from panoglot.formats._formats import (
+    FORMAT_NAMES,
+    counted_options,
+    detect,
+    find_format,
+    format_options,
+    read_part,
+    read_source,
+)
 from panoglot.formats._sample import Format, Part, Sample
 from panoglot.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
 
@@ -21,6 +29,7 @@ __all__ = [
     "Image",
     "Part",
     "Sample",
+    "counted_options",
     "detect",
     "export",
     "find_format",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.identity import completed
 from panoglot.table import Dataset, open_dataset
 
 if TYPE_CHECKING:
@@ -229,12 +230,14 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
 
     import yaml
 
-    from panoglot.networks._row import load_row
+    from panoglot.networks._row import stored_row
 
     try:
         settings = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-        row = load_row(folder / "row.yaml")
+        row = stored_row(folder)
         data_settings, training = settings["data"], settings["training"]
+        for name, was in completed(train, {}).items():  # options that came after the run was begun
+            (training if name in (*_TRAINING, "encode") else data_settings).setdefault(name, was)
     except (OSError, TypeError, KeyError, yaml.YAMLError):
         runs = [str(p.parent) for p in folder.parent.glob("*/settings.yaml")] if folder.parent.is_dir() else []
         near = did_you_mean(str(folder), runs) if runs else ""
@@ -329,7 +332,7 @@ def _run(
     trainer.resume()
     if trainer.processes.main:
         write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
-        write(folder / "row.yaml", row.yaml().encode())
+        write(folder / "row.yaml", row.yaml(complete=True).encode())
     try:
         trainer.fit(progress=None if quiet is None else not quiet)
     except KeyboardInterrupt:
