@@ -112,9 +112,9 @@ def unit(x: Array) -> Array:
 
 def read(stamps: Path, listed: Path, cache: Path) -> Stamps:
     """Read the stamps and encode them; vectors are kept in `cache`."""
+    from panoglot.identity import fingerprint
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.table import fingerprint
 
     photos = [line for line in listed.read_text().splitlines() if line]
     stems = {name.rsplit(".", 1)[0] for name in photos}

@@ -6,8 +6,9 @@ import tarfile
 from panoglot.errors import RowError
 from panoglot.formats import Sample, read_source
 from panoglot.geometry import Region
+from panoglot.identity import normal_text
 from panoglot.pictures import read_header
-from panoglot.table import Caption, Reject, caption_to_row, create_dataset, given_caption_id, image_id, normal_text
+from panoglot.table import Caption, Reject, caption_to_row, create_dataset, given_caption_id, image_id
 from tests.conftest import picture_bytes
 
 

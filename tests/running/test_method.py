@@ -187,7 +187,7 @@ def test_drafts_are_stored_as_parents(dataset, run_id):
 def test_method_bugs_are_rejects_with_their_place(dataset, run_id):
     import panoglot.running as run
 
-    @run.method(room="caption", name="buggy")
+    @run.method(verb="caption", name="buggy")
     async def buggy(image: Image, m: Models) -> None:
         """Fails."""
         raise KeyError("oops")
@@ -197,7 +197,7 @@ def test_method_bugs_are_rejects_with_their_place(dataset, run_id):
     row = dataset.rejects.rows()[0]
     assert row["reason"] == "method_error"
     assert "KeyError: 'oops' (test_method.py:" in row["message"]
-    assert get_method("buggy").room == "caption"
+    assert get_method("buggy").verb == "caption"
 
 
 def test_similarity_is_the_cosine():

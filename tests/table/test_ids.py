@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoglot.geometry import Region
-from panoglot.table import caption_id, fingerprint, given_caption_id, image_id, normal_text, reject_id, vector_id
+from panoglot.identity import fingerprint, normal_text
+from panoglot.table import caption_id, given_caption_id, image_id, reject_id, vector_id
 
 
 def test_image_id_is_the_start_of_sha256():

@@ -19,9 +19,8 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +28,7 @@ from panoglot.asking._claims import Claims, claims_of
 from panoglot.asking._journal_turns import Turns
 from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
 from panoglot.errors import UserError
+from panoglot.identity import canonical
 
 __all__ = ["Journal", "journal_key"]
 
@@ -48,7 +48,7 @@ def journal_key(model: Any, method: str, question: Any) -> str:
     Args:
         model: anything with a `fingerprint`, or the fingerprint itself.
         method: the role's method, for example `generate`.
-        question: its arguments: dataclasses (`Prompt`), pictures (by their id), JSON-like values, bytes, arrays.
+        question: its arguments: whatever `panoglot.identity.canonical` takes.
 
     Raises:
         TypeError: a value that has no stable form (its address would make a new key every time).
@@ -58,29 +58,9 @@ def journal_key(model: Any, method: str, question: Any) -> str:
     >>> journal_key("m", "generate", a) == journal_key("m", "generate", b)
     False
     """
-    parts = [getattr(model, "fingerprint", model), method, _plain(question)]
+    parts = [getattr(model, "fingerprint", model), method, canonical(question)]
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, Mapping):
-        return {"map": sorted(([_plain(k), _plain(v)] for k, v in value.items()), key=repr)}
-    if isinstance(value, set | frozenset):
-        return {"set": sorted((_plain(v) for v in value), key=repr)}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [_plain(v) for v in value]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"bytes": hashlib.sha256(value).hexdigest()}
-    if hasattr(value, "data_uri") and hasattr(value, "id"):  # panoglot.pictures.Image, without importing it
-        return {"image": value.id}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {type(value).__name__: {f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
-    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
-        return {"array": [str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]}
-    raise TypeError(f"a {type(value).__name__} has no stable form for a journal key")
 
 
 class _Live:

@@ -28,6 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.identity import version_of
 from panoglot.table import KINDS, Dataset
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ class Filter:
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @property
+    def version(self) -> int:
+        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
+        return version_of(self.function)
+
+    @property
     def options(self) -> dict[str, Any]:
         """Its options with their defaults."""
         found = _keywords(self.function)
@@ -126,6 +132,11 @@ class Preset:
     def about(self) -> str:
         """First line of its docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def version(self) -> int:
+        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
+        return version_of(self.function)
 
     @property
     def options(self) -> dict[str, Any]:

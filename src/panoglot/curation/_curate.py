@@ -145,7 +145,8 @@ def _start(dataset: Dataset, steps: list[Step]) -> str:
         defaults = step.filter.options
         filters.append({step.name: {key: value for key, value in step.options.items() if value != defaults[key]}})
     recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": filters}}]}
-    return dataset.start_run(recipe, {"panoglot": __version__})
+    versions = {f"filter {step.name}": str(step.filter.version) for step in steps if step.filter.version > 1}
+    return dataset.start_run(recipe, {"panoglot": __version__, **versions})
 
 
 def _finish(dataset: Dataset, run_id: str, result: CurateResult, failed: str | None = None) -> None:

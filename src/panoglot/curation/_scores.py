@@ -10,9 +10,10 @@ from typing import Any
 
 from panoglot.asking import Spent
 from panoglot.errors import UserError
+from panoglot.identity import fingerprint
 from panoglot.providers import load_model
 from panoglot.running import Emit, Item, Outcome, Stage, Worker, align_stage, encode_stage
-from panoglot.table import Dataset, fingerprint, sql_in
+from panoglot.table import Dataset, sql_in
 
 __all__ = ["RewardOperator", "has_score", "run_scorer"]
 

@@ -11,9 +11,10 @@ from typing import Any
 from panoglot.asking import Spent
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
 from panoglot.errors import RowError
+from panoglot.identity import fingerprint
 from panoglot.providers import load_model
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
-from panoglot.table import Dataset, fingerprint
+from panoglot.table import Dataset
 
 __all__ = ["TagOperator", "adult"]
 

@@ -6,6 +6,7 @@ for found in read_source("photos/"):         # or shards/{00000..00099}.tar, row
 
 from panoglot.formats._formats import (
     FORMAT_NAMES,
+    counted_options,
     detect,
     find_format,
     format_names,
@@ -21,6 +22,7 @@ __all__ = [
     "Format",
     "Part",
     "Sample",
+    "counted_options",
     "detect",
     "find_format",
     "format_names",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.identity import canonical_bytes
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Reject
 
@@ -110,7 +110,7 @@ def inside(folder: str, path: str) -> str:
 
 
 def part_key(kind: str, path: str, *more: Any) -> str:
-    """Return the identity of a part: format, path, size and time of its file, and whatever else makes it.
+    """Return the identity of a part: format, path, size and time of its file, and options that are `counted`.
 
     A file that changed has another key; a file that is gone has one too.
     """
@@ -120,7 +120,7 @@ def part_key(kind: str, path: str, *more: Any) -> str:
         state: Any = [facts.st_size, facts.st_mtime_ns]
     except OSError:
         state = None
-    return hashlib.sha256(json.dumps([kind, path, state, *more], sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical_bytes([kind, path, state, *more])).hexdigest()[:32]
 
 
 def expand(source: str) -> list[str]:

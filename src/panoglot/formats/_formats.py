@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -14,10 +14,12 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._files import check_exists
 from panoglot.formats._sample import Format, Part, Sample
+from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = [
     "FORMAT_NAMES",
+    "counted_options",
     "detect",
     "find_format",
     "format_names",
@@ -144,6 +146,17 @@ def format_options(name: str) -> dict[str, Any]:
 
             found.update({option.name: option.default for option in fields(Options)})
     return found
+
+
+def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some options of a format that are part of an identity."""
+    parts = load_format(name).parts
+    said = counted(parts, options)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(parts).parameters.values()):
+        from panoglot.formats._rows import Options
+
+        said = counted(Options, said)
+    return said
 
 
 def read_part(part: Part) -> Iterator[Sample | Reject]:

@@ -14,6 +14,7 @@ from panoglot.formats._files import inside, join_uri, part_key, read_bytes, reje
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import clean_context, from_json, given, load_json
+from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
@@ -77,9 +78,10 @@ def _parts(path: str, image_dir: str | None, options: dict[str, Any]) -> Iterato
     folder = image_dir or _image_dir(path, names)
     uri = join_uri(path)
     base = {"folder": os.path.abspath(folder), "shown": folder, **options}
+    said = {"folder": base["folder"], "shown": folder, **counted(parts, options)}
     for start in range(0, len(images), 256):
         rows = [[image, captions[_key(image)]] for image in images[start : start + 256]]
-        key = part_key("coco", path, base, start)
+        key = part_key("coco", path, said, start)
         yield Part("coco", uri, key, {**base, "rows": rows, "orphans": []}, len(rows))
     for start in range(0, len(orphans), 256):
         some = orphans[start : start + 256]

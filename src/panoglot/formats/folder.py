@@ -18,6 +18,7 @@ from panoglot.formats._files import MAX_TEXT, is_hidden, join_uri, part_key, rea
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
+from panoglot.identity import counted
 from panoglot.languages import parse_language
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
@@ -92,7 +93,7 @@ def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
                 states.append((path, -1, 0))
     uri = join_uri(root, os.path.dirname(entries[0][0]))
     items = {"root": root, "folder": os.path.abspath(root), "entries": entries, **options}
-    key = part_key("folder", os.path.join(os.path.abspath(root), entries[0][0]), states, options)
+    key = part_key("folder", os.path.join(os.path.abspath(root), entries[0][0]), states, counted(parts, options))
     return Part("folder", uri, key, items, len(entries))
 
 

@@ -43,7 +43,7 @@ def parts(source: str, *, split: str | None = None, **options: Any) -> Iterator[
             if kinds is not None:  # a broken file is said by `read`
                 pick_roles(kinds, path, chosen)
             items = {"path": os.path.abspath(path), "options": asdict(chosen), "split": name}
-            yield Part("hf_datasets", join_uri(path), part_key("hf_datasets", path, asdict(chosen)), items)
+            yield Part("hf_datasets", join_uri(path), part_key("hf_datasets", path, chosen), items)
 
 
 def _json(path: str) -> dict[str, Any]:

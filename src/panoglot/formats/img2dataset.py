@@ -15,6 +15,7 @@ from panoglot.formats._files import join_uri, part_key, read_bytes, reject
 from panoglot.formats._rows import Options, Roles, samples
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import given, load_json, text_role
+from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = ["detect", "parts", "read"]
@@ -57,7 +58,7 @@ def parts(
         with suppress(RowError, TypeError, AttributeError):
             count = load_json(read_bytes(os.path.join(source, name), 2**20)).get("count")
         options = {"lang": lang, "kind": kind, "verify_hash": verify_hash}
-        key = part_key("img2dataset", base + flavour, part_key("", base + ".parquet"), options)
+        key = part_key("img2dataset", base + flavour, part_key("", base + ".parquet"), counted(parts, options))
         items = {"base": os.path.abspath(base), "flavour": flavour, **options}
         yield Part("img2dataset", join_uri(base + flavour), key, items, count if isinstance(count, int) else None)
 

@@ -60,7 +60,7 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
         pick_roles(kinds, path, chosen)  # the user's mistakes, before anything is read
         first = 0
         for count, n in groups:
-            key = part_key("parquet", path, asdict(chosen), n)
+            key = part_key("parquet", path, chosen, n)
             yield Part("parquet", uri, key, {**items, "group": n, "first": first}, count)
             first += count
 

@@ -9,7 +9,6 @@ import csv
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,7 +60,7 @@ def _parts(path: str, options: Options) -> Iterator[Part]:
     base = {"path": os.path.abspath(path), "roles": roles, "header": header[0]}
 
     def part() -> Part:
-        key = part_key("tabular", path, asdict(options), start)
+        key = part_key("tabular", path, options, start)
         return Part("tabular", uri, key, {**base, "start": start, "first": first}, count)
 
     for _, after in _rows(path, start, header[0]):

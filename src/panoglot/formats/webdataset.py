@@ -20,6 +20,7 @@ from panoglot.formats._files import MAX_TEXT, find_files, has_pictures, join_uri
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json, text_role
+from panoglot.identity import counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -68,7 +69,7 @@ def parts(
         yield Part(
             "webdataset",
             join_uri(path),
-            part_key("webdataset", path, options),
+            part_key("webdataset", path, counted(parts, options)),
             items,
             count if isinstance(count, int) and 0 <= count < 2**31 else None,
         )

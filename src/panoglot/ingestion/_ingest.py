@@ -9,20 +9,12 @@ from functools import partial
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import Part, Sample, find_format, read_part
+from panoglot.formats import Part, Sample, counted_options, find_format, read_part
+from panoglot.identity import extended, fingerprint, later, normal_text
 from panoglot.languages import parse_language
 from panoglot.pictures import MAX_PIXELS, read_header
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
-from panoglot.table import (
-    Caption,
-    Reject,
-    caption_to_row,
-    fingerprint,
-    given_caption_id,
-    image_id,
-    normal_text,
-    reject_id,
-)
+from panoglot.table import Caption, Reject, caption_to_row, given_caption_id, image_id, reject_id
 
 __all__ = ["IngestOperator", "ingest_stage"]
 
@@ -53,9 +45,11 @@ def ingest_stage(
     name, parts = find_format(source, format=format, options=options or {})
     if next(iter(parts()), None) is None:
         raise UserError(f"there is no picture in '{source}' (format {name}).")
+    said = counted_options(name, parts.keywords)
+    base = fingerprint({"format": name, "options": said, "max_pixels": max_pixels, "lid": identify})
     return Stage(
         name="ingest",
-        fingerprint=fingerprint({"format": name, "options": options or {}, "max_pixels": max_pixels, "lid": identify}),
+        fingerprint=extended(base, later(ingest_stage, locals())),
         operator=IngestOperator(max_pixels, identify),
         of="parts",
         parts=_Listing(parts),

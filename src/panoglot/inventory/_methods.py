@@ -152,7 +152,7 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     for own in list_methods():
         if own.name not in {name for name, _ in named}:
             first = (own.function.__doc__ or "").strip().partition("\n")[0]
-            rows.append(MethodRow(own.name, own.room, first, False, True))
+            rows.append(MethodRow(own.name, own.verb, first, False, True))
     rooms = ["caption", "curate", "translate", "train", "search", "evaluate"]
     if room is not None:
         if room not in rooms:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         record_from_captions,
         sum_terms,
     )
-    from panoglot.networks._row import Row, list_presets, list_rows, load_row
+    from panoglot.networks._row import Row, list_presets, list_rows, load_row, stored_row
     from panoglot.networks._schedule import ramp, schedule
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "ramp",
     "record_from_captions",
     "schedule",
+    "stored_row",
     "sum_terms",
     "training_mode",
 ]
@@ -87,6 +88,7 @@ __getattr__, __dir__ = lazy_names(
         "ramp": "_schedule",
         "record_from_captions": "_records",
         "schedule": "_schedule",
+        "stored_row": "_row",
         "sum_terms": "_records",
         "training_mode": "_freeze",
     },

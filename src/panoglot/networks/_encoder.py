@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError
+from panoglot.identity import fingerprint
 from panoglot.providers._finish import finish
 from panoglot.providers._names import ModelInfo
-from panoglot.table import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np

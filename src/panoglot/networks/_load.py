@@ -12,7 +12,7 @@ from torch import Tensor
 from panoglot.errors import UserError
 from panoglot.networks._checkpoint import read_manifest, read_state
 from panoglot.networks._model import Model, make_model
-from panoglot.networks._row import load_row
+from panoglot.networks._row import stored_row
 
 __all__ = ["Ensemble", "load_run"]
 
@@ -57,7 +57,7 @@ def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -
     """
     run = Path(run)
     manifest = read_manifest(run)
-    row = load_row(run / "row.yaml")
+    row = stored_row(run)
 
     def model(state: dict[str, Tensor]) -> Model:
         out = make_model(row)

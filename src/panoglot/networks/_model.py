@@ -71,6 +71,20 @@ TEXTS = {
 }
 
 
+def heads(model: Any, row: Any, start: Any = None) -> dict[str, Any]:
+    """Return kind → what makes the head of a model's image tower; `start`: what stored encoders have in common."""
+    return {
+        "linear": lambda: nn.Linear(model.image.width, row.dim, bias=False),
+        "token_mlp": lambda: TokenMlp(model.image.width, row.dim),
+        "queries": lambda queries=5, width=512, layers=6, heads=8, drop=0.1: QueryDecoder(
+            model.image.width, row.dim, queries, width, layers, heads, drop
+        ),
+        "residual": lambda drop=0.0, blend=1.0: Residual(model.image.width, row.dim, drop, blend, start),
+        "none": lambda: nn.Identity(),
+        **Language.readers(model),
+    }
+
+
 class Model(Language):
     """Built by `make_model` from a row."""
 
@@ -87,17 +101,7 @@ class Model(Language):
         self.image = build(IMAGES, {**row.image, **more}, "image") if row.image else None
         self.text = self.make_text(row) if row.text else None
         start = _known(self.image, self.text) if row.head["kind"] == "residual" else None
-        heads: dict[str, Any] = {
-            "linear": lambda: nn.Linear(self.image.width, row.dim, bias=False),
-            "token_mlp": lambda: TokenMlp(self.image.width, row.dim),
-            "queries": lambda queries=5, width=512, layers=6, heads=8, drop=0.1: QueryDecoder(
-                self.image.width, row.dim, queries, width, layers, heads, drop
-            ),
-            "residual": lambda drop=0.0, blend=1.0: Residual(self.image.width, row.dim, drop, blend, start),
-            "none": nn.Identity,
-            **self.readers(),
-        }
-        self.head = build(heads, row.head, "head") if self.image is not None else None
+        self.head = build(heads(self, row, start), row.head, "head") if self.image is not None else None
         self.kind = row.head["kind"]
         stored = isinstance(self.text, _Stored)
         self.text_head = None

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.table import fingerprint
+from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
 
-__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row"]
+__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
 
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
@@ -49,6 +49,7 @@ class Row:
         ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
         snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
         stages: runs of one model one after the other, name → what is different in it; see below.
+        version: raised when a shipped row (or one of its presets) changes.
 
     A row with stages, here two of three settings that only one of them has::
 
@@ -67,9 +68,9 @@ class Row:
     """
 
     method: str
-    source: str = ""
-    about: str = ""
-    unverified: tuple[str, ...] = ()
+    source: str = field(default="", metadata=marked(UnreadWhen()))
+    about: str = field(default="", metadata=marked(UnreadWhen()))
+    unverified: tuple[str, ...] = field(default=(), metadata=marked(UnreadWhen()))
     image: Mapping[str, Any] | None = None
     text: Mapping[str, Any] | None = None
     head: Mapping[str, Any] = field(default_factory=lambda: {"kind": "linear"})
@@ -91,6 +92,7 @@ class Row:
     ema: Mapping[str, Any] = field(default_factory=dict)
     snapshots: bool = False
     stages: tuple[Mapping[str, Any], ...] = ()
+    version: int = field(default=1, metadata=marked(Added(1)))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):
@@ -130,27 +132,34 @@ class Row:
         """Return the resolved row as it is printed and stored."""
         return asdict(self)
 
-    def yaml(self) -> str:
-        """Return the row as a file that `load_row` reads again; what is empty and so by default is left out.
+    def yaml(self, *, complete: bool = False) -> str:
+        """Return the row as a file that `load_row` reads again, without what is empty, or came later, by default.
+
+        Args:
+            complete: leave out nothing: for `stored_row`, which must not depend on what becomes the default.
 
         >>> print(load_row("clip", "small").yaml().splitlines()[4])
         image: {kind: vit, patch: 8, width: 96, layers: 2, heads: 4}
         """
         import yaml
 
-        usual, plain = Row(""), {}
+        usual, plain, marks = Row(""), {}, marks_of(Row)
         for key, value in self.plain().items():
             if key == "stages":
                 value = {s["name"]: {k: v for k, v in s.items() if k != "name"} for s in value}
-            if key == "method" or value or getattr(usual, key):
+            default = getattr(usual, key)
+            came = any(isinstance(mark, Added) for mark in marks.get(key, ()))
+            if complete or key == "method" or (value != default if came else value or default):
                 plain[key] = value
         shape: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
         return str(yaml.safe_dump(_lists(plain), **shape))
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every setting."""
-        return fingerprint(self.plain())
+        """Changes with every setting that changes what is learnt."""
+        from panoglot.training._row_identity import row_identity
+
+        return fingerprint(row_identity(self))
 
 
 def _lists(value: Any) -> Any:
@@ -259,7 +268,25 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
         if preset not in presets:
             raise UserError(f"{name} has no preset '{preset}'.{did_you_mean(preset, ['paper', *presets])}")
         raw = _lay(raw, presets[preset], str(name))
-    raw = _lay(raw, overrides, str(name))
+    return _checked(_lay(raw, overrides, str(name)), str(name))
+
+
+def stored_row(run: str | Path) -> Row:
+    """Read the row that a run wrote into its folder; settings that came later are what they were before they came.
+
+    Raises:
+        UserError: it is not there, or no row.
+    """
+    path = Path(run) / "row.yaml"
+    return _checked(completed(Row, _read(path)), str(path))
+
+
+def _checked(raw: Mapping[str, Any], name: str) -> Row:
+    """Make a row of its settings.
+
+    Raises:
+        UserError: an unknown setting, or values that cannot be.
+    """
     known = [f.name for f in fields(Row)]
     for key in raw:
         if key not in known:
@@ -272,7 +299,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     if not row.parts:
         raise UserError(f"{name}: a row needs losses.")
     for stage, r in row.each_stage():
-        at = f"{name}, stage '{stage}'" if stage else str(name)
+        at = f"{name}, stage '{stage}'" if stage else name
         if not r.losses:
             raise UserError(f"{at}: names no losses.")
         for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):

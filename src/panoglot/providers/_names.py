@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
+from panoglot.identity import Added, extended
 from panoglot.providers._judge import judge_of
 from panoglot.providers.roles import ROLES, Generator, Judge, find_role
 
@@ -62,13 +63,28 @@ class Options(dict[str, str]):
         super().__init__(values or {})
         self._of = of
         self._known: set[str] = set()
+        #: Later options (`Added`) that are not what they were: `load_model` puts them into the fingerprint.
+        self.later: dict[str, Any] = {}
 
-    def take(self, key: str, kind: Callable[[str], Any], default: Any) -> Any:
+    def take(self, key: str, kind: Callable[[str], Any], default: Any, added: Added | None = None) -> Any:
         """Return option `key` read by `kind` (int, float, str, bool), or `default`.
+
+        Args:
+            key: the option.
+            kind: how its text is read.
+            default: where it is not given.
+            added: for an option that changes answers and came later, and that no constructor declares: what the model
+                did before there was a choice. With any other value it is part of the fingerprint.
 
         Raises:
             UserError: the value cannot be read as `kind`.
         """
+        value = self._take(key, kind, default)
+        if added is not None and not added.leaves_out(value):
+            self.later[key] = value
+        return value
+
+    def _take(self, key: str, kind: Callable[[str], Any], default: Any) -> Any:
         self._known.add(key)
         if key not in self:
             return default
@@ -160,6 +176,8 @@ def load_model(text: str, role: str | None = None) -> Any:
             parsed.options.setdefault("as", "parser")
         model = module.load(parsed.name, parsed.options)
         parsed.options.finish()
+        if parsed.options.later:
+            model.fingerprint = extended(model.fingerprint, parsed.options.later)
     if role == "judge" and not isinstance(model, Judge):
         model = judge_of(model) if isinstance(model, Generator) else model
     if role is not None and not any(isinstance(model, find_role(one).protocol) for one in role.split("|")):

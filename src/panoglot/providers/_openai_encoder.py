@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.identity import extended, fingerprint, later
 from panoglot.providers._http import Endpoint, ask_each
-from panoglot.table import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class OpenAIEncoder:
         self.image_text, self.max_image_side = image_text, max_image_side
         self.name = f"openai:{endpoint.model}" + (f"@{revision}" if revision else "")
         parts = ["openai-encoder-1", endpoint.model, revision, dimensions, text_prefix, image_text, max_image_side]
-        self.fingerprint = fingerprint(parts)
+        self.fingerprint = extended(fingerprint(parts), later(OpenAIEncoder, locals()))
         self._dim = dim or dimensions
         self._images_work = False
 

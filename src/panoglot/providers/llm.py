@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, require
+from panoglot.identity import extended, fingerprint, later
 from panoglot.providers._http import Endpoint, Policy
 from panoglot.providers._names import ModelInfo, Options
 from panoglot.providers.openai import OpenAIGenerator
 from panoglot.providers.roles import Answer, Prompt
-from panoglot.table import fingerprint
 
 __all__ = ["LocalLLM", "catalog", "load"]
 
@@ -67,7 +67,8 @@ class LocalLLM:
         self.name = f"llm:{path.stem if path else name}"
         package = _SHIPPED.get(name, "")
         weights = [_digest(p) for p in (path, mmproj) if p] or [_package_digest(package)]
-        self.fingerprint = fingerprint(["llm-1", self.name, weights, chat, context])
+        base = fingerprint(["llm-1", self.name, weights, chat, context])
+        self.fingerprint = extended(base, later(LocalLLM, locals()))
         self._package = package
         self._lock = threading.Lock()
         self._server: Any = None

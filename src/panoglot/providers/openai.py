@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.identity import extended, fingerprint, later
 from panoglot.providers._http import Endpoint, Policy, ask_each
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
 from panoglot.providers._openai_encoder import OpenAIEncoder
 from panoglot.providers._prompt import lowered, plain_text
 from panoglot.providers.roles import Answer, Prompt
-from panoglot.table import fingerprint
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image
@@ -61,8 +61,8 @@ class OpenAIGenerator:
         self.endpoint, self.max_image_side = endpoint, max_image_side
         self.omit, self.body = frozenset(omit), dict(body or {})
         self.name = f"openai:{endpoint.model}" + (f"@{revision}" if revision else "")
-        parts = ["openai-1", endpoint.model, revision, max_image_side, self.omit, self.body]
-        self.fingerprint = fingerprint(parts)
+        parts = ["openai-1", endpoint.model, revision, max_image_side, sorted(self.omit), self.body]
+        self.fingerprint = extended(fingerprint(parts), later(OpenAIGenerator, locals()))
         self._max_tokens = "max_tokens"
 
     def __repr__(self) -> str:

@@ -128,12 +128,12 @@ def _index(run: _Run, *, encoder: str = "encoder") -> None:
 
 
 def _train(run: _Run, **options: Any) -> None:
-    from panoglot.networks._row import load_row
+    from panoglot.networks._row import stored_row
     from panoglot.training import train
 
     folder = Path(options.get("output") or "")
     if (folder / "run.json").exists():  # the same call again goes on with it
-        if train(**options, print_config=True).fingerprint != load_row(folder / "row.yaml").fingerprint:
+        if train(**options, print_config=True).fingerprint != stored_row(folder).fingerprint:
             raise UserError(f"'{folder}' holds a run with other settings: give the step 'train' another output.")
         options = {"resume": folder}
     done = train(dataset=run.dataset, quiet=run.quiet, **options)

@@ -1,12 +1,13 @@
 """Methods: async functions of one image (or caption) and the models, and the operator that runs many at once.
 
-    @method(room="caption", kind="short")
+    @method(verb="caption")
     async def describe(image: Image, m: Models, *, captioner: GeneratorName = "captioner", prompt: str = PROMPT):
         answer = await m[captioner].generate(prompt, image)
         return Caption(answer.text, lang="en", model=m[captioner].name)
 
 Its keyword arguments are its options: typed, with the paper's defaults; those typed `GeneratorName`, `EncoderName`, …
-name models. Options (prompts among them), `version` and the fingerprints of the models make the fingerprint of a step.
+name models. Options (prompts among them), `version` and the fingerprints of the models make the fingerprint of a step;
+an option that came later is declared so (`panoglot.identity`), and leaves out what was made before it came.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import asyncio
 import inspect
 import typing
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 from panoglot.asking import Asker, Models, Spent, spending
 from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
+from panoglot.identity import counted, fingerprint, normal_text, read_options
 from panoglot.languages import parse_language
 from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
-from panoglot.table import Caption, caption_id, fingerprint, normal_text
+from panoglot.table import Caption, caption_id
 
 __all__ = [
     "METHODS",
@@ -77,7 +80,7 @@ class Method:
     Attributes:
         name: with hyphens, as on the command line and in the table of methods.
         function: the coroutine.
-        room: `caption`, `translate`, …
+        verb: `caption`, `translate`, …: what it does, whatever the room is called; part of the names of ledgers.
         version: raised when the same options may give other results.
         takes: `image` or `caption`.
         with_captions: gives images their kept captions.
@@ -86,11 +89,16 @@ class Method:
 
     name: str
     function: Callable[..., Awaitable[Any]]
-    room: str
+    verb: str
     version: int
     takes: str
     with_captions: bool
     with_images: bool
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage: of its ledger, and what its rejects say."""
+        return f"{self.verb}.{self.name}"
 
     def options(self) -> dict[str, inspect.Parameter]:
         """The keyword options, by name."""
@@ -110,18 +118,45 @@ class Method:
         missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
         if missing:
             raise UserError(f"method '{self.name}' needs the option '{missing[0]}'.")
-        return {key: given.get(key, p.default) for key, p in known.items()}
+        return {key: _like(given.get(key, p.default), p.default) for key, p in known.items()}
 
     def uses(self, options: Mapping[str, Any]) -> dict[str, str]:
-        """Return the model names in some resolved options, with the role asked of each."""
+        """Return the model names in some resolved options that are read, with the role asked of each."""
+        read = read_options(self.function, options)
+        return {name: role for key, role in self._roles.items() for name in _names(read.get(key))}
+
+    @cached_property
+    def _roles(self) -> dict[str, str]:
+        """The options that name models, with their roles."""
         hints = typing.get_type_hints(self.function, include_extras=True)
-        found: dict[str, str] = {}
-        for key, value in options.items():
-            role = next((str(x) for x in getattr(hints.get(key), "__metadata__", ()) if isinstance(x, Asks)), None)
-            if role and value:
-                for name in [value] if isinstance(value, str) else value:
-                    found[name] = role
-        return found
+        marks = {key: getattr(hint, "__metadata__", ()) for key, hint in hints.items()}
+        return {key: str(x) for key, found in marks.items() for x in found if isinstance(x, Asks)}
+
+    def fingerprint(self, options: Mapping[str, Any], models: Mapping[str, str]) -> str:
+        """Return the fingerprint of a step.
+
+        Args:
+            options: resolved.
+            models: fingerprints of models by what the options call them; a model's address is no part of the step.
+        """
+        said: dict[str, Any] = counted(self.function, options)
+        named = {name for key in self._roles for name in _names(said.get(key))}
+        for key, value in read_options(self.function, options).items():
+            # a later option that is as it was is left out, but not a model that nothing else names
+            if key in self._roles and (key in said or not named.issuperset(_names(value))):
+                said[key] = [models[name] for name in _names(value)]
+        return fingerprint({"method": self.name, "version": self.version, "options": said})
+
+
+def _like(value: Any, default: Any) -> Any:
+    """A whole number as a float where the default is one: `temperature: 0` in YAML is 0.0, and the same work."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and isinstance(default, float) else value
+
+
+def _names(value: str | Sequence[str] | None) -> list[str]:
+    """The models that an option names."""
+    return [*([value] if isinstance(value, str) else value or ())] if value else []
 
 
 #: Entry points of this group are methods, `name = "module:function"`: ours, and those of other packages.
@@ -131,13 +166,13 @@ METHODS: dict[str, Method] = {}
 
 
 def method(
-    *, room: str, name: str = "", version: int = 1, takes: str = "image", captions: bool = False, images: bool = False
+    *, verb: str, name: str = "", version: int = 1, takes: str = "image", captions: bool = False, images: bool = False
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
     """Register an async function as a method; it stays a plain function."""
 
     def register(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         key = name or getattr(function, "__name__", "").replace("_", "-")
-        METHODS[key] = Method(key, function, room, version, takes, captions, images)
+        METHODS[key] = Method(key, function, verb, version, takes, captions, images)
         return function
 
     return register
@@ -203,10 +238,10 @@ def method_stage(
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
     if processes is None:
         processes = worker_processes(loaded.values())
-    print_ = fingerprint({"method": chosen.name, "version": chosen.version, "options": resolved, "models": prints})
+    print_ = chosen.fingerprint(resolved, prints)
     operator = MethodOperator(chosen, resolved, names, print_, prices, journal, in_flight)
     return Stage(
-        name=f"{chosen.room}.{chosen.name}",
+        name=chosen.stage,
         fingerprint=print_,
         operator=operator,
         of="images" if chosen.takes == "image" else "captions",

@@ -1,8 +1,7 @@
-"""The tables of a dataset: schema, identities, languages, commits, rejects."""
+"""The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches, language_name, parse_language
 from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
-from panoglot.table._ids import caption_id, fingerprint, given_caption_id, image_id, normal_text, reject_id, vector_id
+from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
 from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
 from panoglot.table._schema import SCHEMA_VERSION
@@ -11,7 +10,6 @@ from panoglot.table._table import Table, plain_rows, sql_in
 __all__ = [
     "KINDS",
     "SCHEMA_VERSION",
-    "UNKNOWN_LANGUAGE",
     "Caption",
     "Dataset",
     "Document",
@@ -21,21 +19,15 @@ __all__ = [
     "Reject",
     "Table",
     "Triple",
-    "canonical_language",
     "caption_from_row",
     "caption_id",
     "caption_to_row",
     "create_dataset",
     "few_arenas",
-    "fingerprint",
     "give_back_memory",
     "given_caption_id",
     "image_id",
-    "language_matches",
-    "language_name",
-    "normal_text",
     "open_dataset",
-    "parse_language",
     "plain_rows",
     "reject_id",
     "sql_in",

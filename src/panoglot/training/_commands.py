@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.identity import completed
 from panoglot.table import Dataset, open_dataset
 from panoglot.training._run import TRAINING, Trained, alone, is_main, run
 
@@ -182,12 +183,14 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
 
     import yaml
 
-    from panoglot.networks._row import load_row
+    from panoglot.networks._row import stored_row
 
     try:
         settings = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-        row = load_row(folder / "row.yaml")
+        row = stored_row(folder)
         data_settings, training = settings["data"], settings["training"]
+        for name, was in completed(train, {}).items():  # options that came after the run was begun
+            (training if name in (*TRAINING, "encode") else data_settings).setdefault(name, was)
     except (OSError, TypeError, KeyError, yaml.YAMLError):
         runs = [str(p.parent) for p in folder.parent.glob("*/settings.yaml")] if folder.parent.is_dir() else []
         near = did_you_mean(str(folder), runs) if runs else ""

@@ -128,7 +128,7 @@ def run(
     trainer.resume()
     if trainer.processes.main:
         write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
-        write(folder / "row.yaml", row.yaml().encode())
+        write(folder / "row.yaml", row.yaml(complete=True).encode())
     try:
         trainer.fit(progress=None if quiet is None else not quiet)
     except KeyboardInterrupt:

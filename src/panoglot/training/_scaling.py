@@ -154,11 +154,11 @@ def points_of_runs(
         UserError: a folder that holds no finished run.
     """
     out = []
-    from panoglot.networks._row import load_row
+    from panoglot.networks._row import stored_row
 
     for folder in map(Path, folders):
         try:
-            row = load_row(folder / "row.yaml")
+            row = stored_row(folder)
             total = (folder / "freeze.txt").read_text().split(" of ")[1].split()[0]
             lines = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
         except (OSError, ValueError, IndexError, UserError) as error:

@@ -17,6 +17,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.identity import canonical_bytes, extended, fingerprint, later
 from panoglot.networks._checkpoint import read_manifest, read_state, write, write_state
 from panoglot.networks._checkpointing import checkpoint_activations, compile_towers
 from panoglot.networks._ema import Ema
@@ -25,7 +26,6 @@ from panoglot.networks._model import Model, make_model
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks._row import Row
 from panoglot.networks.samplers import Draw
-from panoglot.table import fingerprint
 from panoglot.training._accumulate import accumulate, accumulate_plain
 from panoglot.training._distributed import Processes
 from panoglot.training._loader import Loader
@@ -114,8 +114,9 @@ class Trainer:
         data = hashlib.blake2b(digest_size=8)
         for r in sorted(records, key=lambda r: r.id):
             said = (r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors))
-            data.update(repr(said).encode("utf-8", "surrogatepass"))
-        self.identity = fingerprint([row.fingerprint, seed, augment, data.hexdigest(), precision])
+            data.update(canonical_bytes(said))
+        base = fingerprint([row.fingerprint, seed, augment, data.hexdigest(), precision])
+        self.identity = extended(base, later(Trainer, locals()))
         self._enter()
 
     # ---- stages ------------------------------------------------------------------------------------------------------
@@ -322,7 +323,7 @@ class Trainer:
         if run is not None:
             run.mkdir(parents=True, exist_ok=True)
             if not self.step:
-                write(run / "row.yaml", self.row.yaml().encode())
+                write(run / "row.yaml", self.row.yaml(complete=True).encode())
                 write(run / "freeze.txt", self.describe().encode())
                 write(run / "log.jsonl", b"")
             log = open(run / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115

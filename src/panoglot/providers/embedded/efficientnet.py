@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import RowError, UserError, require
+from panoglot.identity import extended, later
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded._onnx import Graph
 from panoglot.providers.embedded._torch_pickle import read_state_dict
@@ -134,7 +135,9 @@ class EfficientNetLite2:
         if threads < 1:
             raise UserError(f"option threads={threads} of embedded:efficientnet-lite2 must be at least 1.")
         self.name = "embedded:efficientnet-lite2@0.1.0"
-        self.fingerprint = f"efficientnet-lite2-{_SHA256[:16]}-{_SIDE}-bicubic-1-top{top}"
+        self.fingerprint = extended(
+            f"efficientnet-lite2-{_SHA256[:16]}-{_SIDE}-bicubic-1-top{top}", later(EfficientNetLite2, locals())
+        )
         self.batch_size = 8
         self.per_core = True
         self._top, self._names = top, synsets()

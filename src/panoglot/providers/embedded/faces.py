@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.errors import MissingPackage, RowError, UserError, require
 from panoglot.geometry import Region
+from panoglot.identity import extended, later
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded._tflite import to_onnx
 from panoglot.providers.roles import Box
@@ -61,7 +62,7 @@ class FaceDetector:
         self._session = onnxruntime.InferenceSession(str(_onnx_file()), options, providers=["CPUExecutionProvider"])
         self._threshold = threshold
         self.name = "embedded:faces@blazeface-full-range"
-        self.fingerprint = f"blazeface-{_SHA256[:16]}-{threshold}-1"
+        self.fingerprint = extended(f"blazeface-{_SHA256[:16]}-{threshold}-1", later(FaceDetector, locals()))
         self.batch_size = 8
         self.per_core = True
 

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, require
+from panoglot.identity import fingerprint
 from panoglot.languages import parse_language
 from panoglot.providers.embedded._cache import built, cache_dir
 from panoglot.providers.embedded.efficientnet import synsets
-from panoglot.table import fingerprint
 
 __all__ = ["LabelName", "keep", "languages", "translations"]
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.identity import extended, later
 from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
 
 __all__ = ["LanguageGuesser", "script_of"]
@@ -116,7 +117,7 @@ class LanguageGuesser:
 
         self._model: _Ranker = _ENGINES[engine]()
         self.name = f"embedded:langid@{engine}-{version(engine)}"
-        self.fingerprint = f"langid-{engine}-{version(engine)}-1"
+        self.fingerprint = extended(f"langid-{engine}-{version(engine)}-1", later(LanguageGuesser, locals()))
         self.batch_size = 256
         self.per_core = True
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
 from panoglot.geometry import Region
+from panoglot.identity import extended, later
 from panoglot.languages import canonical_language
 from panoglot.providers.embedded.langid import script_of
 from panoglot.providers.roles import Line
@@ -71,7 +72,7 @@ class TextReader:
         parts = [f"rapidocr-{_version('rapidocr')}"] if self._rapid else []
         parts += ["tesseract-" + "+".join(self._codes)] if self._codes else []
         self.name = "embedded:ocr@" + ",".join(parts)
-        self.fingerprint = f"{self.name}-{min_score}-{self._always}-1"
+        self.fingerprint = extended(f"{self.name}-{min_score}-{self._always}-1", later(TextReader, locals()))
         self.batch_size = 4
         self.per_core = True
 
