@@ -127,12 +127,11 @@ def _curation() -> dict[str, Any]:
 
 
 def _formats() -> dict[str, Any]:
-    from panoglot.formats import FORMAT_NAMES, counted_options, format_options
-    from panoglot.formats._formats import _module
+    from panoglot.formats import FORMAT_NAMES, counted_options, format_options, load_format
 
     found = {}
     for name in FORMAT_NAMES:
-        usual, parts = format_options(name), _module(name).parts
+        usual, parts = format_options(name), load_format(name).parts
         print_ = fingerprint(counted_options(name, usual))
         found[f"format {name}"] = _entry(parts, usual, version_of(parts), print_)
     return found
@@ -140,7 +139,7 @@ def _formats() -> dict[str, Any]:
 
 def _rows() -> dict[str, Any]:
     from panoglot.networks._row import Row, list_presets, list_rows, load_row
-    from panoglot.training._row_identity import row_identity
+    from panoglot.networks._row_identity import row_identity
 
     found = {}
     for name in list_rows():
@@ -159,8 +158,8 @@ def _without_versions(value: Any) -> Any:
 
 
 def _parts() -> dict[str, Any]:
+    from panoglot.networks._row_identity import part_kinds
     from panoglot.training import Trainer
-    from panoglot.training._row_identity import part_kinds
 
     makers: dict[str, Callable[..., Any]] = {"trainer": Trainer}
     for setting, kinds in part_kinds().items():

@@ -121,7 +121,8 @@ def test_values_written_down_before_this_module_are_the_same():
     # computed with the code of the commit before
     assert fingerprint({"b": [1, 2.5, None], "a": "é"}) == "d764fee2563da33e"
     assert journal_key("m", "generate", ("What?", None, 3, b"x")) == "32d9a63ccedf3d58dfcad43fe231457e"
-    assert journal_key("m", "generate", Prompt("Was ist das?", seed=4)) == "33494300124041253dfdc17c015cb636"
+    # since prompts are turns of parts
+    assert journal_key("m", "generate", Prompt("Was ist das?", seed=4)) == "14438295c4e9390169fb198189c1c190"
 
 
 # -- declarations ------------------------------------------------------------------------------------------------------
@@ -180,12 +181,14 @@ def test_marks_of_a_dataclass_stand_on_fields_or_annotations():
 
 # -- a prompt ----------------------------------------------------------------------------------------------------------
 
-NEW_FIELD = "    logprobs: bool = False\n"
+NEW_FIELD, PARAMETER = "    logprobs: bool = False\n", "        logprobs: bool = False,\n"
 
 
 def question(default, was):
     return grown(
-        Prompt, NEW_FIELD, NEW_FIELD + f"    top_p: float = field(default={default}, metadata=marked(Added({was})))\n"
+        Prompt,
+        *(NEW_FIELD, NEW_FIELD + f"    effort: float = field(default={default}, metadata=marked(Added({was})))\n"),
+        *(PARAMETER, PARAMETER + f"        effort: float = {default},\n"),
     )
 
 
@@ -194,14 +197,14 @@ def test_a_new_field_of_a_prompt_changes_no_key():
     old = journal_key("m", "generate", Prompt("What?"))
     assert journal_key("m", "generate", newer("What?")) == old
     assert journal_key("m", "score", (newer("What?"), "a")) == journal_key("m", "score", (Prompt("What?"), "a"))
-    assert journal_key("m", "generate", newer("What?", top_p=0.9)) != old
+    assert journal_key("m", "generate", newer("What?", effort=0.9)) != old
 
 
 def test_when_its_default_changes_later_old_answers_are_not_taken_for_new_ones():
     newest = question(0.9, 1.0)
     old = journal_key("m", "generate", Prompt("What?"))
     assert journal_key("m", "generate", newest("What?")) != old
-    assert journal_key("m", "generate", newest("What?", top_p=1.0)) == old
+    assert journal_key("m", "generate", newest("What?", effort=1.0)) == old
 
 
 # -- a method ----------------------------------------------------------------------------------------------------------
@@ -290,8 +293,7 @@ def test_a_later_option_of_a_name_is_put_into_the_fingerprint(monkeypatch):
             options.take("batch_size", int, 8)
             return type("Toy", (), {"name": name, "fingerprint": "toy-1", "batch_size": 8, "crop": crop})()
 
-    monkeypatch.setitem(names.PROVIDERS, "toy", "tests.toy_provider")
-    monkeypatch.setitem(sys.modules, "tests.toy_provider", Module)
+    monkeypatch.setattr(names, "load_entry", lambda *_: Module)
     assert load_model("toy:x").fingerprint == load_model("toy:x?crop=centre&batch_size=2").fingerprint == "toy-1"
     low, high = load_model("toy:x?crop=low"), load_model("toy:x?crop=high")
     assert len({"toy-1", low.fingerprint, high.fingerprint}) == 3

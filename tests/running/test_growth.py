@@ -9,7 +9,7 @@ from panoglot.running import METHODS, method_stage, run_stage
 from tests.growth import grown
 from tests.running.toy import calls
 
-FIELD = "    logprobs: bool = False\n"
+FIELD, PARAMETER = "    logprobs: bool = False\n", "        logprobs: bool = False,\n"
 OPTION = "    seed: int = 0,\n"
 
 
@@ -29,7 +29,11 @@ def step(model, **options):
 
 def test_one_new_field_of_a_prompt_asks_nothing_again(dataset, run_id, model, asked, monkeypatch):
     run_stage(dataset, step(model), run_id)
-    newer = grown(Prompt, FIELD, FIELD + "    top_p: float = field(default=1.0, metadata=marked(Added(1.0)))\n")
+    newer = grown(
+        Prompt,
+        *(FIELD, FIELD + "    effort: float = field(default=1.0, metadata=marked(Added(1.0)))\n"),
+        *(PARAMETER, PARAMETER + "        effort: float = 1.0,\n"),
+    )
     monkeypatch.setattr(asking, "Prompt", newer)
     again = run_stage(dataset, step(model, kind="dense"), run_id)  # another step, the same questions
     assert (again.done, again.spent.asked, again.spent.recalled) == (60, 0, 60)

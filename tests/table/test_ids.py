@@ -36,7 +36,8 @@ def test_equal_given_texts_are_one_row():
 
 def test_ids_are_the_same_in_another_process():
     code = (
-        "from panoglot.geometry import Region; from panoglot.table import *; "
+        "from panoglot.geometry import Region; from panoglot.identity import fingerprint; "
+        "from panoglot.table import *; "
         "print(caption_id('i', 'f', 'zh-Hant', Region(.1, .2, .3, .4, 'rle'), 3), fingerprint({'b': {3, 1}, 'a': 'ä'}))"
     )
     runs = {

@@ -157,7 +157,7 @@ class Row:
     @property
     def fingerprint(self) -> str:
         """Changes with every setting that changes what is learnt."""
-        from panoglot.training._row_identity import row_identity
+        from panoglot.networks._row_identity import row_identity
 
         return fingerprint(row_identity(self))
 

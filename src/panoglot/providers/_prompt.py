@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
@@ -131,10 +131,9 @@ class Prompt:
             turns = [*said, Turn("user", (*images, text))]
         elif text or images or system is not None:
             raise ValueError("give a prompt its turns, or a text with its pictures")
-        values = {"turns": tuple(turns), "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
-        values |= {"stop": tuple(stop), "schema": schema, "chat": chat, "logprobs": logprobs, "top_p": top_p}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        given = {**locals(), "turns": tuple(turns), "stop": tuple(stop)}
+        for one in fields(self):
+            object.__setattr__(self, one.name, given[one.name])
 
     @property
     def text(self) -> str:

@@ -271,10 +271,10 @@ def _check(row: Row) -> None:
     import torch
 
     from panoglot.networks._model import Model
+    from panoglot.networks._optimiser import KINDS
     from panoglot.networks._row import build
     from panoglot.networks._schedule import SCHEDULES
     from panoglot.networks.samplers import SAMPLERS
-    from panoglot.training._optimiser import KINDS
     from panoglot.training._stage import begin, make_schedule
 
     stored = stored_towers(row)

@@ -10,10 +10,10 @@ from panoglot.errors import UserError
 from panoglot.networks._data import Data
 from panoglot.networks._freeze import FreezePlan, freeze
 from panoglot.networks._model import Model
+from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Record
 from panoglot.networks._row import Row
 from panoglot.networks._schedule import schedule
-from panoglot.training._optimiser import make_optimiser
 
 __all__ = ["Stage", "begin", "make_schedule", "make_stages"]
 

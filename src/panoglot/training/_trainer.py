@@ -23,13 +23,13 @@ from panoglot.networks._checkpointing import checkpoint_activations, compile_tow
 from panoglot.networks._ema import Ema
 from panoglot.networks._freeze import FreezePlan, parameter_groups, training_mode
 from panoglot.networks._model import Model, make_model
+from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks._row import Row
 from panoglot.networks.samplers import Draw
 from panoglot.training._accumulate import accumulate, accumulate_plain
 from panoglot.training._distributed import Processes
 from panoglot.training._loader import Loader
-from panoglot.training._optimiser import make_optimiser
 from panoglot.training._progress import Interrupts, Progress, memory
 from panoglot.training._stage import Stage, make_stages
 

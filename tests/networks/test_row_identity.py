@@ -14,22 +14,23 @@ from panoglot.networks._row import Row, load_row, stored_row
 from panoglot.networks.parts import PARTS, ContrastPart
 from panoglot.providers import load_model
 from panoglot.table import open_dataset
-from panoglot.training import _commands, _trainer
+from panoglot.training import _commands, _run, _trainer
 from panoglot.training._trainer import Trainer
 from tests.growth import grown
 from tests.training.test_commands import FROZEN, make
 
 FIELD = "    snapshots: bool = False\n"
-MODULES = ("_row", "_row_identity", "_trainer", "_settings", "_model", "_commands")
+MODULES = ("_row", "_row_identity", "_trainer", "_settings", "_model", "_commands", "_run")
 
 
 def newer_row(monkeypatch, default, was):
     """Code whose rows have one field more."""
     newer = grown(Row, FIELD, FIELD + f"    mixup: float = field(default={default}, metadata=marked(Added({was})))\n")
     for name in MODULES:
-        module = sys.modules.get(f"{Trainer.__module__.rpartition('.')[0]}.{name}")
-        if hasattr(module, "Row"):
-            monkeypatch.setattr(module, "Row", newer)
+        for room in ("networks", "training"):
+            module = sys.modules.get(f"panoglot.{room}.{name}")
+            if hasattr(module, "Row"):
+                monkeypatch.setattr(module, "Row", newer)
     return newer
 
 
@@ -125,7 +126,8 @@ def test_new_options_of_training_are_what_they_were_for_runs_begun_before(begun,
     line = "    compile: bool = False,\n"
     newer = grown(_commands.train, line, line + "    mixed: Annotated[bool, Added(False)] = True,\n")
     monkeypatch.setattr(_commands, "train", newer)
-    monkeypatch.setattr(_commands, "_TRAINING", (*_commands._TRAINING, "mixed"))
+    for module in (_commands, _run):
+        monkeypatch.setattr(module, "TRAINING", (*_run.TRAINING, "mixed"))
     took = {}
     line = "        compile: bool | str = False,\n"
     trainer = grown(Trainer, line, line + "        mixed: Annotated[bool, Added(False)] = True,\n")

@@ -16,10 +16,10 @@ def part_kinds() -> dict[str, Mapping[str, Any]]:
     """Return setting of a row → kind → what makes it, whose options may be declared as `panoglot.identity` says."""
     from panoglot.networks._language import LANGUAGE_MODELS
     from panoglot.networks._model import IMAGES, TEXTS, heads
+    from panoglot.networks._optimiser import KINDS
     from panoglot.networks._schedule import SCHEDULES
     from panoglot.networks.parts import PARTS
     from panoglot.networks.samplers import SAMPLERS
-    from panoglot.training._optimiser import KINDS
 
     return {
         "image": IMAGES,
