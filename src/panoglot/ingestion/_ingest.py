@@ -86,7 +86,7 @@ class IngestOperator:
     def process(self, items: Iterator[Item], emit: Emit) -> None:
         """Read part after part; a part counts as done when all it holds is committed."""
         for item in items:
-            if item.part is None:
+            if not isinstance(item.part, Part):
                 continue
             count = rejected = 0
             for sample in read_part(item.part):

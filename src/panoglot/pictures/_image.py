@@ -289,6 +289,8 @@ class Image:
         captions: the captions that are stored for it and kept, when the method asked for them.
         parent: id of the picture that it was made of (a crop, a picture with a mark), or empty.
         region: where in its parent it is, or None.
+        recipe: the method that made it, with its version; empty for what was given.
+        model: the model that made it.
     """
 
     data: bytes
@@ -303,6 +305,8 @@ class Image:
     captions: Sequence[Caption] = ()
     parent: str = ""
     region: Region | None = None
+    recipe: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:

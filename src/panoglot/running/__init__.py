@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         method,
         method_stage,
     )
+    from panoglot.running._results import Group, Scored
     from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "EncoderName",
     "GeneratorName",
     "GeneratorNames",
+    "Group",
     "ImageGeneratorName",
     "Item",
     "JudgeName",
@@ -52,6 +54,7 @@ __all__ = [
     "Outcome",
     "ParserName",
     "ReaderName",
+    "Scored",
     "SegmenterName",
     "Stage",
     "StageResult",
@@ -76,6 +79,8 @@ __getattr__, __dir__ = lazy_names(
         "Emit": "_stage",
         "EncoderName": "_method",
         "GeneratorName": "_method",
+        "Group": "_results",
+        "Scored": "_results",
         "GeneratorNames": "_method",
         "Item": "_stage",
         "LanguageIdentifierName": "_method",

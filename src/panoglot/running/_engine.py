@@ -31,9 +31,9 @@ from daft.recordbatch import RecordBatch
 from daft.schema import Schema
 
 from panoglot.errors import PanoglotError, UserError
-from panoglot.pictures import Image
 from panoglot.running._commit import Committer
 from panoglot.running._progress import Progress
+from panoglot.running._rows import image_of_row
 from panoglot.running._stage import Item, Stage, StageResult, Worker
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
@@ -101,9 +101,11 @@ def run_stage(
         UserError: the operator met a mistake that only the user can mend (a wrong key, an unreachable server).
     """
     started = time.monotonic()
+    if stage.prepare is not None:
+        stage = stage.prepare(stage, dataset, run_id)
     work = dataset.work(stage.id).ensure()
     # a part of a source holds many rows: its rejects are known by their own names, a retry reads the whole part again
-    parts = stage.of == "parts"
+    parts = stage.of == "parts" and not stage.groups
     failing = _failing(dataset, stage)
     done = work.read(["item"], "rejected = 0" if parts and retry else None)
     skipped = done.num_rows
@@ -181,7 +183,9 @@ def _fetch(partition: Any) -> list[bytes | None]:
 
 
 def _failing(dataset: Dataset, stage: Stage) -> set[str]:
-    where = sql_in("stage", ["ingest" if stage.of == "parts" else stage.id]) + " and resolved is null"
+    where = (
+        sql_in("stage", ["ingest" if stage.of == "parts" and not stage.groups else stage.id]) + " and resolved is null"
+    )
     return set(dataset.rejects.read(["item"], where)["item"].to_pylist())
 
 
@@ -303,7 +307,7 @@ class _Job:
 
         self.path, self.version, self.run_id = path, version, run_id
         self.retrying, self.on_error = retrying, on_error
-        self.stage = replace(stage, parts=None)
+        self.stage = replace(stage, parts=None, prepare=None)
         self.max_cost, self.parent = max_cost, parent
 
 
@@ -402,28 +406,12 @@ def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) ->
         if stage.of == "images":
             captions = dataset.captions_of(by_key) if stage.with_captions else {}
             for key in keys[start : start + chunk]:
-                row = by_key.pop(key)
-                yield Item(key, image=_image(row, captions.get(key, ())))
+                yield Item(key, image=image_of_row(by_key.pop(key), captions.get(key, ())))
         else:
             images = {}
             if stage.with_images:
                 ids = list(dict.fromkeys(row["image_id"] for row in rows))
-                images = {row["image_id"]: _image(row, ()) for row in plain_rows(dataset.images.get(ids))}
+                images = {row["image_id"]: image_of_row(row) for row in plain_rows(dataset.images.get(ids))}
             for key in keys[start : start + chunk]:
                 row = by_key.pop(key)
                 yield Item(key, caption=caption_from_row(row), image=images.get(row["image_id"]))
-
-
-def _image(row: dict[str, Any], captions: Any) -> Image:
-    return Image(
-        data=row["data"],
-        id=row["image_id"],
-        width=row["width"],
-        height=row["height"],
-        format=row["format"],
-        uri=row["uri"],
-        group=row["group"],
-        time=row["time"],
-        context=row["context"] or {},
-        captions=captions,
-    )

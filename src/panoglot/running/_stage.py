@@ -17,19 +17,20 @@ The worker commits outcomes in chunks; an item counts as done when its ledger ro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from panoglot.asking import Spent
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.table import Caption, Dataset
+from panoglot.table import Caption, Dataset, Document, Fact
 
 if TYPE_CHECKING:
     import numpy as np
 
     from panoglot.formats import Part
+    from panoglot.running._rows import GroupPart
 
 __all__ = ["Emit", "Item", "Operator", "Outcome", "Stage", "StageResult", "Worker", "worker_processes"]
 
@@ -48,7 +49,7 @@ class Item:
     key: str
     image: Image | None = None
     caption: Caption | None = None
-    part: Part | None = None
+    part: Part | GroupPart | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +67,10 @@ class Outcome:
         count: rows it stands for, for the counts of parts.
         rejected: rows of the part that failed (already written by the operator).
         spent: what it cost.
+        images: new pictures.
+        facts: what models saw, ids filled in.
+        documents: ids filled in.
+        scored: for captions that exist, not the item itself: id to (scores, drop).
     """
 
     captions: Sequence[Caption] = ()
@@ -78,6 +83,10 @@ class Outcome:
     count: int = 1
     rejected: int = 0
     spent: Spent = field(default_factory=Spent)
+    images: Sequence[Image] = ()
+    facts: Sequence[Fact] = ()
+    documents: Sequence[Document] = ()
+    scored: Mapping[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
 
 
 Emit = Callable[[str, Outcome], None]
@@ -141,6 +150,9 @@ class Stage:
         batch: items a worker takes at a time; also what a kill can cost beyond the journal.
         commit: outcomes a commit.
         processes: worker processes; 0 = inside this process (servers, tiny jobs).
+        prepare: called with itself, the dataset and the run before anything is chosen; returns the stage to run: a
+            method's first pass is part of its identity.
+        groups: its parts are groups of pictures, not parts of a source.
     """
 
     name: str
@@ -148,13 +160,15 @@ class Stage:
     operator: Operator
     of: str = "images"
     where: str | None = None
-    parts: Callable[[], Iterator[Part]] | None = None
+    parts: Callable[[], Iterator[Part | GroupPart]] | None = None
     with_captions: bool = False
     with_images: bool = False
     vectors: tuple[str, int] | None = None
     batch: int = 512
     commit: int = 64
     processes: int = 0
+    prepare: Callable[[Stage, Dataset, str], Stage] | None = None
+    groups: bool = False
 
     @property
     def id(self) -> str:
