@@ -1,7 +1,8 @@
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.languages import canonical_language, language_matches, language_name, parse_language
+from panoglot.languages import language_matches
+from panoglot.languages._tags import canonical_language, language_name, parse_language
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.pictures import read_header
 from panoglot.geometry import Region
 from panoglot.table import Caption, Dataset, caption_id, caption_to_row, create_dataset, given_caption_id, image_id, reject_id

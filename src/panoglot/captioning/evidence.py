@@ -6,7 +6,8 @@ from asyncio import gather
 
 from panoglot.asking import Models
 from panoglot.captioning._evidence_text import count_faces, english_caption, fact_caption, named_caption, written_text
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
+from panoglot.languages import language_matches
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.embedded.facts import picture_facts
 from panoglot.running import DetectorName, LanguageIdentifierName, ReaderName, TaggerName, method

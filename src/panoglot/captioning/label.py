@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from panoglot.asking import Models
-from panoglot.languages import canonical_language, language_matches
+from panoglot.languages import language_matches
+from panoglot.languages._tags import canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.embedded.labels import translations
 from panoglot.running import TaggerName, method

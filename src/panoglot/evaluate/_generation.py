@@ -14,7 +14,7 @@ from panoglot.asking import call, encode_images, encode_texts, open_picture
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import encode_files, picture_files, read_rows, read_text
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.generation.geneval import geneval
 from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.formats._sample import Sample
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.geometry import Region
 from panoglot.table import KINDS, Caption, image_id
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from panoglot.asking import Asker, Models, spending
 from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
 from panoglot.table import Caption, caption_id, fingerprint, normal_text
 

@@ -1,6 +1,7 @@
 """The tables of a dataset: schema, identities, languages, commits, rejects."""
 
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches, language_name, parse_language
+from panoglot.languages import language_matches
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, language_name, parse_language
 from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
 from panoglot.table._ids import caption_id, fingerprint, given_caption_id, image_id, normal_text, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.languages import canonical_language, language_matches, language_name
+from panoglot.languages import language_matches
+from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in

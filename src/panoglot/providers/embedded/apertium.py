@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from panoglot.errors import RowError, UserError
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 
 __all__ = ["Apertium"]
 

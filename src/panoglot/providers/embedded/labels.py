@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, require
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.providers.embedded._cache import built, cache_dir
 from panoglot.providers.embedded.efficientnet import synsets
 from panoglot.table import fingerprint
