@@ -126,6 +126,17 @@ def test_language_and_kind(spoken, lang, kind, expected):
         assert lang is None or all(c.lang.lower().startswith(lang.lower()) for c in hit.captions)
 
 
+def test_what_a_language_met_is_said(spoken):
+    def notes(lang):
+        return search(spoken.data, "query 0", lang=lang, encoder=spoken.encoder, k=10).notes
+
+    assert notes("de") == ["de takes in de-CH (1)."]
+    assert notes("de-CH") == []
+    assert notes("de-AT") == ["nothing is in de-AT; there is de (1), de-CH (1)."]
+    assert notes("th") == ["nothing is in th; there is ar (1), de (1), de-CH (1), en (1), zh-Hant (1)."]
+    assert notes("cmn") == ["zh takes in zh-Hant (1)."]
+
+
 def test_dropped_images_are_not_found(filled):
     first, second = ids(search(filled.data, "query 0", encoder=filled.encoder, k=2))
     filled.data.score("marks", {first: ({}, "duplicate_of:x")})

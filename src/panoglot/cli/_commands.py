@@ -124,6 +124,8 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    for one in result.not_made:
+        print(f"panoglot: {one}.", file=sys.stderr)
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     failing = data.rejects.count("resolved is null")
@@ -136,7 +138,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
-    return 0
+    return 3 if result.no_language else 0
 
 
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
@@ -149,8 +151,10 @@ _TELLING = ("human", "short", "dense", "alt", "label")
 def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name
+    from panoglot.languages import language_name, matches
 
+    for note in getattr(hits, "notes", ()):
+        print(f"panoglot: {note}", file=sys.stderr)
     if json:
         for hit in hits:
             print(_json(hit))
@@ -165,7 +169,7 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     table.add_column()
     for hit in hits:
         telling = [c for kind in _TELLING for c in hit.captions if c.kind == kind] or hit.captions
-        english = [c for c in telling if c.lang == "en"] or telling
+        english = [c for c in telling if matches("en", c.lang)] or telling
         text = f"{_safe(english[0].text)} [dim]{_safe(language_name(english[0].lang))}[/dim]" if english else ""
         others = len({c.lang for c in hit.captions} - {c.lang for c in english[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
@@ -195,6 +199,8 @@ def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     _console().print(f"{counts} as {written['format']}: {languages}")
+    for note in written.get("notes", ()):
+        print(f"panoglot: {note}", file=sys.stderr)
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -226,7 +232,7 @@ def _show_curation(result: Any) -> None:
 def _show_training(result: Any) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name
+    from panoglot.languages._tags import language_name
 
     out = _console()
     if isinstance(result, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from panoglot.asking import Models
 from panoglot.errors import RowError, UserError
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_name
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, language_name
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, method
 from panoglot.table import Caption

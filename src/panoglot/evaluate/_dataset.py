@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import call, encode_texts
-from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language, language_matches
+from panoglot.errors import UserError
+from panoglot.languages import canonical_language, matches, meeting
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
 from panoglot.providers import load_model
@@ -127,16 +128,18 @@ def dataset_retrieval(
         groups = {tag: [tag] for tag in present}
     else:
         asked = [canonical_language(tag) for tag in ([lang] if isinstance(lang, str) else lang)]
-        groups = {tag: [one for one in present if language_matches(tag, one)] for tag in asked}
+        groups = {tag: [one for one in present if matches(tag, one)] for tag in asked}
+    _, said = meeting(list(groups), Counter(row["lang"] for row in rows))
     empty = [tag for tag, mine in groups.items() if not mine]
     if empty or not groups:
-        hint = did_you_mean(empty[0] if empty else "", present)
         raise UserError(
-            f"{data.path} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}.{hint}"
+            f"{data.path} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}: "
+            f"{' '.join(said) or 'it has no captions.'}"
         )
     ids, vectors, encoded = image_vectors(data, model, store=store)
     place = {key: n for n, key in enumerate(ids)}
-    found = ResultSet(notes=(f"{encoded} of {len(ids)} pictures were encoded now, the others' vectors were stored",))
+    encoding = f"{encoded} of {len(ids)} pictures were encoded now, the others' vectors were stored"
+    found = ResultSet(notes=(encoding, *(said if lang not in (None, "all") else ())))
     for tag, mine in groups.items():
         chosen = [row for row in rows if row["lang"] in mine and row["image_id"] in place]
         texts = encode_texts(model, [row["text"] for row in chosen], tag)

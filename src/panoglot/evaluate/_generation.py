@@ -15,7 +15,7 @@ from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import encode_files, picture_files
 from panoglot.formats._json import read_rows, read_text
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.generation.geneval import geneval
 from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity

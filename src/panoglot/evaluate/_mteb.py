@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import call, unit
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.languages import UNKNOWN_LANGUAGE
+from panoglot.languages._tags import UNKNOWN_LANGUAGE
 from panoglot.metrics._mteb_results import load_mteb, read_new, results_of, tag_of
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet

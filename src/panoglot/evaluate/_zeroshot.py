@@ -11,7 +11,7 @@ from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import OnError, check_option, item_ids, offenders
 from panoglot.errors import UserError
 from panoglot.evaluate._templates import Templates
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult, mean_result
 from panoglot.metrics._results import ResultSet
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from panoglot.formats._sample import Sample
 from panoglot.geometry import Region
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id
 
 __all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]

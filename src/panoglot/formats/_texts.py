@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, parse_language
 from panoglot.table import KINDS, Caption
 
 __all__ = ["Given", "clean_context", "decode", "from_json", "from_text", "given", "load_json", "text_role"]

@@ -19,7 +19,7 @@ from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
-from panoglot.languages import parse_language
+from panoglot.languages import language_in_name
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -164,7 +164,7 @@ def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[str]]:
     beside: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         stem = os.path.splitext(text)[0]
-        if stem not in owners and parse_language(os.path.splitext(stem)[1][1:]):
+        if stem not in owners and language_in_name(os.path.splitext(stem)[1][1:]):
             stem = os.path.splitext(stem)[0]
         for name in owners.get(stem, ()):
             beside[name].append(text)
@@ -200,8 +200,8 @@ def _add(sample: Sample, path: str, texts: Given) -> None:
     raw = read_bytes(path, MAX_TEXT)
     stem, suffix = os.path.splitext(os.path.basename(path))
     lang = os.path.splitext(stem)[1][1:]
-    if lang and parse_language(lang) and os.path.basename(sample.uri).rpartition(".")[0] != stem:
-        texts = texts.said(lang)
+    if lang and language_in_name(lang) and os.path.basename(sample.uri).rpartition(".")[0] != stem:
+        texts = texts.said(language_in_name(lang))
     if suffix.lower() != ".json":
         sample.captions = [*sample.captions, *from_text(decode(raw), texts)]
         return

@@ -21,6 +21,7 @@ from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json, text_role
 from panoglot.identity import counted
+from panoglot.languages import language_in_name
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -145,10 +146,9 @@ def _samples(
                 if label:
                     captions.append(Caption(label, lang=texts.caption("", None).lang, kind="label", recipe="human"))
             elif suffix in _TEXTS:
-                role = text_role(name.removesuffix(suffix)) or text_role("txt." + name.removesuffix(suffix))
-                plain += from_text(
-                    decode(group[name]), texts.said(role[0] if role else None), whole=True
-                )  # `key.de.txt`
+                stem = name.removesuffix(suffix)
+                role = text_role(stem) or (language_in_name(stem), False)
+                plain += from_text(decode(group[name]), texts.said(role[0]), whole=True)  # `key.de.txt`
         except RowError as error:
             yield reject(f"{uri}#{_clean(f'{key}.{name}')}", error.reason, error.message)
     said = {caption.text for caption in captions}  # img2dataset writes the same caption as .txt and in .json

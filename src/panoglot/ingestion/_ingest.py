@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats import Part, Sample, counted_options, find_format, read_part
 from panoglot.identity import extended, fingerprint, later, normal_text
-from panoglot.languages import parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.pictures import MAX_PIXELS, read_header
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
 from panoglot.table import Caption, Reject, caption_to_row, given_caption_id, image_id, reject_id
@@ -77,6 +78,7 @@ class IngestOperator:
     _chunk: list[tuple[dict[str, Any], list[Caption]]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
     _bytes: int = 0
+    _languages: Counter[str] = field(default_factory=Counter, repr=False)
 
     def open(self, worker: Worker) -> None:
         """Load the language identifier."""
@@ -89,6 +91,7 @@ class IngestOperator:
             if not isinstance(item.part, Part):
                 continue
             count = rejected = 0
+            self._languages.clear()
             for sample in read_part(item.part):
                 if isinstance(sample, Sample):
                     count += self._take(sample)
@@ -138,7 +141,7 @@ class IngestOperator:
         chunk, rejects = self._chunk, self._rejects
         self._chunk, self._rejects, self._bytes = [], [], 0
         data, run = self._worker.dataset, self._worker.run_id
-        self._name_languages([c for _, captions in chunk for c in captions])
+        said = self._name_languages([c for _, captions in chunk for c in captions])
         rows = [row for row, _ in chunk]
         if data.images.insert(rows) < len(rows):
             # some were there: the same picture from another place is reported, its texts are kept
@@ -157,7 +160,7 @@ class IngestOperator:
                 caption.run_id = run
                 if not caption.caption_id:
                     caption.caption_id = given_caption_id(
-                        caption.image_id, caption.recipe, caption.lang, caption.region, caption.text
+                        caption.image_id, caption.recipe, said[id(caption)], caption.region, caption.text
                     )
                 captions.append(caption_to_row(caption))
         data.captions.insert(captions)
@@ -181,17 +184,33 @@ class IngestOperator:
         )
         return len(rejects)
 
-    def _name_languages(self, captions: list[Caption]) -> None:
+    def _name_languages(self, captions: list[Caption]) -> dict[int, str]:
+        """Name languages that the source does not; return what it says by caption, which the caption's id is made of.
+
+        An identified language depends on the identifier and the neighbours; the same text stays the same row.
+        """
         for caption in captions:
-            caption.lang = parse_language(caption.lang) or "und"
+            caption.lang = parse_language(caption.lang) or UNKNOWN_LANGUAGE
+        self._languages.update(c.lang for c in captions if c.lang != UNKNOWN_LANGUAGE)
         # a caption that brings its id is one of ours: its language was settled when it was made
-        unknown = [c for c in captions if c.lang == "und" and not c.caption_id]
+        unknown = [c for c in captions if c.lang == UNKNOWN_LANGUAGE and not c.caption_id]
+        said = {id(c): c.lang for c in captions}
         if not unknown or not self.identify:
-            return
+            return said
         if self._identifier is None:
             from panoglot.providers import load_model
 
             self._identifier = load_model(self.identify, "language_identifier")
-        for caption, (lang, confidence) in zip(unknown, self._identifier.identify([c.text for c in unknown])):
-            caption.lang = lang
+        together = getattr(self._identifier, "identify_together", None)  # of a file, as far as it was read
+        labels = list(dict.fromkeys(c.text for c in unknown if c.kind == "label"))
+        found: list[tuple[str, float]] = []
+        if len(labels) > 1:  # class names are in one language, which all of them together say better than each
+            found = self._identifier.identify([", ".join(labels)])
+        whole = found[0] if found and found[0][0] != UNKNOWN_LANGUAGE else None
+        texts = [c.text for c in unknown]
+        answers = together(texts, self._languages) if together else self._identifier.identify(texts)
+        for caption, answer in zip(unknown, answers):
+            caption.lang, confidence = whole if whole and caption.kind == "label" else answer
             caption.scores = {**caption.scores, "lid": confidence}
+        self._languages.update(c.lang for c in unknown if c.lang != UNKNOWN_LANGUAGE)
+        return said

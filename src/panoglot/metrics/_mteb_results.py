@@ -11,7 +11,7 @@ from typing import Any
 
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError, require
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import mean_result
 from panoglot.metrics._results import ResultSet
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.languages import language_name, parse_language
+from panoglot.languages._tags import language_name, parse_language
 from panoglot.metrics._compare import Comparison
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet

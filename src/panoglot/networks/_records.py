@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.languages import canonical_language
+from panoglot.languages._tags import canonical_language
 from panoglot.table import Caption
 
 if TYPE_CHECKING:

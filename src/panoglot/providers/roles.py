@@ -255,10 +255,14 @@ class Translator(Protocol):
 
 @runtime_checkable
 class LanguageIdentifier(Protocol):
-    """Texts to (canonical tag, probability 0..1)."""
+    """Texts to (canonical tag, probability 0..1).
+
+    Optional: `identify_together(texts, known)` names those of one source, given the number of its texts by language;
+    `languages`, the base tags that it can name.
+    """
 
     def identify(self, texts: Sequence[str]) -> Sequence[tuple[str, float]]:
-        """Name the language of every text."""
+        """Name the language of every text; `und` where it is not sure."""
         ...
 
 

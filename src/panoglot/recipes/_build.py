@@ -16,6 +16,7 @@ from typing import Any
 
 from panoglot.asking import Spent
 from panoglot.errors import UserError
+from panoglot.recipes._languages import NotMade, asked_languages, languages_not_made
 from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
@@ -34,6 +35,8 @@ class RunResult:
         stages: what every stage did, in order.
         seconds: wall seconds.
         report: the report's path, if the recipe made one.
+        not_made: languages that were asked for and that nothing is in, with the reasons.
+        no_language: nothing that is installed could have made any of the languages asked for.
     """
 
     dataset: Dataset
@@ -42,6 +45,8 @@ class RunResult:
     stages: list[StageResult] = field(default_factory=list)
     seconds: float = 0.0
     report: Path | None = None
+    not_made: list[NotMade] = field(default_factory=list)
+    no_language: bool = False
 
     @property
     def spent(self) -> Spent:
@@ -238,6 +243,7 @@ def run_recipe(
                     STEPS[step](run, **options)
                 else:
                     run.stage(stages[number])
+                    _say_languages(run, number)
         except BaseException as error:
             result.status = "failed"
             result.seconds = time.monotonic() - run.started
@@ -247,6 +253,22 @@ def run_recipe(
         _finish(run)
     dataset.tidy()
     return result
+
+
+def _say_languages(run: _Run, number: int) -> None:
+    """After the last step that makes other languages: note at that step, for summary and report, what is missing."""
+    asked = [asked_languages(step, options) for step, options in run.recipe.steps]
+    if not asked[number] or any(asked[number + 1 :]) or run.result.status != "done":
+        return
+    wanted = [tag for tags in asked for tag in tags]
+    translated = any(step == "translate" for step, _ in run.recipe.steps)
+    run.result.not_made = languages_not_made(run.dataset, wanted, translated=translated)
+    if run.result.not_made:
+        run.result.no_language = len(run.result.not_made) == len(set(wanted)) and not any(
+            one.possible for one in run.result.not_made
+        )
+        missing = {f"nothing in {one.lang}": one.why for one in run.result.not_made}
+        run.result.stages[-1].notes["statistics"] = missing
 
 
 def _load_all(recipe: Recipe) -> dict[int, Stage]:
@@ -323,6 +345,7 @@ def build(
     languages: Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
+    lang: str | None = None,
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
@@ -349,6 +372,7 @@ def build(
         languages: target languages as BCP-47 tags: for labels, and for the translator.
         method: captioning method; default describe with a captioner, evidence without.
         prompt: the question to the captioner.
+        lang: language of the captioner's answers, asked for and checked; default auto: what comes is identified.
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
@@ -384,6 +408,7 @@ def build(
             languages=languages,
             method=method,
             prompt=prompt,
+            lang=lang,
             models=aliases,
             curate=curate,
             format=format,

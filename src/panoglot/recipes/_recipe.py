@@ -192,6 +192,7 @@ def recipe_from_options(
     languages: Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
+    lang: str | None = None,
     models: Mapping[str, str] | None = None,
     curate: bool = True,
     format: str | None = None,
@@ -217,10 +218,13 @@ def recipe_from_options(
         steps.append(("curate", {}))  # no model is asked about a picture that is not kept
     if captioner or method:
         chosen = method or "describe"
-        steps.append((chosen, {"prompt": prompt} if prompt else {}))
+        said = {"prompt": prompt, "lang": lang and (lang if lang == "auto" else canonical_language(lang))}
+        steps.append((chosen, {key: value for key, value in said.items() if value}))
         if encoder and chosen == "rank-and-fuse":
             steps[-1][1]["scorer"] = "encoder"
     else:
+        if lang:
+            raise UserError("--lang needs a captioner: --captioner PROVIDER:NAME; --languages names those of labels.")
         if prompt:
             raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
         # who installed these wants them; a tesseract that happens to be here would make every picture a second slower

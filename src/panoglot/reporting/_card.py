@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from panoglot.languages import language_name
+from panoglot.languages import main_script
+from panoglot.languages._scripts import direction
+from panoglot.languages._tags import language_name
 from panoglot.pictures import Picture
-from panoglot.reporting._text import cut, direction
+from panoglot.reporting._text import cut
 from panoglot.table import Caption
 
 __all__ = ["Card", "Group", "Line", "line", "make_card", "origin", "script"]
@@ -101,12 +103,7 @@ def origin(caption: Caption) -> str:
 
 def script(tag: str) -> str:
     """Return the script a language is written in: `de` → `Latn`."""
-    import langcodes
-
-    try:
-        return langcodes.Language.get(tag).maximize().script or "Zyyy"
-    except (ValueError, LookupError):
-        return "Zyyy"
+    return main_script(tag) or "Zyyy"
 
 
 def line(caption: Caption, known: Mapping[str, Caption]) -> Line:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.languages import language_name
+from panoglot.languages._tags import language_name
 from panoglot.pictures import load_pictures
 from panoglot.providers._http import redact
 from panoglot.reporting import _plot as plot

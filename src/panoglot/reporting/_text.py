@@ -6,6 +6,8 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from panoglot.languages import direction
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -22,32 +24,12 @@ __all__ = [
     "words",
 ]
 
-_RIGHT_TO_LEFT = frozenset("Adlm Arab Hebr Mand Mend Nkoo Rohg Samr Syrc Thaa Yezi".split())
 #: Joiners and marks of direction that ordinary spelling needs: Persian, Hindi, emoji, Hebrew beside Latin.
 _NEEDED = frozenset("\u200c\u200d\u200e\u200f\u061c\u00ad")
 #: Formats by category that have a look of their own: Arabic and Syriac number and verse signs.
 _SEEN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2\u0890\u0891")
 #: Letters by category that look like nothing.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-@lru_cache(maxsize=1024)
-def direction(tag: str) -> str:
-    """Return `ltr`, `rtl`, or `auto` when the language is not known: the `dir` attribute of a text.
-
-    >>> [direction(tag) for tag in ("de", "ar", "ff-Adlm", "az-Arab", "sd-Deva", "und")]
-    ['ltr', 'rtl', 'rtl', 'rtl', 'ltr', 'auto']
-    """
-    import langcodes
-
-    try:
-        parsed = langcodes.Language.get(tag)
-        if not parsed.language or parsed.language == "und":
-            return "auto"
-        script = parsed.script or parsed.maximize().script
-    except (ValueError, LookupError):
-        return "auto"
-    return "rtl" if script in _RIGHT_TO_LEFT else "ltr"
 
 
 def visible(text: object) -> Markup:
@@ -182,6 +164,7 @@ _REASONS = {
     "bad_encoding": "Text that is not UTF-8.",
     "bad_json": "Text that is not JSON.",
     "unsafe_path": "A name that points outside its archive.",
+    "unsure_language": "The language of the translation could not be told.",
     "unknown_language": "Nobody knows which language the text is in.",
     "empty_caption": "A model answered with nothing.",
 }

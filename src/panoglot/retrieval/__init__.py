@@ -15,7 +15,15 @@ from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Searcher
 from panoglot.table import Dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
 
-__all__ = ["Hit", "Searcher", "delete", "index", "search"]
+__all__ = ["Hit", "Hits", "Searcher", "delete", "index", "search"]
+
+
+class Hits(list[Hit]):
+    """Hits, best first, and `notes`: what is worth saying about how they were found, as lines."""
+
+    def __init__(self, hits: Iterable[Hit] = ()) -> None:
+        super().__init__(hits)
+        self.notes: list[str] = []
 
 
 def search(
@@ -30,15 +38,16 @@ def search(
     weight: float = 0.5,
     over: str = "images",
     backend: str = "auto",
-) -> list[Hit]:
+) -> Hits:
     """Find the pictures that a text, a picture, or both describe best.
 
     Args:
         dataset: a dataset, or its path.
         text: what to look for, in any language that the encoder knows.
         image: a picture file, or the id of an image of the dataset.
-        lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too); these are shown. The
-            language of the text you search with does not matter.
+        lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too, `pt` takes `pt-BR`);
+            these are shown, and `notes` of the result says what was taken. The language of the text you search with
+            does not matter.
         kind: only images that have a kept caption of this kind (`human`, `short` …); with `lang`, both in one caption.
         k: how many images.
         encoder: whose vectors: a model name or a name of vectors; not needed when the dataset has those of one encoder.
@@ -57,7 +66,10 @@ def search(
     Source: weighted sum of image and text as a query: ALIGN (Jia et al. 2021), section 5.3.
     """
     searcher = Searcher(dataset, encoder, backend=backend)
-    return searcher.search(text, image=image, lang=lang, kind=kind, k=k, weight=weight, over=over)
+    hits = Hits(searcher.search(text, image=image, lang=lang, kind=kind, k=k, weight=weight, over=over))
+    if lang is not None:
+        hits.notes += searcher.languages_met(lang)
+    return hits
 
 
 def index(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.retrieval._filter import Allowed, contains, where_captions
+from panoglot.languages import canonical_language, meeting
+from panoglot.retrieval._filter import Allowed, contains
 from panoglot.retrieval._query import choose, query_vector
 from panoglot.table import Caption, Dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors, gather, has_index, nearest_indexed, stamp, threads, top_rows
@@ -94,13 +95,17 @@ class Searcher:
             raise UserError(f"k={k} must be at least 1.")
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
-        where = where_captions(lang, kind)
+        where = self._allowed.where(lang, kind)
         query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
         found = self.nearest(query, k, lang=lang, kind=kind, over=over)
         ids = [image_id for image_id, _ in found]
         captions = self.dataset.captions_of(ids, where) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
         return [Hit(i, score, uris.get(i) or "", captions.get(i, [])) for i, score in found]
+
+    def languages_met(self, lang: str) -> list[str]:
+        """Say what a language met, as lines: other tags that it took in, near ones that it did not, or nothing."""
+        return meeting([canonical_language(lang)], self._allowed.languages())[1]
 
     def nearest(
         self, query: np.ndarray, k: int = 10, *, lang: str | None = None, kind: str | None = None, over: str = "images"

@@ -23,9 +23,9 @@ from functools import lru_cache
 
 from panoglot.checks import offenders
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, is_foreign, main_script
 
-__all__ = ["TOKENIZERS", "Tokenizer", "check_scripts", "one_language", "script_of", "tokenizer_for"]
+__all__ = ["TOKENIZERS", "Tokenizer", "check_scripts", "one_language", "tokenizer_for"]
 
 _Tokenize = Callable[[Sequence[str]], list[list[str]]]
 
@@ -199,22 +199,10 @@ _BY_SCRIPT = {
 }
 
 
-@lru_cache(maxsize=1024)
-def script_of(language: str) -> str:
-    """ISO 15924 script that texts of `language` are written in; empty when unknown.
-
-    >>> script_of("sr"), script_of("sr-Latn"), script_of("zh-TW"), script_of("sw")
-    ('Cyrl', 'Latn', 'Hant', 'Latn')
-    """
-    import langcodes
-
-    return langcodes.Language.get(language).maximize().script or ""
-
-
 @lru_cache(maxsize=64)
 def _cached(name: str, language: str) -> Tokenizer:
     version, _, make = TOKENIZERS[name]
-    base, script = language.split("-")[0], script_of(language)
+    base, script = language.split("-")[0], main_script(language)
     return Tokenizer(f"{name}/{version}", language, make(base, script))
 
 
@@ -242,7 +230,7 @@ def tokenizer_for(language: str, tokenizer: str | Callable[[str], list[str]] | N
         name = f"custom:{getattr(tokenizer, '__name__', type(tokenizer).__name__)}"
         return Tokenizer(name, language, lambda texts: [list(one(text)) for text in texts])
     if tokenizer is None:
-        tokenizer = "ptb-en" if base == "en" else _BY_SCRIPT.get(script_of(language), "words")
+        tokenizer = "ptb-en" if base == "en" else _BY_SCRIPT.get(main_script(language), "words")
     tokenizer = tokenizer.split("/")[0]
     if tokenizer not in TOKENIZERS:
         raise UserError(f"there is no tokeniser '{tokenizer}'.{did_you_mean(tokenizer, TOKENIZERS)}")
@@ -277,43 +265,20 @@ def one_language(lang: str | Sequence[str], ids: Sequence[str]) -> str:
     return next(iter(counts), UNKNOWN_LANGUAGE)
 
 
-#: Script to the first words of its characters' Unicode names; a script that is not here is not checked.
-_NAMES = {
-    "Latn": "LATIN", "Cyrl": "CYRILLIC", "Grek": "GREEK", "Armn": "ARMENIAN", "Geor": "GEORGIAN", "Hebr": "HEBREW",
-    "Arab": "ARABIC", "Aran": "ARABIC", "Syrc": "SYRIAC", "Thaa": "THAANA", "Nkoo": "NKO", "Ethi": "ETHIOPIC",
-    "Tfng": "TIFINAGH", "Deva": "DEVANAGARI", "Beng": "BENGALI", "Guru": "GURMUKHI", "Gujr": "GUJARATI",
-    "Orya": "ORIYA", "Taml": "TAMIL", "Telu": "TELUGU", "Knda": "KANNADA", "Mlym": "MALAYALAM", "Sinh": "SINHALA",
-    "Olck": "OL", "Mtei": "MEETEI", "Tibt": "TIBETAN", "Mong": "MONGOLIAN", "Thai": "THAI", "Laoo": "LAO",
-    "Khmr": "KHMER", "Mymr": "MYANMAR", "Java": "JAVANESE", "Hans": "CJK", "Hant": "CJK", "Hani": "CJK",
-    "Jpan": "CJK HIRAGANA KATAKANA", "Kore": "HANGUL CJK", "Cher": "CHEROKEE", "Cans": "CANADIAN",
-}  # fmt: skip
-
-
-@lru_cache(maxsize=65536)
-def _script_name(character: str) -> str:
-    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
-    return name.split(" ")[0].split("-")[0] if character.isalpha() else ""
-
-
 def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> None:
     """Refuse texts with less than a quarter of their letters in the script of `language` (names may be in another).
 
     Raises:
         UserError: naming the first offenders and how many.
     """
-    script = script_of(language)
-    if script not in _NAMES or language == UNKNOWN_LANGUAGE:
-        return
-    wanted = set(_NAMES[script].split())
-    odd = []
-    for text, item in zip(texts, ids):
-        if text.isascii() and script == "Latn":
-            continue
-        letters = [name for name in map(_script_name, text) if name]
-        if letters and 4 * sum(name in wanted for name in letters) < len(letters):
-            odd.append(f"{item} ({text[:24]!r})")
+    odd = [
+        f"{item} ({text[:24]!r})"
+        for text, item in zip(texts, ids)
+        if is_foreign(text, language, share=0.25, min_letters=1)
+    ]
     if odd:
         raise UserError(
-            f"{len(odd)} of {len(texts)} captions are not written in the script of '{language}' ({script}): "
-            f"{offenders(odd)}. Give the captions' own language with lang= and evaluate each language on its own."
+            f"{len(odd)} of {len(texts)} captions are not written in the script of '{language}' "
+            f"({main_script(language)}): {offenders(odd)}. Give the captions' own language with lang= and evaluate "
+            "each language on its own."
         )

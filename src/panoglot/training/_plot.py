@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from panoglot.languages import language_name
+from panoglot.languages._tags import language_name
 
 __all__ = ["plot_run"]
 

@@ -30,7 +30,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._command_list import BENCHMARKS
 from panoglot.evaluate._read import encode_files, picture_files
 from panoglot.formats._json import read_rows
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, encode_images, encode_texts, open_picture
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.choice import LETTERS, choice, read_letter
