@@ -71,6 +71,7 @@ class Method:
         takes: `image` or `caption`.
         with_captions: gives images their kept captions.
         with_images: gives captions their image.
+        where: SQL filter: the rows that it takes unless a run names others.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Method:
     takes: str
     with_captions: bool
     with_images: bool
+    where: str | None = None
 
     def options(self) -> dict[str, inspect.Parameter]:
         """The keyword options, by name."""
@@ -117,13 +119,31 @@ METHODS: dict[str, Method] = {}
 
 
 def method(
-    *, room: str, name: str = "", version: int = 1, takes: str = "image", captions: bool = False, images: bool = False
+    *,
+    room: str,
+    name: str = "",
+    version: int = 1,
+    takes: str = "image",
+    captions: bool = False,
+    images: bool = False,
+    where: str | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
-    """Register an async function as a method; it stays a plain function."""
+    """Register an async function as a method; it stays a plain function.
+
+    Args:
+        room: `caption`, `translate`, …
+        name: with hyphens; empty for that of the function.
+        version: raised when the same options may give other results.
+        takes: `image` or `caption`.
+        captions: give images their kept captions.
+        images: give captions their image.
+        where: SQL filter: which rows it takes unless a run names others. Of captions it takes kept ones only, and none
+            that it made itself or that were made from those.
+    """
 
     def register(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         key = name or getattr(function, "__name__", "").replace("_", "-")
-        METHODS[key] = Method(key, function, room, version, takes, captions, images)
+        METHODS[key] = Method(key, function, room, version, takes, captions, images, where)
         return function
 
     return register
@@ -161,7 +181,8 @@ def method_stage(
         options: its keyword options.
         models: alias to model name; an option may also give a full model name.
         prices: price file.
-        where: SQL filter on images or captions.
+        where: SQL filter on images or captions: exactly these rows. None for those that the method declares; a method
+            over captions then takes kept ones alone, and none that it made or that were made from its own.
         journal: keep answers in the dataset's journal.
         processes: worker processes; None chooses by the models.
         in_flight: most items under way at once.
@@ -184,6 +205,11 @@ def method_stage(
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = fingerprint({"method": chosen.name, "version": chosen.version, "options": resolved, "models": prints})
+    not_from = None
+    if where is None:
+        where = chosen.where
+        if chosen.takes == "caption":
+            where, not_from = f"dropped is null and ({where})" if where else "dropped is null", f"{chosen.name}/"
     operator = MethodOperator(
         chosen.name, chosen.function.__module__, resolved, names, print_, prices, journal, in_flight
     )
@@ -193,6 +219,7 @@ def method_stage(
         operator=operator,
         of="images" if chosen.takes == "image" else "captions",
         where=where,
+        not_from=not_from,
         with_captions=chosen.with_captions,
         with_images=chosen.with_images,
         batch=max(512, 16 * in_flight) if served else 256,

@@ -163,6 +163,7 @@ class Stage:
         operator: does the work.
         of: `images`, `captions` or `parts`.
         where: SQL filter on the table that `of` names.
+        not_from: leave out captions whose recipe begins so, and all that were made from them.
         parts: the parts of a source (for `of="parts"`): called in the engine, lazily.
         with_captions: give images their kept captions.
         with_images: give captions their image.
@@ -177,6 +178,7 @@ class Stage:
     operator: Operator
     of: str = "images"
     where: str | None = None
+    not_from: str | None = None
     parts: Callable[[], Iterator[Part]] | None = None
     with_captions: bool = False
     with_images: bool = False

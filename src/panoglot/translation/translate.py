@@ -98,7 +98,7 @@ def check_translation(
     return None
 
 
-@method(room="translate", takes="caption")
+@method(room="translate", takes="caption", where="kind in ('short', 'dense', 'human', 'alt')")
 async def translate(
     caption: Caption,
     m: Models,

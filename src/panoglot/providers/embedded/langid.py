@@ -10,8 +10,9 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Protocol
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from panoglot.errors import UserError, did_you_mean, require
 from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
@@ -87,11 +88,17 @@ def script_of(text: str) -> tuple[str, float]:
 
 class _Py3Langid:
     def __init__(self) -> None:
+        if find_spec("py3langid") is None:
+            require("py3langid", "py3langid", "embedded:langid")
+
+    @cached_property
+    def _model(self) -> Any:  # read when the first text asks for it
         module = require("py3langid.langid", "py3langid", "embedded:langid")
-        self._model = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
+        return module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
 
     def rank(self, text: str) -> list[tuple[str, float]]:
-        return self._model.rank(text)
+        found: list[tuple[str, float]] = self._model.rank(text)
+        return found
 
 
 class _FastLangdetect:
