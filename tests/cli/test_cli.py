@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -127,9 +129,23 @@ def test_curate_takes_filters_with_options(dataset):
     assert "4 of 8 captions kept" in done.stdout
 
 
-@pytest.mark.parametrize("steps", ["near_duplicate", "wit", "size,length", "default"])
-def test_curate_takes_names_of_filters_and_presets(dataset, steps):
-    assert run("curate", dataset, "--steps", steps, "--dry-run").returncode == 0
+def test_a_curation_that_keeps_nothing_says_so_last_and_what_mends_it(dataset, tmp_path):
+    copy = tmp_path / "a copy.pano"
+    shutil.copytree(dataset, copy)
+    done = run("curate", copy, "--steps", "size: {min_side: 1}", "--steps", "length: {min_words: 50}", "--dry-run")
+    assert done.returncode == 3
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("panoglot: no caption is kept: 8 too_short; ")
+    command = shlex.split(last.partition("bring them back: ")[2])
+    assert command == ["panoglot", "curate", str(copy), "--steps", "size: {min_side: 1}"]
+    again = run(*command[1:])
+    assert (again.returncode, "8 of 8 captions kept" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(("steps", "code"), [("near_duplicate", 0), ("wit", 3), ("size,length", 0), ("default", 0)])
+def test_curate_takes_names_of_filters_and_presets(dataset, steps, code):
+    done = run("curate", dataset, "--steps", steps, "--dry-run")
+    assert (done.returncode, "no image is kept: 4 too_small" in done.stderr) == (code, code == 3)  # for WIT
 
 
 @pytest.mark.parametrize("verb", ["methods", "models"])

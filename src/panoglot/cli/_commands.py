@@ -210,7 +210,7 @@ def _show_picture(shown: Any, json: bool = False) -> None:
         _console().print(shown)
 
 
-def _show_curation(result: Any) -> None:
+def _show_curation(result: Any) -> int:
     out = _console()
     for what in ("images", "captions"):
         dropped = getattr(result, f"{what}_dropped")
@@ -227,6 +227,16 @@ def _show_curation(result: Any) -> None:
         out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
     for name, found in result.statistics.items():
         out.print(f"  {name}: {_safe(json.dumps(found, ensure_ascii=False))}")
+    if result.carried:
+        out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
+    if result.kept_apart:
+        out.print(f"{result.kept_apart:,} pictures like others stay: captions or pixels differ")
+    for name, count in result.without_vectors.items():
+        out.print(f"{count:,} kept images have no vectors {_safe(name)} yet; search finds them after the next build")
+    if result.nothing_kept:
+        print(f"panoglot: {result.nothing_kept}; {result.mend}", file=sys.stderr)
+        return 3
+    return 0
 
 
 def _show_training(result: Any) -> None:

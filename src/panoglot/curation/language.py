@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter
-from panoglot.languages import UNKNOWN_LANGUAGE, alike, base_language, canonical_language, is_foreign, matches
+from panoglot.curation._memory import loaded
+from panoglot.languages import (
+    UNKNOWN_LANGUAGE,
+    alike,
+    base_language,
+    canonical_language,
+    is_foreign,
+    matches,
+)
 from panoglot.table import Caption
 from panoglot.text import is_spaceless, letters
 
@@ -21,7 +28,13 @@ _IDENTIFIED = frozenset(
 )
 
 
-@caption_filter("language_not_allowed", "language_unknown", "language_mismatch", "language_unsure")
+@caption_filter(
+    "language_not_allowed",
+    "language_unknown",
+    "language_mismatch",
+    "language_unsure",
+    models={"identifier": "language_identifier"},
+)
 def language(
     caption: Caption,
     facts: Facts,
@@ -96,17 +109,10 @@ def _serves(wanted: Sequence[str], have: str) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _model(name: str) -> Any:
-    from panoglot.providers import load_model
-
-    return load_model(name, "language_identifier")
-
-
-@lru_cache(maxsize=4)
 def _known(name: str) -> frozenset[str]:
-    return frozenset(getattr(_model(name), "languages", _IDENTIFIED))
+    return frozenset(getattr(loaded(name, "language_identifier"), "languages", _IDENTIFIED))
 
 
 @lru_cache(maxsize=100_000)
 def _identify(name: str, text: str) -> tuple[str, float]:
-    return tuple(_model(name).identify([text])[0])
+    return tuple(loaded(name, "language_identifier").identify([text])[0])

@@ -286,17 +286,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
             if not options.get("output"):
                 raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
-            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
+            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices)
     return stages
-
-
-def _where(step: str) -> str | None:
-    """Which rows a method takes: `append` what pictures came with, `translate` kept captions that are none itself."""
-    if step == "append":
-        return "dropped is null and kind in ('alt', 'human')"
-    if step == "translate":
-        return "dropped is null and kind in ('short', 'dense', 'human', 'alt') and recipe not like 'translate/%'"
-    return None
 
 
 def _check_apart(source: str, output: str) -> None:

@@ -25,6 +25,7 @@ import daft
 import daft.pickle  # Daft ships cloudpickle: operators defined in a script or notebook travel too
 import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 from daft import DataType, col
 from daft.io.source import DataSource, DataSourceTask
 from daft.recordbatch import RecordBatch
@@ -103,13 +104,15 @@ def run_stage(
     started = time.monotonic()
     if stage.prepare is not None:
         stage = stage.prepare(stage, dataset, run_id)
+    _on_this_machine_by_default()
     work = dataset.work(stage.id).ensure()
     # a part of a source holds many rows: its rejects are known by their own names, a retry reads the whole part again
     parts = stage.of == "parts" and not stage.groups
     failing = _failing(dataset, stage)
     done = work.read(["item"], "rejected = 0" if parts and retry else None)
     skipped = done.num_rows
-    total = _total(dataset, stage)
+    made = _made_from(dataset, stage.not_from) if stage.not_from and stage.of == "captions" else []
+    total = _total(dataset, stage, made)
     result = StageResult(stage.name, stage.id, skipped=skipped)
     ledger = daft.from_arrow(done)
     if not retry and not parts and failing:
@@ -117,6 +120,8 @@ def run_stage(
     table = _table(dataset, stage)
     version = table.lance().version if table.exists() else None
     frame = _source(dataset, stage, version).join(ledger, on="item", how="anti")
+    if len(made):
+        frame = frame.join(daft.from_arrow(pa.table({"item": made})), on="item", how="anti")
     if limit is not None:
         frame = frame.limit(limit)
 
@@ -167,6 +172,14 @@ def run_stage(
     return result
 
 
+def _on_this_machine_by_default() -> None:
+    """Choose Daft's own runner where nothing speaks for Ray: to find that out, Daft would import Ray (0.4 s)."""
+    if "ray" in sys.modules or "RAY_JOB_ID" in os.environ or os.environ.get("DAFT_RUNNER", "native") != "native":
+        return
+    if daft.runners._get_runner() is None:
+        daft.set_runner_native()
+
+
 def _partitions(query: DataFrame) -> Generator[tuple[StageResult, Exception | None], None, None]:
     for partition in query.iter_partitions():
         column = partition.to_pydict()["r"] if hasattr(partition, "to_pydict") else _fetch(partition)
@@ -189,8 +202,30 @@ def _failing(dataset: Dataset, stage: Stage) -> set[str]:
     return set(dataset.rejects.read(["item"], where)["item"].to_pylist())
 
 
-def _total(dataset: Dataset, stage: Stage) -> int | None:
-    return None if stage.of == "parts" else _table(dataset, stage).count(stage.where)
+def _total(dataset: Dataset, stage: Stage, made: pa.Array) -> int | None:
+    if stage.of == "parts":
+        return None
+    if len(made):
+        ids = dataset.captions.read(["caption_id"], stage.where)["caption_id"]
+        return len(ids) - (pc.sum(pc.is_in(ids, made)).as_py() or 0)
+    return _table(dataset, stage).count(stage.where)
+
+
+def _made_from(dataset: Dataset, recipe: str) -> pa.Array:
+    """Ids of the captions whose recipe begins with `recipe`, and of all that were made from them, through any number of
+    parents."""
+    found = dataset.captions.read(["caption_id"], f"starts_with(recipe, '{recipe}')")["caption_id"].combine_chunks()
+    rows = dataset.captions.read(["caption_id", "parents"], "array_length(parents) > 0") if len(found) else None
+    while rows is not None and rows.num_rows:
+        mine = pc.is_in(rows["caption_id"], found)
+        rows = rows.filter(pc.invert(mine))
+        parents = rows["parents"].combine_chunks()
+        places = pc.unique(pc.list_parent_indices(parents).filter(pc.is_in(parents.flatten(), found)))
+        new = rows["caption_id"].take(places).combine_chunks()
+        if not len(new):
+            break
+        found = pa.concat_arrays([found, new])
+    return found
 
 
 # -- pending rows ------------------------------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ class Method:
         about: one line; empty for the first of its docstring.
         paper: the paper's short name, or empty.
         year: of the paper.
+        where: SQL filter: the rows that it takes unless a run names others.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Method:
     about: str = ""
     paper: str = ""
     year: int = 0
+    where: str | None = None
 
     @property
     def recipe(self) -> str:
@@ -195,6 +197,7 @@ def method(
     images: bool = False,
     fit: Callable[..., Coroutine[Any, Any, bytes]] | None = None,
     fit_per: str = "dataset",
+    where: str | None = None,
     about: str = "",
     paper: str = "",
     year: int = 0,
@@ -210,6 +213,8 @@ def method(
         images: give captions their image.
         fit: a first pass over the rows; what it returns comes as the option `fitted`.
         fit_per: `dataset`: once over all rows; `asset`: for every group, without a pass over the others.
+        where: SQL filter: which rows it takes unless a run names others. Of captions it takes kept ones only, and none
+            that it made itself or that were made from those.
         about: one line; empty for the first of the docstring.
         paper: short name of the paper that it is the method of.
         year: of the paper.
@@ -227,7 +232,9 @@ def method(
         if fit_per not in ("dataset", "asset") or (fit_per == "asset" and unit != "group"):
             raise UserError(f"method '{key}': fit_per is dataset, or asset for methods of groups.")
         first = about or (inspect.getdoc(function) or "").partition("\n")[0]
-        METHODS[key] = Method(key, function, verb, version, unit, captions, images, fit, fit_per, first, paper, year)
+        METHODS[key] = Method(
+            key, function, verb, version, unit, captions, images, fit, fit_per, first, paper, year, where
+        )
         return function
 
     return register
@@ -271,7 +278,8 @@ def method_stage(
         options: its keyword options.
         models: alias to model name; an option may also give a full model name.
         prices: price file.
-        where: SQL filter on images or captions.
+        where: SQL filter on images or captions: exactly these rows. None for those that the method declares; a method
+            over captions then takes kept ones alone, and none that it made or that were made from its own.
         journal: keep answers in the dataset's journal.
         processes: worker processes; None chooses by the models.
         in_flight: most items under way at once.
@@ -296,6 +304,11 @@ def method_stage(
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)
+    not_from = None
+    if where is None:
+        where = chosen.where
+        if chosen.unit == "caption":
+            where, not_from = f"dropped is null and ({where})" if where else "dropped is null", f"{chosen.name}/"
     operator = MethodOperator(chosen, resolved, names, print_, prices, journal, in_flight)
     return Stage(
         name=chosen.stage,
@@ -303,6 +316,7 @@ def method_stage(
         operator=operator,
         of={"image": "images", "caption": "captions", "group": "parts"}[chosen.unit],
         where=where,
+        not_from=not_from,
         groups=chosen.unit == "group",
         prepare=partial(_prepared, chosen, names, where, prices) if chosen.unit == "group" or chosen.fit else None,
         with_captions=chosen.with_captions,

@@ -143,6 +143,7 @@ class Stage:
         operator: does the work.
         of: `images`, `captions` or `parts`.
         where: SQL filter on the table that `of` names.
+        not_from: leave out captions whose recipe begins so, and all that were made from them.
         parts: the parts of a source (for `of="parts"`): called in the engine, lazily.
         with_captions: give images their kept captions.
         with_images: give captions their image.
@@ -161,6 +162,7 @@ class Stage:
     of: str = "images"
     where: str | None = None
     parts: Callable[[], Iterator[Part | GroupPart]] | None = None
+    not_from: str | None = None
     with_captions: bool = False
     with_images: bool = False
     vectors: tuple[str, int] | None = None

@@ -13,7 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from panoglot.errors import UserError, did_you_mean, require
 from panoglot.identity import extended, later
@@ -51,7 +53,11 @@ _SETTLED, _FORGOTTEN = 0.999, 12.0
 
 
 class _Ranker(Protocol):
-    languages: frozenset[str]
+    @property
+    def languages(self) -> frozenset[str]:
+        """Codes of the languages that it knows."""
+        ...
+
     min_confidence: float
 
     def scores(self, text: str) -> dict[str, float]:
@@ -65,9 +71,18 @@ class _Py3Langid:
     min_confidence = 0.7
 
     def __init__(self) -> None:
+        if find_spec("py3langid") is None:
+            require("py3langid", "py3langid", "embedded:langid")
+
+    @cached_property
+    def _model(self) -> Any:  # read when the first text asks for it
         module = require("py3langid.langid", "py3langid", "embedded:langid")
-        self._model = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=False)
-        self.languages = frozenset(self._model.nb_classes)
+        return module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=False)
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Codes of the languages that it knows; asking for them reads the model."""
+        return frozenset(self._model.nb_classes)
 
     def scores(self, text: str) -> dict[str, float]:
         # as inside a sentence: the model has seen few texts that begin, end, or are titles
@@ -131,18 +146,19 @@ class LanguageGuesser:
         if not 0 <= self.min_confidence <= 1:
             raise UserError(f"embedded:langid: min_confidence={min_confidence} is no probability: give 0 to 1.")
         self._by_script: dict[str, dict[str, list[str]]] = {}
-        #: Base tags of the languages that it can name.
-        self.languages = frozenset(_MAIN.values()) | {
-            base_language(tag) for code in self._model.languages - _NOT_ASKED if (tag := parse_language(code))
-        }
-        if "no" in self.languages:
-            self.languages |= {"nb", "nn"}
         sure = "" if min_confidence is None else f"-{min_confidence}"
         self.name = f"embedded:langid@{engine}-{version(engine)}"
         base = f"langid-{engine}-{version(engine)}-2{sure}"
         self.fingerprint = extended(base, later(LanguageGuesser, locals()))
         self.batch_size = 256
         self.per_core = True
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Base tags of the languages that it can name; asking for them reads the model."""
+        known = self._model.languages - _NOT_ASKED
+        found = frozenset(_MAIN.values()) | {base_language(tag) for code in known if (tag := parse_language(code))}
+        return found | {"nb", "nn"} if "no" in found else found
 
     def identify(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         """Name the language of every text by itself: (canonical tag, probability).
