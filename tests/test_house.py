@@ -25,6 +25,7 @@ LAYERS = [
     {"models"},
     {"io"},
     {"table"},
+    {"charts"},
     {"errors", "_verbs"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers import load_model
     from panoglot.providers._names import models
-    from panoglot.recipes import build, ingest, retry
+    from panoglot.recipes import build, ingest, retry, settings
     from panoglot.reporting import report, show
     from panoglot.retrieval import search
     from panoglot.running import method
@@ -55,6 +55,7 @@ _HOMES = {
     "report": "report",
     "retry": "build",
     "search": "search",
+    "settings": "build",
     "show": "report",
     "train": "train",
 }
@@ -81,6 +82,7 @@ __all__ = [
     "report",
     "retry",
     "search",
+    "settings",
     "show",
     "train",
 ]

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,7 @@ def curate(
     own = not run_id and not dry_run
     if own:
         run_id = _start(data, chosen)
-    with data.writer():
+    with nullcontext() if dry_run else data.writer():  # a dry run writes nothing, not a lock either
         try:
             _prepare(data, chosen, result, run_id, dry_run, quiet, processes)
             dropped = _images(data, chosen, result, run_id, dry_run, quiet)

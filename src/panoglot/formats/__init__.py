@@ -7,6 +7,7 @@ export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 
 from panoglot.exporting import EXPORT_FORMATS, export
 from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
+from panoglot.formats._given import as_image, hold, is_given
 from panoglot.formats._sample import Format, Part, Sample
 from panoglot.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
 
@@ -21,10 +22,13 @@ __all__ = [
     "Image",
     "Part",
     "Sample",
+    "as_image",
     "detect",
     "export",
     "find_format",
     "format_options",
+    "hold",
+    "is_given",
     "read_header",
     "read_part",
     "read_source",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
@@ -19,7 +20,7 @@ from panoglot.table import Reject
 __all__ = ["FORMAT_NAMES", "detect", "find_format", "format_options", "read_part", "read_source"]
 
 #: The formats, in the order in which they are asked whether a source is theirs.
-FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "folder")
+FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "listing", "folder")
 #: Names that people use -> our names.
 _ALIASES = {
     "csv": "tabular",
@@ -57,7 +58,9 @@ def detect(source: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise UserError(f"'{source}' cannot be read: {error.strerror or error}.") from None
     if source.lower().endswith(".json"):
-        raise UserError(f"'{source}' is no COCO file; write rows as JSON lines (jq -c '.[]' {source} > rows.jsonl).")
+        raise UserError(
+            f"'{source}' is no COCO file; write rows as JSON lines (jq -c '.[]' {shlex.quote(source)} > rows.jsonl)."
+        )
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
         f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "

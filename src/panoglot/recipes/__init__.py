@@ -5,6 +5,7 @@ from panoglot.inventory import Finding, MethodRow, doctor, methods
 from panoglot.providers._names import models
 from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
 from panoglot.recipes._recipe import Recipe, load_recipe
+from panoglot.recipes._settings import settings
 
 __all__ = [
     "Finding",
@@ -19,6 +20,7 @@ __all__ = [
     "models",
     "retry",
     "run_recipe",
+    "settings",
 ]
 
 callable_room(__name__, build)

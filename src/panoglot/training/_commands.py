@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean
 from panoglot.table import Dataset, open_dataset
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def train(
     if method is None:
         raise UserError("name a method and a dataset: panoglot train clip X.pano -o run/ (panoglot train --list).")
     if isinstance(dataset, str) and "=" not in dataset and dataset.endswith((".yaml", ".yml")):
-        raise UserError(f"'{dataset}' is no dataset: panoglot train {dataset} X.pano")
+        raise UserError(f"'{dataset}' is no dataset: {command('train', dataset, 'X.pano')}")
     from panoglot.training._settings import encoder_name, need_encoders, resolve
 
     row = resolve(
@@ -182,9 +182,9 @@ def train(
         return row
     need_encoders(row)
     if dataset is None:
-        raise UserError(f"name a dataset: panoglot train {method} X.pano -o run/")
+        raise UserError(f"name a dataset: {command('train', method, 'X.pano', '-o', 'run/')}")
     if output is None:
-        raise UserError(f"name the folder of the run: panoglot train {method} {dataset} -o run/")
+        raise UserError(f"name the folder of the run: {command('train', method, dataset, '-o', 'run/')}")
     data = open_dataset(dataset)
     settings = {
         "data": {
