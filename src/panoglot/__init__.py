@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.recipes import build, ingest, retry
+    from panoglot.recipes import build, ingest, retry, settings
     from panoglot.reporting import report, show
     from panoglot.retrieval import search
     from panoglot.running import method
@@ -54,6 +54,7 @@ __all__ = [
     "report",
     "retry",
     "search",
+    "settings",
     "show",
     "train",
 ]
@@ -79,6 +80,7 @@ _HOMES = {
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",
+    "settings": "recipes",
     "show": "reporting",
     "train": "training",
 }

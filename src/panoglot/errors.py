@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
 from types import ModuleType
 
-__all__ = ["BudgetReached", "MissingPackage", "PanoglotError", "RowError", "UserError", "did_you_mean", "require"]
+__all__ = [
+    "BudgetReached",
+    "MissingPackage",
+    "PanoglotError",
+    "RowError",
+    "UserError",
+    "command",
+    "did_you_mean",
+    "require",
+    "yaml_fault",
+]
 
 
 class PanoglotError(Exception):
@@ -55,6 +66,31 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
         return f" Did you mean '{near[0]}'?"
     shown = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
     return f" Known: {shown}." if known else ""
+
+
+def command(*words: object) -> str:
+    """Write a command line that runs when it is copied: what a shell would take apart is quoted.
+
+    >>> command("search", "my photos.pano", "a red bird")
+    "panoglot search 'my photos.pano' 'a red bird'"
+    """
+    return shlex.join(["panoglot", *map(str, words)])
+
+
+def yaml_fault(error: Exception) -> str:
+    """Say on one line what is wrong with a YAML text, and where.
+
+    >>> import yaml
+    >>> try:
+    ...     yaml.safe_load("steps: [encode: {}")
+    ... except yaml.YAMLError as error:
+    ...     yaml_fault(error)
+    "line 1, column 19: expected ',' or ']', but got '<stream end>'"
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return " ".join(str(error).split())[:300] or type(error).__name__
+    return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(problem).split())}"
 
 
 def require(module: str, install: str, what: str) -> ModuleType:

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
-from panoglot.running._progress import price_text
+from panoglot.table import MANIFEST
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
@@ -26,13 +26,14 @@ LISTS = {"freeze", "kinds", "languages", "langs", "model", "option", "set", "sou
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "resume"}
+PATHS = {"dataset", "image", "method", "output", "resume", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
     """Make a command of a verb: same options; then `show` prints what it returned, given the options of `extra`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        _in_order(verb, args)
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
@@ -47,6 +48,18 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
+    """Say so when a dataset was given, but not where the dataset stands."""
+    first = next(iter(inspect.signature(verb).parameters), "")
+    if first != "dataset" or not given or os.path.exists(str(given[0])):
+        return
+    at = next((n for n, one in enumerate(given) if os.path.isfile(os.path.join(str(one), MANIFEST))), None)
+    if at is not None:
+        rest = [one for n, one in enumerate(given) if n != at]
+        line = command(verb.__name__, given[at], *rest)
+        raise UserError(f"the dataset comes first: {line}")
 
 
 def _is_list(p: inspect.Parameter) -> bool:
@@ -77,7 +90,12 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
     if key == "steps":
         import yaml
 
-        steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        try:
+            steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        except yaml.YAMLError as error:
+            raise UserError(
+                f"--steps is not YAML: {yaml_fault(error)}; write for example 'length: {{min_words: 3}}'"
+            ) from None
         return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
     return [one for value in given for one in value.replace(",", " ").split()]
 
@@ -100,6 +118,8 @@ def _max_reject_rate(
 def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
 
+    from panoglot.running._progress import price_text
+
     out = _console()
     if result is None:
         out.print("Nothing is rejected.")
@@ -120,7 +140,8 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         )
     out.print(table)
     data = result.dataset
-    kept, dropped = data.captions.count("dropped is null"), data.captions.count("dropped is not null")
+    told = "kind != 'fact'"  # what was measured about a picture is no caption of it
+    kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
@@ -130,11 +151,11 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         out.print("Stopped at --max-cost; the same command goes on.")
     failing = data.rejects.count("resolved is null")
     if failing:
-        out.print(f"{failing:,} rejects: panoglot retry {data.path}   (the report shows why)")
+        out.print(_safe(f"{failing:,} rejects: {command('retry', data.path)}   (the report shows why)"))
     if result.report:
         out.print(f"Report: {result.report}")
     if data.vector_names():
-        out.print(f"Search: panoglot search {data.path} “a red bird”")
+        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
@@ -168,14 +189,18 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         table.add_column(no_wrap=True)
     table.add_column()
     for hit in hits:
-        telling = [c for kind in _TELLING for c in hit.captions if c.kind == kind] or hit.captions
+        said = [c for c in hit.captions if c.kind != "fact"]
+        telling = [c for kind in _TELLING for c in said if c.kind == kind] or said
         english = [c for c in telling if matches("en", c.lang)] or telling
         text = f"{_safe(english[0].text)} [dim]{_safe(language_name(english[0].lang))}[/dim]" if english else ""
-        others = len({c.lang for c in hit.captions} - {c.lang for c in english[:1]})
+        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
     out.print(table)
-    out.print("[dim]panoglot show DATASET ID tells all about a picture; --json gives whole paths and texts.[/dim]")
+    tell = (
+        command("show", hits[0].dataset.path, hits[0].image_id[:12]) if hits[0].dataset else "panoglot show DATASET ID"
+    )
+    out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
 
 
 def _safe(text: str) -> str:
@@ -189,6 +214,16 @@ def _json(value: Any) -> str:
 
     plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
     return json.dumps(plain, ensure_ascii=False, default=str)
+
+
+def _show_settings(found: dict[str, str], json: bool = False) -> None:
+    if json:
+        print(_json(found))
+        return
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if not found:
+        print("Nothing is set, and there are no vectors to search.")
 
 
 def _show_path(path: Path) -> None:
@@ -277,7 +312,8 @@ def _show_training(result: Any) -> None:
         out.print(f"[yellow]{_safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
     if result.vectors:
-        out.print(_safe(f"Search: panoglot search {result.dataset} --encoder pano:{result.run} “a red bird”"))
+        line = command("search", result.dataset, "--encoder", f"pano:{result.run}", "a red bird")
+        out.print(_safe(f"Search: {line}"))
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
@@ -381,6 +417,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
     "search": ("panoglot.retrieval:search", _show_hits, _as_json),
+    "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),
     "show": ("panoglot.reporting:show", _show_picture, _as_json),
     "report": ("panoglot.reporting:report", _show_path, None),

@@ -15,6 +15,7 @@ from panoglot.formats._formats import (
     read_part,
     read_source,
 )
+from panoglot.formats._given import as_image, hold, is_given
 from panoglot.formats._sample import Format, Part, Sample
 
 __all__ = [
@@ -22,12 +23,16 @@ __all__ = [
     "Format",
     "Part",
     "Sample",
+    "as_image",
     "counted_options",
     "detect",
     "find_format",
     "format_names",
     "format_options",
+    "hold",
+    "is_given",
     "load_format",
+    "read_header",
     "read_part",
     "read_source",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import partial
@@ -33,7 +34,7 @@ __all__ = [
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
-FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "folder")
+FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "listing", "folder")
 #: Names that people use -> our names.
 _ALIASES = {
     "csv": "tabular",
@@ -77,7 +78,9 @@ def detect(source: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise UserError(f"'{source}' cannot be read: {error.strerror or error}.") from None
     if source.lower().endswith(".json"):
-        raise UserError(f"'{source}' is no COCO file; write rows as JSON lines (jq -c '.[]' {source} > rows.jsonl).")
+        raise UserError(
+            f"'{source}' is no COCO file; write rows as JSON lines (jq -c '.[]' {shlex.quote(source)} > rows.jsonl)."
+        )
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
         f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "

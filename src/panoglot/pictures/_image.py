@@ -404,6 +404,27 @@ class Image:
                 raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
         return np.asarray(picture.getchannel("A").resize((side, side), PIL.Image.Resampling.BOX)) / 255
 
+    def small(self, side: int = 320) -> bytes:
+        """Return a PNG whose longer side is at most `side` pixels, aspect kept: a thumbnail to look at.
+
+        Raises:
+            RowError: `truncated` or `undecodable`.
+        """
+        import PIL.Image
+
+        picture = self.pil(min_side=side)
+        picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; nothing for a picture that cannot be decoded."""
+        try:
+            return self.small()
+        except RowError:
+            return None
+
     @cached_property
     def data_uri(self) -> str:
         """The bytes as a `data:` URI, for a server that takes pictures in JSON."""

@@ -2,6 +2,7 @@
 
 from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
 from panoglot.recipes._recipe import Recipe, load_recipe
+from panoglot.recipes._settings import settings
 
 __all__ = [
     "Recipe",
@@ -11,4 +12,5 @@ __all__ = [
     "load_recipe",
     "retry",
     "run_recipe",
+    "settings",
 ]

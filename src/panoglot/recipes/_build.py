@@ -16,8 +16,9 @@ from typing import Any
 
 from panoglot.asking import Spent
 from panoglot.errors import UserError
+from panoglot.formats import hold
 from panoglot.recipes._languages import NotMade, asked_languages, languages_not_made
-from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
+from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
 
@@ -179,6 +180,7 @@ STEPS: dict[str, Callable[..., None]] = {
 def run_recipe(
     recipe: Recipe,
     *,
+    given: Any = None,
     retry: bool = False,
     max_cost: float | None = None,
     cluster: str | None = None,
@@ -190,6 +192,7 @@ def run_recipe(
 
     Args:
         recipe: what to do.
+        given: pictures or rows held in Python, in place of the recipe's source; see `panoglot.build`.
         retry: take rejected rows up again.
         max_cost: US dollars for this run; then it stops cleanly.
         cluster: `local`, `auto` or `ray://HOST:PORT` runs the stages on Ray; None on this machine.
@@ -216,6 +219,9 @@ def run_recipe(
     use_cluster(cluster)
     stages = _load_all(recipe)
     ingest_first = None
+    if given is not None:
+        path, needed = hold(given, create_dataset(recipe.output).path / "given")
+        recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
         from panoglot.ingestion import ingest_stage
 
@@ -326,7 +332,7 @@ def _versions() -> dict[str, str]:
 
 
 def build(
-    source: str,
+    source: Any,
     output: str | None = None,
     *,
     captioner: str | None = None,
@@ -354,7 +360,9 @@ def build(
     labels in many languages, and search in any language; no network, no GPU.
 
     Args:
-        source: a folder of pictures, shards, a table, a dataset; or a recipe (.yaml), which states everything else.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; or a recipe (.yaml),
+            which states everything else. In Python also a list of paths, pictures (Pillow, arrays, bytes) or rows, a
+            DataFrame, an Arrow table or a datasets.Dataset.
         output: the dataset, a folder; default: the source's name with .pano.
         captioner: who writes captions, for example hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct or openai:URL#MODEL.
         encoder: who makes the vectors for search; default embedded:conse.
@@ -381,17 +389,18 @@ def build(
     Raises:
         UserError: a wrong name, option or path; nothing was written then.
     """
-    if Path(source).suffix in (".yaml", ".yml"):
+    given, source = held(source, output)
+    if source is not None and Path(source).suffix in (".yaml", ".yml"):
         recipe = load_recipe(source)
         if output:
             recipe.output = output
     else:
         aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
-        if not os.path.exists(source) and not any(c in source for c in "*?[{"):
+        if source is not None and not os.path.exists(source) and not any(c in source for c in "*?[{"):
             raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
         recipe = recipe_from_options(
             source,
-            output or f"{str(source).rstrip('/')}.pano",
+            output or output_of(source or ""),
             captioner=captioner,
             encoder=encoder,
             llm=llm,
@@ -406,11 +415,13 @@ def build(
             options=_pairs(option, "--option", "NAME=VALUE"),
             prices=prices,
         )
-    return run_recipe(recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet)
+    return run_recipe(
+        recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet
+    )
 
 
 def ingest(
-    source: str,
+    source: Any,
     output: str | None = None,
     *,
     format: str | None = None,
@@ -422,7 +433,8 @@ def ingest(
     """Read pictures and their texts into a dataset, and nothing else.
 
     Args:
-        source: a folder of pictures, shards, a table, a dataset.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; in Python also what
+            build takes.
         output: the dataset; default: the source's name with .pano.
         format: format of the source, when detection should not decide.
         option: options of the format, as NAME=VALUE.
@@ -431,8 +443,9 @@ def ingest(
         quiet: no progress bars.
     """
     options = _pairs(option, "--option", "NAME=VALUE")
-    recipe = Recipe(output or f"{str(source).rstrip('/')}.pano", source=source, format=format, options=options)
-    return run_recipe(recipe, on_error=on_error, cluster=cluster, quiet=quiet)
+    given, source = held(source, output)
+    recipe = Recipe(output or output_of(source or ""), source=source, format=format, options=options)
+    return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
 
 
 def retry(

@@ -22,9 +22,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean, yaml_fault
+from panoglot.formats import is_given
+from panoglot.table import MANIFEST
 
-__all__ = ["Recipe", "load_recipe", "recipe_from_options"]
+__all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
 
 #: Steps that are not methods.
 VERBS = ("align", "curate", "encode", "index", "report", "train")
@@ -168,8 +170,8 @@ def load_recipe(path: str | Path) -> Recipe:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the recipe '{path}': {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"'{path}' is not YAML: {yaml_fault(error)}") from None
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
@@ -179,6 +181,36 @@ def load_recipe(path: str | Path) -> Recipe:
         if step == "train" and options.get("output"):
             options["output"] = os.path.normpath(base / options["output"])
     return recipe
+
+
+def held(source: Any, output: str | None) -> tuple[Any, str | None]:
+    """Tell what is held in Python from a path: (what is given or None, path or None)."""
+    if not is_given(source):
+        return None, os.fspath(source)
+    if not output:
+        raise UserError("give the dataset's folder as output, for example photos.pano.")
+    return source, None
+
+
+def output_of(source: str) -> str:
+    """The dataset that a source makes when none is named.
+
+    >>> output_of("photos/"), output_of("photos/*.png"), output_of("rows.parquet")
+    ('photos.pano', 'photos.pano', 'rows.parquet.pano')
+
+    Raises:
+        UserError: the source is a dataset, or a pattern whose folder has no name.
+    """
+    if os.path.isfile(os.path.join(source, MANIFEST)):
+        look, add = command("report", source), command("build", "PICTURES", "-o", source)
+        copy = command("build", source, "-o", "NEW.pano")
+        raise UserError(f"'{source}' is a dataset. Look at it: {look}. Add pictures: {add}. Copy it: {copy}")
+    name = source.rstrip("/")
+    while any(c in name for c in "*?[{"):
+        name = os.path.dirname(name)
+    if not name or name.endswith(".."):
+        raise UserError(f"name the dataset that '{source}' makes: -o photos.pano")
+    return f"{name}.pano"
 
 
 def recipe_from_options(

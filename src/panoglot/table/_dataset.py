@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean
 from panoglot.geometry import Region
 from panoglot.table._memory import give_back_memory
 from panoglot.table._records import Caption
@@ -95,7 +96,7 @@ class Dataset:
             if not path.is_dir():
                 raise UserError(
                     f"{self.path} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
-                    f"Make them: panoglot build … --encoder NAME"
+                    f"Make them: {command('build', 'PICTURES', '-o', self.path, '--encoder', 'NAME')}"
                 )
             import lance
 
@@ -110,12 +111,18 @@ class Dataset:
             model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
-        name = f"{_file_name(model)}-{model_fingerprint[:8]}"
         folder = self.path / "vectors"
         folder.mkdir(exist_ok=True)
+        name = f"{_file_name(model)}-{_file_name(model_fingerprint[:8])}"
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((folder / f"{name}.json").read_text())["fingerprint"] != model_fingerprint:
+                # `my-model-v1` and `my-model-v2` begin alike: never one place for two models
+                name += f"-{hashlib.sha256(model_fingerprint.encode()).hexdigest()[:8]}"
         if not (folder / f"{name}.json").exists():
             temporary = folder / f".{name}-{secrets.token_hex(4)}"
-            temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
+            made = datetime.now(UTC).isoformat()
+            facts = {"model": model, "fingerprint": model_fingerprint, "dim": dim, "made": made}
+            temporary.write_text(json.dumps(facts) + "\n")
             temporary.rename(folder / f"{name}.json")
         self.vectors(name, dim).ensure()
         return name
@@ -129,6 +136,46 @@ class Dataset:
     def vector_names(self) -> list[str]:
         """Names of the encoders whose vectors are here."""
         return sorted(path.stem for path in (self.path / "vectors").glob("*.lance"))
+
+    def searched_vectors(self) -> str | None:
+        """Name of the vectors that a search takes unless told otherwise, None without any.
+
+        They are those of the setting `encoder`; without it those of pictures that were made first, so that a model that
+        is trained later changes nothing by itself.
+        """
+        names = self.vector_names()
+        chosen = self.settings().get("encoder")
+        if chosen in names:
+            return chosen
+        # a frozen text tower's vectors are of captions only: nobody searches pictures with them
+        fit = [n for n in names if self.vectors(n).count("of = 'image'")] if len(names) > 1 else names
+        made = {}
+        for name in fit or names:
+            try:
+                made[name] = str(self.vector_model(name).get("made") or "")
+            except (OSError, ValueError):  # vectors that somebody put there by hand
+                made[name] = "~"
+        return min(made, key=lambda name: (made[name], name), default=None)
+
+    def settings(self) -> dict[str, str]:
+        """Return what was chosen for this dataset; see `change_settings`."""
+        found = json.loads((self.path / MANIFEST).read_text()).get("settings")
+        return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+    def change_settings(self, **values: str | None) -> dict[str, str]:
+        """Write settings into the manifest and return all of them.
+
+        Args:
+            **values: `encoder`, the name of the vectors that a search takes; None takes a setting back.
+        """
+        with self._lock(shared=False, name="settings.lock", wait=True):
+            manifest = json.loads((self.path / MANIFEST).read_text())
+            kept = {name: value for name, value in {**self.settings(), **values}.items() if value is not None}
+            manifest["settings"] = kept
+            temporary = self.path / f".panoglot-{secrets.token_hex(4)}"
+            temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+            temporary.replace(self.path / MANIFEST)
+        return kept
 
     @property
     def journal(self) -> Path:
@@ -343,7 +390,8 @@ def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
         near = (
             did_you_mean(folder.name, [p.name for p in folder.parent.glob("*.pano")]) if folder.parent.is_dir() else ""
         )
-        raise UserError(f"there is no dataset at {folder}.{near} Make one: panoglot build PICTURES -o {folder}")
+        make = command("build", "PICTURES", "-o", folder)
+        raise UserError(f"there is no dataset at {folder}.{near} Make one: {make}")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = int(manifest["schema_version"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
@@ -322,7 +322,9 @@ def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
-        return f"{data.path} has no kept captions to train on. Make some: panoglot build … -o {data.path}"
+        return (
+            f"{data.path} has no kept captions to train on. Make some: {command('build', 'PICTURES', '-o', data.path)}"
+        )
     names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
         *([f"in {', '.join(names)}"] if wanted else []),

