@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from panoglot.metrics.ranking._metrics import metric_name
 from panoglot.metrics.ranking.rankings import (
     condition_recall,
     cumulative_hits,
@@ -16,6 +17,7 @@ __all__ = [
     "cumulative_hits",
     "first_rank_scores",
     "image_text_retrieval",
+    "metric_name",
     "rankings",
     "retrieval",
     "subset_recall",
