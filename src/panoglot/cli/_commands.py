@@ -378,7 +378,7 @@ def _as_result(
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     per_item: Annotated[bool, Parameter(help="With every item's value.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
-    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg, FILE.png or FILE.pdf.")] = None,
 ) -> None: ...
 
 
@@ -386,13 +386,13 @@ def _as_comparison(
     *,
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
-    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg, FILE.png or FILE.pdf.")] = None,
 ) -> None: ...
 
 
 def _show_result(
     result: Any, json: bool = False, per_item: bool = False, output: str | None = None, plot: str | None = None
-) -> None:
+) -> int:
     options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
     if output:
         try:
@@ -406,7 +406,11 @@ def _show_result(
     if json:
         print(result.to_json(**options))
     else:
-        _console().print(result.table())
+        _console().print(result.table(), markup=False)
+    if getattr(result, "scored", True):
+        return 0
+    print("panoglot: nothing could be scored; the notes say why.", file=sys.stderr)
+    return 3
 
 
 #: Command to (module, verb, what prints it, options of the printing).

@@ -161,7 +161,7 @@ def catalog() -> list[ModelInfo]:
             "embedded:parser",
             ("parser",),
             "what English captions say (objects, attributes, relations), by rules",
-            "pip install lemminflect",
+            "pip install 'panoglot[metrics]'",
             _have("lemminflect"),
         ),
         ModelInfo(
