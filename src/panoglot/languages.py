@@ -12,28 +12,36 @@ __all__ = ["UNKNOWN_LANGUAGE", "canonical_language", "language_matches", "langua
 UNKNOWN_LANGUAGE = "und"
 
 
+#: What POSIX locales call scripts after an `@`.
+_SCRIPTS = {
+    **{"latin": "Latn", "latn": "Latn", "iqtelif": "Latn", "cyrillic": "Cyrl", "cyrl": "Cyrl"},
+    **{"devanagari": "Deva", "deva": "Deva", "arabic": "Arab", "arab": "Arab"},
+}
+
+
 @lru_cache(maxsize=4096)
 def parse_language(tag: str | None) -> str | None:
     """Return the canonical tag, or None when `tag` is not one (for data, where a bad tag is not the user's mistake).
 
-    POSIX forms are understood: `pt_BR.utf8`, `zh_TW`, `sr@latin`.
+    POSIX forms are understood: `pt_BR.utf8`, `zh_TW`, `sr_RS.UTF-8@latin`, `de_DE@euro` (a modifier that says nothing
+    of the language is left out).
 
     >>> parse_language("pt_BR.utf8"), parse_language("zh_TW"), parse_language("sr@latin"), parse_language("klingonish")
     ('pt-BR', 'zh-Hant', 'sr-Latn', None)
+    >>> parse_language("sr_RS.UTF-8@latin"), parse_language("ca_ES@valencia"), parse_language("de_DE@euro")
+    ('sr-Latn-RS', 'ca-ES-valencia', 'de-DE')
     """
     import langcodes
 
     if not tag:
         return None
-    raw = tag.strip().split(".")[0]
-    raw, _, modifier = raw.partition("@")
-    raw = raw.replace("_", "-")
-    if modifier.lower() in ("latin", "latn"):
-        raw += "-Latn"
-    elif modifier.lower() in ("cyrillic", "cyrl"):
-        raw += "-Cyrl"
-    elif modifier:
-        raw += f"-{modifier}"
+    raw, _, modifier = tag.strip().partition("@")
+    raw, modifier = raw.split(".")[0].replace("_", "-"), modifier.split(".")[0].lower()
+    if modifier in _SCRIPTS:  # the script stands before the territory
+        base, hyphen, rest = raw.partition("-")
+        raw = f"{base}-{_SCRIPTS[modifier]}{hyphen}{rest}"
+    elif modifier and modifier.isalnum():
+        return parse_language(f"{raw}-{modifier}") or parse_language(raw)
     # where the territory only says which script: keep the script, as the tables promise (`zh-Hant`)
     script = {"zh-tw": "zh-Hant", "zh-hk": "zh-Hant-HK", "zh-cn": "zh-Hans", "zh-sg": "zh-Hans-SG"}.get(raw.lower())
     try:

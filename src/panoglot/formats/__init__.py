@@ -1,13 +1,21 @@
 """Formats in and out, a file a format, and the picture itself.
 
 for found in read_source("photos/"):         # or shards/{00000..00099}.tar, rows.parquet, x.pano, …
-    ...                                      # a Sample, or a Reject with its reason
+    ...                                      # a Sample, a Reject with its reason, or what was not used
 export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 """
 
 from panoglot.exporting import EXPORT_FORMATS, export
-from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
-from panoglot.formats._sample import Format, Part, Sample
+from panoglot.formats._formats import (
+    FORMAT_NAMES,
+    covers,
+    detect,
+    find_format,
+    format_options,
+    read_part,
+    read_source,
+)
+from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
 
 __all__ = [
@@ -21,6 +29,8 @@ __all__ = [
     "Image",
     "Part",
     "Sample",
+    "Unused",
+    "covers",
     "detect",
     "export",
     "find_format",

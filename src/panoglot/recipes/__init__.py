@@ -3,8 +3,9 @@
 from panoglot._verbs import callable_room
 from panoglot.inventory import Finding, MethodRow, doctor, methods
 from panoglot.providers._names import models
-from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
+from panoglot.recipes._build import build, ingest, retry, run_recipe
 from panoglot.recipes._recipe import Recipe, load_recipe
+from panoglot.recipes._result import RunResult
 
 __all__ = [
     "Finding",

@@ -23,7 +23,7 @@ from panoglot.running._method import (
     method,
     method_stage,
 )
-from panoglot.running._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker
+from panoglot.running._stage import Emit, Item, Operator, Outcome, Spent, Stage, StageResult, Worker, add_notes
 
 if TYPE_CHECKING:
     from panoglot.running._engine import run_stage, use_cluster
@@ -50,6 +50,7 @@ __all__ = [
     "TaggerName",
     "TranslatorName",
     "Worker",
+    "add_notes",
     "align_stage",
     "encode_stage",
     "get_method",

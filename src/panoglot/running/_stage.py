@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
     from panoglot.formats import Part
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Spent", "Stage", "StageResult", "Worker", "worker_processes"]
+__all__ = [
+    "Emit",
+    "Item",
+    "Operator",
+    "Outcome",
+    "Spent",
+    "Stage",
+    "StageResult",
+    "Worker",
+    "add_notes",
+    "worker_processes",
+]
 
 
 @dataclass(slots=True)
@@ -95,6 +106,7 @@ class Outcome:
         count: rows it stands for, for the counts of parts.
         rejected: rows of the part that failed (already written by the operator).
         spent: what it cost.
+        notes: what else is to be said, for the notes of the stage; see `add_notes`.
     """
 
     captions: Sequence[Caption] = ()
@@ -107,6 +119,7 @@ class Outcome:
     count: int = 1
     rejected: int = 0
     spent: Spent = field(default_factory=Spent)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 Emit = Callable[[str, Outcome], None]
@@ -135,6 +148,22 @@ def worker_processes(models: Iterable[Any]) -> int:
     """Say how many worker processes serve these models: one a core if each computes on one thread, else none."""
     chosen = list(models)
     return (os.cpu_count() or 1) if chosen and all(getattr(model, "per_core", False) for model in chosen) else 0
+
+
+def add_notes(notes: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the notes of some items to those of a stage: numbers are summed, lists are joined, each entry once.
+
+    >>> notes = {"moved": 2, "unused": ["a"]}
+    >>> add_notes(notes, {"moved": 1, "unused": ["a", "b"]})
+    >>> notes
+    {'moved': 3, 'unused': ['a', 'b']}
+    """
+    for name, value in more.items():
+        if isinstance(value, list):
+            have = notes.setdefault(name, [])
+            have.extend(one for one in value if one not in have)
+        else:
+            notes[name] = notes.get(name, 0) + value
 
 
 class Operator(Protocol):

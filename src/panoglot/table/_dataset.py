@@ -42,6 +42,7 @@ class Dataset:
         marks: what curation decided on images: scores, `dropped`.
         hashes: perceptual hashes of images.
         captions: one row a text about an image.
+        places: where a picture and its given texts were read last: one row a file, member or row of a source.
         rejects: every row that failed.
         runs: what was run, with which recipe, counts and price.
     """
@@ -52,6 +53,7 @@ class Dataset:
         self.marks = self._table("marks")
         self.hashes = self._table("hashes")
         self.captions = self._table("captions")
+        self.places = self._table("places")
         self.rejects = self._table("rejects")
         self.runs = self._table("runs")
 
@@ -92,18 +94,13 @@ class Dataset:
 
         Args:
             model: what loads it, `provider:name`: written beside the vectors, so that a search can ask the same model.
-            model_fingerprint: other weights are other vectors; the same weights under another name (a folder that was
-                moved or copied) are the same vectors, and keep the name that they have.
+            model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
         name = f"{_file_name(model)}-{model_fingerprint[:8]}"
         folder = self.path / "vectors"
         folder.mkdir(exist_ok=True)
         if not (folder / f"{name}.json").exists():
-            for path in sorted(folder.glob("*.json")):
-                if json.loads(path.read_text())["fingerprint"] == model_fingerprint:
-                    self.vectors(path.stem, dim).ensure()
-                    return path.stem
             temporary = folder / f".{name}-{secrets.token_hex(4)}"
             temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
             temporary.rename(folder / f"{name}.json")

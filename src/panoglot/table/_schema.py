@@ -18,6 +18,7 @@ KEYS = {
     "marks": "image_id",
     "hashes": "image_id",
     "captions": "caption_id",
+    "places": "place",
     "rejects": "reject_id",
     "runs": "run_id",
     "vectors": "vector_id",
@@ -65,6 +66,8 @@ def schema(name: str) -> pa.Schema:
             ("dropped", text),
             ("run_id", text),
         ],
+        # where pictures and their texts were read last: what a place no longer gives is superseded
+        "places": [("place", text), ("image_id", text), ("captions", pa.list_(text)), ("run_id", text)],
         "rejects": [
             ("reject_id", text),
             ("item", text),
