@@ -116,8 +116,9 @@ Every command is also a Python function with the same name and options: `panoglo
 `panoglot.build("photos", "photos.pano")`. Options that take several values may be given again and again, or with
 commas.
 
-Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3 more
-than `--max-reject-rate` of a step's rows failed, or nothing could be scored; 130 interrupted.
+Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3
+nothing came of the run (all failed, or all was dropped), or more than `--max-reject-rate` of a step's rows failed; 130
+interrupted.
 
 """
     text += _table(

@@ -423,3 +423,12 @@ def test_consistency_of_a_broken_picture_is_null(panoglot, tmp_path):
     assert panoglot("evaluate", "generation", "made", "--benchmark", "css", "--english", "made/en", *model)[0] == 3
     found = json.loads((tmp_path / "out.json").read_text())["results"]["css"]
     assert (found["value"], found["parts"]) == (None, {"de": None, "en": None})
+
+
+def test_ids_that_pandas_wrote_as_floats_are_the_same_ids(panoglot, tmp_path):
+    rows = [{"image_id": float(key), "caption": text} for key, text in json.loads(PREDS).items()]
+    (tmp_path / "floats.json").write_text(json.dumps(rows))
+    code, out, _ = panoglot("evaluate", "captions", "floats.json", "--refs", "r.json", "--metrics", "rouge-l", "--json")
+    _, same, _ = panoglot("evaluate", "captions", "p.json", "--refs", "r.json", "--metrics", "rouge-l", "--json")
+    assert code == 0
+    assert json.loads(out)["results"]["rouge-l"]["value"] == json.loads(same)["results"]["rouge-l"]["value"] > 0.5

@@ -7,7 +7,7 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
     from panoglot.asking._asker import Asker, Models, Spent, spending
-    from panoglot.asking._cache import CachedEncoder, VectorCache, load_encoder
+    from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
     from panoglot.asking._journal import Journal, journal_key
     from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
@@ -30,9 +30,11 @@ __all__ = [
     "Spent",
     "VectorCache",
     "ask",
+    "cache_folder",
     "call",
     "encode_images",
     "encode_texts",
+    "identity",
     "journal_key",
     "load_encoder",
     "open_picture",
@@ -62,6 +64,8 @@ __getattr__, __dir__ = lazy_names(
         "VectorCache": "_cache",
         "ask": "_ask",
         "call": "_ask",
+        "identity": "_cache",
+        "cache_folder": "_cache",
         "encode_images": "_ask",
         "encode_texts": "_ask",
         "journal_key": "_journal",

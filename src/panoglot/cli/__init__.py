@@ -26,7 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 a user's mistake, 3 too many rejects, 1 a bug, 130 interrupted."""
+    """Run the command line and exit: 0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130
+    interrupted."""
     import cyclopts
 
     import panoglot

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
@@ -85,7 +86,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("model", "option", "set") or given is None:
+    if key in ("caption_column", "model", "option", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
@@ -149,17 +150,34 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         print(f"panoglot: {one}.", file=sys.stderr)
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
-    failing = data.rejects.count("resolved is null")
-    if failing:
-        out.print(_safe(f"{failing:,} rejects: {command('retry', data.path)}   (the report shows why)"))
+    for remark in result.remarks:
+        out.print(_safe(remark))
+    _show_rejects(data, out)
     if result.report:
         out.print(f"Report: {result.report}")
     if data.vector_names():
-        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
+        out.print(f"Search: panoglot search {data.path} “a red bird”")
+    if result.problem:
+        print(f"panoglot: {result.problem}", file=sys.stderr)
+        return 3
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
     return 3 if result.no_language else 0
+
+
+def _show_rejects(data: Any, out: Any) -> None:
+    """The open rejects by reason, the commonest first, each with its first items."""
+    from collections import Counter
+
+    rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
+    if not rows:
+        return
+    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(str(data.path))}"))
+    for reason, count in Counter(row["reason"] for row in rows).most_common(8):
+        items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
+        names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
+        out.print(_safe(f"  {count:>6,}  {reason}: {names}"))
 
 
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
@@ -236,6 +254,11 @@ def _show_export(written: dict[str, Any]) -> None:
     _console().print(f"{counts} as {written['format']}: {languages}")
     for note in written.get("notes", ()):
         print(f"panoglot: {note}", file=sys.stderr)
+    out = _console()
+    out.print(f"{counts} as {written['format']}: {languages}")
+    if written["unreadable"]:
+        formats = ", ".join(f"{count:,} {format.upper()}" for format, count in written["unreadable"]["formats"].items())
+        out.print(f"{written['unreadable']['reader']} does not open some pictures: {formats}; they are as they came.")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:

@@ -71,7 +71,7 @@ def _id(row: Mapping[str, Any], path: Any) -> str:
     value = field(row, IDS, path)
     if value is None or value == "":
         raise UserError(f"{path}: a row has no id: {str(dict(row))[:80]}")
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)  # pandas writes 1.0
 
 
 def writer_of(row: Mapping[str, Any]) -> str:

@@ -34,6 +34,12 @@ EXPORT_FORMATS = {
 }
 MANIFEST = "panoglot-export.json"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
+#: Formats of pictures that the readers of an export do not open, as far as they were tried.
+_UNREADABLE = {
+    "webdataset": ("open_clip", frozenset(("svg", "heif", "avif", "tiff", "bmp", "gif"))),
+    **dict.fromkeys(("parquet", "hf", "jsonl"), ("Hugging Face datasets (Pillow)", frozenset(("svg", "heif")))),
+    "coco": ("most readers", frozenset(("svg", "heif", "avif", "tiff"))),
+}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
 _BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
@@ -77,6 +83,9 @@ def export(
     Returns:
         What was written: `format`, `images`, `captions`, `languages`, `shards`, and `notes` on languages that were
         taken in or not there. It is also in `panoglot-export.json`.
+        What was written: `format`, `images`, `captions`, `languages`, `shards`; and `unreadable`, the pictures in
+        formats that the usual reader of this export does not open (they are written as they came). It is also in
+        `panoglot-export.json`.
 
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
@@ -110,6 +119,8 @@ def export(
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
+        reader, closed = _UNREADABLE[to]
+        unreadable: Counter[str] = Counter()
         for row, found in _rows(data, where, include_dropped):
             if captioned_only and not found:
                 continue
@@ -117,6 +128,7 @@ def export(
             suffix = _SUFFIXES.get(row["format"], f".{row['format']}")
             writer.add(to_record(row, found, first), row["data"], suffix)
             images, captions = images + 1, captions + len(found)
+            unreadable.update({row["format"]} & closed)
             languages.update(caption.lang for caption in found)
             if progress:
                 progress(images, total)
@@ -127,6 +139,7 @@ def export(
             "images": images,
             "captions": captions,
             "languages": dict(sorted(languages.items())),
+            "unreadable": {"reader": reader, "formats": dict(sorted(unreadable.items()))} if unreadable else {},
             "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
             **({"notes": notes} if notes else {}),
             **written,

@@ -58,6 +58,7 @@ _MODIFIERS = {
     "cyrillic": "Cyrl",
     "cyrl": "Cyrl",
     "devanagari": "Deva",
+    "iqtelif": "Latn",
     "arabic": "Arab",
 }
 

@@ -14,59 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import Spent
 from panoglot.errors import UserError
 from panoglot.formats import hold
-from panoglot.recipes._languages import NotMade, asked_languages, languages_not_made
+from panoglot.recipes._languages import asked_languages, languages_not_made
+from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
+from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.table import Dataset, create_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
-
-
-@dataclass
-class RunResult:
-    """What a run did.
-
-    Attributes:
-        dataset: the dataset.
-        run_id: its row in `runs`.
-        status: `done`, or `stopped` when `max_cost` was reached (the same call goes on).
-        stages: what every stage did, in order.
-        seconds: wall seconds.
-        report: the report's path, if the recipe made one.
-        not_made: languages that were asked for and that nothing is in, with the reasons.
-        no_language: nothing that is installed could have made any of the languages asked for.
-    """
-
-    dataset: Dataset
-    run_id: str
-    status: str = "done"
-    stages: list[StageResult] = field(default_factory=list)
-    seconds: float = 0.0
-    report: Path | None = None
-    not_made: list[NotMade] = field(default_factory=list)
-    no_language: bool = False
-
-    @property
-    def spent(self) -> Spent:
-        """Tokens and price of all stages."""
-        total = Spent()
-        for stage in self.stages:
-            total.add(stage.spent)
-        return total
-
-    @property
-    def rejected(self) -> int:
-        """Rows that failed in this run."""
-        return sum(stage.rejected for stage in self.stages)
-
-    @property
-    def reject_rate(self) -> float:
-        """The largest share of failed rows of any stage."""
-        rates = [s.rejected / (s.done + s.rejected) for s in self.stages if s.done + s.rejected]
-        return max(rates, default=0.0)
 
 
 @dataclass
@@ -162,7 +119,8 @@ def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
     from panoglot.reporting import report
 
     run.result.seconds = time.monotonic() - run.started
-    _finish(run)  # the report shows this run too
+    run.result.problem = what_went_wrong(run.dataset, run.result.run_id, run.result.stages)
+    _finish(run, message=run.result.problem)  # the report shows this run too
     run.result.report = report(run.dataset, output=output, samples=samples)
 
 
@@ -223,7 +181,7 @@ def run_recipe(
         path, needed = hold(given, create_dataset(recipe.output).path / "given")
         recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
-        from panoglot.ingestion import ingest_stage
+        from panoglot.ingestion import ingest_stage, settle_rejects
 
         ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
         _check_apart(recipe.source, recipe.output)
@@ -237,11 +195,9 @@ def run_recipe(
         try:
             if ingest_first is not None:
                 run.stage(ingest_first)
+                failing = settle_rejects(dataset, run_id)
                 if not len(dataset.images):
-                    failed = f"; {result.rejected} files were rejected" if result.rejected else ""
-                    raise UserError(
-                        f"no picture could be read from '{recipe.source}'{failed} (panoglot report shows why)."
-                    )
+                    raise UserError(nothing_read(dataset, str(recipe.source), failing))
             for number, (step, options) in enumerate(recipe.steps):
                 if result.status != "done" and step != "report":
                     continue
@@ -256,7 +212,8 @@ def run_recipe(
             _finish(run, message=f"{type(error).__name__}: {error}")
             raise
         result.seconds = time.monotonic() - run.started
-        _finish(run)
+        result.problem = what_went_wrong(result.dataset, run_id, result.stages)
+        _finish(run, message=result.problem)
     dataset.tidy()
     return result
 
@@ -346,6 +303,7 @@ def build(
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
+    caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     prices: str | None = None,
     max_cost: float | None = None,
@@ -375,6 +333,7 @@ def build(
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
+        caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
@@ -412,7 +371,7 @@ def build(
             models=aliases,
             curate=curate,
             format=format,
-            options=_pairs(option, "--option", "NAME=VALUE"),
+            options=_options(option, caption_column),
             prices=prices,
         )
     return run_recipe(
@@ -425,6 +384,7 @@ def ingest(
     output: str | None = None,
     *,
     format: str | None = None,
+    caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     on_error: str = "reject",
     cluster: str | None = None,
@@ -437,12 +397,13 @@ def ingest(
             build takes.
         output: the dataset; default: the source's name with .pano.
         format: format of the source, when detection should not decide.
+        caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
         quiet: no progress bars.
     """
-    options = _pairs(option, "--option", "NAME=VALUE")
+    options = _options(option, caption_column)
     given, source = held(source, output)
     recipe = Recipe(output or output_of(source or ""), source=source, format=format, options=options)
     return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
@@ -477,6 +438,13 @@ def retry(
         recipe = Recipe.from_dict({**plain, "output": str(data.path)})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
+
+
+def _options(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
+    """The options of a format; its columns of captions have a flag of their own."""
+    options: dict[str, Any] = _pairs(option, "--option", "NAME=VALUE")
+    columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
+    return {**options, "text_columns": columns} if columns else options
 
 
 def _pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:

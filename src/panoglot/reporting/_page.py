@@ -18,7 +18,7 @@ from panoglot.reporting import _sample as sample
 from panoglot.reporting import _text as text
 from panoglot.reporting._card import Card, Line, line, make_card, origin, script
 from panoglot.reporting._counts import Counts, Tally, count
-from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all
+from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all, unused_of
 from panoglot.running._progress import price_text
 from panoglot.table import Caption, Dataset
 
@@ -32,6 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 HERO, CARD, SMALL = 640, 380, 176
 #: One language of each widely read script, for the opening picture; others follow by tag.
 _HERO_LANGUAGES = "en zh-Hans zh ar hi ru ja th el ko he ta bn am ka zh-Hant te hy km gu".split()
+MOST_UNUSED = 100
 MOST_EXAMPLES, MOST_PAIRS, MOST_LANGUAGES, OPEN_LANGUAGES, MOST_ORIGINS = 6, 12, 250, 20, 30
 
 
@@ -90,6 +91,8 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         ],
         "most_origins": MOST_ORIGINS,
         **dropped,
+        "unused": unused_of(runs)[:MOST_UNUSED],
+        "more_unused": max(0, len(unused_of(runs)) - MOST_UNUSED),
         "rejects": rejects[: sample.MOST_REASONS],
         "more_rejects": max(0, len(rejects) - sample.MOST_REASONS),
         "failing": sum(group["failing"] for group in rejects if group["reason"] != "duplicate"),

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from panoglot.formats import Unused
 from panoglot.providers._http import redact
 from panoglot.reporting._text import number
 from panoglot.table import Dataset
 
-__all__ = ["Run", "Step", "read_runs", "steps_of_all"]
+__all__ = ["Run", "Step", "read_runs", "steps_of_all", "unused_of"]
 
 #: Runs whose details the page shows, the newest; sums are over all of them.
 MOST_RUNS = 20
@@ -22,6 +23,7 @@ class Step:
     """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
 
     Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
+    Of the ingest's: `unused`, what the source holds that was not used.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Step:
     price: float | None = 0.0
     not_applied: list[str] = field(default_factory=list)
     statistics: dict[str, str] = field(default_factory=dict)
+    unused: list[Unused] = field(default_factory=list)
 
     @property
     def rate(self) -> float | None:
@@ -115,6 +118,8 @@ def _step(stage: Any) -> Step:
         step.not_applied = [str(name) for name in notes["not_applied"]]
     if isinstance(notes.get("statistics"), dict):
         step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
+    if isinstance(notes.get("unused"), list):
+        step.unused = [Unused.from_dict(one) for one in notes["unused"] if isinstance(one, dict)]
     step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
     return step
 
@@ -141,6 +146,15 @@ def read_runs(dataset: Dataset) -> list[Run]:
         )
         found.append(run)
     return found
+
+
+def unused_of(runs: list[Run]) -> list[Unused]:
+    """What the newest run that found anything unused said of it."""
+    for run in reversed(runs):
+        found = [one for step in run.steps for one in step.unused]
+        if found:
+            return found
+    return []
 
 
 def steps_of_all(runs: list[Run]) -> list[Step]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         method_stage,
     )
     from panoglot.running._results import Group, Scored
-    from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker
+    from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker, add_notes
 
 __all__ = [
     "METHODS",
@@ -61,6 +61,7 @@ __all__ = [
     "TaggerName",
     "TranslatorName",
     "Worker",
+    "add_notes",
     "align_stage",
     "encode_stage",
     "get_method",
@@ -99,6 +100,7 @@ __getattr__, __dir__ = lazy_names(
         "TaggerName": "_method",
         "TranslatorName": "_method",
         "Worker": "_stage",
+        "add_notes": "_stage",
         "align_stage": "_encode",
         "encode_stage": "_encode",
         "get_method": "_method",

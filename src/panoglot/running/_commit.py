@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from panoglot.running._stage import Outcome, Stage, StageResult, Worker
+from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
 from panoglot.table import caption_to_row, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Committer:
         self.result.pending += sum(o.pending for _, o in waiting)
         for _, outcome in waiting:
             self.result.spent.add(outcome.spent)
+            add_notes(self.result.notes, outcome.notes)
 
     def _vector_rows(self, done: list[tuple[str, Outcome]]) -> pa.Table:
         import numpy as np

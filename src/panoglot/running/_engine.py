@@ -35,7 +35,7 @@ from panoglot.errors import PanoglotError, UserError
 from panoglot.running._commit import Committer
 from panoglot.running._progress import Progress
 from panoglot.running._rows import image_of_row
-from panoglot.running._stage import Item, Stage, StageResult, Worker
+from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def run_stage(
             result.pending += part.pending
             result.rows += part.rows
             result.spent.add(part.spent)
+            add_notes(result.notes, part.notes)
             bar.update(part.done + part.rejected, result)
             if fatal is not None or part.pending:
                 break  # what is left stays pending

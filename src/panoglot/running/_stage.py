@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from panoglot.formats import Part
     from panoglot.running._rows import GroupPart
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Stage", "StageResult", "Worker", "worker_processes"]
+__all__ = [
+    "Emit",
+    "Item",
+    "Operator",
+    "Outcome",
+    "Stage",
+    "StageResult",
+    "Worker",
+    "add_notes",
+    "worker_processes",
+]
 
 
 @dataclass(slots=True)
@@ -71,6 +81,7 @@ class Outcome:
         facts: what models saw, ids filled in.
         documents: ids filled in.
         scored: for captions that exist, not the item itself: id to (scores, drop).
+        notes: what else is to be said, for the notes of the stage; see `add_notes`.
     """
 
     captions: Sequence[Caption] = ()
@@ -87,6 +98,7 @@ class Outcome:
     facts: Sequence[Fact] = ()
     documents: Sequence[Document] = ()
     scored: Mapping[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 Emit = Callable[[str, Outcome], None]
@@ -115,6 +127,22 @@ def worker_processes(models: Iterable[Any]) -> int:
     """Say how many worker processes serve these models: one a core if each computes on one thread, else none."""
     chosen = list(models)
     return (os.cpu_count() or 1) if chosen and all(getattr(model, "per_core", False) for model in chosen) else 0
+
+
+def add_notes(notes: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the notes of some items to those of a stage: numbers are summed, lists are joined, each entry once.
+
+    >>> notes = {"moved": 2, "unused": ["a"]}
+    >>> add_notes(notes, {"moved": 1, "unused": ["a", "b"]})
+    >>> notes
+    {'moved': 3, 'unused': ['a', 'b']}
+    """
+    for name, value in more.items():
+        if isinstance(value, list):
+            have = notes.setdefault(name, [])
+            have.extend(one for one in value if one not in have)
+        else:
+            notes[name] = notes.get(name, 0) + value
 
 
 class Operator(Protocol):

@@ -51,6 +51,7 @@ class Dataset:
         marks: what curation decided on images: scores, `dropped`.
         hashes: perceptual hashes of images.
         captions: one row a text about an image.
+        places: where a picture and its given texts were read last: one row a file, member or row of a source.
         rejects: every row that failed.
         runs: what was run, with which recipe, counts and price.
     """
@@ -68,6 +69,7 @@ class Dataset:
         self.marks = self._table("marks")
         self.hashes = self._table("hashes")
         self.captions = self._table("captions")
+        self.places = self._table("places")
         self.rejects = self._table("rejects")
         self.runs = self._table("runs")
 

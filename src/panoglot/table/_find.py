@@ -7,6 +7,7 @@ from typing import Any
 
 from panoglot.errors import UserError, command, did_you_mean
 from panoglot.table._dataset import Dataset
+from panoglot.table._table import sql_in
 
 __all__ = ["find_image"]
 
@@ -34,6 +35,10 @@ def find_image(data: Dataset, wanted: str) -> str:
         found = data.images.read(["image_id", "uri"], where, limit=6).to_pylist()
         exact = [row for row in found if row["uri"] == wanted]
         found = exact if len(exact) == 1 else found
+    if len(found) > 1:  # a name means the picture that is there now, not the one that it replaced
+        ids = sql_in("image_id", [row["image_id"] for row in found])
+        old = set(data.marks.read(["image_id"], f"{ids} and dropped = 'superseded'")["image_id"].to_pylist())
+        found = [row for row in found if row["image_id"] not in old] or found
     if len(found) == 1:
         return str(found[0]["image_id"])
     if found:
