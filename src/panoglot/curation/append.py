@@ -14,7 +14,7 @@ __all__ = ["append"]
 PROMPT = "Describe this picture in one short sentence in {language}. Answer with the sentence alone."
 
 
-@method(room="curate", takes="caption", images=True)
+@method(verb="curate", unit="caption", images=True)
 async def append(
     caption: Caption,
     image: Image,

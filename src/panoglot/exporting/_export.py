@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.formats._export_image import Fitter
 from panoglot.formats._record import to_record
 from panoglot.languages import canonical_language, language_matches
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
@@ -54,12 +55,15 @@ def export(
     include_dropped: bool = False,
     captioned_only: bool = False,
     shard_size: int = 10_000,
+    image: str | None = None,
+    max_side: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write the kept pictures and captions of a dataset, in order of image id; the same rows give the same bytes.
 
     The folder appears at the end, whole, by one rename. An earlier export at the same place is replaced; anything else
-    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance.
+    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance; a picture
+    that was converted has an id of its own and says from what it was made.
 
     Args:
         dataset: a dataset or its path.
@@ -71,10 +75,15 @@ def export(
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         shard_size: pictures in a shard.
+        image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
+            common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
+            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG.
+        max_side: longest side in pixels; larger pictures are made smaller.
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        What was written: `format`, `images`, `captions`, `languages`, `shards`. It is also in `panoglot-export.json`.
+        What was written: `format`, `images`, `captions`, `languages`, `shards`; `converted` (format to pictures),
+        `resized`, and `left_out` (reason to pictures that could not be decoded). It is also in `panoglot-export.json`.
 
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
@@ -83,6 +92,7 @@ def export(
         raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
+    fitter = Fitter(image, max_side)
     langs = [canonical_language(tag) for tag in langs] if langs else None
     for kind in kinds or ():
         if kind not in KINDS:
@@ -102,12 +112,18 @@ def export(
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
         for row, found in _rows(data, where, include_dropped):
             if captioned_only and not found:
                 continue
             first = _preferred(found, langs, kinds)
-            suffix = _SUFFIXES.get(row["format"], f".{row['format']}")
-            writer.add(to_record(row, found, first), row["data"], suffix)
+            record = to_record(row, found, first)
+            try:
+                picture = fitter.fit(record, row["data"])
+            except RowError as error:
+                left_out[error.reason] += 1
+                continue
+            writer.add(record, picture, _SUFFIXES.get(record["format"], f".{record['format']}"))
             images, captions = images + 1, captions + len(found)
             languages.update(caption.lang for caption in found)
             if progress:
@@ -119,11 +135,16 @@ def export(
             "images": images,
             "captions": captions,
             "languages": dict(sorted(languages.items())),
+            "converted": dict(sorted(fitter.converted.items())),
+            "resized": fitter.resized,
+            "left_out": dict(sorted(left_out.items())),
             "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
             **written,
         }
         if images == 0:
-            raise UserError(f"{data.path} has nothing to export: every picture is dropped or without captions.")
+            why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(left_out.items()))
+            why = f"no picture could be decoded ({why})" if why else "every picture is dropped or without captions"
+            raise UserError(f"{data.path} has nothing to export: {why}.")
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return facts
 

@@ -6,9 +6,10 @@ export("photos.pano", "out/", to="webdataset", langs=["de", "en"])
 """
 
 from panoglot.exporting import EXPORT_FORMATS, export
+from panoglot.formats._decoder import FORMATS, MAX_PIXELS
 from panoglot.formats._formats import FORMAT_NAMES, detect, find_format, format_options, read_part, read_source
 from panoglot.formats._sample import Format, Part, Sample
-from panoglot.pictures import FORMATS, MAX_PIXELS, SUFFIXES, Header, Image, read_header
+from panoglot.pictures import SUFFIXES, Header, Image, plain_jpeg, read_header
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -25,6 +26,7 @@ __all__ = [
     "export",
     "find_format",
     "format_options",
+    "plain_jpeg",
     "read_header",
     "read_part",
     "read_source",

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.formats._checked import checked
 from panoglot.formats._files import check_exists
 from panoglot.formats._sample import Format, Part, Sample
 from panoglot.table import Reject
@@ -131,7 +132,8 @@ def format_options(name: str) -> dict[str, Any]:
 def read_part(part: Part) -> Iterator[Sample | Reject]:
     """Read a part, streaming; nothing that is in the data raises."""
     format: Format = _module(part.format)
-    return format.read(part)
+    for found in format.read(part):
+        yield from checked(found)
 
 
 def read_source(source: str | os.PathLike[str], format: str | None = None, **options: Any) -> Iterator[Sample | Reject]:

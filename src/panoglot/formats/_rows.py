@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.formats._files import inside, read_bytes, reject, suffix_of
+from panoglot.formats._checked import encodable
+from panoglot.formats._decoder import MAX_BYTES
+from panoglot.formats._files import MAX_TEXT, inside, read_bytes, reject, suffix_of
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Sample
 from panoglot.formats._texts import Given, clean_context, from_json, given, text_role
-from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
 
 __all__ = ["Options", "Roles", "pick_roles", "samples"]
@@ -213,7 +215,7 @@ def _data(value: Any, roles: Roles) -> bytes:
         return _base64(value)
     if _URL.match(value):
         raise RowError("remote_url", f"{value[:200]} is not fetched; download it with img2dataset and read its output")
-    if not _encodable(value):
+    if not encodable(value):
         raise RowError("bad_encoding", "the path is not UTF-8")
     if roles.options.allow_outside:
         return read_bytes(os.path.join(roles.folder, value))
@@ -227,10 +229,6 @@ def _base64(value: str) -> bytes:
         raise RowError("bad_base64", f"starts with {value[:40]!r}") from None
 
 
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)
-
-
 def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption | Reject]:
     said = row.get(roles.lang) if roles.lang else None
     texts = roles.given
@@ -238,9 +236,11 @@ def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption |
         value = row.get(column)
         if isinstance(value, bytes):
             value = value.decode("utf-8", "surrogateescape")
-        if isinstance(value, str) and not _encodable(value):
-            raw = value.encode("utf-8", "surrogateescape")[:40]
-            yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {raw!r}")
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            yield reject(f"{uri}:{column}", "too_many_bytes", f"a text of {len(value):,} characters")
+            continue
+        if isinstance(value, str) and not encodable(value):
+            yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {value[:40]!a}")
             continue
         if not isinstance(value, str | list | dict):
             continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.formats._checked import check_json
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, parse_language
 from panoglot.table import KINDS, Caption
 
@@ -93,7 +94,9 @@ def load_json(raw: bytes | str) -> Any:
         RowError: `bad_encoding` or `bad_json`.
     """
     try:
-        return json.loads(decode(raw) if isinstance(raw, bytes) else raw)
+        text = decode(raw) if isinstance(raw, bytes) else raw
+        check_json(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RowError("bad_json", str(error)) from None
 

@@ -72,7 +72,7 @@ def read(part: Part) -> Iterator[Sample | Reject]:
     flavour = items["flavour"]
     stated: dict[str, tuple[str, str]] = {}
     table = items["base"] + ".parquet"
-    if flavour != ".parquet" and os.path.exists(table):
+    if flavour != ".parquet" and os.path.isfile(table):
         try:
             stated = _statuses(table)
         except Exception as error:
@@ -150,8 +150,8 @@ def _table_rows(path: str, uri: str, items: dict[str, Any]) -> Iterator[Sample |
                     yield reject(place, _status(values.get("status")), str(values.get("error_message") or ""))
                 else:
                     yield from samples(values, place, roles)
-    except FileNotFoundError:
-        yield reject(uri, "missing_file", "the shard is gone")
+    except RowError as error:
+        yield reject(uri, error.reason, error.message)
     except Exception as error:
         yield reject(uri, "bad_archive", f"{type(error).__name__}: {error}; read up to {row}")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
-from panoglot.formats._files import find_files, has_pictures, join_uri, part_key, reject
+from panoglot.errors import RowError, UserError
+from panoglot.formats._files import check_regular, find_files, has_pictures, join_uri, part_key, reject
+from panoglot.formats._parquet_limits import columns_of, without_stored_schema
 from panoglot.formats._record import flat
 from panoglot.formats._rows import Options, pick_roles, samples
 from panoglot.formats._sample import Part, Sample
@@ -25,6 +27,7 @@ __all__ = ["Writer", "class_names", "column_kinds", "detect", "export_schema", "
 
 _SUFFIXES = (".parquet", ".pq", ".parq")
 _BATCH_BYTES = 32 * 2**20
+_MOST_DECODED = 2 * 2**30  # most bytes of a column in a row group, beside 20 times what the file holds
 
 
 def detect(source: str) -> bool:
@@ -66,27 +69,39 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
 
 
 def open_file(path: str) -> pq.ParquetFile:
-    """Open a Parquet file so that reading it needs memory for a batch, and its metadata cannot claim gigabytes."""
+    """Open a Parquet file so that reading it needs memory for a batch, and its metadata cannot claim gigabytes.
+
+    Raises:
+        RowError: `missing_file`, `not_a_file`, `unreadable`.
+        OSError, pyarrow.ArrowException: no Parquet file.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_regular(path)
     # a buffer instead of whole column chunks: memory is a batch, not a row group
-    return pq.ParquetFile(
-        path,
-        memory_map=False,
-        buffer_size=2**20,
-        pre_buffer=False,
-        thrift_string_size_limit=64 * 2**20,
-        thrift_container_size_limit=16 * 2**20,
-    )
+    options: dict[str, Any] = {
+        "memory_map": False,
+        "buffer_size": 2**20,
+        "pre_buffer": False,
+        "thrift_string_size_limit": 64 * 2**20,
+        "thrift_container_size_limit": 16 * 2**20,
+    }
+    try:
+        return pq.ParquetFile(path, **options)
+    except (OSError, pa.ArrowException) as error:
+        if "flatbuffers" not in str(error):
+            raise
+        return pq.ParquetFile(without_stored_schema(path), **options)
 
 
 def column_kinds(schema: pa.Schema) -> dict[str, str]:
     """Name the kinds of columns as `pick_roles` knows them."""
     import pyarrow as pa
 
-    def kind(one: pa.DataType) -> str:
+    def kind(one: pa.DataType, depth: int = 0) -> str:
         if pa.types.is_list(one) or pa.types.is_large_list(one):
-            inner = kind(one.value_type)
+            inner = kind(one.value_type, depth + 1) if depth < 8 else "other"
             return inner if inner in ("image", "bytes", "text") else "other"
         if pa.types.is_struct(one) and any(one.field(n).name == "bytes" for n in range(one.num_fields)):
             return "image"
@@ -127,19 +142,88 @@ def read(part: Part) -> Iterator[Sample | Reject]:
             raise UserError("the file changed while it was read")
         schema = file.schema_arrow
         roles = pick_roles(column_kinds(schema), items["path"], Options(**items["options"]), class_names(schema))
-        facts = file.metadata.row_group(items["group"])
-        size = max(1, min(256, _BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)))
-        for batch in file.iter_batches(batch_size=size, row_groups=[items["group"]], use_threads=False):
-            for values in rows_of(batch):
-                yield from samples(values, f"{uri}#{row}", roles)
-                row += 1
-    except FileNotFoundError:
-        yield reject(uri, "missing_file", "the file is gone")
+        for found in _rows_within_limits(file, items["path"], items["group"], roles.image or roles.url or ""):
+            if isinstance(found, RowError):
+                yield reject(f"{uri}#column-{found.reason}", "unreadable_column", found.message)
+                continue
+            yield from samples(found, f"{uri}#{row}", roles)
+            row += 1
+    except RowError as error:
+        yield reject(uri, error.reason, error.message)
     except UserError:
         raise
     except Exception as error:
         lost = f"{uri}#{row}-{end - 1}" if end > row else uri
         yield reject(lost, "bad_archive", f"{type(error).__name__}: {error}; the rows before are read")
+
+
+def _rows_within_limits(file: pq.ParquetFile, path: str, group: int, image: str) -> Iterator[dict[str, Any] | RowError]:
+    """Rows of a row group; a column that cannot be read, or not within limits, is said (a `RowError`) and left out."""
+    facts = file.metadata.row_group(group)
+    columns = columns_of(path, file, group)
+    for column in columns:
+        if column.problem:
+            if column.name == image:
+                raise ValueError(f"the column '{image}' of pictures: {column.problem}")
+            yield RowError(column.name, f"the column '{column.name}' is not read: {column.problem}")
+    columns = [column for column in columns if not column.problem]
+    done = 0
+    while True:
+        largest = max([column.value for column in columns], default=0)
+        size = max(1, min(256, _BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)))
+        if largest:
+            size = max(1, min(size, 4 * _BATCH_BYTES // largest))
+        names = [column.name for column in columns]
+        taken: Counter[str] = Counter()
+        try:
+            skip = done
+            for batch in file.iter_batches(batch_size=size, row_groups=[group], columns=names, use_threads=False):
+                if skip >= batch.num_rows:
+                    skip -= batch.num_rows
+                    continue
+                batch, skip = batch.slice(skip), 0
+                _check_taken(batch, taken, facts.total_byte_size)
+                for values in rows_of(batch):
+                    yield values
+                    done += 1
+            return
+        except Exception as error:
+            bad = [error.args[0]] if isinstance(error, _TooMuch) else _unreadable(file, group, names, size)
+            if not bad or image in bad:
+                raise
+            for name in bad:
+                yield RowError(name, f"the column '{name}' is not read from here on: {error}")
+            columns = [column for column in columns if column.name not in bad]
+
+
+class _TooMuch(Exception):
+    """A column (the first argument) that decodes to far more than the file holds."""
+
+    def __str__(self) -> str:
+        return "it decodes to many times what the file holds"
+
+
+def _check_taken(batch: pa.RecordBatch, taken: Counter[str], stored: int) -> None:
+    import pyarrow as pa
+
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        values = column.indices if isinstance(column, pa.DictionaryArray) else column
+        taken[name] += values.get_total_buffer_size()
+        if taken[name] > _MOST_DECODED + 20 * stored:
+            raise _TooMuch(name)
+
+
+def _unreadable(file: pq.ParquetFile, group: int, names: list[str], size: int) -> list[str]:
+    """Which columns fail when they are read alone."""
+    bad = []
+    for name in names:
+        try:
+            for batch in file.iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False):
+                for _ in rows_of(batch):
+                    pass
+        except Exception:
+            bad.append(name)
+    return bad
 
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -159,17 +243,30 @@ def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
+    # one value in many rows is one object, however large it is
+    caches: dict[str, dict[int, Any]] = {
+        name: {} for name, one in zip(batch.schema.names, columns, strict=True) if isinstance(one, pa.DictionaryArray)
+    }
     for n in range(batch.num_rows):
         row: dict[str, Any] = {}
         for name, column, text in zip(batch.schema.names, columns, was_text, strict=True):
             try:
-                value = column[n].as_py()
+                value = _of_dictionary(column, n, caches[name]) if name in caches else column[n].as_py()
             except UnicodeDecodeError:  # inside a list or struct
                 value = {"bytes": column.field("bytes")[n].as_py()} if _has_bytes(column.type) else "\udcff"
-            except (ValueError, OverflowError, pa.ArrowException):  # a date that Python cannot say
+            except (ValueError, OverflowError, RecursionError, pa.ArrowException):  # a date that Python cannot say
                 value = None
             row[name] = value.decode("utf-8", "surrogateescape") if text and value is not None else value
         yield row
+
+
+def _of_dictionary(column: pa.DictionaryArray, n: int, cache: dict[int, Any]) -> Any:
+    index = column.indices[n].as_py()
+    if index is None:
+        return None
+    if index not in cache:
+        cache[index] = column.dictionary[index].as_py()
+    return cache[index]
 
 
 def _has_bytes(kind: pa.DataType) -> bool:
@@ -192,6 +289,7 @@ def export_schema() -> pa.Schema:
         **dict.fromkeys(("image_id", "caption", "lang"), text),
         "captions": pa.list_(pa.struct(caption)),
         **{"width": whole, "height": whole, "format": text, "uri": text, "group": text, "time": real, "context": text},
+        "converted": text,
     }
     features = {name: {"_type": "Image"} if name == "image" else _feature(kind) for name, kind in columns.items()}
     stated = json.dumps({"info": {"features": features}})

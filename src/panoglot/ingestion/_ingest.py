@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import Part, Sample, find_format, read_part
+from panoglot.formats import MAX_PIXELS, Part, Sample, find_format, read_part
 from panoglot.languages import parse_language
-from panoglot.pictures import MAX_PIXELS, read_header
+from panoglot.pictures import read_header
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
 from panoglot.table import (
     Caption,

@@ -78,11 +78,11 @@ def doctor() -> list[Finding]:
             found.append(Finding(f"extra {extra}", ", ".join(f"{k} {v}" for k, v in versions.items())))
         else:
             found.append(Finding(f"extra {extra}", "not installed", "missing", f"pip install 'panoglot[{extra}]'"))
-    from panoglot.pictures._image import _heif
+    from panoglot.formats._decoder import has_heif
 
     found.append(
         Finding("HEIC pictures", "read")
-        if _heif()
+        if has_heif()
         else Finding("HEIC pictures", "not read", "missing", "pip install pillow-heif")
     )
     for program, use, fix in (

@@ -92,18 +92,13 @@ class Dataset:
 
         Args:
             model: what loads it, `provider:name`: written beside the vectors, so that a search can ask the same model.
-            model_fingerprint: other weights are other vectors; the same weights under another name (a folder that was
-                moved or copied) are the same vectors, and keep the name that they have.
+            model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
         name = f"{_file_name(model)}-{model_fingerprint[:8]}"
         folder = self.path / "vectors"
         folder.mkdir(exist_ok=True)
         if not (folder / f"{name}.json").exists():
-            for path in sorted(folder.glob("*.json")):
-                if json.loads(path.read_text())["fingerprint"] == model_fingerprint:
-                    self.vectors(path.stem, dim).ensure()
-                    return path.stem
             temporary = folder / f".{name}-{secrets.token_hex(4)}"
             temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
             temporary.rename(folder / f"{name}.json")
