@@ -251,14 +251,18 @@ def _show_path(path: Path) -> None:
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
-    _console().print(f"{counts} as {written['format']}: {languages}")
-    for note in written.get("notes", ()):
-        print(f"panoglot: {note}", file=sys.stderr)
     out = _console()
     out.print(f"{counts} as {written['format']}: {languages}")
-    if written["unreadable"]:
-        formats = ", ".join(f"{count:,} {format.upper()}" for format, count in written["unreadable"]["formats"].items())
-        out.print(f"{written['unreadable']['reader']} does not open some pictures: {formats}; they are as they came.")
+    if converted := written["converted"]:
+        shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
+        out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
+    if written["resized"]:
+        out.print(f"Pictures that were made smaller: {written['resized']:,}.")
+    if left_out := written["left_out"]:
+        shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+        out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
+    for note in written.get("notes", ()):
+        print(f"panoglot: {note}", file=sys.stderr)
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
