@@ -17,7 +17,7 @@ from panoglot.asking import Models
 from panoglot.running import GeneratorName, method
 
 
-@method(room="caption", name="ask-twice")
+@method(verb="caption", name="ask-twice")
 async def ask_twice(
     image: Image,
     m: Models,

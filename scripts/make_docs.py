@@ -112,7 +112,7 @@ Every command is also a Python function with the same name and options: `panoglo
 commas.
 
 Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3 more
-than `--max-reject-rate` of a step's rows failed; 130 interrupted.
+than `--max-reject-rate` of a step's rows failed; 130 interrupted; 143 terminated.
 
 """
     text += _table(

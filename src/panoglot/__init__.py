@@ -13,6 +13,8 @@ Every command of `panoglot` is a function here with the same name and options; `
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from panoglot._privacy import switch_reports_off
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ __all__ = [
     "show",
     "train",
 ]
+
+
+switch_reports_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import BudgetReached, UserError, did_you_mean
+from panoglot.errors import BudgetReached, UserError, did_you_mean, yaml_problem
 
 __all__ = ["LOCAL_PROVIDERS", "TEMPLATE", "Budget", "Price", "Prices"]
 
@@ -85,7 +85,7 @@ class Prices:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the price file '{path}' cannot be read: {error}.") from None
         except yaml.YAMLError as error:
-            raise UserError(f"the price file '{path}' is no YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"the price file '{path}' is no YAML: {yaml_problem(error)}.") from None
         if table is not None and not isinstance(table, dict):
             raise UserError(
                 f"the price file '{path}' must map model patterns to prices, not be a {type(table).__name__}."

@@ -13,7 +13,7 @@ __all__ = ["PROMPT", "describe"]
 PROMPT = "Describe this picture in one or two plain sentences: what is there, how it looks, what happens."
 
 
-@method(room="caption")
+@method(verb="caption")
 async def describe(
     image: Image,
     m: Models,

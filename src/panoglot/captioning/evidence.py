@@ -15,7 +15,7 @@ from panoglot.table import Caption
 __all__ = ["evidence"]
 
 
-@method(room="caption")
+@method(verb="caption")
 async def evidence(
     image: Image,
     m: Models,

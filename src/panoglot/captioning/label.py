@@ -12,7 +12,7 @@ from panoglot.table import Caption
 __all__ = ["label"]
 
 
-@method(room="caption")
+@method(verb="caption")
 async def label(
     image: Image,
     m: Models,

@@ -142,7 +142,7 @@ def join_captions(first: str, second: str) -> str:
     return f"{first.strip().rstrip('.!?')}, {' '.join(added)}." if added else first.strip()
 
 
-@method(room="caption", name="rank-and-fuse")
+@method(verb="caption", name="rank-and-fuse")
 async def rank_and_fuse(
     image: Image,
     m: Models,

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, yaml_problem
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
+from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
@@ -77,7 +78,10 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
     if key == "steps":
         import yaml
 
-        steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        try:
+            steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        except yaml.YAMLError as error:
+            raise UserError(f"--steps {' '.join(given)}: not YAML: {yaml_problem(error)}.") from None
         return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
     return [one for value in given for one in value.replace(",", " ").split()]
 
@@ -123,16 +127,20 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     kept, dropped = data.captions.count("dropped is null"), data.captions.count("dropped is not null")
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{_safe(data.path)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
+    total = None if None in paid else sum(paid)
+    if total is None or total - (result.spent.price or 0.0) > 1e-9:
+        out.print(f"Paid in all runs: {price_text(total)}")
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     failing = data.rejects.count("resolved is null")
     if failing:
-        out.print(f"{failing:,} rejects: panoglot retry {data.path}   (the report shows why)")
+        out.print(f"{failing:,} rejects: panoglot retry {_safe(data.path)}   (the report shows why)")
     if result.report:
-        out.print(f"Report: {result.report}")
+        out.print(f"Report: {_safe(result.report)}")
     if data.vector_names():
-        out.print(f"Search: panoglot search {data.path} “a red bird”")
+        out.print(f"Search: panoglot search {_safe(data.path)} “a red bird”")
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
@@ -174,27 +182,28 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     out.print("[dim]panoglot show DATASET ID tells all about a picture; --json gives whole paths and texts.[/dim]")
 
 
-def _safe(text: str) -> str:
+def _safe(text: object) -> str:
+    """A text for rich's markup, with nothing in it that steers the terminal."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(terminal(text))
 
 
 def _json(value: Any) -> str:
     from dataclasses import asdict, is_dataclass
 
     plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    return json_line(json.dumps(plain, ensure_ascii=False, default=str))
 
 
 def _show_path(path: Path) -> None:
-    print(path)
+    print(terminal(path))
 
 
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
-    _console().print(f"{counts} as {written['format']}: {languages}")
+    _console().print(f"{counts} as {written['format']}: {_safe(languages)}")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -352,7 +361,7 @@ def _show_result(
 
         draw(result, plot)
     if json:
-        print(result.to_json(**options))
+        print(json_line(result.to_json(**options)))
     else:
         _console().print(result.table())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict
 from panoglot.curation._count import counted, key64
 from panoglot.curation._groups import Groups
 from panoglot.curation._texts import Texts
+from panoglot.running._runs import running
 from panoglot.table import Caption, Dataset, caption_from_row, open_dataset, plain_rows
 from panoglot.vectors import ImageIndex, id_bytes
 
@@ -120,7 +122,11 @@ def curate(
     own = not run_id and not dry_run
     if own:
         run_id = _start(data, chosen)
-    with data.writer():
+    with contextlib.ExitStack() as held:
+        if not dry_run:
+            held.enter_context(data.writer())
+        if own:
+            held.enter_context(running(data, run_id))
         try:
             _prepare(data, chosen, result, run_id, dry_run, quiet, processes)
             dropped = _images(data, chosen, result, run_id, dry_run, quiet)
@@ -128,7 +134,8 @@ def curate(
         except BaseException as error:
             result.seconds = time.monotonic() - started
             if own:
-                _finish(data, run_id, result, f"{type(error).__name__}: {error}")
+                with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
+                    _finish(data, run_id, result, f"{type(error).__name__}: {error}")
             raise
         result.seconds = time.monotonic() - started
         if own:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, did_you_mean, yaml_problem
 from panoglot.table import fingerprint
 
 __all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row"]
@@ -185,8 +185,8 @@ def _read(path: Any) -> dict[str, Any]:
 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"The row '{path}' cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"The row '{path}' cannot be read: {yaml_problem(error)}.") from error
     if not isinstance(value, dict):
         raise UserError(f"The row '{path}' is not a mapping.")
     return value

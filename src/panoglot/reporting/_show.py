@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.reporting._text import bytes_text, number, plain, words
+from panoglot.reporting._text import bytes_text, number, words
 from panoglot.table import Caption, Dataset, caption_to_row, open_dataset, plain_rows, sql_in
+from panoglot.table._visible import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -94,6 +94,12 @@ class Searcher:
             raise UserError(f"k={k} must be at least 1.")
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
+        if over == "captions" and not self.table.count("of = 'caption'"):
+            raise UserError(
+                f"{self.dataset.path} has no vectors of captions by this encoder, so there is nothing to search over: "
+                "put the step 'encode: {of: captions}' into a recipe and run panoglot build RECIPE.yaml, or search "
+                "without --over."
+            )
         where = where_captions(lang, kind)
         query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
         found = self.nearest(query, k, lang=lang, kind=kind, over=over)

@@ -17,12 +17,14 @@ import inspect
 import typing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from panoglot.asking import Asker, Models, spending
-from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
+from panoglot.errors import BudgetReached, PanoglotError, RowError, Stopped, UserError, did_you_mean
 from panoglot.languages import parse_language
+from panoglot.providers._stop import given_up, time_left
 from panoglot.running._stage import Emit, Item, Outcome, Spent, Stage, Worker, worker_processes
 from panoglot.table import Caption, caption_id, fingerprint, normal_text
 
@@ -218,6 +220,7 @@ class MethodOperator:
         """Load the models."""
         from panoglot.asking import Budget, Journal, Prices
         from panoglot.providers import load_model
+        from panoglot.providers._spend import Account
 
         importlib.import_module(self.module)
         self._method = METHODS[self.name]
@@ -226,7 +229,10 @@ class MethodOperator:
         prices = Prices.load(self.prices)
         for alias, name in self.models.items():
             model = load_model(name)
-            self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget, full=name)
+            account = Account(worker.run_id, worker.stage_id)
+            self._askers[alias] = Asker(
+                model, journal=journal, prices=prices, budget=budget, full=name, account=account
+            )
         self._journal = journal
         self._runner = asyncio.Runner()
 
@@ -249,19 +255,40 @@ class MethodOperator:
         self._runner.close()
 
     async def _all(self, items: Iterator[Item], emit: Emit) -> None:
+        """Many items at once. Rows are read and committed in a thread: the loop is free to take answers in."""
         m = Models(self._askers)
+        loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[tuple[str, Outcome]]] = set()
-        try:
-            for item in items:
-                tasks.add(asyncio.create_task(self._one(item, m)))
-                if len(tasks) >= self.in_flight:
-                    tasks = await _collect(tasks, emit)
-            while tasks:
-                tasks = await _collect(tasks, emit)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with ThreadPoolExecutor(1, thread_name_prefix="rows") as rows:
+            try:
+                while (item := await loop.run_in_executor(rows, next, items, None)) is not None:
+                    tasks.add(asyncio.create_task(self._one(item, m)))
+                    while len(tasks) >= self.in_flight and time_left():
+                        tasks = await self._collect(tasks, emit, rows)
+                while tasks and time_left():
+                    tasks = await self._collect(tasks, emit, rows)
+            finally:
+                given_up(len(tasks))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self._journal is not None:
+                    await self._journal.settled()  # what was paid for
+
+    async def _collect(
+        self, tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit, rows: ThreadPoolExecutor
+    ) -> set[asyncio.Task[tuple[str, Outcome]]]:
+        """Commit what is done now; the tasks that are not."""
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0.5)  # is it time to stop?
+        found = [task.result() for task in done]
+
+        def commit() -> None:
+            for key, outcome in found:
+                emit(key, outcome)
+
+        if found:
+            await asyncio.get_running_loop().run_in_executor(rows, commit)
+        return left
 
     async def _one(self, item: Item, m: Models) -> tuple[str, Outcome]:
         spent = Spent()
@@ -273,7 +300,7 @@ class MethodOperator:
             captions = _complete(result, item, self._method, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except BudgetReached:
+        except (BudgetReached, Stopped):
             return item.key, Outcome(pending=True, spent=spent)
         except PanoglotError:
             raise
@@ -283,13 +310,6 @@ class MethodOperator:
                 reject=RowError("method_error", f"{type(error).__name__}: {error} ({where})"), spent=spent
             )
         return item.key, Outcome(captions=captions, spent=spent)
-
-
-async def _collect(tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit) -> set[asyncio.Task[tuple[str, Outcome]]]:
-    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        emit(*task.result())
-    return left
 
 
 def _where(error: BaseException) -> str:

@@ -92,18 +92,13 @@ class Dataset:
 
         Args:
             model: what loads it, `provider:name`: written beside the vectors, so that a search can ask the same model.
-            model_fingerprint: other weights are other vectors; the same weights under another name (a folder that was
-                moved or copied) are the same vectors, and keep the name that they have.
+            model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
         name = f"{_file_name(model)}-{model_fingerprint[:8]}"
         folder = self.path / "vectors"
         folder.mkdir(exist_ok=True)
         if not (folder / f"{name}.json").exists():
-            for path in sorted(folder.glob("*.json")):
-                if json.loads(path.read_text())["fingerprint"] == model_fingerprint:
-                    self.vectors(path.stem, dim).ensure()
-                    return path.stem
             temporary = folder / f".{name}-{secrets.token_hex(4)}"
             temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
             temporary.rename(folder / f"{name}.json")
@@ -302,7 +297,7 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     if (folder / MANIFEST).exists():
         return open_dataset(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {folder.stem}.pano")
+        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {_free(folder)}")
     if folder.is_dir() and any(
         entry.name not in ("writers.lock",) and not entry.name.startswith(".panoglot-") for entry in folder.iterdir()
     ):
@@ -319,6 +314,23 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     return open_dataset(folder)
 
 
+def _not_readable(folder: Path) -> Path | None:
+    """The dataset's folder, or the first table, file or folder in it, that may not be read; None when all may."""
+    if not folder.is_dir():
+        return None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return folder
+    tables = [*folder.glob("*.lance"), folder / "vectors", *folder.glob("vectors/*.lance"), folder / "work"]
+    parts = [table / part for table in tables for part in ("", "_versions", "data")]
+    return next((part for part in parts if part.exists() and not os.access(part, os.R_OK | os.X_OK)), None)
+
+
+def _free(taken: Path) -> Path:
+    """A name beside one that is taken: `photos-2.pano`."""
+    names = (taken.with_name(f"{taken.stem}-{n}.pano") for n in range(2, 1000))
+    return next((name for name in names if not name.exists()), taken.with_name(f"{taken.stem}-new.pano"))
+
+
 def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
     """Open a dataset (one that is open already is returned as it is).
 
@@ -333,6 +345,8 @@ def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
             did_you_mean(folder.name, [p.name for p in folder.parent.glob("*.pano")]) if folder.parent.is_dir() else ""
         )
         raise UserError(f"there is no dataset at {folder}.{near} Make one: panoglot build PICTURES -o {folder}")
+    if shut := _not_readable(folder):
+        raise UserError(f"no permission to read '{shut}': chmod -R u+rX '{folder}', or ask its owner.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = int(manifest["schema_version"])

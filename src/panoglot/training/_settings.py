@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
+from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require, yaml_problem
 from panoglot.networks._row import Row, list_presets, load_row
 from panoglot.providers import finish, load_model, parse_model_name
 from panoglot.providers._names import PROVIDERS
@@ -248,7 +248,7 @@ def _put(over: dict[str, Any], setting: str) -> None:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {setting}: the value is not YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--set {setting}: the value is not YAML: {yaml_problem(error)}.") from None
     if isinstance(parsed, str):
         with contextlib.suppress(ValueError):
             parsed = float(parsed)  # YAML takes 1e-3 for a text

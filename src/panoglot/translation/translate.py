@@ -98,7 +98,7 @@ def check_translation(
     return None
 
 
-@method(room="translate", takes="caption")
+@method(verb="translate", unit="caption")
 async def translate(
     caption: Caption,
     m: Models,
