@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from panoglot.asking import Spent
 from panoglot.formats import Unused
 from panoglot.recipes._languages import NotMade
 from panoglot.recipes._outcome import remarks
-from panoglot.running import Spent, StageResult
+from panoglot.running import StageResult
 from panoglot.table import Dataset
 
 __all__ = ["RunResult"]
