@@ -118,7 +118,7 @@ commas.
 
 Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3
 nothing came of the run (all failed, or all was dropped), or more than `--max-reject-rate` of a step's rows failed; 130
-interrupted.
+interrupted; 143 terminated.
 
 """
     text += _table(

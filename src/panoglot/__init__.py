@@ -13,6 +13,7 @@ Every command of `panoglot` is a function here with the same name and options; `
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from panoglot._privacy import switch_reports_off
 from panoglot._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ _HOMES = {
     "show": "reporting",
     "train": "training",
 }
+
+
+switch_reports_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -8,19 +8,23 @@ if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
     from panoglot.asking._asker import Asker, Models, Spent, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
+    from panoglot.asking._claims import Claims, claims_of
     from panoglot.asking._journal import Journal, journal_key
     from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
-    from panoglot.asking._segments import MAGIC, Sealed, pack, scan
+    from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
+    from panoglot.asking._spend import Account
 
 __all__ = [
     "LOCAL_PROVIDERS",
     "MAGIC",
     "MEMORY",
     "TEMPLATE",
+    "Account",
     "Asker",
     "Budget",
     "CachedEncoder",
+    "Claims",
     "Journal",
     "Memory",
     "Models",
@@ -32,6 +36,7 @@ __all__ = [
     "ask",
     "cache_folder",
     "call",
+    "claims_of",
     "encode_images",
     "encode_texts",
     "identity",
@@ -39,6 +44,7 @@ __all__ = [
     "load_encoder",
     "open_picture",
     "pack",
+    "read_record",
     "scan",
     "spending",
     "unit",
@@ -47,6 +53,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Account": "_spend",
+        "read_record": "_segments",
+        "claims_of": "_claims",
+        "Claims": "_claims",
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
         "MEMORY": "_memory",

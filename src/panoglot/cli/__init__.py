@@ -26,15 +26,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130
-    interrupted."""
+    """Run the command line and exit.
+
+    0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130 interrupted (Ctrl-C), 143 terminated
+    (SIGTERM).
+    """
     import cyclopts
 
     import panoglot
-    from panoglot.errors import UserError
+    from panoglot.errors import PanoglotError, mendable
     from panoglot.evaluate._command_list import COMMANDS as EVALUATE
     from panoglot.evaluate._command_list import listing
 
+    _end_as_ctrl_c_does()
+    _show_what_the_terminal_can()
     app = cyclopts.App(
         name="panoglot",
         help="Turn pictures into trustworthy, multilingual, searchable image-text data.",
@@ -84,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     except cyclopts.CycloptsError as error:
         command = " ".join(tokens[: 2 if tokens[:1] == ["evaluate"] else 1])
         _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
-    except UserError as error:
+    except PanoglotError as error:
         _fail(str(error))
     except BrokenPipeError:  # `panoglot methods | head`
         import os
@@ -96,10 +101,42 @@ def main(arguments: list[str] | None = None) -> None:
 
         how = str(stop) or "interrupted; run the same command again to go on."
         print(f"\npanoglot: {how}", file=sys.stderr, flush=True)
-        os._exit(130)  # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
+        # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
+        os._exit(128 + getattr(stop, "signum", 2))
+    except Exception as error:
+        mended = mendable(error)
+        if mended is None:
+            raise
+        _fail(mended)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _end_as_ctrl_c_does() -> None:
+    """Let SIGTERM end the command as Ctrl-C does: what is under way is stored, workers end too."""
+    import signal
+    import threading
+
+    class Terminated(KeyboardInterrupt):
+        signum = int(signal.SIGTERM)
+
+    def terminate(signum: int, frame: object) -> None:
+        raise Terminated("terminated; run the same command again to go on.")
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _show_what_the_terminal_can() -> None:
+    """Write `?` or an escape for characters that the terminal's encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            utf8 = (stream.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")
+            reconfigure(errors="backslashreplace" if utf8 or stream is sys.stderr else "replace")
+
+
 def _fail(message: str) -> None:
-    print(f"panoglot: {message}", file=sys.stderr)
+    from panoglot.table._visible import terminal
+
+    print(f"panoglot: {terminal(message)}", file=sys.stderr)
     sys.exit(2)

@@ -16,7 +16,9 @@ from cyclopts import Parameter
 
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
+from panoglot.running._progress import price_text
 from panoglot.table import MANIFEST
+from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
@@ -119,8 +121,6 @@ def _max_reject_rate(
 def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
 
-    from panoglot.running._progress import price_text
-
     out = _console()
     if result is None:
         out.print("Nothing is rejected.")
@@ -145,20 +145,24 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{_safe(data.path)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
+    total = None if None in paid else sum(paid)
+    if total is None or total - (result.spent.price or 0.0) > 1e-9:
+        out.print(f"Paid in all runs: {price_text(total)}")
     for one in result.not_made:
-        print(f"panoglot: {one}.", file=sys.stderr)
+        print(f"panoglot: {terminal(one)}.", file=sys.stderr)
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     for remark in result.remarks:
         out.print(_safe(remark))
     _show_rejects(data, out)
     if result.report:
-        out.print(f"Report: {result.report}")
+        out.print(f"Report: {_safe(result.report)}")
     if data.vector_names():
-        out.print(f"Search: panoglot search {data.path} “a red bird”")
+        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
     if result.problem:
-        print(f"panoglot: {result.problem}", file=sys.stderr)
+        print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
@@ -193,7 +197,7 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from panoglot.languages import language_name, matches
 
     for note in getattr(hits, "notes", ()):
-        print(f"panoglot: {note}", file=sys.stderr)
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
     if json:
         for hit in hits:
             print(_json(hit))
@@ -221,17 +225,18 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
 
 
-def _safe(text: str) -> str:
+def _safe(text: object) -> str:
+    """A text for rich's markup, with nothing in it that steers the terminal."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(terminal(text))
 
 
 def _json(value: Any) -> str:
     from dataclasses import asdict, is_dataclass
 
     plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    return json_line(json.dumps(plain, ensure_ascii=False, default=str))
 
 
 def _show_settings(found: dict[str, str], json: bool = False) -> None:
@@ -245,14 +250,14 @@ def _show_settings(found: dict[str, str], json: bool = False) -> None:
 
 
 def _show_path(path: Path) -> None:
-    print(path)
+    print(terminal(path))
 
 
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     out = _console()
-    out.print(f"{counts} as {written['format']}: {languages}")
+    out.print(f"{counts} as {written['format']}: {_safe(languages)}")
     if converted := written["converted"]:
         shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
@@ -262,7 +267,7 @@ def _show_export(written: dict[str, Any]) -> None:
         shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
         out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
     for note in written.get("notes", ()):
-        print(f"panoglot: {note}", file=sys.stderr)
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -431,7 +436,7 @@ def _show_result(
 
         draw(result, plot)
     if json:
-        print(result.to_json(**options))
+        print(json_line(result.to_json(**options)))
     else:
         _console().print(result.table(), markup=False)
     if getattr(result, "scored", True):

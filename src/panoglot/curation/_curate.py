@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from panoglot.curation._contract import Step, resolve
 from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
+from panoglot.running._runs import running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
 
@@ -147,14 +149,17 @@ def curate(
     chosen = resolve(steps)
     if dry_run:
         return _curate(data, chosen, "", dry_run=True, alone=True, quiet=quiet, processes=processes)
-    with data.writer():
+    with contextlib.ExitStack() as held:
+        held.enter_context(data.writer())
         if run_id:
             return _curate(data, chosen, run_id, dry_run=False, alone=False, quiet=quiet, processes=processes)
         run_id = _start(data, chosen)
+        held.enter_context(running(data, run_id))
         try:
             result = _curate(data, chosen, run_id, dry_run=False, alone=True, quiet=quiet, processes=processes)
         except BaseException as error:
-            _finish(data, run_id, CurateResult(), f"{type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
+                _finish(data, run_id, CurateResult(), f"{type(error).__name__}: {error}")
             raise
         _finish(data, run_id, result)
     return result

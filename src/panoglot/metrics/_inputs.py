@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from panoglot.checks import check_option, item_ids, offenders, same_ids
 from panoglot.errors import UserError
+from panoglot.languages import main_script
 from panoglot.metrics._result import MetricResult, bootstrap, mean_result
-from panoglot.text import Tokenizer, one_language, other_script, script_of, tokenizer_for
+from panoglot.text import Tokenizer, one_language, other_script, tokenizer_for
 
 __all__ = ["Captions", "OnEmpty", "Predictions", "References", "check_predictions", "prepare"]
 
@@ -268,7 +269,7 @@ def _strange(
     for what, found, of in (("captions", captions, len(there)), ("references", references, len(owners))):
         if not found:
             continue
-        said = f"{len(found)} of {of} {what} are not written in the script of '{language}' ({script_of(language)})"
+        said = f"{len(found)} of {of} {what} are not written in the script of '{language}' ({main_script(language)})"
         if on_error == "raise" and 2 * len(found) > of:
             raise UserError(
                 f"{said}: {offenders(found)}. Give the captions' own language with lang= and evaluate each language on "

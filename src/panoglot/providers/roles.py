@@ -3,7 +3,11 @@
 Every method takes a *batch* and answers in the same order. Two flavours, told apart by the runtime:
 
 - `def` (local models): the runtime gathers what many images ask into batches of `batch_size` and calls from one thread.
-- `async def` (servers): the runtime calls with one item at a time, many at once, within the model's limits.
+- `async def` (servers): the runtime calls with one item at a time, many at once, within the model's limits. A model
+  may have `slot()`, an async context manager: it is held from before the question until the answer is on the disk, so a
+  kill never costs more answers than may be under way.
+
+What a `Generator` writes is freed of reasoning, chat tokens and announcements by the runtime (`text/_answers.py`).
 
 One bad item must not cost the others: put a `panoglot.errors.RowError` *in the place of the answer* instead of raising.
 What is raised fails every item of the batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import inspect
 import json
@@ -10,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
 from panoglot.table import Dataset, create_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
@@ -118,7 +119,6 @@ _train.__signature__ = _of_the_verb()  # type: ignore[attr-defined]
 def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
     from panoglot.reporting import report
 
-    run.result.seconds = time.monotonic() - run.started
     run.result.problem = what_went_wrong(run.dataset, run.result.run_id, run.result.stages)
     _finish(run, message=run.result.problem)  # the report shows this run too
     run.result.report = report(run.dataset, output=output, samples=samples)
@@ -181,7 +181,7 @@ def run_recipe(
         path, needed = hold(given, create_dataset(recipe.output).path / "given")
         recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
-        from panoglot.ingestion import ingest_stage, settle_rejects
+        from panoglot.ingestion import ingest_stage
 
         ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
         _check_apart(recipe.source, recipe.output)
@@ -189,33 +189,43 @@ def run_recipe(
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
     dataset = create_dataset(recipe.output)
     with dataset.writer():
+        close_gone_runs(dataset)
         run_id = dataset.start_run(recipe.to_dict(), _versions())
         result = RunResult(dataset, run_id)
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet)
-        try:
-            if ingest_first is not None:
-                run.stage(ingest_first)
-                failing = settle_rejects(dataset, run_id)
-                if not len(dataset.images):
-                    raise UserError(nothing_read(dataset, str(recipe.source), failing))
-            for number, (step, options) in enumerate(recipe.steps):
-                if result.status != "done" and step != "report":
-                    continue
-                if step in STEPS:
-                    STEPS[step](run, **options)
-                else:
-                    run.stage(stages[number])
-                    _say_languages(run, number)
-        except BaseException as error:
-            result.status = "failed"
-            result.seconds = time.monotonic() - run.started
-            _finish(run, message=f"{type(error).__name__}: {error}")
-            raise
-        result.seconds = time.monotonic() - run.started
-        result.problem = what_went_wrong(result.dataset, run_id, result.stages)
-        _finish(run, message=result.problem)
+        with running(dataset, run_id):
+            try:
+                _take_steps(run, ingest_first, stages)
+            except BaseException as error:
+                result.status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+                with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
+                    _finish(
+                        run, message=str(error) if result.status == "stopped" else f"{type(error).__name__}: {error}"
+                    )
+                raise
+            result.problem = what_went_wrong(result.dataset, run_id, result.stages)
+            _finish(run, message=result.problem)
     dataset.tidy()
     return result
+
+
+def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stage]) -> None:
+    from panoglot.ingestion import settle_rejects
+
+    recipe, result = run.recipe, run.result
+    if ingest_first is not None:
+        run.stage(ingest_first)
+        failing = settle_rejects(run.dataset, result.run_id)
+        if not len(run.dataset.images):
+            raise UserError(nothing_read(run.dataset, str(recipe.source), failing))
+    for number, (step, options) in enumerate(recipe.steps):
+        if result.status != "done" and step != "report":
+            continue
+        if step in STEPS:
+            STEPS[step](run, **options)
+        else:
+            run.stage(stages[number])
+            _say_languages(run, number)
 
 
 def _say_languages(run: _Run, number: int) -> None:
@@ -261,19 +271,9 @@ def _check_apart(source: str, output: str) -> None:
 
 def _finish(run: _Run, message: str | None = None) -> None:
     result = run.result
-    run.dataset.runs.change(
-        [
-            {
-                "run_id": result.run_id,
-                "finished": datetime.now(UTC),
-                "status": result.status,
-                "stages": json.dumps([stage.to_dict() for stage in result.stages]),
-                "seconds": result.seconds,
-                "price": result.spent.price,
-                "message": message,
-            }
-        ]
-    )
+    result.seconds = time.monotonic() - run.started
+    result.stages = paid_stages(run.dataset, result.run_id, result.stages)
+    finish_run(run.dataset, result.run_id, result.status, result.stages, seconds=result.seconds, message=message)
 
 
 def _versions() -> dict[str, str]:

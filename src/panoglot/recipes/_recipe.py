@@ -16,6 +16,7 @@ steps:
 from __future__ import annotations
 
 import os
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -91,6 +92,7 @@ class Recipe:
                 for key in options:
                     if key not in list(known)[1:]:
                         raise UserError(f"step '{step}' has no option '{key}'.{did_you_mean(key, list(known)[1:])}")
+                    _check_type(step, key, options[key])
                 if step == "curate":
                     resolve_filters(options.get("steps"))
                 continue
@@ -132,6 +134,11 @@ class Recipe:
         for key in data:
             if key not in known:
                 raise UserError(f"{where} has no key '{key}'.{did_you_mean(str(key), known)}")
+        for key in ("source", "output", "format", "prices"):
+            if not isinstance(data.get(key), str | None):
+                raise UserError(f"{where}: '{key}' is a text, not {data[key]!r}.")
+        if not isinstance(data.get("steps") or [], list):
+            raise UserError(f"{where}: 'steps' is a list, each step on a line that begins with '-'.")
         steps: list[tuple[str, dict[str, Any]]] = []
         for entry in data.get("steps") or []:
             if isinstance(entry, str):
@@ -158,6 +165,24 @@ class Recipe:
         )
 
 
+def _check_type(step: str, key: str, value: Any) -> None:
+    """Refuse a value of another type than the step's function says."""
+    import msgspec
+
+    from panoglot.recipes import _build
+    from panoglot.training import train
+
+    kind = typing.get_type_hints(train if step == "train" else _build.STEPS[step]).get(key, Any)
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        said = str(error).partition(" - at ")[0].removeprefix("Expected ")
+        raise UserError(f"step '{step}': {key} must be {said.replace('`', '')}; it is {value!r}.") from None
+    except TypeError:  # a type that only Python code gives besides texts: a path, an open dataset
+        if not isinstance(value, str | None):
+            raise UserError(f"step '{step}': {key} must be a text; it is {value!r}.") from None
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file (YAML).
 
@@ -178,7 +203,7 @@ def load_recipe(path: str | Path) -> Recipe:
     recipe.output = os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     for step, options in recipe.steps:
-        if step == "train" and options.get("output"):
+        if step == "train" and isinstance(options.get("output"), str):
             options["output"] = os.path.normpath(base / options["output"])
     return recipe
 

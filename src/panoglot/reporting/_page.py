@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import command
 from panoglot.languages._tags import language_name
 from panoglot.pictures import load_pictures
-from panoglot.providers._http import redact
+from panoglot.providers._secrets import redact
 from panoglot.reporting import _plot as plot
 from panoglot.reporting import _sample as sample
 from panoglot.reporting import _text as text

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from panoglot.formats import Unused
-from panoglot.providers._http import redact
+from panoglot.providers._secrets import redact
 from panoglot.reporting._text import number
+from panoglot.running._runs import GONE, is_running, paid_stages
 from panoglot.table import Dataset
 
 __all__ = ["Run", "Step", "read_runs", "steps_of_all", "unused_of"]
@@ -130,6 +131,15 @@ def read_runs(dataset: Dataset) -> list[Run]:
 
     found = []
     for row in sorted(dataset.runs.rows(), key=lambda row: row["run_id"]):
+        if row["status"] == "running" and not is_running(dataset, row["run_id"]):
+            stages = paid_stages(dataset, row["run_id"], [])
+            prices = [stage.spent.price for stage in stages]
+            row |= {
+                "status": "stopped",
+                "message": GONE,
+                "stages": json.dumps([stage.to_dict() for stage in stages]),
+                "price": None if None in prices else sum(price or 0.0 for price in prices),
+            }
         recipe = _json(row["recipe"], dict)
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100) if recipe else ""
         versions = {str(k): str(v) for k, v in sorted(_json(row["versions"], dict).items())}

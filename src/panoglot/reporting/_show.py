@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.reporting._text import bytes_text, number, plain, words
+from panoglot.reporting._text import bytes_text, number, words
 from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
+from panoglot.table._visible import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import pickle
 import sys
@@ -16,10 +17,7 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-# before Daft looks at them
-os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
-os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
-os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # before Daft looks at it
 
 import daft
 import daft.pickle  # Daft ships cloudpickle: operators defined in a script or notebook travel too
@@ -31,10 +29,12 @@ from daft.io.source import DataSource, DataSourceTask
 from daft.recordbatch import RecordBatch
 from daft.schema import Schema
 
-from panoglot.errors import PanoglotError, UserError
+from panoglot.errors import PanoglotError, UserError, mendable
+from panoglot.providers._stop import stopping
 from panoglot.running._commit import Committer
 from panoglot.running._progress import Progress
 from panoglot.running._rows import image_of_row
+from panoglot.running._signals import graceful, mind_the_run
 from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from daft import DataFrame
 
 __all__ = ["run_stage", "use_cluster"]
+
+#: Daft logs what it raises as well: once is enough.
+logging.getLogger("daft_local_execution").setLevel(logging.CRITICAL)
 
 #: Below this many items a stage runs inside this process: starting workers would cost more.
 SMALL = 48
@@ -132,41 +135,17 @@ def run_stage(
         processes = max(1, processes)
     retrying = frozenset(failing) if retry else frozenset()
     workers = max(1, processes)
-    job = _Job(
-        str(dataset.path.resolve()),
-        version,
-        stage,
-        run_id,
-        retrying,
-        on_error,
-        max_cost=None if max_cost is None else max_cost / workers,
-        parent=os.getpid() if processes and not clustered else None,
-    )
-    options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
-    operator = daft.cls(**options)(_DaftOperator)(daft.pickle.dumps(job))
     # fewer than a batch for each worker: share them out
     batch = stage.batch
     if expected is not None and workers > 1:
         batch = max(1, min(batch, -(-expected // (workers * 4))))
-    query = frame.into_batches(batch).select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
-
-    fatal: Exception | None = None
-    indexed = 0
-    with Progress(stage.name, expected, quiet=quiet) as bar, contextlib.closing(_partitions(query)) as partitions:
-        for payload in partitions:
-            part, fatal = payload
-            result.done += part.done
-            result.rejected += part.rejected
-            result.pending += part.pending
-            result.rows += part.rows
-            result.spent.add(part.spent)
-            add_notes(result.notes, part.notes)
-            bar.update(part.done + part.rejected, result)
-            if fatal is not None or part.pending:
-                break  # what is left stays pending
-            if result.rows + result.done - indexed > REINDEX:
-                indexed = result.rows + result.done
-                dataset.reindex()
+    max_each = None if max_cost is None else max_cost / workers
+    with graceful() as stop, Progress(stage.name, expected, quiet=quiet) as bar:
+        parent = os.getpid() if processes and not clustered else None
+        path = str(dataset.path.resolve())
+        job = _Job(path, version, stage, run_id, retrying, on_error, max_each, parent, stop)
+        options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
+        fatal = _drive(dataset, frame.into_batches(batch), options, job, result, bar)
     result.seconds = time.monotonic() - started
     if fatal is not None:
         raise fatal
@@ -181,12 +160,49 @@ def _on_this_machine_by_default() -> None:
         daft.set_runner_native()
 
 
+def _drive(
+    dataset: Dataset, frame: DataFrame, options: dict[str, Any], job: _Job, result: StageResult, bar: Progress
+) -> Exception | None:
+    """Let workers do the job and add up what they say; the error that ended it, if one did."""
+    operator = daft.cls(**options)(_DaftOperator)(daft.pickle.dumps(job))
+    query = frame.select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
+    fatal: Exception | None = None
+    indexed = 0
+    with contextlib.closing(_partitions(query)) as partitions:
+        for part, fatal in partitions:
+            result.done += part.done
+            result.rejected += part.rejected
+            result.pending += part.pending
+            result.rows += part.rows
+            result.spent.add(part.spent)
+            add_notes(result.notes, part.notes)
+            bar.update(part.done + part.rejected, result)
+            if fatal is not None or part.pending or stopping():
+                break  # what is left stays pending
+            if result.rows + result.done - indexed > REINDEX:
+                indexed = result.rows + result.done
+                dataset.reindex()
+    return fatal
+
+
 def _partitions(query: DataFrame) -> Generator[tuple[StageResult, Exception | None], None, None]:
-    for partition in query.iter_partitions():
+    for partition in _watched(query.iter_partitions()):
         column = partition.to_pydict()["r"] if hasattr(partition, "to_pydict") else _fetch(partition)
         for payload in column:
             if payload is not None:
                 yield pickle.loads(payload)  # our own worker's bytes
+
+
+def _watched(partitions: Iterator[Any]) -> Iterator[Any]:
+    """The partitions; a worker that was killed is a line."""
+    try:
+        yield from partitions
+    except RuntimeError as error:
+        if "UDF process closed" not in str(error) and "Broken pipe" not in str(error):
+            raise
+        raise UserError(
+            "a worker process was killed (out of memory?); run the same command again: what was committed stays."
+        ) from None
 
 
 def _fetch(partition: Any) -> list[bytes | None]:
@@ -338,13 +354,14 @@ class _Job:
         on_error: str,
         max_cost: float | None,
         parent: int | None,
+        stop: str,
     ) -> None:
         from dataclasses import replace
 
         self.path, self.version, self.run_id = path, version, run_id
         self.retrying, self.on_error = retrying, on_error
         self.stage = replace(stage, parts=None, prepare=None)
-        self.max_cost, self.parent = max_cost, parent
+        self.max_cost, self.parent, self.stop = max_cost, parent, stop
 
 
 class _DaftOperator:
@@ -360,6 +377,7 @@ class _DaftOperator:
         if self._job is None:
             job: _Job = daft.pickle.loads(self._bytes)
             if job.parent is not None:
+                mind_the_run(job.parent, job.stop)
                 few_arenas()
             self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
@@ -378,8 +396,7 @@ class _DaftOperator:
     def _run(self, items: Any, addresses: Any, payloads: Any) -> list[bytes | None]:
         keys = items.to_pylist()
         answer: list[bytes | None] = [None] * len(keys)
-        empty = StageResult("")
-        if self._fatal is not None or not keys:
+        if self._fatal is not None or not keys or stopping():
             return answer
         try:
             job = self._open()
@@ -388,7 +405,8 @@ class _DaftOperator:
             commit = Committer(job.stage, self._worker)
             source: Iterator[Item]
             if job.stage.of == "parts":
-                source = (Item(key, part=pickle.loads(raw)) for key, raw in zip(keys, payloads.to_pylist()))
+                parts = zip(keys, payloads.to_pylist())
+                source = (Item(key, part=pickle.loads(raw)) for key, raw in parts if not stopping())
             else:
                 source = _load(self._worker.dataset, job, keys, addresses.to_pylist())
 
@@ -403,20 +421,23 @@ class _DaftOperator:
             finally:
                 commit.flush()
             answer[0] = pickle.dumps((commit.result, None))
+            if stopping():
+                self._close()
         except PanoglotError as error:
-            self._fatal = error
-            self._close()
-            answer[0] = pickle.dumps((empty, error))
-        except OSError as error:
-            self._fatal = error
-            text = str(error)
-            if error.errno == 28 or "No space left" in text or "os error 28" in text:
-                answer[0] = pickle.dumps(
-                    (empty, UserError("the disk is full: make room and run the same command again."))
-                )
-            else:
+            answer[0] = self._give_up(error)
+        except Exception as error:
+            line = mendable(error)
+            if line is None:
+                self._fatal = error
                 raise
+            answer[0] = self._give_up(UserError(line))
         return answer
+
+    def _give_up(self, error: Exception) -> bytes:
+        """Ask nothing more of this operator; what the driver is told."""
+        self._fatal = error
+        self._close()
+        return pickle.dumps((StageResult(""), error))
 
     def _close(self) -> None:
         """Release models, connections and the lock; at the end of the worker or as soon as the run cannot go on."""
@@ -437,11 +458,15 @@ def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) ->
     table = _table(dataset, stage)
     data = lance.dataset(str(table.path), version=job.version)
     for start in range(0, len(keys), chunk):
+        if stopping():
+            return  # what is not begun stays pending
         rows = plain_rows(data._take_rows(addresses[start : start + chunk], columns=table.schema.names))
         by_key = {row[table.key]: row for row in rows}
         if stage.of == "images":
             captions = dataset.captions_of(by_key) if stage.with_captions else {}
             for key in keys[start : start + chunk]:
+                if stopping():
+                    return
                 yield Item(key, image=image_of_row(by_key.pop(key), captions.get(key, ())))
         else:
             images = {}

@@ -16,14 +16,16 @@ import asyncio
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Annotated, Any
 
 from panoglot.asking import Asker, Journal, Models, Prices, Spent, spending
-from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
+from panoglot.errors import BudgetReached, PanoglotError, RowError, Stopped, UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import counted, fingerprint, read_options
+from panoglot.providers._stop import given_up, time_left
 from panoglot.running._fit import fit_asset, fit_dataset
 from panoglot.running._results import completed
 from panoglot.running._rows import GroupPart, group_parts, read_group
@@ -372,6 +374,7 @@ class MethodOperator:
     def open(self, worker: Worker) -> None:
         """Load the models."""
         from panoglot.asking import Budget
+        from panoglot.asking._spend import Account
         from panoglot.providers import load_model
 
         journal = Journal(worker.dataset.journal) if self.journal else None
@@ -379,7 +382,10 @@ class MethodOperator:
         prices = Prices.load(self.prices)
         for alias, name in self.models.items():
             model = load_model(name)
-            self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget, full=name)
+            account = Account(worker.run_id, worker.stage_id)
+            self._askers[alias] = Asker(
+                model, journal=journal, prices=prices, budget=budget, full=name, account=account
+            )
         self._journal, self._data, self._run_id = journal, worker.dataset, worker.run_id
         self._runner = asyncio.Runner()
 
@@ -402,19 +408,40 @@ class MethodOperator:
         self._runner.close()
 
     async def _all(self, items: Iterator[Item], emit: Emit) -> None:
+        """Many items at once. Rows are read and committed in a thread: the loop is free to take answers in."""
         m = Models(self._askers)
+        loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[tuple[str, Outcome]]] = set()
-        try:
-            for item in items:
-                tasks.add(asyncio.create_task(self._one(item, m)))
-                if len(tasks) >= self.in_flight:
-                    tasks = await _collect(tasks, emit)
-            while tasks:
-                tasks = await _collect(tasks, emit)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with ThreadPoolExecutor(1, thread_name_prefix="rows") as rows:
+            try:
+                while (item := await loop.run_in_executor(rows, next, items, None)) is not None:
+                    tasks.add(asyncio.create_task(self._one(item, m)))
+                    while len(tasks) >= self.in_flight and time_left():
+                        tasks = await self._collect(tasks, emit, rows)
+                while tasks and time_left():
+                    tasks = await self._collect(tasks, emit, rows)
+            finally:
+                given_up(len(tasks))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self._journal is not None:
+                    await self._journal.settled()  # what was paid for
+
+    async def _collect(
+        self, tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit, rows: ThreadPoolExecutor
+    ) -> set[asyncio.Task[tuple[str, Outcome]]]:
+        """Commit what is done now; the tasks that are not."""
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0.5)  # is it time to stop?
+        found = [task.result() for task in done]
+
+        def commit() -> None:
+            for key, outcome in found:
+                emit(key, outcome)
+
+        if found:
+            await asyncio.get_running_loop().run_in_executor(rows, commit)
+        return left
 
     async def _one(self, item: Item, m: Models) -> tuple[str, Outcome]:
         spent = Spent()
@@ -429,7 +456,7 @@ class MethodOperator:
             made = completed(result, item, self.method.recipe, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except BudgetReached:
+        except (BudgetReached, Stopped):
             return item.key, Outcome(pending=True, spent=spent)
         except PanoglotError:
             raise
@@ -455,13 +482,6 @@ class MethodOperator:
             assert isinstance(item.part, GroupPart)
             return await asyncio.to_thread(read_group, self._data, item.part)
         return item.image if self.method.unit == "image" else item.caption
-
-
-async def _collect(tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit) -> set[asyncio.Task[tuple[str, Outcome]]]:
-    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        emit(*task.result())
-    return left
 
 
 def _where(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -362,7 +363,7 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     if (folder / MANIFEST).exists():
         return open_dataset(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {folder.stem}.pano")
+        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {_free(folder)}")
     if folder.is_dir() and any(
         entry.name not in ("writers.lock",) and not entry.name.startswith(".panoglot-") for entry in folder.iterdir()
     ):
@@ -377,6 +378,23 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
         os.link(temporary, folder / MANIFEST)
     temporary.unlink()
     return open_dataset(folder)
+
+
+def _not_readable(folder: Path) -> Path | None:
+    """The dataset's folder, or the first table, file or folder in it, that may not be read; None when all may."""
+    if not folder.is_dir():
+        return None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return folder
+    tables = [*folder.glob("*.lance"), folder / "vectors", *folder.glob("vectors/*.lance"), folder / "work"]
+    parts = [table / part for table in tables for part in ("", "_versions", "data")]
+    return next((part for part in parts if part.exists() and not os.access(part, os.R_OK | os.X_OK)), None)
+
+
+def _free(taken: Path) -> Path:
+    """A name beside one that is taken: `photos-2.pano`."""
+    names = (taken.with_name(f"{taken.stem}-{n}.pano") for n in range(2, 1000))
+    return next((name for name in names if not name.exists()), taken.with_name(f"{taken.stem}-new.pano"))
 
 
 def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
@@ -394,6 +412,8 @@ def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
         )
         make = command("build", "PICTURES", "-o", folder)
         raise UserError(f"there is no dataset at {folder}.{near} Make one: {make}")
+    if shut := _not_readable(folder):
+        raise UserError(f"no permission to read '{shut}': chmod -R u+rX {shlex.quote(str(folder))}, or ask its owner.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = int(manifest["schema_version"])
