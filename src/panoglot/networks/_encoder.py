@@ -90,7 +90,7 @@ class TrainedEncoder:
         base = self.base("image")
         if base is not None:
             return self.encode_image_vectors(finish(base.encode_images(images)))
-        if getattr(self.model.image, "encoder", None) == "" and self.row.image and self.row.image["kind"] == "vector":
+        if getattr(self.model.image, "encoder", None) == "":  # stored vectors, and nobody said of what
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
         from panoglot.networks._data import load_pixels, square
 
@@ -123,8 +123,8 @@ class TrainedEncoder:
 
     @property
     def rewards(self) -> bool:
-        """Whether it scores pairs of a picture and a text (`score_pairs`): its row has the loss `rank`."""
-        return "rank" in self.model.parts
+        """Whether it scores pairs of a picture and a text (`score_pairs`): a loss of its row gives that."""
+        return self.model.can("score")
 
     def score_pairs(
         self, images: Sequence[Image], texts: Sequence[str], langs: Sequence[str] | None = None
@@ -295,7 +295,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
     found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
-    if models[0].writes and models[0].text_head is None:
+    if models[0].writes and not models[0].can("encode"):
         told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
     if any(key in options for key in writing):
