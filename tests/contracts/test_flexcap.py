@@ -33,7 +33,9 @@ def pictures():
         colour = ("red", "blue")[n % 2]
         pixels = np.full((3, 32, 32), 0.05 * n, np.float32)
         pixels[2 * (n % 2)] = 1.0
-        texts = [(box, text) for side, box in SIDES.items() for text in (side, f"{side} {colour}", f"a {side} {colour}")]
+        texts = [
+            (box, text) for side, box in SIDES.items() for text in (side, f"{side} {colour}", f"a {side} {colour}")
+        ]
         out.append(Record(f"p{n}", pixels, regions=[RegionText(box, text, (32, 32)) for box, text in texts]))
     return out
 

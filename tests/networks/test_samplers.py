@@ -348,7 +348,11 @@ def test_samplers_repeat_themselves(name):
     r = tasks()
     r.texts = [*r.texts, Text("bad", "answer", score=0.0), Text("good", "answer", score=1.0), Text("A b. C d.", "long")]
     r.vectors = {"text": np.zeros((11, 2))}
-    r.image, r.pictures, r.regions = b"", [b"1", b"2"], [RegionText((0, 0, 1, 1), "a wing"), RegionText((0, 0, 1, 1), "b")]
+    r.image, r.pictures, r.regions = (
+        b"",
+        [b"1", b"2"],
+        [RegionText((0, 0, 1, 1), "a wing"), RegionText((0, 0, 1, 1), "b")],
+    )
     r.turns = [Turn(picture=0), Turn("what?"), Turn("a wing", learn=True)]
     sampler = s.SAMPLERS[name]()
     assert sampler.items(r)

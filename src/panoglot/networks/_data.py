@@ -133,9 +133,9 @@ class Data:
             return "no_image_vector"
         if self.looks == "asset" and r.asset is None:
             return "no_asset"
-        if self.looks == "pixels" and not isinstance(r, Document) and r.image is None:
-            if not any(turn.picture is not None for turn in r.turns):
-                return "no_image"
+        shown = isinstance(r, Document) or r.image is not None or any(turn.picture is not None for turn in r.turns)
+        if self.looks == "pixels" and not shown:
+            return "no_image"
         if any(not np.isfinite(v).all() for v in r.vectors.values()):
             return "not_finite"
         return "" if self.sampler.items(r) else "no_text"
@@ -267,7 +267,7 @@ class Data:
             out.sample = replace(sample, regions=_there(regions), asked=_there(asked))
 
     def _shown(self, view: View, x: Tensor, asked: Sequence[RegionText], full: tuple[int, int]) -> Tensor:
-        """Return a view's pixels, and where the tower has an alpha channel what is meant: the regions that are asked."""
+        """Return a view's pixels, and where the tower has an alpha channel the regions that are asked about."""
         pixels = normalised(view.pixels(x, self.row.size))
         if getattr(self.model.image, "alpha", None) is None:
             return pixels
@@ -408,6 +408,7 @@ class Data:
         texts = [[*s.texts, *[None] * (slots - len(s.texts))] for _, s in kept]
         out.slot_mask = torch.tensor([[t is not None for t in row] for row in texts])
         out.lang = [[t.lang if t else "und" for t in row] for row in texts]
+        out.texts = [[t.text if t else "" for t in row] for row in texts]
         if hasattr(self.model.text, "tokens"):
             ids, mask = self.model.text.tokens([t.text if t else "" for row in texts for t in row])
             mask = mask & out.slot_mask.flatten()[:, None]

@@ -155,6 +155,48 @@ class TrainedEncoder:
                 found[n] = value if value == value else None
         return found
 
+    def encode_queries(self, queries: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Encode queries that are lists of parts, a picture and texts, embedded together: unit rows `[N, dim]`.
+
+        A query with several texts is read as one text. A query whose picture cannot be decoded, or without any part, is
+        a NaN row.
+
+        Raises:
+            UserError: the method composes nothing, or a part is of another kind.
+        """
+        import torch
+
+        from panoglot.networks._views import load_pixels, square
+        from panoglot.providers._batches import encode_rows
+
+        if not all(model.can("compose") for model in self.models):
+            raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+
+        def read(query: Sequence[Any]) -> Any:
+            texts = [part for part in query if isinstance(part, str) and part.strip()]
+            images = [part for part in query if not isinstance(part, str)]
+            if len(images) > 1 or any(not hasattr(image, "data") for image in images):
+                raise UserError(f"'{self.name}' takes one picture a query, and texts.")
+            try:
+                pixels = [square(load_pixels(i.data, self.row.size), self.row.size) for i in images]
+            except RowError as error:
+                return error
+            if not texts and not images:
+                return RowError("empty_query")
+            return (pixels[0] if pixels else None, " ".join(texts) or None)
+
+        def batch(parts: Sequence[Any]) -> Any:
+            return self._join(
+                lambda model: torch.cat(
+                    [
+                        model.encode_queries(None if x is None else x[None], None if text is None else [text])
+                        for x, text in parts
+                    ]
+                )
+            )
+
+        return encode_rows([read(query) for query in queries], batch, self.dim, self.batch_size)
+
     def encode_image_vectors(self, vectors: Any) -> np.ndarray:
         """Encode what the frozen image tower made of pictures: `[N, width]` to unit rows `[N, dim]`."""
         return self._heads(vectors, lambda model, x: model.encode_pixels(x, len(x)))

@@ -270,6 +270,8 @@ def _class(path: str, node: ast.ClassDef) -> _Declared:
             options = {k: v for k, v in _arguments(inner.args).items() if k != "self"}
         elif isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name) and is_dataclass:
             options[inner.target.id] = Option(ast.unparse(inner.annotation), inner.value is not None)
+        elif isinstance(inner, ast.AnnAssign) and inner.value is not None:
+            says |= _literals(ast.Assign([inner.target], inner.value))
         elif isinstance(inner, ast.Assign):
             says |= _literals(inner)
     return _Declared(options, says)
@@ -316,6 +318,8 @@ def _signature(made: Any) -> dict[str, Option]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         hint = parameter.annotation
-        written = "Any" if hint is parameter.empty else hint if isinstance(hint, str) else inspect.formatannotation(hint)
+        written = (
+            "Any" if hint is parameter.empty else hint if isinstance(hint, str) else inspect.formatannotation(hint)
+        )
         found[name] = Option(written, parameter.default is not parameter.empty)
     return found

@@ -83,9 +83,15 @@ class Language(nn.Module):
         self.text_head = nn.Linear(self.text.width, row.dim, bias=False)
         self.out = nn.Linear(self.head.latents.shape[1], row.dim, bias=False)
 
-    def media(self, batch: Batch, f: Features) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Return the picture's tokens for the language model, [B, T, N, ·], and which are real, [B, T, N]."""
-        if self.image is None:
+    def media(self, batch: Batch, f: Features, lone: bool = False) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Return the picture's tokens for the language model, [B, T, N, ·], and which are real, [B, T, N].
+
+        Args:
+            batch: with pictures, stored vectors or assets.
+            f: what is made on the way is filled in.
+            lone: a batch without any is a stream of texts alone.
+        """
+        if self.image is None or (lone and batch.image is None and batch.image_vec is None and not batch.inputs):
             return None, None
         if batch.image_vec is not None and batch.image is None:
             return self._stored(batch)
@@ -164,11 +170,11 @@ class Language(nn.Module):
             x = self.head(x)
         return x[:, None], real[:, None]
 
-    def language_features(self, batch: Batch, f: Features) -> None:
+    def language_features(self, batch: Batch, f: Features, lone: bool = False) -> None:
         """Read and write: fills in logits and, where they are made, the vectors of pictures and texts."""
         if batch.given is None or batch.given_mask is None:
             raise UserError("This method writes texts, and the batch has none to learn from.")
-        media, real = self.media(batch, f)
+        media, real = self.media(batch, f, lone)
         if media is not None and real is not None:
             media, real = self.bridged(media, real, batch)
             for part in self.active.values():

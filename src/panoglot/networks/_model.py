@@ -288,11 +288,12 @@ class Model(Language):
         pictures = not lone or batch.image is not None or batch.image_vec is not None or bool(batch.inputs)
         if self.writes:
             if not lone or batch.given is not None:
-                self.language_features(batch, f)
+                self.language_features(batch, f, lone)
         else:
             if self.image is not None and pictures:
                 self.image_features(batch, f)
-            if self.text is not None and (not lone or batch.slot_mask is not None):
+            asked = any({"text", "tokens"} & set(part.needs) for part in self.active.values()) and not lone
+            if self.text is not None and (asked or batch.slot_mask is not None):
                 self.text_features(batch, f)
         if pictures:
             for name, tower in self.towers.items():

@@ -131,6 +131,8 @@ def check_row_needs(row: Row, at: str = "") -> None:
 
 def _missing(row: Row, need: str) -> str:
     what, mend = NEEDS[need]
+    if need in ("picture", "text") and _says("text", row.text or {}, "writes", False):
+        mend = "beside a language model text: {split: …}, the layers before the gates, and head: {kind: resampler}"
     side = "image" if need in ("patches", "local") else "text" if need == "tokens" else ""
     encoder = (getattr(row, side) or {}).get("encoder") if side else None
     if encoder:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["TEXT_KINDS", "Batch", "Record", "RegionText", "Term", "Text", "Turn", "record_from_captions", "region_text", "sum_terms"]
+__all__ = [
+    "TEXT_KINDS",
+    "Batch",
+    "Record",
+    "RegionText",
+    "Term",
+    "Text",
+    "Turn",
+    "record_from_captions",
+    "region_text",
+    "sum_terms",
+]
 
 #: What a text of a record may be.
 TEXT_KINDS = ("raw", "short", "long", "translation", "question", "answer", "description")
@@ -183,9 +194,7 @@ def record_from_captions(image_id: str, captions: Sequence[Caption], **more: Any
         lang = "und" if c.lang == "und" else canonical_language(c.lang)
         texts.append(Text(c.text, kind, lang, c.model or c.recipe, c.scores.get("quality"), of))
     regions = [
-        region_text(c.region, c.text, score=c.scores.get("detector") or 1.0)
-        for c in kept
-        if c.region is not None
+        region_text(c.region, c.text, score=c.scores.get("detector") or 1.0) for c in kept if c.region is not None
     ]
     return Record(image_id, texts=texts, regions=regions, **more)
 
@@ -227,6 +236,7 @@ class Batch:
         owner: [M] record index of each flattened text, in the order of `slot_mask.nonzero()`.
         pair_id: [B] equal for duplicates.
         lang: B lists of K tags.
+        texts: B lists of K texts, '' where there is none.
         boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens, region_token_mask [B, R, L]; region_mask [B, R];
             region_lang, B tags.
         given, given_mask: [B, L] what a language model reads, -1 where a picture stands; written: [B, Lt] what a
@@ -256,6 +266,7 @@ class Batch:
     text_vec: Tensor | None = None
     pair_id: Tensor | None = None
     lang: Sequence[Sequence[str]] = ()
+    texts: Sequence[Sequence[str]] = ()
     boxes: Tensor | None = None
     region_tokens: Tensor | None = None
     region_token_mask: Tensor | None = None

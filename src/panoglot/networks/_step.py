@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.networks._records import Batch
+from panoglot.networks._records import Batch, Term
+from panoglot.networks.losses.nothing import nothing
 
 if TYPE_CHECKING:
     from panoglot.networks._model import Model
@@ -97,6 +98,10 @@ class Step:
 
         return self.model.media(self.batch, Features())
 
+    def mean(self, values: Tensor) -> Term:
+        """Return a loss that is the mean of values [N], one an item."""
+        return Term(values.mean(), len(values)) if len(values) else nothing(values)
+
     # ---- without ----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -111,9 +116,7 @@ class Step:
             for module, training in modes:
                 module.training = training
 
-    def write(
-        self, picture: tuple[Tensor, Tensor] | None = None, *, most: int = 32, temperature: float = 0.0
-    ) -> Draft:
+    def write(self, picture: tuple[Tensor, Tensor] | None = None, *, most: int = 32, temperature: float = 0.0) -> Draft:
         """Let the model write a text for each picture, without gradient.
 
         Args:

@@ -55,7 +55,9 @@ def allocate(sizes: Sequence[tuple[int, int]], tiling: Tiling | None = None) -> 
     how = tiling or Tiling()
     left = how.budget - len(sizes)
     if left < 0:
-        raise UserError(f"{len(sizes)} pictures do not fit a budget of {how.budget} sub-pictures: tiles: {{budget: …}}.")
+        raise UserError(
+            f"{len(sizes)} pictures do not fit a budget of {how.budget} sub-pictures: tiles: {{budget: …}}."
+        )
     floor = 1 if how.thin else 0
     wanted = [max(floor, round(h / how.side)) * max(floor, round(w / how.side)) for w, h in sizes]
     wanted = [0 if n == 1 else n for n in wanted]

@@ -62,7 +62,9 @@ def eligible(reads: Sequence[str], record: Any, sample: Sample, teacher: bool = 
     texts = [text for text in sample.texts if text is not None]
     regions = [*sample.regions, *sample.asked]
     pictures = record.image is not None or "image" in record.vectors or bool(sample.chunks)
-    pictures = pictures or getattr(record, "asset", None) is not None or any(isinstance(p, int) for p, _ in sample.pieces)
+    pictures = (
+        pictures or getattr(record, "asset", None) is not None or any(isinstance(p, int) for p, _ in sample.pieces)
+    )
     there = {
         "picture": pictures,
         "text": bool(texts or sample.vectors),

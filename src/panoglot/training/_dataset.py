@@ -15,8 +15,8 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, language_matches, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
-from panoglot.training._others import rated, read_documents, read_triples
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.training._others import rated, read_documents, read_triples
 
 if TYPE_CHECKING:
     import os

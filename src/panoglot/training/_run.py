@@ -148,7 +148,9 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
 
     what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     takes = taken_of(row)
-    reading = read_records(data, **what, held_out=asked["held_out"], takes=takes)  # mistakes are known before anything is encoded
+    reading = read_records(
+        data, **what, held_out=asked["held_out"], takes=takes
+    )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if teacher := asked.get("teacher"):
         for side, name in towers.items():

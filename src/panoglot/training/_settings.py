@@ -34,6 +34,7 @@ HEADS: dict[str, Any] = {
     "batch": 256,
 }
 
+
 def resolve(
     method: str | Path,
     preset: str | None = None,

@@ -100,6 +100,9 @@ class Part(nn.Module):
     in_use = False
     across, by_features = "mean", False
 
+    def __init__(self, widths: Widths | None = None) -> None:
+        super().__init__()
+
     def forward(self, f: Features, batch: Batch, step: Step) -> Term:
         """Return the loss of the batch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -22,7 +23,7 @@ def committed(cells: int, steps: int) -> list[int]:
     """
     left = [math.floor(cells * math.cos(math.pi / 2 * t / steps) + 1e-9) for t in range(steps + 1)]
     left[-1] = 0
-    return [before - after for before, after in zip(left, left[1:])]
+    return [before - after for before, after in itertools.pairwise(left)]
 
 
 class MaskedPainter(nn.Module):

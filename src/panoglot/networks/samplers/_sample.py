@@ -48,8 +48,8 @@ class Sampler(Protocol):
     """A text sampler.
 
     A class may say, as literals: `takes`, the rows of a dataset that it reads (`caption`, the default, `document`,
-    `triple`, `rating`, `picture`: those without a caption); `shows_parts`, it shows parts of texts, which have no stored
-    vectors; `always_the_same`, of several texts of a picture it ever shows one.
+    `triple`, `rating`, `picture`: those without a caption); `shows_parts`, it shows parts of texts, which have no
+    stored vectors; `always_the_same`, of several texts of a picture it ever shows one.
     """
 
     def items(self, record: Any) -> int:

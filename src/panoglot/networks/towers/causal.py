@@ -364,9 +364,7 @@ class CausalLm(nn.Module):
         at = ids == PICTURE
         return bool((at.sum(1) > 1).any()) or bool((at.any(1) & ~at[:, len(self.tokens.before)]).any())
 
-    def _expanded(
-        self, ids: Tensor, mask: Tensor, media: Tensor, real: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _expanded(self, ids: Tensor, mask: Tensor, media: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings and mask with every picture's tokens in its place, and where each id ends [B, L]."""
         at, n = ids == PICTURE, media.shape[2]
         if int(at.sum(1).max()) > media.shape[1]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, require
+from panoglot.networks._kinds import says
 from panoglot.networks.adapters import attach
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
-from panoglot.networks._kinds import says
 from panoglot.networks.towers._pieces import Pieces, pieces_of
 from panoglot.networks.towers.causal import Written, grown, load_language_model
 
