@@ -112,7 +112,7 @@ class Kinds(Mapping[str, Callable[..., Any]]):
             return False
         if "panoglot.networks._tables" not in sys.modules:
             return True
-        made = _own(self.setting).get(name)  # what stands in the table now may be another than what was written
+        made: Any = _own(self.setting).get(name)  # what stands in the table now may be another than what was written
         home = sys.modules.get(str(getattr(made, "__module__", "")))
         return not hasattr(made, "__qualname__") or getattr(home, made.__qualname__, made) is made
 
@@ -201,15 +201,19 @@ class _Declared:
 
 
 def _own(setting: str) -> Mapping[str, Any]:
+    """The table of a setting, with what makes its kinds; most of them need torch."""
+    if setting == "sampler":
+        from panoglot.networks.samplers import SAMPLERS
+
+        return SAMPLERS
     from panoglot.networks import _optimiser, _schedule, _tables
     from panoglot.networks.bridges import BRIDGES
     from panoglot.networks.parts import PARTS
     from panoglot.networks.readers import COMPOSERS, LOCATORS, PAINTERS, TOKENISERS
-    from panoglot.networks.samplers import SAMPLERS
 
     found: dict[str, Mapping[str, Any]] = {
         **{"image": _tables.IMAGES, "text": _tables.TEXTS, "head": _tables.HEADS},
-        **{"sampler": SAMPLERS, "losses": PARTS, "bridge": BRIDGES, "tokeniser": TOKENISERS},
+        **{"losses": PARTS, "bridge": BRIDGES, "tokeniser": TOKENISERS},
         **{"painter": PAINTERS, "locator": LOCATORS, "composer": COMPOSERS},
         **{"optimiser": _optimiser.KINDS, "schedule": _schedule.SCHEDULES},
     }

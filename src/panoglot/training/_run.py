@@ -224,10 +224,11 @@ def _finish(
         result.figures = {"why": "the method has no two towers to compare"}
     else:
         encoder = load_model(f"pano:{folder}", "encoder")
-    if encoder is not None and reading.held_out:
+    pairs = [r for r in reading.held_out if r.image is not None and r.texts]  # not documents, not triples of texts
+    if encoder is not None and pairs:
         from panoglot.training._figures import measure
 
-        result.figures = measure(encoder, reading.held_out)
+        result.figures = measure(encoder, pairs)
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())

@@ -118,7 +118,7 @@ class Trainer:
         self._loader: Loader[tuple[list[Batch], Counter[str], int, int]] = Loader(self._load, workers)
         data = hashlib.blake2b(digest_size=8)
         for r in sorted(records, key=lambda r: r.id):
-            said = [r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors)]
+            said: list[Any] = [r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors)]
             if getattr(r, "turns", ()) or getattr(r, "pictures", ()):
                 said += [list(r.turns), len(r.pictures)]
             data.update(canonical_bytes(tuple(said)))
