@@ -314,7 +314,9 @@ class Batch:
     def to(self, device: Any) -> Batch:
         """Return a copy with every tensor on `device`."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        named: dict[str, Any] = {k: {n: x.to(device) for n, x in v.items()} for k, v in moved.items() if isinstance(v, dict)}
+        named: dict[str, Any] = {
+            k: {n: x.to(device) for n, x in v.items()} for k, v in moved.items() if isinstance(v, dict)
+        }
         return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}, **named)
 
     def check(self) -> Batch:

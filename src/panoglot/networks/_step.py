@@ -29,8 +29,9 @@ def straight_through(logits: Tensor) -> Tensor:
 
     >>> x = torch.tensor([[0.0, 1.0]], requires_grad=True)
     >>> y = straight_through(x)
-    >>> y.tolist(), torch.autograd.grad(y[0, 1], x)[0].round(decimals=4).tolist()
-    ([[0.0, 1.0]], [[-0.1966, 0.1966]])
+    >>> (gradient,) = torch.autograd.grad(y[0, 1], x)
+    >>> y.tolist(), [round(g, 4) for g in gradient[0].tolist()]
+    ([[0.0, 1.0]], [-0.1966, 0.1966])
     """
     soft = logits.softmax(-1)
     hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)

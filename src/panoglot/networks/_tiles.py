@@ -72,7 +72,7 @@ def allocate(sizes: Sequence[tuple[int, int]], tiling: Tiling | None = None) -> 
 
 
 def grid_of(size: tuple[int, int], tiles: int, side: int) -> tuple[int, int] | None:
-    """Return (rows, columns) of the grid in which most of a picture's own pixels are seen; None: the overview is enough.
+    """Return (rows, columns) of the grid in which most of a picture's own pixels are seen; None: an overview will do.
 
     >>> grid_of((1092, 728), 5, 364), grid_of((3640, 1820), 41, 364), grid_of((364, 364), 0, 364)
     ((2, 2), (4, 8), None)

@@ -16,6 +16,7 @@ from panoglot.networks.towers._block import Attention, Block, causal_mask, initi
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.networks.towers._pretrained import load_pretrained
+from panoglot.networks.towers._spread import grown, spread
 
 __all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
 
@@ -366,23 +367,7 @@ class CausalLm(nn.Module):
 
     def _expanded(self, ids: Tensor, mask: Tensor, media: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings and mask with every picture's tokens in its place, and where each id ends [B, L]."""
-        at, n = ids == PICTURE, media.shape[2]
-        if int(at.sum(1).max()) > media.shape[1]:
-            raise UserError(f"A text has places for {int(at.sum(1).max())} pictures, and {media.shape[1]} are there.")
-        ends = torch.where(at, n, 1).cumsum(1)
-        slots = torch.arange(int(ends[:, -1].max()), device=ids.device).expand(len(ids), -1)
-        source = torch.searchsorted(ends, slots.contiguous(), right=True).clamp(max=ids.shape[1] - 1)
-        pictured = at.gather(1, source)
-        which = (at.long().cumsum(1) - 1).clamp(min=0).gather(1, source)
-        start = torch.where(at, ends - n, ends - 1).gather(1, source)
-        place = (slots - start).clamp(min=0, max=n - 1)
-        rows = torch.arange(len(ids), device=ids.device)[:, None]
-        x = self._embedding()(ids.clamp(min=0))[rows, source]
-        x = torch.where(pictured[..., None], media[rows, which, place].to(x.dtype), x)
-        there = mask.gather(1, source) & (slots < ends[:, -1:])
-        if real is not None:
-            there = there & (~pictured | real[rows, which, place])
-        return x, there, ends - 1
+        return spread(self._embedding()(ids.clamp(min=0)), ids == PICTURE, mask, media, real)
 
     def _forward_spread(
         self, ids: Tensor, mask: Tensor, media: Tensor | None, real: Tensor | None, mixed: Tensor | None
@@ -442,15 +427,6 @@ class CausalLm(nn.Module):
 
         out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
         return out[:, ids.shape[1] :].tolist()
-
-
-def grown(table: nn.Embedding, size: int) -> nn.Embedding:
-    """Return an embedding of `size` ids; those that are new begin as the mean of the others."""
-    out = nn.Embedding(size, table.embedding_dim)
-    with torch.no_grad():
-        out.weight[: table.num_embeddings] = table.weight
-        out.weight[table.num_embeddings :] = table.weight.mean(0)
-    return out
 
 
 def _heads(width: int) -> int:

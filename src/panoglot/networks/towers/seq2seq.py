@@ -14,7 +14,8 @@ from panoglot.networks.adapters import attach
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._pieces import Pieces, pieces_of
-from panoglot.networks.towers.causal import Written, grown, load_language_model
+from panoglot.networks.towers._spread import grown
+from panoglot.networks.towers.causal import Written, load_language_model
 
 __all__ = ["OwnSeq2Seq", "Seq2SeqLm", "own_seq2seq", "seq2seq_lm"]
 
