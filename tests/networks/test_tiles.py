@@ -3,7 +3,7 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import UserError
@@ -43,6 +43,7 @@ def test_more_pictures_than_places_are_refused():
         allocate([(10, 10)] * 51)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(SIZES)
 def test_the_budget_is_kept_and_equal_pictures_are_treated_alike(sizes):
     found = allocate(sizes)
