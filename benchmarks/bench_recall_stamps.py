@@ -25,7 +25,7 @@ KS = (1, 5, 10)
 
 def captions(picture: Path) -> dict[str, str]:
     """Return language tag to caption: the first line is English, then `xx.utf8=text`."""
-    from panoglot.languages import parse_language
+    from panoglot.languages._tags import parse_language
 
     lines = picture.with_suffix(".txt").read_text("utf-8", "replace").splitlines()
     found = {"en": lines[0].strip()} if lines else {}

@@ -219,34 +219,47 @@ def measure(name, trainer, test):
     return found
 
 
+def data_of(name, n, seed=0, split="train"):
+    """Return records of the bed as a method wants them."""
+    records = shapes(n, seed, split)
+    wanted = {"flame": facets, "vgs-char-gru": coarse, "colbert-xm": passages}.get(name)
+    records = wanted(records) if wanted else records
+    if name == "vl-adapter":
+        records = questions(regions(records))
+    if name == "compress-align":
+        records = judged(records, seed)
+    if name == "cosmo" and split == "train":
+        records = [*records, *documents(shapes(n, seed + 1000))]
+    return records
+
+
+def settings_of(name):
+    """Return the settings of a method on the bed, beside those of its preset `small`."""
+    if name == "vgs-char-gru":
+        return {"image": {"kind": "vector", "width": 192}, "sampler": {"kind": "each", "langs": ["en"]}}
+    if name == "dc-clip":
+        first = {"sampler": {"kind": "one", "kinds": ["long"]}}
+        return {"losses": {"regress": {"adapter": "none"}}, "stages": {"distil": first}}
+    return {}
+
+
+def taught(records, seed, steps=None):
+    """Give every record the vectors of a teacher: a CLIP that is trained here, with texts that are right (DC-CLIP)."""
+    teacher = Trainer(load_row("veclip", "small"), records, seed=seed)
+    teacher.fit(steps)
+    x = teacher.model.encode_pixels(pixels(records))
+    for r, v in zip(records, x, strict=True):
+        y = teacher.model.encode_texts([t.text for t in r.texts])
+        r.vectors = {"image": v.cpu().numpy(), "text": y.cpu().numpy()}
+    return records
+
+
 def run(name, seed):
     """Train and measure one method."""
-    train_set, test = shapes(500, seed), shapes(N_TEST, seed, "test")
-    if name == "flame":
-        train_set, test = facets(train_set), facets(test)
-    if name == "vgs-char-gru":
-        train_set, test = coarse(train_set), coarse(test)
-    if name == "colbert-xm":
-        train_set, test = passages(train_set), passages(test)
-    more = {}
-    if name == "vgs-char-gru":
-        more = {"image": {"kind": "vector", "width": 192}, "sampler": {"kind": "each", "langs": ["en"]}}
-    if name == "dc-clip":  # its teacher is a CLIP that was trained here, with texts that are right
-        teacher = Trainer(load_row("veclip", "small"), train_set, seed=seed)
-        teacher.fit()
-        x = teacher.model.encode_pixels(pixels(train_set))
-        for r, v in zip(train_set, x, strict=True):
-            y = teacher.model.encode_texts([t.text for t in r.texts])
-            r.vectors = {"image": v.numpy(), "text": y.numpy()}
-        first = {"sampler": {"kind": "one", "kinds": ["long"]}}
-        more = {"losses": {"regress": {"adapter": "none"}}, "stages": {"distil": first}}
-    if name == "cosmo":
-        train_set = [*train_set, *documents(shapes(500, seed + 1000))]
-    if name == "vl-adapter":
-        train_set, test = questions(regions(train_set)), questions(regions(test))
-    if name == "compress-align":
-        train_set, test = judged(train_set, seed), judged(test, seed)
-    trainer = Trainer(load_row(name, "small", **more), train_set, seed=seed)
+    train_set, test = data_of(name, 500, seed), data_of(name, N_TEST, seed, "test")
+    if name == "dc-clip":
+        train_set = taught(train_set, seed)
+    trainer = Trainer(load_row(name, "small", **settings_of(name)), train_set, seed=seed)
     prepare(name, trainer, train_set, seed)
     begin = time.process_time()
     trainer.fit()

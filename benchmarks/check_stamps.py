@@ -22,7 +22,7 @@ from bench_recall_stamps import KS, STAMPS, captions
 
 def copy_without(source: Path, target: Path, held: set[str]) -> int:
     """Copy pictures and their texts, without the lines of some languages; return how many stamps have a text."""
-    from panoglot.languages import parse_language
+    from panoglot.languages._tags import parse_language
 
     count = 0
     for path in sorted(source.rglob("*")):

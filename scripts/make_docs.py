@@ -30,6 +30,10 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def _options(names: str) -> str:
+    return ", ".join(f"`--{name.replace('_', '-')}`" for name in names.split())
+
+
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in lines) + "\n"
@@ -112,8 +116,9 @@ Every command is also a Python function with the same name and options: `panoglo
 `panoglot.build("photos", "photos.pano")`. Options that take several values may be given again and again, or with
 commas.
 
-Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3 more
-than `--max-reject-rate` of a step's rows failed; 130 interrupted.
+Exit codes: 0 done, also when some rows were rejected; 1 a bug; 2 a mistake that you can mend, said in one line; 3
+nothing came of the run (all failed, or all was dropped), or more than `--max-reject-rate` of a step's rows failed; 130
+interrupted; 143 terminated.
 
 """
     text += _table(
@@ -183,8 +188,11 @@ words point at the wrong one?), which has no command, for no metric here scores 
 Nothing is shipped or downloaded: get the files where they are, and mind their licences.
 
 """
-    table = [[f"`{n}`", f"`evaluate {row.command}`", row.about, row.files, row.source] for n, row in BENCHMARKS.items()]
-    return text + _table(["benchmark", "command", "what it measures", "what it takes", "where from"], table)
+    table = [
+        [f"`{name}`", f"`evaluate {row.command}`", row.about, row.files, _options(row.options), row.source]
+        for name, row in BENCHMARKS.items()
+    ]
+    return text + _table(["benchmark", "command", "what it measures", "what it takes", "options", "where from"], table)
 
 
 def _help(parameter: inspect.Parameter) -> str:

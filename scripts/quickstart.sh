@@ -12,7 +12,7 @@ venv=${PANOGLOT_VENV:-$here/.venv}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || {
   echo "no venv here: apt install python3-venv (or python3.11-venv), then run this again" >&2; exit 2; }
 echo "Installing into $venv …"
-"$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$here"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$here"
 
 # Names of things in more languages: taken from two wordnets (170 MB) that are not needed afterwards.
 names=${XDG_CACHE_HOME:-$HOME/.cache}/panoglot/labels-kept.json
@@ -39,9 +39,17 @@ fi
 output=${2:-${photos%/}.pano}
 
 "$venv/bin/panoglot" build "$photos" -o "$output"
+# a path as a shell takes it when it is copied
+shown() {
+  case $1 in
+    *[!A-Za-z0-9_./+=:@%-]*) printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf %s "$1" ;;
+  esac
+}
+command=$(shown "$venv/bin/panoglot") dataset=$(shown "$output")
 echo
 echo "Search in any language:"
-echo "  $venv/bin/panoglot search $output \"a cup of coffee\""
-echo "  $venv/bin/panoglot search $output \"eine Katze\""
-echo "  $venv/bin/panoglot search $output \"दो फूल\""
+echo "  $command search $dataset 'a cup of coffee'"
+echo "  $command search $dataset 'eine Katze'"
+echo "  $command search $dataset 'दो फूल'"
 echo "See what was made: $output/report.html"

@@ -13,6 +13,7 @@ Every command of `panoglot` is a function here with the same name and options; `
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from panoglot._privacy import switch_reports_off
 from panoglot._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.recipes import build, ingest, retry
+    from panoglot.recipes import build, ingest, retry, settings
     from panoglot.reporting import report, show
     from panoglot.retrieval import search
     from panoglot.running import method
@@ -54,6 +55,7 @@ __all__ = [
     "report",
     "retry",
     "search",
+    "settings",
     "show",
     "train",
 ]
@@ -79,9 +81,13 @@ _HOMES = {
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",
+    "settings": "recipes",
     "show": "reporting",
     "train": "training",
 }
+
+
+switch_reports_off()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OnError", "check_option", "item_ids", "offenders", "same_ids"]
+__all__ = ["OnError", "check_option", "item_ids", "meet_ids", "offenders", "same_ids", "stem_of"]
 
 #: What to do with an item that cannot be scored: stop, or leave it null, counted and out of every mean.
 OnError = Literal["raise", "null"]
@@ -51,6 +52,57 @@ def item_ids(ids: Sequence[Any] | None, count: int) -> tuple[str, ...]:
         twice = [item for item in found if item in seen or seen.add(item)]  # type: ignore[func-returns-value]
         raise UserError(f"{len(twice)} duplicate ids: {offenders(twice)}. Keep one prediction for each.")
     return found
+
+
+_PICTURES = frozenset("jpg jpeg jpe png gif webp bmp tif tiff avif heic heif jxl svg svgz jp2 ppm pgm npy txt".split())
+
+
+def stem_of(key: Any) -> str:
+    """An id without a picture's ending.
+
+    >>> stem_of("cat.JPG"), stem_of("v1.2"), stem_of("train/cat.png")
+    ('cat', 'v1.2', 'train/cat')
+    """
+    root, dot, ending = str(key).rpartition(".")
+    return root if dot and root and ending.lower() in _PICTURES else str(key)
+
+
+def meet_ids(mine: Iterable[Any], theirs: Mapping[Any, Any], what: str) -> tuple[dict[Any, Any], str]:
+    """Bring ids together that differ in a picture's ending only: `cat` and `cat.jpg`.
+
+    Args:
+        mine: ids.
+        theirs: something by id.
+        what: what it is called.
+
+    Returns:
+        `theirs` by the ids of `mine` where they meet (the others as they are), and a note; empty when all ids are equal
+        as they stand, or do not meet in this way either.
+
+    >>> meet_ids(["a", "b"], {"a.jpg": 1, "b.jpg": 2}, "references")
+    ({'a': 1, 'b': 2}, "2 ids met without their file's ending, for example references of 'a.jpg' for 'a'")
+    """
+    keys = list(mine)
+    there = set(keys)
+    if there <= theirs.keys() and len(there) == len(theirs):
+        return dict(theirs), ""
+    free = [key for key in theirs if key not in there]
+    wanted = [key for key in keys if key not in theirs]
+    by_stem: dict[str, list[Any]] = {}
+    for key in free:
+        by_stem.setdefault(stem_of(key), []).append(key)
+    ours = Counter(map(stem_of, keys))
+    found = {
+        key: by_stem[stem_of(key)][0]
+        for key in wanted
+        if ours[stem_of(key)] == 1 and len(by_stem.get(stem_of(key), ())) == 1
+    }
+    if not found:
+        return dict(theirs), ""
+    back = {other: key for key, other in found.items()}
+    key, other = next(iter(found.items()))
+    note = f"{len(found)} ids met without their file's ending, for example {what} of '{other}' for '{key}'"
+    return {back.get(name, name): value for name, value in theirs.items()}, note
 
 
 def same_ids(preds: Mapping[Any, Any], refs: Mapping[Any, Any], what: str = "references") -> list[Any]:

@@ -7,11 +7,26 @@ Anything else that escapes is a bug and keeps its traceback (exit 1). A bad row 
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import re
+import shlex
 from collections.abc import Iterable
 from types import ModuleType
 
-__all__ = ["BudgetReached", "MissingPackage", "PanoglotError", "RowError", "UserError", "did_you_mean", "require"]
+__all__ = [
+    "BudgetReached",
+    "MissingPackage",
+    "PanoglotError",
+    "RowError",
+    "Stopped",
+    "UserError",
+    "command",
+    "did_you_mean",
+    "mendable",
+    "require",
+    "yaml_fault",
+]
 
 
 class PanoglotError(Exception):
@@ -29,6 +44,9 @@ class MissingPackage(UserError):
 class RowError(PanoglotError):
     """One row cannot be processed; it goes to `rejects` with `reason` (snake_case) and the run goes on.
 
+    Attributes:
+        tokens: tokens (read, written) of an answer that came and was none: it is paid for all the same.
+
     >>> RowError("too_many_pixels", "30000 x 30000").reason
     'too_many_pixels'
     """
@@ -37,10 +55,15 @@ class RowError(PanoglotError):
         super().__init__(f"{reason}: {message}" if message else reason)
         self.reason = reason
         self.message = message
+        self.tokens: tuple[int | None, int | None] | None = None
 
 
 class BudgetReached(PanoglotError):
     """The run's `max_cost` is spent; what was not asked yet stays pending for the next run."""
+
+
+class Stopped(PanoglotError):
+    """The run was told to stop; what was not asked yet stays pending for the next run."""
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
@@ -57,6 +80,31 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     return f" Known: {shown}." if known else ""
 
 
+def command(*words: object) -> str:
+    """Write a command line that runs when it is copied: what a shell would take apart is quoted.
+
+    >>> command("search", "my photos.pano", "a red bird")
+    "panoglot search 'my photos.pano' 'a red bird'"
+    """
+    return shlex.join(["panoglot", *map(str, words)])
+
+
+def yaml_fault(error: Exception) -> str:
+    """Say on one line what is wrong with a YAML text, and where.
+
+    >>> import yaml
+    >>> try:
+    ...     yaml.safe_load("steps: [encode: {}")
+    ... except yaml.YAMLError as error:
+    ...     yaml_fault(error)
+    "line 1, column 19: expected ',' or ']', but got '<stream end>'"
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return " ".join(str(error).split())[:300] or type(error).__name__
+    return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(problem).split())}"
+
+
 def require(module: str, install: str, what: str) -> ModuleType:
     """Import an optional `module`, or raise `MissingPackage` with the pip line.
 
@@ -71,3 +119,57 @@ def require(module: str, install: str, what: str) -> ModuleType:
         if error.name and not module.startswith(error.name.partition(".")[0]):
             raise  # a broken installation of the package itself: show the real cause
         raise MissingPackage(f"{what} needs the package '{module}': pip install '{install}'") from error
+
+
+#: What a system refuses and a user can mend: error number to (how others write it, what it means).
+_REFUSALS = {
+    errno.ENOSPC: ("No space left", "the disk is full{at}: make room, then run the same command again."),
+    errno.EDQUOT: ("quota exceeded", "the disk quota is used up{at}: make room, then run the same command again."),
+    errno.EFBIG: ("File too large", "a file may not grow further{at} (ulimit -f): raise the limit, then run it again."),
+    errno.EROFS: ("Read-only file system", "this file system may only be read{at}: choose another place."),
+    errno.EACCES: ("Permission denied", "no permission to read or write{at}: chmod u+rwX it, or choose another place."),
+    errno.EPERM: ("Operation not permitted", "the system does not permit it{at}: choose another place."),
+    errno.EMFILE: ("Too many open files", "too many open files: raise the limit, for example ulimit -n 8192."),
+    errno.ENOTDIR: ("Not a directory", "a part of the path is a file, not a folder{at}: choose another place."),
+    errno.ENAMETOOLONG: ("File name too long", "the name is too long for this file system{at}: choose a shorter one."),
+    errno.EIO: ("Input/output error", "the disk or network folder failed{at}: look after it, then run it again."),
+    errno.ESTALE: ("Stale file handle", "the network folder went away{at}: mount it again, then run it again."),
+}
+
+
+def mendable(error: BaseException) -> str | None:
+    """Return a line about what the system refused (room, permission, …), or None when `error` is something else.
+
+    Libraries wrap such errors in kinds of their own: the causes of `error`, their numbers and texts are looked at.
+
+    >>> mendable(OSError("LanceError(IO): Unable to open file /d/x.lance: Permission denied (os error 13)"))
+    "no permission to read or write at '/d/x.lance': chmod u+rwX it, or choose another place."
+    >>> mendable(ValueError("no"))
+    """
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        seen.append(one)
+        if (line := _refused(one)) is not None:
+            return line
+        one = one.__cause__ or one.__context__
+    if isinstance(error, MemoryError):
+        return "out of memory: close other programs or take a smaller model, then run the same command again."
+    return None
+
+
+def _refused(error: BaseException) -> str | None:
+    said = str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _REFUSALS:
+        found = re.search(r"os error (\d+)", said)
+        number = int(found.group(1)) if found else None
+    if number not in _REFUSALS and (isinstance(error, OSError) or type(error).__module__.startswith(("daft", "lance"))):
+        number = next((key for key, (words, _) in _REFUSALS.items() if words in said), None)
+    if number not in _REFUSALS:
+        return None
+    path = getattr(error, "filename", None)
+    if path is None:  # not the source files that a compiled library names
+        named = re.findall(r"(?:^|[\s'\"(])(/[^:'\"\n]+?)(?=[:'\")]|$)", said)
+        path = next((one for one in named if ".rs" not in one), None)
+    return _REFUSALS[number][1].format(at=f" at '{path}'" if path else "")

@@ -11,6 +11,7 @@ from panoglot.captioning import rank_and_fuse
 from panoglot.captioning.rank_and_fuse import Candidate, blip_score, join_captions, rank
 from panoglot.errors import RowError
 from panoglot.pictures import Image
+from panoglot.providers import load_model
 from panoglot.providers.roles import Answer
 from tests.conftest import picture_bytes
 from tests.running.toy import Fits
@@ -83,6 +84,7 @@ class Says:
 def run(texts, llm=None, **options):
     models = {str(n): Says(text) for n, text in enumerate(texts)}
     models["encoder"] = Fits()
+    models["embedded:langid"] = load_model("embedded:langid", "language_identifier")
     if llm:
         models["llm"] = llm
     m = Models({k: Asker(v, journal=None, prices=None, budget=None) for k, v in models.items()})

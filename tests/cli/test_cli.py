@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +12,9 @@ import pytest
 
 from panoglot.cli import COMMANDS
 from tests.conftest import picture_bytes
+
+#: For a process that runs elsewhere: what can be imported here can be there.
+HERE = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
 
 
 def run(*arguments, **more):
@@ -50,6 +55,17 @@ def test_every_command_explains_its_options(command):
     [
         (["biuld"], "Did you mean 'build'"),
         (["build"], "--source requires"),
+        (["list"], "Did you mean: panoglot methods, or: panoglot models?"),
+        (["find", "x.pano", "a cat"], "Did you mean: panoglot search x.pano 'a cat'?"),
+        (["my photos/", "--limit", "3"], "Did you mean: panoglot build 'my photos/' --limit 3?"),
+        (["evaluate", "CIDEr"], "--metrics cider"),
+        (["evaluate", "XTD10"], "panoglot evaluate retrieval --benchmark xtd10"),
+        (["evaluate", "CIRR"], "panoglot evaluate composed --benchmark cirr"),
+        (["evaluate", "R@1"], "--metrics recall@1"),
+        (
+            ["curate", "x.pano", "--steps", "length: {min_words: 3"],
+            "--steps is not YAML: line 1, column 22",
+        ),
         (["build", "nowhere"], "'nowhere'"),
         (["build", ".", "--captoner", "x"], "captoner"),
         (["build", ".", "-o", "x.pano", "--max-cost", "much"], "much"),
@@ -79,12 +95,61 @@ def test_every_command_explains_its_options(command):
     ],
 )
 def test_mistakes_are_one_line_with_exit_code_two(arguments, message, tmp_path):
-    done = run(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = run(*arguments, cwd=tmp_path, env=HERE)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().split("\n")) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_taken_in_any_case(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"id": "1", "caption": "a cat"}\n')
+    (tmp_path / "r.jsonl").write_text('{"id": "1", "captions": ["a cat"]}\n')
+    files = [tmp_path / "p.jsonl", "--refs", tmp_path / "r.jsonl"]
+    done = run("Evaluate", "CAPTIONS", *files, "--metrics", "BLEU,ROUGE_L", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) >= {"bleu", "rouge-l"} or "rouge-l" in done.stdout
+    done = run("evaluate", "composed", "--benchmark", "CIRR")
+    assert "there is no benchmark" not in done.stderr
+
+
+def test_a_dataset_where_none_belongs_is_said(dataset, tmp_path):
+    shown = shlex.quote(str(dataset))
+    for arguments, message in {
+        (dataset,): f"Did you mean: panoglot report {shown}?",
+        (dataset, "a cat"): f"Did you mean: panoglot search {shown} 'a cat'?",
+        ("search", "a cat", dataset): f"the dataset comes first: panoglot search {shown} 'a cat'",
+        ("show", "0.jpg", dataset): f"the dataset comes first: panoglot show {shown} 0.jpg",
+        ("build", dataset): f"is a dataset. Look at it: panoglot report {shown}.",
+    }.items():
+        done = run(*arguments, cwd=tmp_path, env=HERE)
+        assert done.returncode == 2
+        assert message.lower() in done.stderr.lower(), done.stderr
+        assert len(done.stderr.strip().split("\n")) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["steps: [encode: {}", "a: b: c", "\tx: 1", "- a\nb", "[" * 5000, "\x01"])
+def test_yaml_that_is_none_is_a_line(text, tmp_path):
+    for name, options in {"recipe.yaml": [], "prices.yaml": ["-o", "x.pano", "--prices", "prices.yaml"]}.items():
+        (tmp_path / name).write_text(text)
+        source = name if name == "recipe.yaml" else "."
+        done = run("build", source, *options, cwd=tmp_path, env=HERE)
+        assert done.returncode == 2, done.stderr
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().split("\n")) == 1
+
+
+def test_settings_and_hints_with_spaces(dataset, tmp_path):
+    place = tmp_path / "my data.pano"
+    done = run("ingest", dataset.parent / "photos", "-o", place)
+    assert f"panoglot retry '{place}'" in done.stdout
+    assert "ingest: 4 done, 1 rejected" in done.stderr  # no terminal: a line a stage
+    done = run("settings", place)
+    assert done.stdout == "Nothing is set, and there are no vectors to search.\n"
+    assert "has no vectors to search" in run("settings", place, "--encoder", "embedded:conse").stderr
 
 
 def test_ingest_says_what_it_did(dataset):
@@ -127,9 +192,23 @@ def test_curate_takes_filters_with_options(dataset):
     assert "4 of 8 captions kept" in done.stdout
 
 
-@pytest.mark.parametrize("steps", ["near_duplicate", "wit", "size,length", "default"])
-def test_curate_takes_names_of_filters_and_presets(dataset, steps):
-    assert run("curate", dataset, "--steps", steps, "--dry-run").returncode == 0
+def test_a_curation_that_keeps_nothing_says_so_last_and_what_mends_it(dataset, tmp_path):
+    copy = tmp_path / "a copy.pano"
+    shutil.copytree(dataset, copy)
+    done = run("curate", copy, "--steps", "size: {min_side: 1}", "--steps", "length: {min_words: 50}", "--dry-run")
+    assert done.returncode == 3
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("panoglot: no caption is kept: 8 too_short; ")
+    command = shlex.split(last.partition("bring them back: ")[2])
+    assert command == ["panoglot", "curate", str(copy), "--steps", "size: {min_side: 1}"]
+    again = run(*command[1:])
+    assert (again.returncode, "8 of 8 captions kept" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(("steps", "code"), [("near_duplicate", 0), ("wit", 3), ("size,length", 0), ("default", 0)])
+def test_curate_takes_names_of_filters_and_presets(dataset, steps, code):
+    done = run("curate", dataset, "--steps", steps, "--dry-run")
+    assert (done.returncode, "no image is kept: 4 too_small" in done.stderr) == (code, code == 3)  # for WIT
 
 
 @pytest.mark.parametrize("verb", ["methods", "models"])
@@ -176,7 +255,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_nothing_running(dataset, tmp_
     for n in range(100, 160):
         (photos / f"{n}.jpg").write_bytes(picture_bytes(n))
     command = [sys.executable, "-m", "panoglot", "build", str(photos), "-o", str(tmp_path / "x.pano"), *options]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=HERE)
     journal = tmp_path / "x.pano" / "journal"
     deadline = time.monotonic() + 120
     while not list(journal.glob("*.seg")) and time.monotonic() < deadline:
@@ -186,7 +265,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_nothing_running(dataset, tmp_
     assert job.returncode == 130
     assert "run the same command again" in errors
     assert "Traceback" not in errors
-    again = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    again = subprocess.run(command, capture_output=True, text=True, env=HERE)
     assert again.returncode == 0, again.stderr
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -243,3 +244,15 @@ def test_every_filter_and_preset_is_in_the_documentation():
     for name, found in PRESETS.items():
         (row,) = [line for line in tables.splitlines() if line.startswith(f"| `{name}` |")]
         assert [option for option in found.options if f"`{option}`" not in row] == [], name
+
+
+@pytest.mark.parametrize("steps", ["default", "align", "compress-align"])
+def test_a_dry_run_writes_nothing_not_a_lock_either(tmp_path, pictures, steps):
+    for n, path in enumerate(sorted(pictures.iterdir())):
+        path.with_suffix(".txt").write_text(f"A picture of a disc before waves, number {n}.\n")
+    data = panoglot.ingest(str(pictures), str(tmp_path / "x.pano"), quiet=True).dataset
+    (data.path / "writers.lock").unlink(missing_ok=True)
+    before = {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in data.path.rglob("*")}
+    with contextlib.suppress(UserError):  # scores that are not there
+        curate(data, steps=steps, dry_run=True, quiet=True)
+    assert {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in data.path.rglob("*")} == before

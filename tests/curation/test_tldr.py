@@ -300,7 +300,7 @@ def test_the_question_names_the_language():
 
 
 def test_a_captioner_that_fails():
-    with pytest.raises(RowError, match="wrote nothing"):
+    with pytest.raises(RowError, match="empty_answer"):
         asyncio.run(mended(Caption("Minka", "en", "alt", caption_id="1" * 32), " \n "))
     with pytest.raises(UserError, match="use append or replace"):
         asyncio.run(mended(Caption("Minka", "en", "alt", caption_id="1" * 32), "a cat", mode="both"))

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def _commands(text):
     found, language = [], None
     for line in text.replace("\\\n", " ").splitlines():
         if line.startswith("```"):
-            language = None if language is not None else line[3:].strip()
+            language = None if language is not None else line[3:].partition(" ")[0].strip()
         elif language == "sh":
             found.append(line.partition(" # ")[0])
         elif language is None:
@@ -125,3 +126,47 @@ def test_the_readme_states_two_commands_that_are_there():
         assert subprocess.run(["sh", "-n", str(ROOT / script)]).returncode == 0
     picture = ROOT / "docs" / "images" / "report.png"
     assert 10_000 < picture.stat().st_size < 400_000
+
+
+def test_the_readme_names_the_extras_that_there_are():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"embedded"}  # nothing is in it
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| extra | what it adds |")[2].partition("\n\n")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(named) == sorted(extras)
+    for page in [*PAGES, *(ROOT / "src").rglob("*.py")]:  # what a hint tells to install is there
+        for name in re.findall(r"(?:panoglot|\.)\[([\w,-]+)\]'", page.read_text(encoding="utf-8")):
+            assert set(name.split(",")) <= {*extras, "embedded"}, f"{page.name}: [{name}]"
+
+
+def test_the_table_of_wheels_speaks_of_packages_that_are_needed():
+    spec = importlib.util.spec_from_file_location("wheels", ROOT / "scripts" / "wheels.py")
+    wheels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(wheels)
+    needed = {re.split("[<>=~! ]", one)[0] for one in wheels.requirements()}
+    start, end = wheels.MARKS
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition(start)[2].partition(end)[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.strip().splitlines()]
+    assert rows[0][1:] == list(wheels.SYSTEMS)
+    assert {row[0].strip("`") for row in rows[2:-1]} <= needed
+    assert rows[-1] == ["all others", *["yes"] * len(wheels.SYSTEMS)]
+
+
+def test_doctor_knows_the_extras_of_the_package():
+    import panoglot
+    from panoglot.inventory._doctor import _NOT_SHOWN
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    expected = {name for name, lines in project["optional-dependencies"].items() if lines} - set(_NOT_SHOWN)
+    found = {one.what.removeprefix("extra ") for one in panoglot.doctor() if one.what.startswith("extra ")}
+    assert found == expected
+
+
+def test_no_command_is_shown_with_quotes_that_a_shell_does_not_know():
+    pages = [*PAGES, *(ROOT / "src").rglob("*.py"), *(ROOT / "examples").iterdir(), *(ROOT / "scripts").iterdir()]
+    for page in pages:
+        if page.suffix in (".md", ".py", ".sh", ".yaml"):
+            for line in page.read_text(encoding="utf-8").splitlines():
+                shown = re.search(r"panoglot [a-z]+\b[^`]*", line)
+                assert not shown or not set("“”‘„«»") & set(shown[0]), f"{page.name}: {line.strip()}"

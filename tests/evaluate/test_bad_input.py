@@ -99,7 +99,7 @@ def test_references(panoglot, tmp_path, case):
         (["--metrics", "clipscore"], "clipscore needs --images"),
         (["--benchmark", "detailcap"], "Did you mean 'detailcaps'?"),
         (["-o", "nowhere/x.json"], "nowhere/x.json cannot be written"),
-        (["--plot", "x.jpeg"], "an .svg or a .png"),
+        (["--plot", "x.jpeg"], "an .svg, a .png or a .pdf"),
     ],
 )
 def test_options(panoglot, options, message):
@@ -123,7 +123,7 @@ def test_what_could_not_be_scored_is_null_and_counted(panoglot, tmp_path):
     run = ("evaluate", "captions", "one.json", "--refs", "one_r.json", "--metrics", "cider", "--confidence", "0.95")
     code, out, _ = panoglot(*run, "--json")
     found = json.loads(out)["results"]["cider"]
-    assert (code, found["value"], found["unscored"], found["interval"]) == (0, None, 1, None)
+    assert (code, found["value"], found["unscored"], found["interval"]) == (3, None, 1, None)
     assert "one item has no document frequencies" in found["notes"][0]
 
 
@@ -417,9 +417,18 @@ def test_consistency_of_a_broken_picture_is_null(panoglot, tmp_path):
         picture(tmp_path / "made" / tag / "p" / "0.png")
     (tmp_path / "made" / "de" / "p" / "1.png").write_bytes(b"no")
     model = ["--encoder", "python:fake:encoder", "-o", "out.json"]
-    assert panoglot("evaluate", "generation", "made", "--benchmark", "clc", *model)[0] == 0
+    assert panoglot("evaluate", "generation", "made", "--benchmark", "clc", *model)[0] == 3
     found = json.loads((tmp_path / "out.json").read_text())["results"]["clc"]
     assert (found["value"], found["unscored"], found["parts"]) == (None, 1, {"de": None})
-    assert panoglot("evaluate", "generation", "made", "--benchmark", "css", "--english", "made/en", *model)[0] == 0
+    assert panoglot("evaluate", "generation", "made", "--benchmark", "css", "--english", "made/en", *model)[0] == 3
     found = json.loads((tmp_path / "out.json").read_text())["results"]["css"]
     assert (found["value"], found["parts"]) == (None, {"de": None, "en": None})
+
+
+def test_ids_that_pandas_wrote_as_floats_are_the_same_ids(panoglot, tmp_path):
+    rows = [{"image_id": float(key), "caption": text} for key, text in json.loads(PREDS).items()]
+    (tmp_path / "floats.json").write_text(json.dumps(rows))
+    code, out, _ = panoglot("evaluate", "captions", "floats.json", "--refs", "r.json", "--metrics", "rouge-l", "--json")
+    _, same, _ = panoglot("evaluate", "captions", "p.json", "--refs", "r.json", "--metrics", "rouge-l", "--json")
+    assert code == 0
+    assert json.loads(out)["results"]["rouge-l"]["value"] == json.loads(same)["results"]["rouge-l"]["value"] > 0.5

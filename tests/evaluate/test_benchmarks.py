@@ -166,6 +166,17 @@ def test_retrieval_on_a_dataset_encodes_pictures_once(dataset):
         dataset_retrieval(data, encoder, lang="fr")
 
 
+def test_dropped_pictures_are_neither_searched_nor_found(dataset):
+    data, encoder = dataset
+    first = sorted(data.images.read(["image_id"])["image_id"].to_pylist())[0]
+    data.marks.insert([{"image_id": first, "dropped": "duplicate", "scores": []}])
+    found = dataset_retrieval(data, encoder, lang="de")
+    assert found["de/image_to_text"].n == found["de/text_to_image"].n == 11
+    assert first not in found["de/image_to_text"].ids
+    assert any(note.startswith("1 pictures that curation dropped") for note in found.notes)
+    assert found["de/text_to_image"].options["encoder"] == encoder.name
+
+
 @pytest.mark.parametrize(
     ("benchmark", "path", "languages", "pictures"),
     [
@@ -217,6 +228,12 @@ def test_xm3600_form(tmp_path):
     (tmp_path / "captions.jsonl").write_text(json.dumps(rows[0], ensure_ascii=False), encoding="utf-8")
     found = read_caption_set("xm3600", tmp_path / "captions.jsonl")
     assert found == {"de": {"a1": ["Hund", "ein Hund"]}, "th": {"a1": ["หมา"]}}
+
+
+def test_the_json_of_xtd_calls_japanese_ja(tmp_path):
+    (tmp_path / "xtd.json").write_text('{"images": ["a.jpg"], "captions": {"jp": ["犬"], "DE": ["Hund"]}}', "utf-8")
+    found = read_caption_set("xtd", tmp_path / "xtd.json", lang=["jp", "de"])
+    assert list(found) == ["ja", "de"]
 
 
 def test_caparena_auto_scores():

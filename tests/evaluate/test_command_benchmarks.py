@@ -371,10 +371,10 @@ def test_standings_of_published_results(test_data, tmp_path):
     few = commands.standings(*map(str, files), lang="de,ja")
     assert few.tasks == ("de", "ja")
     assert json.loads(few.to_json())["rows"][0]["tasks"] == 2
-    with pytest.raises(UserError, match="two files are called"):
+    with pytest.raises(UserError, match="one file is given twice"):
         commands.standings(str(files[0]), str(files[0]))
     result = cider({"a": "a cat", "b": "x"}, {"a": ["a cat"], "b": ["y"]}).to_json()
     (tmp_path / "A.json").write_text(result)
     (tmp_path / "B.json").write_text(result.replace('"version": "1"', '"version": "0"'))
-    with pytest.raises(UserError, match="different metrics or versions"):
+    with pytest.raises(UserError, match="different metrics, versions, languages or tokenisers"):
         commands.standings(str(tmp_path / "A.json"), str(tmp_path / "B.json"))

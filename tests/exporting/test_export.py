@@ -14,6 +14,7 @@ from panoglot.exporting import EXPORT_FORMATS, export
 from panoglot.exporting import _export as module
 from panoglot.formats import detect
 from panoglot.table import create_dataset
+from tests.conftest import picture_bytes
 from tests.formats.samples import full_dataset, store, take
 
 
@@ -92,6 +93,10 @@ def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
 def test_languages_and_kinds(dataset, tmp_path):
     facts = export(dataset, tmp_path / "de", "webdataset", langs=["zh", "DE"], kinds=["short", "alt"])
     assert set(facts["languages"]) == {"de", "zh-Hant"}
+    assert facts["notes"] == [f"zh takes in zh-Hant ({facts['notes'][0].split('(')[1]}"]
+    both = export(dataset, tmp_path / "both", langs=["de", "kab"])
+    assert set(both["languages"]) == {"de"}
+    assert both["notes"][0].startswith("nothing is in kab; there is ")
     samples, _ = take(tmp_path / "de")
     assert {c.kind for s in samples for c in s.captions} == {"short", "alt"}
     with tarfile.open(tmp_path / "de" / "00000.tar") as tar:
@@ -190,6 +195,7 @@ def test_what_a_killed_export_left_is_cleared(dataset, tmp_path):
         ({"to": "webdatset"}, "Did you mean 'webdataset'"),
         ({"langs": ["klingonish"]}, "'klingonish' is not a language tag"),
         ({"langs": ["fr"]}, "it has: "),
+        ({"langs": ["de-AT"]}, "nothing is in de-AT; there is de "),
         ({"kinds": ["shrt"]}, "Did you mean 'short'"),
         ({"shard_size": 0}, "at least 1"),
     ],
@@ -238,3 +244,21 @@ def test_the_webdataset_package_opens_it(dataset, tmp_path):
     pipe = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")
     found = [(sample["txt"], sample["json"]["caption"]) for sample in pipe]
     assert found == [("A disc\non waves", "A disc\non waves")] * 7
+
+
+@pytest.mark.parametrize(
+    ("to", "formats"), [("parquet", {"svg": 1}), ("webdataset", {"bmp": 1, "svg": 1}), ("hf", {"svg": 1})]
+)
+def test_pictures_that_the_usual_reader_does_not_open_are_counted(tmp_path, to, formats):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(picture_bytes(0))
+    (folder / "b.bmp").write_bytes(picture_bytes(1, format="BMP"))
+    (folder / "c.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"><rect width="9"/></svg>'
+    )
+    data = create_dataset(tmp_path / "x.pano")
+    store(data, folder)
+    written = export(data, tmp_path / "out", to)
+    assert written["unreadable"]["formats"] == formats
+    assert json.loads((tmp_path / "out" / "panoglot-export.json").read_text())["unreadable"] == written["unreadable"]

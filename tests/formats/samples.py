@@ -4,7 +4,7 @@ import io
 import tarfile
 
 from panoglot.errors import RowError
-from panoglot.formats import Sample, read_source
+from panoglot.formats import Sample, Unused, read_source
 from panoglot.geometry import Region
 from panoglot.identity import normal_text
 from panoglot.pictures import read_header
@@ -15,8 +15,13 @@ from tests.conftest import picture_bytes
 def take(source, format=None, **options):
     """Read a source: (samples, rejects)."""
     found = list(read_source(source, format, **options))
-    assert all(isinstance(one, Sample | Reject) for one in found)
+    assert all(isinstance(one, Sample | Reject | Unused) for one in found)
     return [f for f in found if isinstance(f, Sample)], [f for f in found if isinstance(f, Reject)]
+
+
+def unused(source, format=None, **options):
+    """What a source holds that was not used."""
+    return [one for one in read_source(source, format, **options) if isinstance(one, Unused)]
 
 
 def texts(sample):
@@ -42,6 +47,8 @@ def store(dataset, source, format=None, **options):
     for one in read_source(source, format, **options):
         if isinstance(one, Reject):
             rejects.append(one)
+            continue
+        if isinstance(one, Unused):
             continue
         try:
             header = read_header(one.data)

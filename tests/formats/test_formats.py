@@ -50,7 +50,8 @@ def test_a_folder_of_pictures_stays_one_whatever_else_is_in_it(tmp_path):
         ("https://example.org/a.jpg", "is remote"),
         ("s3://bucket/x", "is remote"),
         ("{}/readme.md", "nothing that is read"),
-        ("{}/list.json", "no COCO file"),
+        ("{}/list.json", "no JSON object"),
+        ("{}/object.json", "neither a COCO file nor a JSON array"),
         ("{}/nothing/*.tar", "has no tar shards"),
     ],
 )
@@ -58,6 +59,7 @@ def test_what_cannot_be_read_is_explained(tmp_path, source, message):
     (tmp_path / "photos").mkdir()
     (tmp_path / "readme.md").write_text("x")
     (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "object.json").write_text("{}")
     with pytest.raises(UserError, match=message):
         take(source.format(tmp_path))
 
@@ -81,7 +83,8 @@ def test_parts_and_their_listing_travel_to_workers(tmp_path):
     write_tar(tmp_path / "a.tar", [("a.jpg", picture_bytes(0))])
     for source in (tmp_path, tmp_path / "a.csv", tmp_path / "a.tar"):
         _, parts = find_format(source)
-        (part,) = pickle.loads(pickle.dumps(parts))()
+        part, *more = pickle.loads(pickle.dumps(parts))()
+        assert sum(other.count for other in more) == 0  # what lies beside the picture and is not used
         assert isinstance(part, Part)
         assert len(part.key) == 32
         (sample,) = read_part(pickle.loads(pickle.dumps(part)))

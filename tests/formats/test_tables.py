@@ -257,12 +257,9 @@ def test_a_stray_quote_costs_one_csv_row(files):
 
 
 def test_a_csv_wants_a_header(files):
-    (files / "a.csv").write_text("a,a\n")
-    with pytest.raises(UserError, match="distinct column names"):
+    (files / "a.csv").write_text("\n\n")
+    with pytest.raises(UserError, match="column names"):
         take(files / "a.csv")
-    (files / "b.csv").write_text("image;caption\nx;y\n")
-    with pytest.raises(UserError, match="semicolons"):
-        take(files / "b.csv")
     (files / "c.jsonl").write_text("1\n2\n")
     with pytest.raises(UserError, match="no JSON object"):
         take(files / "c.jsonl")

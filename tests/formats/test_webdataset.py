@@ -228,3 +228,83 @@ def test_random_damage_raises_nothing_and_loses_nothing_before_it(tmp_path_facto
     whole = [s.data for s in found if isinstance(s, Sample)]
     sound = min(places) // 512 * 512
     assert whole[: sound // (2 * 512 + 4096)] == [picture_bytes(n) for n in range(sound // (2 * 512 + 4096))]
+
+
+# -- keys and order ----------------------------------------------------------------------------------------------------
+
+SAID = {
+    "01": "كلب بني يجري",
+    "02": "बस शहर में है",
+    "03": "แอปเปิลสองลูก",
+    "04": "一辆红色的公共汽车",
+    "05": "Mbwa anakimbia",
+}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("order", ["adjacent", "texts first", "texts last", "reversed"])
+def test_keys_with_dots_and_members_in_any_order(tmp_path, order, mode):
+    pictures = [(f"d/walk.2024.{n}.jpg", picture_bytes(int(n))) for n in SAID]
+    said = [(f"d/walk.2024.{n}.txt", text.encode()) for n, text in SAID.items()]
+    members = {
+        "adjacent": [one for both in zip(pictures, said, strict=True) for one in both],
+        "texts first": said + pictures,
+        "texts last": pictures + said,
+        "reversed": pictures[::-1] + said,
+    }[order]
+    samples, rejects = take(write_tar(tmp_path / "a.tar", members, mode))
+    assert rejects == []
+    assert {s.uri[-6:-4]: [text for _, text in texts(s)] for s in samples} == {n: [text] for n, text in SAID.items()}
+
+
+def test_pictures_of_one_sample_share_its_texts_and_each_has_its_own_captions(tmp_path):
+    members = [("0006.1.jpg", picture_bytes(1)), ("0006.txt", b"Two views"), ("0006.2.jpg", picture_bytes(2))]
+    members += [
+        ("7.jpg", picture_bytes(3)),
+        ("7.left.jpg", picture_bytes(4)),
+        ("7.txt", b"A pair"),
+        ("7.sw.txt", b"Jozi"),
+    ]
+    samples, _ = take(write_tar(tmp_path / "a.tar", members))
+    found = {s.uri.rpartition("#")[2]: sorted(text for _, text in texts(s)) for s in samples}
+    assert found["0006.1.jpg"] == found["0006.2.jpg"] == ["Two views"]
+    assert found["7.jpg"] == ["A pair", "Jozi"]
+    assert found["7.left.jpg"] == ["A pair"]
+    assert len({id(caption) for s in samples for caption in s.captions}) == 5
+
+
+def test_many_texts_wait_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(webdataset, "_IN_MEMORY", 100)
+    members = [(f"{n}.jpg", picture_bytes(n)) for n in range(4)] + [
+        (f"{n}.txt", f"text {n} ".encode() * 40) for n in range(4)
+    ]
+    samples, _ = take(write_tar(tmp_path / "a.tar", members))
+    assert [texts(s)[0][1] for s in samples] == [(f"text {n} " * 40).strip() for n in range(4)]
+    monkeypatch.setattr(webdataset, "_MOST", 700)
+    samples, rejects = take(tmp_path / "a.tar")
+    assert (len(samples), reasons(rejects)) == (4, ["too_many_bytes"] * 2)
+
+
+def test_a_text_that_several_pictures_share_and_cannot_be_read_is_told_once(tmp_path):
+    members = [("k.1.jpg", picture_bytes(1)), ("k.2.jpg", picture_bytes(2)), ("k.json", b"{")]
+    samples, rejects = take(write_tar(tmp_path / "a.tar", members))
+    assert (len(samples), reasons(rejects)) == (2, ["bad_json"])
+
+
+def test_a_conversation_beside_a_picture(tmp_path):
+    talk = [{"from": "human", "value": "<image>\nこれは何ですか。"}, {"from": "gpt", "value": "赤いバスです。"}]
+    members = [("k.jpg", picture_bytes(1)), ("k.json", json.dumps({"id": "k", "conversations": talk}).encode())]
+    (sample,), _ = take(write_tar(tmp_path / "a.tar", members))
+    assert [(c.kind, c.text) for c in sample.captions] == [
+        ("question", "これは何ですか。"),
+        ("answer", "赤いバスです。"),
+    ]
+    assert list(sample.captions[1].parents) == [sample.captions[0]]
+
+
+def test_shards_in_folders_of_splits(tmp_path):
+    for n, split in enumerate(("train", "val")):
+        (tmp_path / split).mkdir()
+        write_tar(tmp_path / split / "000.tar", [("0.jpg", picture_bytes(n)), ("0.txt", split.encode())])
+    samples, _ = take(tmp_path)
+    assert sorted(texts(s)[0][1] for s in samples) == ["train", "val"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import collections
 import csv
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.evaluate.benchmarks._commute import commute, read_commute
 from panoglot.evaluate.benchmarks._mmmb import mmmb, mmmb_scores, read_mmmb
 from panoglot.evaluate.benchmarks._mvl_sib import mvl_sib, mvl_sib_items, read_sib
+from panoglot.evaluate.benchmarks._smpqa import clean
 from panoglot.metrics.choice import choice, circular, contrastive, log_probabilities, read_label, read_letter
 from panoglot.providers.roles import Answer
 from tests.conftest import picture_bytes
@@ -252,3 +254,11 @@ def test_commute_without_the_picture_is_a_coin(test_data, lang):
     found = commute(Likes(lengths), folder, lang=lang, see=False)
     ties = sum(len(row["right"]) == len(row["wrong"]) for row in rows)
     assert found.value == pytest.approx(0.5 * (1 - ties / len(rows)), abs=0.02)
+
+
+def test_options_are_found_however_their_letters_are_typed():
+    # น้ำ in one character more or less; the answer in its NFKC form
+    answer = unicodedata.normalize("NFKC", "มันคือน้ำ")
+    assert read_letter(answer, ["ไฟ", "น้ำ"], "text") == 1
+    assert read_label(answer, ["ไฟ", "น้ำ"]) == 1
+    assert clean("น\u0e4d\u0e49\u0e32") == clean("น้ำ")

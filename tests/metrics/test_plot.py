@@ -10,6 +10,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.evaluate import Interval, MetricResult, arena, compare, standings
 from panoglot.metrics._plot import draw, plot
+from panoglot.metrics._result import mean_result
 from panoglot.metrics._results import ResultSet
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -44,11 +45,41 @@ def test_bars_with_intervals_nulls_and_chance():
 def test_what_cannot_share_a_scale_has_its_own():
     found = ResultSet({"cider": result(1.2, metric="cider-d"), "length": result(11.0, metric="length")})
     said = texts(draw(found))
-    assert {"cider-d (version 1)", "length (version 1)", "1.25", "12.5"} <= set(said)
+    assert {"CIDEr-D", "Length in tokens", "1.25", "12.5"} <= set(said)
     ways = ResultSet({f"{lang}/{way}": result(0.5, lang) for lang in ("de", "ja") for way in ("there", "back")})
     said = texts(draw(ways))
-    assert {"accuracy (version 1), there", "accuracy (version 1), back"} <= set(said)
+    assert {"accuracy, there", "accuracy, back"} <= set(said)
     assert said.count("German · de") == 2
+
+
+def test_both_directions_share_one_scale_name_the_system_and_show_chance():
+    def way(name, value):
+        return result(value, "de", f"{name}/recall@1", parts={"chance": 0.1})
+
+    ways = {"de/text_to_image": way("text_to_image", 0.9), "de/image_to_text": way("image_to_text", 0.3)}
+    made = {"models": {"encoder": {"name": "hf:owner/encoder", "fingerprint": "abc"}}}
+    svg = draw(ResultSet(ways, made=made))
+    said = texts(svg)
+    assert {"Text to image R@1; orange: chance", "Image to text R@1; orange: chance"} <= set(said)
+    assert "encoder: hf:owner/encoder (abc)" in said
+    bars = [float(bar.get("width")) for bar in list(ElementTree.fromstring(svg).iter(f"{SVG}rect"))[1:]]
+    assert bars[0] / bars[1] == pytest.approx(3, abs=0.01)  # 0.9 and 0.3 on one scale
+    assert said.count("1") == 2  # and both end at 1
+    assert svg.count('stroke="#e08214"') == 2
+
+
+def test_differences_are_called_by_their_files(tmp_path):
+    one, two = (mean_result("cider-d", [n, n + 1.0, n + 3.0], version="1", ids="abc") for n in (1.0, 2.0))
+    for name, side in (("old", one), ("new", two)):
+        (tmp_path / f"{name}.json").write_text(side.to_json(per_item=True))
+    found = compare(tmp_path / "old.json", tmp_path / "new.json")
+    assert "A: old   B: new" in found.table()
+    assert any(text.startswith("CIDEr-D: new minus old") for text in texts(draw(found)))
+
+
+def test_a_figure_is_a_pdf_too(tmp_path):
+    plot(ResultSet({"de": result(0.5)}), tmp_path / "one.pdf")
+    assert (tmp_path / "one.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_three_hundred_languages_flow_into_columns():
@@ -106,8 +137,8 @@ def test_files(tmp_path, suffix):
     if suffix == ".svg":
         assert {"recall", "0.250"} <= set(texts(path.read_text("utf-8")))
         assert "mentions" not in path.read_text("utf-8")  # on another scale
-    with pytest.raises(UserError, match=r"\.svg or a \.png"):
-        plot(result(0.5), tmp_path / "figure.pdf")
+    with pytest.raises(UserError, match=r"\.svg, a \.png or a \.pdf"):
+        plot(result(0.5), tmp_path / "figure.bmp")
     with pytest.raises(UserError, match="cannot be written"):
         plot(result(0.5), tmp_path / "none" / f"figure{suffix}")
     with pytest.raises(UserError, match="no results"):

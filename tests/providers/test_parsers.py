@@ -156,3 +156,43 @@ def test_a_checkpoint_on_disk_is_a_parser_where_one_is_asked_for(tmp_path: Path)
         load_model(f"hf:{folder}?device=cpu&beems=2", "parser")
     with pytest.raises(UserError, match="not an encoder-decoder"):
         load_model(f"hf:{checkpoints.gpt2(tmp_path / 'gpt2')}?device=cpu", "parser")
+
+
+@pytest.mark.parametrize(
+    ("text", "objects", "attributes", "relations"),
+    [
+        ("five kites in the sky", {"kite", "sky"}, {("kite", "five")}, {("kite", "in", "sky")}),
+        ("buildings on the side of the road", {"building", "side", "road"}, set(),
+         {("building", "on", "side"), ("side", "of", "road")}),
+        ("a brown hill on top of the picture", {"hill", "top", "picture"}, {("hill", "brown")},
+         {("hill", "on", "top"), ("top", "of", "picture")}),
+        ("street signs on a pole", {"sign", "pole"}, {("sign", "street")}, {("sign", "on", "pole")}),
+        ("woman in a pink shirt", {"woman", "shirt"}, {("shirt", "pink")}, {("woman", "in", "shirt")}),
+        ("man wearing a black wet suit", {"man", "suit"}, {("suit", "black"), ("suit", "wet")},
+         {("man", "wear", "suit")}),
+        ("leaves under blue shorts", {"leaf", "shorts"}, {("shorts", "blue")}, {("leaf", "under", "shorts")}),
+    ],
+)  # fmt: skip
+def test_the_conventions_of_spices_parser(text, objects, attributes, relations):
+    found = RuleParser("spice").parse([text])[0]
+    assert (set(found.objects), set(found.attributes), set(found.relations)) == (objects, attributes, relations)
+    assert RuleParser("spice").fingerprint != RuleParser().fingerprint
+    with pytest.raises(UserError, match="Did you mean 'spice'"):
+        RuleParser("spic")
+
+
+def test_graphs_agree_with_those_of_spices_parser(test_data):
+    from panoglot.metrics.captions.spice import graph_tuples
+
+    path = test_data / "zhuang-li+FactualSceneGraph" / "SPICE_parsing_outputs.txt"
+    lines = [line.split("\t", 1) for line in path.read_text("utf-8").splitlines() if "\t" in line]
+    theirs = [graph_tuples(read_factual(graph)[0]) for _, graph in lines]
+    agreed = {}
+    for style in ("factual", "spice"):
+        ours = list(map(graph_tuples, RuleParser(style).parse([caption for caption, _ in lines])))
+        for size in (1, 2, 3):
+            pairs = [({t for t in a if len(t) == size}, {t for t in b if len(t) == size}) for a, b in zip(ours, theirs)]
+            both = sum(len(a & b) for a, b in pairs)
+            agreed[style, size] = 2 * both / sum(len(a) + len(b) for a, b in pairs)
+    assert [round(agreed["spice", size], 2) for size in (1, 2, 3)] == [0.9, 0.77, 0.65]
+    assert all(agreed["spice", size] > agreed["factual", size] + 0.08 for size in (1, 2, 3))

@@ -357,3 +357,84 @@ def test_shares_are_those_of_kept_pictures_and_rules_not_applied_are_named(tmp_p
     assert "adult: not applied" in page
     assert "rare words: distinct 7, min_count 2" in page
     assert "too small" in page
+
+
+def test_it_opens_with_the_picture_that_has_the_best_captions(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    ids = sorted(insert_image(data, picture_bytes(n), f"{n}.jpg") for n in range(3))
+    unsure = {"probability": 0.2}
+    captions = [
+        # in three scripts, but a machine's, and not sure of it
+        made(ids[0], "Perhaps a palace in the hills.", "en", kind="short", recipe="evidence/1", scores=unsure),
+        made(ids[0], "Vielleicht ein Palast da.", "hi", kind="short", recipe="evidence/1", scores=unsure),
+        made(ids[0], "Может быть, это дворец.", "ru", kind="short", recipe="evidence/1", scores=unsure),
+        # a person's sentence in two
+        made(ids[1], "A grey house stands on a green hill.", "en", kind="human", recipe="human"),
+        made(ids[1], "Серый дом стоит на зелёном холме.", "ru", kind="human", recipe="human"),
+        # a person's word
+        made(ids[2], "House", "en", kind="human", recipe="human"),
+    ]
+    insert_captions(data, captions)
+    hero = gather(data, 10)["hero"]
+    assert hero["picture"].image_id == ids[1]
+    assert [one.caption.lang for one in hero["texts"]] == ["en", "ru"]
+
+
+def test_what_was_measured_is_no_caption(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    one, other = (insert_image(data, picture_bytes(n), f"{n}.jpg") for n in range(2))
+    measured = "Landscape format, 64 × 48 pixels."
+    insert_captions(
+        data,
+        [
+            made(one, "A ball.", "en", kind="human", recipe="human"),
+            *(made(image, measured, "en", kind="fact", recipe="evidence/1") for image in (one, other)),
+        ],
+    )
+    counts = count(data)
+    assert (counts.total.kept, counts.languages["en"].kept, counts.captioned) == (1, 1, 1)
+    assert counts.kinds["fact"].kept == 2
+    page = Page(report(data).read_text())
+    assert "2 pictures, described 1 time in 1 language." in " ".join(page.text.split())
+    assert page.text.count(measured) == 2  # beside the size of each picture
+    cards = gather(data, 10)["cards"]
+    assert [[len(g.sentences) + len(g.words) for g in card.open] for card in cards] in ([[1], []], [[], [1]])
+
+
+def test_what_repeats_another_picture_is_not_shown_as_lost(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    one, other = (insert_image(data, picture_bytes(n), f"{n}.jpg") for n in range(2))
+    data.marks.insert([{"image_id": other, "scores": {}, "dropped": f"duplicate_of:{one}", "run_id": ""}])
+    row = {"reject_id": "r", "item": "copy.jpg", "stage": "ingest", "reason": "duplicate", "message": "", "run_id": ""}
+    data.rejects.insert([row])
+    found = gather(data, 10)
+    assert (found["failing"], found["copies"], found["repeats"]) == (0, 1, 1)
+    text = report(data).read_text()
+    page = Page(text)
+    assert "1 exact copy left out" in page.text
+    assert "1 repeats another" in page.text
+    body = text.partition("<main")[2]
+    assert not re.search(r'class="(?:[^"]* )?lost', body)
+    assert 'class="state repeats"' in body
+    data.marks.insert([{"image_id": one, "scores": {}, "dropped": "too_small", "run_id": ""}])
+    assert re.search(r'<dd class="lost">2</dd>', report(data).read_text())
+
+
+def test_whose_vectors_a_search_takes_is_said(small):
+    import panoglot
+
+    data, ids = small
+    for name in ("hf:org/one", "hf:org/two"):
+        made_of = data.add_vectors(name, f"{name}-1", 2)
+        data.vectors(made_of).insert(
+            [{"vector_id": name, "id": ids[0], "of": "image", "lang": "und", "vector": [1.0, 0.0], "run_id": ""}]
+        )
+    insert_run(data, 0, [stage("ingest", 3, 1.0)], {})
+    panoglot.settings(data, encoder="hf:org/two")
+    text = " ".join(Page(report(data).read_text()).text.split())
+    assert re.search(r"hf_org_two-\w+ a search takes these", text)
+    assert text.count("a search takes these") == 1
+    shown = panoglot.show(data, ids[0])
+    assert re.search(r"hf_org_two-\w+ \(1, searched\)", str(shown))
+    assert shown.to_dict()["searched"].startswith("hf_org_two")
+    assert shown._repr_html_().startswith('<img src="data:image/png;base64,')

@@ -1,4 +1,8 @@
+import base64
+import io
 import json
+import re
+import shutil
 import threading
 
 import numpy as np
@@ -9,6 +13,7 @@ import panoglot
 from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.retrieval import Searcher, _searcher, delete, index, search
+from panoglot.table import Caption, image_id
 from panoglot.vectors import _stored as _vectors
 from tests.retrieval.conftest import DIM, Toy, unit
 
@@ -124,6 +129,17 @@ def test_language_and_kind(spoken, lang, kind, expected):
         assert hit.captions
         assert all(c.dropped is None and (kind is None or c.kind == kind) for c in hit.captions)
         assert lang is None or all(c.lang.lower().startswith(lang.lower()) for c in hit.captions)
+
+
+def test_what_a_language_met_is_said(spoken):
+    def notes(lang):
+        return search(spoken.data, "query 0", lang=lang, encoder=spoken.encoder, k=10).notes
+
+    assert notes("de") == ["de takes in de-CH (1)."]
+    assert notes("de-CH") == []
+    assert notes("de-AT") == ["nothing is in de-AT; there is de (1), de-CH (1)."]
+    assert notes("th") == ["nothing is in th; there is ar (1), de (1), de-CH (1), en (1), zh-Hant (1)."]
+    assert notes("cmn") == ["zh takes in zh-Hant (1)."]
 
 
 def test_dropped_images_are_not_found(filled):
@@ -307,9 +323,9 @@ def test_mistakes(filled, tmp_path):
         "Did you mean 'human'": {"text": "query 1", "kind": "humen"},
         "over='image'": {"text": "query 1", "over": "image"},
         "backend='exakt'": {"text": "query 1", "backend": "exakt"},
-        "No such file": {"image": str(tmp_path / "none.jpg")},
+        "is no file, and": {"image": str(tmp_path / "none.jpg")},
         "cannot be read: not_an_image": {"image": str(broken)},
-        "has no image 00000": {"image": "0" * 32},
+        "has no image '00000": {"image": "0" * 32},
         "have no index": {"text": "query 1", "backend": "index"},
     }.items():
         with pytest.raises(UserError, match=message):
@@ -327,13 +343,107 @@ def test_choice_of_encoder(filled):
     filled.data.vectors(other).insert([{**row, "vector_id": "v1", "of": "caption"}])
     assert Searcher(filled.data).name == filled.vectors  # the other one has no pictures
     filled.data.vectors(other).insert([{**row, "vector_id": "v2", "of": "image"}])
-    with pytest.raises(UserError, match=r"several encoders: say which, encoder=.*hf:org/other"):
-        search(filled.data, "query 1")
+    assert Searcher(filled.data).name == filled.vectors  # made later: the default stays
+    again = filled.data.add_vectors("hf:org/other", "other-2", 8)
+    with pytest.raises(UserError, match=rf"several vectors of 'hf:org/other': say which, encoder={other} or {again}"):
+        search(filled.data, "query 1", encoder="hf:org/other")
+    filled.data.vectors(again).delete("true")
+    shutil.rmtree(filled.data.path / "vectors" / f"{again}.lance")
     with pytest.raises(UserError, match="Did you mean 'hf:org/other'"):
         search(filled.data, "query 1", encoder="hf:org/othr")
     assert search(filled.data, "query 1", encoder=filled.encoder)
     by_model, by_name = Searcher(filled.data, "hf:org/other"), Searcher(filled.data, other)
     assert by_model.name == by_name.name == other
+
+
+def test_the_searched_vectors_are_a_setting(filled):
+    from panoglot import settings
+
+    other = filled.data.add_vectors("hf:org/other", "other-1", 8)
+    row = {"id": "c1", "of": "image", "lang": "de", "vector": np.eye(8, dtype=np.float16)[0], "run_id": ""}
+    filled.data.vectors(other).insert([{**row, "vector_id": "v1"}])
+    assert settings(filled.data) == {"encoder": filled.vectors}
+    assert settings(filled.data, encoder="hf:org/other") == {"encoder": other}
+    assert Searcher(filled.data.path).name == other  # of the dataset, not of this object
+    assert settings(filled.data, encoder="auto") == {"encoder": filled.vectors}
+    with pytest.raises(UserError, match="Did you mean 'hf:org/other'"):
+        settings(filled.data, encoder="hf:org/othr")
+    settings(filled.data, encoder=other)
+    shutil.rmtree(filled.data.path / "vectors" / f"{other}.lance")  # gone: what is there is searched
+    assert Searcher(filled.data).name == filled.vectors
+
+
+def test_vectors_without_a_date_come_first(filled):
+    """Those that an older Panoglot made."""
+    path = filled.data.path / "vectors" / f"{filled.vectors}.json"
+    facts = json.loads(path.read_text())
+    assert facts.pop("made")
+    path.write_text(json.dumps(facts))
+    other = filled.data.add_vectors("aa:first by name", "other-1", 8)
+    row = {"id": "c1", "of": "image", "lang": "de", "vector": np.eye(8, dtype=np.float16)[0], "run_id": ""}
+    filled.data.vectors(other).insert([{**row, "vector_id": "v1"}])
+    assert Searcher(filled.data).name == filled.vectors
+
+
+def test_an_image_of_the_dataset_by_what_people_have_of_it(filled):
+    whole = search(filled.data, image=filled.ids[0], encoder=filled.encoder, k=5)
+    for name in (filled.ids[0][:12], "0.jpg"):
+        assert search(filled.data, image=name, encoder=filled.encoder, k=5) == whole
+    with pytest.raises(UserError, match=r"Did you mean '1\.jpg'"):
+        search(filled.data, image="1.jpeg", encoder=filled.encoder)
+
+
+def test_pictures_that_python_holds(filled, tmp_path):
+    from panoglot.formats import as_image
+
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    pixels[1] = 200
+    picture = PIL.Image.fromarray(pixels)
+    picture.save(tmp_path / "a.png")
+    vector = filled.encoder.texts["query 1"]
+    same = [picture, pixels, tmp_path / "a.png", str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes()]
+    same += [np.moveaxis(pixels, 2, 0), pixels / 255]  # channels first, and from 0 to 1
+    for one in same:
+        filled.encoder.pictures[as_image(one).id] = vector
+        assert (as_image(one).pixels() == pixels).all()
+        assert ids(search(filled.data, image=one, encoder=filled.encoder, k=3)) == filled.naive(vector, 3)
+    for wrong, message in ((object(), "object is no picture"), (np.zeros((2, 2, 7)), r"shape \(2, 2, 7\)")):
+        with pytest.raises(UserError, match=message):
+            search(filled.data, image=wrong, encoder=filled.encoder)
+
+
+def test_captions_without_vectors_are_said(world):
+    world.embed(world.images(3), unit(np.random.default_rng(0), 3))
+    for over in ("captions", "both"):
+        with pytest.raises(UserError, match=r"no vectors of captions by toy:encoder.*&& panoglot build encode.yaml"):
+            search(world.data, "x", over=over, encoder=world.encoder)
+
+
+def test_the_dataset_comes_first(filled):
+    with pytest.raises(UserError, match=r"dataset comes first.*: panoglot search \S+ 'a red bird'"):
+        search("a red bird", str(filled.data.path))
+
+
+def test_a_notebook_shows_hits(filled):
+    from panoglot.retrieval import Hit, Hits
+
+    hits = search(filled.data, "query 1", encoder=filled.encoder, k=3)
+    page = hits._repr_html_()  # these pictures are no pictures: their place says so
+    assert page.count("not_an_image") == 3
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (400, 100), (9, 9, 9)).save(buffer, "PNG")
+    key = image_id(buffer.getvalue())
+    row = {"image_id": key, "data": buffer.getvalue(), "uri": "a/<b>.png", "width": 400, "height": 100, "format": "png"}
+    filled.data.images.insert([row])
+    hit = Hit(key, 0.5, "a/<b>.png", [Caption("<i>שלום</i>", lang="he")], filled.data)
+    page = Hits([hit])._repr_html_()
+    assert "&lt;i&gt;שלום&lt;/i&gt;" in page
+    assert "&lt;b&gt;.png" in page
+    shown = PIL.Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])))
+    assert shown.size == (180, 45)
+    assert hit.to_dict() == {"image_id": key, "score": 0.5, "uri": "a/<b>.png", "captions": hit.to_dict()["captions"]}
+    assert hit.to_dict()["captions"][0]["lang"] == "he"
+    assert hit.picture()._repr_png_().startswith(b"\x89PNG")
 
 
 def test_models_are_loaded_by_the_name_that_is_stored(filled, monkeypatch):

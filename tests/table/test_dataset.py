@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import threading
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -171,8 +172,14 @@ def test_vectors_remember_their_model(tmp_path):
     data = create_dataset(tmp_path / "x.pano")
     name = data.add_vectors("hf:org/model?dtype=bf16", "0123456789abcdef", 4)
     assert data.vector_names() == [name]
-    assert data.vector_model(name) == {"model": "hf:org/model?dtype=bf16", "fingerprint": "0123456789abcdef", "dim": 4}
+    facts = data.vector_model(name)
+    assert datetime.fromisoformat(facts.pop("made")).utcoffset() == timedelta(0)
+    assert facts == {"model": "hf:org/model?dtype=bf16", "fingerprint": "0123456789abcdef", "dim": 4}
     assert data.add_vectors("hf:org/model?dtype=bf16", "fedcba9876543210", 4) != name
+    alike = [data.add_vectors("python:m:Mine", f"my-model/v{n}", 4) for n in (1, 2, 1, 2)]
+    assert alike[:2] == alike[2:]
+    assert len(set(alike)) == 2
+    assert [data.vector_model(name)["fingerprint"] for name in alike[:2]] == ["my-model/v1", "my-model/v2"]
     with pytest.raises(UserError, match="has no vectors 'nope'"):
         data.vectors("nope")
 
@@ -192,3 +199,14 @@ def test_creating_a_table_at_once_loses_nobodys_rows(tmp_path):
             thread.join()
         assert len(open_dataset(path).captions) == 8
         assert not list(path.glob(".*.lance-*"))
+
+
+def test_settings_stand_in_the_manifest_and_an_older_reader_still_opens_it(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    assert data.settings() == {}
+    assert data.change_settings(encoder="a") == {"encoder": "a"}
+    assert open_dataset(data.path).settings() == {"encoder": "a"}
+    manifest = json.loads((data.path / "panoglot.json").read_text())
+    assert manifest["schema_version"] == SCHEMA_VERSION
+    assert data.change_settings(encoder=None) == {}
+    assert not [p for p in data.path.iterdir() if p.name.startswith(".panoglot-")]

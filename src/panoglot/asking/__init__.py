@@ -7,20 +7,24 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
     from panoglot.asking._asker import Asker, Models, Spent, spending
-    from panoglot.asking._cache import CachedEncoder, VectorCache, load_encoder
+    from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
+    from panoglot.asking._claims import Claims, claims_of
     from panoglot.asking._journal import Journal, journal_key
     from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
-    from panoglot.asking._segments import MAGIC, Sealed, pack, scan
+    from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
+    from panoglot.asking._spend import Account
 
 __all__ = [
     "LOCAL_PROVIDERS",
     "MAGIC",
     "MEMORY",
     "TEMPLATE",
+    "Account",
     "Asker",
     "Budget",
     "CachedEncoder",
+    "Claims",
     "Journal",
     "Memory",
     "Models",
@@ -30,13 +34,17 @@ __all__ = [
     "Spent",
     "VectorCache",
     "ask",
+    "cache_folder",
     "call",
+    "claims_of",
     "encode_images",
     "encode_texts",
+    "identity",
     "journal_key",
     "load_encoder",
     "open_picture",
     "pack",
+    "read_record",
     "scan",
     "spending",
     "unit",
@@ -45,6 +53,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Account": "_spend",
+        "read_record": "_segments",
+        "claims_of": "_claims",
+        "Claims": "_claims",
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
         "MEMORY": "_memory",
@@ -62,6 +74,8 @@ __getattr__, __dir__ = lazy_names(
         "VectorCache": "_cache",
         "ask": "_ask",
         "call": "_ask",
+        "identity": "_cache",
+        "cache_folder": "_cache",
         "encode_images": "_ask",
         "encode_texts": "_ask",
         "journal_key": "_journal",

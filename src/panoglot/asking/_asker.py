@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from panoglot.asking._journal import journal_key
 from panoglot.asking._memory import MEMORY
@@ -18,6 +21,8 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
+from panoglot.providers._http import as_count
+from panoglot.providers._stop import came, refuse_when_stopping
 from panoglot.providers.roles import (
     ROLES,
     Answer,
@@ -31,12 +36,14 @@ from panoglot.providers.roles import (
     Verdict,
     find_role,
 )
+from panoglot.text._answers import sound_text
 
 if TYPE_CHECKING:
     import numpy as np
 
     from panoglot.asking._journal import Journal
     from panoglot.asking._prices import Budget, Prices
+    from panoglot.asking._spend import Account
 
 __all__ = ["Asker", "Models", "Spent", "spending"]
 
@@ -104,6 +111,7 @@ class _Batcher:
             batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
             started = time.perf_counter()
             try:
+                refuse_when_stopping()
                 answers = await loop.run_in_executor(self._pool, self._call, [question for question, _, _ in batch])
                 if len(answers) != len(batch):
                     raise RuntimeError(f"{len(batch)} questions, {len(answers)} answers from {self._call}")
@@ -131,17 +139,24 @@ class Asker:
     """
 
     def __init__(
-        self, model: Any, *, journal: Journal | None, prices: Prices | None, budget: Budget | None, full: str = ""
+        self,
+        model: Any,
+        *,
+        journal: Journal | None,
+        prices: Prices | None,
+        budget: Budget | None,
+        full: str = "",
+        account: Account | None = None,
     ) -> None:
         self.model = model
         self.name: str = model.name
         # the price table knows a model by what `captions.model` shows, or by what the user typed
         known = prices is None or prices.price(model.name) is not None
         self._name = model.name if known or not full else full
-        self._journal, self._prices, self._budget = journal, prices, budget
+        self._journal, self._prices, self._budget, self._account = journal, prices, budget, account
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=self.name)
         self._batchers: dict[str, _Batcher] = {}
-        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._under_way: dict[str, asyncio.Future[Any]] = {}
         self._remember = isinstance(getattr(model, "fingerprint", None), str)
 
     def __repr__(self) -> str:
@@ -178,14 +193,14 @@ class Asker:
         key = journal_key(self.model, method, asked)
         found = MEMORY.get(key, None)
         if found is None:
-            waiting = self._asked.get(key)
+            waiting = self._under_way.get(key)
             if waiting is not None:
                 return await asyncio.shield(waiting)
-            waiting = self._asked[key] = asyncio.ensure_future(self._ask(question, asked))
+            waiting = self._under_way[key] = asyncio.ensure_future(self._ask(question, asked))
             try:
                 found = await waiting
             finally:
-                self._asked.pop(key, None)
+                self._under_way.pop(key, None)
             MEMORY.put(key, found)
         return found
 
@@ -233,39 +248,63 @@ class Asker:
         return await self._paid("generate", prompt, prompt, Answer)
 
     async def _paid(self, method: str, question: Any, prompt: Prompt, kind: type[T]) -> T:
-        import msgspec
-
-        async def ask() -> bytes:
-            if self._budget is None:
-                return msgspec.json.encode(await self._ask(_question(method), question))
-            estimate, actual = self._most(prompt), 0.0
-            await self._budget.reserve(estimate, self.name)
-            try:
-                answer = await self._ask(_question(method), question)
-                actual = self._price(prompt, answer)  # type: ignore[assignment]
-            finally:
-                self._budget.settle(estimate, actual)
-            return msgspec.json.encode(answer)
-
-        raw, recalled = await self._recall(method, question, ask)
-        answer: Any = msgspec.json.decode(raw, type=kind)
-        spent = spending.get(None)
-        if spent is not None:
-            price = 0.0 if recalled else self._price(prompt, answer)
-            tokens = (0, 0) if recalled else (answer.tokens_in or 0, answer.tokens_out or 0)
-            spent.add(Spent(0.0, *tokens, price, asked=int(not recalled), recalled=int(recalled)))
-        return answer  # type: ignore[no-any-return]
-
-    async def _recall(self, method: str, question: Any, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
-        """The journal's answer and True, or what `ask` gives, journaled, and False."""
+        """The answer to a question that costs: from the journal, or asked for, checked, and stored with its price."""
         if self._journal is None:
-            return await ask(), False
-        return await self._journal.answer(journal_key(self.model, method, question), ask)
+            return await self._bought(method, question, prompt)  # type: ignore[no-any-return]
+        key = journal_key(self.model, method, question)
+        new: list[Any] = []
 
-    def _price(self, prompt: Prompt, answer: Any) -> float | None:
+        async def ask(_: list[str]) -> dict[str, bytes]:
+            answer = await self._bought(method, question, prompt)
+            new.append(answer)
+            return {key: msgspec.json.encode(answer), **self._entry(answer.tokens_in, answer.tokens_out, prompt)}
+
+        slot = getattr(self.model, "slot", contextlib.nullcontext)
+        found = await self._journal.answer_many([key], ask, sound=partial(_readable, kind), within=slot)
+        raw, recalled = found[key]
+        if not recalled:
+            came()
+            return new[0]  # type: ignore[no-any-return]
+        if (spent := spending.get(None)) is not None:
+            spent.recalled += 1
+        return _sound(msgspec.json.decode(raw, type=kind), prompt)  # type: ignore[no-any-return]
+
+    async def _bought(self, method: str, question: Any, prompt: Prompt) -> Any:
+        """Ask the model; what came is counted and paid for, whether it is an answer or not."""
+        estimate = self._most(prompt) if self._budget is not None else None
+        if self._budget is not None:
+            await self._budget.reserve(estimate, self.name)
+        price: float | None = 0.0
+        try:
+            try:
+                answer = _checked(await self._ask(_question(method), question), prompt)
+            except RowError as error:
+                if error.tokens is not None:
+                    price = self._pay(prompt, *error.tokens)
+                    if self._journal is not None:
+                        await self._journal.store(self._entry(*error.tokens, prompt))
+                raise
+            price = self._pay(prompt, answer.tokens_in, answer.tokens_out)
+            return answer
+        finally:
+            if self._budget is not None:
+                self._budget.settle(estimate, price)
+
+    def _pay(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
+        price = self._price(prompt, tokens_in, tokens_out)
+        if (spent := spending.get(None)) is not None:
+            spent.add(Spent(0.0, tokens_in or 0, tokens_out or 0, price, asked=1))
+        return price
+
+    def _entry(self, tokens_in: int | None, tokens_out: int | None, prompt: Prompt) -> dict[str, bytes]:
+        if self._account is None:
+            return {}
+        return self._account.entry(tokens_in, tokens_out, self._price(prompt, tokens_in, tokens_out))
+
+    def _price(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
         if self._prices is None:
             return None
-        return self._prices.cost(self._name, answer.tokens_in, answer.tokens_out, images=len(prompt.images))
+        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images))
 
     def _most(self, prompt: Prompt) -> float | None:
         """What a question may cost at most: a token a character, a few thousand a picture."""
@@ -276,14 +315,19 @@ class Asker:
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
-        import msgspec
-
         question = (Prompt(prompt, images=images) if isinstance(prompt, str) else prompt, text)
 
         async def ask() -> bytes:
             return msgspec.json.encode(await self._ask(_question("score"), question))
 
-        raw, _ = await self._recall("score", question, ask)
+        if self._journal is None:
+            raw = await ask()
+        else:
+            slot = getattr(self.model, "slot", contextlib.nullcontext)
+            key = journal_key(self.model, "score", question)
+            raw, _ = await self._journal.answer(
+                key, ask, sound=partial(_readable, list[tuple[str, float]]), within=slot
+            )
         return [(token, value) for token, value in msgspec.json.decode(raw)]
 
     # -- Encoder ---------------------------------------------------------------------------------------------------
@@ -382,6 +426,42 @@ def _question(method: str) -> Question:
             if question.method == method:
                 return question
     raise UserError(f"no role asks a model to {method}.")
+
+
+def _sound(answer: Any, prompt: Prompt) -> Any:
+    """A generator's text freed of what is no answer; a verdict as it is."""
+    if not isinstance(answer, Answer):
+        return answer
+    return replace(answer, text=sound_text(answer.text, json=prompt.schema is not None, chat=prompt.chat))
+
+
+def _checked(answer: Any, prompt: Prompt) -> Any:
+    """The answer as the journal will give it back, freed of what is no answer; whoever the model is.
+
+    Raises:
+        RowError: it cannot be stored, or there is no text in it; with the tokens that it cost.
+    """
+    tokens = (as_count(getattr(answer, "tokens_in", None)), as_count(getattr(answer, "tokens_out", None)))
+    try:
+        checked = replace(_sound(answer, prompt), tokens_in=tokens[0], tokens_out=tokens[1])
+        msgspec.json.decode(msgspec.json.encode(checked), type=type(checked))
+        return checked
+    except RowError as error:
+        error.tokens = tokens
+        raise
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        bad = RowError("bad_response", f"no answer that can be stored: {type(error).__name__}: {error}")
+        bad.tokens = tokens
+        raise bad from None
+
+
+def _readable(kind: type, raw: bytes) -> bool:
+    """Whether a stored answer can be read; one that cannot is asked for again."""
+    try:
+        msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _rows(vectors: np.ndarray) -> list[Any]:

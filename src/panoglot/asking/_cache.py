@@ -9,7 +9,9 @@ once are safe, and a broken file or vector is encoded again. A full cache forget
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
+import pickle
 import sqlite3
 import time
 import zlib
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking._ask import call
+from panoglot.asking._made import note_model
 from panoglot.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["CachedEncoder", "VectorCache", "load_encoder"]
+__all__ = ["CachedEncoder", "VectorCache", "cache_folder", "identity", "load_encoder"]
 
 #: Bytes that the file may take; 512 dimensions are 2 KB a vector.
 LIMIT = 4 << 30
@@ -145,7 +148,7 @@ class CachedEncoder:
     Vectors are float32 whether made now or before, so both runs see the same numbers.
 
     Args:
-        encoder: with a `fingerprint`.
+        encoder: with an `identity`.
         cache: where vectors are kept.
     """
 
@@ -154,7 +157,8 @@ class CachedEncoder:
     def __init__(self, encoder: Encoder, cache: VectorCache) -> None:
         self.encoder, self.cache = encoder, cache
         self.name = getattr(encoder, "name", "")
-        self.fingerprint: str = encoder.fingerprint  # type: ignore[attr-defined]
+        self.fingerprint = str(getattr(encoder, "fingerprint", "") or identity(encoder))
+        self._identity = identity(encoder)
         self.dim = encoder.dim
 
     def __getattr__(self, name: str) -> Any:
@@ -172,7 +176,7 @@ class CachedEncoder:
     def _encode(self, method: str, contents: Sequence[str], *columns: list[Any]) -> np.ndarray:
         import numpy as np
 
-        start = f"{VERSION}\0{self.fingerprint}\0{method}\0"
+        start = f"{VERSION}\0{self._identity}\0{method}\0"
         keys = [hashlib.sha256((start + text).encode("utf-8", "surrogatepass")).digest()[:16] for text in contents]
         found = self.cache.get(keys)
         place = {key: n for n, key in enumerate(keys) if key not in found}
@@ -189,6 +193,52 @@ class CachedEncoder:
         return np.stack([found[key] for key in keys])
 
 
+def identity(model: Any) -> str:
+    """What a model's answers are kept under; empty: they are not kept.
+
+    Our own providers say it themselves (`fingerprint`). Of a class that somebody wrote we add its module's source, for
+    a fingerprint that was typed once says nothing about what was changed since; of one without a fingerprint its state
+    too.
+    """
+    said = str(getattr(model, "fingerprint", "") or "")
+    if type(model).__module__.partition(".")[0] == "panoglot":
+        return said
+    try:
+        module = inspect.getmodule(type(model))
+        source = inspect.getsource(module) if module is not None else inspect.getsource(type(model))
+        state = b"" if said else pickle.dumps(sorted(vars(model).items()), protocol=4)
+    except Exception:  # a source that is not there, a state that cannot be written down
+        return ""
+    mark = hashlib.sha256(source.encode("utf-8", "surrogatepass") + state).hexdigest()[:16]
+    return f"{said or type(model).__qualname__}+source-{mark}"
+
+
+def cache_folder(cache: str | None) -> Path | None:
+    """The folder that things are kept in, made; None for none.
+
+    Args:
+        cache: folder; `off` for none; None for the user's cache folder.
+
+    Raises:
+        UserError: a folder that was asked for cannot be written.
+    """
+    from panoglot.providers.embedded._cache import cache_dir
+
+    if cache == "off":
+        return None
+    folder = cache_dir() if cache is None else Path(cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fine, why = os.access(folder, os.W_OK), "not writable"
+    except OSError as error:
+        fine, why = False, error.strerror or str(error)
+    if not fine:
+        if cache is None:
+            return None
+        raise UserError(f"cannot keep vectors in {folder} ({why}): give another --cache, or 'off'.")
+    return folder
+
+
 def load_encoder(name: str | Any, cache: str | None = None, role: str = "encoder") -> Any:
     """Load a model and put the cache before it when it encodes.
 
@@ -201,19 +251,10 @@ def load_encoder(name: str | Any, cache: str | None = None, role: str = "encoder
         UserError: a folder that was asked for cannot be written.
     """
     from panoglot.providers import load_model
-    from panoglot.providers.embedded._cache import cache_dir
 
     model = load_model(name, role) if isinstance(name, str) else name
-    if cache == "off" or not hasattr(model, "encode_texts") or not getattr(model, "fingerprint", ""):
+    note_model("encoder" if hasattr(model, "encode_texts") else "model", model)
+    if not hasattr(model, "encode_texts") or isinstance(model, CachedEncoder) or not identity(model):
         return model
-    folder = cache_dir() if cache is None else Path(cache)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fine, why = os.access(folder, os.W_OK), "not writable"
-    except OSError as error:
-        fine, why = False, error.strerror or str(error)
-    if not fine:
-        if cache is None:
-            return model
-        raise UserError(f"cannot keep vectors in {folder} ({why}): give another --cache, or 'off'.")
-    return CachedEncoder(model, VectorCache(folder / "vectors.sqlite"))
+    folder = cache_folder(cache)
+    return model if folder is None else CachedEncoder(model, VectorCache(folder / "vectors.sqlite"))

@@ -60,6 +60,13 @@ class Claims:
             self._held.add(offset)
             return True
 
+    def held(self, key: bytes) -> bool:
+        """Say whether anybody has `key`, without taking it."""
+        if not self.take(key):
+            return True
+        self.drop(key)
+        return False
+
     def drop(self, key: bytes) -> None:
         """Give the claim on `key` up."""
         offset = int.from_bytes(key[:8], "big") >> 2

@@ -20,7 +20,8 @@ import time
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from panoglot.asking._journal_turns import Turns
 from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
 from panoglot.errors import UserError
 from panoglot.identity import canonical
+from panoglot.providers._stop import refuse_when_stopping
 
 __all__ = ["Journal", "journal_key"]
 
@@ -78,13 +80,13 @@ class _Live:
                 self.at = scan(file, self.at, end, found)
                 self.keys.update(found)
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes) -> list[bytes]:
         at = self.keys.get(key)
         if at is None:
-            return None
+            return []
         with open(self.path, "rb") as file:
             record = read_record(file, at)
-        return record[1] if record is not None and record[0] == key else None
+        return [record[1]] if record is not None and record[0] == key else []
 
 
 class Journal:
@@ -118,6 +120,8 @@ class Journal:
         """Start with nothing of our own: at first, and after a fork."""
         self.claims: Claims = claims_of(self.folder / "claims.lock")
         self._lock = threading.RLock()
+        self._writing = threading.RLock()  # taken before `_lock`, so that nobody who looks waits for the disk
+        self._thread: ThreadPoolExecutor | None = None
         self._sealed: dict[str, Sealed] = {}
         self._live: dict[str, _Live] = {}
         self._own: _Live | None = None
@@ -138,26 +142,28 @@ class Journal:
 
     # -- looking up ------------------------------------------------------------------------------------------------
 
-    def get(self, key: str, *, fresh: bool = True) -> bytes | None:
+    def get(self, key: str, *, fresh: bool = True, sound: Callable[[bytes], bool] | None = None) -> bytes | None:
         """Return the answer under `key`, or None.
 
         Args:
             key: 32 hex digits.
             fresh: look at what other processes have written since the last look.
+            sound: whether an answer can be read; one that cannot counts as none.
         """
         raw = bytes.fromhex(key)
         with self._lock:
-            value = self._find(raw)
+            value = self._find(raw, sound)
             if value is None and fresh:
                 self._refresh()
-                value = self._find(raw)
+                value = self._find(raw, sound)
             return value
 
-    def _find(self, key: bytes) -> bytes | None:
+    def _find(self, key: bytes, sound: Callable[[bytes], bool] | None) -> bytes | None:
         while True:
             parts: list[Any] = [*([self._own] if self._own else ()), *self._live.values(), *self._sealed.values()]
             try:
-                return next((v for v in (part.get(key) for part in parts) if v is not None), None)
+                found = (value for part in parts for value in part.get(key))
+                return next((value for value in found if sound is None or sound(value)), None)
             except FileNotFoundError:  # merged away by another process: look where it is now
                 self._refresh()
 
@@ -196,7 +202,7 @@ class Journal:
         """
         if not answers:
             return
-        with self._lock:
+        with self._writing:
             own = self._own or self._writable(self._new_segment)
             at, placed, chunks = own.at, [], []
             for key, value in answers.items():
@@ -210,8 +216,9 @@ class Journal:
             except BaseException:
                 self._abandon()  # what is half written must not precede what is written next
                 raise
-            own.at = at
-            own.keys.update(placed)
+            with self._lock:
+                own.at = at
+                own.keys.update(placed)
             if len(own.keys) >= SEGMENT_RECORDS or own.at >= SEGMENT_BYTES:
                 self._seal_own()
 
@@ -240,28 +247,44 @@ class Journal:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self._fd = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         sync_folder(self.folder)
-        self._own = _Live(path)
-        return self._own
+        own = _Live(path)
+        with self._lock:
+            self._live.pop(name, None)  # seen by a look since the file is there
+            self._own = own
+        return own
 
     def _abandon(self) -> None:
         """Leave our segment to be sealed by whoever comes next."""
-        if self._own is not None:
-            os.close(self._fd)
-            self.claims.drop(bytes.fromhex(self._own.path.stem))
-            self._own, self._fd = None, -1
+        with self._lock:
+            if self._own is not None:
+                os.close(self._fd)
+                self.claims.drop(bytes.fromhex(self._own.path.stem))
+                self._own, self._fd = None, -1
 
     def _seal_own(self) -> None:
-        if self._own is None:
-            return
         own = self._own
+        if own is None:
+            return
         write_index(own.path, index_of(own.keys.items()), own.at)
-        self._abandon()
-        self._sealed[own.path.stem] = Sealed(own.path)
+        with self._lock:
+            self._abandon()
+            self._sealed[own.path.stem] = Sealed(own.path)
 
     def close(self) -> None:
         """Finish this process's segment. Not closing costs nothing but a scan by the next one to open the journal."""
-        with self._lock:
+        with self._writing:
             self._seal_own()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False)
+
+    @property
+    def thread(self) -> ThreadPoolExecutor:
+        """The journal's own thread: an answer never waits behind other work to get onto the disk."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+            return self._thread
 
     # -- keeping the folder tidy -----------------------------------------------------------------------------------
 
@@ -331,42 +354,65 @@ class Journal:
         """Give a claim up."""
         self.claims.drop(bytes.fromhex(key))
 
-    async def answer(self, key: str, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
+    async def answer(
+        self,
+        key: str,
+        ask: Callable[[], Awaitable[bytes]],
+        *,
+        sound: Callable[[bytes], bool] | None = None,
+        within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+    ) -> tuple[bytes, bool]:
         """Return the answer under `key` and whether it was there; if not, `ask`, and store it before returning.
 
         Of all who want the same answer at once, in any process, one asks and the others wait for it. When that one
-        fails, the next asks.
+        fails, the next asks. Arguments as of `answer_many`.
         """
 
         async def ask_many(_: list[str]) -> dict[str, bytes]:
             return {key: await ask()}
 
-        return (await self.answer_many([key], ask_many))[key]
+        return (await self.answer_many([key], ask_many, sound=sound, within=within))[key]
 
     async def answer_many(
-        self, keys: Iterable[str], ask_many: Callable[[list[str]], Awaitable[Mapping[str, bytes]]]
+        self,
+        keys: Iterable[str],
+        ask_many: Callable[[list[str]], Awaitable[Mapping[str, bytes]]],
+        *,
+        sound: Callable[[bytes], bool] | None = None,
+        within: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
     ) -> dict[str, tuple[bytes, bool]]:
-        """The same for a batch: `ask_many` gets the keys that nobody has answered and gives what it could answer.
+        """The same for a batch.
+
+        Args:
+            keys: whose answers are wanted.
+            ask_many: gets the keys that nobody has answered and gives what it could answer. What it gives under other
+                keys is stored with it, in the same write.
+            sound: whether a stored answer can be read; one that cannot is asked for again.
+            within: held from before asking until the answers are on disk: the slot of a server.
 
         Returns:
             Key to (answer, was it there); keys without an answer are left out.
+
+        Raises:
+            Stopped: the run was told to stop while somebody else's answer was waited for.
         """
         wanted, found = dict.fromkeys(keys), dict[str, tuple[bytes, bool]]()
         turns, wait = self._turns(), POLL[0]
-        self._collect(wanted, found)
+        self._collect(wanted, found, sound)
         while wanted:
+            refuse_when_stopping()
             # what is claimed is asked and released before others' answers are waited for: no deadlock
             mine = [key for key in wanted if self.claim(key)]
             try:
                 await turns.look()  # somebody may have answered between the last look and the claim
-                self._collect(wanted, found)
+                self._collect(wanted, found, sound)
                 missing = [key for key in mine if key in wanted]
                 if missing:
-                    answers = await ask_many(missing)
-                    new = {key: answers[key] for key in missing if key in answers}
-                    stored, mine = turns.store(new, mine), []  # the claims end when the answers are on disk
-                    await asyncio.shield(stored)  # cancelled now: what was paid for is kept all the same
-                    found.update((key, (value, False)) for key, value in new.items())
+                    async with within():
+                        answers = await ask_many(missing)
+                        stored, mine = turns.store(dict(answers), mine), []  # claims end when the answers are on disk
+                        await asyncio.shield(stored)  # cancelled now: what was paid for is kept all the same
+                    found.update((key, (answers[key], False)) for key in missing if key in answers)
                     for key in missing:
                         del wanted[key]  # what failed is not asked again here
                     wait = POLL[0]
@@ -378,9 +424,22 @@ class Journal:
                 wait = min(2 * wait, POLL[1])
         return found
 
-    def _collect(self, wanted: dict[str, None], found: dict[str, tuple[bytes, bool]]) -> None:
+    async def store(self, records: Mapping[str, bytes]) -> None:
+        """Store records that nobody waits for under a claim; they are on disk when this returns."""
+        await asyncio.shield(self._turns().store(dict(records), []))
+
+    async def settled(self) -> None:
+        """Wait until all that was handed over in this event loop is on disk."""
+        await self._turns().settled()
+
+    def _collect(
+        self,
+        wanted: dict[str, None],
+        found: dict[str, tuple[bytes, bool]],
+        sound: Callable[[bytes], bool] | None,
+    ) -> None:
         for key in list(wanted):
-            value = self.get(key, fresh=False)
+            value = self.get(key, fresh=False, sound=sound)
             if value is not None:
                 found[key] = (value, True)
                 del wanted[key]

@@ -36,7 +36,7 @@ class Turns:
             answers = {key: value for part, _, _ in batch for key, value in part.items()}
             error: BaseException | None = None
             try:
-                await asyncio.to_thread(self._journal.put_many, answers)
+                await asyncio.get_running_loop().run_in_executor(self._journal.thread, self._journal.put_many, answers)
             except asyncio.CancelledError as caught:
                 error = caught
                 self._journal.put_many(answers)  # was it written? twice does no harm, and the claims end below
@@ -54,6 +54,11 @@ class Turns:
                         self._journal.release(key)
                 self._stores = []
                 raise error
+
+    async def settled(self) -> None:
+        """Wait for all stores that were asked for."""
+        while self._storing is not None and not self._storing.done():
+            await asyncio.wait([self._storing])
 
     async def look(self) -> None:
         """See what the others have written up to now (a look that began earlier does not count)."""

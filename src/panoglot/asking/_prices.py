@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import BudgetReached, UserError, did_you_mean
+from panoglot.errors import BudgetReached, UserError, did_you_mean, yaml_fault
 
 __all__ = ["LOCAL_PROVIDERS", "TEMPLATE", "Budget", "Price", "Prices"]
 
@@ -84,8 +84,8 @@ class Prices:
             table = yaml.safe_load(Path(path).read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the price file '{path}' cannot be read: {error}.") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"the price file '{path}' is no YAML: {' '.join(str(error).split())}") from None
+        except (yaml.YAMLError, RecursionError) as error:
+            raise UserError(f"the price file '{path}' is no YAML: {yaml_fault(error)}") from None
         if table is not None and not isinstance(table, dict):
             raise UserError(
                 f"the price file '{path}' must map model patterns to prices, not be a {type(table).__name__}."

@@ -181,25 +181,25 @@ class Sealed:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value under `key`, or None.
+    def get(self, key: bytes) -> list[bytes]:
+        """Return the values under `key`, the newest first.
 
         Raises:
             FileNotFoundError: the segment was merged into another in the meantime.
         """
+        return [value for found, value in self.starting(key[:8]) if found == key][::-1]
+
+    def starting(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """Return (key, value) of every sound record whose key begins with these 8 bytes, in the order of writing."""
         import numpy as np
 
-        prefix = np.uint64(_KEY.unpack_from(key)[0])
-        at = int(np.searchsorted(self._keys, prefix))
-        if at >= len(self._keys) or self._keys[at] != prefix:
-            return None
+        wanted = np.uint64(_KEY.unpack(prefix)[0])
+        first, last = (int(np.searchsorted(self._keys, wanted, side=side)) for side in ("left", "right"))
+        if first == last:
+            return []
         with open(self.segment, "rb") as file:
-            while at < len(self._keys) and self._keys[at] == prefix:
-                record = read_record(file, int(self._offsets[at]))
-                if record is not None and record[0] == key:
-                    return record[1]
-                at += 1
-        return None
+            records = [read_record(file, int(self._offsets[at])) for at in range(first, last)]
+        return [record for record in records if record is not None and record[0].startswith(prefix)]
 
 
 def joined(parts: Iterable[Sealed], file: BinaryIO) -> np.ndarray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from panoglot.asking import Models
-from panoglot.languages import canonical_language
+from panoglot.captioning._answers import AUTO, ask_for, check_answer
 from panoglot.pictures import Image
-from panoglot.running import GeneratorName, method
+from panoglot.running import GeneratorName, LanguageIdentifierName, method
 from panoglot.table import Caption
 
 __all__ = ["PROMPT", "describe"]
@@ -21,7 +21,8 @@ async def describe(
     captioner: GeneratorName = "captioner",
     prompt: str = PROMPT,
     system: str | None = None,
-    lang: str = "en",
+    lang: str = AUTO,
+    identifier: LanguageIdentifierName = "embedded:langid",
     kind: str = "short",
     max_tokens: int = 200,
     temperature: float = 0.0,
@@ -38,20 +39,25 @@ async def describe(
         captioner: a `Generator` that sees pictures.
         prompt: the question; `{title}`, `{alt}` and other keys of the picture's context may stand in it.
         system: the system turn.
-        lang: the language that the prompt asks for; written to the caption.
+        lang: language of the answer: asked for, and dropped as `wrong_language` when it surely is in another; `auto`
+            asks for none and names the one that comes, or that of the prompt when the answer is too short to say.
+        identifier: names the language of the answer.
         kind: `short`, `dense`, … as in the table of captions.
         max_tokens: most tokens of the answer; an answer cut there is marked with the score `cut` = 1.
         temperature: 0 is greedy.
         seed: for sampling.
 
     Returns:
-        One caption.
+        One caption, with the probability of its language among its scores (`lid`).
     """
     text = prompt
     for key, value in image.context.items():
         text = text.replace("{" + key + "}", str(value))  # not str.format: context is data, never a template
+    text = await ask_for(text, lang, m, identifier)
     answer = await m[captioner].generate(
         text, image, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    scores: dict[str, float | None] = {"cut": 1.0} if answer.finish == "length" else {}
-    return Caption(answer.text, lang=canonical_language(lang), kind=kind, model=m[captioner].name, scores=scores)
+    tag, scores, dropped = await check_answer(answer.text, prompt, lang, m, identifier)
+    if answer.finish == "length":
+        scores["cut"] = 1.0
+    return Caption(answer.text, lang=tag, kind=kind, model=m[captioner].name, scores=scores, dropped=dropped)

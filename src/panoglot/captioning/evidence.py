@@ -6,7 +6,8 @@ from asyncio import gather
 
 from panoglot.asking import Models
 from panoglot.captioning._evidence_text import count_faces, english_caption, fact_caption, named_caption, written_text
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
+from panoglot.languages import matches
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.embedded.facts import picture_facts
 from panoglot.running import DetectorName, LanguageIdentifierName, ReaderName, TaggerName, method
@@ -97,7 +98,7 @@ def _translated(key: str, languages: tuple[str, ...], probability: float, model:
     names = translations(key)
     for wanted in map(canonical_language, languages):
         for lang, name in names.items():
-            if lang != "en" and language_matches(wanted, lang):
+            if lang != "en" and matches(wanted, lang):
                 text = named_caption(name.text, lang)
                 if text:
                     source = f"{model} + {name.source}/{name.link}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from panoglot.asking import Models
-from panoglot.languages import canonical_language, language_matches
+from panoglot.languages import matches
+from panoglot.languages._tags import canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.embedded.labels import translations
 from panoglot.running import TaggerName, method
@@ -50,7 +51,7 @@ async def label(
         for lang, name in translations(tag.key).items():
             if lang == "en" or name.link not in links:
                 continue
-            if wanted and not any(language_matches(one, lang) for one in wanted):
+            if wanted and not any(matches(one, lang) for one in wanted):
                 continue
             captions.append(
                 Caption(

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from panoglot.asking import Models
+from panoglot.captioning._answers import AUTO, ask_for, check_answer
 from panoglot.errors import RowError
+from panoglot.languages import UNKNOWN_LANGUAGE, base_language
 from panoglot.pictures import Image
-from panoglot.running import EncoderName, GeneratorName, GeneratorNames, method
+from panoglot.running import EncoderName, GeneratorName, GeneratorNames, LanguageIdentifierName, method
 from panoglot.table import Caption
 
 __all__ = ["Candidate", "blip_score", "join_captions", "rank", "rank_and_fuse"]
@@ -158,7 +160,8 @@ async def rank_and_fuse(
     diversity: float = 0.0,
     margin: float | None = None,
     max_tokens: int = 120,
-    lang: str = "en",
+    lang: str = AUTO,
+    identifier: LanguageIdentifierName = "embedded:langid",
 ) -> Caption:
     """Caption with several models, rank the drafts by image-text match, fuse the best `k`.
 
@@ -178,22 +181,28 @@ async def rank_and_fuse(
         diversity: prefer a second draft that differs (extension, off).
         margin: return the best draft when the fused text scores this much below it (extension, off).
         max_tokens: most tokens of an answer.
-        lang: language of the drafts.
+        lang: language of the drafts, asked for and checked; `auto` names the one that comes. See `describe`.
+        identifier: names the language of the drafts.
 
     Returns:
         The fused caption, with its drafts as parents and `match` among its scores.
 
     Raises:
-        RowError: `no_draft`: every captioner failed.
+        RowError: `no_draft`: every captioner failed, or answered in another language than the one asked for.
     """
+    question = await ask_for(prompt, lang, m, identifier)
 
     async def draft(name: str) -> Caption:
-        answer = await m[name].generate(prompt, image, max_tokens=max_tokens)
-        return Caption(_first_sentence(answer.text), lang=lang, model=m[name].name)
+        answer = await m[name].generate(question, image, max_tokens=max_tokens)
+        text = _first_sentence(answer.text)
+        tag, scores, dropped = await check_answer(text, prompt, lang, m, identifier)
+        if dropped:
+            raise RowError(dropped, f"{m[name].name} answered in {tag}: {text[:80]!r}")
+        return Caption(text, lang=tag, model=m[name].name, scores=scores)
 
-    async def match(text: str) -> float | None:
+    async def match(text: str, tag: str) -> float | None:
         try:
-            (cosine,) = await m[scorer].similarity(image, [text], [lang])
+            (cosine,) = await m[scorer].similarity(image, [text], [tag])
             fits = await m[scorer].match(image, text)
         except RowError:
             return None
@@ -206,11 +215,11 @@ async def rank_and_fuse(
             raise error
     if not drafts:
         raise RowError("no_draft", "; ".join(str(error) for error in found))
-    for one, score in zip(drafts, await gather(*(match(d.text) for d in drafts))):
+    for one, score in zip(drafts, await gather(*(match(d.text, d.lang) for d in drafts))):
         one.scores["match"] = score
     similarity = None
     if diversity:
-        vectors = await gather(*(m[scorer].encode_text(d.text, lang) for d in drafts))
+        vectors = await gather(*(m[scorer].encode_text(d.text, d.lang) for d in drafts))
         similarity = [[float(a.ravel() @ b.ravel()) for b in vectors] for a in vectors]
     places = rank(
         [Candidate(d.text, d.scores["match"], d.model) for d in drafts],
@@ -223,18 +232,21 @@ async def rank_and_fuse(
     for one in drafts:
         one.dropped = "draft"
     if len(best) == 1:
-        return Caption(best[0].text, lang, model=best[0].model, parents=drafts, scores=dict(best[0].scores))
+        return Caption(best[0].text, best[0].lang, model=best[0].model, parents=drafts, scores=dict(best[0].scores))
 
     if llm:
         texts = "\n".join(f"{n}. {d.text}" for n, d in enumerate(best, 1))
         answer = await m[llm].generate(fuse_prompt.replace("{texts}", texts), max_tokens=max_tokens)
         fused, writer = answer.text, m[llm].name
+        tag, _, _ = await check_answer(fused, prompt, AUTO, m, identifier)
+        tag = best[0].lang if tag == UNKNOWN_LANGUAGE else tag
     else:
-        fused, writer = best[0].text, "panoglot:join"
+        fused, writer, tag = best[0].text, "panoglot:join", best[0].lang
         for one in best[1:]:
-            fused = join_captions(fused, one.text) if lang == "en" else max(fused, one.text, key=len)
-    score = await match(fused)
+            english = {base_language(tag), base_language(one.lang)} == {"en"}
+            fused = join_captions(fused, one.text) if english else max(fused, one.text, key=len)
+    score = await match(fused, tag)
     top = best[0].scores["match"]
     if not fused or (margin is not None and score is not None and top is not None and score < top - margin):
-        fused, writer, score = best[0].text, best[0].model, top
-    return Caption(fused, lang, model=writer, parents=drafts, scores={"match": score})
+        fused, writer, score, tag = best[0].text, best[0].model, top, best[0].lang
+    return Caption(fused, tag, model=writer, parents=drafts, scores={"match": score})

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
+    "settings": ("settings", "Show or change what a dataset is set to: whose vectors a search takes.", "Look"),
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),
     "compare": ("compare", "Compare two results: paired bootstrap, per language and overall.", "Judge"),
     "methods": ("methods", "List the methods of the 67 papers and which are here.", "Know"),
@@ -25,27 +26,39 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 a user's mistake, 3 too many rejects, 1 a bug, 130 interrupted."""
+    """Run the command line and exit.
+
+    0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130 interrupted (Ctrl-C), 143 terminated
+    (SIGTERM).
+    """
     import cyclopts
 
     import panoglot
-    from panoglot.errors import UserError, did_you_mean
+    from panoglot.errors import PanoglotError, mendable
     from panoglot.evaluate._command_list import COMMANDS as EVALUATE
     from panoglot.evaluate._command_list import listing
-    from panoglot.table import few_arenas
 
-    few_arenas()
+    _end_as_ctrl_c_does()
+    _show_what_the_terminal_can()
     app = cyclopts.App(
         name="panoglot",
         help="Turn pictures into trustworthy, multilingual, searchable image-text data.",
         version=panoglot.__version__,
-        help_epilogue="Start: panoglot build PICTURES -o NAME.pano   then: panoglot search NAME.pano “ein roter Vogel”",
+        help_epilogue="Start: panoglot build PICTURES -o NAME.pano   then: panoglot search NAME.pano 'ein roter Vogel'",
+        help_format="plaintext",  # to write Markdown costs a tenth of the start
         default_parameter=cyclopts.Parameter(negative_iterable=(), accepts_keys=False),
         result_action="return_value",
         suppress_keyboard_interrupt=False,  # handled below
     )
     for name, (target, line, group) in COMMANDS.items():
-        app.command(f"panoglot.cli._commands:{target}", name=name, help=line, group=group, help_epilogue="")
+        app.command(
+            f"panoglot.cli._commands:{target}",
+            name=name,
+            help=line,
+            group=group,
+            help_epilogue="",
+            help_format="markdown",
+        )
 
     judge = cyclopts.App(
         name="evaluate",
@@ -54,21 +67,29 @@ def main(arguments: list[str] | None = None) -> None:
         help_epilogue="Every metric and every benchmark, a line each: panoglot evaluate --list",
     )
     for name, (_, line) in EVALUATE.items():
-        judge.command(f"panoglot.cli._commands:evaluate_{name}", name=name, help=line, help_epilogue="")
+        judge.command(
+            f"panoglot.cli._commands:evaluate_{name}", name=name, help=line, help_epilogue="", help_format="markdown"
+        )
     app.command(judge)
 
-    tokens = sys.argv[1:] if arguments is None else arguments
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    if not {"--help", "-h", "--version"} & set(tokens):
+        from panoglot.cli._newcomers import mistake, spelt
+        from panoglot.table import few_arenas
+
+        few_arenas()
+        tokens = spelt(tokens, [*COMMANDS, "evaluate"])
+        if wrong := mistake(tokens, [*COMMANDS, "evaluate"]):
+            _fail(wrong)
     if tokens == ["evaluate", "--list"]:
         print(listing())
         sys.exit(0)
-    if tokens and not tokens[0].startswith("-") and tokens[0] not in (*COMMANDS, "evaluate"):
-        _fail(f"there is no command '{tokens[0]}'.{did_you_mean(tokens[0], [*COMMANDS, 'evaluate'])}")
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         command = " ".join(tokens[: 2 if tokens[:1] == ["evaluate"] else 1])
         _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
-    except UserError as error:
+    except PanoglotError as error:
         _fail(str(error))
     except BrokenPipeError:  # `panoglot methods | head`
         import os
@@ -80,10 +101,42 @@ def main(arguments: list[str] | None = None) -> None:
 
         how = str(stop) or "interrupted; run the same command again to go on."
         print(f"\npanoglot: {how}", file=sys.stderr, flush=True)
-        os._exit(130)  # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
+        # not sys.exit: the engine's threads may still be in a batch, and Python would wait or abort
+        os._exit(128 + getattr(stop, "signum", 2))
+    except Exception as error:
+        mended = mendable(error)
+        if mended is None:
+            raise
+        _fail(mended)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _end_as_ctrl_c_does() -> None:
+    """Let SIGTERM end the command as Ctrl-C does: what is under way is stored, workers end too."""
+    import signal
+    import threading
+
+    class Terminated(KeyboardInterrupt):
+        signum = int(signal.SIGTERM)
+
+    def terminate(signum: int, frame: object) -> None:
+        raise Terminated("terminated; run the same command again to go on.")
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _show_what_the_terminal_can() -> None:
+    """Write `?` or an escape for characters that the terminal's encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            utf8 = (stream.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")
+            reconfigure(errors="backslashreplace" if utf8 or stream is sys.stderr else "replace")
+
+
 def _fail(message: str) -> None:
-    print(f"panoglot: {message}", file=sys.stderr)
+    from panoglot.table._visible import terminal
+
+    print(f"panoglot: {terminal(message)}", file=sys.stderr)
     sys.exit(2)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,26 +14,29 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._command_list import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
+from panoglot.table import MANIFEST
+from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "resume"}
+PATHS = {"dataset", "image", "method", "output", "resume", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
     """Make a command of a verb: same options; then `show` prints what it returned, given the options of `extra`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        _in_order(verb, args)
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
@@ -47,6 +51,18 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
+    """Say so when a dataset was given, but not where the dataset stands."""
+    first = next(iter(inspect.signature(verb).parameters), "")
+    if first != "dataset" or not given or os.path.exists(str(given[0])):
+        return
+    at = next((n for n, one in enumerate(given) if os.path.isfile(os.path.join(str(one), MANIFEST))), None)
+    if at is not None:
+        rest = [one for n, one in enumerate(given) if n != at]
+        line = command(verb.__name__, given[at], *rest)
+        raise UserError(f"the dataset comes first: {line}")
 
 
 def _is_list(p: inspect.Parameter) -> bool:
@@ -72,12 +88,17 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("model", "option", "set") or given is None:
+    if key in ("caption_column", "model", "option", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
 
-        steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        try:
+            steps = [yaml.safe_load(value) if ":" in value else value for value in given]
+        except yaml.YAMLError as error:
+            raise UserError(
+                f"--steps is not YAML: {yaml_fault(error)}; write for example 'length: {{min_words: 3}}'"
+            ) from None
         return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
     return [one for value in given for one in value.replace(",", " ").split()]
 
@@ -120,23 +141,47 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         )
     out.print(table)
     data = result.dataset
-    kept, dropped = data.captions.count("dropped is null"), data.captions.count("dropped is not null")
+    told = "kind != 'fact'"  # what was measured about a picture is no caption of it
+    kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{data.path}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{_safe(data.path)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
+    total = None if None in paid else sum(paid)
+    if total is None or total - (result.spent.price or 0.0) > 1e-9:
+        out.print(f"Paid in all runs: {price_text(total)}")
+    for one in result.not_made:
+        print(f"panoglot: {terminal(one)}.", file=sys.stderr)
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
-    failing = data.rejects.count("resolved is null")
-    if failing:
-        out.print(f"{failing:,} rejects: panoglot retry {data.path}   (the report shows why)")
+    for remark in result.remarks:
+        out.print(_safe(remark))
+    _show_rejects(data, out)
     if result.report:
-        out.print(f"Report: {result.report}")
+        out.print(f"Report: {_safe(result.report)}")
     if data.vector_names():
-        out.print(f"Search: panoglot search {data.path} “a red bird”")
+        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
+    if result.problem:
+        print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
+        return 3
     if result.reject_rate > max_reject_rate:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
-    return 0
+    return 3 if result.no_language else 0
+
+
+def _show_rejects(data: Any, out: Any) -> None:
+    """The open rejects by reason, the commonest first, each with its first items."""
+    from collections import Counter
+
+    rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
+    if not rows:
+        return
+    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(str(data.path))}"))
+    for reason, count in Counter(row["reason"] for row in rows).most_common(8):
+        items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
+        names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
+        out.print(_safe(f"  {count:>6,}  {reason}: {names}"))
 
 
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
@@ -149,8 +194,10 @@ _TELLING = ("human", "short", "dense", "alt", "label")
 def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name
+    from panoglot.languages import language_name, matches
 
+    for note in getattr(hits, "notes", ()):
+        print(f"panoglot: {note}", file=sys.stderr)
     if json:
         for hit in hits:
             print(_json(hit))
@@ -164,37 +211,58 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         table.add_column(no_wrap=True)
     table.add_column()
     for hit in hits:
-        telling = [c for kind in _TELLING for c in hit.captions if c.kind == kind] or hit.captions
-        english = [c for c in telling if c.lang == "en"] or telling
+        said = [c for c in hit.captions if c.kind != "fact"]
+        telling = [c for kind in _TELLING for c in said if c.kind == kind] or said
+        english = [c for c in telling if matches("en", c.lang)] or telling
         text = f"{_safe(english[0].text)} [dim]{_safe(language_name(english[0].lang))}[/dim]" if english else ""
-        others = len({c.lang for c in hit.captions} - {c.lang for c in english[:1]})
+        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
     out.print(table)
-    out.print("[dim]panoglot show DATASET ID tells all about a picture; --json gives whole paths and texts.[/dim]")
+    tell = (
+        command("show", hits[0].dataset.path, hits[0].image_id[:12]) if hits[0].dataset else "panoglot show DATASET ID"
+    )
+    out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
 
 
-def _safe(text: str) -> str:
+def _safe(text: object) -> str:
+    """A text for rich's markup, with nothing in it that steers the terminal."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(terminal(text))
 
 
 def _json(value: Any) -> str:
     from dataclasses import asdict, is_dataclass
 
     plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    return json_line(json.dumps(plain, ensure_ascii=False, default=str))
+
+
+def _show_settings(found: dict[str, str], json: bool = False) -> None:
+    if json:
+        print(_json(found))
+        return
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if not found:
+        print("Nothing is set, and there are no vectors to search.")
 
 
 def _show_path(path: Path) -> None:
-    print(path)
+    print(terminal(path))
 
 
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
-    _console().print(f"{counts} as {written['format']}: {languages}")
+    out = _console()
+    out.print(f"{counts} as {written['format']}: {_safe(languages)}")
+    for note in written.get("notes", ()):
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    if written["unreadable"]:
+        formats = ", ".join(f"{count:,} {format.upper()}" for format, count in written["unreadable"]["formats"].items())
+        out.print(f"{written['unreadable']['reader']} does not open some pictures: {formats}; they are as they came.")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -204,7 +272,7 @@ def _show_picture(shown: Any, json: bool = False) -> None:
         _console().print(shown)
 
 
-def _show_curation(result: Any) -> None:
+def _show_curation(result: Any) -> int:
     out = _console()
     for what in ("images", "captions"):
         dropped = getattr(result, f"{what}_dropped")
@@ -221,12 +289,22 @@ def _show_curation(result: Any) -> None:
         out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
     for name, found in result.statistics.items():
         out.print(f"  {name}: {_safe(json.dumps(found, ensure_ascii=False))}")
+    if result.carried:
+        out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
+    if result.kept_apart:
+        out.print(f"{result.kept_apart:,} pictures like others stay: captions or pixels differ")
+    for name, count in result.without_vectors.items():
+        out.print(f"{count:,} kept images have no vectors {_safe(name)} yet; search finds them after the next build")
+    if result.nothing_kept:
+        print(f"panoglot: {result.nothing_kept}; {result.mend}", file=sys.stderr)
+        return 3
+    return 0
 
 
 def _show_training(result: Any) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name
+    from panoglot.languages._tags import language_name
 
     out = _console()
     if isinstance(result, list):
@@ -261,7 +339,8 @@ def _show_training(result: Any) -> None:
         out.print(f"[yellow]{_safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
     if result.vectors:
-        out.print(_safe(f"Search: panoglot search {result.dataset} --encoder pano:{result.run} “a red bird”"))
+        line = command("search", result.dataset, "--encoder", f"pano:{result.run}", "a red bird")
+        out.print(_safe(f"Search: {line}"))
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
@@ -326,7 +405,7 @@ def _as_result(
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     per_item: Annotated[bool, Parameter(help="With every item's value.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
-    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg, FILE.png or FILE.pdf.")] = None,
 ) -> None: ...
 
 
@@ -334,13 +413,13 @@ def _as_comparison(
     *,
     json: Annotated[bool, Parameter(help="Print JSON.", negative=())] = False,
     output: Annotated[str | None, Parameter(alias="-o", help="Write the JSON to this file too.")] = None,
-    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg or FILE.png.")] = None,
+    plot: Annotated[str | None, Parameter(help="Draw a figure: FILE.svg, FILE.png or FILE.pdf.")] = None,
 ) -> None: ...
 
 
 def _show_result(
     result: Any, json: bool = False, per_item: bool = False, output: str | None = None, plot: str | None = None
-) -> None:
+) -> int:
     options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
     if output:
         try:
@@ -352,9 +431,13 @@ def _show_result(
 
         draw(result, plot)
     if json:
-        print(result.to_json(**options))
+        print(json_line(result.to_json(**options)))
     else:
-        _console().print(result.table())
+        _console().print(result.table(), markup=False)
+    if getattr(result, "scored", True):
+        return 0
+    print("panoglot: nothing could be scored; the notes say why.", file=sys.stderr)
+    return 3
 
 
 #: Command to (module, verb, what prints it, options of the printing).
@@ -365,6 +448,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
     "search": ("panoglot.retrieval:search", _show_hits, _as_json),
+    "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),
     "show": ("panoglot.reporting:show", _show_picture, _as_json),
     "report": ("panoglot.reporting:report", _show_path, None),

@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,8 +59,12 @@ __all__ = [
 Facts = dict[str, Any]
 #: Steps as a user writes them: a name, `(name, options)` or `{name: options}`.
 Steps = Iterable[str | Sequence[Any] | Mapping[str, Any]]
-#: What a filter does before anything is decided; `run` runs a stage, or does nothing when nothing may be written.
-Prepare = Callable[[Dataset, Mapping[str, Any], "Callable[[Stage], None]"], None]
+#: What a filter does before anything is decided; `run` runs a stage, or does nothing when nothing may be written (so a
+#: stage whose making writes is given as a function that makes it).
+Prepare = Callable[[Dataset, Mapping[str, Any], "Run"], None]
+Run = Callable[["Stage | Callable[[], Stage]"], None]
+#: Options that name models, and the role of each.
+Models = Mapping[str, str | None]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -89,6 +93,7 @@ class Filter:
         kinds: the kinds of captions it looks at unless the step says otherwise.
         needs: facts that the engine must look up for it: `scores`, `texts` (of images), `image` (for captions).
         prepare: see the module's text.
+        models: options that name models, and the role of each (None for any): another model decides anew.
     """
 
     name: str
@@ -98,6 +103,7 @@ class Filter:
     kinds: tuple[str, ...] | None = None
     needs: tuple[str, ...] = ()
     prepare: Prepare | None = None
+    models: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def about(self) -> str:
@@ -114,6 +120,11 @@ class Filter:
         """Its options with their defaults."""
         found = _keywords(self.function)
         return found if self.kinds is None else {**found, "kinds": self.kinds}
+
+    def says(self, reason: str) -> bool:
+        """Say whether a reason may be this filter's."""
+        base = reason.partition(":")[0]
+        return any(base.startswith(own[:-1]) if own.endswith("*") else base == own for own in self.reasons)
 
 
 @dataclass(frozen=True)
@@ -173,24 +184,29 @@ def _register(unit: str, reasons: Iterable[str], **more: Any) -> Callable[[_Func
 
 
 def caption_filter(
-    *reasons: str, kinds: Sequence[str] = SENTENCES, needs: Sequence[str] = (), prepare: Prepare | None = None
+    *reasons: str,
+    kinds: Sequence[str] = SENTENCES,
+    needs: Sequence[str] = (),
+    prepare: Prepare | None = None,
+    models: Models | None = None,
 ) -> Callable[[_Function], _Function]:
     """Make a function a caption filter that answers with these reasons."""
-    return _register("caption", reasons, kinds=tuple(kinds), needs=tuple(needs), prepare=prepare)
+    more = {"kinds": tuple(kinds), "needs": tuple(needs), "prepare": prepare, "models": models or {}}
+    return _register("caption", reasons, **more)
 
 
 def image_filter(
-    *reasons: str, needs: Sequence[str] = (), prepare: Prepare | None = None
+    *reasons: str, needs: Sequence[str] = (), prepare: Prepare | None = None, models: Models | None = None
 ) -> Callable[[_Function], _Function]:
     """Make a function an image filter that answers with these reasons."""
-    return _register("image", reasons, needs=tuple(needs), prepare=prepare)
+    return _register("image", reasons, needs=tuple(needs), prepare=prepare, models=models or {})
 
 
 def text_group_filter(
-    *reasons: str, kinds: Sequence[str] = SENTENCES, prepare: Prepare | None = None
+    *reasons: str, kinds: Sequence[str] = SENTENCES, prepare: Prepare | None = None, models: Models | None = None
 ) -> Callable[[_Function], _Function]:
     """Make a function a filter over groups of texts."""
-    return _register("text_group", reasons, kinds=tuple(kinds), prepare=prepare)
+    return _register("text_group", reasons, kinds=tuple(kinds), prepare=prepare, models=models or {})
 
 
 def image_group_filter(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
@@ -200,7 +216,7 @@ def image_group_filter(*reasons: str, prepare: Prepare | None = None) -> Callabl
 
 def pair_finder(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
     """Make a function a finder of images that show the same."""
-    return _register("pairs", reasons, prepare=prepare)
+    return _register("pairs", (*reasons, "not_carried"), prepare=prepare)
 
 
 def owns(reason: str | None) -> bool:
@@ -212,12 +228,7 @@ def owns(reason: str | None) -> bool:
     """
     if reason is None:
         return False
-    base = reason.partition(":")[0]
-    return any(
-        base.startswith(own[:-1]) if own.endswith("*") else base == own
-        for found in FILTERS.values()
-        for own in found.reasons
-    )
+    return any(found.says(reason) for found in FILTERS.values())
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns, resolve
-from panoglot.curation._count import counted, key64
-from panoglot.curation._groups import Groups
-from panoglot.curation._texts import Texts
-from panoglot.table import Caption, Dataset, caption_from_row, open_dataset, plain_rows
-from panoglot.vectors import ImageIndex, id_bytes
+from panoglot.curation._carry import carry
+from panoglot.curation._contract import Step, resolve
+from panoglot.curation._memory import recall, remember, rules_of, table_versions
+from panoglot.curation._of_captions import judge_captions
+from panoglot.curation._of_images import judge_images
+from panoglot.running._runs import running
+from panoglot.table import Dataset, Table, open_dataset
+from panoglot.vectors import ImageIndex
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from panoglot.running import Stage, StageResult
 
 __all__ = ["CurateResult", "curate"]
-
-_BATCH = 8192
-#: Rows of a commit.
-_COMMIT = 65_536
-_FACTS = ("image_id", "width", "height", "format", "size", "uri", "group", "time")
 
 
 @dataclass
@@ -47,7 +43,13 @@ class CurateResult:
         unscored: filter to how many it could not judge; they are kept.
         not_applied: filters that could judge nothing at all: what they need is not there.
         statistics: filter to what it found out about the whole: thresholds, means, sizes of tables.
+        kept_apart: images that a finder held for copies and that stay: captions or pixels differ.
+        carried: captions of copies that were written beside the picture that stays, now.
+        without_vectors: vectors to how many kept images have none of them (of a run of its own): search does not find
+            those until `panoglot build` or an `encode` step runs again.
+        mend: where nothing is kept: a command that leaves out the rule that dropped most.
         hashed: images hashed now.
+        judged: captions that were judged now; the others were judged before by the same rules.
         changed: rows written.
         seconds: wall seconds.
     """
@@ -62,7 +64,12 @@ class CurateResult:
     unscored: Counter[str] = field(default_factory=Counter)
     not_applied: list[str] = field(default_factory=list)
     statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept_apart: int = 0
+    carried: int = 0
+    without_vectors: dict[str, int] = field(default_factory=dict)
+    mend: str = ""
     hashed: int = 0
+    judged: int = 0
     changed: int = 0
     seconds: float = 0.0
 
@@ -70,12 +77,35 @@ class CurateResult:
         """Plain values."""
         return {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> CurateResult:
+        """Read what `to_dict` wrote."""
+        made = cls()
+        for name, value in plain.items():
+            setattr(made, name, Counter(value) if isinstance(getattr(made, name), Counter) else value)
+        return made
+
+    @property
+    def nothing_kept(self) -> str | None:
+        """What was dropped to the last, and by which reasons; None when some images and captions are kept, or none
+        came.
+
+        >>> CurateResult(images=3, images_dropped=Counter(too_small=3)).nothing_kept
+        'no image is kept: 3 too_small'
+        """
+        for what in ("image", "caption"):
+            if getattr(self, f"{what}s") and not getattr(self, f"{what}s_kept"):
+                reasons = getattr(self, f"{what}s_dropped") or self.by_methods
+                return f"no {what} is kept: " + ", ".join(f"{count:,} {name}" for name, count in reasons.most_common())
+        return None
+
     def stage(self) -> StageResult:
         """The same as what a stage of a run did, for `runs.stages`."""
         from panoglot.running import StageResult
 
         done = self.images + self.captions
-        return StageResult("curate", done=done, rows=self.changed, seconds=self.seconds, notes=self.to_dict())
+        notes = {**self.to_dict(), "nothing_kept": self.nothing_kept}
+        return StageResult("curate", done=done, rows=self.changed, seconds=self.seconds, notes=notes)
 
 
 def curate(
@@ -91,18 +121,20 @@ def curate(
 
     Every filter judges every row by itself; the reason written is that of the first step that has one. What an earlier
     curation dropped is decided anew, so the result is a function of the tables and the steps alone: the same call again
-    changes nothing, other thresholds bring rows back, a looser threshold never keeps fewer. Drops by methods (`draft`,
-    checks of a translation …) are left alone. Captions of a dropped image are left as they are: search and export leave
-    the image out. Nothing is deleted.
+    changes nothing (and judges nothing that was judged by the same rules), other thresholds bring rows back, a looser
+    threshold never keeps fewer. Drops by methods (`draft`, checks of a translation …) are left alone. Captions of a
+    dropped image are left as they are: search and export leave the image out. Nothing is deleted.
 
-    Of images that show the same one stays: the largest that all other filters keep.
+    Of images that show the same one stays: the largest that all other filters keep. The captions that its copies came
+    with are written beside it, in their languages, with the originals as parents. Images that people described in
+    different words are copies only if their pixels agree.
 
     Args:
         dataset: a dataset, or its path.
         steps: filters in order: names, `(name, options)`, `{name: options}`, or presets (`default`, `align`,
             `compress-align`, `tldr`, `wit`); None for `default`. `FILTERS` and `PRESETS` list them with their options.
         run_id: of the run this belongs to; without one it is a run of its own, unless it is a dry one.
-        dry_run: only count.
+        dry_run: only count; nothing is written, not even a lock.
         quiet: no progress bar; None = when standard error is no terminal.
         processes: worker processes for hashing.
 
@@ -113,38 +145,113 @@ def curate(
     Example:
         curate(dataset, steps=["size", ("length", {"min_words": 3}), "near_duplicate"])
     """
-    started = time.monotonic()
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     chosen = resolve(steps)
-    result = CurateResult()
-    own = not run_id and not dry_run
-    if own:
+    if dry_run:
+        return _curate(data, chosen, "", dry_run=True, alone=True, quiet=quiet, processes=processes)
+    with contextlib.ExitStack() as held:
+        held.enter_context(data.writer())
+        if run_id:
+            return _curate(data, chosen, run_id, dry_run=False, alone=False, quiet=quiet, processes=processes)
         run_id = _start(data, chosen)
-    with data.writer():
+        held.enter_context(running(data, run_id))
         try:
-            _prepare(data, chosen, result, run_id, dry_run, quiet, processes)
-            dropped = _images(data, chosen, result, run_id, dry_run, quiet)
-            _captions(data, chosen, dropped, result, dry_run, quiet)
+            result = _curate(data, chosen, run_id, dry_run=False, alone=True, quiet=quiet, processes=processes)
         except BaseException as error:
-            result.seconds = time.monotonic() - started
-            if own:
-                _finish(data, run_id, result, f"{type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
+                _finish(data, run_id, CurateResult(), f"{type(error).__name__}: {error}")
             raise
-        result.seconds = time.monotonic() - started
-        if own:
-            _finish(data, run_id, result)
+        _finish(data, run_id, result)
     return result
+
+
+def _curate(
+    data: Dataset, steps: list[Step], run_id: str, *, dry_run: bool, alone: bool, quiet: bool | None, processes: int
+) -> CurateResult:
+    started = time.monotonic()
+    rules = rules_of(steps)
+    known = recall(data, rules)
+    if known is not None:
+        result = CurateResult.from_dict(known)
+    else:
+        result = CurateResult()
+        _prepare(data, steps, result, run_id, dry_run, quiet, processes)
+        before = table_versions(data)
+        gone, keepers, marked = judge_images(data, steps, result, run_id, dry_run, quiet)
+        carried, result.carried, counts = carry(data, keepers, run_id, dry_run=dry_run)
+        if counts:
+            result.statistics["copies"] = counts
+        written = judge_captions(data, steps, gone, carried, rules, result, dry_run, quiet)
+        if not dry_run:
+            commits = {"marks": marked, "captions": written + bool(result.carried)}
+            again = {**result.to_dict(), "carried": 0, "changed": 0, "hashed": 0, "judged": 0}
+            remember(data, rules, before, commits, again)
+    result.mend = _mend(data, steps, result) if result.nothing_kept else ""
+    if alone:
+        result.without_vectors = _without_vectors(data)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _mend(data: Dataset, steps: list[Step], result: CurateResult) -> str:
+    """What to run where nothing is kept: the same without the rule that dropped most, or that one with its defaults."""
+    import yaml
+
+    dropped = result.images_dropped if not result.images_kept else result.captions_dropped
+    path = shlex.quote(str(data.path))
+    if not dropped:
+        return f"methods dropped them, and curation leaves that alone: panoglot report {path}"
+    (reason, _), *_ = dropped.most_common(1)
+    worst = next((n for n, step in enumerate(steps) if step.filter.says(reason)), None)
+    others = [step for n, step in enumerate(steps) if n != worst]
+    if others or worst is None:
+        named = [_named(step) for step in others]
+    else:
+        named = [steps[worst].name if _named(steps[worst]) != steps[worst].name else "size"]
+    plain = ",".join(name for name in named if isinstance(name, str))
+    written = [
+        yaml.safe_dump(name, default_flow_style=True, width=9999).strip()[1:-1]
+        for name in named
+        if isinstance(name, dict)
+    ]
+    options = "".join(f" --steps {shlex.quote(one)}" for one in [plain, *written] if one)
+    return f"nothing is lost, other rules bring them back: panoglot curate {path}{options}"
+
+
+def _named(step: Step) -> str | dict[str, dict[str, Any]]:
+    """A step as a recipe writes it: its name, with the options that are not the defaults."""
+    defaults = step.filter.options
+    options = {
+        key: list(value) if isinstance(value, tuple | frozenset | set) else value
+        for key, value in step.options.items()
+        if value != defaults[key]
+    }
+    return {step.name: options} if options else step.name
+
+
+def _without_vectors(data: Dataset) -> dict[str, int]:
+    """Vectors to how many kept images have none of them."""
+    found: dict[str, int] = {}
+    names = data.vector_names()
+    if names:
+        gone = _index(data.marks, "image_id", "dropped is not null")
+    for name in names:
+        encoded = _index(data.vectors(name), "id", "of = 'image'")
+        for batch in data.images.batches(["image_id"], size=65_536) if len(encoded) else ():
+            missing = (encoded.find(batch["image_id"]) < 0) & (gone.find(batch["image_id"]) < 0)
+            found[name] = found.get(name, 0) + int(missing.sum())
+    return {name: count for name, count in found.items() if count}
+
+
+def _index(table: Table, column: str, where: str) -> ImageIndex:
+    return ImageIndex(lambda: (batch[column] for batch in table.batches([column], where, size=65_536)))
 
 
 def _start(dataset: Dataset, steps: list[Step]) -> str:
     """Write the row of a run that is nothing but this; its recipe does the same again."""
     from panoglot._version import __version__
 
-    filters = []
-    for step in steps:
-        defaults = step.filter.options
-        filters.append({step.name: {key: value for key, value in step.options.items() if value != defaults[key]}})
-    recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": filters}}]}
+    recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
     versions = {f"filter {step.name}": str(step.filter.version) for step in steps if step.filter.version > 1}
     return dataset.start_run(recipe, {"panoglot": __version__, **versions})
 
@@ -166,319 +273,15 @@ def _prepare(
 ) -> None:
     from dataclasses import replace
 
-    def run(stage: Stage) -> None:
+    def run(stage: Stage | Callable[[], Stage]) -> None:
         if dry_run or not dataset.images.exists():
             return
         from panoglot.running import run_stage
 
+        stage = stage() if callable(stage) else stage
         done = run_stage(dataset, replace(stage, processes=stage.processes or processes), run_id, quiet=quiet)
         result.hashed += done.done if stage.name == "curate.pdq" else 0
 
     for step in steps:
         if step.filter.prepare:
             step.filter.prepare(dataset, step.options, run)
-
-
-class _Judge:
-    """Filters in order: the first reason speaks; filters that could not judge before it are counted."""
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Step, Callable[..., Verdict]]] = []
-        self._asked: Counter[str] = Counter()
-        self._unscored: Counter[str] = Counter()
-
-    def add(self, step: Step, function: Callable[..., Verdict]) -> None:
-        """Ask this filter after the others."""
-        self._steps.append((step, function))
-
-    def earlier(self) -> _Judge:
-        """One with the filters so far."""
-        one = _Judge()
-        one._steps = list(self._steps)
-        return one
-
-    def needs(self, what: str) -> bool:
-        """Say whether a filter needs facts of this name."""
-        return any(what in step.filter.needs for step, _ in self._steps)
-
-    def __call__(self, *subject: Any, kind: str | None = None) -> str | None:
-        """The reason to drop, or None."""
-        for step, function in self._steps:
-            if kind is not None and kind not in step.kinds:
-                continue
-            verdict = function(*subject)
-            self._asked[step.name] += 1
-            if isinstance(verdict, Unscored):
-                self._unscored[step.name] += 1
-            elif verdict is not None:
-                return verdict
-        return None
-
-    def tell(self, result: CurateResult) -> None:
-        """Put what could not be judged into the result."""
-        result.unscored.update(self._unscored)
-        result.not_applied += [name for name, count in self._unscored.items() if count == self._asked[name]]
-
-
-def _base(reason: str) -> str:
-    return reason.partition(":")[0]
-
-
-# -- images ------------------------------------------------------------------------------------------------------------
-
-
-def _images(
-    dataset: Dataset, steps: list[Step], result: CurateResult, run_id: str, dry_run: bool, quiet: bool | None
-) -> ImageIndex:
-    """Judge the images; returns those that are dropped, by whomever."""
-    import pyarrow as pa
-
-    drops = dataset.marks.read(["image_id", "dropped"], "dropped is not null")
-    before = dict(zip(drops["image_id"].to_pylist(), drops["dropped"].to_pylist()))
-    judge, finders, index = _Judge(), [step for step in steps if step.filter.unit == "pairs"], None
-    for step in steps:
-        if step.filter.unit == "image":
-            judge.add(step, step.bind())
-        elif step.filter.unit == "image_group":
-            index = index or _index(dataset, before)
-            judge.add(step, _looked_up(step, *step.bind(dataset, index)))
-            _note(result, step, index.statistics)
-            index.statistics = {}
-    group_of = _groups(dataset, finders, index or _index(dataset, before)) if finders else {}
-    texts = _text_counts(dataset) if judge.needs("texts") else None
-    waiting: dict[int, list[tuple[int, str]]] = {}  # group -> (pixels, id) of the members that all filters keep
-    write = _Writer(lambda rows: _mark(dataset, rows, run_id), dry_run)
-    gone: list[pa.Array] = []
-    going: list[str] = []
-
-    def settle(image: str, reason: str | None) -> None:
-        if reason is None:
-            result.images_kept += 1
-        else:
-            result.images_dropped[_base(reason)] += 1
-            going.append(image)
-        if before.get(image) != reason:
-            write(image, reason)
-
-    for batch in _progress(dataset.images.batches(_FACTS, size=_BATCH), dataset.images.count(), "curate images", quiet):
-        scores = _scores(dataset, batch) if judge.needs("scores") else {}
-        places = index.find(batch["image_id"]).tolist() if index is not None else [-1] * batch.num_rows
-        for facts, place in zip(batch.to_pylist(), places):
-            image, facts["place"] = facts["image_id"], place
-            result.images += 1
-            old = before.get(image)
-            if old is not None and not owns(old):
-                result.by_methods[_base(old)] += 1
-                going.append(image)
-                continue
-            if texts is not None:
-                facts["texts"] = texts(image)
-            facts["scores"] = scores.get(image, {})
-            reason = judge(facts)
-            group = group_of.get(image)
-            if group is None or reason is not None:
-                settle(image, reason)
-            else:
-                waiting.setdefault(group, []).append((-(facts["width"] or 0) * (facts["height"] or 0), image))
-        gone.append(pa.array(going, pa.string()))
-        going = []
-    for _, members in sorted(waiting.items()):
-        members.sort()
-        keeper = members[0][1]
-        for _, image in members:
-            settle(image, None if image == keeper else f"duplicate_of:{keeper}")
-    write.flush()
-    result.changed += write.count
-    judge.tell(result)
-    return ImageIndex(lambda: [*gone, pa.array(going, pa.string())])
-
-
-def _looked_up(step: Step, reasons: np.ndarray, unscored: np.ndarray) -> Callable[[Facts], Verdict]:
-    """What a filter over all images decided, asked for one of them."""
-
-    def decide(facts: Facts) -> Verdict:
-        at = facts["place"]
-        if unscored[at]:
-            return UNSCORED
-        return step.filter.reasons[reasons[at]] if reasons[at] >= 0 else None
-
-    return decide
-
-
-def _index(dataset: Dataset, before: dict[str, str]) -> ImageIndex:
-    """The images that no method dropped."""
-    theirs = {image for image, reason in before.items() if not owns(reason)}
-
-    def batches() -> Iterator[pa.Array]:
-        for batch in dataset.images.batches(["image_id"], size=65_536):
-            ids = batch["image_id"]
-            if theirs:
-                import pyarrow as pa
-
-                ids = pa.array([image for image in ids.to_pylist() if image not in theirs], pa.string())
-            yield ids
-
-    return ImageIndex(batches)
-
-
-def _groups(dataset: Dataset, finders: list[Step], images: ImageIndex) -> dict[str, int]:
-    """Image id to group, for images that have company."""
-    import numpy as np
-
-    groups = Groups(len(images))
-    for step in finders if len(images) else ():
-        for left, right in step.bind(dataset, images):
-            groups.join(left, right)
-    roots = groups.roots()
-    company = np.flatnonzero(np.bincount(roots, minlength=len(roots))[roots] > 1)
-    return dict(zip(images.names(company), roots[company].tolist()))
-
-
-def _text_counts(dataset: Dataset) -> Callable[[str], int]:
-    """How many different given texts an image came with."""
-    import numpy as np
-
-    from panoglot.text import same_text
-
-    where = "kind in ('alt', 'human')"
-
-    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in dataset.captions.batches(["image_id", "text"], where, size=_BATCH):
-            values = np.array([key64(same_text(text)) for text in batch["text"].to_pylist()], np.uint64)
-            yield id_bytes(batch["image_id"])[:, 0], values
-
-    found = list(counted(pairs, dataset.captions.count(where)))
-    keys, counts = (np.concatenate([part[n] for part in found]) for n in range(2))
-    order = np.argsort(keys)
-    keys, counts = keys[order], counts[order]
-
-    def count(image: str) -> int:
-        key = np.uint64(int(image[:16], 16))
-        at = int(np.searchsorted(keys, key))
-        return int(counts[at]) if at < len(keys) and keys[at] == key else 0
-
-    return count
-
-
-def _scores(dataset: Dataset, batch: pa.RecordBatch) -> dict[str, dict[str, float | None]]:
-    found = dataset.marks.get(batch["image_id"].to_pylist(), ["scores"])
-    return {row["image_id"]: row["scores"] for row in plain_rows(found)}
-
-
-def _mark(dataset: Dataset, rows: dict[str, str | None], run_id: str) -> None:
-    new = [
-        {"image_id": image, "scores": {}, "dropped": reason, "run_id": run_id}
-        for image, reason in rows.items()
-        if reason is not None
-    ]
-    dataset.marks.insert(new)  # those without a row yet; then all of them, so that rows of others keep their scores
-    dataset.marks.change([{"image_id": image, "dropped": reason} for image, reason in rows.items()])
-
-
-# -- captions ----------------------------------------------------------------------------------------------------------
-
-
-def _captions(
-    dataset: Dataset, steps: list[Step], gone: ImageIndex, result: CurateResult, dry_run: bool, quiet: bool | None
-) -> None:
-    judge = _Judge()
-    for step in steps:
-        if step.filter.unit == "caption":
-            judge.add(step, step.bind())
-        elif step.filter.unit == "text_group":
-            texts = Texts(dataset, step.kinds, _survivors(dataset, judge.earlier(), gone), dry_run=dry_run)
-            judge.add(step, step.bind(texts))
-            _note(result, step, texts.statistics)
-    write = _Writer(lambda rows: _drop(dataset, rows), dry_run)
-    owned: dict[str, bool] = {}
-    batches = _progress(dataset.captions.batches(size=_BATCH), dataset.captions.count(), "curate captions", quiet)
-    for batch in batches:
-        facts_of = _facts(dataset, batch["image_id"].to_pylist()) if judge.needs("image") else {}
-        for row in _rows(batch):
-            result.captions += 1
-            old = row["dropped"]
-            if old is not None and not owned.setdefault(_base(old), owns(old)):
-                result.by_methods[_base(old)] += 1
-                continue
-            caption = caption_from_row(row)
-            reason = judge(caption, facts_of.get(caption.image_id, {}), kind=caption.kind)
-            if reason is None:
-                result.captions_kept += 1
-            else:
-                result.captions_dropped[_base(reason)] += 1
-            if old != reason:
-                write(caption.caption_id, reason)
-    write.flush()
-    result.changed += write.count
-    judge.tell(result)
-
-
-def _survivors(dataset: Dataset, judge: _Judge, gone: ImageIndex) -> Callable[[list[Caption], bool], list[Caption]]:
-    """Leaves out captions that these filters drop, and those of images that are gone."""
-    import pyarrow as pa
-
-    def keep(captions: list[Caption], any_image: bool) -> list[Caption]:
-        if captions and not any_image:
-            alive = gone.find(pa.array([c.image_id for c in captions])) < 0
-            captions = [c for c, here in zip(captions, alive.tolist()) if here]
-        facts = _facts(dataset, [c.image_id for c in captions]) if judge.needs("image") else {}
-        return [c for c in captions if judge(c, facts.get(c.image_id, {}), kind=c.kind) is None]
-
-    return keep
-
-
-def _note(result: CurateResult, step: Step, statistics: dict[str, Any]) -> None:
-    if statistics:
-        name, n = step.name, 2
-        while name in result.statistics:
-            name, n = f"{step.name} {n}", n + 1
-        result.statistics[name] = statistics
-
-
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    import pyarrow as pa
-
-    return plain_rows(pa.Table.from_batches([batch]))
-
-
-def _facts(dataset: Dataset, images: list[str]) -> dict[str, Facts]:
-    ids = list(dict.fromkeys(images))
-    return {row["image_id"]: row for row in dataset.images.get(ids, _FACTS).to_pylist()}
-
-
-def _drop(dataset: Dataset, rows: dict[str, str | None]) -> None:
-    dataset.captions.change([{"caption_id": caption, "dropped": reason} for caption, reason in rows.items()])
-
-
-# -- both --------------------------------------------------------------------------------------------------------------
-
-
-class _Writer:
-    """Gathers changed rows and commits them in chunks."""
-
-    def __init__(self, commit: Callable[[dict[str, str | None]], None], dry_run: bool) -> None:
-        self._commit, self._dry, self._rows, self.count = commit, dry_run, dict[str, str | None](), 0
-
-    def __call__(self, key: str, reason: str | None) -> None:
-        self._rows[key] = reason
-        if len(self._rows) >= _COMMIT:
-            self.flush()
-
-    def flush(self) -> None:
-        """Commit what waits."""
-        if self._rows and not self._dry:
-            self._commit(self._rows)
-            self.count += len(self._rows)
-        self._rows = {}
-
-
-def _progress(batches: Iterable[pa.RecordBatch], total: int, name: str, quiet: bool | None) -> Iterator[pa.RecordBatch]:
-    from panoglot.running import StageResult
-    from panoglot.running._progress import Progress
-
-    result = StageResult(name)
-    with Progress(name, total, quiet=quiet) as bar:
-        for batch in batches:
-            yield batch
-            result.done += batch.num_rows
-            bar.update(batch.num_rows, result)

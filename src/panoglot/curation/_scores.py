@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from panoglot.asking import Spent
+from panoglot.curation._contract import Run
 from panoglot.errors import UserError
 from panoglot.identity import fingerprint
 from panoglot.providers import load_model
@@ -38,7 +39,7 @@ def has_score(dataset: Dataset, name: str, kinds: Sequence[str]) -> None:
         )
 
 
-def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], run: Callable[[Stage], None]) -> None:
+def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], run: Run) -> None:
     """Let a model write the score `name` of all captions of some kinds that have none of it.
 
     An encoder writes `alignment`, the cosine of picture and text. A reward model (one that has `rewards` and
@@ -64,8 +65,8 @@ def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], r
         return
     if name != "alignment":
         raise UserError(f"the encoder '{scorer}' writes the score 'alignment', not '{name}'.")
-    run(encode_stage(dataset, scorer))
-    run(align_stage(dataset, scorer, where=where))
+    run(lambda: encode_stage(dataset, scorer))  # making it makes room for the vectors
+    run(lambda: align_stage(dataset, scorer, where=where))
 
 
 @dataclass

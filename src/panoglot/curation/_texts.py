@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from panoglot.curation._contract import owns
+from panoglot.curation._same import OWN
 from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
 
 __all__ = ["Texts"]
@@ -15,6 +16,8 @@ _BATCH = 8192
 
 class Texts:
     """The captions of some kinds that no method dropped.
+
+    What came over from a copy is there among those that are kept alone: it was counted where it came from.
 
     Attributes:
         total: about how many there are.
@@ -47,7 +50,8 @@ class Texts:
 
         left_out = set() if kept or scores else {"scores", "parents"}
         names = [name for name in self._dataset.captions.schema.names if name not in left_out]
-        for batch in self._dataset.captions.batches(names, self._where, size=_BATCH):
+        where = self._where if kept else f"({self._where}) and {OWN}"
+        for batch in self._dataset.captions.batches(names, where, size=_BATCH):
             captions = [
                 caption_from_row({"scores": None, "parents": None, **row})
                 for row in plain_rows(pa.Table.from_batches([batch]))

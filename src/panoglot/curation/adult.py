@@ -26,7 +26,7 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Callable[[Stage]
         run(Stage("curate.tag", print_, TagOperator(options["tagger"], options["name"], frozenset(options["tags"]))))
 
 
-@image_filter("adult", needs=("scores",), prepare=_prepare)
+@image_filter("adult", needs=("scores",), prepare=_prepare, models={"tagger": "tagger"})
 def adult(
     facts: Facts,
     *,

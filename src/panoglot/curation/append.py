@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from panoglot.asking import Models
-from panoglot.errors import RowError, UserError
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_name
+from panoglot.errors import UserError
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, language_name
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, method
 from panoglot.table import Caption
@@ -14,7 +14,7 @@ __all__ = ["append"]
 PROMPT = "Describe this picture in one short sentence in {language}. Answer with the sentence alone."
 
 
-@method(verb="curate", takes="caption", images=True)
+@method(verb="curate", unit="caption", images=True, where="kind in ('alt', 'human')")
 async def append(
     caption: Caption,
     image: Image,
@@ -45,7 +45,7 @@ async def append(
         The new caption; a text in two languages is tagged `mul`.
 
     Raises:
-        RowError: `empty_caption`: the captioner wrote nothing; the original is kept.
+        RowError: `empty_answer`: the captioner wrote nothing; the original is kept.
 
     Source: TL;DR (arXiv 2305.20087), step 6: the unique words of the original are kept.
     """
@@ -54,8 +54,6 @@ async def append(
     wanted = canonical_language(lang) if lang else caption.lang if caption.lang != UNKNOWN_LANGUAGE else "en"
     answer = await m[captioner].generate(prompt.replace("{language}", language_name(wanted)), image)
     said = " ".join(answer.text.split())
-    if not said:
-        raise RowError("empty_caption", "the captioner wrote nothing")
     draft = Caption(said, lang=wanted, kind="short", model=m[captioner].name)
     original = caption.text.strip()
     if mode == "replace":

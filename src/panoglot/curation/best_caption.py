@@ -25,7 +25,7 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
         has_score(dataset, options["name"], options["kinds"] or KINDS)
 
 
-@text_group_filter("no_score", "not_best", kinds=SENTENCES, prepare=_prepare)
+@text_group_filter("no_score", "not_best", kinds=SENTENCES, prepare=_prepare, models={"scorer": None})
 def best_caption(
     texts: Texts, *, name: str = "alignment", per_language: bool = False, scorer: str = ""
 ) -> Callable[[Caption, Facts], Verdict]:

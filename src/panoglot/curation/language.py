@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, language_matches
+from panoglot.curation._memory import loaded
+from panoglot.languages import (
+    UNKNOWN_LANGUAGE,
+    alike,
+    base_language,
+    canonical_language,
+    is_foreign,
+    matches,
+)
 from panoglot.table import Caption
 from panoglot.text import is_spaceless, letters
 
 __all__ = ["language"]
-
-#: Languages that an identifier confuses in a short text: one of a group is never evidence against another.
-_GROUPS = tuple(
-    frozenset(group.split())
-    for group in (
-        "da nb nn no sv fo is",
-        "es gl ca ast an oc pt ext lad",
-        "it co scn lmo vec pms fur rm la",
-        "fr oc wa",
-        "hr sr bs sl cnr sh",
-        "cs sk pl szl hsb dsb",
-        "id ms jv su min ban mad bjn",
-        "ru uk be bg mk rue sr",
-        "hi mr ne bh bho mai sa kok gom new",
-        "bn as",
-        "zh yue wuu lzh ja cdo hak nan gan hsn",
-        "fa ps ckb ku ur sd pnb ar mzn arz azb ug",
-        "af nl fy li nds lb de",
-        "et fi vro",
-        "az tr tk crh gag uz kk ky tt ba",
-        "ga gd gv",
-        "xh zu ss nr st tn nso ve ts sn",
-        "sw rw rn lg",
-        "tl fil ceb ilo war",
-        "th lo",
-        "am ti",
-        "en sco",
-    )
-)
-
 
 #: Languages that identifiers commonly know. What is in another is always called something else, and wrongly.
 _IDENTIFIED = frozenset(
@@ -52,7 +28,13 @@ _IDENTIFIED = frozenset(
 )
 
 
-@caption_filter("language_not_allowed", "language_unknown", "language_mismatch", "language_unsure")
+@caption_filter(
+    "language_not_allowed",
+    "language_unknown",
+    "language_mismatch",
+    "language_unsure",
+    models={"identifier": "language_identifier"},
+)
 def language(
     caption: Caption,
     facts: Facts,
@@ -93,22 +75,26 @@ def language(
     need_to_know = mismatch is not None or min_confidence is not None
     if claimed != UNKNOWN_LANGUAGE and not need_to_know:
         return None
-    if claimed != UNKNOWN_LANGUAGE and mismatch is not None and not _written_so(claimed, caption.text, min_letters):
-        return "language_mismatch"
+    fewest = max(1, min_letters // 3)
+    if claimed != UNKNOWN_LANGUAGE and mismatch is not None:
+        if is_foreign(caption.text, claimed, share=0.1, min_letters=fewest):
+            return "language_mismatch"
+    elif wanted and all(is_foreign(caption.text, tag, share=0.1, min_letters=fewest) for tag in wanted):
+        return "language_not_allowed"
     if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
         return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
-    if claimed != UNKNOWN_LANGUAGE and claimed.partition("-")[0] not in _known(identifier):
+    if claimed != UNKNOWN_LANGUAGE and base_language(claimed) not in _known(identifier):
         return UNSCORED
     found, sure = _identify(identifier, caption.text)
-    if found == UNKNOWN_LANGUAGE:
-        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
     if min_confidence is not None and sure < min_confidence:
         return "language_unsure"
+    if found == UNKNOWN_LANGUAGE:
+        return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
     if claimed == UNKNOWN_LANGUAGE:
         if wanted is None:
             return None
         return None if _serves(wanted, found) else "language_not_allowed"
-    if mismatch is not None and sure >= mismatch and not _related(claimed, found):
+    if mismatch is not None and sure >= mismatch and not alike(claimed, found):
         return "language_mismatch"
     return None
 
@@ -119,58 +105,14 @@ def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _serves(wanted: Sequence[str], have: str) -> bool:
-    return any(language_matches(tag, have) for tag in wanted)
-
-
-def _related(claimed: str, found: str) -> bool:
-    one, other = claimed.partition("-")[0], found.partition("-")[0]
-    return one == other or any(one in group and other in group for group in _GROUPS)
-
-
-#: ISO 15924 script to the first words of its letters' Unicode names, where it is not the script's English name.
-_LETTERS = {
-    "Arab": "ARABIC", "Armn": "ARMENIAN", "Beng": "BENGALI", "Cyrl": "CYRILLIC", "Deva": "DEVANAGARI",
-    "Ethi": "ETHIOPIC", "Geor": "GEORGIAN", "Grek": "GREEK", "Gujr": "GUJARATI", "Guru": "GURMUKHI",
-    "Hans": "CJK", "Hant": "CJK", "Hebr": "HEBREW", "Jpan": "CJK HIRAGANA KATAKANA", "Khmr": "KHMER",
-    "Knda": "KANNADA", "Kore": "HANGUL CJK", "Laoo": "LAO", "Latn": "LATIN FULLWIDTH", "Mlym": "MALAYALAM",
-    "Mymr": "MYANMAR", "Orya": "ORIYA", "Sinh": "SINHALA", "Taml": "TAMIL", "Telu": "TELUGU", "Thai": "THAI",
-    "Tibt": "TIBETAN",
-}  # fmt: skip
-#: Languages in daily use in more than one script, unless the tag names it.
-_SEVERAL = frozenset("az bs cnr crh ha hsb kk ks ku ky mn ms pa sd sh sr tg tk tt ug uz zgh ber yi".split())
-
-
-@lru_cache(maxsize=512)
-def _scripts(tag: str) -> frozenset[str]:
-    import langcodes
-
-    parsed = langcodes.Language.get(tag)
-    if parsed.script is None and parsed.language in _SEVERAL:
-        return frozenset()
-    return frozenset(_LETTERS.get(parsed.maximize().script or "", "").split())
-
-
-def _written_so(tag: str, text: str, min_letters: int) -> bool:
-    """False when a text of some length has hardly a letter of the scripts of its language."""
-    scripts = _scripts(tag)
-    spelt = [unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha()]
-    if not scripts or len(spelt) < min_letters // 3:
-        return True
-    return sum(word in scripts for word in spelt) > 0.1 * len(spelt)
-
-
-@lru_cache(maxsize=4)
-def _model(name: str) -> Any:
-    from panoglot.providers import load_model
-
-    return load_model(name, "language_identifier")
+    return any(matches(tag, have) for tag in wanted)
 
 
 @lru_cache(maxsize=4)
 def _known(name: str) -> frozenset[str]:
-    return frozenset(getattr(_model(name), "languages", _IDENTIFIED))
+    return frozenset(getattr(loaded(name, "language_identifier"), "languages", _IDENTIFIED))
 
 
 @lru_cache(maxsize=100_000)
 def _identify(name: str, text: str) -> tuple[str, float]:
-    return tuple(_model(name).identify([text])[0])
+    return tuple(loaded(name, "language_identifier").identify([text])[0])

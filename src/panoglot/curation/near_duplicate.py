@@ -25,7 +25,7 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Callable[[Stage]
 
 @pair_finder("duplicate_of", prepare=_prepare)
 def near_duplicate(
-    dataset: Dataset, images: ImageIndex, *, distance: int = 31, min_quality: int = 50
+    dataset: Dataset, images: ImageIndex, *, distance: int = 31, min_quality: int = 50, look: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Drop copies of a picture: other sizes, other compression, slight changes. Of a group one image stays.
 
@@ -33,7 +33,19 @@ def near_duplicate(
     `near_pairs`), directly or through others. The one with the most pixels stays, of equals the one with the smallest
     id. Images without a hash, or of a quality below `min_quality` (flat pictures, whose hashes say nothing), stay.
 
+    The hash sees grey values of 64 x 64 pixels: a brown and a green eye are the same to it. So pictures that people
+    described in different words are copies only when their pixels agree too, and what came with a copy is written
+    beside the picture that stays (`docs/recipes.md`, "Copies").
+
     Memory: 80 bytes an image with a hash.
+
+    Args:
+        dataset: the dataset.
+        images: the images that take part.
+        distance: most bits in which copies differ.
+        min_quality: least quality of a hash.
+        look: compare the pixels of every pair, not only where captions differ: 2 ms a copy more, and pictures without
+            captions are told apart as well.
 
     Source: PDQ, Facebook 2019: distance 31 and quality 50 are its recommendations.
     """

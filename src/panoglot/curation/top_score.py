@@ -50,7 +50,7 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Any) -> None:
         has_score(dataset, options["name"], options["kinds"] or KINDS)
 
 
-@text_group_filter("no_score", "low_rank", "low_*", kinds=SENTENCES, prepare=_prepare)
+@text_group_filter("no_score", "low_rank", "low_*", kinds=SENTENCES, prepare=_prepare, models={"scorer": None})
 def top_score(
     texts: Texts,
     *,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoglot.checks import check_option, offenders, same_ids
+from panoglot.asking._made import note_model
+from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError, did_you_mean
+from panoglot.evaluate._caption_benchmarks import CAPTION_BENCHMARKS, need
 from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
+from panoglot.evaluate._judge import load_judge
+from panoglot.evaluate._options import command, listed, plain_name
 from panoglot.evaluate._read import encode_files, picture_files, read_predictions, read_references
 from panoglot.formats._json import read_json, read_rows
 from panoglot.metrics._compare import Comparison
@@ -36,27 +40,16 @@ __all__ = [
 ]
 
 
-def _list(values: str | Sequence[str] | None) -> list[str]:
-    given = [values] if isinstance(values, str) else list(values or ())
-    return [one for value in given for one in value.replace(",", " ").split()]
-
-
-def _benchmark(command: str, name: str) -> None:
-    """Refuse a benchmark that is not this command's."""
-    mine = [key for key, row in BENCHMARKS.items() if row.command == command]
+def _benchmark(verb: str, name: str) -> str:
+    """The benchmark as we write it; one that is not this command's is refused."""
+    name = plain_name(name)
+    mine = [key for key, row in BENCHMARKS.items() if row.command == verb]
     if name in BENCHMARKS and name not in mine:
         raise UserError(f"'{name}' is a benchmark of: panoglot evaluate {BENCHMARKS[name].command}")
-    check_option("benchmark", name, mine)
+    return check_option("benchmark", name, mine)
 
 
-def _need(benchmark: str, **given: Any) -> None:
-    """Refuse missing files by saying what they are and where they come from."""
-    missing = [f"--{name}" for name, value in given.items() if value is None]
-    if missing:
-        row = BENCHMARKS[benchmark]
-        raise UserError(f"'{benchmark}' needs {', '.join(missing)}. It takes {row.files}. From {row.source}.")
-
-
+@command
 def captions(
     preds: str,
     refs: str | Sequence[str] | None = None,
@@ -71,10 +64,14 @@ def captions(
     parser: str | None = None,
     judge: str | None = None,
     objects: str | None = None,
+    vocabulary: str | None = None,
+    tokenizer: str | None = None,
     references: int | None = None,
     on_error: str = "raise",
     confidence: float | None = None,
     cache: str | None = None,
+    prices: str | None = None,
+    max_cost: float | None = None,
 ) -> ResultSet:
     """Score captions, by metrics or by a benchmark's protocol. `panoglot evaluate --list` names them all.
 
@@ -92,25 +89,35 @@ def captions(
         parser: model name of a caption parser (`embedded:parser`, `hf:FOLDER`), for SPICE and CAPTURE.
         judge: model name of a generator that sees pictures, for `decapbench` and `caparena-auto`.
         objects: what is in each picture, for CHAIR: `{id: [name, …]}` or COCO's instances.
+        vocabulary: words that CHAIR looks for, with the paper's protocol: its `synonyms.txt`, or JSON `{class: [word,
+            …]}`; without it our own words.
+        tokenizer: `ptb` (`coco`: what the COCO tools do), `ptb-punct`, `words`, `words-elided`, `chars`, `clusters`,
+            `jieba`, `mecab`, `thai-words`, `13a`, `intl`, `zh`, `flores200`, `whitespace`, or `xm3600` (what papers on
+            XM3600 do); the language's own without it. Results name it.
         references: number of references that every item must have.
         on_error: empty captions: `raise`, `null` or `score`.
         confidence: level of bootstrap intervals, for example 0.95.
-        cache: folder where vectors are kept between runs, or `off`.
+        cache: folder where vectors and a judge's answers are kept between runs, or `off`.
+        prices: price table (YAML) for judges that cost.
+        max_cost: most US dollars that this run may cost; what was answered is kept.
     """
     from panoglot.evaluate._score import Scorer
 
-    options: dict[str, Any] = {"lang": lang, "on_error": on_error, "confidence": confidence, "cache": cache}
+    options: dict[str, Any] = {
+        "lang": lang, "on_error": on_error, "confidence": confidence, "cache": cache, "tokenizer": tokenizer,
+    }  # fmt: skip
     if benchmark is not None:
-        _benchmark("captions", benchmark)
-        return _CAPTION_BENCHMARKS[benchmark](
+        benchmark = _benchmark("captions", benchmark)
+        return CAPTION_BENCHMARKS[benchmark](
             preds, benchmark=benchmark, data=data, model=model, images=images, encoder=encoder, parser=parser,
-            judge=judge, **options,
+            judge=judge, prices=prices, max_cost=max_cost, **options,
         )  # fmt: skip
-    names = _list(metrics) or ["cider"]
+    names = listed(metrics) or ["cider"]
     paths = [refs] if isinstance(refs, str) else list(refs or ())
     score = Scorer(
-        names, images=images, encoder=encoder, parser=parser, objects=objects, references=references, **options
-    )
+        names, images=images, encoder=encoder, parser=parser, objects=objects, vocabulary=vocabulary,
+        references=references, **options,
+    )  # fmt: skip
     given = read_predictions(preds, lang=lang if Path(preds).is_dir() else "", model=model)
     found = read_references(paths, lang=lang) if paths else _own_references(preds, given, score.wants_references())
     return score(given, found)
@@ -129,88 +136,7 @@ def _own_references(preds: str, given: Mapping[str, Any], users: Sequence[str]) 
     return {key: found[key] for key in given}
 
 
-def _detailcaps(preds: str, *, data: str | None, model: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate._score import Scorer
-    from panoglot.evaluate.benchmarks._detailcaps import read_detailcaps
-
-    _need(rest["benchmark"], data=data)
-    truth = read_detailcaps(str(data))
-    if model is not None and Path(preds) == Path(str(data)):
-        given = dict(truth.captions_of(model))
-    else:
-        given = read_predictions(preds, lang=rest["lang"], model=model)
-    options = {key: rest[key] for key in ("lang", "encoder", "parser", "on_error", "confidence", "cache")}
-    return Scorer(["capture"], **options)(given, truth.references)
-
-
-def _decapbench(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks._decapbench import decapbench, read_decapbench
-    from panoglot.providers import load_model
-
-    _need(rest["benchmark"], data=data, images=images, judge=judge)
-    given, truth = read_predictions(preds, model=rest["model"]), read_decapbench(str(data))
-    options = {key: rest[key] for key in ("lang", "on_error", "confidence")}
-    return ResultSet({"dcscore": decapbench(given, truth, str(images), load_model(str(judge), "generator"), **options)})
-
-
-def _truematch(preds: str, *, data: str | None, images: str | None, encoder: str | None, **rest: Any) -> ResultSet:
-    from panoglot.asking import load_encoder
-    from panoglot.evaluate.benchmarks._truematch import read_bags, truematch
-
-    _need(rest["benchmark"], data=data, images=images, encoder=encoder)
-    found = truematch(
-        read_predictions(preds, model=rest["model"]), read_bags(str(data)), str(images),
-        load_encoder(str(encoder), rest["cache"]), lang=rest["lang"], confidence=rest["confidence"],
-    )  # fmt: skip
-    return ResultSet({"truematch": found})
-
-
-def _finecapeval(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate._score import Scorer
-    from panoglot.metrics.captions.finecapeval import finecapeval, read_finecapeval
-
-    _need(rest["benchmark"], data=data)
-    phrases, references = read_finecapeval(str(data))
-    given = read_predictions(preds, model=rest["model"])
-    stems = {Path(name).stem: text for name, text in given.items()} | given
-    said = {name: stems.get(name, stems.get(Path(name).stem)) for name in phrases}
-    same_ids(phrases, {name: text for name, text in said.items() if text is not None}, "caption")
-    found = ResultSet({"finecapeval": finecapeval(said, phrases, confidence=rest["confidence"])})  # type: ignore[arg-type]
-    options = {key: rest[key] for key in ("lang", "on_error", "confidence")}
-    found.update(Scorer(["bleu", "rouge-l", "cider"], **options)(said, references))
-    return found
-
-
-def _caparena_auto(preds: str, *, data: str | None, images: str | None, judge: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks._caparena import caparena_auto, caparena_auto_verdicts
-    from panoglot.providers import load_model
-
-    rows = read_json(preds) if not Path(preds).is_dir() else {}
-    if isinstance(rows, list) and rows and all(isinstance(row, dict) and "judge" in row for row in rows):
-        return ResultSet({"caparena-auto": caparena_auto_verdicts(rows)})
-    _need(rest["benchmark"], data=data, images=images, judge=judge)
-    said = {key: text or "" for key, text in read_predictions(preds, model=rest["model"]).items()}
-    found = caparena_auto(load_model(str(judge), "generator"), said, read_json(str(data)), str(images))
-    return ResultSet({"caparena-auto": found})
-
-
-def _dense_captions(preds: str, *, data: str | None, **rest: Any) -> ResultSet:
-    from panoglot.evaluate.benchmarks._dense_captions import dense_captions
-
-    _need(rest["benchmark"], data=data)
-    return dense_captions(preds, str(data), lang=rest["lang"], confidence=rest["confidence"])
-
-
-_CAPTION_BENCHMARKS: dict[str, Callable[..., ResultSet]] = {
-    "detailcaps": _detailcaps,
-    "decapbench": _decapbench,
-    "truematch": _truematch,
-    "finecapeval": _finecapeval,
-    "caparena-auto": _caparena_auto,
-    "dense-captions": _dense_captions,
-}
-
-
+@command
 def retrieval(
     source: str,
     *,
@@ -253,7 +179,7 @@ def retrieval(
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.metrics.ranking.retrieval import image_text_retrieval
 
-    if benchmark is None and source in BENCHMARKS and not Path(source).exists():
+    if benchmark is None and plain_name(source) in BENCHMARKS and not Path(source).exists():
         benchmark = source
     elif benchmark is not None:
         data = data or source
@@ -261,26 +187,26 @@ def retrieval(
         from panoglot.asking import load_encoder
         from panoglot.evaluate.benchmarks._image_text import image_text_benchmark, read_caption_set
 
-        _benchmark("retrieval", benchmark)
+        benchmark = _benchmark("retrieval", benchmark)
         if benchmark in ("sorce-1k", "merit"):
             from panoglot.evaluate.benchmarks._merit import merit
             from panoglot.evaluate.benchmarks._sorce import sorce_benchmark
 
-            _need(benchmark, data=data, encoder=encoder)
+            need(benchmark, data=data, encoder=encoder)
             model = load_encoder(encoder, cache)
             if benchmark == "merit":
                 return merit(model, str(data), images=images, on_error=on_error, confidence=confidence)
             return sorce_benchmark(
-                model, str(data), views=views, lang=(_list(lang) or ["en"])[0], confidence=confidence
+                model, str(data), views=views, lang=(listed(lang) or ["en"])[0], confidence=confidence
             )
-        _need(benchmark, data=data, images=images, encoder=encoder)
-        table = read_caption_set(benchmark, str(data), lang=_list(lang), split=split)
+        need(benchmark, data=data, images=images, encoder=encoder)
+        table = read_caption_set(benchmark, str(data), lang=listed(lang), split=split)
         model = load_encoder(str(encoder), cache)
         return image_text_benchmark(
             model,
             table,
             str(images),
-            metrics=_list(metrics),
+            metrics=listed(metrics),
             ties=ties,
             on_error=on_error,  # type: ignore[arg-type]
             confidence=confidence,
@@ -288,23 +214,30 @@ def retrieval(
     if not source.endswith(".npy"):
         if encoder is None:
             raise UserError("retrieval on a dataset needs --encoder.")
-        tags = _list(lang)
+        tags = listed(lang)
+        from panoglot.asking import load_encoder
+
         return dataset_retrieval(
-            source, encoder, lang=tags or None, metrics=_list(metrics), ties=ties, confidence=confidence
+            source,
+            load_encoder(encoder, cache),
+            lang=tags or None,
+            metrics=listed(metrics),
+            ties=ties,
+            confidence=confidence,
         )
     if texts is None:
         raise UserError("image vectors need --texts, the text vectors (.npy).")
-    pictures, words = _vectors(source), _vectors(texts)
+    pictures, rows = _vectors(source), _vectors(texts)
     if owners is not None:
         of = _vectors(owners).ravel().tolist() if owners.endswith(".npy") else read_json(owners)
-    elif not len(pictures) or len(words) % len(pictures):
-        raise UserError(f"{len(words)} texts cannot be dealt evenly to {len(pictures)} images: give --owners.")
+    elif not len(pictures) or len(rows) % len(pictures):
+        raise UserError(f"{len(rows)} texts cannot be dealt evenly to {len(pictures)} images: give --owners.")
     else:
-        of = [n // (len(words) // len(pictures)) for n in range(len(words))]
+        of = [n // (len(rows) // len(pictures)) for n in range(len(rows))]
     return ResultSet(
         image_text_retrieval(
-            pictures, words, _whole(of, owners), metrics=_list(metrics), ties=ties,  # type: ignore[arg-type]
-            lang=",".join(_list(lang)), on_error=on_error,  # type: ignore[arg-type]
+            pictures, rows, _whole(of, owners), metrics=listed(metrics), ties=ties,  # type: ignore[arg-type]
+            lang=",".join(listed(lang)), on_error=on_error,  # type: ignore[arg-type]
             confidence=confidence,
         )
     )  # fmt: skip
@@ -333,6 +266,7 @@ def _vectors(path: str) -> Any:
         raise UserError(f"{path} is no array of numbers (.npy).") from None
 
 
+@command
 def zeroshot(
     images: str,
     *,
@@ -365,54 +299,68 @@ def zeroshot(
     from panoglot.asking import load_encoder
     from panoglot.evaluate._templates import read_templates
     from panoglot.evaluate._zeroshot import zeroshot as classify_all
-    from panoglot.evaluate.benchmarks._babel_imagenet import babel_imagenet
+    from panoglot.evaluate.benchmarks._babel_imagenet import babel_imagenet, read_babel_labels
 
-    _benchmark("zeroshot", benchmark)
-    _need(benchmark, labels=labels)
+    benchmark = _benchmark("zeroshot", benchmark)
+    need(benchmark, labels=labels)
     labels = str(labels)
     forms = read_templates(templates)
-    model = load_encoder(encoder, cache)
-    codes = _list(lang)
-    if images.endswith(".npy"):
-        vectors, targets = _vectors(images), None
+    codes = listed(lang)
+    paths = [] if images.endswith(".npy") else picture_files(images)
+    folders = {folder: n for n, folder in enumerate(sorted({path.parent for path in paths}))}
+    targets = [folders[path.parent] for path in paths] if paths else None
+    names = None
+    if benchmark == "folders":
+        names = _names(labels, len(folders), codes)
+    elif folders and len(folders) != 1000:
+        raise UserError(f"{images} has {len(folders)} class folders; ImageNet has 1,000.")
     else:
-        paths = picture_files(images)
-        folders = sorted({path.parent for path in paths})
-        vectors, targets = encode_files(model, paths), [folders.index(path.parent) for path in paths]
-    if benchmark == "babel-imagenet":
-        if targets is not None and len(set(targets)) != 1000:
-            raise UserError(f"{images} has {len(set(targets))} class folders; ImageNet has 1,000.")
-        names = read_json(english) if english else None
+        read_babel_labels(labels)
+    model = load_encoder(encoder, cache)
+    vectors = encode_files(model, paths) if paths else _vectors(images)
+    if names is None:
+        curated = read_json(english) if english else None
         return babel_imagenet(
-            model, vectors, labels, prompts=forms, english=names, lang="all" if codes == ["all"] else codes,
+            model, vectors, labels, prompts=forms, english=curated, lang="all" if codes == ["all"] else codes,
             targets=targets, on_error=on_error, confidence=confidence,  # type: ignore[arg-type]
         )  # fmt: skip
-    if targets is None:
-        raise UserError("benchmark 'folders' needs a folder of class folders, not vectors.")
-    table = read_json(labels)
-    if not isinstance(table, dict) or not all(
-        isinstance(row, list) and all(isinstance(name, str) for name in row) for row in table.values()
-    ):
-        raise UserError(f"{labels} must be a JSON object of lists of names by language: {{lang: [name, …]}}.")
-    wrong = [tag for tag, row in table.items() if len(row) != len(set(targets))]
-    if wrong:
-        raise UserError(f"{len(set(targets))} class folders, but {wrong[0]} has {len(table[wrong[0]])} names.")
-    if codes != ["all"]:
-        absent = [tag for tag in codes if tag not in table]
-        if absent:
-            raise UserError(f"{labels} has no names in {offenders(absent)}; it has {offenders(table)}.")
-        table = {tag: table[tag] for tag in codes}
     return classify_all(
-        model, vectors, targets, table, templates=forms,
+        model, vectors, targets or [], names, templates=forms,
         on_error=on_error, confidence=confidence,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
+def _names(path: str, classes: int, codes: list[str]) -> dict[str, list[str]]:
+    """Names of the class folders by language, checked before anything is encoded.
+
+    Raises:
+        UserError: no such file, another form, another number of names than folders, languages that are not there.
+    """
+    if not classes:
+        raise UserError("benchmark 'folders' needs a folder of class folders, not vectors.")
+    table = read_json(path)
+    if not isinstance(table, dict) or not all(
+        isinstance(row, list) and all(isinstance(name, str) for name in row) for row in table.values()
+    ):
+        raise UserError(f"{path} must be a JSON object of lists of names by language: {{lang: [name, …]}}.")
+    wrong = [tag for tag, row in table.items() if len(row) != classes]
+    if wrong:
+        raise UserError(f"{classes} class folders, but {wrong[0]} has {len(table[wrong[0]])} names.")
+    if codes == ["all"]:
+        return table
+    absent = [tag for tag in codes if tag not in table]
+    if absent:
+        raise UserError(f"{path} has no names in {offenders(absent)}; it has {offenders(table)}.")
+    return {tag: table[tag] for tag in codes}
+
+
+@command
 def choice(
     data: str | None = None,
     *,
-    model: str,
     benchmark: str,
+    model: str | None = None,
+    answers: str | None = None,
     lang: str | Sequence[str] = ("en",),
     images: str | None = None,
     task: str = "i2s",
@@ -422,14 +370,18 @@ def choice(
     parse: str | None = None,
     confidence: float | None = None,
     cache: str | None = None,
+    prices: str | None = None,
+    max_cost: float | None = None,
 ) -> ResultSet:
-    """Multiple choice about pictures.
+    """Multiple choice about pictures: ask a model, or score the answers that it gave.
 
     Args:
         data: `mvl-sib`: folder of SIB-200; `mmmb`: TSV (also MMBench's); `pope`: JSONL `image, text, label`;
             `commute`: folder of CoMMuTE; `smpqa`: folder of SMPQA, or of `make-smpqa`.
-        model: model name: a generator, or an encoder for `mvl-sib`.
         benchmark: `mvl-sib`, `mmmb`, `pope`, `commute` or `smpqa`.
+        model: model name: a generator, or an encoder for `mvl-sib`.
+        answers: file of stored answers instead of a model: a list or lines in the order of the questions, or by id
+            (`{id: answer}`, rows of `id, answer`); `commute`: rows of `right, wrong`, log-probabilities.
         lang: languages, with commas; SIB-200 codes such as `deu_Latn` for `mvl-sib`.
         images: folder of the pictures.
         task: `mvl-sib`: `i2s`, `s2i`, `t2s`, `s2t`.
@@ -438,57 +390,41 @@ def choice(
         seed: of the questions.
         parse: how answers are read; each benchmark's own default without it.
         confidence: level of bootstrap intervals.
-        cache: folder where an encoder's vectors are kept between runs, or `off`.
+        cache: folder where vectors and a model's answers are kept between runs, or `off`.
+        prices: price table (YAML) for models that cost.
+        max_cost: most US dollars that this run may cost; what was answered is kept.
     """
-    from panoglot.asking import ask, load_encoder, open_picture
-    from panoglot.evaluate import benchmarks
-    from panoglot.metrics.captions.pope import pope
-    from panoglot.providers.roles import Prompt
+    from panoglot.evaluate._choice_command import asked, scored
 
-    _benchmark("choice", benchmark)
-    _need(benchmark, data=data)
-    data = str(data)
-    tags = _list(lang)
+    benchmark = _benchmark("choice", benchmark)
+    need(benchmark, data=data)
+    tags = listed(lang)
     if not tags:
         raise UserError("--lang names no language.")
-    loaded = load_encoder(model, cache, "generator|encoder" if benchmark == "mvl-sib" else "generator")
+    if (model is None) == (answers is None):
+        raise UserError(f"'{benchmark}' needs one of --model and --answers.")
+    options: dict[str, Any] = {
+        "task": task,
+        "k": k,
+        "limit": limit,
+        "seed": seed,
+        "parse": parse,
+        "confidence": confidence,
+    }
+    if answers is not None:
+        return scored(benchmark, str(data), answers, tags, **options)
     if benchmark == "mvl-sib":
-        return benchmarks.mvl_sib(
-            loaded, data, lang=tags, task=task, k=k, images=images, limit=limit, seed=seed, parse=parse or "strict",
-            confidence=confidence,
-        )  # fmt: skip
-    if benchmark == "mmmb":
-        return benchmarks.mmmb(loaded, data, lang=tags[0], images=images, parse=parse or "text", confidence=confidence)
-    if benchmark == "smpqa":
-        return benchmarks.smpqa(
-            loaded, data, lang="all" if tags == ["all"] else tags, images=images, confidence=confidence
-        )
-    if benchmark == "commute":
-        return ResultSet(
-            {tag: benchmarks.commute(loaded, data, lang=tag, images=images, confidence=confidence) for tag in tags}
-        )
-    from panoglot.errors import RowError
+        from panoglot.asking import load_encoder
 
-    rows = read_rows(data)
-    odd = [
-        n for n, row in enumerate(rows) if any(not isinstance(row.get(key), str) for key in ("image", "text", "label"))
-    ]
-    if odd or not rows:
-        raise UserError(
-            f"{data}: {len(odd) or 'all'} rows are not texts image, text, label: {offenders(odd) or 'empty'}."
-        )
-    root = Path(images) if images else Path(data).parent
-    answers = ask(loaded, [Prompt(row["text"], (open_picture(root / row["image"]),), max_tokens=16) for row in rows])
-    said = [None if isinstance(answer, RowError) else answer.text for answer in answers]
-    return ResultSet(
-        {
-            tags[0]: pope(
-                said, [row["label"] for row in rows], lang=tags[0], parse=parse or "strict", confidence=confidence
-            )
-        }
-    )
+        loaded = load_encoder(model, cache, "generator|encoder")
+        if not hasattr(loaded, "encode_texts"):
+            loaded = load_judge(loaded, cache, role="model", prices=prices, max_cost=max_cost)
+    else:
+        loaded = load_judge(model, cache, role="model", prices=prices, max_cost=max_cost)
+    return asked(benchmark, loaded, str(data), tags, images=images, **options)
 
 
+@command
 def make_smpqa(
     folder: str,
     *,
@@ -510,11 +446,12 @@ def make_smpqa(
     """
     from panoglot.evaluate import benchmarks
 
-    tags = _list(lang)
+    tags = listed(lang)
     given = "all" if tags == ["all"] else tags
     return benchmarks.make_smpqa(folder, lang=given, pictures=pictures, seed=seed, words=words, font=font)
 
 
+@command
 def composed(
     rankings: str | Sequence[str] = (),
     *,
@@ -529,6 +466,7 @@ def composed(
     lang: str = "en",
     split: str = "val",
     submission: str | None = None,
+    metrics: str | Sequence[str] = (),
     on_error: str = "raise",
     confidence: float | None = None,
     cache: str | None = None,
@@ -548,6 +486,7 @@ def composed(
         lang: language of the texts.
         split: of the annotations.
         submission: folder for the rankings, as the official servers take them.
+        metrics: names, with commas (`recall@10`, `map@5`, `ndcg@10`, `mrr`); the benchmark's own without it.
         on_error: gallery pictures that are missing or broken: `raise` or `null`.
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
@@ -556,36 +495,39 @@ def composed(
     from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq
     from panoglot.evaluate.benchmarks._composed_run import composed_run
 
+    benchmark = _benchmark("composed", benchmark)
+    asked = listed(metrics)
     if encoder is not None:
         from panoglot.asking import load_encoder
 
-        _need(benchmark, annotations=annotations or None, images=images or None)
+        need(benchmark, annotations=annotations or None, images=images or None)
         return composed_run(
             load_encoder(encoder, cache), benchmark, annotations, images, method=method, weight=weight, texts=texts,
-            lang=lang, split=split, on_error=on_error, output=submission, confidence=confidence,
+            lang=lang, split=split, on_error=on_error, output=submission, metrics=asked, confidence=confidence,
         )  # fmt: skip
     if not rankings:
         raise UserError("give rankings to score, or --encoder and --images to search with.")
     if benchmark == "genecis":
         raise UserError("genecis needs --encoder and --images: it has no rankings of its own form.")
 
-    _benchmark("composed", benchmark)
-    _need(benchmark, annotations=annotations or None)
+    need(benchmark, annotations=annotations or None)
     files = [rankings] if isinstance(rankings, str) else list(rankings)
     truth = [annotations] if isinstance(annotations, str) else list(annotations)
     if benchmark == "fashion-iq":
         return fashion_iq(
             {_composed.category_of(path): read_json(path) for path in files},
             {_composed.category_of(path): path for path in truth},
+            metrics=asked,
             confidence=confidence,
         )
     if len(files) != 1 or len(truth) != 1:
         raise UserError(f"{benchmark} takes one file of rankings and one of annotations.")
     if benchmark == "circo":
-        return circo(files[0], truth[0], confidence=confidence)
-    return cirr(files[0], truth[0], subset=subset, confidence=confidence)
+        return circo(files[0], truth[0], metrics=asked, confidence=confidence)
+    return cirr(files[0], truth[0], subset=subset, metrics=asked, confidence=confidence)
 
 
+@command
 def mteb(
     *tasks: str,
     encoder: str,
@@ -593,6 +535,7 @@ def mteb(
     lang: str | Sequence[str] = (),
     by: str = "task",
     folder: str | None = None,
+    split: str | None = None,
     cache: str | None = None,
 ) -> ResultSet:
     """Run tasks of the `mteb` package (texts, and texts with pictures) on an encoder. It downloads their data itself.
@@ -606,6 +549,7 @@ def mteb(
         lang: only these languages, with commas.
         by: items of the result: a task's languages (`task`), or tasks (`all`, `type`, `language`).
         folder: where mteb's own result files go; what is there is not run again.
+        split: the split that counts, where a task has several; `test` without it.
         cache: folder where vectors are kept between runs, or `off`.
     """
     from panoglot.asking import load_encoder
@@ -613,9 +557,12 @@ def mteb(
     from panoglot.evaluate._mteb import mteb as run_tasks
 
     given = prompts if prompts in PROMPTS or not Path(prompts).is_file() else read_json(prompts)
-    return run_tasks(load_encoder(encoder, cache), tasks, prompts=given, lang=_list(lang), by=by, folder=folder)
+    return run_tasks(
+        load_encoder(encoder, cache), tasks, prompts=given, lang=listed(lang), by=by, folder=folder, split=split
+    )
 
 
+@command
 def arena(
     battles: str,
     *,
@@ -635,9 +582,10 @@ def arena(
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    return _arena(read_rows(battles), rating=rating, exclude=_list(exclude), k=k, resamples=resamples, seed=seed)
+    return _arena(read_rows(battles), rating=rating, exclude=listed(exclude), k=k, resamples=resamples, seed=seed)
 
 
+@command
 def agreement(
     metric: str | Sequence[str],
     human: str,
@@ -650,6 +598,7 @@ def agreement(
     images: str | None = None,
     encoder: str | None = None,
     parser: str | None = None,
+    tokenizer: str | None = None,
     confidence: float | None = None,
     cache: str | None = None,
 ) -> ResultSet:
@@ -659,7 +608,10 @@ def agreement(
     as in the published tables; captions that it cannot score are left out and counted.
 
     Args:
-        metric: names of metrics, with commas; or a result with item values, `{id: score}`, or JSONL `id, score`.
+        metric: names of metrics, with commas; or stored scores: a result with item values, `{id: score}`, JSONL `id,
+            score`. With `benchmark` these are in the order of its rows or by their number: `foil`: pairs, or rows of
+            `baseline, foil`; `hat`: numbers; `caparena`: pairs, or rows of `caption1, caption2`; `detailcaps`:
+            `{model: {picture: score}}`.
         human: `{id: score}`, or JSONL `id, human_score` (or `score`), with `caption` for named metrics.
         refs: references by picture, when they do not stand in the rows (`references`).
         benchmark: `foil`, `hat`, `caparena` or `detailcaps`: `human` is the benchmark's file.
@@ -669,46 +621,59 @@ def agreement(
         images: folder of pictures, for CLIPScore and others.
         encoder: model name, for CLIPScore, CAPTURE and others.
         parser: model name of a caption parser, for SPICE and CAPTURE.
+        tokenizer: as in `captions`.
         confidence: level of a bootstrap interval.
         cache: folder where vectors are kept between runs, or `off`.
     """
     from panoglot.evaluate import _human
     from panoglot.evaluate._score import Scorer
 
-    names = _list(metric)
-    if benchmark is None and not any(name in METRICS for name in names):
+    if benchmark is not None:
+        benchmark = check_option("benchmark", plain_name(benchmark), (*_human.BENCHMARKS, "detailcaps"))
+    names = [plain_name(name) for name in listed(metric)]
+    judged = benchmark == "caparena" and "judge" in names
+    if not judged and not any(name in METRICS for name in names):
         path = metric if isinstance(metric, str) else " ".join(metric)
         if not Path(path).exists():
             hint = did_you_mean(path, METRICS)
             raise UserError(f"'{path}' is neither a metric nor a file.{hint} All metrics: panoglot evaluate --list")
+        if benchmark in _human.BENCHMARKS:
+            return _human.BENCHMARKS[benchmark](None, human, judge=False, confidence=confidence, stored=path)
+        if benchmark is not None:
+            grouped = groups is not None
+            return _human.stored_detailcaps(path, human, statistic=statistic, grouped=grouped, confidence=confidence)
         return _human.given(path, human, statistic=statistic, groups=groups, confidence=confidence)
-    if benchmark is not None:
-        check_option("benchmark", benchmark, (*_human.BENCHMARKS, "detailcaps"))
-    judged = benchmark == "caparena" and "judge" in names
     names = [name for name in names if not (judged and name == "judge")]
     for name in names:
         check_option("metric", name, METRICS)
-    score = Scorer(names, lang=lang, images=images, encoder=encoder, parser=parser, on_error="null", cache=cache)
+    score = Scorer(
+        names, lang=lang, images=images, encoder=encoder, parser=parser, tokenizer=tokenizer, on_error="null",
+        cache=cache,
+    )  # fmt: skip
     if benchmark in _human.BENCHMARKS:
         return _human.BENCHMARKS[benchmark](score, human, judge=judged, confidence=confidence)
     rows = _human.read_detailcaps_rows(human) if benchmark else _human.read_human(human, refs, groups)
     return _human.computed(score, rows, statistic=statistic, grouped=groups is not None, confidence=confidence)
 
 
-def standings(*results: str, lang: str | Sequence[str] = ()) -> Standings:
+@command
+def standings(*results: str, lang: str | Sequence[str] = (), split: str | None = None) -> Standings:
     """Rank models over tasks and languages: means, and Borda points, which one lucky task cannot decide.
 
     Args:
-        results: result files, one a model (a model is called as its file); also Babel-ImageNet's published ones.
+        results: result files, one a model (a model is called as its file, or its folder where several files are
+            called alike); also Babel-ImageNet's published ones, and files or folders of `mteb`'s results.
         lang: languages that count, with commas; all without it.
+        split: of `mteb`'s results: the split that counts, where a task has several.
     """
     from panoglot.metrics.preference.standings import read_standings
 
-    if len(results) < 2:
+    if len(results) < 2 and not (results and Path(results[0]).is_dir()):
         raise UserError("give the result files of two models or more; each is called as its file.")
-    return read_standings(results, lang=_list(lang))
+    return read_standings(results, lang=listed(lang), split=split)
 
 
+@command
 def generation(
     images: str,
     *,
@@ -723,13 +688,16 @@ def generation(
     order: str = "english_first",
     confidence: float | None = None,
     cache: str | None = None,
+    prices: str | None = None,
+    max_cost: float | None = None,
 ) -> ResultSet:
     """Judge generated pictures, in every language that has a folder.
 
     Args:
         images: folder of the pictures: `[<language>/]<prompt>/…`; a prompt's folder may be a file of its name.
         benchmark: `geneval`, `dpg`, `clc` or `css`.
-        data: the prompts (`geneval`: `evaluation_metadata.jsonl`) or questions (`dpg`).
+        data: the prompts (`geneval`: `evaluation_metadata.jsonl`, or a folder with one for every language,
+            `…_<language>.jsonl` or `<language>/….jsonl`) or questions (`dpg`).
         detections: `geneval`: what a detector found: JSONL `image, boxes: [{name, score, box[, color]}], width,
             height`.
         detector: `geneval`: model name of a detector, instead.
@@ -739,34 +707,39 @@ def generation(
         reference: `clc`: language that the others are compared with; `all` compares all pairs.
         order: `css`: `english_first` or `english_second`, recorded.
         confidence: level of bootstrap intervals.
-        cache: folder where vectors are kept between runs, or `off`.
+        cache: folder where vectors and a judge's answers are kept between runs, or `off`.
+        prices: price table (YAML) for judges that cost.
+        max_cost: most US dollars that this run may cost; what was answered is kept.
     """
     from panoglot.asking import load_encoder
     from panoglot.evaluate import _generation
     from panoglot.providers import load_model
 
-    _benchmark("generation", benchmark)
+    benchmark = _benchmark("generation", benchmark)
     if benchmark == "geneval":
-        _need(benchmark, data=data)
+        need(benchmark, data=data)
         if (detections is None) == (detector is None):
             raise UserError("'geneval' needs one of --detections and --detector.")
+        finder = note_model("detector", load_model(detector, "detector")) if detector else None
         return _generation.geneval_folder(
-            images, str(data), detections=detections, detector=load_model(detector, "detector") if detector else None,
+            images, str(data), detections=detections, detector=finder,
             encoder=load_encoder(encoder, cache) if encoder else None, confidence=confidence,
         )  # fmt: skip
     if benchmark == "dpg":
-        _need(benchmark, data=data, judge=judge)
-        return _generation.dpg_folder(images, str(data), load_model(str(judge), "generator"), confidence=confidence)
-    _need(benchmark, encoder=encoder)
+        need(benchmark, data=data, judge=judge)
+        asker = load_judge(str(judge), cache, prices=prices, max_cost=max_cost)
+        return _generation.dpg_folder(images, str(data), asker, confidence=confidence)
+    need(benchmark, encoder=encoder)
     model = load_encoder(str(encoder), cache)
     if benchmark == "css":
-        _need(benchmark, english=english)
+        need(benchmark, english=english)
         return _generation.css_folder(images, str(english), model, order=order, confidence=confidence)
     return _generation.clc_folder(
         images, model, reference=None if reference == "all" else reference, confidence=confidence
     )
 
 
+@command
 def compare(
     a: str,
     b: str,
@@ -774,6 +747,8 @@ def compare(
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    split: str | None = None,
+    revisions: str = "refuse",
     per_item: bool = False,
 ) -> Comparison:
     """Compare two result files: paired bootstrap, for every language and over all.
@@ -784,8 +759,13 @@ def compare(
         level: coverage of the intervals.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        split: of `mteb`'s results: the split that counts, where a task has several.
+        revisions: of `mteb`'s results: tasks whose data are of different revisions are named and `refuse`d, left out
+            (`leave-out`), or compared all the same (`keep`).
         per_item: keep every item's difference.
     """
     if math.isnan(level):
         raise UserError("level must be a number between 0 and 1.")
-    return _compare(a, b, level=level, resamples=resamples, seed=seed, per_item=per_item)
+    return _compare(
+        a, b, level=level, resamples=resamples, seed=seed, split=split, revisions=revisions, per_item=per_item
+    )

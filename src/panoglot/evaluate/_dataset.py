@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import call, encode_texts
-from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language, language_matches
-from panoglot.metrics._results import ResultSet
+from panoglot.errors import UserError
+from panoglot.languages import canonical_language, matches, meeting
+from panoglot.metrics._results import ResultSet, mean_over
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
 from panoglot.providers import load_model
 from panoglot.table import Dataset, open_dataset, vector_id
@@ -19,18 +21,23 @@ if TYPE_CHECKING:
 
     from panoglot.providers.roles import Encoder
 
-__all__ = ["KINDS", "dataset_retrieval", "image_vectors"]
+__all__ = ["KINDS", "dataset_retrieval", "dropped_pictures", "image_vectors"]
 
 #: Captions that describe the whole picture.
 KINDS = ("human", "alt", "short", "dense")
+
+
+def dropped_pictures(dataset: Dataset) -> set[str]:
+    """Ids of pictures that curation dropped."""
+    return set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
 
 
 def image_vectors(dataset: Dataset, encoder: Encoder, *, store: bool = True) -> tuple[list[str], np.ndarray, int]:
     """Vectors of all pictures: those stored under the encoder's fingerprint, and the others encoded now.
 
     Args:
-        dataset: open.
-        encoder: its `fingerprint` says which stored vectors are its own.
+        dataset: open; pictures that curation dropped are left out.
+        encoder: its `fingerprint` says which stored vectors are its own; without one none are stored.
         store: keep new vectors in the dataset.
 
     Returns:
@@ -44,11 +51,13 @@ def image_vectors(dataset: Dataset, encoder: Encoder, *, store: bool = True) -> 
 
     from panoglot.pictures import Image
 
-    ids = sorted(dataset.images.read(["image_id"])["image_id"].to_pylist())
+    ids = sorted(set(dataset.images.read(["image_id"])["image_id"].to_pylist()) - dropped_pictures(dataset))
     place = {key: n for n, key in enumerate(ids)}
     found = np.full((len(ids), encoder.dim), np.nan, dtype=np.float32)
     have = np.zeros(len(ids), dtype=np.int64)
-    fingerprint = encoder.fingerprint  # type: ignore[attr-defined]
+    fingerprint = str(getattr(encoder, "fingerprint", "") or "")
+    encoder = getattr(encoder, "encoder", encoder)  # a dataset keeps its pictures' vectors itself
+    store = store and bool(fingerprint)
     for name in dataset.vector_names():
         if dataset.vector_model(name)["fingerprint"] != fingerprint:
             continue
@@ -127,16 +136,24 @@ def dataset_retrieval(
         groups = {tag: [tag] for tag in present}
     else:
         asked = [canonical_language(tag) for tag in ([lang] if isinstance(lang, str) else lang)]
-        groups = {tag: [one for one in present if language_matches(tag, one)] for tag in asked}
+        groups = {tag: [one for one in present if matches(tag, one)] for tag in asked}
+    _, met = meeting(list(groups), Counter(row["lang"] for row in rows))
     empty = [tag for tag, mine in groups.items() if not mine]
     if empty or not groups:
-        hint = did_you_mean(empty[0] if empty else "", present)
         raise UserError(
-            f"{data.path} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}.{hint}"
+            f"{data.path} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}: "
+            f"{' '.join(met) or 'it has no captions.'}"
         )
     ids, vectors, encoded = image_vectors(data, model, store=store)
     place = {key: n for n, key in enumerate(ids)}
-    found = ResultSet(notes=(f"{encoded} of {len(ids)} pictures were encoded now, the others' vectors were stored",))
+    notes = [f"{encoded} of {len(ids)} pictures were encoded now, the others' vectors were stored"]
+    gone = len(dropped_pictures(data))
+    if gone:
+        notes.append(f"{gone} pictures that curation dropped are neither searched nor found")
+    if lang not in (None, "all"):
+        notes += met
+    found = ResultSet(notes=tuple(notes))
+    said = {"encoder": getattr(model, "name", ""), "encoder_fingerprint": getattr(model, "fingerprint", "")}
     for tag, mine in groups.items():
         chosen = [row for row in rows if row["lang"] in mine and row["image_id"] in place]
         texts = encode_texts(model, [row["text"] for row in chosen], tag)
@@ -145,8 +162,7 @@ def dataset_retrieval(
             text_ids=[row["caption_id"] for row in chosen], lang=tag, on_error="null", confidence=confidence,
         )  # fmt: skip
         for way in ("text_to_image", "image_to_text"):
-            found[f"{tag}/{way}"] = both[way]
+            found[f"{tag}/{way}"] = replace(both[way], options={**both[way].options, **said})
     for way in ("text_to_image", "image_to_text"):
-        values = [result.value for name, result in found.items() if name.endswith(way) and result.value is not None]
-        found.summary[f"mean/{way}"] = sum(values) / len(values) if values else None
+        found.summary[f"mean/{way}"] = mean_over({n: one for n, one in found.items() if n.endswith(way)})
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import encode_files, picture_files
 from panoglot.formats._json import read_rows, read_text
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.generation.geneval import geneval
 from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity
@@ -71,29 +73,42 @@ def geneval_folder(
 
     Args:
         folder: pictures, by prompt number.
-        prompts: rows of `tag, include[, exclude], prompt`, one a line; the number is the line's, from 0.
+        prompts: rows of `tag, include[, exclude], prompt`, one a line; the number is the line's, from 0. m-GenEval has
+            a file a language, and their lines are not the same scenes: a folder of `…_<language>.jsonl` or
+            `<language>/….jsonl`, or one file for all.
         detections: file of what a detector found, by picture path below `folder`.
         detector: a `Detector`, asked for the classes of all prompts, instead.
         encoder: names the colours of boxes that come without one, among ten, as GenEval does with CLIP.
         confidence: level of bootstrap intervals.
 
     Returns:
-        A result a language; prompts without pictures are counted in the notes, pictures without detections are null.
+        A result a language, scored by its own prompts; prompts without pictures are counted in the notes, pictures
+        without detections are null. With several files `scenes in all languages` is each language on the scenes that
+        all of them ask for (joined on everything but the prompt's words): those figures compare.
 
     Raises:
         UserError: numbers that are no prompt's, detections of no picture, colours that nobody can name.
     """
     from panoglot.pictures import Image
 
-    specs = read_rows(prompts)
-    odd = [n for n, row in enumerate(specs) if "tag" not in row or "include" not in row]
-    if odd:
-        raise UserError(f"{prompts}: {len(odd)} rows have no tag or no include: {offenders(odd)}.")
-    classes = sorted({row["class"] for spec in specs for key in ("include", "exclude") for row in spec.get(key, ())})
+    pictured = prompt_pictures(folder)
+    files = prompt_files(prompts, list(pictured))
+    every = {lang: _read_prompts(path) for lang, path in files.items()}
+    classes = sorted(
+        {
+            row["class"]
+            for specs in every.values()
+            for spec in specs
+            for key in ("include", "exclude")
+            for row in spec.get(key, ())
+        }
+    )
     table = _read_detections(detections) if detections else {}
     unused = set(table)
     found = ResultSet()
-    for lang, pictures in prompt_pictures(folder).items():
+    asked: dict[str, list[str]] = {}
+    for lang, pictures in pictured.items():
+        specs = every[lang]
         paths = [path for name in sorted(pictures) for path in pictures[name]]
         rows = [specs[_number(name, len(specs), folder)] for name in sorted(pictures) for _ in pictures[name]]
         names = [path.relative_to(folder).as_posix() for path in paths]
@@ -122,14 +137,83 @@ def geneval_folder(
             rows, boxes, color_of, sizes=sizes, ids=names, lang=lang or "en", confidence=confidence,
             classes=None if detector is None else getattr(detector, "classes", None),
         )  # fmt: skip
-        if missing:
-            import dataclasses
-
-            result = dataclasses.replace(result, notes=(*result.notes, f"{missing} prompts have no picture."))
-        found[lang or "geneval"] = result
+        notes = [f"{missing} prompts have no picture."] if missing else []
+        found[lang or "geneval"] = replace(
+            result, notes=(*result.notes, *notes), options={**result.options, "prompts": files[lang].name}
+        )
+        asked[lang or "geneval"] = [_scene(row) for row in rows]
     if unused:
         raise UserError(f"{detections}: {len(unused)} rows are of no picture in {folder}: {offenders(sorted(unused))}.")
+    if len(found) > 1 and len(set(files.values())) == 1:
+        found.notes += (
+            f"all languages are scored by the scenes of one file, {files[next(iter(files))].name}: m-GenEval has a "
+            "file a language, with other scenes on some lines; give their folder as data",
+        )
+    elif len(found) > 1:
+        _common(found, asked, {lang or "geneval": specs for lang, specs in every.items()})
     return found
+
+
+def _read_prompts(path: Path) -> list[dict[str, Any]]:
+    specs = read_rows(path)
+    odd = [n for n, row in enumerate(specs) if "tag" not in row or "include" not in row]
+    if odd:
+        raise UserError(f"{path}: {len(odd)} rows have no tag or no include: {offenders(odd)}.")
+    return specs
+
+
+def prompt_files(given: str, languages: Sequence[str]) -> dict[str, Path]:
+    """The file of prompts of each language: one for all, or those of a folder.
+
+    Raises:
+        UserError: a language without a file, or with several.
+    """
+    root = Path(given)
+    if not root.is_dir():
+        return dict.fromkeys(languages, root)
+    there = sorted(path for path in root.rglob("*.json*") if path.suffix in (".jsonl", ".json"))
+    found: dict[str, Path] = {}
+    for lang in languages:
+        tag = lang or "en"
+        mine = [path for path in there if _speaks(path, root, tag)]
+        if not mine and tag == "en":  # the original's file says no language
+            mine = [path for path in there if path.stem == "evaluation_metadata"]
+        if len(mine) != 1:
+            raise UserError(
+                f"{root} has {len(mine) or 'no'} files of prompts in '{tag}' (…_{tag}.jsonl or {tag}/….jsonl): "
+                f"{offenders([path.relative_to(root) for path in mine or there])}."
+            )
+        found[lang] = mine[0]
+    return found
+
+
+def _speaks(path: Path, root: Path, tag: str) -> bool:
+    words = [*path.relative_to(root).parts[:-1], *re.split(r"[_.]", path.stem)]
+    return tag.lower() in {word.lower().replace("_", "-") for word in words}
+
+
+def _scene(row: Mapping[str, Any]) -> str:
+    """What a prompt asks for, without its words: the same in every language."""
+    return json.dumps({key: value for key, value in row.items() if key != "prompt"}, sort_keys=True)
+
+
+def _common(
+    found: ResultSet, asked: Mapping[str, Sequence[str]], every: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Add each language's score on the scenes that all languages ask for, and a note on how many these are."""
+    scenes = {lang: {_scene(row) for row in specs} for lang, specs in every.items()}
+    common = set.intersection(*scenes.values())
+    most = max(map(len, scenes.values()))
+    for lang, result in found.items():
+        tags: dict[str, list[float]] = {}
+        for scene, value in zip(asked[lang], result.per_item or ()):
+            if scene in common and value is not None:
+                tags.setdefault(json.loads(scene)["tag"], []).append(value)
+        means = [sum(values) / len(values) for values in tags.values()]
+        found.summary[f"{lang}, scenes in all languages"] = sum(means) / len(means) if means else None
+    found.notes += (
+        f"{len(common)} of {most} scenes are in the files of all languages; only figures on those compare languages",
+    )
 
 
 def _read_detections(path: str) -> dict[str, tuple[list[Any], tuple[int, int], list[tuple[Any, str]]]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from panoglot.checks import offenders
+from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError
 from panoglot.evaluate._read import CAPTIONS, IDS, read_column, read_references, texts, writer_of
 from panoglot.evaluate._read import field as field_of
 from panoglot.evaluate._score import Scorer
+from panoglot.evaluate._stored import read_numbers
 from panoglot.formats._json import read_json, read_rows
 from panoglot.metrics._load import load_results
 from panoglot.metrics._results import ResultSet
@@ -81,12 +83,13 @@ def given(path: str, human: str, *, statistic: str, groups: str | None, confiden
         named = next(iter(data["results"])) if isinstance(data, dict) and isinstance(data.get("results"), dict) else ""
         name = named or (str(data["metric"]) if isinstance(data, dict) and "metric" in data else "metric")
         tables[name] = read_column(path, ("score", "value"))
-    return ResultSet(
-        {
-            name: agreement(scores, people, statistic=statistic, groups=of, metric=name, confidence=confidence)
-            for name, scores in tables.items()
-        }
-    )
+    found, notes = ResultSet(), []
+    for name, scores in tables.items():
+        met, note = meet_ids(people, scores, "scores")
+        notes.append(note)
+        found[name] = agreement(met, people, statistic=statistic, groups=of, metric=name, confidence=confidence)
+    found.notes = tuple(dict.fromkeys(note for note in notes if note))
+    return found
 
 
 def read_human(path: str, refs: str | Sequence[str] | None, groups: str | None) -> HumanRows:
@@ -136,14 +139,44 @@ def read_detailcaps_rows(path: str) -> HumanRows:
     return found
 
 
-def _scores(score: Scorer, rows: HumanRows) -> dict[str, list[float | None]]:
-    """Item scores of every metric, each writer's captions on their own."""
+def stored_detailcaps(path: str, data: str, *, statistic: str, grouped: bool, confidence: float | None) -> ResultSet:
+    """Agreement of stored scores, `{model: {picture: score}}`, with those that DetailCaps' file brings.
+
+    Raises:
+        UserError: another form, models or pictures that lack a score.
+    """
+    rows = read_detailcaps_rows(data)
+    table = read_json(path)
+    if not isinstance(table, dict) or not all(isinstance(one, dict) for one in table.values()):
+        raise UserError(f"{path} must be one JSON object: {{model: {{picture: score}}}}.")
+    lacking = sorted({writer for writer in rows.writers if writer not in table})
+    if lacking:
+        raise UserError(f"{path} has no scores of {len(lacking)} models: {offenders(lacking)}.")
+    values: list[float | None] = []
+    met: dict[str, Mapping[str, Any]] = {}
+    for writer, picture in zip(rows.writers, rows.pictures):
+        if writer not in met:
+            mine = [one for one, other in zip(rows.pictures, rows.writers) if other == writer]
+            met[writer], _ = meet_ids(mine, table[writer], "scores")
+        if picture not in met[writer]:
+            raise UserError(f"{path}: '{writer}' has no score of {picture}.")
+        values.append(_number(met[writer][picture], path, len(values)))
+    name, groups = Path(path).stem, rows.groups if grouped else None
+    found = agreement(values, rows.scores, statistic=statistic, groups=groups, metric=name, confidence=confidence)
+    return ResultSet({name: found})
+
+
+def _scores(score: Scorer, rows: HumanRows, notes: dict[str, None] | None = None) -> dict[str, list[float | None]]:
+    """Item scores of every metric, each writer's captions on their own; what the metrics remark goes into `notes`."""
     found: dict[str, list[float | None]] = {name: [None] * len(rows.captions) for name in score.names}
     for writer in sorted(set(rows.writers)):
         mine = [n for n, one in enumerate(rows.writers) if one == writer]
         preds = {str(n): rows.captions[n] for n in mine}
         refs = {str(n): rows.references[n] for n in mine} if score.wants_references() else None
         results = score(preds, refs, {str(n): rows.pictures[n] for n in mine})
+        for remark in (*results.notes, *(note for result in results.values() for note in result.notes)):
+            if notes is not None:
+                notes[remark] = None
         for name, result in results.items():
             if result.per_item is None or len(result.per_item) != len(mine):
                 raise UserError(f"'{name}' has no value for each caption: it cannot be compared with people.")
@@ -155,15 +188,13 @@ def _scores(score: Scorer, rows: HumanRows) -> dict[str, list[float | None]]:
 
 def computed(score: Scorer, rows: HumanRows, *, statistic: str, grouped: bool, confidence: float | None) -> ResultSet:
     """Agreement of metrics, computed on the captions, with people's scores."""
-    return ResultSet(
-        {
-            name: agreement(
-                values, rows.scores, statistic=statistic, groups=rows.groups if grouped else None, metric=name,
-                confidence=confidence,
-            )
-            for name, values in _scores(score, rows).items()
-        }
-    )  # fmt: skip
+    notes: dict[str, None] = {}
+    groups = rows.groups if grouped else None
+    found = {
+        name: agreement(values, rows.scores, statistic=statistic, groups=groups, metric=name, confidence=confidence)
+        for name, values in _scores(score, rows, notes).items()
+    }
+    return ResultSet(found, notes=tuple(notes))
 
 
 def _rows_of(path: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
@@ -174,32 +205,55 @@ def _rows_of(path: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _texts_scored(score: Scorer, captions: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _texts_scored(
+    score: Scorer | None, captions: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: dict[str, None]
+) -> dict[str, list[Any]]:
+    if score is None or not score.names:
+        raise UserError("name a metric, or give a file of stored scores.")
     found = HumanRows()
     for n, (caption, row) in enumerate(zip(captions, rows)):
         picture = str(row.get("image_path", row.get("img", n)))
         references = row.get("references", row.get("ref"))
         found.add(caption, None, "", picture, texts(references, n, "references"), "")
-    return _scores(score, found)
+    return _scores(score, found, notes)
 
 
-def foil_file(score: Scorer, path: str, *, judge: bool, confidence: float | None) -> ResultSet:
+def foil_file(
+    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
+) -> ResultSet:
     """How often metrics prefer the true caption to its foil."""
     rows = _rows_of(path, ("references", "baseline", "foil"))
-    good = _texts_scored(score, [row["baseline"] for row in rows], rows)
-    bad = _texts_scored(score, [row["foil"] for row in rows], rows)
-    return ResultSet({name: foil(good[name], bad[name], metric=name, confidence=confidence) for name in good})
+    notes: dict[str, None] = {}
+    if stored is not None:
+        pairs = read_numbers(stored, range(len(rows)), ("baseline", "foil"))
+        good: dict[str, list[Any]] = {Path(stored).stem: [one for one, _ in pairs]}
+        bad: dict[str, list[Any]] = {Path(stored).stem: [two for _, two in pairs]}
+    else:
+        good = _texts_scored(score, [row["baseline"] for row in rows], rows, notes)
+        bad = _texts_scored(score, [row["foil"] for row in rows], rows, notes)
+    found = {name: foil(good[name], bad[name], metric=name, confidence=confidence) for name in good}
+    return ResultSet(found, notes=tuple(notes))
 
 
-def hat_file(score: Scorer, path: str, *, judge: bool, confidence: float | None) -> ResultSet:
+def hat_file(
+    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
+) -> ResultSet:
     """How well metrics find captions with a wrong word."""
     rows = _rows_of(path, ("caption", "references", "contains_hallucination"))
     labels = [bool(row["contains_hallucination"]) for row in rows]
-    scores = _texts_scored(score, [row["caption"] for row in rows], rows)
-    return ResultSet({name: hat(values, labels, metric=name, confidence=confidence) for name, values in scores.items()})
+    notes: dict[str, None] = {}
+    if stored is not None:
+        values = read_numbers(stored, range(len(rows)), ("score",))
+        scores: dict[str, list[Any]] = {Path(stored).stem: [one for (one,) in values]}
+    else:
+        scores = _texts_scored(score, [row["caption"] for row in rows], rows, notes)
+    found = {name: hat(values, labels, metric=name, confidence=confidence) for name, values in scores.items()}
+    return ResultSet(found, notes=tuple(notes))
 
 
-def caparena_file(score: Scorer, path: str, *, judge: bool, confidence: float | None) -> ResultSet:
+def caparena_file(
+    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
+) -> ResultSet:
     """How often metrics, or the judge in the file, give people's verdict."""
     rows = _rows_of(path, ("source1", "source2", "winner", "caption1", "caption2"))
     levels = [row.get("cluster", "") for row in rows]
@@ -207,6 +261,7 @@ def caparena_file(score: Scorer, path: str, *, judge: bool, confidence: float | 
     models = {str(row[side]) for row in rows for side in ("source1", "source2")}
     votes = [(row["source1"], row["source2"], row["winner"] if str(row["winner"]) in models else "tie") for row in rows]
     verdicts: dict[str, Sequence[Any]] = {}
+    notes: dict[str, None] = {}
     if judge:
         sides = {"1": "source1", "2": "source2"}
         said = [str(row.get("judge") or "").strip().rstrip(".").lower() for row in rows]
@@ -215,13 +270,14 @@ def caparena_file(score: Scorer, path: str, *, judge: bool, confidence: float | 
             ("tie" if text == "tie" else None)
             for row, text in zip(rows, said)
         ]  # fmt: skip
-    if score.names:
-        one = _texts_scored(score, [row["caption1"] for row in rows], rows)
-        two = _texts_scored(score, [row["caption2"] for row in rows], rows)
+    if stored is not None:
+        verdicts[Path(stored).stem] = read_numbers(stored, range(len(rows)), ("caption1", "caption2"))
+    elif score is not None and score.names:
+        one = _texts_scored(score, [row["caption1"] for row in rows], rows, notes)
+        two = _texts_scored(score, [row["caption2"] for row in rows], rows, notes)
         verdicts |= {name: list(zip(one[name], two[name])) for name in one}
-    return ResultSet(
-        {name: audit(votes, said, levels=levels, confidence=confidence) for name, said in verdicts.items()}
-    )
+    found = {name: audit(votes, said, levels=levels, confidence=confidence) for name, said in verdicts.items()}
+    return ResultSet(found, notes=tuple(notes))
 
 
 BENCHMARKS: dict[str, Callable[..., ResultSet]] = {"foil": foil_file, "hat": hat_file, "caparena": caparena_file}

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import call, unit
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.languages import UNKNOWN_LANGUAGE
+from panoglot.languages._tags import UNKNOWN_LANGUAGE
 from panoglot.metrics._mteb_results import load_mteb, read_new, results_of, tag_of
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
-from panoglot.metrics.preference.standings import Standings, standings
+from panoglot.metrics.preference.standings import Standings, standings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,6 +206,7 @@ def mteb(
     lang: Sequence[str] = (),
     by: str = "task",
     folder: str | os.PathLike[str] | None = None,
+    split: str | None = None,
 ) -> ResultSet:
     """Run tasks of `mteb`.
 
@@ -216,6 +217,7 @@ def mteb(
         lang: languages to keep, ISO 639-3 as `mteb` has them (`deu`) or BCP-47 (`de`); empty for all.
         by: see `load_mteb`.
         folder: where `mteb` keeps its own result files (and takes up again what is there); None keeps none.
+        split: the split that counts, where a task has several; `test` without it.
 
     Raises:
         MissingPackage: `mteb` is not installed.
@@ -233,7 +235,13 @@ def mteb(
         raise
     types = {task.metadata.name: str(task.metadata.type) for task in chosen}
     name = getattr(encoder, "name", "")
-    results = results_of([read_new(json.loads(one.model_dump_json())) for one in found.task_results], by, types, name)
+    rows = [read_new(json.loads(one.model_dump_json())) for one in found.task_results]
+    splits = [{one for one, *_ in row["rows"]} for row in rows]
+    if split is None and any(len(mine) > 1 for mine in splits):
+        split = "test" if all("test" in mine for mine in splits) else None
+    results = results_of(rows, by, types, name, split)
+    if split is not None:
+        results.notes += (f"of tasks with several splits '{split}' counts",)
     if model.failed:
         results.notes += (f"{model.failed} texts or pictures could not be encoded: zero vectors, found by nothing",)
     return results
@@ -284,23 +292,24 @@ def _tasks(package: Any, asked: Sequence[Any], languages: list[str]) -> list[Any
 
 
 def mteb_standings(
-    models: Mapping[str, str | os.PathLike[str] | ResultSet], types: Mapping[str, str] | None = None
+    models: Mapping[str, str | os.PathLike[str] | ResultSet],
+    types: Mapping[str, str] | None = None,
+    split: str | None = None,
 ) -> Standings:
     """Rank models by Borda points over tasks, with means over tasks and over types of tasks.
+
+    A task counts for a model that has all subsets (mostly languages) that any model has: three languages do not beat
+    197. What is missing is missing, and a note says so.
 
     Args:
         models: by name, the folder of a model's result files, or what `load_mteb(by="all")` or `mteb(by="all")` gave.
         types: type of each task; without it all are of one type.
+        split: the split that counts, where a task has several.
     """
-    scores: dict[str, dict[str, float | None]] = {}
+    tables: dict[str, MetricResult] = {}
     for name, where in models.items():
-        found = where if isinstance(where, ResultSet) else load_mteb(where, by="all")
+        found = where if isinstance(where, ResultSet) else load_mteb(where, by="all", split=split)
         if "tasks" not in found:
             raise UserError(f"'{name}': standings need results by task: load_mteb(…, by='all').")
-        result: MetricResult = found["tasks"]
-        for task, score in zip(result.ids, result.per_item or ()):
-            scores.setdefault(task, {})[name] = score
-    for row in scores.values():
-        for name in models:
-            row.setdefault(name, None)
-    return standings(scores, types)
+        tables[name] = found["tasks"]
+    return standings_of(tables, types)

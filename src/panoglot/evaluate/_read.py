@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoglot.asking._made import note_text
 from panoglot.checks import offenders, same_ids
 from panoglot.errors import UserError, did_you_mean
 from panoglot.formats._json import read_json, read_lines, read_rows
@@ -23,6 +24,7 @@ __all__ = [
     "encode_blocks",
     "encode_files",
     "field",
+    "is_lines",
     "picture_files",
     "pictures_of",
     "read_column",
@@ -44,11 +46,12 @@ WRITERS = ("model", "system", "SYS", "source", "captioner")
 LINES = (".txt",)
 
 
-def _is_lines(path: Path) -> bool:
+def is_lines(path: str | os.PathLike[str]) -> bool:
     """A file of plain lines: by its ending (`.txt`, `.de.gz`), where it does not begin as JSON."""
-    name = path.name.removesuffix(".gz")
+    source = Path(path)
+    name = source.name.removesuffix(".gz")
     return Path(name).suffix in LINES or (
-        Path(name).suffix not in (".json", ".jsonl", ".ndjson") and path.suffix == ".gz"
+        Path(name).suffix not in (".json", ".jsonl", ".ndjson") and source.suffix == ".gz"
     )
 
 
@@ -68,7 +71,7 @@ def _id(row: Mapping[str, Any], path: Any) -> str:
     value = field(row, IDS, path)
     if value is None or value == "":
         raise UserError(f"{path}: a row has no id: {str(dict(row))[:80]}")
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)  # pandas writes 1.0
 
 
 def writer_of(row: Mapping[str, Any]) -> str:
@@ -93,7 +96,7 @@ def read_predictions(
     source = Path(path)
     if source.is_dir():
         return _from_dataset(source, lang, model)
-    if _is_lines(source):
+    if is_lines(source):
         return dict(_filled(source, {str(n): line for n, line in enumerate(read_lines(source))}))
     data = read_json(source)
     if isinstance(data, dict) and "annotations" not in data:
@@ -101,6 +104,7 @@ def read_predictions(
     if isinstance(data, list) and all(isinstance(row, str | None) for row in data):
         return dict(_filled(source, {str(n): text for n, text in enumerate(data)}))
     rows = _of_model(read_rows(source), model, source)
+    note_text("captioner", ", ".join(sorted({writer_of(row) for row in rows} - {""})[:5]))
     found: dict[str, str | None] = {}
     twice = []
     for row in rows:
@@ -154,6 +158,7 @@ def _from_dataset(path: Path, lang: str, model: str | None) -> dict[str, str | N
     if model is not None and model not in writers:
         raise UserError(f"{path} has no captions of '{model}'.{did_you_mean(model, writers)}")
     chosen = [row for row in rows if (row["model"] or "") in ((model,) if model else writers)]
+    note_text("captioner", model or ", ".join(writers))
     found = {row["image_id"]: row["text"] for row in sorted(chosen, key=lambda row: row["caption_id"])}
     if not found:
         hint = " People's captions are references: give them as --refs." if model is None else ""
@@ -195,7 +200,7 @@ def _references(source: Path, lang: str) -> dict[str, list[str]]:
             if not lang or row["lang"] == lang:
                 found.setdefault(row["image_id"], []).append(row["text"])
         return found
-    if _is_lines(source):
+    if is_lines(source):
         return {str(n): [line] for n, line in enumerate(read_lines(source))}
     data = read_json(source)
     if isinstance(data, dict) and "annotations" not in data:

@@ -18,7 +18,7 @@ from typing import Any
 from panoglot.checks import offenders
 from panoglot.errors import UserError, did_you_mean
 from panoglot.formats._json import read_json
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 
 __all__ = ["OURS", "Templates", "read_templates"]
 

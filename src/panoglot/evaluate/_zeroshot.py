@@ -11,9 +11,9 @@ from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import OnError, check_option, item_ids, offenders
 from panoglot.errors import UserError
 from panoglot.evaluate._templates import Templates
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult, mean_result
-from panoglot.metrics._results import ResultSet
+from panoglot.metrics._results import ResultSet, mean_over
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,12 +244,12 @@ def zeroshot(
                 "template_set": forms_of.label,
                 "classes": len(words),
                 "encoder": getattr(encoder, "name", ""),
+                "encoder_fingerprint": getattr(encoder, "fingerprint", ""),
             },
             notes=notes,
             confidence=confidence,
             resamples=resamples,
             seed=seed,
         )
-    values = [float(result) for result in found.values() if result.value is not None]
-    found.summary = {"mean": sum(values) / len(values) if values else None}
+    found.summary = {"mean": mean_over(found)}
     return found

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from panoglot.errors import UserError, did_you_mean
 from panoglot.formats import load_format
 from panoglot.formats._record import to_record
-from panoglot.languages import canonical_language, language_matches
+from panoglot.languages import matches, meeting
+from panoglot.languages._tags import canonical_language
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ EXPORT_FORMATS = {
 }
 MANIFEST = "panoglot-export.json"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
+#: Formats of pictures that the readers of an export do not open, as far as they were tried.
+_UNREADABLE = {
+    "webdataset": ("open_clip", frozenset(("svg", "heif", "avif", "tiff", "bmp", "gif"))),
+    **dict.fromkeys(("parquet", "hf", "jsonl"), ("Hugging Face datasets (Pillow)", frozenset(("svg", "heif")))),
+    "coco": ("most readers", frozenset(("svg", "heif", "avif", "tiff"))),
+}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
 _BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
@@ -74,7 +81,11 @@ def export(
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        What was written: `format`, `images`, `captions`, `languages`, `shards`. It is also in `panoglot-export.json`.
+        What was written: `format`, `images`, `captions`, `languages`, `shards`, and `notes` on languages that were
+        taken in or not there. It is also in `panoglot-export.json`.
+        What was written: `format`, `images`, `captions`, `languages`, `shards`; and `unreadable`, the pictures in
+        formats that the usual reader of this export does not open (they are written as they came). It is also in
+        `panoglot-export.json`.
 
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
@@ -90,18 +101,26 @@ def export(
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     target = Path(os.path.realpath(output))
     _check_output(target, data.path)
-    where = _where(langs, kinds, include_dropped)
+    met: list[str] | None = None
+    notes: list[str] = []
+    if langs:
+        have = Counter(row["lang"] for row in data.captions.rows(["lang"], _where(None, kinds, include_dropped)))
+        met, notes = meeting(langs, have)
+    where = _where(met, kinds, include_dropped)
     if not len(data.images):
         raise UserError(f"{data.path} has no images to export.")
     if where and (langs or kinds) and data.captions.count(where) == 0:
         have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
         shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
-        raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.")
+        said = "".join(f" {note}" for note in notes)
+        raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.{said}")
     with _building(target) as folder:
         writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
+        reader, closed = _UNREADABLE[to]
+        unreadable: Counter[str] = Counter()
         for row, found in _rows(data, where, include_dropped):
             if captioned_only and not found:
                 continue
@@ -109,6 +128,7 @@ def export(
             suffix = _SUFFIXES.get(row["format"], f".{row['format']}")
             writer.add(to_record(row, found, first), row["data"], suffix)
             images, captions = images + 1, captions + len(found)
+            unreadable.update({row["format"]} & closed)
             languages.update(caption.lang for caption in found)
             if progress:
                 progress(images, total)
@@ -119,7 +139,9 @@ def export(
             "images": images,
             "captions": captions,
             "languages": dict(sorted(languages.items())),
+            "unreadable": {"reader": reader, "formats": dict(sorted(unreadable.items()))} if unreadable else {},
             "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
+            **({"notes": notes} if notes else {}),
             **written,
         }
         if images == 0:
@@ -132,8 +154,8 @@ def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dro
     terms = [] if include_dropped else ["dropped is null"]
     if kinds:
         terms.append(sql_in("kind", kinds))
-    if langs:
-        terms.append("(" + " or ".join(f"lang = '{tag}' or starts_with(lang, '{tag}-')" for tag in langs) + ")")
+    if langs is not None:
+        terms.append(sql_in("lang", langs))
     return " and ".join(terms) or None
 
 
@@ -143,9 +165,9 @@ def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: 
 
     def rank(caption: Caption) -> tuple[Any, ...]:
         if langs:
-            lang = next((n for n, tag in enumerate(langs) if language_matches(tag, caption.lang)), len(langs))
+            lang = next((n for n, tag in enumerate(langs) if matches(tag, caption.lang)), len(langs))
         else:
-            lang = 0 if language_matches("en", caption.lang) else 1
+            lang = 0 if matches("en", caption.lang) else 1
         return lang, order.index(caption.kind), caption.lang, caption.caption_id
 
     usable = [caption for caption in captions if caption.dropped is None and caption.kind in order]

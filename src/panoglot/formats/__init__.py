@@ -1,12 +1,13 @@
 """Formats in and out, a file a format.
 
 for found in read_source("photos/"):         # or shards/{00000..00099}.tar, rows.parquet, x.pano, …
-    ...                                      # a Sample, or a Reject with its reason
+    ...                                      # a Sample, a Reject with its reason, or what was not used
 """
 
 from panoglot.formats._formats import (
     FORMAT_NAMES,
     counted_options,
+    covers,
     detect,
     find_format,
     format_names,
@@ -15,19 +16,26 @@ from panoglot.formats._formats import (
     read_part,
     read_source,
 )
-from panoglot.formats._sample import Format, Part, Sample
+from panoglot.formats._given import as_image, hold, is_given
+from panoglot.formats._sample import Format, Part, Sample, Unused
 
 __all__ = [
     "FORMAT_NAMES",
     "Format",
     "Part",
     "Sample",
+    "Unused",
+    "as_image",
     "counted_options",
+    "covers",
     "detect",
     "find_format",
     "format_names",
     "format_options",
+    "hold",
+    "is_given",
     "load_format",
+    "read_header",
     "read_part",
     "read_source",
 ]

@@ -7,7 +7,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
@@ -26,7 +27,9 @@ __all__ = [
     "join_uri",
     "part_key",
     "read_bytes",
+    "read_named",
     "reject",
+    "states_of",
     "suffix_of",
 ]
 
@@ -107,6 +110,45 @@ def inside(folder: str, path: str) -> str:
     if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
         raise RowError("outside_folder", f"{path!r} leads outside {join_uri(folder)}")
     return real
+
+
+def read_named(folder: str, name: str, *, outside: bool = False) -> bytes:
+    """Read the file that a row names, relative to `folder`.
+
+    Names are tried as they stand, then in the Unicode normal forms that file systems and tools turn them into, then
+    without what Flickr8k writes after them (`1000.jpg#0`).
+
+    Args:
+        folder: where relative names begin.
+        name: the file.
+        outside: names may lead out of the folder.
+
+    Raises:
+        RowError: as `read_bytes` and `inside`.
+    """
+    forms = [name] if name.isascii() else [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    plain = re.sub(r"#\d+$", "", name.strip())
+    missing: RowError | None = None
+    for one in dict.fromkeys([*forms, plain]):
+        try:
+            return read_bytes(os.path.join(folder, one) if outside else inside(folder, one))
+        except RowError as error:
+            if error.reason != "missing_file":
+                raise
+            missing = missing or error
+    raise missing or RowError("missing_file", join_uri(name))
+
+
+def states_of(paths: Iterable[str]) -> str:
+    """A digest of sizes and times of files: it changes when one of them is edited, appears or goes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            facts = os.stat(path)
+            digest.update(f"{facts.st_size} {facts.st_mtime_ns};".encode())
+        except (OSError, ValueError):
+            digest.update(b"-;")
+    return digest.hexdigest()[:16]
 
 
 def part_key(kind: str, path: str, *more: Any) -> str:

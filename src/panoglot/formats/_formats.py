@@ -5,21 +5,23 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
-from panoglot.formats._files import check_exists
-from panoglot.formats._sample import Format, Part, Sample
+from panoglot.formats._files import check_exists, join_uri
+from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = [
     "FORMAT_NAMES",
     "counted_options",
+    "covers",
     "detect",
     "find_format",
     "format_names",
@@ -33,12 +35,14 @@ __all__ = [
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
-FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "folder")
+FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "listing", "folder")
 #: Names that people use -> our names.
 _ALIASES = {
     "csv": "tabular",
     "tsv": "tabular",
     "jsonl": "tabular",
+    "json": "tabular",
+    "llava": "tabular",
     "imagefolder": "tabular",
     "hf": "hf_datasets",
     "huggingface": "hf_datasets",
@@ -77,7 +81,10 @@ def detect(source: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise UserError(f"'{source}' cannot be read: {error.strerror or error}.") from None
     if source.lower().endswith(".json"):
-        raise UserError(f"'{source}' is no COCO file; write rows as JSON lines (jq -c '.[]' {source} > rows.jsonl).")
+        raise UserError(
+            f"'{source}' is neither a COCO file nor a JSON array of rows; "
+            f"write rows as JSON lines: jq -c '.[]' {shlex.quote(source)} > rows.jsonl"
+        )
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
         f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "
@@ -108,6 +115,8 @@ def find_format(
         check_exists(source)
     known = format_options(name)
     for option in options or {}:
+        if option == "text_columns" and option not in known:
+            raise UserError(f"'{source}' is no table but {name}: --caption-column is for CSV, JSON and Parquet files.")
         if option not in known:
             raise UserError(f"format '{name}' has no option '{option}'.{did_you_mean(option, known)}")
     typed = {option: _typed(option, value, known[option]) for option, value in (options or {}).items()}
@@ -159,14 +168,50 @@ def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def read_part(part: Part) -> Iterator[Sample | Reject]:
+def read_part(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a part, streaming; nothing that is in the data raises."""
     format: Format = load_format(part.format)
     return format.read(part)
 
 
-def read_source(source: str | os.PathLike[str], format: str | None = None, **options: Any) -> Iterator[Sample | Reject]:
-    """Read a whole source: its parts in order.
+def covers(part: Part) -> Callable[[str], bool]:
+    """Return what says whether an item that was rejected before is read anew by this part."""
+    items = part.items if isinstance(part.items, dict) else {}
+    if part.format == "folder":
+        names = [path for name, beside, _ in items.get("entries", ()) for path in (name, *(text[0] for text in beside))]
+        uris = {join_uri(items["root"], name) for name in names}
+        uris |= {join_uri(items["root"], *up) for name in names for up in _above(name)}  # a folder that can be read now
+        return uris.__contains__
+    if part.format == "coco":
+        rows = [row for row in items["rows"] if isinstance(row[0], dict)]
+        ids = [str(said.get("id"))[:100] for _, texts in rows for said in texts]
+        places = {f"{part.uri}#annotation-{name}" for name in [*ids, *(orphan[:100] for orphan in items["orphans"])]}
+        names = [load_format("coco").file_name_of(image) for image, _ in rows]
+        return ({join_uri(items["shown"], name) for name in names} | places).__contains__
+    if part.format == "pano":
+        return {f"{part.uri}#{image}" for image in items["ids"]}.__contains__
+
+    def is_row(item: str) -> bool:
+        if item == part.uri:
+            return True
+        start, hash_, rest = item.rpartition("#")
+        number = re.match(r"\d+", rest)
+        if not hash_ or start != part.uri or "first" not in items:
+            return bool(hash_) and start == part.uri
+        return number is not None and items["first"] <= int(number[0]) < items["first"] + (part.count or 0)
+
+    return is_row
+
+
+def _above(name: str) -> Iterator[tuple[str, ...]]:
+    pieces = name.split(os.sep)
+    return (tuple(pieces[:n]) for n in range(1, len(pieces)))
+
+
+def read_source(
+    source: str | os.PathLike[str], format: str | None = None, **options: Any
+) -> Iterator[Sample | Reject | Unused]:
+    """Read a whole source: its parts in order; what was not used is told where it was found.
 
     Args:
         source: a file, folder, glob or brace range.

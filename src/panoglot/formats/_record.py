@@ -18,7 +18,7 @@ from typing import Any
 
 from panoglot.formats._sample import Sample
 from panoglot.geometry import Region
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id
 
 __all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]
@@ -96,7 +96,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
     ours = record["image_id"] == image_id(data)
     captions = captions_from(record["captions"], record["image_id"] if ours else "")
     if not ours:
-        return Sample(data, uri, captions)
+        return Sample(data, uri, captions, place=uri)
     context = record.get("context")
     if isinstance(context, str) and len(context) < 2**20:
         try:
@@ -111,6 +111,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
         group=group if isinstance(group, str) and 0 < len(group) <= 4096 else None,
         time=float(time) if isinstance(time, int | float) and math.isfinite(time) else None,
         context=context if isinstance(context, dict) else {},
+        place=uri,
     )
 
 

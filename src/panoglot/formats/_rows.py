@@ -1,24 +1,28 @@
-"""Rows of a table (Parquet, Arrow, CSV, TSV, JSONL): which column is what, and a row as samples."""
+"""Rows of a table (Parquet, Arrow, CSV, TSV, JSON): which column is what, and a row as samples."""
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
+import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.formats._files import inside, read_bytes, reject, suffix_of
+from panoglot.formats._files import read_named, reject, suffix_of
+from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Sample
-from panoglot.formats._texts import Given, clean_context, from_json, given, text_role
+from panoglot.formats._sample import Sample, Unused, own_copies
+from panoglot.formats._texts import Given, clean_context, from_json, given, is_talk
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
-__all__ = ["Options", "Roles", "pick_roles", "samples"]
+__all__ = ["Options", "Roles", "are_pictures", "image_column", "pick_roles", "samples"]
 
 _IMAGES = (
     "image",
@@ -35,8 +39,29 @@ _IMAGES = (
     "bytes",
     "data",
 )
-_PATHS = ("file_name", "filename", "file_path", "filepath", "image_path", "img_path", "image_file", "path", "file")
+_PATHS = (
+    "file_name",
+    "file_names",
+    "filename",
+    "file_path",
+    "filepath",
+    "image_path",
+    "img_path",
+    "image_file",
+    "image_name",
+    "path",
+    "file",
+)
 _URLS = ("url", "image_url", "img_url", "image_link", "uri", "src", "link")
+#: Columns that hold the captions when no other does, if they read like texts.
+_NEXT_BEST = ("title", "titles", "prompt", "comment", "summary", "phrase", "expression", "utterance")
+#: Columns of texts that are not about the picture, whatever they read like.
+_NOT_CAPTIONS = re.compile(
+    r".*(author|artist|photographer|credit|licen[cs]e|copyright|attribution|source|provider|owner|user|name|address|"
+    r"location|place|path|file|url|uri|link|domain|query|tag|categor|class|label|split|hash|exif|date|time|html|ocr|"
+    r"error|status|context|title)s?.*",
+    re.IGNORECASE,
+)
 _LANGS = ("lang", "language", "lang_code", "language_code", "locale")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -75,77 +100,144 @@ class Roles:
     Attributes:
         image: column of the picture, or None when there are only addresses.
         url: column of web addresses, or None.
-        texts: (column, language or None, is alt text).
+        texts: columns of captions, and what they are.
         lang: column of the language, or None.
         labels: class names of integer columns.
         folder: where paths are relative to.
         options: what the user said.
+        others: columns that read like texts and are none of these, or, where there are no captions, all others.
+        readable: the first of these holds words.
     """
 
     image: str | None
     url: str | None
-    texts: list[tuple[str, str | None, bool]]
+    texts: list[tuple[str, Role]]
     lang: str | None
     folder: str
     options: Options
     labels: dict[str, list[str]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    readable: bool = True
 
     @property
     def given(self) -> Given:
         """What is known of the texts."""
         return given(self.options.lang, self.options.kind, web=(self.url or "").lower() in _URLS[:4])
 
+    def pictures_of(self, row: Mapping[str, Any]) -> list[str]:
+        """The files that a row names as its pictures."""
+        value = row.get(self.image) if self.image is not None else None
+        names = [v.get("path") if isinstance(v, dict) else v for v in (value if isinstance(value, list) else [value])]
+        return [
+            os.path.join(self.folder, name)
+            for name in names
+            if isinstance(name, str) and 0 < len(name) < 4096 and "\0" not in name and _encodable(name)
+        ]
+
+    def unused(self, source: str) -> Iterator[Unused]:
+        """Say which columns of the table at `source` were not read as captions though they may be."""
+        if not self.others:
+            return
+        hint = f"name one that holds captions: --caption-column {shlex.quote(self.others[0])}" if self.readable else ""
+        if self.texts or self.labels:
+            yield Unused.of(source, "column{s} with texts", self.others, hint)
+        else:
+            yield Unused.of(source, "column{s} of a table that gave no captions", self.others, hint)
+
 
 def pick_roles(
-    columns: dict[str, str], path: str, options: Options, labels: dict[str, list[str]] | None = None
+    columns: dict[str, str],
+    path: str,
+    options: Options,
+    labels: dict[str, list[str]] | None = None,
+    examples: Mapping[str, Sequence[Any]] | None = None,
 ) -> Roles:
-    """Decide what the columns of a table are.
+    """Decide what the columns of a table are: by their names, and where these leave doubt by what they hold.
 
     Args:
         columns: name -> `bytes`, `text`, `image` (a struct of bytes and path), `other`.
         path: the file, for messages and paths.
         options: what the user said.
         labels: class names of integer columns.
+        examples: some values of the columns that are not bytes.
 
     Raises:
         UserError: a named column is not there, or no column can be the picture.
     """
-    labels = labels or {}
+    labels, examples = labels or {}, examples or {}
     given(options.lang, options.kind)
     for option in ("image_column", "lang_column", "group_column", "time_column"):
         name = getattr(options, option)
         if name is not None and name not in columns:
             raise UserError(f"{path} has no column '{name}' ({option}).{did_you_mean(name, columns)}")
-    texts: list[tuple[str, str | None, bool]] = []
-    for wanted in options.text_columns if options.text_columns is not None else ():
-        name, _, tag = (wanted, "", "") if wanted in columns else wanted.rpartition("=")
-        if name not in columns:
-            raise UserError(f"{path} has no column '{name or wanted}' (text_columns).{did_you_mean(wanted, columns)}")
-        lang = given(tag, None).lang if tag else (text_role(name) or (None,))[0]
-        texts.append((name, lang, bool((text_role(name) or (None, False))[1])))
-    if options.text_columns is None:
-        roles = {name: text_role(name) for name, kind in columns.items() if kind != "bytes"}
-        texts = [(name, *role) for name, role in roles.items() if role]
-    image = options.image_column or _image_column(columns)
+    image = options.image_column or image_column(columns, examples)
     url = _first(columns, _URLS, ("text",))
     if image is None and url is None:
         raise UserError(
             f"{path} has no column that can be the picture; name it with image_column. "
             f"Its columns: {', '.join(list(columns)[:30])}."
         )
+    lang = options.lang_column or _first(columns, _LANGS, ("text",))
+    taken = {image, url, lang, options.group_column, options.time_column}
+    others: list[str]
+    if options.text_columns is not None:
+        texts, others = _named_texts(columns, path, options.text_columns), []
+    else:
+        texts, others = _text_columns({n: k for n, k in columns.items() if n not in taken}, examples, bool(labels))
     folder = os.path.abspath(options.image_dir or os.path.dirname(path) or ".")
-    return Roles(
-        image,
-        url,
-        texts,
-        options.lang_column or _first(columns, _LANGS, ("text",)),
-        folder,
-        options,
-        {name: names for name, names in labels.items() if name != image},
-    )
+    kept = {name: names for name, names in labels.items() if name != image}
+    readable = any(isinstance(value, str) for value in examples.get(others[0], ())) if others else True
+    return Roles(image, url, texts, lang, folder, options, kept, others, readable)
 
 
-def _image_column(columns: dict[str, str]) -> str | None:
+def _named_texts(columns: dict[str, str], path: str, wanted: Sequence[str]) -> list[tuple[str, Role]]:
+    """The columns that the user named: `name` or `name=lang`."""
+    texts = []
+    for one in wanted:
+        name, _, tag = (one, "", "") if one in columns else one.rpartition("=")
+        if name not in columns:
+            raise UserError(f"{path} has no column '{name or one}' (text_columns).{did_you_mean(one, columns)}")
+        role = text_role(name) or pair_role(name, columns) or Role(bare_language(name))
+        texts.append((name, role._replace(lang=given(tag, None).lang) if tag else role))
+    return texts
+
+
+def _text_columns(
+    columns: dict[str, str], examples: Mapping[str, Sequence[Any]], labelled: bool
+) -> tuple[list[tuple[str, Role]], list[str]]:
+    """Columns of captions, and columns that may be some and are not taken."""
+    found: dict[str, Role] = {}
+    seen = {name: [v for v in examples.get(name, ()) if v not in (None, "")] for name in columns}
+    reading = {name: [v for v in values if isinstance(v, str)] for name, values in seen.items()}
+    for name, kind in columns.items():
+        if kind == "bytes":
+            continue
+        role = text_role(name) or pair_role(name, columns)
+        if role is None and any(is_talk(_listed(v) if isinstance(v, str) else v) for v in seen[name]):
+            role = Role()
+        if role is None and is_running_text(reading[name]):
+            role = doubtful_role(name) or (Role(lang) if (lang := bare_language(name)) else None)
+        if role is not None:
+            found[name] = role
+    if any(role.lang for role in found.values()):  # an empty column among languages is one of them
+        for name in columns:
+            if name not in found and not seen[name] and (lang := bare_language(name)) and len(name) != 3:
+                found[name] = Role(lang)
+    left = {name: texts for name, texts in reading.items() if name not in found and columns[name] != "bytes"}
+    telling = [name for name, texts in left.items() if is_running_text(texts, 4) and not _NOT_CAPTIONS.match(name)]
+    if found or labelled:
+        return list(found.items()), telling
+    by_name = {name.lower(): name for name in reversed(list(left)) if is_running_text(left[name])}
+    best = next((by_name[name] for name in _NEXT_BEST if name in by_name), None)
+    if best is None and len(telling) == 1:
+        best = telling[0]
+    if best is not None:
+        return [(best, Role())], [name for name in telling if name != best]
+    return [], telling or sorted(left, key=lambda name: not left[name])  # those with words first
+
+
+def image_column(columns: dict[str, str], examples: Mapping[str, Sequence[Any]]) -> str | None:
+    """Find the column of the picture, by its name, or by values that are names of pictures."""
     structs = [name for name, kind in columns.items() if kind == "image"]
     binary = [name for name, kind in columns.items() if kind == "bytes"]
     return (
@@ -155,6 +247,17 @@ def _image_column(columns: dict[str, str]) -> str | None:
         or (binary[0] if len(binary) == 1 else None)
         or _first(columns, _PATHS, ("text",))
         or _first(columns, _IMAGES, ("text",))
+        or next((name for name, kind in columns.items() if kind == "text" and name.lower().endswith(_PATHS)), None)
+        or next((name for name in columns if are_pictures(examples.get(name, ()))), None)
+    )
+
+
+def are_pictures(values: Sequence[Any]) -> bool:
+    """Say whether values are names of pictures."""
+    names = [value for value in values if value not in (None, "")]
+    return bool(names) and all(
+        isinstance(name, str) and suffix_of(name.partition("#")[0]) in SUFFIXES and not _URL.match(name)
+        for name in names
     )
 
 
@@ -163,7 +266,7 @@ def _first(columns: dict[str, str], names: Sequence[str], kinds: tuple[str, ...]
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
-def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Reject]:
+def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Reject | Unused]:
     """Make the samples of a row: usually one; several when the picture column holds a list; none with a reject."""
     value = row.get(roles.image) if roles.image is not None else None
     if value is None or value == "":
@@ -190,12 +293,12 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
         if captions is None:
             captions = []
             for found in _captions(row, uri, roles):
-                if isinstance(found, Reject):
-                    yield found
-                else:
+                if isinstance(found, Caption):
                     captions.append(found)
+                else:
+                    yield found
             context, group, time = _around(row, roles)
-        yield Sample(data, place, list(captions), group=group, time=time, context=dict(context))
+        yield Sample(data, place, own_copies(captions), group=group, time=time, context=dict(context))
 
 
 def _data(value: Any, roles: Roles) -> bytes:
@@ -215,9 +318,7 @@ def _data(value: Any, roles: Roles) -> bytes:
         raise RowError("remote_url", f"{value[:200]} is not fetched; download it with img2dataset and read its output")
     if not _encodable(value):
         raise RowError("bad_encoding", "the path is not UTF-8")
-    if roles.options.allow_outside:
-        return read_bytes(os.path.join(roles.folder, value))
-    return read_bytes(inside(roles.folder, value))
+    return read_named(roles.folder, value, outside=roles.options.allow_outside)
 
 
 def _base64(value: str) -> bytes:
@@ -231,10 +332,29 @@ def _encodable(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption | Reject]:
+def _listed(text: str) -> Any:
+    """A cell that writes a list of texts, as JSON or as Python does, as that list.
+
+    >>> _listed('["Ein Hund", "A dog"]'), _listed("['a', 'b']"), _listed("[sic]")
+    (['Ein Hund', 'A dog'], ['a', 'b'], '[sic]')
+    """
+    stripped = text.strip()
+    if not (stripped[:1] == "[" and stripped[-1:] == "]" and len(stripped) < 2**16):
+        return text
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(stripped)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, list) and all(isinstance(item, str | dict) for item in value):
+            return value
+    return text
+
+
+def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption | Reject | Unused]:
     said = row.get(roles.lang) if roles.lang else None
     texts = roles.given
-    for column, lang, alt in roles.texts:
+    for column, role in roles.texts:
         value = row.get(column)
         if isinstance(value, bytes):
             value = value.decode("utf-8", "surrogateescape")
@@ -242,9 +362,19 @@ def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption |
             raw = value.encode("utf-8", "surrogateescape")[:40]
             yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {raw!r}")
             continue
-        if not isinstance(value, str | list | dict):
+        if isinstance(value, str):
+            value = _listed(value)
+        if value is None or value == "" or value != value:  # nothing, or pandas' nothing
             continue
-        yield from from_json(value, texts.said(said if isinstance(said, str) else None).said(lang).web(alt))[0]
+        said_here = texts.said(said if isinstance(said, str) else None).of(role)
+        found = from_json(value, said_here)[0]
+        if not found and value not in ([], {}) and not (isinstance(value, str) and not value.strip()):
+            yield Unused(uri.rpartition("#")[0], "cell{s} of caption columns without a text", (f"{uri}:{column}",))
+        for caption in found:
+            if _encodable(caption.text):
+                yield caption
+            else:
+                yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {ascii(caption.text)[:60]}")
     for column, names in roles.labels.items():
         number = row.get(column)
         if isinstance(number, int) and 0 <= number < len(names):
@@ -253,7 +383,7 @@ def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption |
 
 def _around(row: dict[str, Any], roles: Roles) -> tuple[dict[str, Any], str | None, float | None]:
     """The context, group and time of a row."""
-    known = {roles.image, roles.lang, *(name for name, _, _ in roles.texts)}
+    known = {roles.image, roles.lang, *(name for name, _ in roles.texts)}
     context = clean_context({name: value for name, value in row.items() if name not in known and value != ""})
     group = row.get(roles.options.group_column) if roles.options.group_column else None
     time = row.get(roles.options.time_column) if roles.options.time_column else None

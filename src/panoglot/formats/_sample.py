@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from panoglot.table import Caption, Reject
 
-__all__ = ["Format", "Part", "Sample"]
+__all__ = ["Format", "Part", "Sample", "Unused", "own_copies"]
+
+#: So many names of a kind are told; the rest is counted.
+MOST_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Sample:
         group: video or document it belongs to.
         time: seconds or page inside the group.
         context: page title, surrounding text, EXIF …
+        place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
     """
 
     data: bytes
@@ -50,6 +55,71 @@ class Sample:
     group: str | None = None
     time: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """What a source holds and a reader did not use: said in the summary, in the result and in the report.
+
+    Attributes:
+        source: the file or folder.
+        what: what these are, as it goes on after a number, with `{s}` where the plural has its s.
+        names: some of them.
+        count: how many there are.
+        hint: what mends it, or empty.
+    """
+
+    source: str
+    what: str
+    names: Sequence[str] = ()
+    count: int = 1
+    hint: str = ""
+
+    @classmethod
+    def of(cls, source: str, what: str, names: Iterable[str], hint: str = "") -> Unused:
+        """Count names and keep the first of them.
+
+        >>> Unused.of("photos", "text file{s} without a picture", ["a.txt", "b.txt"]).line()
+        '2 text files without a picture were not used: a.txt, b.txt (photos)'
+        """
+        all_of_them = list(names)
+        return cls(source, what, tuple(all_of_them[:MOST_NAMES]), len(all_of_them), hint)
+
+    def line(self, most: int = 5) -> str:
+        """Say it in a line."""
+        names = ", ".join(self.names[:most]) + (" …" if self.count > min(most, len(self.names)) else "")
+        verb = "was" if self.count == 1 else "were"
+        listed = f": {names}" if self.names else ""
+        what = self.what.replace("{s}", "" if self.count == 1 else "s")
+        return f"{self.count:,} {what} {verb} not used{listed} ({self.source}){self.hint and f'; {self.hint}'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `runs.stages`."""
+        return {**asdict(self), "names": list(self.names)}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Unused:
+        """Read what `to_dict` wrote, whoever changed it since."""
+        names = value.get("names")
+        count = value.get("count")
+        return cls(
+            str(value.get("source") or ""),
+            str(value.get("what") or ""),
+            tuple(str(name) for name in names) if isinstance(names, list) else (),
+            count if isinstance(count, int) else 1,
+            str(value.get("hint") or ""),
+        )
+
+    def and_more(self, other: Unused) -> Unused:
+        """The same kind at the same source, counted together."""
+        names = tuple(dict.fromkeys([*self.names, *other.names]))[:MOST_NAMES]
+        return replace(self, names=names, count=self.count + other.count)
+
+
+def own_copies(captions: Sequence[Caption]) -> list[Caption]:
+    """Copies of captions for one more picture: each picture's captions get ids of their own. Parents stay linked."""
+    return copy.deepcopy(list(captions))
 
 
 class Format(Protocol):
@@ -63,6 +133,9 @@ class Format(Protocol):
         """List the parts of a source, lazily, in a fixed order."""
         ...
 
-    def read(self, part: Part) -> Iterator[Sample | Reject]:
-        """Read a part, streaming. What cannot be read is a `Reject` (item = uri); never raises for a bad row."""
+    def read(self, part: Part) -> Iterator[Sample | Reject | Unused]:
+        """Read a part, streaming. What cannot be read is a `Reject` (item = uri); never raises for a bad row.
+
+        What is there and not used is said too (`Unused`).
+        """
         ...

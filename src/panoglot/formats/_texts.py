@@ -9,21 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, parse_language
+from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, parse_language
 from panoglot.table import KINDS, Caption
 
-__all__ = ["Given", "clean_context", "decode", "from_json", "from_text", "given", "load_json", "text_role"]
+__all__ = ["Given", "clean_context", "decode", "from_json", "from_text", "given", "is_talk", "key_roles", "load_json"]
 
 _TUXPAINT = re.compile(r"([A-Za-z]{2,3}(?:[_-][A-Za-z0-9]+)*(?:@[A-Za-z]+)?)\.utf-?8=(.*)", re.IGNORECASE)
-_ROLE = re.compile(
-    r"(?P<name>captions?|alt[_-]?texts?|alt|texts?|txt|descriptions?|sentences?|raw|top_caption)"
-    r"(?:(?:\[(?P<bracket>[^\]]{2,20})\])|(?:[_\-.:](?P<tag>[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)))?",
-    re.IGNORECASE,
-)
-#: Endings of column names that are language codes by accident: `caption_id` is no Indonesian.
-_NO_LANGUAGE = frozenset(
-    "id ids no raw len num idx set old new url uri src min max alt img txt key tok std vec emb loc ner pos tag "
-    "row col sha md5 gen gpt llm ocr org ori pre ref seq sim sum all one two en1 has was clip blip".split()
+#: Where a picture stands in a question.
+_IMAGE_TOKEN = re.compile(
+    r"<\s*/?\s*(?:image|img|image_\d+|picture|video)\s*>|<\|(?:image|image_pad|image_\d+|vision_\w+)\|>", re.IGNORECASE
 )
 _LANG_NAMES = ("lang", "language", "lang_code", "language_code", "locale")
 
@@ -46,12 +41,19 @@ class Given:
 
     def caption(self, text: str, lang: str | None = None) -> Caption:
         """Return the caption of one text; a language that is no tag counts as unknown."""
+        if self.kind in ("question", "answer"):
+            text = _IMAGE_TOKEN.sub("", text).strip()
         lang = parse_language(lang or self.lang) or UNKNOWN_LANGUAGE
         return Caption(text, lang=lang, kind=self.kind, recipe=self.recipe)
 
     def web(self, is_web: bool = True) -> Given:
         """The same for texts from the web: alt texts, unless the user said otherwise."""
         return replace(self, kind="alt", recipe="web") if is_web and not self.fixed else self
+
+    def of(self, role: Role) -> Given:
+        """The same for texts whose column, key or file name says what they are."""
+        known = self.said(role.lang).web(role.alt)
+        return replace(known, kind=role.kind) if role.kind and not self.fixed else known
 
     def said(self, lang: str | None) -> Given:
         """The same for texts whose language the file names."""
@@ -120,37 +122,26 @@ def from_text(text: str, texts: Given, *, whole: bool = False) -> list[Caption]:
     return [caption for caption in found if caption.text]
 
 
-def text_role(name: str) -> tuple[str | None, bool] | None:
-    """Say whether a column or key holds captions: (language or None, whether it is alt text), else None.
-
-    >>> text_role("caption_de"), text_role("text[zh-TW]"), text_role("ALT_TEXT"), text_role("caption_id")
-    (('de', False), ('zh-Hant', False), (None, True), None)
-    """
-    match = _ROLE.fullmatch(name.strip())
-    if match is None:
-        return None
-    alt = match["name"].lower().startswith("alt")
-    tag = match["bracket"] or match["tag"]
-    if tag is None:
-        return None, alt
-    lang = None if match["tag"] and tag.lower() in _NO_LANGUAGE else parse_language(tag)
-    return (lang, alt) if lang else None
-
-
 def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption], dict[str, Any]]:
     """Find the captions in a JSON value of any of the usual shapes; what else is in it is context.
 
     A string; a list; `{"caption" | "captions" | "text" | "alt" | "caption_de" | …: …}` with or without `lang`;
-    `{"en": "…", "de": ["…", "…"]}`.
+    `{"en": "…", "de": ["…", "…"]}`; a conversation as LLaVA or chat models have it, whose turns are questions and
+    answers; questions with their answers.
 
     >>> captions, context = from_json({"caption": "Ein Hund", "lang": "de", "width": 9}, Given())
     >>> [(c.lang, c.text) for c in captions], context
     ([('de', 'Ein Hund')], {'width': 9})
+    >>> talk = [{"from": "human", "value": "<image>\\nWhat is it?"}, {"from": "gpt", "value": "A dog."}]
+    >>> [(c.kind, c.text) for c in from_json({"conversations": talk}, Given())[0]]
+    [('question', 'What is it?'), ('answer', 'A dog.')]
     """
     if isinstance(value, str):
         return ([texts.caption(value)] if value.strip() else []), {}
     if depth > 4:
         return [], {}
+    if is_talk(value):
+        return _turns(value, texts), {}
     if isinstance(value, list):
         inner = [from_json(item, texts, depth=depth + 1)[0] for item in value if isinstance(item, str | list | dict)]
         return [caption for captions in inner for caption in captions], {}
@@ -158,23 +149,90 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
         return [], {}
     if _by_language(value):
         return [c for k, v in value.items() for c in _in_language(v, parse_language(k), texts, depth)], {}
-    said = next((value[k] for k in value if k.lower() in _LANG_NAMES and isinstance(value[k], str)), None)
+    said = next((value[k] for k in value if str(k).lower() in _LANG_NAMES and isinstance(value[k], str)), None)
+    roles = key_roles(value)
     captions, rest = [], {}
     for key, item in value.items():
-        role = text_role(key)
+        role = roles.get(key)
         if role is None or not isinstance(item, str | list | dict):
-            if key.lower() not in _LANG_NAMES and item is not None:
+            if str(key).lower() not in _LANG_NAMES and item is not None:
                 rest[key] = item
             continue
-        captions += _in_language(item, role[0] or said, texts.web(role[1]), depth)
+        captions += from_json(item, texts.said(said).of(role), depth=depth + 1)[0]
     return captions, rest
+
+
+def key_roles(row: dict[str, Any]) -> dict[str, Role]:
+    """Say which keys of an object hold captions: by their names, and where these leave doubt by what they hold.
+
+    >>> sorted(key_roles({"caption_de": "Ein Hund", "caption_id": "seekor anjing", "clip_score": 0.3}))
+    ['caption_de', 'caption_id']
+    >>> sorted(key_roles({"caption_de": "Ein Hund", "caption_id": "83a1", "en": "A dog on a mat", "size": "4 MB"}))
+    ['caption_de', 'en']
+    """
+    found: dict[str, Role] = {}
+    for name, value in row.items():
+        if not isinstance(name, str):
+            continue
+        role = text_role(name) or pair_role(name, (key for key in row if isinstance(key, str)))
+        if role is None and is_talk(value):
+            role = Role()
+        if role is None and isinstance(value, str) and (doubt := doubtful_role(name) or _named_by_language(name)):
+            role = doubt if is_running_text([value]) else None
+        if role is not None:
+            found[name] = role
+    return found
+
+
+def _named_by_language(name: str) -> Role | None:
+    lang = bare_language(name)
+    return Role(lang) if lang else None
+
+
+_ASKS = ("human", "user", "question", "observation")
+_ANSWERS = ("gpt", "assistant", "bot", "model", "chatgpt", "answer")
+
+
+def is_talk(value: Any) -> bool:
+    """Say whether a value is a conversation: a list of turns with who speaks and what is said."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, dict) for turn in value)
+        and (("from" in value[0] and "value" in value[0]) or ("role" in value[0] and "content" in value[0]))
+    )
+
+
+def _turns(turns: list[dict[str, Any]], texts: Given) -> list[Caption]:
+    """A person's turns are questions, a model's are answers to the one before; what the system is told is no text."""
+    found: list[Caption] = []
+    asked: Caption | None = None
+    for turn in turns:
+        who = str(turn.get("from") or turn.get("role") or "").lower()
+        said = turn.get("value") if "value" in turn else turn.get("content")
+        if isinstance(said, list):  # parts of a message
+            said = "\n".join(
+                part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        if not isinstance(said, str) or who not in _ASKS + _ANSWERS:
+            continue
+        caption = texts.of(Role(kind="question" if who in _ASKS else "answer")).caption(said)
+        if not caption.text:
+            continue
+        if who in _ASKS:
+            asked = caption
+        elif asked is not None:
+            caption.parents = (asked,)
+        found.append(caption)
+    return found
 
 
 def _by_language(value: dict[Any, Any]) -> bool:
     """Say whether all keys are languages: `{"en": …, "id": …}` they are, `{"raw": …}` and `{"id": …}` alone are not."""
-    if not value or all(key in _NO_LANGUAGE for key in value):
+    if not all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items()):
         return False
-    return all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items())
+    sure = sum(key.lower() != "id" and bare_language(key) is not None for key in value)
+    return sure > 0 and 2 * (sure + ("id" in value)) > len(value)
 
 
 def _in_language(value: Any, lang: str | None, texts: Given, depth: int) -> list[Caption]:

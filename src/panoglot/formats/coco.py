@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import inside, join_uri, part_key, read_bytes, reject
+from panoglot.formats._files import join_uri, part_key, read_bytes, read_named, reject, states_of
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Part, Sample
+from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
 from panoglot.identity import counted
 from panoglot.table import Reject
 
-__all__ = ["Writer", "detect", "parts", "read"]
+__all__ = ["Writer", "detect", "file_name_of", "parts", "read"]
 
 _MOST = 16 * 2**30
+#: Keys of an image that say where and how large it is.
+_FACTS = frozenset(("file_name", "filename", "filepath", "width", "height"))
 _KINDS = ("short", "dense", "human", "alt")
 
 
@@ -74,22 +77,37 @@ def parts(
 
 def _parts(path: str, image_dir: str | None, options: dict[str, Any]) -> Iterator[Part]:
     images, captions, orphans = _join(path)
-    names = [str(image.get("file_name") or "") for image in images if isinstance(image, dict)]
+    names = [file_name_of(image) if isinstance(image, dict) else "" for image in images]
     folder = image_dir or _image_dir(path, names)
     uri = join_uri(path)
     base = {"folder": os.path.abspath(folder), "shown": folder, **options}
     said = {"folder": base["folder"], "shown": folder, **counted(parts, options)}
     for start in range(0, len(images), 256):
         rows = [[image, captions[_key(image)]] for image in images[start : start + 256]]
-        key = part_key("coco", path, said, start)
+        states = states_of(os.path.join(folder, name) for name in names[start : start + 256])
+        key = part_key("coco", path, said, start, states)
         yield Part("coco", uri, key, {**base, "rows": rows, "orphans": []}, len(rows))
     for start in range(0, len(orphans), 256):
         some = orphans[start : start + 256]
         yield Part("coco", uri, part_key("coco", path, "orphans", start), {**base, "rows": [], "orphans": some}, 0)
 
 
-def _key(image: Any) -> str:
-    return json.dumps(image.get("id")) if isinstance(image, dict) else ""
+def _key(image: Any, name: str = "id") -> str:
+    """An id as it is compared: 1, 1.0 and "1" are one, as tools on the way change the type of ids.
+
+    >>> _key({"id": 1.0}), _key({"id": "1"}), _key({"id": "007"}), _key({"id": [1]}), _key("?")
+    ('1', '1', '007', '[1]', '')
+    """
+    value = image.get(name) if isinstance(image, dict) else ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def file_name_of(image: dict[str, Any]) -> str:
+    """The picture's file; Karpathy's splits have its folder apart."""
+    name = image.get("file_name") or image.get("filename")
+    return os.path.join(str(image.get("filepath") or ""), name) if isinstance(name, str) and name else ""
 
 
 def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
@@ -110,7 +128,7 @@ def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
     orphans = []
     for raw in file.annotations:
         annotation = _element(raw)
-        key = json.dumps(annotation.get("image_id")) if isinstance(annotation, dict) else ""
+        key = _key(annotation, "image_id")
         if key in known:
             captions[key].append(annotation)
         else:
@@ -129,7 +147,8 @@ def _element(raw: Any) -> Any:
 def _image_dir(path: str, names: Sequence[str]) -> str:
     """The folder in which the first pictures are: beside the file, in `images/`, or named by the split."""
     here = os.path.dirname(path) or "."
-    split = os.path.splitext(os.path.basename(path))[0].removeprefix("captions_")
+    name = os.path.splitext(os.path.basename(path))[0]
+    split = re.sub(r"^(captions|instances|annotations|person_keypoints|panoptic|image_info)_", "", name)
     above = os.path.join(here, "..")
     choices = [
         os.path.join(up, *more) for up in (here, above) for more in ((), ("images",), (split,), ("images", split))
@@ -141,17 +160,18 @@ def _image_dir(path: str, names: Sequence[str]) -> str:
     return here
 
 
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the pictures of a part and give them their captions."""
     items = part.items
+    silent = 0
     for orphan in items["orphans"]:
         yield reject(f"{part.uri}#annotation-{orphan[:100]}", "orphan_caption", "its image is not in the file")
     for image, said in items["rows"]:
         if not isinstance(image, dict):
             yield reject(f"{part.uri}#images", "bad_json", image)
             continue
-        name = image.get("file_name")
-        uri = join_uri(items["shown"], name) if isinstance(name, str) and name else f"{part.uri}#{_key(image)[:100]}"
+        name = file_name_of(image)
+        uri = join_uri(items["shown"], name) if name else f"{part.uri}#{_key(image)[:100]}"
         try:
             data = _read(name, items)
         except RowError as error:
@@ -175,8 +195,11 @@ def read(part: Part) -> Iterator[Sample | Reject]:
             else:
                 known = {k: annotation[k] for k in ("caption", "lang", "language") if k in annotation}
                 captions += from_json(known, texts)[0]
-        rest = {k: v for k, v in image.items() if k not in ("file_name", "width", "height")}
-        yield Sample(data, uri, captions, context=clean_context(rest))
+            silent += not isinstance(text, str)
+        own, rest = from_json({k: v for k, v in image.items() if k not in _FACTS}, texts)
+        yield Sample(data, uri, captions + own, context=clean_context(rest))
+    if silent:
+        yield Unused(part.uri, "annotation{s} without a caption", count=silent)
 
 
 def _read(name: Any, items: dict[str, Any]) -> bytes:
@@ -184,9 +207,7 @@ def _read(name: Any, items: dict[str, Any]) -> bytes:
         raise RowError("no_image", "the image has no file_name")
     if "://" in name:
         raise RowError("remote_url", f"{name[:200]} is not fetched; download it with img2dataset")
-    if items["allow_outside"]:
-        return read_bytes(os.path.join(items["folder"], name))
-    return read_bytes(inside(items["folder"], name))
+    return read_named(items["folder"], name, outside=items["allow_outside"])
 
 
 class Writer:

@@ -1,31 +1,36 @@
 """A folder of pictures, or one picture, with captions in files beside them.
 
 Beside `a.jpg` these are read: `a.txt`, `a.caption`, `a.json`, `a.jpg.txt`, `a.jpg.json`, and with a language
-`a.de.txt`. Text: a caption a line, or the tuxpaint form (see `from_text`). JSON: any usual shape (see `from_json`), or
-our own record.
+`a.de.txt` (see `pair`). Text: a caption a line, or the tuxpaint form (see `from_text`). JSON: any usual shape (see
+`from_json`), or our own record. Texts of no picture are told.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 import zlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._files import MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
+from panoglot.formats._names import Role
+from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Part, Sample
+from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
-from panoglot.languages import parse_language
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
 
-__all__ = ["detect", "parts", "read"]
+__all__ = ["detect", "parts", "parts_but", "read"]
 
-_TEXTS = (".txt", ".caption", ".json")
+_TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
+#: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
+_TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
 #: Pictures by their names that are not read: said, not passed over.
 _UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
@@ -35,6 +40,12 @@ _FIXES = {
     "outside_folder": "a link out of the folder; follow_symlinks reads it",
     "unreadable": "no permission",
     "unsupported_format": "{} is not read; convert it to PNG or JPEG",
+}
+_NO_PICTURE = "text file{s} of no picture"
+_NO_TABLE = "file{s} beside pictures that may hold texts of theirs"
+_HINTS = {
+    _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
+    _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {}",
 }
 _MOST = 256
 
@@ -63,12 +74,26 @@ def parts(
         kind: kind of the captions; `human` unless they say otherwise.
         follow_symlinks: follow links that lead outside the folder.
     """
+    yield from parts_but(source, set(), captions=captions, lang=lang, kind=kind, follow_symlinks=follow_symlinks)
+
+
+def parts_but(
+    source: str,
+    described: set[str],
+    *,
+    captions: bool = True,
+    lang: str | None = None,
+    kind: str | None = None,
+    follow_symlinks: bool = False,
+) -> Iterator[Part]:
+    """List a folder without the files (real paths) that a table in it describes. Options as in `parts`."""
     given(lang, kind)
     options = {"captions": captions, "lang": lang, "kind": kind}
+    unused: list[list[str]] = []
     waiting: list[list[Any]] = []
     found = False
     root = source if os.path.isdir(source) else os.path.dirname(source) or "."
-    entries = _walk(source, follow_symlinks) if os.path.isdir(source) else _file(root, source)
+    entries = _walk(source, follow_symlinks, described, unused) if os.path.isdir(source) else _file(root, source)
     for entry in entries:
         found = True
         if waiting and (len(waiting) >= _MOST or zlib.crc32(os.fsencode(entry[0])) % (_MOST // 2) == 0):
@@ -77,7 +102,11 @@ def parts(
         waiting.append(entry)
     if waiting:
         yield _part(root, waiting, options)
-    if not found:
+    for start in range(0, len(unused) if captions else 0, 10_000):  # said whenever it changes
+        some = unused[start : start + 10_000]
+        key = hashlib.sha256(repr([os.path.abspath(root), some]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        yield Part("folder", join_uri(root), key, {"root": root, "unused": some}, 0)
+    if not found and not described:
         raise UserError(f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}).")
 
 
@@ -85,7 +114,7 @@ def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
     states = []
     start = root.rstrip(os.sep) + os.sep
     for name, beside, _ in entries:
-        for path in (name, *beside):
+        for path in (name, *(text[0] for text in beside)):
             try:
                 facts = os.stat(start + path)
                 states.append((path, facts.st_size, facts.st_mtime_ns))
@@ -103,11 +132,20 @@ def _file(root: str, source: str) -> Iterator[list[Any]]:
     if suffix_of(name) in _UNREAD:
         yield [name, [], "unsupported_format"]
     else:
-        yield [name, _beside([name], [n for n in names if suffix_of(n) in _TEXTS]).get(name, []), None]
+        pictures = [other for other in names if suffix_of(other) in SUFFIXES]
+        yield [name, _beside(pictures, [n for n in names if suffix_of(n) in _TEXTS]).get(name, []), None]
 
 
-def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
-    """Yield `[path, texts beside it, reason or None]`, paths relative to `root`, sorted, loops and escapes refused."""
+def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[list[Any]]]:
+    """Map pictures to their texts as an entry of a part has them: `[name, language, is alt text, kind]`."""
+    return {name: [[text, *role] for text, role in ours] for name, ours in pair(pictures, texts)[0].items()}
+
+
+def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]]) -> Iterator[list[Any]]:
+    """Yield `[path, texts beside it, reason or None]`, paths relative to `root`, sorted, loops and escapes refused.
+
+    A text is `[path, language, is alt text, kind]`. What is not used is added to `unused` as `[what, path]`.
+    """
     here = os.path.realpath(root)
     top = here.rstrip(os.sep) + os.sep
     # a folder, where it really is, and where the links really were that led to it
@@ -120,8 +158,11 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
         except OSError:
             yield [folder, [], "unreadable"]
             continue
+        if folder and {"panoglot.json", "images.lance"} <= {name for name, _, _ in entries}:
+            continue  # a dataset of ours is no folder of pictures: it may be the one that is being made
         pictures: list[str] = []
         texts: list[str] = []
+        others: list[str] = []
         folders: list[tuple[str, str, tuple[str, ...]]] = []
         found: list[list[Any]] = []
         for name, link, is_dir in entries:
@@ -148,32 +189,38 @@ def _walk(root: str, follow: bool) -> Iterator[list[Any]]:
                 found.append([path, [], "unsupported_format"])
             elif suffix in _TEXTS:
                 texts.append(name)
-        beside = _beside(pictures, texts)
+            elif suffix in _TABLES and os.path.join(real, name) not in described:
+                others.append(name)
         start = folder + os.sep if folder else ""
-        found += [[start + name, [start + text for text in beside.get(name, ())], None] for name in pictures]
+        beside, left = pair(pictures, texts)
+        if described:
+            there = [name for name in pictures if os.path.join(real, name) in described]
+            left += sorted({text for name in there for text, _ in beside.pop(name, ())})
+            pictures = [name for name in pictures if os.path.join(real, name) not in described]
+        if pictures or described or not folder:
+            others += [name for name in left if suffix_of(name) == ".json"]
+            left = [name for name in left if suffix_of(name) != ".json"]
+            unused += [[_NO_TABLE, start + name] for name in others]
+        unused += [[_NO_PICTURE, start + name] for name in left]
+        found += [
+            [start + name, [[start + text, *role] for text, role in beside.get(name, ())], None] for name in pictures
+        ]
         yield from sorted(found)
         stack.extend(reversed(folders))
 
 
-def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[str]]:
-    """Map pictures to the text files that are theirs; several pictures may share a stem and its texts."""
-    owners: dict[str, list[str]] = defaultdict(list)
-    for name in pictures if texts else ():
-        owners[name].append(name)
-        owners[os.path.splitext(name)[0]].append(name)
-    beside: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
-        stem = os.path.splitext(text)[0]
-        if stem not in owners and parse_language(os.path.splitext(stem)[1][1:]):
-            stem = os.path.splitext(stem)[0]
-        for name in owners.get(stem, ()):
-            beside[name].append(text)
-    return beside
-
-
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the pictures of a part, one at a time."""
     items = part.items
+    if "unused" in items:
+        for what in (_NO_PICTURE, _NO_TABLE):
+            names = [join_uri(name) for kind, name in items["unused"] if kind == what]
+            if names:
+                shown = shlex.quote(join_uri(items["root"], names[0]))
+                yield Unused.of(part.uri, what, names, _HINTS[what].format(shown))
+        return
+    silent: list[str] = []
+    keys: Counter[str] = Counter()
     texts = given(items["lang"], items["kind"])
     above = join_uri(items["root"], "x")[:-1]
     for name, beside, reason in items["entries"]:
@@ -187,30 +234,37 @@ def read(part: Part) -> Iterator[Sample | Reject]:
             yield reject(uri, error.reason, error.message)
             continue
         sample = Sample(data, uri)
-        for text in beside if items["captions"] else ():
+        for text, lang, alt, kind in beside if items["captions"] else ():
             try:
-                _add(sample, os.path.join(items["folder"], text), texts)
+                path, role = os.path.join(items["folder"], text), Role(lang, alt, kind)
+                if not _add(sample, path, texts.of(role), keys):
+                    silent.append(join_uri(text))
             except RowError as error:  # the picture is kept, its text is not
                 yield reject(join_uri(items["root"], text), error.reason, error.message)
         yield sample
+    if silent:
+        listed = ", ".join(key for key, _ in keys.most_common(8))
+        hint = f"their keys: {listed}" if listed else ""
+        yield Unused.of(part.uri, "file{s} without a caption beside a picture", silent, hint)
 
 
-def _add(sample: Sample, path: str, texts: Given) -> None:
-    """Add what a text file says to the sample."""
+def _add(sample: Sample, path: str, texts: Given, keys: Counter[str]) -> bool:
+    """Add what a text file says to the sample; False if it holds something and no caption: its `keys` are counted."""
     raw = read_bytes(path, MAX_TEXT)
-    stem, suffix = os.path.splitext(os.path.basename(path))
-    lang = os.path.splitext(stem)[1][1:]
-    if lang and parse_language(lang) and os.path.basename(sample.uri).rpartition(".")[0] != stem:
-        texts = texts.said(lang)
-    if suffix.lower() != ".json":
+    before = len(sample.captions)
+    if suffix_of(path) != ".json":
         sample.captions = [*sample.captions, *from_text(decode(raw), texts)]
-        return
+        return len(sample.captions) > before or not raw.strip()
     value = load_json(raw)
     if is_record(value):
         ours = restore(value, sample.data, sample.uri)
+        sample.place = sample.place or sample.uri
         sample.uri, sample.group, sample.time, sample.context = ours.uri, ours.group, ours.time, ours.context
         captions: list[Caption] = list(ours.captions)
     else:
         captions, rest = from_json(value, texts)
         sample.context = {**sample.context, **clean_context(rest)}
+        if not captions:
+            keys.update(str(key)[:40] for key in rest)
     sample.captions = [*sample.captions, *captions]
+    return bool(captions) or is_record(value) or not value

@@ -14,7 +14,7 @@ from panoglot.errors import UserError
 from panoglot.formats import parquet
 from panoglot.formats._files import join_uri, part_key, reject
 from panoglot.formats._rows import Options, pick_roles, samples
-from panoglot.formats._sample import Part, Sample
+from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
@@ -87,7 +87,7 @@ def _kinds(path: str) -> dict[str, str] | None:
         return None
 
 
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read an Arrow stream, batch by batch."""
     import pyarrow as pa
 
@@ -97,15 +97,22 @@ def read(part: Part) -> Iterator[Sample | Reject]:
             stream = pa.ipc.open_stream(file)
             schema = stream.schema
             options = Options(**items["options"])
-            roles = pick_roles(parquet.column_kinds(schema), items["path"], options, parquet.class_names(schema))
+            kinds, labels, roles = parquet.column_kinds(schema), parquet.class_names(schema), None
+            broken: set[str] = set()
             for batch in stream:
+                if roles is None:
+                    small = batch.select([name for name, kind in kinds.items() if kind not in ("bytes", "image")])
+                    roles = pick_roles(kinds, items["path"], options, labels, parquet.examples_of(small))
+                    yield from roles.unused(uri)
                 for start in range(0, batch.num_rows, 256):
-                    for values in parquet.rows_of(batch.slice(start, 256)):
+                    for values in parquet.rows_of(batch.slice(start, 256), broken):
                         for found in samples(values, f"{uri}#{row}", roles):
                             if isinstance(found, Sample) and items["split"]:
                                 found.context.setdefault("split", items["split"])
                             yield found
                         row += 1
+            for name in sorted(broken):
+                yield reject(f"{uri}#0-{row - 1}:{name}", "bad_column", "it cannot be read; the others are")
     except FileNotFoundError:
         yield reject(uri, "missing_file", "named by state.json, but not there")
     except UserError:

@@ -12,9 +12,10 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats import parquet, webdataset
 from panoglot.formats._files import join_uri, part_key, read_bytes, reject
+from panoglot.formats._names import text_role
 from panoglot.formats._rows import Options, Roles, samples
-from panoglot.formats._sample import Part, Sample
-from panoglot.formats._texts import given, load_json, text_role
+from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._texts import given, load_json
 from panoglot.identity import counted
 from panoglot.table import Reject
 
@@ -67,7 +68,7 @@ def _is_there(base: str, flavour: str) -> bool:
     return os.path.isfile(base + flavour) if flavour else os.path.isdir(base)
 
 
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a shard: its pictures, and a reject for every row that has none."""
     items = part.items
     flavour = items["flavour"]
@@ -91,6 +92,8 @@ def read(part: Part) -> Iterator[Sample | Reject]:
             seen.add(str(one.context.get("key")))
             problem = _check_hash(one, items["verify_hash"])
             yield reject(one.uri, "hash_mismatch", problem) if problem else one
+        elif isinstance(one, Unused):
+            yield one
         else:
             seen.add(one.item.rpartition("#")[2].partition(".")[0])
             yield one
@@ -125,12 +128,12 @@ def _check_hash(sample: Sample, verify: bool) -> str:
 
 
 def _roles(names: list[str], folder: str, items: dict[str, Any], image: str) -> Roles:
-    texts = [(n, *role) for n in names if n != "txt" and (role := text_role(n))]
+    texts = [(n, role) for n in names if n != "txt" and (role := text_role(n))]
     lang = next((n for n in names if n.lower() in ("lang", "language")), None)
     return Roles(image, "url", texts, lang, folder, Options(lang=items["lang"], kind=items["kind"]))
 
 
-def _table_rows(path: str, uri: str, items: dict[str, Any]) -> Iterator[Sample | Reject]:
+def _table_rows(path: str, uri: str, items: dict[str, Any]) -> Iterator[Sample | Reject | Unused]:
     """The Parquet flavour: a row with its picture in the column named by its format."""
     row = "0"
     try:
@@ -159,7 +162,7 @@ def _table_rows(path: str, uri: str, items: dict[str, Any]) -> Iterator[Sample |
 
 def _folder_rows(
     folder: str, uri: str, items: dict[str, Any], stated: dict[str, tuple[str, str]]
-) -> Iterator[Sample | Reject]:
+) -> Iterator[Sample | Reject | Unused]:
     """The files flavour: `key.jpg` and `key.json` in a folder."""
     for name in sorted(os.listdir(folder)):
         key, _, suffix = name.rpartition(".")

@@ -1,133 +1,220 @@
-"""CSV, TSV and JSON lines whose rows name pictures (paths) or hold them (base64), with captions in columns.
+"""CSV, TSV, JSON and JSON lines whose rows name pictures (paths) or hold them (base64), with captions in columns.
 
-A folder with `metadata.jsonl` or `metadata.csv` (Hugging Face's `imagefolder`) is one too, and what `Writer` writes.
+A folder with `metadata.jsonl`, `metadata.csv` or `metadata.parquet` in it or in its folders (Hugging Face's
+`imagefolder`, with or without splits) is one too, and what `Writer` writes.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import find_files, join_uri, part_key, reject
+from panoglot.formats._files import find_files, is_hidden, join_uri, part_key, reject, states_of
+from panoglot.formats._layout import Layout, find_layout, is_table, open_rows
 from panoglot.formats._record import flat
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
-from panoglot.formats._sample import Part, Sample
+from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import load_json
+from panoglot.formats.folder import parts_but
+from panoglot.formats.parquet import parts as parquet_parts
+from panoglot.formats.parquet import pictures_named
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-_METADATA = ("metadata.jsonl", "metadata.csv")
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _ROWS = 1000  # rows of a part
 _LINE = 64 * 2**20  # longest line: base64 pictures are long
 _SPAN = 200  # most lines that one quoted CSV row may span; more is a stray quote
+_ENCODING = "name the file's encoding: --option encoding=cp1252"
+_MOST_FOLDERS = 2000  # folders that are looked into for a metadata file
+_MOST_JSON = 4 * 2**30  # bytes of a JSON array, which is read at once
 
 
 def detect(source: str) -> bool:
-    """A file or pattern named so; or a folder with `metadata.jsonl` or `metadata.csv`."""
-    if not os.path.isdir(source):
-        return source.lower().endswith(_SUFFIXES)
-    return any(os.path.isfile(os.path.join(source, name)) for name in _METADATA)
+    """A file or pattern named so, a JSON array, a text file of such rows; or a folder with a metadata file."""
+    if os.path.isdir(source):
+        return next(_metadata(source, _MOST_FOLDERS), None) is not None
+    if source.lower().endswith(".json") and os.path.isfile(source):
+        return find_layout(source).kind in ("array", "object")
+    if source.lower().endswith(".txt") and os.path.isfile(source):
+        return is_table(source)
+    return source.lower().endswith(_SUFFIXES)
 
 
-def parts(source: str, **options: Any) -> Iterator[Part]:
-    """List parts of 1000 rows.
+def _metadata(source: str, most: int | None = None) -> Iterator[str]:
+    """The metadata files of a folder and of the folders in it; in one folder the first by name of format."""
+    for n, (folder, folders, names) in enumerate(os.walk(source)):
+        if most is not None and n >= most:
+            return
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        here = next((name for name in _METADATA if name in names), None)
+        if here:
+            yield os.path.join(folder, here)
+
+
+def parts(source: str, *, delimiter: str | None = None, encoding: str | None = None, **options: Any) -> Iterator[Part]:
+    """List parts of 1000 rows; of a folder with metadata files also the pictures that these do not name.
 
     Args:
-        source: a file, a folder with `metadata.jsonl` or `metadata.csv`, a glob or a brace range.
+        source: a file, a folder with metadata files, a glob or a brace range.
+        delimiter: what separates the values: a character, `comma`, `tab`, `semicolon` or `pipe`; None to find out.
+        encoding: encoding of the file; found out unless given.
         **options: see `Options`.
     """
     chosen = Options(**options)
-    if os.path.isdir(source):
-        paths = [os.path.join(source, name) for name in _METADATA if os.path.isfile(os.path.join(source, name))][:1]
-        paths = paths or find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files")
-    else:
-        paths = find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files")
-    for path in paths:
-        yield from _parts(path, chosen)
+    said = {"delimiter": delimiter, "encoding": encoding}
+    if not os.path.isdir(source):
+        for path in find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files"):
+            yield from _parts(path, chosen, said, None)
+        return
+    tables = list(_metadata(source))
+    if not tables:
+        for path in find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files"):
+            yield from _parts(path, chosen, said, None)
+        return
+    lenient = chosen == Options(lang=chosen.lang, kind=chosen.kind)  # nobody said what its columns are
+    tables = [path for path in tables if not lenient or _names_pictures(path, chosen, said)]
+    named: set[str] = {os.path.realpath(path) for path in tables}
+    for path in tables:
+        if path.endswith(".parquet"):
+            yield from parquet_parts(path, **options)
+            named |= pictures_named(path, chosen)
+        else:
+            yield from _parts(path, chosen, said, named)
+    yield from parts_but(source, named, lang=chosen.lang, kind=chosen.kind)
 
 
-def _parts(path: str, options: Options) -> Iterator[Part]:
-    roles = _roles(path, options)
-    uri, header = join_uri(path), _header(path)
-    start, first, count, end = header[1], 0, 0, header[1]
-    base = {"path": os.path.abspath(path), "roles": roles, "header": header[0]}
+def _names_pictures(path: str, options: Options, said: dict[str, Any]) -> bool:
+    """Say whether a metadata file is a table of pictures; one that is none stands among what was not used."""
+    try:
+        next(parquet_parts(path) if path.endswith(".parquet") else _parts(path, options, said, None), None)
+    except UserError:
+        return False
+    return True
+
+
+def _parts(path: str, options: Options, said: dict[str, Any], named: set[str] | None) -> Iterator[Part]:
+    """The parts of one file; the real paths of the pictures that it names are added to `named`."""
+    layout = find_layout(path, **said)
+    uri = join_uri(path)
+    if layout.kind in ("array", "object"):
+        yield from _array_parts(path, uri, layout, options)
+        return
+    roles = _roles(path, layout, options)
+    start, first, count, end = layout.start, 0, 0, layout.start
+    base = {"path": os.path.abspath(path), "roles": roles, "layout": layout}
+    files: list[str] = []
 
     def part() -> Part:
-        key = part_key("tabular", path, options, start)
+        key = part_key("tabular", path, options, said, start, states_of(files))
         return Part("tabular", uri, key, {**base, "start": start, "first": first}, count)
 
-    for _, after in _rows(path, start, header[0]):
+    for row, after in _rows(path, layout, start):
         count, end = count + 1, after
+        files += roles.pictures_of(row) if isinstance(row, dict) else []
         if count == _ROWS:
             yield part()
             start, first, count = end, first + count, 0
+            files = _note(files, named)
     if count:
         yield part()
+        _note(files, named)
 
 
-def _roles(path: str, options: Options) -> Roles:
-    """Look at the header, or the first rows of JSON lines, and decide what the columns are."""
-    names, start = _header(path)
-    if names is not None:
-        kinds = dict.fromkeys(names, "text")
-    else:
-        kinds = {}
-        for n, (row, _) in enumerate(_rows(path, start, None)):
-            if n >= 100:
-                break
-            for name, value in row.items() if isinstance(row, dict) else ():
-                kind = "image" if isinstance(value, dict) and "bytes" in value else "text"
-                if isinstance(value, str | list | dict):
-                    kinds[name] = kind
-                kinds.setdefault(name, "other")
-        if not kinds:
-            raise UserError(f"{path} has no JSON object in its first lines.")
-    return pick_roles(kinds, path, options)
+def _note(files: list[str], named: set[str] | None) -> list[str]:
+    """Add the real paths of files to those that tables name, and begin anew."""
+    if named is not None:
+        named |= set(map(os.path.realpath, files))
+    return []
 
 
-def _delimiter(path: str) -> str | None:
-    return {".csv": ",", ".tsv": "\t"}.get(os.path.splitext(path)[1].lower())
+def _array_parts(path: str, uri: str, layout: Layout, options: Options) -> Iterator[Part]:
+    """The parts of one JSON array or object: their rows travel with them, as text."""
+    import msgspec
 
-
-def _header(path: str) -> tuple[list[str] | None, int]:
-    """Column names of a CSV or TSV file, and the byte where its rows begin."""
-    delimiter = _delimiter(path)
+    array = layout.kind == "array"
     try:
-        with open(path, "rb") as file:
-            start = 3 if file.read(3) == b"\xef\xbb\xbf" else 0
-            if delimiter is None:
-                return None, start
-            file.seek(start)
-            line = file.readline(2**20)
+        with open_rows(path, layout) as file:
+            file.seek(layout.start)
+            raw = file.read(_MOST_JSON + 1)
+        if len(raw) > _MOST_JSON:
+            raise UserError(f"{path} is larger than {_MOST_JSON:,} bytes; write JSON lines (jq -c '.[]').")
+        rows = [_text_of(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])] if array else _keyed(raw)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    text = line.decode("utf-8", "replace")
-    if delimiter == "," and ";" in text and "," not in text:
-        raise UserError(f"{path} is separated by semicolons; write it with commas.")
-    try:
-        names = [name.strip() for name in next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])]
-    except csv.Error:
-        names = []
-    if not names or len(set(names)) != len(names):
-        raise UserError(f"{path} must begin with a line of distinct column names; it begins with {text[:80]!r}.")
-    return names, start + len(line)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    roles = _roles_of(path, (_json_row(row) for row in rows[:100]), options)
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        items = {"rows": some, "roles": roles, "first": start}
+        good = (row for row in map(_json_row, some) if isinstance(row, dict))
+        states = states_of(name for row in good for name in roles.pictures_of(row))
+        yield Part("tabular", uri, part_key("tabular", path, asdict(options), start, states), items, len(some))
 
 
-def _rows(path: str, start: int, header: list[str] | None) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
+def _text_of(raw: Any) -> str:
+    return bytes(raw).decode("utf-8", "surrogateescape")
+
+
+def _keyed(raw: bytes) -> list[str]:
+    """The rows of an object whose keys are pictures, as kohya and ai-toolkit write them: the key is a column too."""
+    import msgspec
+
+    rows = []
+    for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
+        text = _text_of(value).strip()
+        start = f'{{"file_name": {json.dumps(name)}'
+        rows.append(
+            f"{start}, {text[1:]}" if text[:1] == "{" and text[1:].strip() != "}" else f'{start}, "text": {text}}}'
+        )
+    return rows
+
+
+def _roles(path: str, layout: Layout, options: Options) -> Roles:
+    """Look at the first rows and decide what the columns are."""
+    rows = (row for row, _ in itertools.islice(_rows(path, layout, layout.start), 100))
+    if layout.names is None:
+        return _roles_of(path, rows, options)
+    good = [row for row in rows if isinstance(row, dict)]
+    examples = {name: [row[name] for row in good if name in row] for name in layout.names}
+    return pick_roles(dict.fromkeys(layout.names, "text"), path, options, examples=examples)
+
+
+def _roles_of(path: str, rows: Iterable[dict[str, Any] | RowError], options: Options) -> Roles:
+    """The same for JSON, whose rows have their own keys."""
+    kinds: dict[str, str] = {}
+    examples: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        for name, value in row.items() if isinstance(row, dict) else ():
+            kind = "image" if isinstance(value, dict) and "bytes" in value else "text"
+            if isinstance(value, str | list | dict):
+                kinds[name] = kind
+            kinds.setdefault(name, "other")
+            examples[name].append(value[:65_536] if isinstance(value, str) else value)
+    if not kinds:
+        raise UserError(f"{path} has no JSON object in its first lines.")
+    return pick_roles(kinds, path, options, examples=examples)
+
+
+def _rows(path: str, layout: Layout, start: int) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
     """Yield (row or why there is none, byte after it) from byte `start` on."""
-    with open(path, "rb") as file:
+    with open_rows(path, layout) as file:
         file.seek(start)
-        if header is None:
+        if layout.names is None:
             yield from _json_rows(file)
         else:
-            yield from _csv_rows(file, header, _delimiter(path) or ",")
+            yield from _csv_rows(file, list(layout.names), layout.delimiter)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | RowError, int]]:
@@ -146,12 +233,16 @@ def _json_rows(file: BinaryIO) -> Iterator[tuple[dict[str, Any] | RowError, int]
         if isinstance(line, RowError):
             yield line, after
         elif line.strip():
-            try:
-                # what is not UTF-8 becomes surrogates: the row's picture is kept, the text is told
-                row = load_json(line.decode("utf-8", "surrogateescape"))
-                yield (row if isinstance(row, dict) else RowError("bad_json", "not an object")), after
-            except RowError as error:
-                yield error, after
+            # what is not UTF-8 becomes surrogates: the row's picture is kept, the text is told
+            yield _json_row(line.decode("utf-8", "surrogateescape")), after
+
+
+def _json_row(text: str) -> dict[str, Any] | RowError:
+    try:
+        row = load_json(text)
+    except RowError as error:
+        return error
+    return row if isinstance(row, dict) else RowError("bad_json", "not an object")
 
 
 def _csv_rows(file: BinaryIO, header: list[str], delimiter: str) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
@@ -199,19 +290,28 @@ def _text(line: tuple[bytes | RowError, int]) -> str:
     return line[0].decode("utf-8", "surrogateescape") if isinstance(line[0], bytes) else ""
 
 
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the rows of a part."""
     items = part.items
     row = items["first"]
+    if row == 0:
+        yield from items["roles"].unused(part.uri)
     try:
-        for value, _ in _rows(items["path"], items["start"], items["header"]):
-            if row >= items["first"] + (part.count or 0):
-                return
+        rows: Iterable[dict[str, Any] | RowError]
+        if "rows" in items:
+            rows = map(_json_row, items["rows"])
+        else:
+            rows = (value for value, _ in _rows(items["path"], items["layout"], items["start"]))
+        for value in itertools.islice(rows, part.count):
             uri = f"{part.uri}#{row}"
             if isinstance(value, RowError):
                 yield reject(uri, value.reason, value.message)
             else:
-                yield from samples(value, uri, items["roles"])
+                for one in samples(value, uri, items["roles"]):
+                    if isinstance(one, Reject) and one.reason == "bad_encoding" and "layout" in items:
+                        yield replace(one, message=f"{one.message}; {_ENCODING}")
+                    else:
+                        yield one
             row += 1
     except OSError as error:
         yield reject(f"{part.uri}#{row}-", "missing_file", error.strerror or str(error))

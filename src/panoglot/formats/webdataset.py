@@ -1,6 +1,7 @@
 """WebDataset: tar shards (plain, gz, bz2, xz) of `key.jpg`, `key.txt`, `key.json`, `key.cls` members.
 
-Nothing is ever extracted: members are read in one forward pass, in memory, within limits. Reader and writer.
+Nothing is ever extracted: members are read in two forward passes, first the texts and then the pictures, in memory and
+within limits; so the members of a sample may lie anywhere in the shard. Reader and writer.
 """
 
 from __future__ import annotations
@@ -10,16 +11,29 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from panoglot.errors import RowError
-from panoglot.formats._files import MAX_TEXT, find_files, has_pictures, join_uri, part_key, reject, suffix_of
+from panoglot.formats._files import (
+    MAX_TEXT,
+    find_files,
+    has_pictures,
+    is_hidden,
+    join_uri,
+    part_key,
+    reject,
+    suffix_of,
+)
+from panoglot.formats._names import Role
+from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Part, Sample
-from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json, text_role
+from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
@@ -29,15 +43,23 @@ __all__ = ["Writer", "detect", "parts", "read", "read_shard"]
 _SHARD = re.compile(r".*\.(tar|tar\.(gz|bz2|xz)|tgz)", re.IGNORECASE)
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # as webdataset splits: the folder and the name up to its first dot
 _TEXTS = frozenset((".txt", ".text", ".caption", ".json", ".cls"))
-#: Most bytes of all members of one sample.
-_MOST = 2 * MAX_BYTES
+#: Most bytes of the texts of one shard; they wait in memory up to `_IN_MEMORY`, then in a temporary file.
+_MOST = 4 * 2**30
+_IN_MEMORY = 64 * 2**20
 
 
 def detect(source: str) -> bool:
-    """A tar file, a pattern of them, or a folder with tar files in it and no pictures."""
+    """A tar file, a pattern of them, or a folder with tar files in it or in its folders, and no pictures."""
     if not os.path.isdir(source):
         return _SHARD.fullmatch(source) is not None
-    return any(_SHARD.fullmatch(name) for name in os.listdir(source)) and not has_pictures(source)
+    if has_pictures(source):
+        return False
+    if any(_SHARD.fullmatch(name) for name in os.listdir(source)):
+        return True
+    below = [os.path.join(source, name) for name in sorted(os.listdir(source))[:1000] if not is_hidden(name)]
+    folders = [folder for folder in below if os.path.isdir(folder)]  # a folder a split
+    there = any(_SHARD.fullmatch(name) for folder in folders for name in os.listdir(folder))
+    return there and not any(has_pictures(folder) for folder in folders)
 
 
 def parts(
@@ -75,7 +97,7 @@ def parts(
         )
 
 
-def read(part: Part) -> Iterator[Sample | Reject]:
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a shard, streaming."""
     items = part.items
     texts = given(items["lang"], items["kind"])
@@ -84,81 +106,148 @@ def read(part: Part) -> Iterator[Sample | Reject]:
 
 def read_shard(
     path: str, uri: str, texts: Given, class_names: list[str] | None = None, max_bytes: int = MAX_BYTES
-) -> Iterator[Sample | Reject]:
-    """Read one tar: group members by key as webdataset does, and make samples of the groups."""
-    key: str | None = None
-    group: dict[str, bytes] = {}
-    room = _MOST
-    for member in _members(path, uri, max_bytes):
-        if isinstance(member, Reject):
-            yield member
-            continue
-        name, data = member
-        match = _KEY.fullmatch(name)
-        if match is None or name.startswith("__"):
-            continue
-        if match[1] != key:
-            yield from _samples(uri, key, group, texts, class_names)
-            key, group, room = match[1], {}, _MOST
-        room -= len(data)
-        if room < 0:
-            yield reject(f"{uri}#{_clean(name)}", "too_many_bytes", f"one sample holds more than {_MOST:,} bytes")
-        elif match[2].lower() in group:
-            yield reject(f"{uri}#{_clean(name)}", "duplicate_name", "the sample has two members of this name")
-        else:
-            group[match[2].lower()] = data
-    yield from _samples(uri, key, group, texts, class_names)
+) -> Iterator[Sample | Reject | Unused]:
+    """Read one tar: every text goes to the pictures whose names it shares (see `pair`), wherever they lie in it.
+
+    Of the first pass only texts and names are kept; what is wrong with the archive itself is told by the second.
+    """
+    with _Texts() as waiting:
+        pictures: list[str] = []
+        others: Counter[str] = Counter()
+        for member in _members(path, uri, max_bytes, lambda name: suffix_of(name) in _TEXTS):
+            if isinstance(member, Reject):
+                continue
+            name, data = member
+            if _KEY.fullmatch(name) is None or name.startswith("__"):
+                others[name.rpartition("/")[2]] += 1
+            elif suffix_of(name) in SUFFIXES:
+                pictures.append(name)
+            elif suffix_of(name) not in _TEXTS:
+                others["." + name.rpartition(".")[2]] += 1
+            elif data is not None and not waiting.add(name, data):
+                yield reject(f"{uri}#{_clean(name)}", "too_many_bytes", f"the texts of a shard exceed {_MOST:,} bytes")
+        found, left = pair(pictures, waiting.names, samples=True)
+        seen: set[str] = set()
+        told: set[str] = set()  # what is wrong with a text that several pictures share is told once
+        for member in _members(path, uri, max_bytes, lambda name: suffix_of(name) in SUFFIXES):
+            if isinstance(member, Reject):
+                yield member
+                continue
+            name, data = member
+            if data is None or _KEY.fullmatch(name) is None or name.startswith("__"):
+                continue
+            place = f"{uri}#{_clean(_shown(name))}"
+            if name in seen:
+                yield reject(place, "duplicate_name", "the shard has two members of this name")
+                continue
+            seen.add(name)
+            beside = [(text, role, waiting.get(text)) for text, role in found.get(name, ())]
+            for one in _sample(data, place, uri, beside, texts, class_names):
+                if isinstance(one, Sample) or one.item not in told:
+                    yield one
+                if isinstance(one, Reject):
+                    told.add(one.item)
+        for name in waiting.twice:
+            yield reject(f"{uri}#{_clean(name)}", "duplicate_name", "the shard has two members of this name")
+    if left:
+        hint = "a text has the name of its picture, with a language after it where it has one: 000017.de.txt"
+        yield Unused.of(uri, "text{s} of no picture", map(_clean, left), hint)
+    if others:
+        names = [_clean(name) for name, _ in others.most_common()]
+        yield Unused(uri, "member{s} of other kinds", tuple(names[:12]), others.total())
+
+
+class _Texts:
+    """The texts of a shard, in memory while they are few and in a temporary file when they are many."""
+
+    def __init__(self) -> None:
+        self._file: Any = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+        self._at: dict[str, tuple[int, int]] = {}
+        self._end = 0
+        self.twice: list[str] = []
+
+    def __enter__(self) -> _Texts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, in the order of the shard."""
+        return list(self._at)
+
+    def add(self, name: str, data: bytes) -> bool:
+        """Keep one; False when there are too many. Of two of one name the first stands."""
+        if name in self._at:
+            self.twice.append(name)
+            return True
+        if self._end + len(data) > _MOST:
+            return False
+        self._file.seek(self._end)
+        self._file.write(data)
+        self._at[name] = (self._end, len(data))
+        self._end += len(data)
+        return True
+
+    def get(self, name: str) -> bytes:
+        """Read one."""
+        start, size = self._at[name]
+        self._file.seek(start)
+        data: bytes = self._file.read(size)
+        return data
+
+
+def _shown(name: str) -> str:
+    """A member's name as its sample shows it: what webdataset takes for the column is in lower case."""
+    match = _KEY.fullmatch(name)
+    return f"{match[1]}.{match[2].lower()}" if match else name
 
 
 def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()[:1000]
 
 
-def _samples(
-    uri: str, key: str | None, group: dict[str, bytes], texts: Given, class_names: list[str] | None
+def _sample(
+    data: bytes,
+    place: str,
+    uri: str,
+    beside: list[tuple[str, Role, bytes]],
+    texts: Given,
+    class_names: list[str] | None,
 ) -> Iterator[Sample | Reject]:
-    pictures = {name: data for name, data in group.items() if suffix_of("x." + name) in SUFFIXES}
-    if not pictures:
-        return
+    """Make the sample of one picture and the texts that are its own."""
     captions: list[Caption] = []
     context: dict[str, Any] = {}
     record: dict[str, Any] | None = None
     plain: list[Caption] = []
-    for name in sorted(group.keys() - pictures.keys()):
+    for name, role, raw in sorted(beside, key=lambda one: (suffix_of(one[0]) != ".json", one[0])):
         try:
-            suffix = suffix_of("x." + name)
+            suffix = suffix_of(name)
             if suffix == ".json":
-                value = load_json(group[name])
+                value = load_json(raw)
                 if is_record(value):
                     record = value
                 else:
                     texts = texts.web(isinstance(value, dict) and isinstance(value.get("url"), str))
-                    found, rest = from_json(value, texts)
+                    found, rest = from_json(value, texts.of(role))
                     captions += found
                     context.update(clean_context(rest))
             elif suffix == ".cls":
-                label = decode(group[name]).strip()
+                label = decode(raw).strip()
                 number = int(label) if re.fullmatch(r"\d{1,9}", label) else None
                 if number is not None:
                     context["cls"] = number
                     label = class_names[number] if class_names and number < len(class_names) else ""
                 if label:
                     captions.append(Caption(label, lang=texts.caption("", None).lang, kind="label", recipe="human"))
-            elif suffix in _TEXTS:
-                role = text_role(name.removesuffix(suffix)) or text_role("txt." + name.removesuffix(suffix))
-                plain += from_text(
-                    decode(group[name]), texts.said(role[0] if role else None), whole=True
-                )  # `key.de.txt`
+            else:
+                plain += from_text(decode(raw), texts.of(role), whole=True)
         except RowError as error:
-            yield reject(f"{uri}#{_clean(f'{key}.{name}')}", error.reason, error.message)
+            yield reject(f"{uri}#{_clean(name)}", error.reason, error.message)
     said = {caption.text for caption in captions}  # img2dataset writes the same caption as .txt and in .json
     captions += [caption for caption in plain if caption.text not in said]
-    for name, data in sorted(pictures.items()):
-        place = f"{uri}#{_clean(f'{key}.{name}')}"
-        if record is not None:
-            yield restore(record, data, place)
-        else:
-            yield Sample(data, place, list(captions), context=dict(context))
+    yield restore(record, data, place) if record is not None else Sample(data, place, captions, context=context)
 
 
 class _Header(tarfile.TarInfo):
@@ -180,8 +269,10 @@ class _Header(tarfile.TarInfo):
         return super()._proc_member(tarfile_)  # type: ignore[misc]
 
 
-def _members(path: str, uri: str, max_bytes: int) -> Iterator[tuple[str, bytes] | Reject]:
-    """Yield (name, bytes) of regular members; say what is left out, and where an archive is torn."""
+def _members(
+    path: str, uri: str, max_bytes: int, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, bytes | None] | Reject]:
+    """Yield (name, bytes if it is wanted) of regular members; say what is left out, and where an archive is torn."""
     torn = "bad_archive"
     try:
         with tarfile.open(path, "r|*", tarinfo=_Header, errors="surrogateescape") as tar:
@@ -198,11 +289,13 @@ def _members(path: str, uri: str, max_bytes: int) -> Iterator[tuple[str, bytes] 
                 elif not member.isreg() or member.sparse is not None:
                     yield reject(place, "not_a_file", "a link, device or sparse member; only plain files are read")
                 elif suffix_of(name) not in SUFFIXES | _TEXTS:
-                    continue
+                    yield name, None
                 elif member.size > (max_bytes if suffix_of(name) in SUFFIXES else MAX_TEXT):
                     yield reject(place, "too_many_bytes", f"{member.size:,} bytes")
                     if member.size > 16 * max(max_bytes, 2**26):  # do not inflate a bomb only to skip it
                         raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                elif not wanted(name):
+                    yield name, None
                 else:
                     file = tar.extractfile(member)
                     data = file.read() if file else b""

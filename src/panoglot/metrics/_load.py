@@ -17,8 +17,12 @@ from panoglot.metrics._results import ResultSet
 __all__ = ["load_results"]
 
 
-def load_results(source: Any) -> ResultSet:
+def load_results(source: Any, split: str | None = None) -> ResultSet:
     """Read results from a file that `to_json` wrote, a file or folder of `mteb`'s, or take results as they are.
+
+    Args:
+        source: a path, or results.
+        split: of `mteb`'s results: the split that counts.
 
     Raises:
         UserError: no file, or not results.
@@ -31,7 +35,7 @@ def load_results(source: Any) -> ResultSet:
         return ResultSet(source)
     path = Path(os.fspath(source))
     if path.is_dir():
-        return load_mteb(path)
+        return load_mteb(path, split=split)
     try:
         data = json.loads(read_text(path))
     except RecursionError:
@@ -40,9 +44,11 @@ def load_results(source: Any) -> ResultSet:
         raise UserError(f"{path} cannot be read as JSON ({error}).") from None
     if isinstance(data, dict) and isinstance(data.get("results"), dict):
         found = {name: _read_one(one, path) for name, one in data["results"].items()}
-        return ResultSet(found, summary=data.get("summary"), notes=tuple(data.get("notes") or ()))
+        return ResultSet(
+            found, summary=data.get("summary"), notes=tuple(data.get("notes") or ()), made=data.get("made")
+        )
     if isinstance(data, dict) and "format" not in data and is_mteb(data):
-        return load_mteb(path)
+        return load_mteb(path, split=split)
     result = _read_one(data, path)
     return ResultSet({_key(result): result})
 

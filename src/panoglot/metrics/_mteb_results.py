@@ -11,11 +11,11 @@ from typing import Any
 
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError, require
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import mean_result
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["is_mteb", "load_mteb", "read_new", "results_of", "tag_of"]
+__all__ = ["is_mteb", "load_mteb", "read_folder", "read_new", "results_of", "tag_of"]
 
 #: Main scores of results from before mteb 1.11, which do not say them: the first that is there.
 _MAIN = ("ndcg_at_10", "v_measure", "cos_sim/spearman", "max/ap", "cos_sim/ap", "map", "accuracy")
@@ -27,6 +27,7 @@ def load_mteb(
     by: str | None = None,
     types: Mapping[str, str] | None = None,
     model: str | None = None,
+    split: str | None = None,
 ) -> ResultSet:
     """Read result files of `mteb`, of before version 1.11 too, so that `compare` can take them. `mteb` is not needed.
 
@@ -36,13 +37,29 @@ def load_mteb(
             are tasks of a type) or `language` (items are tasks with it). None: `task` for a file, `all` for a folder.
         types: type of each task, for `by="type"`; without it `mteb` is asked, if it is installed.
         model: which model, where a folder has several.
+        split: the split that counts, where a task has several.
 
     Returns:
-        Main scores. A task's score is the unweighted mean over its splits and subsets; scores that are missing or NaN
-        are null.
+        Main scores. A task's score is the unweighted mean over its subsets; scores that are missing or NaN are null.
+        Item details say which split and subsets a score stands for: those of others do not compare.
 
     Raises:
-        UserError: no results there, several models or revisions, unknown types.
+        UserError: no results there, several models or revisions, several splits of a task, unknown types.
+    """
+    groups = read_folder(path)
+    if model is not None:
+        groups = {name: rows for name, rows in groups.items() if model in name.split(os.sep)}
+    if len(groups) != 1:
+        raise UserError(f"{path} has results of {len(groups)} models or revisions: {offenders(groups)}. Give one.")
+    ((where, rows),) = groups.items()
+    return results_of(rows, by or ("task" if Path(path).is_file() else "all"), types, model or where, split)
+
+
+def read_folder(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:
+    """Tasks of every folder below `path` that holds results of `mteb`, or of one file, by the folder's path.
+
+    Raises:
+        UserError: no results there.
     """
     source = Path(path)
     files = [source] if source.is_file() else sorted(source.rglob("*.json")) if source.is_dir() else []
@@ -60,12 +77,7 @@ def load_mteb(
             groups.setdefault(str(file.parent.relative_to(source)) if source.is_dir() else "", []).append(row)
     if not groups:
         raise UserError(f"there are no results of mteb at {source}.")
-    if model is not None:
-        groups = {name: rows for name, rows in groups.items() if model in name.split(os.sep)}
-    if len(groups) != 1:
-        raise UserError(f"{source} has results of {len(groups)} models or revisions: {offenders(groups)}. Give one.")
-    ((where, rows),) = groups.items()
-    return results_of(rows, by or ("task" if source.is_file() else "all"), types, model or where)
+    return groups
 
 
 def is_mteb(data: Any) -> bool:
@@ -120,12 +132,47 @@ def _main(values: Mapping[str, Any]) -> Any:
     raise ValueError(f"no main score among {offenders(values)}")
 
 
-def results_of(rows: Sequence[dict[str, Any]], by: str, types: Mapping[str, str] | None, model: str) -> ResultSet:
+def one_split(rows: Sequence[dict[str, Any]], split: str | None) -> list[dict[str, Any]]:
+    """Tasks with the scores of one split each.
+
+    Raises:
+        UserError: tasks with several splits and none chosen (their mean is a figure of its own), or without the chosen
+            one.
+    """
+    several = [
+        f"{row['task']} ({', '.join(sorted({one for one, *_ in row['rows']}))})"
+        for row in rows
+        if len({one for one, *_ in row["rows"]}) > 1
+    ]
+    if several and split is None:
+        raise UserError(
+            f"{len(several)} tasks have results of several splits, which do not mix: {offenders(several)}. Say which: "
+            "split='test'."
+        )
+    if split is None:
+        return list(rows)
+    found = [{**row, "rows": [one for one in row["rows"] if one[0] == split]} for row in rows]
+    bare = [row["task"] for row in found if not row["rows"]]
+    if len(bare) == len(found):
+        raise UserError(f"no task has results of the split '{split}': {offenders(bare)}.")
+    return [row for row in found if row["rows"]]
+
+
+def results_of(
+    rows: Sequence[dict[str, Any]],
+    by: str,
+    types: Mapping[str, str] | None,
+    model: str,
+    split: str | None = None,
+) -> ResultSet:
+    """Results of tasks as results of ours, see `load_mteb`."""
     check_option("by", by, ("all", "task", "type", "language"))
     twice = {row["task"] for row in rows if sum(row["task"] == other["task"] for other in rows) > 1}
     if twice:
         raise UserError(f"{len(twice)} tasks have more than one result: {offenders(sorted(twice))}.")
+    given, rows = len(rows), one_split(rows, split)
     means: dict[str, float | None] = {row["task"]: _mean([score for *_, score in row["rows"]]) for row in rows}
+    parts = {row["task"]: sorted(f"{one}/{subset}" for one, subset, *_ in row["rows"]) for row in rows}
     groups: dict[str, dict[str, float | None]] = {}
     if by == "all":
         groups["tasks"] = means
@@ -152,8 +199,9 @@ def results_of(rows: Sequence[dict[str, Any]], by: str, types: Mapping[str, str]
     for name, items in groups.items():
         mine = [name] if by == "task" else list(items)
         found[name] = mean_result(
-            "mteb", list(items.values()), version="1", ids=list(items), language=name if by == "language" else "",
+            "mteb", list(items.values()), version="2", ids=list(items), language=name if by == "language" else "",
             options={"by": by, "model": model, "revisions": {task: revisions[task] for task in mine}},
+            details=None if by in ("task", "language") else tuple(parts[task] for task in items),
         )  # fmt: skip
     whole = [result for result in found.values() if result.value is not None]
     mean = sum(result.value or 0 for result in whole) / len(whole) if len(whole) == len(found) else None
@@ -161,7 +209,12 @@ def results_of(rows: Sequence[dict[str, Any]], by: str, types: Mapping[str, str]
         found.summary[f"mean ({by})"] = mean
     short = [task for task, score in means.items() if score is None]
     if short:
-        found.notes = (f"{len(short)} tasks have a null among their scores, and so have no mean: {offenders(short)}",)
+        found.notes += (f"{len(short)} tasks have a null among their scores, and so have no mean: {offenders(short)}",)
+    many = [f"{task} {len(parts[task])}" for task in means if len(parts[task]) > 1]
+    if many and by in ("all", "type"):
+        found.notes += (f"a task's score is the mean of the subsets in its file: {offenders(many)}",)
+    if len(rows) < given:
+        found.notes += (f"{given - len(rows)} tasks have no results of the split '{split}'",)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Figures of results as SVG, and as PNG by resvg: bars with intervals, differences, ratings with wins, rank heat maps.
+"""Figures of results as SVG, and as PNG and PDF by resvg: bars with intervals, differences, ratings, rank heat maps.
 
 Labels are drawn as they are, in any script, each in a text element of its own (so right-to-left names stay whole); the
 fonts are those of whoever looks at the SVG, or of this machine for a PNG. Long lists flow into columns.
@@ -15,15 +15,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from panoglot.asking._made import made_lines
 from panoglot.errors import UserError
-from panoglot.languages import language_name, parse_language
+from panoglot.languages._tags import language_name, parse_language
 from panoglot.metrics._compare import Comparison
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.preference.arena import ArenaResult
 from panoglot.metrics.preference.standings import Standings
 
-__all__ = ["draw", "plot"]
+__all__ = ["draw", "metric_title", "plot"]
 
 INK, PALE, GRID, BAR, GOOD, BAD, MARK = "#222", "#777", "#ddd", "#5b8cc0", "#2a8f57", "#c0504d", "#e08214"
 FONT = (
@@ -104,8 +105,56 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 12) for n in range(first, last + 1)]
 
 
+#: A metric as people write it.
+_NAMES = {
+    "cider": "CIDEr", "cider-d": "CIDEr-D", "rouge-l": "ROUGE-L", "chrf": "chrF", "chrf++": "chrF++", "spice": "SPICE",
+    "spice (rules)": "SPICE (rules)", "capture": "CAPTURE", "clipscore": "CLIPScore", "refclipscore": "RefCLIPScore",
+    "chair-s": "CHAIR-s", "pope-f1": "POPE F1", "dcscore": "DCScore", "meteor-1.5": "METEOR 1.5", "geneval": "GenEval",
+    "meteor-exact-stem-synonym": "METEOR (exact, stem, synonym)", "zeroshot": "Zero-shot accuracy", "dpg": "DPG",
+    "babel-imagenet": "Babel-ImageNet accuracy", "clc": "Cross-lingual consistency (CLC)", "commute": "CoMMuTE",
+    "css": "Code-switching similarity (CSS)", "finecapeval": "FineCapEval", "caparena-auto": "CapArena-Auto",
+    "mmmb": "MMMB accuracy", "mmmb/circular": "MMMB accuracy (circular)", "mteb": "MTEB main score",
+    "length": "Length in tokens", "lix": "LIX", "text_to_image": "Text to image", "image_to_text": "Image to text",
+    "circo": "CIRCO", "cirr": "CIRR", "subset": "CIRR subset", "merit": "MERIT", "fashion-iq": "FashionIQ",
+    "mvl-sib": "MVL-SIB accuracy", "smpqa": "SMPQA", "mrr": "MRR", "r_precision": "R-precision", "rank": "rank",
+}  # fmt: skip
+_AT = {"recall": "R", "positive_recall": "recall", "map": "mAP", "ndcg": "nDCG", "mrr": "MRR", "precision": "P"}
+
+
+def metric_title(metric: str) -> str:
+    """A metric as people write it.
+
+    >>> [metric_title(name) for name in ("text_to_image/recall@1", "bleu4", "cider-d", "circo/map@5", "mine")]
+    ['Text to image R@1', 'BLEU-4', 'CIDEr-D', 'CIRCO mAP@5', 'mine']
+    """
+    if metric in _NAMES:
+        return _NAMES[metric]
+    found = []
+    for part in metric.split("/"):
+        kind, at, k = part.partition("@")
+        if at and kind in _AT:
+            found.append(f"{_AT[kind]}@{k}")
+        elif part.startswith("bleu") and part[4:].isdigit():
+            found.append(f"BLEU-{part[4:]}")
+        else:
+            found.append(_NAMES.get(part, part))
+    return " ".join(found)
+
+
+def _family(metric: str) -> str:
+    """What shares a scale: shares of rankings do, whatever their direction and depth."""
+    return "shares" if metric.rpartition("/")[2].partition("@")[0] in _AT else metric
+
+
 def _chart(
-    rows: Sequence[_Row], title: str, top: float, *, dots: bool, zero: bool = True, name: float = 0.0
+    rows: Sequence[_Row],
+    title: str,
+    top: float,
+    *,
+    dots: bool,
+    zero: bool = True,
+    name: float = 0.0,
+    like: Sequence[_Row] = (),
 ) -> tuple[list[str], float, float]:
     """Draw rows under a title from `top` on, in columns where there are many: parts, width, bottom.
 
@@ -116,8 +165,9 @@ def _chart(
         dots: points instead of bars.
         zero: the scale holds 0.
         name: least width of the labels, so that charts below each other begin at one line.
+        like: rows of other charts that this one shares its scale with.
     """
-    known = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
+    known = [v for row in (*rows, *like) for v in (row.value, row.low, row.high) if v is not None]
     ticks = _ticks(
         min([*known, *([0.0] if zero else [])], default=0.0), max([*known, *([0.0] if zero else [])], default=1.0)
     )
@@ -192,20 +242,28 @@ def _results(found: ResultSet) -> str:
             rows += _parts(result)
     parts: list[str] = []
     width, y = 0.0, 10.0
+    for line in made_lines(found.made):
+        parts.append(_text(16, y + 12, line.strip(), size=11, fill=PALE))
+        width, y = max(width, _wide(line, 11) + 32), y + 16
     name_wide = max(_wide(row.label) for rows in blocks.values() for row in rows)
     levels = {result.interval.level for result in found.values() if result.interval}
+    ways = {series for *_, series in blocks}
     for (metric, version, series), rows in blocks.items():
+        family = [row for (other, *_), mine in blocks.items() if _family(other) == _family(metric) for row in mine]
         ordered = len(rows) > 12 and not lone
         if ordered:
             rows = sorted(rows, key=lambda row: (row.value is None, -(row.value or 0.0)))
-        title = (
-            f"{metric} (version {version})" + (f", {series}" if series else "") + (", largest first" if ordered else "")
-        )
+        title = metric_title(metric)
+        title += f", {series}" if series and series not in metric.split("/") else ""
+        title += f" (version {version})" if sum(one == metric for one, *_ in blocks) > len(ways) else ""
+        title += ", largest first" if ordered else ""
         if any(row.low is not None for row in rows):
             title += f", {100 * max(levels):.0f} % intervals"
         if any(row.mark is not None for row in rows):
             title += "; orange: chance"
-        more, wide, y = _chart(rows, title, y, dots=False, name=0.0 if len(rows) > MOST_ROWS else name_wide)
+        more, wide, y = _chart(
+            rows, title, y, dots=False, name=0.0 if len(rows) > MOST_ROWS else name_wide, like=family
+        )
         parts += more
         width = max(width, wide, _wide(title, 14) + 32)
     for remark in dict.fromkeys([*found.notes, *(note for result in found.values() for note in result.notes)]):
@@ -238,13 +296,14 @@ def _differences(found: Comparison) -> str:
     parts: list[str] = []
     width, y = 460.0, 10.0
     name = max(_wide(row.label) for rows in blocks.values() for row in rows)
+    a, b = map(_short, found.names)
     for metric, rows in blocks.items():
-        title = f"{metric}: B - A, paired bootstrap, {100 * found.level:.0f} % intervals"
+        title = f"{metric_title(metric)}: {b} minus {a}, paired bootstrap, {100 * found.level:.0f} % intervals"
         more, wide, y = _chart(rows, title, y, dots=True, name=0.0 if len(rows) > MOST_ROWS else name)
         parts += more
         width = max(width, wide, _wide(title, 14) + 32)
     parts.append(
-        _text(16, y + 8, "green: B is better; red: A is better; grey: the interval holds 0", size=11, fill=PALE)
+        _text(16, y + 8, f"green: {b} is better; red: {a} is better; grey: the interval holds 0", size=11, fill=PALE)
     )
     return _page(parts, width, y + 26)
 
@@ -364,12 +423,27 @@ def draw(result: Any) -> str:
     raise UserError(f"there is no figure of a {type(result).__name__}.")
 
 
+def _drawn_as(ending: str, svg: str) -> bytes:
+    """PNG or PDF of an SVG."""
+    import io
+
+    import PIL.Image
+    import resvg_py
+
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=4 if ending == ".pdf" else 2))
+    if ending == ".png":
+        return png
+    page = io.BytesIO()
+    PIL.Image.open(io.BytesIO(png)).convert("RGB").save(page, "PDF", resolution=288)
+    return page.getvalue()
+
+
 def plot(result: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure of a result: bars, differences, ratings with wins, or a rank heat map.
 
     Args:
         result: what a command or metric returned.
-        path: ends in `.svg` or `.png`.
+        path: ends in `.svg`, `.png` or `.pdf` (a picture of 288 dots an inch).
 
     Raises:
         UserError: another ending, or a folder that is not there.
@@ -379,15 +453,13 @@ def plot(result: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     target = Path(path)
-    if target.suffix.lower() not in (".svg", ".png"):
-        raise UserError(f"a figure is an .svg or a .png, not '{target.name}'.")
+    if target.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise UserError(f"a figure is an .svg, a .png or a .pdf, not '{target.name}'.")
     drawn = draw(result)
     try:
         if target.suffix.lower() == ".svg":
             target.write_text(drawn, encoding="utf-8")
         else:
-            import resvg_py
-
-            target.write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=drawn, zoom=2)))
+            target.write_bytes(_drawn_as(target.suffix.lower(), drawn))
     except OSError as error:
         raise UserError(f"{target} cannot be written ({error.strerror}).") from None

@@ -128,6 +128,13 @@ class MetricResult:
                 f"this is not a metric result ({type(error).__name__}: {error}): give a file that -o FILE wrote."
             ) from None
 
+    def asked(self) -> dict[str, float | None]:
+        """Values that were asked for beside the first: the other metrics of a ranking, the lower orders of BLEU."""
+        names = list(self.options.get("metrics") or ())[1:]
+        if not names and self.metric.startswith("bleu"):
+            names = [name for name in self.parts if name.startswith("bleu") and name != self.metric]
+        return {name: self.parts[name] for name in names if name in self.parts}
+
     def table(self) -> str:
         """A small table for people.
 

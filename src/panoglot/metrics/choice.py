@@ -12,6 +12,7 @@ from panoglot.asking import call
 from panoglot.checks import check_option, item_ids, offenders
 from panoglot.errors import RowError, UserError
 from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.text._letters import same_letters
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator, Prompt
@@ -23,6 +24,11 @@ READ_LETTER = ("strict", "starts", "text")
 READ_LABEL = ("only", "first", "first_sentence")
 #: Punctuation that may stand about a letter.
 _MARKS = re.compile(r"[.()\[\],:;!*#{}\"'`、。．，：（）【】「」]+")
+
+
+def _plain(text: str) -> str:
+    """What is compared: without case, and letters that are the same in one form."""
+    return same_letters(text).strip().casefold()
 
 
 def read_letter(answer: str, options: int | Sequence[str], parse: str = "strict") -> int | None:
@@ -56,10 +62,10 @@ def read_letter(answer: str, options: int | Sequence[str], parse: str = "strict"
     if len(said) == 1:
         return letters.index(said.pop())
     if parse == "text" and not isinstance(options, int):
-        low = text.casefold()
-        named = [n for n, option in enumerate(options) if option.strip() and option.strip().casefold() in low]
+        low, plain = _plain(text), [_plain(option) for option in options]
+        named = [n for n, option in enumerate(plain) if option and option in low]
         # "red bus" within "a red bus": the longer one is meant
-        named = [n for n in named if not any(m != n and options[n].casefold() in options[m].casefold() for m in named)]
+        named = [n for n in named if not any(m != n and plain[n] in plain[m] for m in named)]
         return named[0] if len(named) == 1 else None
     return None
 
@@ -80,10 +86,11 @@ def read_label(answer: str, labels: Sequence[str], parse: str = "only") -> int |
     (0, 2)
     """
     check_option("parse", parse, READ_LABEL)
-    text = answer.casefold()
+    text = answer
     if parse == "first_sentence":
         text = re.split(r"[.!?。！？।\n]", text.strip(), maxsplit=1)[0]
-    places = {n: text.find(label.casefold()) for n, label in enumerate(labels)}
+    text = _plain(text)
+    places = {n: text.find(_plain(label)) for n, label in enumerate(labels)}
     found = sorted((at, n) for n, at in places.items() if at >= 0)
     if not found or (parse != "first" and len(found) > 1):
         return None
@@ -118,7 +125,8 @@ def choice(
         ids: item ids.
         lang: language of the items.
         name: of the result.
-        unread: an answer that names no option is `wrong` (as published benchmarks have it) or `null`.
+        unread: an answer that names no option is `wrong` (as published benchmarks have it) or `null`. When no answer
+            names one, nothing is scored.
         settings: recorded.
         notes: recorded.
         confidence: level of a bootstrap interval.
@@ -146,6 +154,9 @@ def choice(
         for said, right, gone in zip(chosen, truth, lost)
     ]
     answered = [said for said, gone in zip(chosen, lost) if not gone]
+    if answered and all(said is None for said in answered):  # a model that nobody understands was not measured
+        hits = [None] * len(hits)
+        notes = (*notes, f"none of {len(answered)} answers names an option: nothing is scored")
     parts: dict[str, float | None] = {
         "unread": sum(said is None for said in answered) / len(answered) if answered else None,
         "chance": sum(1 / size for size in sizes) / len(sizes) if sizes else None,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import MissingPackage, RowError, UserError
+from panoglot.errors import MissingPackage, RowError, UserError, command
 from panoglot.identity import fingerprint
 from panoglot.providers._finish import finish
 from panoglot.providers._names import ModelInfo
@@ -323,7 +323,9 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
     path = Path(name).expanduser().resolve()
     if not (path / "row.yaml").is_file():
         what = "holds no training run (no row.yaml)" if path.is_dir() else "is no folder"
-        raise UserError(f"'{name}' {what}. Train one: panoglot train clip X.pano --preset small -o {name}")
+        raise UserError(
+            f"'{name}' {what}. Train one: {command('train', 'clip', 'X.pano', '--preset', 'small', '-o', name)}"
+        )
     if not (path / "run.json").exists():
         raise UserError(f"'{name}' has no checkpoint yet; go on with it: panoglot train --resume {name}")
     manifest = read_manifest(path)

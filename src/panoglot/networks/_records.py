@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.geometry import Region
 from panoglot.identity import Added, marked
-from panoglot.languages import canonical_language
+from panoglot.languages._tags import canonical_language
 from panoglot.table import Caption
 
 if TYPE_CHECKING:

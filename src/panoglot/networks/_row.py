@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, did_you_mean, yaml_fault
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
 from panoglot.networks._kinds import check_options
 from panoglot.networks._needs import READERS, check_row_needs
@@ -214,8 +214,10 @@ def _read(path: Any) -> dict[str, Any]:
 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"The row '{path}' cannot be read: {error}") from error
+    except OSError as error:
+        raise UserError(f"the row '{path}' cannot be read: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"the row '{path}' is not YAML: {yaml_fault(error)}") from None
     if not isinstance(value, dict):
         raise UserError(f"The row '{path}' is not a mapping.")
     return value

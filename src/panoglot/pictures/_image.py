@@ -289,6 +289,8 @@ class Image:
         captions: the captions that are stored for it and kept, when the method asked for them.
         parent: id of the picture that it was made of (a crop, a picture with a mark), or empty.
         region: where in its parent it is, or None.
+        recipe: the method that made it, with its version; empty for what was given.
+        model: the model that made it.
     """
 
     data: bytes
@@ -303,6 +305,8 @@ class Image:
     captions: Sequence[Caption] = ()
     parent: str = ""
     region: Region | None = None
+    recipe: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -399,6 +403,27 @@ class Image:
             except Exception as error:  # Pillow's decoders raise many kinds on broken data
                 raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
         return np.asarray(picture.getchannel("A").resize((side, side), PIL.Image.Resampling.BOX)) / 255
+
+    def small(self, side: int = 320) -> bytes:
+        """Return a PNG whose longer side is at most `side` pixels, aspect kept: a thumbnail to look at.
+
+        Raises:
+            RowError: `truncated` or `undecodable`.
+        """
+        import PIL.Image
+
+        picture = self.pil(min_side=side)
+        picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; nothing for a picture that cannot be decoded."""
+        try:
+            return self.small()
+        except RowError:
+            return None
 
     @cached_property
     def data_uri(self) -> str:

@@ -105,7 +105,13 @@ def render_svg(data: bytes, min_side: int | None = None, *, white: bool = True) 
     )
     safe = _URL.sub(b"none", _HREF.sub(rb'\1""', data))
     try:
-        done = subprocess.run([sys.executable, "-I", "-c", code], input=safe, capture_output=True, timeout=3 * _SECONDS)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code],
+            input=safe,
+            capture_output=True,
+            timeout=3 * _SECONDS,
+            start_new_session=True,  # Ctrl-C is for the run: a drawing on its way is no bad drawing
+        )
     except subprocess.TimeoutExpired:
         raise RowError("undecodable", "the drawing takes too long") from None
     if done.returncode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextvars
 import email.utils
 import json
 import os
@@ -16,48 +17,37 @@ import random
 import re
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.providers._limits import Limits, shared_limits
+from panoglot.providers._secrets import clean_body, redact
+from panoglot.providers._stop import refuse_when_stopping
+from panoglot.table._visible import plain
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
-__all__ = ["Endpoint", "Policy", "ask_each", "redact", "wait_from_headers"]
+__all__ = ["Endpoint", "Policy", "as_count", "ask_each", "redact", "wait_from_headers"]
 
 #: Calls in a row that may fail for the server's reasons before the run is stopped instead of rejecting row after row.
 MAX_FAILED_CALLS = 50
+#: Characters of a server's words that are looked at for a message.
+CLEANED = 1 << 16
+#: A server that says it read or wrote so many tokens is mistaken.
+MOST_TOKENS = 10**9
 #: Longest pause between two tries, where the server does not say how long.
 MAX_BACKOFF = 30.0
 
 _NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
-_SECRETS = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ***"),
-    (re.compile(r"\b(sk|pk|hf|gsk|xai)[-_][A-Za-z0-9_-]{8,}"), "***"),
-    (re.compile(r"(?i)\b(https?://)[^\s@]+@"), r"\1***@"),
-    (
-        re.compile(r"(?i)([?&](?:api[-_]?key|key|token|access_token|secret|sig|signature|password)=)[^&\s#\"']+"),
-        r"\1***",
-    ),
-)
-
-
-def redact(text: str, secret: str = "") -> str:
-    """Take keys out of `text`: `secret` in any spelling, and what looks like one (bearer tokens, URL passwords).
-
-    >>> redact("bad key hunter2-hunter2 at http://me:pw@host/v1?api_key=x1", "hunter2-hunter2")
-    'bad key *** at http://***@host/v1?api_key=***'
-    """
-    for form in {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()} if secret else ():
-        text = text.replace(form, "***")
-    for pattern, to in _SECRETS:
-        text = pattern.sub(to, text)
-    return text
+#: Endpoints of which this coroutine holds a slot: what it asks inside needs no second one.
+_HELD: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("held", default=frozenset())
 
 
 def wait_from_headers(headers: Mapping[str, str]) -> float | None:
@@ -88,6 +78,21 @@ def wait_from_headers(headers: Mapping[str, str]) -> float | None:
     return max(waits) if waits else None
 
 
+def as_count(value: Any) -> int | None:
+    """Read a number of tokens as a server wrote it; None when it is no number of tokens.
+
+    >>> [as_count(v) for v in (7, "7", 7.0, 7.5, True, [7], -1, 10**30, None)]
+    [7, 7, 7, None, None, None, None, None, None]
+    """
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < MOST_TOKENS else None
+
+
 class _Again(Exception):
     """This try failed; another may work."""
 
@@ -106,7 +111,7 @@ class Policy:
         retries: further tries after the first.
         backoff: seconds before the first further try; doubles each time, with jitter.
         patience: seconds that a server which has answered before may be gone before the run stops.
-        max_bytes: largest answer.
+        max_bytes: largest answer, unpacked.
     """
 
     timeout: float = 120.0
@@ -114,14 +119,14 @@ class Policy:
     retries: int = 5
     backoff: float = 0.5
     patience: float = 60.0
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = 16 * 2**20
 
 
 @lru_cache(maxsize=1)
 def _tls() -> Any:
-    import httpx
+    import httpx2
 
-    return httpx.create_ssl_context()  # a third of a second: once a process, not once an event loop
+    return httpx2.create_ssl_context()  # a third of a second: once a process, not once an event loop
 
 
 class Endpoint:
@@ -174,7 +179,7 @@ class Endpoint:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
+        self._clients: weakref.WeakKeyDictionary[Any, httpx2.AsyncClient] = weakref.WeakKeyDictionary()
         self.limits: Limits = shared_limits(self.url, self.model, *self._wanted)
 
     def __repr__(self) -> str:
@@ -199,7 +204,7 @@ class Endpoint:
 
     def clean(self, text: str, limit: int = 300) -> str:
         """Make a server's words fit for a message: one line, short, without secrets."""
-        text = " ".join(redact(text, self.key()).split())
+        text = plain(redact(text[:CLEANED], self.key()))
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
     def _headers(self) -> dict[str, str]:
@@ -215,9 +220,9 @@ class Endpoint:
 
     # -- one try -------------------------------------------------------------------------------------------------
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> httpx2.AsyncClient:
         """Return the client of the running event loop: connections belong to the loop that opened them."""
-        import httpx
+        import httpx2
 
         if self._pid != os.getpid():  # forked: the parent's sockets and locks are not ours
             self._reset()
@@ -226,9 +231,9 @@ class Endpoint:
         if client is None:
             host, secure = urlsplit(self.url).hostname or "", self.url.startswith("https")
             local = host in ("localhost", "::1") or host.startswith("127.")
-            client = self._clients[loop] = httpx.AsyncClient(
-                timeout=httpx.Timeout(self.policy.timeout, connect=min(10.0, self.policy.timeout), pool=None),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._wanted[0]),
+            client = self._clients[loop] = httpx2.AsyncClient(
+                timeout=httpx2.Timeout(self.policy.timeout, connect=min(10.0, self.policy.timeout), pool=None),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._wanted[0]),
                 follow_redirects=False,  # the key goes to the named host alone
                 trust_env=not local,  # a proxy of the environment knows nothing of this machine's loopback
                 verify=_tls() if secure else False,
@@ -242,29 +247,25 @@ class Endpoint:
             await client.aclose()
 
     async def _send(self, method: str, path: str, payload: bytes | None, seconds: float) -> dict[str, Any]:
-        import httpx
+        import httpx2
 
         try:
             async with (
                 asyncio.timeout(seconds),
                 self._client().stream(method, self.url + path, content=payload, headers=self._headers()) as response,
             ):
-                raw = bytearray()
-                async for chunk in response.aiter_bytes():
-                    raw += chunk
-                    if len(raw) > self.policy.max_bytes:
-                        raise RowError("answer_too_large", f"more than {self.policy.max_bytes:,} bytes")
-                return self._judge(response.status_code, response.headers, bytes(raw), path)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raw = await _body(response, self.policy.max_bytes)
+                return self._judge(response.status_code, response.headers, raw, path)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             text = self.clean(str(error)) or type(error).__name__
             if "CERTIFICATE" in text.upper():
                 raise UserError(f"{self.url} has no certificate that this machine trusts: {text}") from None
             raise _Again("unreachable", text, unreachable=True) from None
-        except (TimeoutError, httpx.TimeoutException):
+        except (TimeoutError, httpx2.TimeoutException):
             raise _Again("timeout", f"no answer in {seconds:.0f} s") from None
-        except httpx.TransportError as error:  # reset, closed half-way, not HTTP
+        except httpx2.TransportError as error:  # reset, closed half-way, not HTTP
             raise _Again("connection_dropped", self.clean(str(error)) or type(error).__name__) from None
-        except httpx.DecodingError:
+        except zlib.error:
             raise _Again("bad_response", "the answer's compression is broken") from None
 
     def _judge(self, status: int, headers: Mapping[str, str], raw: bytes, path: str) -> dict[str, Any]:
@@ -272,13 +273,15 @@ class Endpoint:
         self.limits.health.seen()
         try:
             body = json.loads(raw)
+            body = clean_body(body, self.key())
         except (ValueError, RecursionError):
             body = None
-        error = body.get("error") if isinstance(body, dict) else None
-        if status == 200 and isinstance(error, dict) and isinstance(error.get("code"), int) and error["code"] >= 400:
-            status = error["code"]  # some proxies wrap a failure in a success
-        elif status == 200 and error:
-            raise _Again("server_error", self.clean(str(error)))
+        error = _error_in(body) if isinstance(body, dict) else None
+        coded = as_count(error.get("code")) if isinstance(error, dict) else None
+        if 200 <= status < 300 and coded is not None and 400 <= coded < 600:
+            status = coded  # some proxies wrap a failure in a success
+        elif 200 <= status < 300 and error:
+            raise _Again("server_error", self.clean(str(error.get("message") if isinstance(error, dict) else error)))
         elif 200 <= status < 300:
             if body is None:
                 raise _Again("truncated_answer", f"{len(raw):,} bytes that are not JSON")
@@ -288,12 +291,12 @@ class Endpoint:
         detail = error if isinstance(error, dict) else body if isinstance(body, dict) else {}
         code = f"{detail.get('code')} {detail.get('type')}"
         said = self.clean(
-            str(detail.get("message") or error or detail.get("detail") or raw[:2000].decode("utf-8", "replace"))
+            str(detail.get("message") or error or detail.get("detail") or raw[:CLEANED].decode("utf-8", "replace"))
         )
         words, wait = f"HTTP {status}: {said}", wait_from_headers(headers)
 
         if 300 <= status < 400:
-            to = redact(headers.get("location", "?"), self.key())
+            to = self.clean(headers.get("location", "?"))
             raise UserError(f"{self.url} redirects to {to}; name the final URL (a key is never sent to another place).")
         if status in (401, 403):
             how = f"the key in ${self.key_env} was refused" if self.key() else f"no key: export {self.key_env}=…"
@@ -316,6 +319,29 @@ class Endpoint:
             raise RowError("prompt_too_long", words)
         raise RowError("bad_request", words)
 
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one of the places of those who may ask at once; inside, `post` needs no other.
+
+        What goes before a request (preparing pictures) and after it (storing the answer) belongs inside: then no more
+        is ever under way, prepared or unstored than may be asked at once.
+
+        Raises:
+            Stopped: the run was told to stop.
+        """
+        self._client()  # after a fork: fresh limits before they are used
+        mine = id(self.limits)
+        if mine in _HELD.get():
+            yield
+            return
+        async with self.limits.slots:
+            refuse_when_stopping()
+            before = _HELD.set(_HELD.get() | {mine})
+            try:
+                yield
+            finally:
+                _HELD.reset(before)
+
     # -- a whole call --------------------------------------------------------------------------------------------
 
     async def post(self, path: str, body: dict[str, Any], tokens: int = 0) -> dict[str, Any]:
@@ -331,15 +357,16 @@ class Endpoint:
                 `truncated_answer`, `bad_response`; at once `bad_request`, `request_too_large`, `prompt_too_long`,
                 `content_filter`, `answer_too_large`.
             UserError: key refused, unknown model or path, no quota, redirect, server gone.
+            Stopped: the run was told to stop before this was sent.
         """
         payload = json.dumps(body).encode()
-        self._client()  # after a fork: fresh limits before they are used
-        limits, policy = self.limits, self.policy
-        async with limits.slots:
+        async with self.slot():
+            limits, policy = self.limits, self.policy
             end = time.monotonic() + policy.deadline
             tries = 0
             while True:
                 await limits.turn(tokens)
+                refuse_when_stopping()
                 seconds = min(policy.timeout, max(1.0, end - time.monotonic()))
                 try:
                     answer = await self._send("POST", path, payload, seconds)
@@ -357,7 +384,7 @@ class Endpoint:
                     raise
                 limits.health.good()
                 used = answer.get("usage")
-                limits.settle(tokens, used.get("total_tokens") if isinstance(used, dict) else None)
+                limits.settle(tokens, as_count(used.get("total_tokens")) if isinstance(used, dict) else None)
                 return answer
 
     async def _wait(self, again: _Again, tries: int, end: float) -> None:
@@ -395,7 +422,7 @@ class Endpoint:
         """Return the names of the models that the server offers; empty when it does not say."""
         try:
             answer = await self._send("GET", "/models", None, seconds)
-            return sorted(str(m["id"]) for m in answer["data"])
+            return sorted(self.clean(str(m["id"])) for m in answer["data"])
         except (_Again, _NotFound, RowError, UserError, KeyError, TypeError):
             return []
 
@@ -407,6 +434,35 @@ class Endpoint:
             return UserError(f"{self.url} has no model '{self.model}'.{did_you_mean(self.model, offered)}")
         hint = "" if urlsplit(self.url).path.strip("/") else f" Perhaps {self.url}/v1 is meant?"
         return UserError(f"{self.url}{path}: not found ({words}).{hint}")
+
+
+def _error_in(body: dict[str, Any]) -> Any:
+    """What a body says went wrong: its `error`, that of its first choice, or itself (older vLLM)."""
+    if body.get("error"):
+        return body["error"]
+    if body.get("object") == "error":
+        return body
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first.get("error") if isinstance(first, dict) else None
+
+
+async def _body(response: httpx2.Response, most: int) -> bytes:
+    """Read an answer of at most `most` bytes, unpacked; a bomb is not unpacked further than that.
+
+    Raises:
+        RowError: `answer_too_large`, `unknown_encoding`. zlib.error: it cannot be unpacked.
+    """
+    encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise RowError("unknown_encoding", f"compressed as '{plain(encoding)[:40]}', which was not asked for")
+    unpack = None if encoding == "identity" else zlib.decompressobj(47 if "gzip" in encoding else 15)
+    raw = bytearray()
+    async for chunk in response.aiter_raw(1 << 16):
+        raw += chunk if unpack is None else unpack.decompress(chunk, most + 1 - len(raw))
+        if len(raw) > most:
+            raise RowError("answer_too_large", f"more than {most:,} bytes")
+    return bytes(raw)
 
 
 async def ask_each(ask: Any, items: Sequence[Any]) -> list[Any]:

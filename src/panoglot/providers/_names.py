@@ -135,7 +135,7 @@ def parse_model_name(text: str) -> ModelName:
     if not colon or not rest:
         example = did_you_mean(provider, find_entries(GROUP)) if not colon else ""
         raise UserError(
-            f"'{text}' is not a model name: write provider:name, for example embedded:captioner or "
+            f"'{text}' is not a model name: write provider:name, for example embedded:conse or "
             f"hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct.{example}"
         )
     if text not in _REGISTERED:

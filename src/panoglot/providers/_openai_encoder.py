@@ -106,19 +106,20 @@ class OpenAIEncoder:
     async def _image(self, image: Image) -> list[float]:
         from panoglot.pictures import data_uri
 
-        uri = await asyncio.to_thread(data_uri, image, self.max_image_side)
-        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": uri}}]
-        if self.image_text:
-            content.append({"type": "text", "text": self.image_text})
-        try:
-            vectors = await self._embed({"messages": [{"role": "user", "content": content}]}, 1500)
-        except RowError as error:
-            if error.reason == "bad_request" and not self._images_work:
-                raise UserError(
-                    f"{self.name} at {self.endpoint.url} embeds no pictures (it must take them as vLLM does): "
-                    f"{error.message}"
-                ) from None
-            raise
+        async with self.endpoint.slot():  # pictures are prepared by those who may send them
+            uri = await asyncio.to_thread(data_uri, image, self.max_image_side)
+            content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": uri}}]
+            if self.image_text:
+                content.append({"type": "text", "text": self.image_text})
+            try:
+                vectors = await self._embed({"messages": [{"role": "user", "content": content}]}, 1500)
+            except RowError as error:
+                if error.reason == "bad_request" and not self._images_work:
+                    raise UserError(
+                        f"{self.name} at {self.endpoint.url} embeds no pictures (it must take them as vLLM does): "
+                        f"{error.message}"
+                    ) from None
+                raise
         self._images_work = True
         return vectors[0]
 
@@ -131,10 +132,10 @@ class OpenAIEncoder:
             data = sorted(reply["data"], key=lambda row: row["index"])
             vectors = [row["embedding"] for row in data]
             if len(vectors) != len(body.get("input", [None])) or not all(
-                isinstance(v[0], int | float) for v in vectors
+                v and all(type(x) in (int, float) for x in v) for v in vectors
             ):
                 raise ValueError(f"{len(vectors)} vectors")
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise RowError("bad_response", f"unexpected shape: {type(error).__name__}: {error}") from None
         return vectors
 
@@ -148,7 +149,10 @@ class OpenAIEncoder:
         for n, row in enumerate(rows):
             if isinstance(row, RowError):
                 continue
-            vector = np.asarray(row, dtype=np.float64)
+            try:
+                vector = np.asarray(row, dtype=np.float64)
+            except OverflowError:
+                continue  # a whole number beyond any vector: no vector
             length = np.linalg.norm(vector)
             if vector.shape != (out.shape[1],):
                 raise UserError(

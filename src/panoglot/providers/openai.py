@@ -16,16 +16,18 @@ import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.identity import extended, fingerprint, later
-from panoglot.providers._http import Endpoint, Policy, ask_each
+from panoglot.providers._http import Endpoint, Policy, as_count, ask_each
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
 from panoglot.providers._openai_encoder import OpenAIEncoder
 from panoglot.providers._prompt import lowered, plain_text
 from panoglot.providers.roles import Answer, Prompt
+from panoglot.text._answers import sound_text
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIEncoder", "OpenAIGenerator", "catalog", "load"]
 
 _SECRET_OPTION = re.compile(r"(?i)^(api[-_]?key|key|token|access[-_]?token|secret|password|authorization)$")
-_FENCE = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL)
 
 
 class OpenAIGenerator:
@@ -80,17 +81,22 @@ class OpenAIGenerator:
         """
         return await ask_each(self._answer, prompts)
 
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """Hold a place among those who may ask at once; see `Endpoint.slot`."""
+        return self.endpoint.slot()
+
     async def _answer(self, prompt: Prompt) -> Answer:
-        body = await self._request(prompt)
-        path = "/chat/completions" if prompt.chat else "/completions"
-        tokens = sum(estimate_tokens(prompt))
-        try:
-            reply = await self.endpoint.post(path, self._final(body), tokens)
-        except RowError as error:
-            if error.reason != "bad_request" or "max_completion_tokens" not in error.message:
-                raise
-            self._max_tokens = "max_completion_tokens"  # the newer name; some models refuse the older one
-            reply = await self.endpoint.post(path, self._final(body), tokens)
+        async with self.endpoint.slot():  # pictures are prepared by those who may send them
+            body = await self._request(prompt)
+            path = "/chat/completions" if prompt.chat else "/completions"
+            tokens = sum(estimate_tokens(prompt))
+            try:
+                reply = await self.endpoint.post(path, self._final(body), tokens)
+            except RowError as error:
+                if error.reason != "bad_request" or "max_completion_tokens" not in error.message:
+                    raise
+                self._max_tokens = "max_completion_tokens"  # the newer name; some models refuse the older one
+                reply = await self.endpoint.post(path, self._final(body), tokens)
         return self._read(reply, prompt)
 
     async def _request(self, prompt: Prompt) -> dict[str, Any]:
@@ -142,41 +148,50 @@ class OpenAIGenerator:
         return body | self.body
 
     def _read(self, reply: dict[str, Any], prompt: Prompt) -> Answer:
+        said = reply.get("usage")
+        usage = said if isinstance(said, dict) else {}
+        tokens_in, tokens_out = as_count(usage.get("prompt_tokens")), as_count(usage.get("completion_tokens"))
+        try:
+            return self._sound(reply, prompt, tokens_in, tokens_out)
+        except RowError as error:
+            error.tokens = (tokens_in, tokens_out)  # it is no answer, and it is paid for
+            raise
+
+    def _sound(self, reply: dict[str, Any], prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> Answer:
         try:
             choice = reply["choices"][0]
             message = choice.get("message") or {}
             text = message.get("content") if prompt.chat else choice["text"]
             if isinstance(text, list):  # some servers answer in parts
                 text = "".join(part.get("text") or "" for part in text)
-            text = (text or "").strip()
+            if not isinstance(text, str | None):
+                raise TypeError(f"a text that is a {type(text).__name__}")
+            refusal = message.get("refusal")
             finish = choice.get("finish_reason") or "stop"
-            usage = reply.get("usage") or {}
-            tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
             tokens = _token_logprobs(choice.get("logprobs")) if prompt.logprobs else None
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise RowError("bad_response", f"unexpected shape: {type(error).__name__}: {error}") from None
         if finish == "content_filter":
             raise RowError("content_filter", "the server's filter stopped the answer")
-        if message.get("refusal"):
-            raise RowError("refused", self.endpoint.clean(str(message["refusal"])))
-        if not text:
-            spent = (
-                f"; all {tokens_out} tokens were spent before any text: raise max_tokens" if finish == "length" else ""
-            )
-            raise RowError("empty_answer", f"finish_reason={finish}{spent}")
+        if refusal:
+            raise RowError("refused", self.endpoint.clean(str(refusal)))
+        try:
+            text = sound_text(text or "", json=prompt.schema is not None, chat=prompt.chat)
+        except RowError as error:
+            ended = f"finish_reason={self.endpoint.clean(str(finish), 40)}"
+            if finish == "length" and error.reason in ("empty_answer", "thinking_only"):
+                ended += f"; all {tokens_out} tokens were spent before any text: raise max_tokens"
+            said = self.endpoint.clean(error.message) if error.reason == "refused" else ended
+            raise RowError(error.reason, said) from None
         if prompt.logprobs and tokens is None:
             raise UserError(
                 f"{self.name} at {self.endpoint.url} gives no log-probabilities, and this method needs them."
             )
         if prompt.schema is not None:
-            text = _FENCE.sub(r"\1", text)
             try:
                 json.loads(text)
             except (ValueError, RecursionError):
-                raise RowError("not_json", f"a JSON answer was asked for; finish_reason={finish}") from None
-        key = self.endpoint.key()
-        if len(key) >= 8:  # a server that repeats the key must not write it into the tables
-            text = text.replace(key, "***")
+                raise RowError("not_json", f"a JSON answer was asked for; finish_reason={finish!s:.40}") from None
         return Answer(text, "length" if finish == "length" else "stop", tokens_in, tokens_out, tokens)
 
     # -- scoring given texts ---------------------------------------------------------------------------------------
@@ -204,22 +219,13 @@ class OpenAIGenerator:
         prompt, text = pair
         if not text.strip():
             raise RowError("empty_text", "nothing to score")
-        ask: dict[str, Any] = {"model": self.endpoint.model, "temperature": 0, "max_tokens": 1}
-        if prompt.chat:
-            path, messages = "/chat/completions", await self._messages(prompt)
-            answer = [*messages, {"role": "assistant", "content": text}]
-            before = ask | {"messages": messages}
-            whole = ask | {"messages": answer, "add_generation_prompt": False, "continue_final_message": True}
-        else:
-            path, before = "/completions", await self._request(prompt)
-            before = ask | {"prompt": before["prompt"]}
-            whole = ask | {"prompt": before["prompt"] + text}
-        tokens = sum(estimate_tokens(prompt)) + len(text)
-        first = await self.endpoint.post(path, self._final(before), tokens)
-        second = await self.endpoint.post(path, self._final(whole | {"prompt_logprobs": 0}), tokens)
+        first, second = await self._ask_twice(prompt, text)
         try:
             given = second.get("prompt_logprobs") or second["choices"][0].get("prompt_logprobs")
-            count = second["usage"]["prompt_tokens"] - first["usage"]["prompt_tokens"]
+            read = [as_count(reply["usage"]["prompt_tokens"]) for reply in (first, second)]
+            if None in read:
+                raise ValueError("no number of tokens")
+            count = read[1] - read[0]  # type: ignore[operator]
             if not given:
                 raise UserError(
                     f"{self.endpoint.url} cannot score given texts (no prompt_logprobs in its answer): use a vLLM "
@@ -229,12 +235,30 @@ class OpenAIGenerator:
                 raise RowError("score_misaligned", f"{count} tokens of {len(given)}")
             found = [next(iter(place.values())) for place in given[-count:]]
             scored = [(str(t["decoded_token"]), float(t["logprob"])) for t in found]
-        except (LookupError, TypeError, AttributeError, StopIteration, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, StopIteration, ValueError, OverflowError) as error:
             raise RowError("bad_response", f"unexpected shape: {type(error).__name__}: {error}") from None
         spelled = "".join(token for token, _ in scored)
         if "\ufffd" not in spelled and "".join(spelled.split()) != "".join(text.split()):
             raise RowError("score_misaligned", "the last tokens do not spell the text")
         return scored
+
+    async def _ask_twice(self, prompt: Prompt, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The server's answers to the prompt alone, and to the prompt with `text` after it."""
+        ask: dict[str, Any] = {"model": self.endpoint.model, "temperature": 0, "max_tokens": 1}
+        async with self.endpoint.slot():
+            if prompt.chat:
+                path, messages = "/chat/completions", await self._messages(prompt)
+                answer = [*messages, {"role": "assistant", "content": text}]
+                before = ask | {"messages": messages}
+                whole = ask | {"messages": answer, "add_generation_prompt": False, "continue_final_message": True}
+            else:
+                path, before = "/completions", await self._request(prompt)
+                before = ask | {"prompt": before["prompt"]}
+                whole = ask | {"prompt": before["prompt"] + text}
+            tokens = sum(estimate_tokens(prompt)) + len(text)
+            first = await self.endpoint.post(path, self._final(before), tokens)
+            second = await self.endpoint.post(path, self._final(whole | {"prompt_logprobs": 0}), tokens)
+        return first, second
 
 
 def _token_logprobs(found: Any) -> tuple[tuple[str, float], ...] | None:

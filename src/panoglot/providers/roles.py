@@ -3,7 +3,11 @@
 Every method takes a *batch* and answers in the same order. Two flavours, told apart by the runtime:
 
 - `def` (local models): the runtime gathers what many images ask into batches of `batch_size` and calls from one thread.
-- `async def` (servers): the runtime calls with one item at a time, many at once, within the model's limits.
+- `async def` (servers): the runtime calls with one item at a time, many at once, within the model's limits. A model
+  may have `slot()`, an async context manager: it is held from before the question until the answer is on the disk, so a
+  kill never costs more answers than may be under way.
+
+What a `Generator` writes is freed of reasoning, chat tokens and announcements by the runtime (`text/_answers.py`).
 
 One bad item must not cost the others: put a `panoglot.errors.RowError` *in the place of the answer* instead of raising.
 What is raised fails every item of the batch.
@@ -255,10 +259,14 @@ class Translator(Protocol):
 
 @runtime_checkable
 class LanguageIdentifier(Protocol):
-    """Texts to (canonical tag, probability 0..1)."""
+    """Texts to (canonical tag, probability 0..1).
+
+    Optional: `identify_together(texts, known)` names those of one source, given the number of its texts by language;
+    `languages`, the base tags that it can name.
+    """
 
     def identify(self, texts: Sequence[str]) -> Sequence[tuple[str, float]]:
-        """Name the language of every text."""
+        """Name the language of every text; `und` where it is not sure."""
         ...
 
 

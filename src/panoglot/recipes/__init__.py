@@ -1,7 +1,9 @@
 """A recipe of verbs: ingest, caption, curate, translate, encode, index, report."""
 
-from panoglot.recipes._build import RunResult, build, ingest, retry, run_recipe
+from panoglot.recipes._build import build, ingest, retry, run_recipe
 from panoglot.recipes._recipe import Recipe, load_recipe
+from panoglot.recipes._result import RunResult
+from panoglot.recipes._settings import settings
 
 __all__ = [
     "Recipe",
@@ -11,4 +13,5 @@ __all__ = [
     "load_recipe",
     "retry",
     "run_recipe",
+    "settings",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import inspect
 import json
@@ -10,57 +11,20 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import Spent
 from panoglot.errors import UserError
-from panoglot.recipes._recipe import Recipe, load_recipe, recipe_from_options
+from panoglot.formats import hold
+from panoglot.recipes._languages import asked_languages, languages_not_made
+from panoglot.recipes._outcome import nothing_read, what_went_wrong
+from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
+from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
 from panoglot.table import Dataset, create_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
-
-
-@dataclass
-class RunResult:
-    """What a run did.
-
-    Attributes:
-        dataset: the dataset.
-        run_id: its row in `runs`.
-        status: `done`, or `stopped` when `max_cost` was reached (the same call goes on).
-        stages: what every stage did, in order.
-        seconds: wall seconds.
-        report: the report's path, if the recipe made one.
-    """
-
-    dataset: Dataset
-    run_id: str
-    status: str = "done"
-    stages: list[StageResult] = field(default_factory=list)
-    seconds: float = 0.0
-    report: Path | None = None
-
-    @property
-    def spent(self) -> Spent:
-        """Tokens and price of all stages."""
-        total = Spent()
-        for stage in self.stages:
-            total.add(stage.spent)
-        return total
-
-    @property
-    def rejected(self) -> int:
-        """Rows that failed in this run."""
-        return sum(stage.rejected for stage in self.stages)
-
-    @property
-    def reject_rate(self) -> float:
-        """The largest share of failed rows of any stage."""
-        rates = [s.rejected / (s.done + s.rejected) for s in self.stages if s.done + s.rejected]
-        return max(rates, default=0.0)
 
 
 @dataclass
@@ -155,8 +119,8 @@ _train.__signature__ = _of_the_verb()  # type: ignore[attr-defined]
 def _report(run: _Run, *, output: str | None = None, samples: int = 60) -> None:
     from panoglot.reporting import report
 
-    run.result.seconds = time.monotonic() - run.started
-    _finish(run)  # the report shows this run too
+    run.result.problem = what_went_wrong(run.dataset, run.result.run_id, run.result.stages)
+    _finish(run, message=run.result.problem)  # the report shows this run too
     run.result.report = report(run.dataset, output=output, samples=samples)
 
 
@@ -174,6 +138,7 @@ STEPS: dict[str, Callable[..., None]] = {
 def run_recipe(
     recipe: Recipe,
     *,
+    given: Any = None,
     retry: bool = False,
     max_cost: float | None = None,
     cluster: str | None = None,
@@ -185,6 +150,7 @@ def run_recipe(
 
     Args:
         recipe: what to do.
+        given: pictures or rows held in Python, in place of the recipe's source; see `panoglot.build`.
         retry: take rejected rows up again.
         max_cost: US dollars for this run; then it stops cleanly.
         cluster: `local`, `auto` or `ray://HOST:PORT` runs the stages on Ray; None on this machine.
@@ -211,6 +177,9 @@ def run_recipe(
     use_cluster(cluster)
     stages = _load_all(recipe)
     ingest_first = None
+    if given is not None:
+        path, needed = hold(given, create_dataset(recipe.output).path / "given")
+        recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
         from panoglot.ingestion import ingest_stage
 
@@ -220,33 +189,59 @@ def run_recipe(
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
     dataset = create_dataset(recipe.output)
     with dataset.writer():
+        close_gone_runs(dataset)
         run_id = dataset.start_run(recipe.to_dict(), _versions())
         result = RunResult(dataset, run_id)
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet)
-        try:
-            if ingest_first is not None:
-                run.stage(ingest_first)
-                if not len(dataset.images):
-                    failed = f"; {result.rejected} files were rejected" if result.rejected else ""
-                    raise UserError(
-                        f"no picture could be read from '{recipe.source}'{failed} (panoglot report shows why)."
+        with running(dataset, run_id):
+            try:
+                _take_steps(run, ingest_first, stages)
+            except BaseException as error:
+                result.status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+                with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
+                    _finish(
+                        run, message=str(error) if result.status == "stopped" else f"{type(error).__name__}: {error}"
                     )
-            for number, (step, options) in enumerate(recipe.steps):
-                if result.status != "done" and step != "report":
-                    continue
-                if step in STEPS:
-                    STEPS[step](run, **options)
-                else:
-                    run.stage(stages[number])
-        except BaseException as error:
-            result.status = "failed"
-            result.seconds = time.monotonic() - run.started
-            _finish(run, message=f"{type(error).__name__}: {error}")
-            raise
-        result.seconds = time.monotonic() - run.started
-        _finish(run)
+                raise
+            result.problem = what_went_wrong(result.dataset, run_id, result.stages)
+            _finish(run, message=result.problem)
     dataset.tidy()
     return result
+
+
+def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stage]) -> None:
+    from panoglot.ingestion import settle_rejects
+
+    recipe, result = run.recipe, run.result
+    if ingest_first is not None:
+        run.stage(ingest_first)
+        failing = settle_rejects(run.dataset, result.run_id)
+        if not len(run.dataset.images):
+            raise UserError(nothing_read(run.dataset, str(recipe.source), failing))
+    for number, (step, options) in enumerate(recipe.steps):
+        if result.status != "done" and step != "report":
+            continue
+        if step in STEPS:
+            STEPS[step](run, **options)
+        else:
+            run.stage(stages[number])
+            _say_languages(run, number)
+
+
+def _say_languages(run: _Run, number: int) -> None:
+    """After the last step that makes other languages: note at that step, for summary and report, what is missing."""
+    asked = [asked_languages(step, options) for step, options in run.recipe.steps]
+    if not asked[number] or any(asked[number + 1 :]) or run.result.status != "done":
+        return
+    wanted = [tag for tags in asked for tag in tags]
+    translated = any(step == "translate" for step, _ in run.recipe.steps)
+    run.result.not_made = languages_not_made(run.dataset, wanted, translated=translated)
+    if run.result.not_made:
+        run.result.no_language = len(run.result.not_made) == len(set(wanted)) and not any(
+            one.possible for one in run.result.not_made
+        )
+        missing = {f"nothing in {one.lang}": one.why for one in run.result.not_made}
+        run.result.stages[-1].notes["statistics"] = missing
 
 
 def _load_all(recipe: Recipe) -> dict[int, Stage]:
@@ -264,17 +259,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
             if not options.get("output"):
                 raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
-            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices, where=_where(step))
+            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices)
     return stages
-
-
-def _where(step: str) -> str | None:
-    """Which rows a method takes: `append` what pictures came with, `translate` kept captions that are none itself."""
-    if step == "append":
-        return "dropped is null and kind in ('alt', 'human')"
-    if step == "translate":
-        return "dropped is null and kind in ('short', 'dense', 'human', 'alt') and recipe not like 'translate/%'"
-    return None
 
 
 def _check_apart(source: str, output: str) -> None:
@@ -285,19 +271,9 @@ def _check_apart(source: str, output: str) -> None:
 
 def _finish(run: _Run, message: str | None = None) -> None:
     result = run.result
-    run.dataset.runs.change(
-        [
-            {
-                "run_id": result.run_id,
-                "finished": datetime.now(UTC),
-                "status": result.status,
-                "stages": json.dumps([stage.to_dict() for stage in result.stages]),
-                "seconds": result.seconds,
-                "price": result.spent.price,
-                "message": message,
-            }
-        ]
-    )
+    result.seconds = time.monotonic() - run.started
+    result.stages = paid_stages(run.dataset, result.run_id, result.stages)
+    finish_run(run.dataset, result.run_id, result.status, result.stages, seconds=result.seconds, message=message)
 
 
 def _versions() -> dict[str, str]:
@@ -313,7 +289,7 @@ def _versions() -> dict[str, str]:
 
 
 def build(
-    source: str,
+    source: Any,
     output: str | None = None,
     *,
     captioner: str | None = None,
@@ -323,9 +299,11 @@ def build(
     languages: Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
+    lang: str | None = None,
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
+    caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     prices: str | None = None,
     max_cost: float | None = None,
@@ -340,7 +318,9 @@ def build(
     labels in many languages, and search in any language; no network, no GPU.
 
     Args:
-        source: a folder of pictures, shards, a table, a dataset; or a recipe (.yaml), which states everything else.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; or a recipe (.yaml),
+            which states everything else. In Python also a list of paths, pictures (Pillow, arrays, bytes) or rows, a
+            DataFrame, an Arrow table or a datasets.Dataset.
         output: the dataset, a folder; default: the source's name with .pano.
         captioner: who writes captions, for example hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct or openai:URL#MODEL.
         encoder: who makes the vectors for search; default embedded:conse.
@@ -349,9 +329,11 @@ def build(
         languages: target languages as BCP-47 tags: for labels, and for the translator.
         method: captioning method; default describe with a captioner, evidence without.
         prompt: the question to the captioner.
+        lang: language of the captioner's answers, asked for and checked; default auto: what comes is identified.
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
+        caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
@@ -366,17 +348,18 @@ def build(
     Raises:
         UserError: a wrong name, option or path; nothing was written then.
     """
-    if Path(source).suffix in (".yaml", ".yml"):
+    given, source = held(source, output)
+    if source is not None and Path(source).suffix in (".yaml", ".yml"):
         recipe = load_recipe(source)
         if output:
             recipe.output = output
     else:
         aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
-        if not os.path.exists(source) and not any(c in source for c in "*?[{"):
+        if source is not None and not os.path.exists(source) and not any(c in source for c in "*?[{"):
             raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
         recipe = recipe_from_options(
             source,
-            output or f"{str(source).rstrip('/')}.pano",
+            output or output_of(source or ""),
             captioner=captioner,
             encoder=encoder,
             llm=llm,
@@ -384,20 +367,24 @@ def build(
             languages=languages,
             method=method,
             prompt=prompt,
+            lang=lang,
             models=aliases,
             curate=curate,
             format=format,
-            options=_pairs(option, "--option", "NAME=VALUE"),
+            options=_options(option, caption_column),
             prices=prices,
         )
-    return run_recipe(recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet)
+    return run_recipe(
+        recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet
+    )
 
 
 def ingest(
-    source: str,
+    source: Any,
     output: str | None = None,
     *,
     format: str | None = None,
+    caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     on_error: str = "reject",
     cluster: str | None = None,
@@ -406,17 +393,20 @@ def ingest(
     """Read pictures and their texts into a dataset, and nothing else.
 
     Args:
-        source: a folder of pictures, shards, a table, a dataset.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; in Python also what
+            build takes.
         output: the dataset; default: the source's name with .pano.
         format: format of the source, when detection should not decide.
+        caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
         quiet: no progress bars.
     """
-    options = _pairs(option, "--option", "NAME=VALUE")
-    recipe = Recipe(output or f"{str(source).rstrip('/')}.pano", source=source, format=format, options=options)
-    return run_recipe(recipe, on_error=on_error, cluster=cluster, quiet=quiet)
+    options = _options(option, caption_column)
+    given, source = held(source, output)
+    recipe = Recipe(output or output_of(source or ""), source=source, format=format, options=options)
+    return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
 
 
 def retry(
@@ -448,6 +438,13 @@ def retry(
         recipe = Recipe.from_dict({**plain, "output": str(data.path)})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
+
+
+def _options(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
+    """The options of a format; its columns of captions have a flag of their own."""
+    options: dict[str, Any] = _pairs(option, "--option", "NAME=VALUE")
+    columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
+    return {**options, "text_columns": columns} if columns else options
 
 
 def _pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:

@@ -16,15 +16,18 @@ steps:
 from __future__ import annotations
 
 import os
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean, yaml_fault
+from panoglot.formats import is_given
+from panoglot.table import MANIFEST
 
-__all__ = ["Recipe", "load_recipe", "recipe_from_options"]
+__all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
 
 #: Steps that are not methods.
 VERBS = ("align", "curate", "encode", "index", "report", "train")
@@ -89,6 +92,7 @@ class Recipe:
                 for key in options:
                     if key not in list(known)[1:]:
                         raise UserError(f"step '{step}' has no option '{key}'.{did_you_mean(key, list(known)[1:])}")
+                    _check_type(step, key, options[key])
                 if step == "curate":
                     resolve_filters(options.get("steps"))
                 continue
@@ -130,6 +134,11 @@ class Recipe:
         for key in data:
             if key not in known:
                 raise UserError(f"{where} has no key '{key}'.{did_you_mean(str(key), known)}")
+        for key in ("source", "output", "format", "prices"):
+            if not isinstance(data.get(key), str | None):
+                raise UserError(f"{where}: '{key}' is a text, not {data[key]!r}.")
+        if not isinstance(data.get("steps") or [], list):
+            raise UserError(f"{where}: 'steps' is a list, each step on a line that begins with '-'.")
         steps: list[tuple[str, dict[str, Any]]] = []
         for entry in data.get("steps") or []:
             if isinstance(entry, str):
@@ -156,6 +165,24 @@ class Recipe:
         )
 
 
+def _check_type(step: str, key: str, value: Any) -> None:
+    """Refuse a value of another type than the step's function says."""
+    import msgspec
+
+    from panoglot.recipes import _build
+    from panoglot.training import train
+
+    kind = typing.get_type_hints(train if step == "train" else _build.STEPS[step]).get(key, Any)
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        said = str(error).partition(" - at ")[0].removeprefix("Expected ")
+        raise UserError(f"step '{step}': {key} must be {said.replace('`', '')}; it is {value!r}.") from None
+    except TypeError:  # a type that only Python code gives besides texts: a path, an open dataset
+        if not isinstance(value, str | None):
+            raise UserError(f"step '{step}': {key} must be a text; it is {value!r}.") from None
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file (YAML).
 
@@ -168,17 +195,47 @@ def load_recipe(path: str | Path) -> Recipe:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the recipe '{path}': {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"'{path}' is not YAML: {yaml_fault(error)}") from None
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
     recipe.output = os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     for step, options in recipe.steps:
-        if step == "train" and options.get("output"):
+        if step == "train" and isinstance(options.get("output"), str):
             options["output"] = os.path.normpath(base / options["output"])
     return recipe
+
+
+def held(source: Any, output: str | None) -> tuple[Any, str | None]:
+    """Tell what is held in Python from a path: (what is given or None, path or None)."""
+    if not is_given(source):
+        return None, os.fspath(source)
+    if not output:
+        raise UserError("give the dataset's folder as output, for example photos.pano.")
+    return source, None
+
+
+def output_of(source: str) -> str:
+    """The dataset that a source makes when none is named.
+
+    >>> output_of("photos/"), output_of("photos/*.png"), output_of("rows.parquet")
+    ('photos.pano', 'photos.pano', 'rows.parquet.pano')
+
+    Raises:
+        UserError: the source is a dataset, or a pattern whose folder has no name.
+    """
+    if os.path.isfile(os.path.join(source, MANIFEST)):
+        look, add = command("report", source), command("build", "PICTURES", "-o", source)
+        copy = command("build", source, "-o", "NEW.pano")
+        raise UserError(f"'{source}' is a dataset. Look at it: {look}. Add pictures: {add}. Copy it: {copy}")
+    name = source.rstrip("/")
+    while any(c in name for c in "*?[{"):
+        name = os.path.dirname(name)
+    if not name or name.endswith(".."):
+        raise UserError(f"name the dataset that '{source}' makes: -o photos.pano")
+    return f"{name}.pano"
 
 
 def recipe_from_options(
@@ -192,6 +249,7 @@ def recipe_from_options(
     languages: Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
+    lang: str | None = None,
     models: Mapping[str, str] | None = None,
     curate: bool = True,
     format: str | None = None,
@@ -217,10 +275,13 @@ def recipe_from_options(
         steps.append(("curate", {}))  # no model is asked about a picture that is not kept
     if captioner or method:
         chosen = method or "describe"
-        steps.append((chosen, {"prompt": prompt} if prompt else {}))
+        said = {"prompt": prompt, "lang": lang and (lang if lang == "auto" else canonical_language(lang))}
+        steps.append((chosen, {key: value for key, value in said.items() if value}))
         if encoder and chosen == "rank-and-fuse":
             steps[-1][1]["scorer"] = "encoder"
     else:
+        if lang:
+            raise UserError("--lang needs a captioner: --captioner PROVIDER:NAME; --languages names those of labels.")
         if prompt:
             raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
         # who installed these wants them; a tesseract that happens to be here would make every picture a second slower

@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from panoglot.languages import language_name
+from panoglot.languages import main_script
+from panoglot.languages._scripts import direction
+from panoglot.languages._tags import language_name
 from panoglot.pictures import Picture
-from panoglot.reporting._text import cut, direction
+from panoglot.reporting._text import cut
 from panoglot.table import Caption
 
-__all__ = ["Card", "Group", "Line", "line", "make_card", "origin", "script"]
+__all__ = ["FACT", "Card", "Group", "Line", "line", "make_card", "origin", "script"]
 
 #: Kinds that are words rather than sentences: shown side by side.
-WORDS = ("label", "fact")
-_KINDS = ("human", "alt", "short", "dense", "question", "answer", "region", "ocr", "fact", "label")
+WORDS = ("label",)
+#: What was measured about the picture: shown beside its size, not among what is said about it.
+FACT = "fact"
+_KINDS = ("human", "alt", "short", "dense", "question", "answer", "region", "ocr", "label")
 #: Languages that a card shows at once; the others unfold.
 OPEN_LANGUAGES = 5
 #: Characters of one text, texts of one language, and nodes of one provenance tree that a page shows.
@@ -79,6 +83,7 @@ class Card:
         usual: the origin that the page does not repeat at every text.
         open: the languages that show at once.
         folded: the others.
+        facts: what was measured about the picture.
         dropped: what was dropped, drafts that nothing shown was made from among it.
     """
 
@@ -87,6 +92,7 @@ class Card:
     usual: str
     open: list[Group]
     folded: list[Group]
+    facts: list[Line]
     dropped: list[Line]
 
 
@@ -101,12 +107,7 @@ def origin(caption: Caption) -> str:
 
 def script(tag: str) -> str:
     """Return the script a language is written in: `de` → `Latn`."""
-    import langcodes
-
-    try:
-        return langcodes.Language.get(tag).maximize().script or "Zyyy"
-    except (ValueError, LookupError):
-        return "Zyyy"
+    return main_script(tag) or "Zyyy"
 
 
 def line(caption: Caption, known: Mapping[str, Caption]) -> Line:
@@ -159,7 +160,8 @@ def make_card(
         weights: how many captions the dataset has in a language; the most frequent (English first) leads.
         shown: how often a language already shows at once on this page; counted up here, so that each gets its turn.
     """
-    kept = [c for c in captions if c.dropped is None]
+    kept = [c for c in captions if c.dropped is None and c.kind != FACT]
+    facts = [line(c, known) for c in captions if c.dropped is None and c.kind == FACT]
     groups = _group(kept, known)
     first = sorted(groups, key=lambda g: (g.lang != "en", not g.sentences, -weights.get(g.lang, 0), g.lang))[:1]
     turn = sorted((g for g in groups if g not in first), key=lambda g: (not g.sentences, shown[g.lang], g.lang))
@@ -172,10 +174,11 @@ def make_card(
         opened.append(best)
         scripts[script(best.lang)] += 1
     shown.update(g.lang for g in opened)
-    used = {p if isinstance(p, str) else p.caption_id for c in kept for p in c.parents}
+    used = {p if isinstance(p, str) else p.caption_id for c in [*kept, *(f.caption for f in facts)] for p in c.parents}
     dropped = [line(c, known) for c in captions if c.dropped is not None and c.caption_id not in used]
     origins = Counter(origin(c) for c in kept)
     usual = min(origins, key=lambda o: (-origins[o], o)) if origins and max(origins.values()) > 2 else ""
     lead = [text for group in first for text in [*group.sentences, *group.words][:1]]
     alt = cut(lead[0].caption.text, 200) if lead else f"Picture without a caption: {picture.name}"
-    return Card(picture, alt, usual, opened, sorted(turn, key=lambda g: g.lang), dropped[:MOST_TEXTS])
+    folded = sorted(turn, key=lambda g: g.lang)
+    return Card(picture, alt, usual, opened, folded, facts[:MOST_TEXTS], dropped[:MOST_TEXTS])

@@ -76,7 +76,7 @@ class Counts:
         formats: pictures by format.
         kept_images: pictures that are not dropped.
         captioned: kept pictures with at least one kept caption.
-        total: all captions.
+        total: all captions; what was only measured about a picture (kind `fact`) is counted under `kinds` alone.
         languages: by language tag.
         kinds: by kind.
         origins: (kind, recipe, model) to kept captions.
@@ -136,16 +136,16 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
             }
         )
         for lang, kind, what, length, n in _grouped(table, "lang", "kind", "state", "bin"):
-            for tally in (
-                found.total,
-                found.languages.setdefault(lang, Tally()),
-                found.kinds.setdefault(kind, Tally()),
-            ):
+            tallies = [found.kinds.setdefault(kind, Tally())]
+            if kind != "fact":
+                tallies += [found.total, found.languages.setdefault(lang, Tally())]
+            for tally in tallies:
                 tally.add(what, length, n)
         for kind, recipe, model, n in _grouped(table.filter(pc.equal(state, KEPT)), "kind", "recipe", "model"):
             _add(found.origins, {(kind, recipe, model): n})
         _add(found.dropped_captions, _values(reason.drop_null()))
-        captioned.append(pc.unique(rows["image_id"].filter(pc.equal(state, KEPT))))
+        told = pc.and_(pc.equal(state, KEPT), pc.not_equal(table["kind"].combine_chunks(), "fact"))
+        captioned.append(pc.unique(rows["image_id"].filter(told)))
         if len(captioned) == 64:  # ids alone, each once: some 40 bytes a picture
             captioned = [pc.unique(pa.chunked_array(captioned))]
     if captioned:

@@ -9,15 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.languages import language_name
+from panoglot.errors import command
+from panoglot.languages._tags import language_name
 from panoglot.pictures import load_pictures
-from panoglot.providers._http import redact
+from panoglot.providers._secrets import redact
 from panoglot.reporting import _plot as plot
 from panoglot.reporting import _sample as sample
 from panoglot.reporting import _text as text
 from panoglot.reporting._card import Card, Line, line, make_card, origin, script
 from panoglot.reporting._counts import Counts, Tally, count
-from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all
+from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all, unused_of
 from panoglot.running._progress import price_text
 from panoglot.table import Caption, Dataset
 
@@ -31,6 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 HERO, CARD, SMALL = 640, 380, 176
 #: One language of each widely read script, for the opening picture; others follow by tag.
 _HERO_LANGUAGES = "en zh-Hans zh ar hi ru ja th el ko he ta bn am ka zh-Hant te hy km gu".split()
+MOST_UNUSED = 100
 MOST_EXAMPLES, MOST_PAIRS, MOST_LANGUAGES, OPEN_LANGUAGES, MOST_ORIGINS = 6, 12, 250, 20, 30
 
 
@@ -58,6 +60,7 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
     spread = max([tally.quantile(0.95) or 0 for tally in counts.kinds.values()], default=0)
     return {
         "title": dataset.path.name.removesuffix(".pano") or dataset.path.name,
+        "begin": command("build", "PICTURES", "-o", dataset.path.name),
         "counts": counts,
         "hero": _hero(dataset, cards),
         "cards": cards,
@@ -75,8 +78,12 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         "open_languages": OPEN_LANGUAGES,
         "histogram": plot.histogram(counts.total, longest) if counts.total.kept else "",
         "kinds": [
-            {"name": kind, "tally": t, "strip": plot.strip(t, spread)}
-            for kind, t in sorted(counts.kinds.items(), key=lambda pair: (-pair[1].kept, pair[0]))
+            {
+                "name": "fact (measured, no caption)" if kind == "fact" else kind,
+                "tally": t,
+                "strip": plot.strip(t, spread),
+            }
+            for kind, t in sorted(counts.kinds.items(), key=lambda pair: (pair[0] == "fact", -pair[1].kept, pair[0]))
         ],
         "origins": [
             {"kind": kind, "recipe": recipe, "model": redact(model), "kept": kept}
@@ -84,9 +91,12 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         ],
         "most_origins": MOST_ORIGINS,
         **dropped,
+        "unused": unused_of(runs)[:MOST_UNUSED],
+        "more_unused": max(0, len(unused_of(runs)) - MOST_UNUSED),
         "rejects": rejects[: sample.MOST_REASONS],
         "more_rejects": max(0, len(rejects) - sample.MOST_REASONS),
-        "failing": sum(group["failing"] for group in rejects),
+        "failing": sum(group["failing"] for group in rejects if group["reason"] != "duplicate"),
+        "copies": sum(group["failing"] for group in rejects if group["reason"] == "duplicate"),
         "resolved": sum(group["resolved"] for group in rejects),
         "steps": steps,
         "slowest": max([step.seconds for step in steps], default=0),
@@ -116,21 +126,39 @@ def _with_parents(dataset: Dataset, captions: dict[str, list[Caption]]) -> dict[
     return known
 
 
+#: How much a text of a kind tells about its picture.
+_TELLING = {"human": 3, "dense": 3, "short": 2, "alt": 1}
+
+
+def _telling(text: Line) -> float:
+    """How much a text tells: by its kind, less where its writer was not sure or a check found it hardly fits."""
+    caption = text.caption
+    sure = [v for name in ("probability", "alignment") if (v := caption.scores.get(name)) is not None]
+    hedged = any(name == "probability" and (v is None or v < 0.5) for name, v in caption.scores.items())
+    few = len(caption.text) < 12  # a word or two
+    return _TELLING.get(caption.kind, 0) - (1.5 if hedged else 0) - (0.5 if few else 0) + 0.1 * sum(sure)
+
+
 def _hero(dataset: Dataset, cards: list[Card]) -> dict[str, Any] | None:
-    """The picture that speaks the most scripts, with a text in each of them first."""
+    """The picture with the best captions, those that tell most in each script, with a text in each of them first."""
 
     def sentences(card: Card) -> list[Line]:
         groups = [*card.open, *card.folded]
-        return [g.sentences[0] for g in groups if g.sentences and len(g.sentences[0].caption.text) <= 140]
+        told = [[s for s in g.sentences if len(s.caption.text) <= 140] for g in groups]
+        return [max(some, key=_telling) for some in told if some]
 
     shown = [card for card in cards if card.picture.thumbnail and sentences(card)]
     if not shown:
         return None
 
-    def rank(card: Card) -> tuple[int, int, str]:
-        scripts = {script(s.caption.lang) for s in sentences(card)}
-        # beyond a dozen scripts a picture that fills its place is worth more than one script more
-        return -min(len(scripts), 12), -max(card.picture.width, card.picture.height), card.picture.image_id
+    def rank(card: Card) -> tuple[float, int, str]:
+        best: dict[str, float] = {}
+        for one in sentences(card):
+            key = script(one.caption.lang)
+            best[key] = max(best.get(key, 0.0), _telling(one))
+        # beyond half a dozen scripts a picture that fills its place is worth more than one script more
+        told = sum(sorted(best.values(), reverse=True)[:6])
+        return -round(told, 1), -max(card.picture.width, card.picture.height), card.picture.image_id
 
     best = min(shown, key=rank)
     left = sentences(best)
@@ -148,6 +176,11 @@ def _hero(dataset: Dataset, cards: list[Card]) -> dict[str, Any] | None:
     return {"picture": load_pictures(dataset, [image], HERO)[image], "alt": best.alt, "texts": texts, "total": total}
 
 
+def _repeats(reason: str) -> bool:
+    """Say whether what is left out for a reason is there a second time: nothing is lost with it."""
+    return "duplicate" in reason
+
+
 def _dropped(dataset: Dataset, counts: Counts) -> dict[str, Any]:
     texts = sample.dropped_captions(dataset, MOST_EXAMPLES)
     images = sample.dropped_images(dataset, MOST_PAIRS)
@@ -156,7 +189,7 @@ def _dropped(dataset: Dataset, counts: Counts) -> dict[str, Any]:
     captions = [e.caption for some in texts.values() for e in some if e.caption]
     known = _with_parents(dataset, {"": captions})
     most = max([*counts.dropped_captions.values(), *counts.dropped_images.values()], default=0)
-    groups = []
+    groups: list[dict[str, Any]] = []
     for what, totals, examples in (
         ("captions", counts.dropped_captions, texts),
         ("pictures", counts.dropped_images, images),
@@ -170,21 +203,25 @@ def _dropped(dataset: Dataset, counts: Counts) -> dict[str, Any]:
                     "about": text.reason_text(reason),
                     "count": n,
                     "paired": any(e.other for e in examples.get(reason, [])),
-                    "bar": plot.bar([("lost", n)], most, f"{n:,} {what}"),
+                    "repeats": _repeats(reason),
+                    "bar": plot.bar([("repeats" if _repeats(reason) else "lost", n)], most, f"{n:,} {what}"),
                     "examples": examples.get(reason, [])[:MOST_EXAMPLES],
                     "lines": {
                         e.caption.caption_id: line(e.caption, known) for e in examples.get(reason, []) if e.caption
                     },
                 }
             )
-    return {"dropped": groups, "pairs": pairs, "small": load_pictures(dataset, needed, SMALL)}
+    repeats = sum(int(group["count"]) for group in groups if group["repeats"])
+    return {"dropped": groups, "repeats": repeats, "pairs": pairs, "small": load_pictures(dataset, needed, SMALL)}
 
 
 def _vectors(dataset: Dataset) -> list[dict[str, Any]]:
+    searched = dataset.searched_vectors()
     return [
         {
             "name": name,
             "rows": len(table := dataset.vectors(name)),
+            "searched": name == searched,
             "dim": table.schema.field("vector").type.list_size,
         }
         for name in dataset.vector_names()

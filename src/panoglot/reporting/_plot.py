@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from panoglot.charts import inline, percent_rect
 from panoglot.reporting._counts import EDGES, Tally
 
 if TYPE_CHECKING:
@@ -14,15 +15,9 @@ __all__ = ["bar", "histogram", "region", "spark", "strip"]
 
 
 def _svg(name: str, label: str, height: int, inside: Sequence[str]) -> Markup:
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
-    # the pieces are numbers and class names of ours; only the label may hold anything else
-    head = f'<svg class="{name}" role="img" aria-label="{escape(label)}" width="100%" height="{height}">'
-    return Markup(head + "".join(inside) + "</svg>")
-
-
-def _rect(kind: str, x: float, width: float, y: float = 0, height: float = 100) -> str:
-    return f'<rect class="{kind}" x="{x:.2f}%" y="{y:.2f}%" width="{width:.2f}%" height="{height:.2f}%"/>'
+    return Markup(inline(name, label, height, inside))  # the label is escaped; the pieces are numbers and names of ours
 
 
 def bar(values: Sequence[tuple[str, float]], most: float, label: str) -> Markup:
@@ -33,11 +28,11 @@ def bar(values: Sequence[tuple[str, float]], most: float, label: str) -> Markup:
         most: the value that fills the width.
         label: says it in words.
     """
-    x, parts = 0.0, [_rect("track", 0, 100)]
+    x, parts = 0.0, [percent_rect("track", 0, 100)]
     for kind, value in values:
         width = 100 * value / most if most else 0
         if value:
-            parts.append(_rect(kind, x, max(width, 0.4)))
+            parts.append(percent_rect(kind, x, max(width, 0.4)))
         x += width
     return _svg("bar", label, 8, parts)
 
@@ -62,7 +57,7 @@ def spark(tally: Tally, most: int) -> Markup:
     heights, _ = _columns(tally, most, 30)
     top = max(heights, default=0) or 1
     parts = [
-        _rect("kept", 100 * n / 30, 100 / 30 - 0.7, 100 - max(4.0, 100 * h / top), max(4.0, 100 * h / top))
+        percent_rect("kept", 100 * n / 30, 100 / 30 - 0.7, 100 - max(4.0, 100 * h / top), max(4.0, 100 * h / top))
         for n, h in enumerate(heights)
         if h
     ]
@@ -78,8 +73,8 @@ def histogram(tally: Tally, most: int, columns: int = 48) -> Markup:
         if h:
             tall = max(0.8, 78 * h / top)
             shown = f"{n * step}+" if n == columns - 1 else f"{n * step}–{(n + 1) * step - 1}" if step > 1 else f"{n}"
-            title = f"<title>{shown} characters: {h:,.0f} captions</title>"
-            parts.append(_rect("kept", n * width, width * 0.82, 82 - tall, tall).replace("/>", f">{title}</rect>"))
+            title = f"{shown} characters: {h:,.0f} captions"
+            parts.append(percent_rect("kept", n * width, width * 0.82, 82 - tall, tall, title))
     for n in range(0, columns, 8):
         parts.append(f'<text x="{n * width:.2f}%" y="96%">{n * step:,}</text>')
     parts.append(f'<text class="end" x="100%" y="96%">{(columns - 1) * step:,}+</text>')
@@ -97,10 +92,10 @@ def strip(tally: Tally, most: int) -> Markup:
         return 98 * value / most if most else 0.0
 
     parts = [
-        _rect("track", 0, 100, 44, 12),
-        _rect("soft", at(five), max(0.5, at(end) - at(five)), 38, 24),
-        _rect("kept", at(low), max(0.8, at(high) - at(low)), 22, 56),
-        _rect("median", at(middle), 0.8, 0, 100),
+        percent_rect("track", 0, 100, 44, 12),
+        percent_rect("soft", at(five), max(0.5, at(end) - at(five)), 38, 24),
+        percent_rect("kept", at(low), max(0.8, at(high) - at(low)), 22, 56),
+        percent_rect("median", at(middle), 0.8, 0, 100),
     ]
     return _svg(
         "strip", f"median {middle}, quartiles {low} to {high}, nine in ten {five} to {end} characters", 14, parts
@@ -114,6 +109,6 @@ def region(x0: float, y0: float, x1: float, y1: float) -> Markup:
         return 100 * min(1.0, max(0.0, value)) if value == value else 0.0
 
     left, top, right, bottom = map(inside, (x0, y0, x1, y1))
-    box = _rect("kept", left, max(2, right - left), top, max(2, bottom - top))
+    box = percent_rect("kept", left, max(2, right - left), top, max(2, bottom - top))
     label = f"the box from {left:.0f} %, {top:.0f} % to {right:.0f} %, {bottom:.0f} % of width and height"
-    return _svg("region", label, 14, [_rect("frame", 0, 100), box])
+    return _svg("region", label, 14, [percent_rect("frame", 0, 100), box])

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from panoglot.providers._http import redact
+from panoglot.formats import Unused
+from panoglot.providers._secrets import redact
 from panoglot.reporting._text import number
+from panoglot.running._runs import GONE, is_running, paid_stages
 from panoglot.table import Dataset
 
-__all__ = ["Run", "Step", "read_runs", "steps_of_all"]
+__all__ = ["Run", "Step", "read_runs", "steps_of_all", "unused_of"]
 
 #: Runs whose details the page shows, the newest; sums are over all of them.
 MOST_RUNS = 20
@@ -22,6 +24,7 @@ class Step:
     """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
 
     Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
+    Of the ingest's: `unused`, what the source holds that was not used.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Step:
     price: float | None = 0.0
     not_applied: list[str] = field(default_factory=list)
     statistics: dict[str, str] = field(default_factory=dict)
+    unused: list[Unused] = field(default_factory=list)
 
     @property
     def rate(self) -> float | None:
@@ -115,6 +119,8 @@ def _step(stage: Any) -> Step:
         step.not_applied = [str(name) for name in notes["not_applied"]]
     if isinstance(notes.get("statistics"), dict):
         step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
+    if isinstance(notes.get("unused"), list):
+        step.unused = [Unused.from_dict(one) for one in notes["unused"] if isinstance(one, dict)]
     step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
     return step
 
@@ -125,6 +131,15 @@ def read_runs(dataset: Dataset) -> list[Run]:
 
     found = []
     for row in sorted(dataset.runs.rows(), key=lambda row: row["run_id"]):
+        if row["status"] == "running" and not is_running(dataset, row["run_id"]):
+            stages = paid_stages(dataset, row["run_id"], [])
+            prices = [stage.spent.price for stage in stages]
+            row |= {
+                "status": "stopped",
+                "message": GONE,
+                "stages": json.dumps([stage.to_dict() for stage in stages]),
+                "price": None if None in prices else sum(price or 0.0 for price in prices),
+            }
         recipe = _json(row["recipe"], dict)
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100) if recipe else ""
         versions = {str(k): str(v) for k, v in sorted(_json(row["versions"], dict).items())}
@@ -141,6 +156,15 @@ def read_runs(dataset: Dataset) -> list[Run]:
         )
         found.append(run)
     return found
+
+
+def unused_of(runs: list[Run]) -> list[Unused]:
+    """What the newest run that found anything unused said of it."""
+    for run in reversed(runs):
+        found = [one for step in run.steps for one in step.unused]
+        if found:
+            return found
+    return []
 
 
 def steps_of_all(runs: list[Run]) -> list[Step]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
-from panoglot.reporting._text import bytes_text, number, plain, words
-from panoglot.table import Caption, Dataset, caption_to_row, open_dataset, plain_rows, sql_in
+from panoglot.errors import RowError
+from panoglot.pictures import Image
+from panoglot.reporting._text import bytes_text, number, words
+from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
+from panoglot.table._visible import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +32,8 @@ class Shown:
         captions: every text, dropped ones and drafts too, by language and id; parents of other images among them.
         vectors: encoder to the number of vectors of the image or its captions.
         rejects: rows of `rejects` that concern it.
+        searched: whose vectors a search takes, see `panoglot settings`.
+        picture: the picture itself; a notebook shows it.
     """
 
     image: dict[str, Any]
@@ -36,10 +41,19 @@ class Shown:
     captions: list[Caption] = field(default_factory=list)
     vectors: dict[str, int] = field(default_factory=dict)
     rejects: list[dict[str, Any]] = field(default_factory=list)
+    searched: str | None = None
+    picture: Image | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        return {**asdict(self), "captions": [caption_to_row(caption) for caption in self.captions]}
+        names = ("image", "marks", "vectors", "rejects", "searched")
+        return {name: getattr(self, name) for name in names} | {"captions": [caption_to_row(c) for c in self.captions]}
+
+    def _repr_html_(self) -> str:
+        shown = self.picture._repr_png_() if self.picture else None
+        data = base64.b64encode(shown).decode() if shown else ""
+        img = f'<img src="data:image/png;base64,{data}" alt="">' if data else ""
+        return f"{img}<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -53,13 +67,18 @@ class Shown:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[RenderableType] = [_facts(self.image, self.marks)]
-        if self.captions:
-            parts += [Text(""), _tree(self.captions, self.image["image_id"])]
+        facts = [c for c in self.captions if c.kind == "fact" and c.dropped is None]
+        texts = [c for c in self.captions if c not in facts]
+        parts: list[RenderableType] = [_facts(self.image, self.marks, facts)]
+        if texts:
+            parts += [Text(""), _tree(texts, self.image["image_id"])]
         else:
             parts += [Text(""), Text("no text about it yet", style="dim")]
         if self.vectors:
-            listed = ", ".join(f"{name} ({count})" for name, count in self.vectors.items())
+            listed = ", ".join(
+                f"{name} ({count}{', searched' if name == self.searched and len(self.vectors) > 1 else ''})"
+                for name, count in self.vectors.items()
+            )
             parts += [Text(""), Text.assemble(("vectors  ", "dim"), plain(listed))]
         for row in self.rejects:
             state = "mended later" if row["resolved"] else "failing"
@@ -68,7 +87,7 @@ class Shown:
         return Group(*parts)
 
 
-def _facts(image: dict[str, Any], marks: dict[str, Any]) -> Text:
+def _facts(image: dict[str, Any], marks: dict[str, Any], facts: list[Caption]) -> Text:
     from rich.text import Text
 
     rows = [
@@ -81,6 +100,7 @@ def _facts(image: dict[str, Any], marks: dict[str, Any]) -> Text:
         rows.append(("group", f"{image['group']}{at}"))
     if image["context"] not in (None, "", "{}"):
         rows.append(("context", image["context"][:300]))
+    rows += [("measured", fact.text) for fact in facts]
     if marks.get("scores"):
         rows.append(("scores", _scores(marks["scores"])))
     text = Text("\n").join(Text.assemble((f"{name:<9}", "dim"), plain(value)) for name, value in rows)
@@ -165,7 +185,7 @@ def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
         UserError: no dataset there, no such image, or several that fit.
     """
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    key = _find(data, image_id)
+    key = find_image(data, image_id)
     columns = [name for name in data.images.schema.names if name != "data"]
     image = data.images.get([key], columns).to_pylist()[0]
     marks = plain_rows(data.marks.get([key], ["scores", "dropped"]))
@@ -183,47 +203,13 @@ def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
         captions=captions,
         vectors={name: count for name, count in vectors.items() if count},
         rejects=sorted(rejects, key=lambda row: (row["stage"], row["reject_id"])),
+        searched=data.searched_vectors(),
+        picture=_picture(data, key, image["uri"] or ""),
     )
 
 
-def _find(data: Dataset, wanted: str) -> str:
-    """The id of the image that `wanted` names."""
-    if not wanted.strip():
-        raise UserError("give an image: its id, the beginning of its id, or its uri.")
-    quoted = "'" + wanted.replace("'", "''") + "'"
-    found: list[dict[str, Any]] = []
-    hexadecimal = set(wanted.lower()) <= set("0123456789abcdef") and len(wanted) <= 32
-    if hexadecimal:
-        found = data.images.read(["image_id", "uri"], f"starts_with(image_id, '{wanted.lower()}')", limit=6).to_pylist()
-    if not found:
-        ending = quoted.replace("'", "'/", 1)
-        where = f"uri = {quoted} or ends_with(uri, {ending})"
-        found = data.images.read(["image_id", "uri"], where, limit=6).to_pylist()
-        exact = [row for row in found if row["uri"] == wanted]
-        found = exact if len(exact) == 1 else found
-    if len(found) == 1:
-        return str(found[0]["image_id"])
-    if found:
-        listed = ", ".join(
-            f"{row['image_id']} ({row['uri']})" for row in sorted(found, key=lambda r: r["image_id"])[:5]
-        )
-        raise UserError(f"'{wanted}' fits several images: {listed}{' …' if len(found) > 5 else ''}; give more of it.")
-    failed = data.rejects.read(["stage", "reason"], f"item = {quoted}", limit=1).to_pylist()
-    if failed:
-        raise UserError(
-            f"'{wanted}' is not in the dataset: it was rejected by {failed[0]['stage']} ({failed[0]['reason']}). "
-            f"Try again: panoglot retry {data.path}"
-        )
-    raise UserError(f"{data.path} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
-
-
-def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
-    names: Iterable[str] = []
-    if hexadecimal and len(wanted) >= 4:
-        where = f"starts_with(image_id, '{wanted[: max(2, len(wanted) // 2)].lower()}')"
-        names = data.images.read(["image_id"], where, limit=200)["image_id"].to_pylist()
-    else:
-        uris = data.images.read(["uri"], limit=20_000)["uri"].to_pylist()
-        names = [uri if "/" in wanted else uri.rpartition("/")[2] for uri in uris if uri]
-    hint = did_you_mean(wanted, names)
-    return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."
+def _picture(data: Dataset, key: str, uri: str) -> Image | None:
+    try:
+        return Image(data.images.get([key], ["data"])["data"][0].as_py(), id=key, uri=uri)
+    except RowError:  # the report says why
+        return None

@@ -6,6 +6,9 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from panoglot.languages import direction
+from panoglot.table._visible import hidden, plain
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -21,33 +24,6 @@ __all__ = [
     "visible",
     "words",
 ]
-
-_RIGHT_TO_LEFT = frozenset("Adlm Arab Hebr Mand Mend Nkoo Rohg Samr Syrc Thaa Yezi".split())
-#: Joiners and marks of direction that ordinary spelling needs: Persian, Hindi, emoji, Hebrew beside Latin.
-_NEEDED = frozenset("\u200c\u200d\u200e\u200f\u061c\u00ad")
-#: Formats by category that have a look of their own: Arabic and Syriac number and verse signs.
-_SEEN = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u08e2\u0890\u0891")
-#: Letters by category that look like nothing.
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-@lru_cache(maxsize=1024)
-def direction(tag: str) -> str:
-    """Return `ltr`, `rtl`, or `auto` when the language is not known: the `dir` attribute of a text.
-
-    >>> [direction(tag) for tag in ("de", "ar", "ff-Adlm", "az-Arab", "sd-Deva", "und")]
-    ['ltr', 'rtl', 'rtl', 'rtl', 'ltr', 'auto']
-    """
-    import langcodes
-
-    try:
-        parsed = langcodes.Language.get(tag)
-        if not parsed.language or parsed.language == "und":
-            return "auto"
-        script = parsed.script or parsed.maximize().script
-    except (ValueError, LookupError):
-        return "auto"
-    return "rtl" if script in _RIGHT_TO_LEFT else "ltr"
 
 
 def visible(text: object) -> Markup:
@@ -67,32 +43,6 @@ def visible(text: object) -> Markup:
             parts += [escape(plain[start:at]), mark]
             start = at + 1
     return Markup("").join([*parts, escape(plain[start:])])
-
-
-def hidden(text: str, at: int) -> bool:
-    """Say whether the character at a place shows nothing, or steers what is shown, where ordinary spelling does not.
-
-    >>> hidden("a\u202eb", 1), hidden("می\u200cخواهم", 2), hidden("ភាសា\u200bខ្មែរ", 4)
-    (True, False, False)
-    """
-    character = text[at]
-    if character in _NEEDED or character in _SEEN or character in "\n\t":
-        return False
-    if character == "\u200b":  # Thai, Lao, Tibetan, Burmese and Khmer mark with it where words end
-        around = text[max(0, at - 1) : at + 2]
-        return not any("\u0e00" <= c <= "\u109f" or "\u1780" <= c <= "\u17ff" for c in around)
-    # Cf are formats (overrides, zero widths, tags); Co and Cs have no look of their own
-    return character in _BLANK or unicodedata.category(character) in ("Cf", "Cc", "Cs", "Co", "Zl", "Zp")
-
-
-def plain(text: object) -> str:
-    """Write a text on one line, for an attribute or a terminal, with what is hidden as `<U+…>`.
-
-    >>> plain("a\\u202eb\\n\\x1b[31m")
-    'a<U+202E>b <U+001B>[31m'
-    """
-    one_line = " ".join(str(text).split())
-    return "".join(f"<U+{ord(c):04X}>" if hidden(one_line, at) else c for at, c in enumerate(one_line))
 
 
 def cut(text: str, most: int) -> str:
@@ -170,7 +120,8 @@ _REASONS = {
     "wrong_language": "Identified as another language than the one asked for.",
     "language_unsure": "Its language could not be told with enough confidence.",
     "length_ratio": "Far shorter or longer than the text it translates.",
-    "duplicate": "The same bytes as another file.",
+    "superseded": "Its place in the source gives something else now.",
+    "bad_column": "A column that cannot be read; the others are.",
     "empty_file": "Nothing in it.",
     "not_an_image": "Its first bytes belong to no picture format.",
     "unsupported_format": "A picture format that is not installed here.",
@@ -182,8 +133,14 @@ _REASONS = {
     "bad_encoding": "Text that is not UTF-8.",
     "bad_json": "Text that is not JSON.",
     "unsafe_path": "A name that points outside its archive.",
+    "unsure_language": "The language of the translation could not be told.",
     "unknown_language": "Nobody knows which language the text is in.",
     "empty_caption": "A model answered with nothing.",
+    "empty_answer": "A model answered with nothing that can be seen.",
+    "thinking_only": "A model's answer ended within its reasoning: raise max_tokens.",
+    "refused": "A model declined to answer, in a field for it or in words.",
+    "answer_too_large": "A server's answer was larger than the limit.",
+    "bad_response": "A server's answer has not the shape of one.",
 }
 
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from panoglot.errors import UserError, command
 from panoglot.retrieval._query import choose
-from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Searcher
-from panoglot.table import Dataset, open_dataset, sql_in
+from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Hits, Searcher
+from panoglot.table import MANIFEST, Dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
 
-__all__ = ["Hit", "Searcher", "delete", "index", "search"]
+__all__ = ["Hit", "Hits", "Searcher", "choose", "delete", "index", "search"]
 
 
 def search(
@@ -30,18 +31,20 @@ def search(
     weight: float = 0.5,
     over: str = "images",
     backend: str = "auto",
-) -> list[Hit]:
+) -> Hits:
     """Find the pictures that a text, a picture, or both describe best.
 
     Args:
         dataset: a dataset, or its path.
         text: what to look for, in any language that the encoder knows.
-        image: a picture file, or the id of an image of the dataset.
+        image: a picture file, or an image of the dataset: its id, the beginning of it, its uri or the name of its file;
+            in Python a picture of Pillow, an array or bytes too.
         lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too); these are shown. The
             language of the text you search with does not matter.
         kind: only images that have a kept caption of this kind (`human`, `short` …); with `lang`, both in one caption.
         k: how many images.
-        encoder: whose vectors: a model name or a name of vectors; not needed when the dataset has those of one encoder.
+        encoder: whose vectors: a model name or a name of vectors; default: those that the dataset is set to (panoglot
+            settings), at first those that were made first.
         weight: share of the text when there is a picture too: 0 only the picture, 1 only the text. The query is the
             weighted sum of the two unit vectors, at unit length again.
         over: `images` compares with the vectors of pictures, `captions` with those of their kept captions (of `lang`
@@ -49,15 +52,27 @@ def search(
         backend: `exact`, `index`, or `auto`.
 
     Returns:
-        At most `k` hits, best first; equal scores in order of id. Dropped images are never found.
+        At most `k` hits, best first; equal scores in order of id. Dropped images are never found. A notebook shows them
+        with their pictures.
 
     Raises:
-        UserError: nothing to look for, no vectors, several encoders to choose from, a bad language, kind or picture.
+        UserError: nothing to look for, no vectors, no such encoder, a bad language, kind or picture; the text stands
+            where the dataset should.
 
     Source: weighted sum of image and text as a query: ALIGN (Jia et al. 2021), section 5.3.
     """
+    if isinstance(text, str) and not isinstance(dataset, Dataset) and not os.path.exists(dataset) and _is_dataset(text):
+        right = command("search", text, os.fspath(dataset))
+        raise UserError(f"the dataset comes first, then what to look for: {right}")
     searcher = Searcher(dataset, encoder, backend=backend)
-    return searcher.search(text, image=image, lang=lang, kind=kind, k=k, weight=weight, over=over)
+    hits = Hits(searcher.search(text, image=image, lang=lang, kind=kind, k=k, weight=weight, over=over))
+    if lang is not None:
+        hits.notes += searcher.languages_met(lang)
+    return hits
+
+
+def _is_dataset(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, MANIFEST))
 
 
 def index(
@@ -79,7 +94,7 @@ def index(
         `exact` (no index is needed; the copy of the vectors that search maps is made), `built` or `updated`.
 
     Raises:
-        UserError: no vectors, or several encoders to choose from.
+        UserError: no vectors, or none of that encoder.
     """
     from panoglot.vectors import make_index
 

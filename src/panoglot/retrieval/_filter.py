@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language
-from panoglot.table import KINDS, Dataset
+from panoglot.languages import canonical_language, meeting
+from panoglot.table import KINDS, Dataset, sql_in
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -16,19 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["Allowed", "contains", "where_captions"]
 
 
-def where_captions(lang: str | None, kind: str | None) -> str:
+def where_captions(lang: str | None, kind: str | None, present: Callable[[], Mapping[str, int]]) -> str:
     """SQL for kept captions of a language and kind.
 
-    >>> where_captions("DE", "alt")
-    "dropped is null and (lang = 'de' or lang like 'de-%') and kind = 'alt'"
+    Args:
+        lang: a tag; captions of every language that meets it are taken.
+        kind: kind of caption.
+        present: languages of the kept captions that are there, and how many.
+
+    >>> where_captions("PT", "alt", lambda: {"pt": 2, "pt-BR": 1, "de": 3})
+    "dropped is null and lang in ('pt', 'pt-BR') and kind = 'alt'"
 
     Raises:
         UserError: not a language tag, or no such kind.
     """
     where = "dropped is null"
     if lang is not None:
-        tag = canonical_language(lang)
-        where += f" and (lang = '{tag}' or lang like '{tag}-%')"
+        found, _ = meeting([canonical_language(lang)], present())
+        where += f" and {sql_in('lang', found)}"
     if kind is not None:
         if kind not in KINDS:
             raise UserError(f"there is no kind of caption '{kind}'.{did_you_mean(kind, KINDS)}")
@@ -52,6 +58,7 @@ class Allowed:
     def __init__(self, dataset: Dataset) -> None:
         self._data = dataset
         self._known: dict[tuple[str, str | None, str | None], tuple[tuple[int, ...], np.ndarray]] = {}
+        self._languages: tuple[int, Counter[str]] | None = None
 
     def _remember(
         self, key: tuple[str, str | None, str | None], now: tuple[int, ...], read: Callable[[], np.ndarray]
@@ -61,6 +68,18 @@ class Allowed:
                 self._known.clear()
             self._known[key] = (now, read())
         return self._known[key][1]
+
+    def languages(self) -> Counter[str]:
+        """Languages of the kept captions, and how many."""
+        now = stamp(self._data.captions)
+        if self._languages is None or self._languages[0] != now:
+            counts = self._data.captions.read(["lang"], "dropped is null")["lang"].value_counts().to_pylist()
+            self._languages = now, Counter({one["values"]: one["counts"] for one in counts})
+        return self._languages[1]
+
+    def where(self, lang: str | None, kind: str | None) -> str:
+        """SQL for kept captions of a language and kind; see `where_captions`."""
+        return where_captions(lang, kind, self.languages)
 
     def dropped(self) -> np.ndarray:
         """Images that are dropped."""
@@ -74,7 +93,7 @@ class Allowed:
         """Images with a kept caption of that language and kind; None when all are."""
         if lang is None and kind is None:
             return None
-        where = where_captions(lang, kind)
+        where = self.where(lang, kind)
         return self._remember(
             ("images", lang, kind),
             (stamp(self._data.captions),),
@@ -86,7 +105,7 @@ class Allowed:
         import numpy as np
 
         def read() -> np.ndarray:
-            rows = self._data.captions.read(["caption_id", "image_id"], where_captions(lang, kind))
+            rows = self._data.captions.read(["caption_id", "image_id"], self.where(lang, kind))
             pairs = np.empty(rows.num_rows, [("caption", "S32"), ("image", "S32")])
             pairs["caption"] = np.array(rows["caption_id"].to_pylist(), "S32")
             pairs["image"] = np.array(rows["image_id"].to_pylist(), "S32")

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
+import json
 import os
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.errors import RowError, UserError, command, did_you_mean
+from panoglot.formats import as_image
 from panoglot.pictures import Image
-from panoglot.providers import load_model
-from panoglot.table import Dataset, sql_in
+from panoglot.providers import finish, load_model
+from panoglot.table import Dataset, find_image, sql_in
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["choose", "query_vector"]
+__all__ = ["choose", "no_vectors_of_captions", "query_vector"]
 
 
 def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
     """Name the vectors to search, and who can encode the query: a model, or the name of one that is loaded when needed.
 
     Raises:
-        UserError: none, several to choose from, or none by that name.
+        UserError: none, several of that name, or none by that name.
     """
     names = dataset.vector_names()
     if not names:
-        raise UserError(
-            f"{dataset.path} has no vectors to search. Make them: panoglot build PICTURES -o {dataset.path}"
-        )
+        make = command("build", "PICTURES", "-o", dataset.path)
+        raise UserError(f"{dataset.path} has no vectors to search. Make them: {make}")
     made = {name: _made_by(dataset, name) for name in names}
-    model = None
     if encoder is None:
-        # a frozen text tower's vectors are of captions only: nobody searches pictures with them
-        fit = [n for n in names if dataset.vectors(n).count("of = 'image'")] if len(names) > 1 else names
-        fit = fit or names
-    elif isinstance(encoder, str):
+        name = dataset.searched_vectors() or names[0]
+        return name, made[name].get("model")
+    model = None
+    if isinstance(encoder, str):
         fit = [name for name in names if encoder in (name, made[name].get("model"))]
         if len(fit) != 1 and (found := _load_named(encoder)) is not None:  # another way to write a model's name
             model = found
@@ -53,8 +53,17 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
     if len(fit) > 1:
         models = [made[name].get("model") or name for name in fit]
         shown = models if len(set(models)) == len(models) else fit
-        raise UserError(f"{dataset.path} has vectors of several encoders: say which, encoder={' or '.join(shown)}.")
+        raise UserError(f"{dataset.path} has several vectors of '{encoder}': say which, encoder={' or '.join(shown)}.")
     return fit[0], model if model is not None else made[fit[0]].get("model")
+
+
+def no_vectors_of_captions(dataset: Dataset, name: str) -> str:
+    """Say that captions were not encoded, and the command that does it."""
+    model = _made_by(dataset, name).get("model") or "NAME"
+    where, model_ = json.dumps(str(dataset.path.absolute()), ensure_ascii=False), json.dumps(model)
+    recipe = f"{{output: {where}, steps: [encode: {{encoder: {model_}, of: captions}}]}}"
+    line = f"echo {shlex.quote(recipe)} > encode.yaml && {command('build', 'encode.yaml')}"
+    return f"{dataset.path} has no vectors of captions by {model}; search over images, or make them: {line}"
 
 
 def _load_named(encoder: str) -> Any:
@@ -88,10 +97,11 @@ def query_vector(
         raise UserError('say what to search for: a text, an image, or both: panoglot search X.pano "a red bird".')
     if not 0 <= weight <= 1:
         raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
-    stored = _stored(dataset, name, image)
+    own = _named(dataset, image)
+    stored = _stored(dataset, name, own)
     picture = None
     if image is not None and stored is None:
-        picture = _picture(dataset, image)
+        picture = _picture(dataset, image, own)
     if (text is not None or picture is not None) and (model is None or isinstance(model, str)):
         model = _load(dataset, name, model)
     parts = []
@@ -113,20 +123,18 @@ def _load(dataset: Dataset, name: str, model: str | None) -> Any:
         raise UserError(f"nobody knows which model made the vectors '{name}': give it, encoder=load_model(…).")
     loaded = load_model(model, "encoder")
     if loaded.fingerprint != dataset.vector_model(name)["fingerprint"]:
-        raise UserError(
-            f"'{model}' has changed since it made the vectors '{name}': make them anew, "
-            f"panoglot build … -o {dataset.path} --encoder {model}"
-        )
+        again = command("build", "PICTURES", "-o", dataset.path, "--encoder", model)
+        raise UserError(f"'{model}' has changed since it made the vectors '{name}': make them anew, {again}")
     return loaded
 
 
 def _ask(method: Any, *batch: Any) -> np.ndarray:
-    import asyncio
-
     import numpy as np
 
-    answer = method(*batch)
-    return np.asarray(asyncio.run(answer) if inspect.iscoroutine(answer) else answer, np.float32)
+    try:
+        return np.asarray(finish(method(*batch)), np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the encoder did not answer with vectors, all of one size: {error}") from None
 
 
 def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
@@ -140,26 +148,39 @@ def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
     return vector / length
 
 
-def _stored(dataset: Dataset, name: str, image: Any) -> np.ndarray | None:
-    """The stored vector of an image that is named by its id."""
+def _named(dataset: Dataset, image: Any) -> str | None:
+    """The id of the image of the dataset that a word names; None for a picture from elsewhere, a file first of all."""
+    if not isinstance(image, str) or os.path.exists(image):
+        return None
+    try:
+        return find_image(dataset, image)
+    except UserError as error:
+        if re.fullmatch(r"[0-9a-f]+", image) or "fits several" in str(error):
+            raise
+        near = str(error).partition("Did you mean")
+        hint = f" Did you mean{near[2]}" if near[1] else ""
+        raise UserError(
+            f"the image '{image}' is no file, and {dataset.path} has none of that id, name or uri.{hint}"
+        ) from None
+
+
+def _stored(dataset: Dataset, name: str, image_id: str | None) -> np.ndarray | None:
+    """The stored vector of an image."""
     import numpy as np
 
-    if not isinstance(image, str) or not re.fullmatch(r"[0-9a-f]{32}", image) or os.path.exists(image):
+    if image_id is None:
         return None
-    rows = dataset.vectors(name).read(["vector"], sql_in("id", [image]) + " and of = 'image'")
-    if not rows.num_rows:
-        raise UserError(f"{dataset.path} has no image {image} with a vector '{name}'.")
-    return np.array(rows["vector"].to_pylist(), np.float32)
+    rows = dataset.vectors(name).read(["vector"], sql_in("id", [image_id]) + " and of = 'image'")
+    return np.array(rows["vector"].to_pylist(), np.float32) if rows.num_rows else None
 
 
-def _picture(dataset: Dataset, image: Any) -> Image:
-    if isinstance(image, Image):
-        return image
+def _picture(dataset: Dataset, image: Any, image_id: str | None) -> Image:
+    if image_id is not None:  # of this dataset, but without a vector of this encoder
+        return Image(dataset.images.get([image_id], ["data"])["data"][0].as_py())
     try:
-        if isinstance(image, bytes):
-            return Image(image)
-        return Image.from_path(os.fspath(image))
+        return as_image(image)
     except RowError as error:
-        raise UserError(f"the image {image if not isinstance(image, bytes) else ''} cannot be read: {error}") from None
+        what = f"'{image}'" if isinstance(image, str | os.PathLike) else "that was given"
+        raise UserError(f"the image {what} cannot be read: {error}.") from None
     except OSError as error:
         raise UserError(f"the image '{image}' cannot be read: {error.strerror or error}") from None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.retrieval._filter import Allowed, contains, where_captions
-from panoglot.retrieval._query import choose, query_vector
+from panoglot.languages import canonical_language, meeting
+from panoglot.pictures import Image
+from panoglot.retrieval._filter import Allowed, contains
+from panoglot.retrieval._notebook import page_of_hits
+from panoglot.retrieval._query import choose, no_vectors_of_captions, query_vector
 from panoglot.table import Caption, Dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors, gather, has_index, nearest_indexed, stamp, threads, top_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EXACT_BYTES", "EXACT_UP_TO", "OVER", "Hit", "Searcher"]
+__all__ = ["EXACT_BYTES", "EXACT_UP_TO", "OVER", "Hit", "Hits", "Searcher"]
 
 #: Up to this many vectors the exact search is used even where there is an index.
 EXACT_UP_TO = 1_000_000
@@ -29,19 +33,54 @@ _FEW = 2_000
 
 @dataclass(slots=True)
 class Hit:
-    """An image that was found.
+    """An image that was found. A notebook shows its picture and texts.
 
     Attributes:
         image_id: which.
         score: cosine of the query and its best vector.
         uri: where it came from.
         captions: its kept captions, those of the language and kind that were asked for, in order of id.
+        dataset: where it was found.
     """
 
     image_id: str
     score: float
     uri: str = ""
     captions: list[Caption] = field(default_factory=list)
+    dataset: Dataset | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        captions = [asdict(caption) for caption in self.captions]
+        return {"image_id": self.image_id, "score": self.score, "uri": self.uri, "captions": captions}
+
+    def picture(self) -> Image:
+        """Read the picture.
+
+        Raises:
+            UserError: the hit comes from no dataset, or the image is not there any more.
+        """
+        rows = self.dataset.images.get([self.image_id], ["data", "uri"]).to_pylist() if self.dataset else []
+        if not rows:
+            raise UserError(f"there is no picture {self.image_id} to read.")
+        return Image(rows[0]["data"], id=self.image_id, uri=rows[0]["uri"] or "")
+
+    def _repr_html_(self) -> str:
+        return Hits([self])._repr_html_()
+
+
+class Hits(list[Hit]):
+    """Hits, best first, and `notes`: what is worth saying about how they were found, as lines.
+
+    A notebook shows the pictures with their texts.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = ()) -> None:
+        super().__init__(hits)
+        self.notes: list[str] = []
+
+    def _repr_html_(self) -> str:
+        return page_of_hits(self)
 
 
 class Searcher:
@@ -60,11 +99,12 @@ class Searcher:
 
         Args:
             dataset: a dataset, or its path.
-            encoder: a model, its name, or a name of vectors; None when the dataset has those of one encoder only.
+            encoder: a model, its name, or a name of vectors; None for those that the dataset is set to (see
+                `panoglot settings`), at first those that were made first.
             backend: `exact`, `index`, or `auto`: exact up to a million vectors, then the index.
 
         Raises:
-            UserError: no vectors, several to choose from, an unknown backend.
+            UserError: no vectors, none of that encoder, an unknown backend.
         """
         if backend not in ("auto", "exact", "index"):
             raise UserError(f"backend='{backend}'.{did_you_mean(backend, ('auto', 'exact', 'index'))}")
@@ -88,19 +128,25 @@ class Searcher:
         k: int = 10,
         weight: float = 0.5,
         over: str = "images",
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find images; see `panoglot.retrieval.search`."""
         if k < 1:
             raise UserError(f"k={k} must be at least 1.")
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
-        where = where_captions(lang, kind)
+        where = self._allowed.where(lang, kind)
+        if over != "images" and not self.table.count("of = 'caption'"):
+            raise UserError(no_vectors_of_captions(self.dataset, self.name))
         query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
         found = self.nearest(query, k, lang=lang, kind=kind, over=over)
         ids = [image_id for image_id, _ in found]
         captions = self.dataset.captions_of(ids, where) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
-        return [Hit(i, score, uris.get(i) or "", captions.get(i, [])) for i, score in found]
+        return Hits(Hit(i, score, uris.get(i) or "", captions.get(i, []), self.dataset) for i, score in found)
+
+    def languages_met(self, lang: str) -> list[str]:
+        """Say what a language met, as lines: other tags that it took in, near ones that it did not, or nothing."""
+        return meeting([canonical_language(lang)], self._allowed.languages())[1]
 
     def nearest(
         self, query: np.ndarray, k: int = 10, *, lang: str | None = None, kind: str | None = None, over: str = "images"

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         method,
         method_stage,
     )
-    from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker
+    from panoglot.running._results import Group, Scored
+    from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker, add_notes
 
 __all__ = [
     "METHODS",
@@ -43,6 +44,7 @@ __all__ = [
     "EncoderName",
     "GeneratorName",
     "GeneratorNames",
+    "Group",
     "ImageGeneratorName",
     "Item",
     "JudgeName",
@@ -52,12 +54,14 @@ __all__ = [
     "Outcome",
     "ParserName",
     "ReaderName",
+    "Scored",
     "SegmenterName",
     "Stage",
     "StageResult",
     "TaggerName",
     "TranslatorName",
     "Worker",
+    "add_notes",
     "align_stage",
     "encode_stage",
     "get_method",
@@ -76,6 +80,8 @@ __getattr__, __dir__ = lazy_names(
         "Emit": "_stage",
         "EncoderName": "_method",
         "GeneratorName": "_method",
+        "Group": "_results",
+        "Scored": "_results",
         "GeneratorNames": "_method",
         "Item": "_stage",
         "LanguageIdentifierName": "_method",
@@ -94,6 +100,7 @@ __getattr__, __dir__ = lazy_names(
         "TaggerName": "_method",
         "TranslatorName": "_method",
         "Worker": "_stage",
+        "add_notes": "_stage",
         "align_stage": "_encode",
         "encode_stage": "_encode",
         "get_method": "_method",

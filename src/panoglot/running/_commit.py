@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from panoglot.running._stage import Outcome, Stage, StageResult, Worker
+from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
 from panoglot.table import caption_to_row, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from panoglot.pictures import Image
 
 __all__ = ["Committer"]
 
@@ -47,7 +50,10 @@ class Committer:
             for caption in outcome.captions:
                 caption.run_id = run
                 captions.append(caption_to_row(caption))
-        rows = data.captions.insert(captions)
+        rows = data.images.insert([_image_row(image, run) for _, o in done for image in o.images])
+        rows += data.captions.insert(captions)
+        for table, name in ((data.facts, "facts"), (data.documents, "documents")):
+            rows += table.insert([one.plain() | {"run_id": run} for _, o in done for one in getattr(o, name)])
         if stage.vectors:
             rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))
         rows += data.hashes.insert(
@@ -58,6 +64,10 @@ class Committer:
             ]
         )
         scored = {key: (o.scores, o.drop) for key, o in done if o.scores or o.drop}
+        others = {key: value for _, o in done for key, value in o.scored.items()}
+        if others:
+            data.score("captions", others, run)
+            rows += len(others)
         if scored:
             data.score("captions" if stage.of == "captions" else "marks", scored, run)
             rows += len(scored)
@@ -80,7 +90,7 @@ class Committer:
             [
                 {
                     "item": key,
-                    "outputs": len(o.captions) + len(o.vectors) if stage.of != "parts" else o.count,
+                    "outputs": len(o.captions) + len(o.vectors) if stage.of != "parts" or stage.groups else o.count,
                     "rejected": o.rejected,
                     "seconds": o.spent.seconds,
                     "tokens_in": o.spent.tokens_in,
@@ -103,6 +113,7 @@ class Committer:
         self.result.pending += sum(o.pending for _, o in waiting)
         for _, outcome in waiting:
             self.result.spent.add(outcome.spent)
+            add_notes(self.result.notes, outcome.notes)
 
     def _vector_rows(self, done: list[tuple[str, Outcome]]) -> pa.Table:
         import numpy as np
@@ -123,3 +134,24 @@ class Committer:
             "run_id": [self.worker.run_id] * len(rows),
         }
         return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
+
+
+def _image_row(image: Image, run: str) -> dict[str, Any]:
+    """The row of a picture that a method made."""
+    return {
+        "image_id": image.id,
+        "data": image.data,
+        "uri": image.uri,
+        "width": image.width,
+        "height": image.height,
+        "format": image.format,
+        "size": len(image.data),
+        "group": image.group,
+        "time": image.time,
+        "context": json.dumps(image.context, ensure_ascii=False),
+        "run_id": run,
+        "recipe": image.recipe,
+        "model": image.model or None,
+        "parents": [image.parent] if image.parent else [],
+        "region": image.region.plain() if image.region else None,
+    }

@@ -86,9 +86,38 @@ class _EncoderOperator:
 
     def _texts(self, captions: Sequence[Caption]) -> np.ndarray:
         """Vectors of captions, a batch of the encoder at a time; NaN where there is none."""
+        return self._vectors(self._model.encode_texts, [c.text for c in captions], [c.lang for c in captions])
+
+    def _vectors(self, method: Any, *batch: Any) -> np.ndarray:
+        """What the encoder answers, lists too, as unit vectors `[N, …, dim]`; NaN where there is none.
+
+        Raises:
+            UserError: not a vector of the encoder's size for each.
+        """
         import numpy as np
 
-        return np.asarray(finish(self._model.encode_texts([c.text for c in captions], [c.lang for c in captions])))
+        answer = finish(method(*batch))
+        try:
+            vectors = np.asarray(answer, np.float32)
+        except (TypeError, ValueError):
+            vectors = np.zeros(0, np.float32)
+        if vectors.ndim not in (2, 3) or len(vectors) != len(batch[0]) or vectors.shape[-1] != self._model.dim:
+            raise UserError(
+                f"encoder '{self.encoder}' must answer with one vector of {self._model.dim} numbers for each of "
+                f"{len(batch[0])}, or with as many vectors for each; it gave {_shape(answer)}."
+            )
+        lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+        off = np.isfinite(lengths) & (np.abs(lengths - 1) > 1e-3)
+        return np.where(off, vectors / np.where(lengths > 0, lengths, np.nan), vectors) if off.any() else vectors
+
+
+def _shape(answer: Any) -> str:
+    """Say what a model answered."""
+    if hasattr(answer, "shape"):
+        return f"an array {list(answer.shape)}"
+    if isinstance(answer, list | tuple):
+        return f"{len(answer)} of sizes {sorted({len(one) if hasattr(one, '__len__') else 0 for one in answer})}"
+    return f"a {type(answer).__name__}"
 
 
 @dataclass
@@ -104,7 +133,7 @@ class EncodeOperator(_EncoderOperator):
         while batch := list(itertools.islice(items, self._model.batch_size)):
             started = time.perf_counter()
             if self.of == "images":
-                vectors = np.asarray(finish(self._model.encode_images([item.image for item in batch])))
+                vectors = self._vectors(self._model.encode_images, [item.image for item in batch])
             else:
                 vectors = self._texts([item.caption for item in batch if item.caption])
             spent = (time.perf_counter() - started) / len(batch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import pickle
 import sys
@@ -16,31 +17,34 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-# before Daft looks at them
-os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
-os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
-os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # before Daft looks at it
 
 import daft
 import daft.pickle  # Daft ships cloudpickle: operators defined in a script or notebook travel too
 import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 from daft import DataType, col
 from daft.io.source import DataSource, DataSourceTask
 from daft.recordbatch import RecordBatch
 from daft.schema import Schema
 
-from panoglot.errors import PanoglotError, UserError
-from panoglot.pictures import Image
+from panoglot.errors import PanoglotError, UserError, mendable
+from panoglot.providers._stop import stopping
 from panoglot.running._commit import Committer
 from panoglot.running._progress import Progress
-from panoglot.running._stage import Item, Stage, StageResult, Worker
+from panoglot.running._rows import image_of_row
+from panoglot.running._signals import graceful, mind_the_run
+from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     from daft import DataFrame
 
 __all__ = ["run_stage", "use_cluster"]
+
+#: Daft logs what it raises as well: once is enough.
+logging.getLogger("daft_local_execution").setLevel(logging.CRITICAL)
 
 #: Below this many items a stage runs inside this process: starting workers would cost more.
 SMALL = 48
@@ -101,13 +105,17 @@ def run_stage(
         UserError: the operator met a mistake that only the user can mend (a wrong key, an unreachable server).
     """
     started = time.monotonic()
+    if stage.prepare is not None:
+        stage = stage.prepare(stage, dataset, run_id)
+    _on_this_machine_by_default()
     work = dataset.work(stage.id).ensure()
     # a part of a source holds many rows: its rejects are known by their own names, a retry reads the whole part again
-    parts = stage.of == "parts"
+    parts = stage.of == "parts" and not stage.groups
     failing = _failing(dataset, stage)
     done = work.read(["item"], "rejected = 0" if parts and retry else None)
     skipped = done.num_rows
-    total = _total(dataset, stage)
+    made = _made_from(dataset, stage.not_from) if stage.not_from and stage.of == "captions" else []
+    total = _total(dataset, stage, made)
     result = StageResult(stage.name, stage.id, skipped=skipped)
     ledger = daft.from_arrow(done)
     if not retry and not parts and failing:
@@ -115,6 +123,8 @@ def run_stage(
     table = _table(dataset, stage)
     version = table.lance().version if table.exists() else None
     frame = _source(dataset, stage, version).join(ledger, on="item", how="anti")
+    if len(made):
+        frame = frame.join(daft.from_arrow(pa.table({"item": made})), on="item", how="anti")
     if limit is not None:
         frame = frame.limit(limit)
 
@@ -125,52 +135,74 @@ def run_stage(
         processes = max(1, processes)
     retrying = frozenset(failing) if retry else frozenset()
     workers = max(1, processes)
-    job = _Job(
-        str(dataset.path.resolve()),
-        version,
-        stage,
-        run_id,
-        retrying,
-        on_error,
-        max_cost=None if max_cost is None else max_cost / workers,
-        parent=os.getpid() if processes and not clustered else None,
-    )
-    options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
-    operator = daft.cls(**options)(_DaftOperator)(daft.pickle.dumps(job))
     # fewer than a batch for each worker: share them out
     batch = stage.batch
     if expected is not None and workers > 1:
         batch = max(1, min(batch, -(-expected // (workers * 4))))
-    query = frame.into_batches(batch).select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
-
-    fatal: Exception | None = None
-    indexed = 0
-    with Progress(stage.name, expected, quiet=quiet) as bar, contextlib.closing(_partitions(query)) as partitions:
-        for payload in partitions:
-            part, fatal = payload
-            result.done += part.done
-            result.rejected += part.rejected
-            result.pending += part.pending
-            result.rows += part.rows
-            result.spent.add(part.spent)
-            bar.update(part.done + part.rejected, result)
-            if fatal is not None or part.pending:
-                break  # what is left stays pending
-            if result.rows + result.done - indexed > REINDEX:
-                indexed = result.rows + result.done
-                dataset.reindex()
+    max_each = None if max_cost is None else max_cost / workers
+    with graceful() as stop, Progress(stage.name, expected, quiet=quiet) as bar:
+        parent = os.getpid() if processes and not clustered else None
+        path = str(dataset.path.resolve())
+        job = _Job(path, version, stage, run_id, retrying, on_error, max_each, parent, stop)
+        options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
+        fatal = _drive(dataset, frame.into_batches(batch), options, job, result, bar)
     result.seconds = time.monotonic() - started
     if fatal is not None:
         raise fatal
     return result
 
 
+def _on_this_machine_by_default() -> None:
+    """Choose Daft's own runner where nothing speaks for Ray: to find that out, Daft would import Ray (0.4 s)."""
+    if "ray" in sys.modules or "RAY_JOB_ID" in os.environ or os.environ.get("DAFT_RUNNER", "native") != "native":
+        return
+    if daft.runners._get_runner() is None:
+        daft.set_runner_native()
+
+
+def _drive(
+    dataset: Dataset, frame: DataFrame, options: dict[str, Any], job: _Job, result: StageResult, bar: Progress
+) -> Exception | None:
+    """Let workers do the job and add up what they say; the error that ended it, if one did."""
+    operator = daft.cls(**options)(_DaftOperator)(daft.pickle.dumps(job))
+    query = frame.select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
+    fatal: Exception | None = None
+    indexed = 0
+    with contextlib.closing(_partitions(query)) as partitions:
+        for part, fatal in partitions:
+            result.done += part.done
+            result.rejected += part.rejected
+            result.pending += part.pending
+            result.rows += part.rows
+            result.spent.add(part.spent)
+            add_notes(result.notes, part.notes)
+            bar.update(part.done + part.rejected, result)
+            if fatal is not None or part.pending or stopping():
+                break  # what is left stays pending
+            if result.rows + result.done - indexed > REINDEX:
+                indexed = result.rows + result.done
+                dataset.reindex()
+    return fatal
+
+
 def _partitions(query: DataFrame) -> Generator[tuple[StageResult, Exception | None], None, None]:
-    for partition in query.iter_partitions():
+    for partition in _watched(query.iter_partitions()):
         column = partition.to_pydict()["r"] if hasattr(partition, "to_pydict") else _fetch(partition)
         for payload in column:
             if payload is not None:
                 yield pickle.loads(payload)  # our own worker's bytes
+
+
+def _watched(partitions: Iterator[Any]) -> Iterator[Any]:
+    """The partitions; a worker that was killed is a line."""
+    try:
+        yield from partitions
+    except RuntimeError as error:
+        if "UDF process closed" not in str(error) and "Broken pipe" not in str(error):
+            raise
+        raise UserError(
+            "a worker process was killed (out of memory?); run the same command again: what was committed stays."
+        ) from None
 
 
 def _fetch(partition: Any) -> list[bytes | None]:
@@ -181,12 +213,36 @@ def _fetch(partition: Any) -> list[bytes | None]:
 
 
 def _failing(dataset: Dataset, stage: Stage) -> set[str]:
-    where = sql_in("stage", ["ingest" if stage.of == "parts" else stage.id]) + " and resolved is null"
+    where = (
+        sql_in("stage", ["ingest" if stage.of == "parts" and not stage.groups else stage.id]) + " and resolved is null"
+    )
     return set(dataset.rejects.read(["item"], where)["item"].to_pylist())
 
 
-def _total(dataset: Dataset, stage: Stage) -> int | None:
-    return None if stage.of == "parts" else _table(dataset, stage).count(stage.where)
+def _total(dataset: Dataset, stage: Stage, made: pa.Array) -> int | None:
+    if stage.of == "parts":
+        return None
+    if len(made):
+        ids = dataset.captions.read(["caption_id"], stage.where)["caption_id"]
+        return len(ids) - (pc.sum(pc.is_in(ids, made)).as_py() or 0)
+    return _table(dataset, stage).count(stage.where)
+
+
+def _made_from(dataset: Dataset, recipe: str) -> pa.Array:
+    """Ids of the captions whose recipe begins with `recipe`, and of all that were made from them, through any number of
+    parents."""
+    found = dataset.captions.read(["caption_id"], f"starts_with(recipe, '{recipe}')")["caption_id"].combine_chunks()
+    rows = dataset.captions.read(["caption_id", "parents"], "array_length(parents) > 0") if len(found) else None
+    while rows is not None and rows.num_rows:
+        mine = pc.is_in(rows["caption_id"], found)
+        rows = rows.filter(pc.invert(mine))
+        parents = rows["parents"].combine_chunks()
+        places = pc.unique(pc.list_parent_indices(parents).filter(pc.is_in(parents.flatten(), found)))
+        new = rows["caption_id"].take(places).combine_chunks()
+        if not len(new):
+            break
+        found = pa.concat_arrays([found, new])
+    return found
 
 
 # -- pending rows ------------------------------------------------------------------------------------------------------
@@ -298,13 +354,14 @@ class _Job:
         on_error: str,
         max_cost: float | None,
         parent: int | None,
+        stop: str,
     ) -> None:
         from dataclasses import replace
 
         self.path, self.version, self.run_id = path, version, run_id
         self.retrying, self.on_error = retrying, on_error
-        self.stage = replace(stage, parts=None)
-        self.max_cost, self.parent = max_cost, parent
+        self.stage = replace(stage, parts=None, prepare=None)
+        self.max_cost, self.parent, self.stop = max_cost, parent, stop
 
 
 class _DaftOperator:
@@ -320,6 +377,7 @@ class _DaftOperator:
         if self._job is None:
             job: _Job = daft.pickle.loads(self._bytes)
             if job.parent is not None:
+                mind_the_run(job.parent, job.stop)
                 few_arenas()
             self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
@@ -338,8 +396,7 @@ class _DaftOperator:
     def _run(self, items: Any, addresses: Any, payloads: Any) -> list[bytes | None]:
         keys = items.to_pylist()
         answer: list[bytes | None] = [None] * len(keys)
-        empty = StageResult("")
-        if self._fatal is not None or not keys:
+        if self._fatal is not None or not keys or stopping():
             return answer
         try:
             job = self._open()
@@ -348,7 +405,8 @@ class _DaftOperator:
             commit = Committer(job.stage, self._worker)
             source: Iterator[Item]
             if job.stage.of == "parts":
-                source = (Item(key, part=pickle.loads(raw)) for key, raw in zip(keys, payloads.to_pylist()))
+                parts = zip(keys, payloads.to_pylist())
+                source = (Item(key, part=pickle.loads(raw)) for key, raw in parts if not stopping())
             else:
                 source = _load(self._worker.dataset, job, keys, addresses.to_pylist())
 
@@ -363,20 +421,23 @@ class _DaftOperator:
             finally:
                 commit.flush()
             answer[0] = pickle.dumps((commit.result, None))
+            if stopping():
+                self._close()
         except PanoglotError as error:
-            self._fatal = error
-            self._close()
-            answer[0] = pickle.dumps((empty, error))
-        except OSError as error:
-            self._fatal = error
-            text = str(error)
-            if error.errno == 28 or "No space left" in text or "os error 28" in text:
-                answer[0] = pickle.dumps(
-                    (empty, UserError("the disk is full: make room and run the same command again."))
-                )
-            else:
+            answer[0] = self._give_up(error)
+        except Exception as error:
+            line = mendable(error)
+            if line is None:
+                self._fatal = error
                 raise
+            answer[0] = self._give_up(UserError(line))
         return answer
+
+    def _give_up(self, error: Exception) -> bytes:
+        """Ask nothing more of this operator; what the driver is told."""
+        self._fatal = error
+        self._close()
+        return pickle.dumps((StageResult(""), error))
 
     def _close(self) -> None:
         """Release models, connections and the lock; at the end of the worker or as soon as the run cannot go on."""
@@ -397,33 +458,21 @@ def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) ->
     table = _table(dataset, stage)
     data = lance.dataset(str(table.path), version=job.version)
     for start in range(0, len(keys), chunk):
+        if stopping():
+            return  # what is not begun stays pending
         rows = plain_rows(data._take_rows(addresses[start : start + chunk], columns=table.schema.names))
         by_key = {row[table.key]: row for row in rows}
         if stage.of == "images":
             captions = dataset.captions_of(by_key) if stage.with_captions else {}
             for key in keys[start : start + chunk]:
-                row = by_key.pop(key)
-                yield Item(key, image=_image(row, captions.get(key, ())))
+                if stopping():
+                    return
+                yield Item(key, image=image_of_row(by_key.pop(key), captions.get(key, ())))
         else:
             images = {}
             if stage.with_images:
                 ids = list(dict.fromkeys(row["image_id"] for row in rows))
-                images = {row["image_id"]: _image(row, ()) for row in plain_rows(dataset.images.get(ids))}
+                images = {row["image_id"]: image_of_row(row) for row in plain_rows(dataset.images.get(ids))}
             for key in keys[start : start + chunk]:
                 row = by_key.pop(key)
                 yield Item(key, caption=caption_from_row(row), image=images.get(row["image_id"]))
-
-
-def _image(row: dict[str, Any], captions: Any) -> Image:
-    return Image(
-        data=row["data"],
-        id=row["image_id"],
-        width=row["width"],
-        height=row["height"],
-        format=row["format"],
-        uri=row["uri"],
-        group=row["group"],
-        time=row["time"],
-        context=row["context"] or {},
-        captions=captions,
-    )

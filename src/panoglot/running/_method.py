@@ -15,19 +15,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Annotated, Any
 
-from panoglot.asking import Asker, Models, Spent, spending
-from panoglot.errors import BudgetReached, PanoglotError, RowError, UserError, did_you_mean
+from panoglot.asking import Asker, Journal, Models, Prices, Spent, spending
+from panoglot.errors import BudgetReached, PanoglotError, RowError, Stopped, UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
-from panoglot.identity import counted, fingerprint, normal_text, read_options
-from panoglot.languages import parse_language
+from panoglot.identity import counted, fingerprint, read_options
+from panoglot.providers._stop import given_up, time_left
+from panoglot.running._fit import fit_asset, fit_dataset
+from panoglot.running._results import completed
+from panoglot.running._rows import GroupPart, group_parts, read_group
 from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
-from panoglot.table import Caption, caption_id
+from panoglot.table import Dataset
 
 __all__ = [
     "METHODS",
@@ -82,18 +85,35 @@ class Method:
         function: the coroutine.
         verb: `caption`, `translate`, …: what it does, whatever the room is called; part of the names of ledgers.
         version: raised when the same options may give other results.
-        takes: `image` or `caption`.
+        unit: what it works on: an `image`, a `caption`, a `group` of images, or the `query` of a search.
         with_captions: gives images their kept captions.
         with_images: gives captions their image.
+        fit: its first pass, see `running._fit`, or None.
+        fit_per: `dataset` or `asset`.
+        about: one line; empty for the first of its docstring.
+        paper: the paper's short name, or empty.
+        year: of the paper.
+        where: SQL filter: the rows that it takes unless a run names others.
     """
 
     name: str
     function: Callable[..., Awaitable[Any]]
     verb: str
     version: int
-    takes: str
-    with_captions: bool
-    with_images: bool
+    unit: str
+    with_captions: bool = False
+    with_images: bool = False
+    fit: Callable[..., Coroutine[Any, Any, bytes]] | None = None
+    fit_per: str = "dataset"
+    about: str = ""
+    paper: str = ""
+    year: int = 0
+    where: str | None = None
+
+    @property
+    def recipe(self) -> str:
+        """What its rows say about who made them."""
+        return f"{self.name}/{self.version}"
 
     @property
     def stage(self) -> str:
@@ -165,14 +185,58 @@ GROUP = "panoglot.methods"
 METHODS: dict[str, Method] = {}
 
 
+#: What a method can work on.
+UNITS = ("image", "caption", "group", "query")
+
+
 def method(
-    *, verb: str, name: str = "", version: int = 1, takes: str = "image", captions: bool = False, images: bool = False
+    *,
+    verb: str,
+    unit: str = "image",
+    name: str = "",
+    version: int = 1,
+    captions: bool = False,
+    images: bool = False,
+    fit: Callable[..., Coroutine[Any, Any, bytes]] | None = None,
+    fit_per: str = "dataset",
+    where: str | None = None,
+    about: str = "",
+    paper: str = "",
+    year: int = 0,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
-    """Register an async function as a method; it stays a plain function."""
+    """Register an async function as a method; it stays a plain function.
+
+    Args:
+        verb: `caption`, `translate`, `curate`, `search`, …
+        unit: what it works on, one of `UNITS`.
+        name: with hyphens; empty for that of the function.
+        version: raised when the same options may give other results.
+        captions: give images their kept captions.
+        images: give captions their image.
+        fit: a first pass over the rows; what it returns comes as the option `fitted`.
+        fit_per: `dataset`: once over all rows; `asset`: for every group, without a pass over the others.
+        where: SQL filter: which rows it takes unless a run names others. Of captions it takes kept ones only, and none
+            that it made itself or that were made from those.
+        about: one line; empty for the first of the docstring.
+        paper: short name of the paper that it is the method of.
+        year: of the paper.
+
+    Raises:
+        UserError: no such unit; a first pass without the option `fitted`, or of assets where there are none.
+    """
 
     def register(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         key = name or getattr(function, "__name__", "").replace("_", "-")
-        METHODS[key] = Method(key, function, verb, version, takes, captions, images)
+        if unit not in UNITS:
+            raise UserError(f"method '{key}': unit '{unit}'.{did_you_mean(unit, UNITS)}")
+        if fit is not None and "fitted" not in inspect.signature(function).parameters:
+            raise UserError(f"method '{key}' has a first pass and no option for it: fitted: bytes = b\"\".")
+        if fit_per not in ("dataset", "asset") or (fit_per == "asset" and unit != "group"):
+            raise UserError(f"method '{key}': fit_per is dataset, or asset for methods of groups.")
+        first = about or (inspect.getdoc(function) or "").partition("\n")[0]
+        METHODS[key] = Method(
+            key, function, verb, version, unit, captions, images, fit, fit_per, first, paper, year, where
+        )
         return function
 
     return register
@@ -216,7 +280,8 @@ def method_stage(
         options: its keyword options.
         models: alias to model name; an option may also give a full model name.
         prices: price file.
-        where: SQL filter on images or captions.
+        where: SQL filter on images or captions: exactly these rows. None for those that the method declares; a method
+            over captions then takes kept ones alone, and none that it made or that were made from its own.
         journal: keep answers in the dataset's journal.
         processes: worker processes; None chooses by the models.
         in_flight: most items under way at once.
@@ -224,6 +289,8 @@ def method_stage(
     from panoglot.providers import load_model
 
     chosen = get_method(name)
+    if chosen.unit == "query":
+        raise UserError(f"method '{name}' plans searches: panoglot search X.pano … --preset {name}")
     resolved = chosen.resolve(options or {})
     uses = chosen.uses(resolved)
     names = {alias: (models or {}).get(alias, alias) for alias in uses}
@@ -239,18 +306,56 @@ def method_stage(
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)
+    not_from = None
+    if where is None:
+        where = chosen.where
+        if chosen.unit == "caption":
+            where, not_from = f"dropped is null and ({where})" if where else "dropped is null", f"{chosen.name}/"
     operator = MethodOperator(chosen, resolved, names, print_, prices, journal, in_flight)
     return Stage(
         name=chosen.stage,
         fingerprint=print_,
         operator=operator,
-        of="images" if chosen.takes == "image" else "captions",
+        of={"image": "images", "caption": "captions", "group": "parts"}[chosen.unit],
         where=where,
+        not_from=not_from,
+        groups=chosen.unit == "group",
+        prepare=partial(_prepared, chosen, names, where, prices) if chosen.unit == "group" or chosen.fit else None,
         with_captions=chosen.with_captions,
         with_images=chosen.with_images,
         batch=max(512, 16 * in_flight) if served else 256,
         processes=processes,
     )
+
+
+def _prepared(
+    chosen: Method,
+    names: Mapping[str, str],
+    where: str | None,
+    prices: str | None,
+    stage: Stage,
+    dataset: Dataset,
+    run_id: str,
+) -> Stage:
+    """What is done before rows are chosen: groups are listed, and what a first pass learns enters the identity."""
+    operator, print_ = stage.operator, stage.fingerprint
+    assert isinstance(operator, MethodOperator)
+    if chosen.fit is not None and chosen.fit_per == "dataset":
+        from panoglot.providers import load_model
+
+        with Journal(dataset.journal) as journal:
+            table = Prices.load(prices)
+            m = Models(
+                {
+                    alias: Asker(load_model(full), journal=journal, prices=table, budget=None, full=full)
+                    for alias, full in names.items()
+                }
+            )
+            learnt, digest = fit_dataset(dataset, chosen, operator.options, print_, m, where, run_id)
+        print_ = fingerprint([print_, digest])
+        operator = replace(operator, options={**operator.options, "fitted": learnt}, fingerprint=print_)
+    parts = partial(group_parts, dataset, where) if chosen.unit == "group" else None
+    return replace(stage, operator=operator, fingerprint=print_, parts=parts, prepare=None)
 
 
 @dataclass
@@ -268,7 +373,8 @@ class MethodOperator:
 
     def open(self, worker: Worker) -> None:
         """Load the models."""
-        from panoglot.asking import Budget, Journal, Prices
+        from panoglot.asking import Budget
+        from panoglot.asking._spend import Account
         from panoglot.providers import load_model
 
         journal = Journal(worker.dataset.journal) if self.journal else None
@@ -276,8 +382,11 @@ class MethodOperator:
         prices = Prices.load(self.prices)
         for alias, name in self.models.items():
             model = load_model(name)
-            self._askers[alias] = Asker(model, journal=journal, prices=prices, budget=budget, full=name)
-        self._journal = journal
+            account = Account(worker.run_id, worker.stage_id)
+            self._askers[alias] = Asker(
+                model, journal=journal, prices=prices, budget=budget, full=name, account=account
+            )
+        self._journal, self._data, self._run_id = journal, worker.dataset, worker.run_id
         self._runner = asyncio.Runner()
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
@@ -299,31 +408,55 @@ class MethodOperator:
         self._runner.close()
 
     async def _all(self, items: Iterator[Item], emit: Emit) -> None:
+        """Many items at once. Rows are read and committed in a thread: the loop is free to take answers in."""
         m = Models(self._askers)
+        loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[tuple[str, Outcome]]] = set()
-        try:
-            for item in items:
-                tasks.add(asyncio.create_task(self._one(item, m)))
-                if len(tasks) >= self.in_flight:
-                    tasks = await _collect(tasks, emit)
-            while tasks:
-                tasks = await _collect(tasks, emit)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with ThreadPoolExecutor(1, thread_name_prefix="rows") as rows:
+            try:
+                while (item := await loop.run_in_executor(rows, next, items, None)) is not None:
+                    tasks.add(asyncio.create_task(self._one(item, m)))
+                    while len(tasks) >= self.in_flight and time_left():
+                        tasks = await self._collect(tasks, emit, rows)
+                while tasks and time_left():
+                    tasks = await self._collect(tasks, emit, rows)
+            finally:
+                given_up(len(tasks))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self._journal is not None:
+                    await self._journal.settled()  # what was paid for
+
+    async def _collect(
+        self, tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit, rows: ThreadPoolExecutor
+    ) -> set[asyncio.Task[tuple[str, Outcome]]]:
+        """Commit what is done now; the tasks that are not."""
+        done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0.5)  # is it time to stop?
+        found = [task.result() for task in done]
+
+        def commit() -> None:
+            for key, outcome in found:
+                emit(key, outcome)
+
+        if found:
+            await asyncio.get_running_loop().run_in_executor(rows, commit)
+        return left
 
     async def _one(self, item: Item, m: Models) -> tuple[str, Outcome]:
         spent = Spent()
         spending.set(spent)
         try:
-            subject = item.image if self.method.takes == "image" else item.caption
+            options, subject = self.options, await self._subject(item)
+            if self.method.fit is not None and self.method.fit_per == "asset":
+                learnt = await fit_asset(self._data, self.method, subject, options, self.fingerprint, m, self._run_id)
+                options = {**options, "fitted": learnt}
             extra = [item.image] if self.method.with_images else []
-            result = await self.method.function(subject, *extra, m, **self.options)
-            captions = _complete(result, item, self.method, self.fingerprint)
+            result = await self.method.function(subject, *extra, m, **options)
+            made = completed(result, item, self.method.recipe, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except BudgetReached:
+        except (BudgetReached, Stopped):
             return item.key, Outcome(pending=True, spent=spent)
         except PanoglotError:
             raise
@@ -332,14 +465,23 @@ class MethodOperator:
             return item.key, Outcome(
                 reject=RowError("method_error", f"{type(error).__name__}: {error} ({where})"), spent=spent
             )
-        return item.key, Outcome(captions=captions, spent=spent)
+        scores, drop = made.own or ({}, None)
+        return item.key, Outcome(
+            captions=made.captions,
+            scores=scores,
+            drop=drop,
+            images=made.images,
+            facts=made.facts,
+            documents=made.documents,
+            scored=made.scored,
+            spent=spent,
+        )
 
-
-async def _collect(tasks: set[asyncio.Task[tuple[str, Outcome]]], emit: Emit) -> set[asyncio.Task[tuple[str, Outcome]]]:
-    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        emit(*task.result())
-    return left
+    async def _subject(self, item: Item) -> Any:
+        if self.method.unit == "group":
+            assert isinstance(item.part, GroupPart)
+            return await asyncio.to_thread(read_group, self._data, item.part)
+        return item.image if self.method.unit == "image" else item.caption
 
 
 def _where(error: BaseException) -> str:
@@ -347,39 +489,3 @@ def _where(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
-
-
-def _complete(result: Any, item: Item, chosen: Method, print_: str) -> list[Caption]:
-    """Fill in ids, recipe and provenance of what a method returned; its unstored parents come first, as drafts."""
-    returned: list[Caption] = [] if result is None else [result] if isinstance(result, Caption) else list(result)
-    ordered: list[Caption] = []
-
-    def visit(caption: Caption) -> None:
-        if any(caption is other for other in ordered):
-            return
-        for parent in caption.parents:
-            if isinstance(parent, Caption) and not parent.caption_id:
-                visit(parent)
-        ordered.append(caption)
-
-    for caption in returned:
-        visit(caption)
-    image = item.caption.image_id if item.caption else item.key
-    # captions of one image made from different captions must not share ids
-    base = fingerprint([print_, item.key]) if item.caption else print_
-    ordinals: Counter[tuple[Any, ...]] = Counter()
-    for caption in ordered:
-        caption.text = normal_text(caption.text)
-        if not caption.text:
-            raise RowError("empty_caption", f"{chosen.name} made a caption without text")
-        caption.lang = parse_language(caption.lang) or "und"
-        caption.image_id = image
-        caption.recipe = caption.recipe or f"{chosen.name}/{chosen.version}"
-        if item.caption and not caption.parents:
-            caption.parents = (item.caption,)
-        if caption.dropped is None and not any(caption is other for other in returned):
-            caption.dropped = "draft"
-        place = (caption.lang, caption.region)
-        caption.caption_id = caption_id(image, base, caption.lang, caption.region, ordinals[place])
-        ordinals[place] += 1
-    return ordered

@@ -12,6 +12,10 @@ from panoglot.running._stage import StageResult
 __all__ = ["Progress", "price_text"]
 
 
+#: Seconds between lines of a stage where there is no terminal.
+EVERY = 60.0
+
+
 def price_text(price: float | None) -> str:
     """Write US dollars; `$?` when a model's price is not known.
 
@@ -26,12 +30,21 @@ def price_text(price: float | None) -> str:
 
 
 class Progress:
-    """A bar for one stage; a context manager."""
+    """A bar for one stage; a context manager.
+
+    Args:
+        name: of the stage.
+        total: items, when known.
+        quiet: nothing is shown; None shows a bar on a terminal, and elsewhere a line when the stage ends, and one a
+            minute while it runs.
+    """
 
     def __init__(self, name: str, total: int | None, *, quiet: bool | None = None) -> None:
         self.name, self.total = name, total
         self._quiet = not sys.stderr.isatty() if quiet is None else quiet
+        self._lines = quiet is None and self._quiet
         self._bar: Any = None
+        self._seen, self._said = (0, 0), 0.0
 
     def __enter__(self) -> Progress:
         if not self._quiet:
@@ -55,6 +68,9 @@ class Progress:
 
     def update(self, advance: int, result: StageResult) -> None:
         """Advance by some items."""
+        self._seen = result.done, result.rejected
+        if self._lines and time.monotonic() - max(self._said, self._started) > EVERY:
+            self._say("so far")
         if self._bar is None:
             return
         seen = result.done + result.rejected
@@ -69,3 +85,13 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        elif self._lines and kind is None and any(self._seen):
+            self._say("done")
+
+    def _say(self, how: str) -> None:
+        self._said = time.monotonic()
+        done, rejected = self._seen
+        of = f" of {self.total:,}" if self.total and how != "done" else ""
+        lost = f", {rejected:,} rejected" if rejected else ""
+        seconds = self._said - self._started
+        print(f"{self.name}: {done:,}{of} {how}{lost}, {seconds:,.1f} s", file=sys.stderr, flush=True)

@@ -17,21 +17,32 @@ The worker commits outcomes in chunks; an item counts as done when its ledger ro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from panoglot.asking import Spent
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.table import Caption, Dataset
+from panoglot.table import Caption, Dataset, Document, Fact
 
 if TYPE_CHECKING:
     import numpy as np
 
     from panoglot.formats import Part
+    from panoglot.running._rows import GroupPart
 
-__all__ = ["Emit", "Item", "Operator", "Outcome", "Stage", "StageResult", "Worker", "worker_processes"]
+__all__ = [
+    "Emit",
+    "Item",
+    "Operator",
+    "Outcome",
+    "Stage",
+    "StageResult",
+    "Worker",
+    "add_notes",
+    "worker_processes",
+]
 
 
 @dataclass(slots=True)
@@ -48,7 +59,7 @@ class Item:
     key: str
     image: Image | None = None
     caption: Caption | None = None
-    part: Part | None = None
+    part: Part | GroupPart | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +77,11 @@ class Outcome:
         count: rows it stands for, for the counts of parts.
         rejected: rows of the part that failed (already written by the operator).
         spent: what it cost.
+        images: new pictures.
+        facts: what models saw, ids filled in.
+        documents: ids filled in.
+        scored: for captions that exist, not the item itself: id to (scores, drop).
+        notes: what else is to be said, for the notes of the stage; see `add_notes`.
     """
 
     captions: Sequence[Caption] = ()
@@ -78,6 +94,11 @@ class Outcome:
     count: int = 1
     rejected: int = 0
     spent: Spent = field(default_factory=Spent)
+    images: Sequence[Image] = ()
+    facts: Sequence[Fact] = ()
+    documents: Sequence[Document] = ()
+    scored: Mapping[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 Emit = Callable[[str, Outcome], None]
@@ -108,6 +129,22 @@ def worker_processes(models: Iterable[Any]) -> int:
     return (os.cpu_count() or 1) if chosen and all(getattr(model, "per_core", False) for model in chosen) else 0
 
 
+def add_notes(notes: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the notes of some items to those of a stage: numbers are summed, lists are joined, each entry once.
+
+    >>> notes = {"moved": 2, "unused": ["a"]}
+    >>> add_notes(notes, {"moved": 1, "unused": ["a", "b"]})
+    >>> notes
+    {'moved': 3, 'unused': ['a', 'b']}
+    """
+    for name, value in more.items():
+        if isinstance(value, list):
+            have = notes.setdefault(name, [])
+            have.extend(one for one in value if one not in have)
+        else:
+            notes[name] = notes.get(name, 0) + value
+
+
 class Operator(Protocol):
     """What a stage does with its items; see the module's text."""
 
@@ -134,6 +171,7 @@ class Stage:
         operator: does the work.
         of: `images`, `captions` or `parts`.
         where: SQL filter on the table that `of` names.
+        not_from: leave out captions whose recipe begins so, and all that were made from them.
         parts: the parts of a source (for `of="parts"`): called in the engine, lazily.
         with_captions: give images their kept captions.
         with_images: give captions their image.
@@ -141,6 +179,9 @@ class Stage:
         batch: items a worker takes at a time; also what a kill can cost beyond the journal.
         commit: outcomes a commit.
         processes: worker processes; 0 = inside this process (servers, tiny jobs).
+        prepare: called with itself, the dataset and the run before anything is chosen; returns the stage to run: a
+            method's first pass is part of its identity.
+        groups: its parts are groups of pictures, not parts of a source.
     """
 
     name: str
@@ -148,13 +189,16 @@ class Stage:
     operator: Operator
     of: str = "images"
     where: str | None = None
-    parts: Callable[[], Iterator[Part]] | None = None
+    parts: Callable[[], Iterator[Part | GroupPart]] | None = None
+    not_from: str | None = None
     with_captions: bool = False
     with_images: bool = False
     vectors: tuple[str, int] | None = None
     batch: int = 512
     commit: int = 64
     processes: int = 0
+    prepare: Callable[[Stage, Dataset, str], Stage] | None = None
+    groups: bool = False
 
     @property
     def id(self) -> str:

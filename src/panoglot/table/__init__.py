@@ -1,6 +1,7 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.table._dataset import Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
+from panoglot.table._dataset import MANIFEST, Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
+from panoglot.table._find import find_image
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
 from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
@@ -9,6 +10,7 @@ from panoglot.table._table import Table, plain_rows, sql_in
 
 __all__ = [
     "KINDS",
+    "MANIFEST",
     "SCHEMA_VERSION",
     "Caption",
     "Dataset",
@@ -24,6 +26,7 @@ __all__ = [
     "caption_to_row",
     "create_dataset",
     "few_arenas",
+    "find_image",
     "give_back_memory",
     "given_caption_id",
     "image_id",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean
 from panoglot.geometry import Region
 from panoglot.table._memory import give_back_memory
 from panoglot.table._records import Caption
@@ -50,6 +52,7 @@ class Dataset:
         marks: what curation decided on images: scores, `dropped`.
         hashes: perceptual hashes of images.
         captions: one row a text about an image.
+        places: where a picture and its given texts were read last: one row a file, member or row of a source.
         rejects: every row that failed.
         runs: what was run, with which recipe, counts and price.
     """
@@ -67,6 +70,7 @@ class Dataset:
         self.marks = self._table("marks")
         self.hashes = self._table("hashes")
         self.captions = self._table("captions")
+        self.places = self._table("places")
         self.rejects = self._table("rejects")
         self.runs = self._table("runs")
 
@@ -95,7 +99,7 @@ class Dataset:
             if not path.is_dir():
                 raise UserError(
                     f"{self.path} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
-                    f"Make them: panoglot build … --encoder NAME"
+                    f"Make them: {command('build', 'PICTURES', '-o', self.path, '--encoder', 'NAME')}"
                 )
             import lance
 
@@ -110,12 +114,18 @@ class Dataset:
             model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
-        name = f"{_file_name(model)}-{model_fingerprint[:8]}"
         folder = self.path / "vectors"
         folder.mkdir(exist_ok=True)
+        name = f"{_file_name(model)}-{_file_name(model_fingerprint[:8])}"
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((folder / f"{name}.json").read_text())["fingerprint"] != model_fingerprint:
+                # `my-model-v1` and `my-model-v2` begin alike: never one place for two models
+                name += f"-{hashlib.sha256(model_fingerprint.encode()).hexdigest()[:8]}"
         if not (folder / f"{name}.json").exists():
             temporary = folder / f".{name}-{secrets.token_hex(4)}"
-            temporary.write_text(json.dumps({"model": model, "fingerprint": model_fingerprint, "dim": dim}) + "\n")
+            made = datetime.now(UTC).isoformat()
+            facts = {"model": model, "fingerprint": model_fingerprint, "dim": dim, "made": made}
+            temporary.write_text(json.dumps(facts) + "\n")
             temporary.rename(folder / f"{name}.json")
         self.vectors(name, dim).ensure()
         return name
@@ -129,6 +139,46 @@ class Dataset:
     def vector_names(self) -> list[str]:
         """Names of the encoders whose vectors are here."""
         return sorted(path.stem for path in (self.path / "vectors").glob("*.lance"))
+
+    def searched_vectors(self) -> str | None:
+        """Name of the vectors that a search takes unless told otherwise, None without any.
+
+        They are those of the setting `encoder`; without it those of pictures that were made first, so that a model that
+        is trained later changes nothing by itself.
+        """
+        names = self.vector_names()
+        chosen = self.settings().get("encoder")
+        if chosen in names:
+            return chosen
+        # a frozen text tower's vectors are of captions only: nobody searches pictures with them
+        fit = [n for n in names if self.vectors(n).count("of = 'image'")] if len(names) > 1 else names
+        made = {}
+        for name in fit or names:
+            try:
+                made[name] = str(self.vector_model(name).get("made") or "")
+            except (OSError, ValueError):  # vectors that somebody put there by hand
+                made[name] = "~"
+        return min(made, key=lambda name: (made[name], name), default=None)
+
+    def settings(self) -> dict[str, str]:
+        """Return what was chosen for this dataset; see `change_settings`."""
+        found = json.loads((self.path / MANIFEST).read_text()).get("settings")
+        return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+    def change_settings(self, **values: str | None) -> dict[str, str]:
+        """Write settings into the manifest and return all of them.
+
+        Args:
+            **values: `encoder`, the name of the vectors that a search takes; None takes a setting back.
+        """
+        with self._lock(shared=False, name="settings.lock", wait=True):
+            manifest = json.loads((self.path / MANIFEST).read_text())
+            kept = {name: value for name, value in {**self.settings(), **values}.items() if value is not None}
+            manifest["settings"] = kept
+            temporary = self.path / f".panoglot-{secrets.token_hex(4)}"
+            temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+            temporary.replace(self.path / MANIFEST)
+        return kept
 
     @property
     def journal(self) -> Path:
@@ -313,7 +363,7 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     if (folder / MANIFEST).exists():
         return open_dataset(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {folder.stem}.pano")
+        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {_free(folder)}")
     if folder.is_dir() and any(
         entry.name not in ("writers.lock",) and not entry.name.startswith(".panoglot-") for entry in folder.iterdir()
     ):
@@ -330,6 +380,23 @@ def create_dataset(path: str | os.PathLike[str]) -> Dataset:
     return open_dataset(folder)
 
 
+def _not_readable(folder: Path) -> Path | None:
+    """The dataset's folder, or the first table, file or folder in it, that may not be read; None when all may."""
+    if not folder.is_dir():
+        return None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return folder
+    tables = [*folder.glob("*.lance"), folder / "vectors", *folder.glob("vectors/*.lance"), folder / "work"]
+    parts = [table / part for table in tables for part in ("", "_versions", "data")]
+    return next((part for part in parts if part.exists() and not os.access(part, os.R_OK | os.X_OK)), None)
+
+
+def _free(taken: Path) -> Path:
+    """A name beside one that is taken: `photos-2.pano`."""
+    names = (taken.with_name(f"{taken.stem}-{n}.pano") for n in range(2, 1000))
+    return next((name for name in names if not name.exists()), taken.with_name(f"{taken.stem}-new.pano"))
+
+
 def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
     """Open a dataset (one that is open already is returned as it is).
 
@@ -343,7 +410,10 @@ def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
         near = (
             did_you_mean(folder.name, [p.name for p in folder.parent.glob("*.pano")]) if folder.parent.is_dir() else ""
         )
-        raise UserError(f"there is no dataset at {folder}.{near} Make one: panoglot build PICTURES -o {folder}")
+        make = command("build", "PICTURES", "-o", folder)
+        raise UserError(f"there is no dataset at {folder}.{near} Make one: {make}")
+    if shut := _not_readable(folder):
+        raise UserError(f"no permission to read '{shut}': chmod -R u+rX {shlex.quote(str(folder))}, or ask its owner.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = int(manifest["schema_version"])

@@ -27,6 +27,7 @@ KEYS = {
     "marks": "image_id",
     "hashes": "image_id",
     "captions": "caption_id",
+    "places": "place",
     "rejects": "reject_id",
     "runs": "run_id",
     "vectors": "vector_id",
@@ -206,6 +207,8 @@ def _work(t: _Types) -> Columns:
     import pyarrow as pa
 
     return {
+        # where pictures and their texts were read last: what a place no longer gives is superseded
+        "places": [("place", t.text), ("image_id", t.text), ("captions", t.texts), ("run_id", t.text)],
         "rejects": [
             ("reject_id", t.text),
             ("item", t.text),

@@ -6,7 +6,7 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.text._ptb import PTBTable, ptb_tokens
-    from panoglot.text._tokenize import TOKENIZERS, Tokenizer, check_scripts, one_language, script_of, tokenizer_for
+    from panoglot.text._tokenize import TOKENIZERS, Tokenizer, one_language, other_script, tokenizer_for
     from panoglot.text._wordnet import Synonyms, WordNet, find_wordnet, synonyms_for
     from panoglot.text._words import grams, is_spaceless, letters, same_text, tokens, word_count
 
@@ -16,15 +16,14 @@ __all__ = [
     "Synonyms",
     "Tokenizer",
     "WordNet",
-    "check_scripts",
     "find_wordnet",
     "grams",
     "is_spaceless",
     "letters",
     "one_language",
+    "other_script",
     "ptb_tokens",
     "same_text",
-    "script_of",
     "synonyms_for",
     "tokenizer_for",
     "tokens",
@@ -39,7 +38,7 @@ __getattr__, __dir__ = lazy_names(
         "Synonyms": "_wordnet",
         "Tokenizer": "_tokenize",
         "WordNet": "_wordnet",
-        "check_scripts": "_tokenize",
+        "other_script": "_tokenize",
         "find_wordnet": "_wordnet",
         "grams": "_words",
         "is_spaceless": "_words",
@@ -47,7 +46,6 @@ __getattr__, __dir__ = lazy_names(
         "one_language": "_tokenize",
         "ptb_tokens": "_ptb",
         "same_text": "_words",
-        "script_of": "_tokenize",
         "synonyms_for": "_wordnet",
         "tokenizer_for": "_tokenize",
         "tokens": "_words",

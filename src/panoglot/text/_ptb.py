@@ -9,7 +9,10 @@ upper case, the tokens are not), `!!` and `?!` survive, a word glued to the next
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+
+from panoglot.text._letters import same_letters
 
 __all__ = ["PTBTable", "ptb_tokens"]
 
@@ -82,8 +85,23 @@ def _word(word: str) -> list[str]:
     return [part for part in word.split("'") if part]
 
 
-def ptb_tokens(text: str) -> list[str]:
-    """Tokenise one text (several words or one), lower case, COCO punctuation removed.
+#: Combining marks and Tangut letters that stand for them in the pattern: to the reference a mark is a letter, to
+#: Python's `\\w` it is not, and every word of Hindi or Thai would fall apart.
+_STAND_INS: dict[int, int] = {}
+_MARKS: dict[int, int] = {}
+
+
+def _stand_in(text: str) -> str:
+    for character in text:
+        at = ord(character)
+        if at not in _STAND_INS and unicodedata.category(character)[0] == "M":
+            _STAND_INS[at] = 0x17000 + len(_STAND_INS)
+            _MARKS[_STAND_INS[at]] = at
+    return text.translate(_STAND_INS)
+
+
+def ptb_tokens(text: str, punctuation: bool = False) -> list[str]:
+    """Tokenise one text (several words or one), lower case; COCO's list of punctuation is removed, or kept.
 
     >>> " ".join(ptb_tokens("A man doesn't ride his well-worn bike (the dogs' favourite), does he?"))
     "a man does n't ride his well-worn bike -lrb- the dogs favourite -rrb- does he"
@@ -91,7 +109,8 @@ def ptb_tokens(text: str) -> list[str]:
     if "&" in text:
         for entity, character in _ENTITIES.items():
             text = text.replace(entity, character)
-    text = text if text.isascii() else text.translate(_SPELLING)
+    plain = text.isascii()
+    text = text if plain else _stand_in(same_letters(text.translate(_SPELLING), compatibility=False))
     found: list[str] = []
     for match in _TOKEN.finditer(text):
         token, kind = match[0].lower(), match.lastgroup
@@ -110,14 +129,18 @@ def ptb_tokens(text: str) -> list[str]:
                 found.append(_BRACKETS.get(token, token))
         else:
             found.append(token)
-    return [token for token in found if token not in PUNCTUATION]
+    found = found if plain else [token.translate(_MARKS) for token in found]
+    return found if punctuation else [token for token in found if token not in PUNCTUATION]
 
 
 class PTBTable(dict[str, list[str]]):
     """Whitespace-separated chunk to tokens, filled as chunks are met: captions repeat a few thousand chunks."""
 
+    def __init__(self, punctuation: bool = False) -> None:
+        self._punctuation = punctuation
+
     def __missing__(self, chunk: str) -> list[str]:
-        found = ptb_tokens(chunk)
+        found = ptb_tokens(chunk, self._punctuation)
         if len(self) < 1_000_000:
             self[chunk] = found
         return found

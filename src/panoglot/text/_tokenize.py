@@ -2,30 +2,38 @@
 
 | name | for | what a token is |
 |---|---|---|
-| `ptb-en` | English (default) | Penn-Treebank word as the COCO tools see it, punctuation removed |
+| `ptb` (`coco`) | all; default of English | Penn-Treebank word as the COCO tools see it, punctuation removed |
+| `ptb-punct` | all | the same with its punctuation |
 | `words` | every script that writes spaces (default) | run of letters, marks and digits; lower case |
-| `characters` | Chinese, Japanese (default) | one Han or kana character; runs of other scripts stay words |
+| `words-elided` | French, Italian, Catalan … | the same, with `l'` a word of its own: `l'homme` is two words |
+| `chars` | Chinese, Japanese (default) | one Han or kana character; runs of other scripts stay words |
 | `clusters` | Thai, Lao, Khmer, Burmese (default) | one orthographic syllable: base, vowels, marks, subscripts |
 | `jieba`, `mecab`, `thai-words` | Chinese, Japanese, Thai | dictionary words; need a package |
+| `13a`, `intl`, `zh`, `flores200` | all | sacrebleu's, as they are: case and punctuation kept |
 | `whitespace` | texts that are tokenised already | what stands between spaces, as it stands |
+| `xm3600` | all | what papers on XM3600 do: Chinese in characters, Thai and Japanese in dictionary words, then `ptb` |
 
-Scores of different tokenisers or languages never mix: it is an error, not a warning.
+Letters that are the same are written in one form first (`panoglot.text._letters`, version `LETTERS`), but for
+`whitespace` and sacrebleu's. Scores of different tokenisers or languages never mix: it is an error, not a warning.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from panoglot.checks import offenders
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language
+from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, is_foreign, main_script
+from panoglot.text._letters import same_letters
 
-__all__ = ["TOKENIZERS", "Tokenizer", "check_scripts", "one_language", "script_of", "tokenizer_for"]
+__all__ = ["TOKENIZERS", "Tokenizer", "one_language", "other_script", "tokenizer_for"]
 
 _Tokenize = Callable[[Sequence[str]], list[list[str]]]
 
@@ -66,23 +74,26 @@ class _Table(dict[str, list[str]]):
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
-_JOINERS = frozenset("'’ʼ-‐·\u200c״׳")  # inside a word they belong to it: ng'ombe, м'яч, l·l, Persian ZWNJ
-_SAME = str.maketrans({"’": "'", "ʼ": "'", "‐": "-"})
+_JOINERS = frozenset("'’‘-‐·\u200c״")  # inside a word they belong to it: ng'ombe, м'яч, l·l, Persian ZWNJ
+_SAME = str.maketrans({"’": "'", "‘": "'", "‐": "-"})
 _ELIDING = frozenset(["fr", "it", "ca", "oc", "co", "pms", "wa"])  # l'homme is two words
+_WHOLE = frozenset(["aujourd'", "prud'", "presqu'", "quelqu'"])  # aujourd'hui is one
 _ARABIC = {0x0640: None, 0x0670: None, **dict.fromkeys(range(0x064B, 0x0653))}  # tatweel, vowel signs
 _HEBREW = dict.fromkeys([*range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7])  # points
-_PERSIAN = {ord("ك"): "ک", ord("ي"): "ی", ord("ى"): "ی"}
+_PERSIAN = {ord("ك"): "ک", ord("ي"): "ی", ord("ى"): "ی", ord("ۀ"): "هٔ"}
+_URDU = {**_PERSIAN, ord("ه"): "ہ"}
+_YEH = frozenset(["fa", "ur", "ps", "ku", "ckb"])
 _NO_JOINERS = {0x200C: None, 0x200D: None}  # Indic: the same word with another ligature
 
 
 def _normal(text: str, base: str, script: str) -> str:
-    text = unicodedata.normalize("NFKC", text)
+    text = same_letters(text, base)
     if base in ("tr", "az"):
         text = text.replace("I", "ı").replace("İ", "i")
     text = text.lower()
     if script == "Arab":
         text = text.translate(_ARABIC)
-        return text.translate(_PERSIAN) if base in ("fa", "ur", "ps", "ku", "ckb") else text
+        return text.translate(_URDU if base == "ur" else _PERSIAN) if base in _YEH else text
     if script == "Hebr":
         return text.translate(_HEBREW)
     return text if script == "Latn" else text.translate(_NO_JOINERS)
@@ -97,7 +108,7 @@ def _words(text: str, elide: bool = False) -> list[str]:
             word += character
         elif word and character in _JOINERS and text[n + 1 : n + 2].isalnum():
             word += character.translate(_SAME)
-            if elide and word.endswith("'"):
+            if elide and word.endswith("'") and word not in _WHOLE:
                 found.append(word)
                 word = ""
         elif word:
@@ -106,8 +117,7 @@ def _words(text: str, elide: bool = False) -> list[str]:
     return [*found, word] if word else found
 
 
-def _make_words(base: str, script: str) -> _Tokenize:
-    elide = base in _ELIDING
+def _make_words(base: str, script: str, elide: bool = False) -> _Tokenize:
     return _Table(lambda chunk: _words(_normal(chunk, base, script), elide))
 
 
@@ -129,9 +139,9 @@ _CLUSTER = re.compile(
 )
 
 
-def _make_pieces(pattern: re.Pattern[str], base: str) -> _Tokenize:
+def _make_pieces(pattern: re.Pattern[str], base: str, script: str) -> _Tokenize:
     def split(chunk: str) -> list[str]:
-        chunk = _normal_keep_am(chunk) if pattern is _CLUSTER else _normal(chunk, base, "")
+        chunk = _normal(chunk, base, script).replace("\u200b", "")
         found: list[str] = []
         at = 0
         for match in pattern.finditer(chunk):
@@ -141,11 +151,6 @@ def _make_pieces(pattern: re.Pattern[str], base: str) -> _Tokenize:
         return found + _words(chunk[at:])
 
     return _Table(split)
-
-
-def _normal_keep_am(text: str) -> str:
-    # NFKC would take Thai and Lao AM apart and so move a mark to another cluster
-    return unicodedata.normalize("NFC", text).replace("\u200b", "").lower()
 
 
 # ---- dictionary tokenisers -----------------------------------------------------------------------------------------
@@ -168,53 +173,93 @@ def _make_mecab(base: str, script: str) -> _Tokenize:
 def _make_thai_words(base: str, script: str) -> _Tokenize:
     cut = require("pythainlp.tokenize", "pythainlp", "the tokeniser 'thai-words'").word_tokenize
     return lambda texts: [
-        [word for piece in cut(_normal_keep_am(text), engine="newmm") for word in _words(piece)] for text in texts
+        [
+            word
+            for piece in cut(_normal(text, base, script).replace("\u200b", ""), engine="newmm")
+            for word in _words(piece)
+        ]
+        for text in texts
     ]
 
 
-def _make_ptb(base: str, script: str) -> _Tokenize:
+def _make_ptb(punctuation: bool = False) -> _Tokenize:
     from panoglot.text._ptb import PTBTable
 
-    return PTBTable().tokenize
+    return PTBTable(punctuation).tokenize
 
 
 def _whitespace(texts: Sequence[str]) -> list[list[str]]:
     return [text.split() for text in texts]
 
 
+# ---- what other programs do ----------------------------------------------------------------------------------------
+_SACREBLEU = {"13a": "Tokenizer13a", "intl": "TokenizerV14International", "zh": "TokenizerZh"}
+
+
+def _make_sacrebleu(name: str) -> _Tokenize:
+    module = require(f"sacrebleu.tokenizers.tokenizer_{name}", "panoglot[metrics]", f"the tokeniser '{name}'")
+    tokenize = getattr(module, _SACREBLEU[name])()
+    return lambda texts: [tokenize(text).split() for text in texts]
+
+
+def _make_flores200() -> _Tokenize:
+    utils = require("sacrebleu.utils", "panoglot[metrics]", "the tokeniser 'flores200'")
+    require("sentencepiece", "sentencepiece", "the tokeniser 'flores200'")
+    model = Path(utils.SACREBLEU_DIR) / "models" / "flores200_sacrebleu_tokenizer_spm.model"
+    if not model.is_file():
+        raise UserError(
+            f"the tokeniser 'flores200' needs its model at {model}: sacrebleu brings it there (sacrebleu --tokenize "
+            "flores200), and here nothing is downloaded."
+        )
+    tokenize = importlib.import_module("sacrebleu.tokenizers.tokenizer_spm").Flores200Tokenizer()
+    return lambda texts: [tokenize(text).split() for text in texts]
+
+
+def _make_xm3600(base: str) -> _Tokenize:
+    """Chinese in characters, Japanese by SudachiPy, Thai by PyThaiNLP (spaCy's defaults), then `ptb`."""
+    ptb = _make_ptb()
+    if base == "zh":
+        return lambda texts: ptb([" ".join("".join(same_letters(text).split())) for text in texts])
+    if base == "th":
+        cut = require("pythainlp.tokenize", "pythainlp", "the tokeniser 'xm3600' of Thai").word_tokenize
+        return lambda texts: ptb([" ".join(cut(same_letters(text), engine="newmm")) for text in texts])
+    if base == "ja":
+        sudachi = require("sudachipy", "sudachipy sudachidict_core", "the tokeniser 'xm3600' of Japanese")
+        pieces = sudachi.Dictionary().create(mode=sudachi.SplitMode.A)
+        return lambda texts: ptb([" ".join(m.surface() for m in pieces.tokenize(same_letters(t))) for t in texts])
+    return ptb
+
+
 #: Name to (version, languages it serves or None for all, maker of (base language, script)).
 TOKENIZERS: dict[str, tuple[str, frozenset[str] | None, Callable[[str, str], _Tokenize]]] = {
-    "ptb-en": ("1", frozenset(["en"]), _make_ptb),
-    "words": ("1", None, _make_words),
-    "characters": ("1", None, lambda base, script: _make_pieces(_CHARACTER, base)),
-    "clusters": ("1", None, lambda base, script: _make_pieces(_CLUSTER, base)),
-    "jieba": ("1", frozenset(["zh", "yue", "wuu"]), _make_jieba),
-    "mecab": ("1", frozenset(["ja"]), _make_mecab),
-    "thai-words": ("1", frozenset(["th"]), _make_thai_words),
+    "ptb": ("2", None, lambda base, script: _make_ptb()),
+    "ptb-punct": ("2", None, lambda base, script: _make_ptb(punctuation=True)),
+    "words": ("2", None, _make_words),
+    "words-elided": ("2", _ELIDING, lambda base, script: _make_words(base, script, elide=True)),
+    "chars": ("2", None, lambda base, script: _make_pieces(_CHARACTER, base, script)),
+    "clusters": ("2", None, lambda base, script: _make_pieces(_CLUSTER, base, script)),
+    "jieba": ("2", frozenset(["zh", "yue", "wuu"]), _make_jieba),
+    "mecab": ("2", frozenset(["ja"]), _make_mecab),
+    "thai-words": ("2", frozenset(["th"]), _make_thai_words),
     "whitespace": ("1", None, lambda base, script: _whitespace),
+    "13a": ("1", None, lambda base, script: _make_sacrebleu("13a")),
+    "intl": ("1", None, lambda base, script: _make_sacrebleu("intl")),
+    "zh": ("1", None, lambda base, script: _make_sacrebleu("zh")),
+    "flores200": ("1", None, lambda base, script: _make_flores200()),
+    "xm3600": ("1", None, lambda base, script: _make_xm3600(base)),
 }
+#: Other names of them.
+ALIASES = {"coco": "ptb", "ptb-en": "ptb", "characters": "chars", "char": "chars", "none": "whitespace"}
 _BY_SCRIPT = {
-    **dict.fromkeys(["Hans", "Hant", "Hani", "Jpan", "Hira", "Kana", "Hrkt", "Bopo"], "characters"),
+    **dict.fromkeys(["Hans", "Hant", "Hani", "Jpan", "Hira", "Kana", "Hrkt", "Bopo"], "chars"),
     **dict.fromkeys(["Thai", "Laoo", "Khmr", "Mymr"], "clusters"),
 }
-
-
-@lru_cache(maxsize=1024)
-def script_of(language: str) -> str:
-    """ISO 15924 script that texts of `language` are written in; empty when unknown.
-
-    >>> script_of("sr"), script_of("sr-Latn"), script_of("zh-TW"), script_of("sw")
-    ('Cyrl', 'Latn', 'Hant', 'Latn')
-    """
-    import langcodes
-
-    return langcodes.Language.get(language).maximize().script or ""
 
 
 @lru_cache(maxsize=64)
 def _cached(name: str, language: str) -> Tokenizer:
     version, _, make = TOKENIZERS[name]
-    base, script = language.split("-")[0], script_of(language)
+    base, script = language.split("-")[0], main_script(language)
     return Tokenizer(f"{name}/{version}", language, make(base, script))
 
 
@@ -231,7 +276,7 @@ def tokenizer_for(language: str, tokenizer: str | Callable[[str], list[str]] | N
     >>> tokenizer_for("de")(["Die Katze schläft auf'm T-Shirt."])
     [['die', 'katze', 'schläft', "auf'm", 't-shirt']]
     >>> tokenizer_for("zh").name, tokenizer_for("zh")(["一只猫在看TV"])
-    ('characters/1', [['一', '只', '猫', '在', '看', 'tv']])
+    ('chars/2', [['一', '只', '猫', '在', '看', 'tv']])
     >>> tokenizer_for("hi")(["लाल कंगारू।"])[0] == ["लाल", "कंगारू"]
     True
     """
@@ -242,15 +287,16 @@ def tokenizer_for(language: str, tokenizer: str | Callable[[str], list[str]] | N
         name = f"custom:{getattr(tokenizer, '__name__', type(tokenizer).__name__)}"
         return Tokenizer(name, language, lambda texts: [list(one(text)) for text in texts])
     if tokenizer is None:
-        tokenizer = "ptb-en" if base == "en" else _BY_SCRIPT.get(script_of(language), "words")
-    tokenizer = tokenizer.split("/")[0]
+        tokenizer = "ptb" if base == "en" else _BY_SCRIPT.get(main_script(language), "words")
+    tokenizer = tokenizer.split("/")[0].lower()
+    tokenizer = ALIASES.get(tokenizer, tokenizer)
     if tokenizer not in TOKENIZERS:
-        raise UserError(f"there is no tokeniser '{tokenizer}'.{did_you_mean(tokenizer, TOKENIZERS)}")
+        raise UserError(f"there is no tokeniser '{tokenizer}'.{did_you_mean(tokenizer, [*TOKENIZERS, *ALIASES])}")
     serves = TOKENIZERS[tokenizer][1]
     if serves is not None and base not in serves:
         raise UserError(
             f"the tokeniser '{tokenizer}' is for {', '.join(sorted(serves))}, not for '{language}': leave it out to "
-            f"get '{tokenizer_for(language).name}', or give the captions' language with lang=."
+            f"get '{tokenizer_for(language).name.partition('/')[0]}', or give the captions' language with lang=."
         )
     return _cached(tokenizer, language)
 
@@ -277,43 +323,13 @@ def one_language(lang: str | Sequence[str], ids: Sequence[str]) -> str:
     return next(iter(counts), UNKNOWN_LANGUAGE)
 
 
-#: Script to the first words of its characters' Unicode names; a script that is not here is not checked.
-_NAMES = {
-    "Latn": "LATIN", "Cyrl": "CYRILLIC", "Grek": "GREEK", "Armn": "ARMENIAN", "Geor": "GEORGIAN", "Hebr": "HEBREW",
-    "Arab": "ARABIC", "Aran": "ARABIC", "Syrc": "SYRIAC", "Thaa": "THAANA", "Nkoo": "NKO", "Ethi": "ETHIOPIC",
-    "Tfng": "TIFINAGH", "Deva": "DEVANAGARI", "Beng": "BENGALI", "Guru": "GURMUKHI", "Gujr": "GUJARATI",
-    "Orya": "ORIYA", "Taml": "TAMIL", "Telu": "TELUGU", "Knda": "KANNADA", "Mlym": "MALAYALAM", "Sinh": "SINHALA",
-    "Olck": "OL", "Mtei": "MEETEI", "Tibt": "TIBETAN", "Mong": "MONGOLIAN", "Thai": "THAI", "Laoo": "LAO",
-    "Khmr": "KHMER", "Mymr": "MYANMAR", "Java": "JAVANESE", "Hans": "CJK", "Hant": "CJK", "Hani": "CJK",
-    "Jpan": "CJK HIRAGANA KATAKANA", "Kore": "HANGUL CJK", "Cher": "CHEROKEE", "Cans": "CANADIAN",
-}  # fmt: skip
+def other_script(texts: Sequence[str], language: str) -> list[int]:
+    """Positions of texts with less than a quarter of their letters in the script of `language` (names may be in
+    another).
 
-
-@lru_cache(maxsize=65536)
-def _script_name(character: str) -> str:
-    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ")
-    return name.split(" ")[0].split("-")[0] if character.isalpha() else ""
-
-
-def check_scripts(texts: Sequence[str], language: str, ids: Sequence[str]) -> None:
-    """Refuse texts with less than a quarter of their letters in the script of `language` (names may be in another).
-
-    Raises:
-        UserError: naming the first offenders and how many.
+    >>> other_script(["一只猫", "a cat", "一只猫 iPhone"], "zh"), other_script(["кућа"], "sr")
+    ([1], [])
     """
-    script = script_of(language)
-    if script not in _NAMES or language == UNKNOWN_LANGUAGE:
-        return
-    wanted = set(_NAMES[script].split())
-    odd = []
-    for text, item in zip(texts, ids):
-        if text.isascii() and script == "Latn":
-            continue
-        letters = [name for name in map(_script_name, text) if name]
-        if letters and 4 * sum(name in wanted for name in letters) < len(letters):
-            odd.append(f"{item} ({text[:24]!r})")
-    if odd:
-        raise UserError(
-            f"{len(odd)} of {len(texts)} captions are not written in the script of '{language}' ({script}): "
-            f"{offenders(odd)}. Give the captions' own language with lang= and evaluate each language on its own."
-        )
+    if language == UNKNOWN_LANGUAGE:
+        return []
+    return [n for n, text in enumerate(texts) if is_foreign(text, language, share=0.25, min_letters=1)]

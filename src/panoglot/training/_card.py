@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from panoglot.languages import language_name
+from panoglot.languages._tags import language_name
 from panoglot.networks._row import Row
 from panoglot.training._settings import stored_towers
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean, require
+from panoglot.errors import UserError, command, did_you_mean, require
 from panoglot.identity import completed
 from panoglot.table import Dataset, open_dataset
 from panoglot.training._run import TRAINING, Trained, alone, is_main, run
@@ -146,7 +146,7 @@ def _look(given: Mapping[str, Any]) -> Row:
     if method is None:
         raise UserError("name a method and a dataset: panoglot train clip X.pano -o run/ (panoglot train --list).")
     if isinstance(dataset, str) and "=" not in dataset and dataset.endswith((".yaml", ".yml")):
-        raise UserError(f"'{dataset}' is no dataset: panoglot train {dataset} X.pano")
+        raise UserError(f"'{dataset}' is no dataset: {command('train', dataset, 'X.pano')}")
     return look_over({**given, "method": os.fspath(method)})
 
 
@@ -166,9 +166,9 @@ def _begin(given: Mapping[str, Any]) -> Any:
         return row
     need_encoders(row)
     if dataset is None:
-        raise UserError(f"name a dataset: panoglot train {method} X.pano -o run/")
+        raise UserError(f"name a dataset: {command('train', method, 'X.pano', '-o', 'run/')}")
     if output is None:
-        raise UserError(f"name the folder of the run: panoglot train {method} {dataset} -o run/")
+        raise UserError(f"name the folder of the run: {command('train', method, dataset, '-o', 'run/')}")
     data = open_dataset(dataset)
     teacher = given["teacher"]
     settings = {

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.languages import canonical_language, language_matches, language_name
+from panoglot.errors import RowError, UserError, command, did_you_mean
+from panoglot.languages import matches
+from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
@@ -259,7 +260,7 @@ def captions_where(
     if langs:
         wanted = [canonical_language(tag) for tag in langs]
         present = set(data.captions.read(["lang"], where)["lang"].unique().to_pylist())
-        where += " and " + sql_in("lang", sorted(p for p in present if any(language_matches(w, p) for w in wanted)))
+        where += " and " + sql_in("lang", sorted(p for p in present if any(matches(w, p) for w in wanted)))
     if sources:
         named = sql_in("model", sources)
         where += f" and ({named} or ((model is null or model = '') and {sql_in('recipe', sources)}))"
@@ -285,7 +286,7 @@ def _order(wanted: Sequence[str]) -> Any:
     ranks = ("human", "alt", "short", "dense")
 
     def key(caption: Any) -> tuple[int, int, str]:
-        lang = next((n for n, tag in enumerate(wanted) if language_matches(tag, caption.lang)), 0)
+        lang = next((n for n, tag in enumerate(wanted) if matches(tag, caption.lang)), 0)
         return lang, ranks.index(caption.kind) if caption.kind in ranks else len(ranks), caption.caption_id
 
     return key
@@ -342,7 +343,9 @@ def _nothing(
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
-        return f"{data.path} has no kept captions to train on. Make some: panoglot build … -o {data.path}"
+        return (
+            f"{data.path} has no kept captions to train on. Make some: {command('build', 'PICTURES', '-o', data.path)}"
+        )
     names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
         *([f"in {', '.join(names)}"] if wanted else []),

@@ -168,6 +168,7 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
 def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool | None) -> str:
     """Store the vectors that are missing of an encoder; returns their name."""
     from panoglot.running import encode_stage, run_stage
+    from panoglot.running._runs import running
 
     stage = encode_stage(data, encoder, of=of, where=where)
     assert stage.vectors is not None
@@ -175,7 +176,8 @@ def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool
     if is_main() and _missing(data, name, of, where):
         with data.writer():
             run_id = data.start_run({"train": {"encode": of, "encoder": encoder}}, _versions())
-            done = run_stage(data, stage, run_id, quiet=quiet)
+            with running(data, run_id):
+                done = run_stage(data, stage, run_id, quiet=quiet)
             ended = {"finished": datetime.now(UTC), "status": "done", "stages": json.dumps([done.to_dict()])}
             data.runs.change([{"run_id": run_id, **ended, "seconds": done.seconds, "price": done.spent.price}])
         data.tidy()

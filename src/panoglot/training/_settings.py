@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import MissingPackage, UserError, did_you_mean, require
+from panoglot.errors import MissingPackage, UserError, did_you_mean, require, yaml_fault
 from panoglot.extensions import find_entries
 from panoglot.networks._frozen import load_tower
 from panoglot.networks._kinds import Kinds
@@ -193,7 +193,10 @@ def _options(query: str) -> dict[str, Any]:
     import yaml
 
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return {key: yaml.safe_load(value) if value else True for key, _, value in pairs}
+    try:
+        return {key: yaml.safe_load(value) if value else True for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise UserError(f"'{query}': an option is not YAML: {yaml_fault(error)}") from None
 
 
 def _size(tower: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +241,7 @@ def _put(over: dict[str, Any], setting: str) -> None:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {setting}: the value is not YAML: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--set {setting}: the value is not YAML: {yaml_fault(error)}") from None
     if isinstance(parsed, str):
         with contextlib.suppress(ValueError):
             parsed = float(parsed)  # YAML takes 1e-3 for a text

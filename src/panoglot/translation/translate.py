@@ -4,46 +4,40 @@ from __future__ import annotations
 
 import unicodedata
 from asyncio import gather
+from collections.abc import Collection
 
 from panoglot.asking import Models
 from panoglot.errors import RowError
-from panoglot.languages import canonical_language, language_name
+from panoglot.languages import (
+    UNKNOWN_LANGUAGE,
+    alike,
+    base_language,
+    canonical_language,
+    is_foreign,
+    language_name,
+    matches,
+    script_of_character,
+)
 from panoglot.providers.roles import Translator
 from panoglot.running import LanguageIdentifierName, TranslatorName, method
 from panoglot.table import Caption
 
-__all__ = ["check_translation", "length_ratio", "translate"]
+__all__ = ["check_translation", "find_pair", "length_ratio", "translate"]
 
 PROMPT = (
     "Translate the caption of a picture from {source} into {target}. Keep every detail, add nothing. "
     "Answer with the translation alone.\n\n{text}"
 )
-#: Languages that identification confuses on short texts; a text in one of a group passes for another of it.
-CONFUSABLE = (
-    {"pt", "gl", "es", "ca", "an", "oc"},
-    {"nb", "nn", "no", "da", "sv"},
-    {"id", "ms", "jv"},
-    {"hr", "sr", "bs", "sl"},
-    {"cs", "sk"},
-    {"ru", "uk", "be", "bg", "mk"},
-    {"hi", "mr", "ne", "sa"},
-    {"fa", "ps", "ur", "ar"},
-    {"de", "lb", "nl", "af"},
-    {"zu", "xh", "sw", "rw"},
-)
+#: How much of a Latin letter's room a character of a script stands for, roughly, in captions; of other scripts 1.
+_WEIGHTS = {"Hani": 3.0, "Hang": 2.2, "Hira": 1.7, "Kana": 1.7, "Ethi": 1.7}
+#: Letters from which a text is long enough to be identified.
+_LONG = 20
 
 
 def _weight(character: str) -> float:
-    """How much of a Latin letter's room a character stands for, roughly, in captions."""
-    category = unicodedata.category(character)
-    if category[0] in "MZPC":
+    if unicodedata.category(character)[0] in "MZPC":
         return 0.0  # marks, spaces, punctuation
-    name = unicodedata.name(character, "")
-    if name.startswith("CJK") or name.startswith("ETHIOPIC"):
-        return 3.0 if name.startswith("CJK") else 1.7
-    if name.startswith("HANGUL"):
-        return 2.2
-    return 1.7 if name.startswith(("HIRAGANA", "KATAKANA")) else 1.0
+    return _WEIGHTS.get(script_of_character(character), 1.0)
 
 
 def length_ratio(source: str, translation: str) -> float:
@@ -74,13 +68,13 @@ def check_translation(
         source: the text that was translated.
         translation: what came out.
         target: tag of the language asked for.
-        identified: (tag, probability) of the language that `translation` is in.
+        identified: (tag, probability) of the language that `translation` is in; `und` when it is too short to say.
         min_confidence: below this, identification does not count as a pass unless it agrees.
         min_ratio: shortest `length_ratio`.
         max_ratio: longest.
 
     Returns:
-        `untranslated`, `wrong_language`, `language_unsure`, `length_ratio`, or None.
+        `untranslated`, `wrong_language`, `unsure_language`, `length_ratio`, or None.
 
     >>> check_translation("A dog runs on the beach.", "Ein Hund läuft am Strand.", "de", ("de", 0.99))
     >>> check_translation("A dog runs on the beach.", "A dog runs on the beach.", "de", ("en", 0.99))
@@ -88,17 +82,32 @@ def check_translation(
     """
     if translation.casefold().strip(" .") == source.casefold().strip(" .") and len(source.split()) > 2:
         return "untranslated"
-    lang, confidence = identified[0].partition("-")[0], identified[1]
-    wanted = target.partition("-")[0]
-    alike = next((group for group in CONFUSABLE if wanted in group), {wanted})
-    if lang != wanted and lang not in alike:
-        return "wrong_language" if confidence >= min_confidence else "language_unsure"
+    lang, confidence = identified
+    if is_foreign(translation, target):
+        return "wrong_language"
+    if lang == UNKNOWN_LANGUAGE:  # of a word or two nobody can say more
+        if sum(map(str.isalpha, translation)) >= _LONG:
+            return "unsure_language"
+    elif not alike(lang, target):
+        return "wrong_language" if confidence >= min_confidence else "unsure_language"
     if not min_ratio <= length_ratio(source, translation) <= max_ratio:
         return "length_ratio"
     return None
 
 
-@method(verb="translate", takes="caption")
+def find_pair(pairs: Collection[tuple[str, str]], source: str, target: str) -> tuple[str, str] | None:
+    """Return the pair of a translator that serves, or None: one from `en` takes `en-US`, one into `pt-BR` gives `pt`.
+
+    >>> find_pair([("en", "es"), ("en", "pt-BR")], "en-US", "pt"), find_pair([("en", "es")], "en", "de")
+    (('en', 'pt-BR'), None)
+    """
+    if (source, target) in pairs:
+        return source, target
+    fit = [pair for pair in pairs if matches(pair[0], source) and (pair[1] == target or matches(target, pair[1]))]
+    return min(fit, default=None)
+
+
+@method(verb="translate", unit="caption")
 async def translate(
     caption: Caption,
     m: Models,
@@ -130,18 +139,18 @@ async def translate(
     Raises:
         RowError: `unknown_language`, or every target failed.
     """
-    if caption.lang == "und":
+    if caption.lang == UNKNOWN_LANGUAGE:
         raise RowError("unknown_language", "the caption's language is not known")
     source = caption.lang
-    targets = [t for t in map(canonical_language, to) if t.partition("-")[0] != source.partition("-")[0]]
+    targets = [t for t in map(canonical_language, to) if base_language(t) != base_language(source)]
     model = m[translator].model
     pairs = getattr(model, "pairs", None)
-    if pairs is not None:
-        targets = [t for t in targets if (source, t) in pairs]
+    asked = {t: (source, t) if pairs is None else find_pair(pairs, source, t) for t in targets}
 
-    async def one(target: str) -> Caption:
+    async def one(pair: tuple[str, str]) -> Caption:
+        target = pair[1]
         if isinstance(model, Translator):
-            text = await m[translator].translate(caption.text, source, target)
+            text = await m[translator].translate(caption.text, *pair)
         else:
             names = {
                 "source": language_name(source),
@@ -168,7 +177,7 @@ async def translate(
         }
         return Caption(text, target, caption.kind, m[translator].name, (caption,), caption.region, scores, dropped)
 
-    found = await gather(*(one(target) for target in targets), return_exceptions=True)
+    found = await gather(*(one(pair) for pair in asked.values() if pair), return_exceptions=True)
     errors = [e for e in found if isinstance(e, BaseException)]
     for error in errors:
         if not isinstance(error, RowError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+import unicodedata
 from collections import Counter
 
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import bleu, cider, document_frequencies, rouge_l
+from panoglot.evaluate import bleu, chrf, cider, document_frequencies, rouge_l
 from panoglot.metrics.captions.rouge_l import lcs_lengths
 
 
@@ -143,9 +144,46 @@ def test_length_unit_differs_for_one_word_captions_only() -> None:
     assert empty.per_item[0] == 0.0
 
 
+def test_captions_and_their_compatibility_form_score_the_same() -> None:
+    # น้ำ is written with one character (U+0E33) or two (U+0E4D U+0E32): on the page nobody sees a difference
+    preds = ["หมากำลังกินน้ำ", "แมวสองตัวนั่งบนโต๊ะ", "เด็กทำขนม"]
+    refs = [["หมาดื่มน้ำ"], ["แมวสองตัวนั่งอยู่บนโต๊ะ"], ["เด็กกำลังทำขนม"]]
+    other = [unicodedata.normalize("NFKC", text) for text in preds]
+    assert other != preds
+    for metric in (cider, bleu, rouge_l, chrf):
+        assert metric(other, refs, lang="th").per_item == metric(preds, refs, lang="th").per_item
+        assert metric(preds, refs, lang="th").value > 0.1
+    scored, raw = (chrf(other, refs, lang="th", letters=flag).value for flag in (True, False))
+    assert raw < scored
+
+
+def test_one_caption_in_another_script_is_counted_and_the_others_are_scored() -> None:
+    preds = ["一只红色的猫", "a red cat", "两只狗在跑", "三只鸟"]
+    refs = [["一只红猫"], ["一只红猫"], ["两只狗在跑步"], ["三只小鸟"]]
+    found = cider(preds, refs, lang="zh")
+    assert (found.unscored, found.per_item[1]) == (0, 0.0)
+    assert (
+        "1 of 4 captions are not written in the script of 'zh' (Hans), scored as they are: 1 ('a red cat')"
+        in found.notes[0]
+    )
+    assert cider(preds, refs, lang="zh", on_error="score").value == found.value
+    left = cider(preds, refs, lang="zh", on_error="null")
+    assert (left.unscored, left.per_item[1]) == (1, None)
+    assert "left unscored: 1 ('a red cat')" in left.notes[0]
+    with pytest.raises(UserError, match=r"3 of 4 captions are not written in the script of 'hi' \(Deva\)"):
+        cider(["लाल बिल्ली", *preds[1:]], refs, lang="hi")
+    assert cider(preds, [[*item, "a cat"] for item in refs], lang="zh").notes[1].startswith("4 of 8 references are not")
+
+
+def test_nothing_scored_says_why() -> None:
+    found = cider(["", ""], [["a cat"], ["a dog"]], on_error="null")
+    assert (found.value, found.unscored) == (None, 2)
+    assert found.notes == ("nothing could be scored: 2 captions are empty or missing",)
+
+
 def test_chinese_scores_characters_and_says_so() -> None:
     found = cider(["一只红色的猫", "两只狗在跑"], [["一只红猫"], ["两只狗在跑步"]], lang="zh")
-    assert (found.tokenizer, found.language) == ("characters/1", "zh")
+    assert (found.tokenizer, found.language) == ("chars/2", "zh")
     assert found.value > 1
 
 

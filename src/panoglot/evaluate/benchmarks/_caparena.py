@@ -10,6 +10,7 @@ import os
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def caparena_auto_scores(verdicts: Mapping[str, float | None], bases: Mapping[st
     """The leaderboard's row: (wins - losses) / 2 against each base's 200 pictures, and their mean.
 
     The published score divides by two whatever the number of pictures; here it is 100 (wins - losses) / pictures, the
-    same for 200. Ties and unreadable verdicts add nothing; a base that is the captioner itself scores 0.
+    same for 200. Ties and unreadable verdicts add nothing; a base that is the captioner itself scores 0. A base
+    without one readable verdict has no score, and then there is no mean.
 
     Args:
         verdicts: by picture: 1 the captioner won, 0.5 tie (0.25 and 0.75 in two orders), 0 lost, None unreadable.
@@ -66,15 +68,16 @@ def caparena_auto_scores(verdicts: Mapping[str, float | None], bases: Mapping[st
     parts: dict[str, float | None] = {}
     for base in sorted(set(bases.values())):
         mine = [verdict for name, verdict in verdicts.items() if bases[name] == base]
-        surplus = sum(2 * verdict - 1 for verdict in mine if verdict is not None)
-        parts[f"score/{base}"] = 100 * surplus / len(mine) if mine else 0.0
-    scores = [value or 0.0 for value in parts.values()]
+        read = [verdict for verdict in mine if verdict is not None]
+        parts[f"score/{base}"] = 100 * sum(2 * verdict - 1 for verdict in read) / len(mine) if read else None
+    scores = list(parts.values())
+    mute = [name.partition("/")[2] for name, score in parts.items() if score is None]
     parts["unread"] = sum(verdict is None for verdict in verdicts.values()) / len(verdicts)
     items = [None if verdict is None else 2 * verdict - 1 for verdict in verdicts.values()]
     result = mean_result("caparena-auto", items, version="1", ids=list(verdicts), parts=parts)
-    from dataclasses import replace
-
-    return replace(result, value=sum(scores) / len(scores))
+    have = [score for score in scores if score is not None]
+    notes = [f"no verdict could be read against {offenders(mute)}: no score there, and no mean"] if mute else []
+    return replace(result, value=sum(have) / len(have) if not mute else None, notes=tuple(notes))
 
 
 def caparena_auto_verdicts(rows: Sequence[Mapping[str, Any]]) -> MetricResult:
@@ -152,6 +155,7 @@ def caparena_auto(
         first = random.Random(f"{seed} {name}").random() < 0.5
         asked += [(name, True), (name, False)] if orders == "both" else [(name, first)]
     found: dict[tuple[str, bool], float | None] = {}
+    strange = ""
     for turn in range(max(1, tries)):
         left = [key for key in asked if found.get(key) is None]
         prompts = []
@@ -164,9 +168,13 @@ def caparena_auto(
             prompts.append(Prompt(text, (picture,), max_tokens=300, temperature=0.1 if turn else 0.0, seed=seed + turn))
         for key, answer in zip(left, ask(judge, prompts)):
             verdict = None if isinstance(answer, RowError) else read_verdict(answer.text)
+            if verdict is None:
+                strange = str(answer) if isinstance(answer, RowError) else " ".join(answer.text.split())
             found[key] = verdict if verdict is None or key[1] else 1 - verdict
     verdicts: dict[str, float | None] = {}
     for name in gold:
         mine_ = [found[key] for key in asked if key[0] == name]
         verdicts[name] = None if None in mine_ else sum(v for v in mine_ if v is not None) / len(mine_)
-    return caparena_auto_scores(verdicts, {name: str(row["ref_model"]) for name, row in gold.items()})
+    result = caparena_auto_scores(verdicts, {name: str(row["ref_model"]) for name, row in gold.items()})
+    said = f"an answer that says no verdict: {strange[:80]!r}" if strange else ""
+    return replace(result, notes=(*result.notes, *([said] if said and None in verdicts.values() else [])))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.asking import open_picture
 from panoglot.errors import UserError
-from panoglot.languages import language_name
+from panoglot.languages._tags import language_name
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.choice import contrastive, log_probabilities
 

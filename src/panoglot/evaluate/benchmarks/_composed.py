@@ -19,6 +19,7 @@ from typing import Any
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError
 from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking._metrics import metric_name
 from panoglot.metrics.ranking.rankings import rankings, subset_recall
 
 __all__ = ["circo", "cirr", "fashion_iq", "fashion_iq_text", "read_submission", "write_submission"]
@@ -79,27 +80,31 @@ def write_submission(ranked: Mapping[Any, Sequence[Any]], path: str | os.PathLik
     return target
 
 
-def circo(ranked: Any, annotations: Any, *, confidence: float | None = None) -> ResultSet:
+def _asked(metrics: Sequence[str], own: Sequence[str]) -> list[str]:
+    return [metric_name(name) for name in metrics] or list(own)
+
+
+def circo(ranked: Any, annotations: Any, *, metrics: Sequence[str] = (), confidence: float | None = None) -> ResultSet:
     """CIRCO: mAP@5, 10, 25, 50 over all ground truths, R@k of the one target, mAP@10 by semantic aspect.
 
     Args:
         ranked: a submission file or mapping.
         annotations: `val.json`, or its rows.
+        metrics: names; recall is that of the one target, others take all ground truths. Without any the benchmark's.
         confidence: level of a bootstrap interval.
     """
     lists = read_submission(ranked)
     rows = {str(row["id"]): row for row in _rows(annotations, ("id", "target_img_id", "gt_img_ids"))}
     truth = {query: [str(name) for name in row["gt_img_ids"]] for query, row in rows.items()}
-    ks = (5, 10, 25, 50)
-    found = ResultSet(
-        {
-            "mAP": rankings(lists, truth, metrics=[f"map@{k}" for k in ks], name="circo", confidence=confidence),
-            "recall": rankings(
-                lists, {query: str(row["target_img_id"]) for query, row in rows.items()},
-                metrics=[f"recall@{k}" for k in ks], name="circo", confidence=confidence,
-            ),
-        }
-    )  # fmt: skip
+    asked = _asked(metrics, [f"{kind}@{k}" for kind in ("map", "recall") for k in (5, 10, 25, 50)])
+    of_target = [name for name in asked if name.startswith("recall")]
+    of_all = [name for name in asked if name not in of_target]
+    target = {query: str(row["target_img_id"]) for query, row in rows.items()}
+    found = ResultSet()
+    if of_all:
+        found["mAP"] = rankings(lists, truth, metrics=of_all, name="circo", confidence=confidence)
+    if of_target:
+        found["recall"] = rankings(lists, target, metrics=of_target, name="circo", confidence=confidence)
     aspects: dict[str, list[str]] = {}
     for query, row in rows.items():
         for aspect in row.get("semantic_aspects") or ():
@@ -111,13 +116,21 @@ def circo(ranked: Any, annotations: Any, *, confidence: float | None = None) -> 
     return found
 
 
-def cirr(ranked: Any, annotations: Any, *, subset: Any = None, confidence: float | None = None) -> ResultSet:
+def cirr(
+    ranked: Any,
+    annotations: Any,
+    *,
+    subset: Any = None,
+    metrics: Sequence[str] = (),
+    confidence: float | None = None,
+) -> ResultSet:
     """CIRR: R@1, 5, 10, 50 without the reference picture, Rsub@1, 2, 3, and the mean of R@5 and Rsub@1.
 
     Args:
         ranked: a submission file or mapping.
         annotations: `cap.rc2.val.json`, or its rows.
         subset: the submission of the subset; None takes the group's order from `ranked`.
+        metrics: names, of the whole gallery; without any the benchmark's.
         confidence: level of a bootstrap interval.
     """
     lists = read_submission(ranked)
@@ -128,7 +141,7 @@ def cirr(ranked: Any, annotations: Any, *, subset: Any = None, confidence: float
     found = ResultSet(
         {
             "recall": rankings(
-                lists, target, metrics=[f"recall@{k}" for k in (1, 5, 10, 50)], name="cirr",
+                lists, target, metrics=_asked(metrics, [f"recall@{k}" for k in (1, 5, 10, 50)]), name="cirr",
                 exclude={query: [name] for query, name in reference.items()}, confidence=confidence,
             )
         }
@@ -136,8 +149,9 @@ def cirr(ranked: Any, annotations: Any, *, subset: Any = None, confidence: float
     if all("members" in (row.get("img_set") or {}) for row in rows.values()):
         members = {query: row["img_set"]["members"] for query, row in rows.items()}
         found["subset"] = subset_recall(groups, target, members, references=reference, confidence=confidence)
-        at5, sub1 = found["recall"].parts["recall@5"], found["subset"].parts["recall@1"]
-        found.summary["mean(R@5, Rsub@1)"] = None if at5 is None or sub1 is None else (at5 + sub1) / 2
+        at5, sub1 = found["recall"].parts.get("recall@5"), found["subset"].parts["recall@1"]
+        if "recall@5" in found["recall"].parts:
+            found.summary["mean(R@5, Rsub@1)"] = None if at5 is None or sub1 is None else (at5 + sub1) / 2
     else:
         found.notes = ("the annotations have no groups (img_set.members): no subset recall",)
     return found
@@ -153,15 +167,21 @@ def fashion_iq_text(captions: Sequence[str], sep: str = " and ") -> str:
 
 
 def fashion_iq(
-    ranked: Mapping[str, Any], annotations: Mapping[str, Any], *, confidence: float | None = None
+    ranked: Mapping[str, Any],
+    annotations: Mapping[str, Any],
+    *,
+    metrics: Sequence[str] = (),
+    confidence: float | None = None,
 ) -> ResultSet:
     """FashionIQ: R@10 and R@50 of each category and their means over categories.
 
     Args:
         ranked: for each category (`dress`, `shirt`, `toptee`) ranked lists by query number (row of the annotations).
         annotations: for each category the file `cap.<category>.val.json`, or its rows.
+        metrics: names; R@10 and R@50 without any.
         confidence: level of bootstrap intervals.
     """
+    asked = _asked(metrics, ["recall@10", "recall@50"])
     if set(ranked) != set(annotations) or not ranked:
         raise UserError(
             f"rankings are of {offenders(sorted(ranked))}, annotations of {offenders(sorted(annotations))}."
@@ -171,10 +191,8 @@ def fashion_iq(
         rows = _rows(annotations[category], ("target", "candidate"))
         truth = {str(n): row["target"] for n, row in enumerate(rows)}
         lists = read_submission(ranked[category])
-        found[category] = rankings(
-            lists, truth, metrics=["recall@10", "recall@50"], name=f"fashion-iq/{category}", confidence=confidence
-        )
-    for metric in ("recall@10", "recall@50"):
+        found[category] = rankings(lists, truth, metrics=asked, name=f"fashion-iq/{category}", confidence=confidence)
+    for metric in asked:
         values = [result.parts[metric] for result in found.values()]
         found.summary[f"mean/{metric}"] = (
             sum(value or 0.0 for value in values) / len(values) if None not in values else None

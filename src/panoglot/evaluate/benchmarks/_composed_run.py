@@ -74,6 +74,7 @@ def composed_run(
     split: str = "val",
     on_error: str = "raise",
     output: str | os.PathLike[str] | None = None,
+    metrics: Sequence[str] = (),
     confidence: float | None = None,
 ) -> ResultSet:
     """Search a benchmark's gallery, which passes by once, write rankings as the official servers take them, score them.
@@ -91,6 +92,7 @@ def composed_run(
         split: `val`, or the test split of each.
         on_error: pictures of the gallery that are missing or cannot be read: `raise`, or `null`: never found, counted.
         output: folder for the rankings: `<benchmark>[…].json`.
+        metrics: names; the benchmark's own without any (`genecis` has no others).
         confidence: level of bootstrap intervals.
 
     Returns:
@@ -153,7 +155,7 @@ def composed_run(
     if output is not None:
         notes += _write(benchmark, ranked, groups, Path(output))
     rows = {one.name: one.rows for one in sets}
-    scored = _score(benchmark, ranked, groups, rows, confidence)
+    scored = _score(benchmark, ranked, groups, rows, {"metrics": metrics, "confidence": confidence})
     scored.notes += tuple(notes)
     return tag(scored, encoder, method, weight)
 
@@ -209,12 +211,12 @@ def _write(benchmark: str, ranked: Any, groups: Any, folder: Path) -> list[str]:
     return [f"rankings: {', '.join(map(str, written))}"]
 
 
-def _score(benchmark: str, ranked: Any, groups: Any, rows: Any, confidence: float | None) -> ResultSet:
+def _score(benchmark: str, ranked: Any, groups: Any, rows: Any, options: dict[str, Any]) -> ResultSet:
     column = {"circo": "gt_img_ids", "cirr": "target_hard", "fashion-iq": "target"}[benchmark]
     if any(column not in row for mine in rows.values() for row in mine):
         return ResultSet(notes=("no ground truth in the annotations: nothing is scored here",))
     if benchmark == "fashion-iq":
-        return fashion_iq(ranked, rows, confidence=confidence)
+        return fashion_iq(ranked, rows, **options)
     if benchmark == "circo":
-        return circo(ranked[""], rows[""], confidence=confidence)
-    return cirr(ranked[""], rows[""], subset=groups[""], confidence=confidence)
+        return circo(ranked[""], rows[""], **options)
+    return cirr(ranked[""], rows[""], subset=groups[""], **options)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from panoglot.checks import offenders
+from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError
 from panoglot.evaluate._read import CAPTIONS, IDS, field
 from panoglot.formats._json import read_rows
@@ -44,6 +44,7 @@ def dense_captions(
     truth: str | os.PathLike[str],
     *,
     lang: str = "en",
+    tokenizer: str | None = None,
     synonyms: str = "auto",
     overlap: float = 0.5,
     confidence: float | None = None,
@@ -54,16 +55,21 @@ def dense_captions(
         preds: predictions.
         truth: ground truth; a box with several captions comes several times.
         lang: language of the captions.
+        tokenizer: name of a tokeniser; None is the language's own.
         synonyms: see `meteor_exact_stem_synonym`.
         overlap: of the caption score.
         confidence: level of a bootstrap interval of the caption score.
     """
 
     def similarity(text: str, others: Sequence[str]) -> float:
-        found: Any = meteor_exact_stem_synonym([text], [list(others)], lang=lang, synonyms=synonyms, on_error="null")
+        found: Any = meteor_exact_stem_synonym(
+            [text], [list(others)], lang=lang, tokenizer=tokenizer, synonyms=synonyms, on_error="null"
+        )
         return found.value or 0.0
 
     mine, theirs = read_regions(preds), read_regions(truth)
+    mine, note = meet_ids(theirs, mine, "captions")
     name = "meteor-exact-stem-synonym"
     at_overlap = captions_at_iou(mine, theirs, similarity, overlap=overlap, name=name, confidence=confidence)
-    return ResultSet({"map": dense_map(mine, theirs, similarity, name=name), f"@{overlap:g}iou": at_overlap})
+    whole = dense_map(mine, theirs, similarity, name=name)
+    return ResultSet({"map": whole, f"@{overlap:g}iou": at_overlap}, notes=(note,) if note else ())

@@ -21,6 +21,7 @@ import gzip
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,8 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._command_list import BENCHMARKS
 from panoglot.evaluate._read import encode_files, picture_files
 from panoglot.formats._json import read_rows
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
-from panoglot.metrics._results import ResultSet
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics._results import ResultSet, mean_over
 from panoglot.metrics.ranking.retrieval import image_text_retrieval
 
 if TYPE_CHECKING:
@@ -61,17 +62,22 @@ def _pair(images: Sequence[str], rows: Sequence[Any], lang: str) -> dict[str, li
     return found
 
 
+def _tag(code: str) -> str:
+    """The language tag of a set's own code: XTD calls Japanese `jp`."""
+    low = code.strip().lower()
+    return {"jp": "ja", "cn": "zh", "kr": "ko", "cz": "cs"}.get(low, low)
+
+
 def _xtd10(path: Path, split: str) -> CaptionSet:
     images = _lines(path / "test_image_names.txt")
     files = sorted(path.glob("test_1kcaptions_*.txt"))
-    codes = {"jp": "ja"}  # the set's own code for Japanese
     tags = [file.stem.rpartition("_")[2] for file in files]
-    return {codes.get(tag, tag): _pair(images, _lines(file), tag) for tag, file in zip(tags, files)}
+    return {_tag(tag): _pair(images, _lines(file), tag) for tag, file in zip(tags, files)}
 
 
 def _json(path: Path, split: str) -> CaptionSet:
     data = json.loads(path.read_text(encoding="utf-8"))
-    return {lang.lower(): _pair(data["images"], rows, lang) for lang, rows in data["captions"].items()}
+    return {_tag(lang): _pair(data["images"], rows, lang) for lang, rows in data["captions"].items()}
 
 
 def _xm3600(path: Path, split: str) -> CaptionSet:
@@ -139,6 +145,7 @@ def read_caption_set(
     if not found:
         raise UserError(f"{source} has no captions in the form of '{benchmark}'.")
     if lang:
+        lang = [tag if tag in found else _tag(tag) for tag in lang]
         missing = [tag for tag in lang if tag not in found]
         if missing:
             raise UserError(f"'{benchmark}' has no {offenders(missing)}.{did_you_mean(missing[0], found)}")
@@ -186,6 +193,7 @@ def image_text_benchmark(
     if vectors is None:
         raise UserError(f"{len(missing)} pictures are missing: {offenders(missing)}.")
     place = {name: n for n, name in enumerate(names)}
+    said = {"encoder": getattr(encoder, "name", ""), "encoder_fingerprint": getattr(encoder, "fingerprint", "")}
     found = ResultSet()
     for tag, rows in captions.items():
         own = list(rows)
@@ -204,9 +212,8 @@ def image_text_benchmark(
             metrics=metrics, ties=ties, image_ids=own, lang=tag, on_error=on_error, confidence=confidence,
         )  # fmt: skip
         for way in ("text_to_image", "image_to_text"):
-            found[f"{tag}/{way}"] = both[way]
+            found[f"{tag}/{way}"] = replace(both[way], options={**both[way].options, **said})
     for way in ("text_to_image", "image_to_text"):
-        values = [r.value for name, r in found.items() if name.endswith(way) and not name.startswith("en/")]
-        have = [value for value in values if value is not None]
-        found.summary[f"mean but en/{way}"] = sum(have) / len(have) if have else None
+        others = {name: one for name, one in found.items() if name.endswith(way) and not name.startswith("en/")}
+        found.summary[f"mean but en/{way}"] = mean_over(others)
     return found

@@ -22,7 +22,7 @@ from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
 from panoglot.formats._json import read_rows
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking.rankings import condition_recall, rankings
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, encode_images, encode_texts, open_picture
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.languages import UNKNOWN_LANGUAGE, parse_language
+from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult
-from panoglot.metrics._results import ResultSet
+from panoglot.metrics._results import ResultSet, mean_over
 from panoglot.metrics.choice import LETTERS, choice, read_letter
 
 if TYPE_CHECKING:
@@ -226,8 +226,7 @@ def mvl_sib(
             settings={"k": k, "seed": seed, "limit": limit, "parse": "" if encodes else parse,
                       "model": getattr(model, "name", "")},
         )  # fmt: skip
-    values = [result.value for result in found.values() if result.value is not None]
-    found.summary = {"mean": sum(values) / len(values) if values else None}
+    found.summary = {"mean": mean_over(found)}
     return found
 
 

@@ -28,6 +28,7 @@ from panoglot.evaluate.benchmarks._smpqa_words import WORDS
 from panoglot.formats._json import read_json
 from panoglot.metrics._result import mean_result
 from panoglot.metrics._results import ResultSet
+from panoglot.text._letters import same_letters
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator
@@ -226,7 +227,7 @@ def clean(text: str) -> str:
     >>> clean(" “Straße.” "), clean("Ｔｅｅ"), clean("كتاب\\u200f")
     ('strasse', 'tee', 'كتاب')
     """
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = same_letters(text).casefold()
     plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     plain = " ".join(plain.split())
     while plain and unicodedata.category(plain[0])[0] in "PS":
@@ -267,6 +268,7 @@ def smpqa_scores(
         raise UserError(f"{len(rows)} questions need as many answers, not {len(answers)}.")
     hits: list[float | None] = []
     parts: dict[str, float | None] = {}
+    notes: tuple[str, ...] = ()
     said = [None if answer is None else clean(answer) for answer in answers]
     have = [text for text in said if text is not None]
     if task == "ground":
@@ -275,6 +277,9 @@ def smpqa_scores(
             right = match is not None and match[1].lower() == clean(row["answer"])
             hits.append(None if text is None else float(right))
         spoken = [match[1].lower() for match in read if match]
+        if have and not spoken:
+            hits = [None] * len(hits)
+            notes = (f"none of {len(have)} answers says yes or no: nothing is scored",)
         parts["unread"] = 1 - len(spoken) / len(have) if have else None
         parts["share_yes"] = spoken.count("yes") / len(spoken) if spoken else None
     else:
@@ -283,7 +288,7 @@ def smpqa_scores(
         parts["contains"] = sum(inside) / len(inside) if inside else None
     return mean_result(
         f"smpqa/{task}", hits, version="1", language=lang, parts=parts, options=dict(settings or {}),
-        confidence=confidence,
+        confidence=confidence, notes=notes,
     )  # fmt: skip
 
 

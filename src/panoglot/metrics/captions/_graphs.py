@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["default_parser", "parse_captions", "unparsed"]
 
 
-@lru_cache(maxsize=1)
-def default_parser() -> Parser:
-    """The rule parser (English, no network)."""
+@lru_cache(maxsize=2)
+def default_parser(style: str = "factual") -> Parser:
+    """The rule parser (English, no network).
+
+    Args:
+        style: whose conventions its graphs have: `factual`, or `spice`.
+    """
     from panoglot.providers.parsers import RuleParser
 
-    return RuleParser()
+    return RuleParser(style)
 
 
 def unparsed(count: int, graphs: Iterable[SceneGraph | RowError]) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from panoglot.checks import check_option
 from panoglot.errors import require
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
+from panoglot.text._letters import LETTERS, same_letters
 
 __all__ = ["chrf"]
 
@@ -24,6 +26,8 @@ def chrf(
     char_order: int = 6,
     word_order: int = 0,
     beta: float = 2.0,
+    level: str = "corpus",
+    letters: bool = True,
     lowercase: bool = False,
     references: int | None = None,
     on_error: OnEmpty = "raise",
@@ -31,7 +35,7 @@ def chrf(
     resamples: int = 1000,
     seed: int = 0,
 ) -> MetricResult:
-    """Corpus chrF (0..100); the best reference of each item counts.
+    """chrF (0..100) of the corpus, with a value for every item; the best reference of each item counts.
 
     Args:
         preds: a caption for each item.
@@ -41,6 +45,10 @@ def chrf(
         char_order: highest character n-gram.
         word_order: highest word n-gram: 0 is chrF, 2 is chrF++.
         beta: weight of recall.
+        level: `corpus` (counts are summed, as sacrebleu and the literature have it) or `sentence` (mean of the item
+            values, which is what comparisons and agreement are made of).
+        letters: write letters that are the same in one form first (see `panoglot.text._letters`); False takes
+            texts as they stand, as sacrebleu does.
         lowercase: compare in lower case.
         references: number of references every item must have.
         on_error: what empty captions do: `raise`, `null`, `score`.
@@ -53,6 +61,7 @@ def chrf(
     """
     import numpy as np
 
+    check_option("level", level, ("corpus", "sentence"))
     module = require("sacrebleu.metrics.chrf", "panoglot[metrics]", "chrF")
     given = prepare(
         preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
@@ -60,26 +69,38 @@ def chrf(
     )  # fmt: skip
     scorer = module.CHRF(char_order=char_order, word_order=word_order, beta=beta, lowercase=lowercase)
     # sentence statistics of the best reference add up to the corpus score: sacrebleu's own definition
+    base = given.language.split("-")[0]
+
+    def plain(text: str) -> str:
+        return same_letters(text, base, compatibility=False) if letters else text
+
     rows = [
-        scorer._extract_corpus_statistics([text], [[ref] for ref in item])[0]
+        scorer._extract_corpus_statistics([plain(text)], [[plain(ref)] for ref in item])[0]
         for text, item in zip(given.texts, given.ref_texts)
     ]
 
     def score(row: Any) -> float:
         return float(scorer._compute_f_score([float(number) for number in row]))
 
-    table = np.array(rows, dtype=np.float64)
     import sacrebleu
 
+    name = "chrf" if word_order == 0 else "chrf" + "+" * word_order
+    values = [score(row) for row in rows]
+    options = {
+        "char_order": char_order, "word_order": word_order, "beta": beta, "lowercase": lowercase, "level": level,
+        "letters": LETTERS if letters else "as they stand", "sacrebleu": sacrebleu.__version__,
+    }  # fmt: skip
+    fields = {"tokenizer": "characters of sacrebleu", "version": "2"}
+    if level == "sentence":
+        return given.mean(name, values, options, **fields)
+    table = np.array(rows, dtype=np.float64)
     return given.corpus(
-        "chrf" if word_order == 0 else "chrf" + "+" * word_order,
+        name,
         score(table.sum(axis=0)) if rows else None,
-        [score(row) for row in rows],
-        {
-            "char_order": char_order, "word_order": word_order, "beta": beta, "lowercase": lowercase,
-            "sacrebleu": sacrebleu.__version__,
-        },
+        values,
+        options,
         statistics=table,
         reduce=lambda means: np.array([score(row) for row in means * len(rows)]),
-        tokenizer="characters of sacrebleu",
-    )  # fmt: skip
+        parts={"mean_of_items": sum(values) / len(values) if values else None},
+        **fields,
+    )

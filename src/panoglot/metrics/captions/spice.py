@@ -118,7 +118,7 @@ def spice(
     Args:
         preds: a caption for each item.
         refs: references of each item; their graphs are merged.
-        parser: any `Parser`; None is the rule parser (English).
+        parser: any `Parser`; None is the rule parser (English), in the style of SPICE's.
         lang: language of all captions; a language the parser does not know is null.
         ids: item ids.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
@@ -139,7 +139,7 @@ def spice(
     >>> spice(["a black cat on a mat"], [["a black cat sits on the mat"]], synonyms="none").parts["object"]
     1.0
     """
-    parser = parser or default_parser()
+    parser = parser or default_parser("spice")
     given = prepare(
         preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
         resamples=resamples, seed=seed,
@@ -170,7 +170,10 @@ def spice(
     options = {"parser": getattr(parser, "fingerprint", type(parser).__name__), "synonyms": used}
     values = rows.pop("spice")
     parts = {name: _mean(column) for name, column in rows.items()}
-    return given.mean("spice", values, options, parts=parts, notes=notes)
+    ruled = getattr(parser, "name", "") == getattr(default_parser(), "name", None)
+    if ruled:
+        notes = (*notes, "graphs by rules, not by SPICE's parser: not to stand beside published SPICE")
+    return given.mean("spice (rules)" if ruled else "spice", values, options, parts=parts, notes=notes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, unit
 from panoglot.checks import check_option
 from panoglot.errors import RowError, UserError
+from panoglot.languages import main_script
 from panoglot.metrics._result import MetricResult, mean_result
-from panoglot.text import script_of
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image
@@ -102,8 +102,8 @@ def mix_prompts(english: str, translation: str, lang: str) -> tuple[str, str]:
     ('a photo van een kat', 'een foto of a cat')
     """
     ours = english.split()
-    pieces = list(translation.replace(" ", "")) if script_of(lang) in _UNSPACED else translation.split()
-    glue = "" if script_of(lang) in _UNSPACED else " "
+    pieces = list(translation.replace(" ", "")) if main_script(lang) in _UNSPACED else translation.split()
+    glue = "" if main_script(lang) in _UNSPACED else " "
     a, b = len(ours) // 2, len(pieces) // 2
     first = [" ".join(ours[:a]), glue.join(pieces[b:])]
     second = [glue.join(pieces[:b]), " ".join(ours[a:])]

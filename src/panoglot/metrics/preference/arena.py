@@ -121,6 +121,7 @@ class ArenaResult:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     pairs: Mapping[str, Mapping[str, tuple[int, int, int]]] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able data."""

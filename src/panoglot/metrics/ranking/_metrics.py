@@ -24,11 +24,21 @@ from panoglot.checks import item_ids
 from panoglot.errors import UserError, did_you_mean
 from panoglot.metrics._result import MetricResult, bootstrap
 
-__all__ = ["parse_metric", "rank_result", "rank_value"]
+__all__ = ["metric_name", "parse_metric", "rank_result", "rank_value"]
 
 VERSION = "1"
 _NAMES = ("recall", "positive_recall", "precision", "r_precision", "map", "ndcg", "mrr", "rank")
 _NEEDS_K = ("recall", "positive_recall", "precision")
+
+
+def metric_name(name: str) -> str:
+    """A metric as people write it, as we do: `R@5` is `recall@5`, `mAP@10` is `map@10`.
+
+    >>> [metric_name(name) for name in ("R@5", "mAP@10", "MRR", "nDCG@10")]
+    ['recall@5', 'map@10', 'mrr', 'ndcg@10']
+    """
+    kind, at, k = name.strip().lower().replace("-", "_").partition("@")
+    return {"r": "recall", "p": "precision"}.get(kind, kind) + at + k
 
 
 @lru_cache(256)
@@ -132,6 +142,7 @@ def rank_result(
     """
     import numpy as np
 
+    metrics = [metric_name(name) for name in metrics]
     if not metrics:
         raise UserError("give at least one retrieval metric, for example recall@10.")
     names = item_ids(ids, len(ranks))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import OnError, check_option, item_ids, offenders
 from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult
-from panoglot.metrics.ranking._metrics import rank_result
+from panoglot.metrics.ranking._metrics import metric_name, parse_metric, rank_result
 from panoglot.metrics.ranking._ranks import Ties, check_positions, check_vectors, positive_ranks, ranks_both_ways
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def _bad_rows(rows: np.ndarray, names: Sequence[str], what: str, on_error: OnErr
 
 
 def _only_first(metrics: Sequence[str]) -> bool:
-    return all(metric.startswith(_FIRST) for metric in metrics)
+    return all(metric_name(metric).startswith(_FIRST) for metric in metrics)
 
 
 def retrieval(
@@ -187,7 +189,7 @@ def image_text_retrieval(
     heard = {image for n, image in enumerate(owner) if n not in mute}
     no_image = {n for n in range(len(pictures)) if n in lost or n not in heard}
     no_text = {n for n, image in enumerate(owner) if n in mute or image in lost}
-    return {
+    found = {
         "image_to_text": rank_result(
             [None if n in no_image else row for n, row in enumerate(by_image)],
             counts,
@@ -205,3 +207,28 @@ def image_text_retrieval(
             **rest,  # type: ignore[arg-type]
         ),
     }
+    of_image = [counts[n] for n in range(len(pictures)) if n not in no_image]
+    of_text = [1] * (len(words) - len(no_text))
+    return {
+        "image_to_text": _with_chance(found["image_to_text"], of_image, len(words)),
+        "text_to_image": _with_chance(found["text_to_image"], of_text, len(pictures)),
+    }
+
+
+def _with_chance(found: MetricResult, positives: Sequence[int], gallery: int) -> MetricResult:
+    """Add what a random order would reach at the first metric, where that is a recall.
+
+    >>> from panoglot.metrics.ranking._metrics import rank_result
+    >>> one = rank_result([[1.0]], [2], metrics=["recall@2"])
+    >>> round(_with_chance(one, [2], 4).parts["chance"], 4)  # 1 - 2/4 * 1/3
+    0.8333
+    """
+    kind, k = parse_metric(found.metric.rpartition("/")[2])
+    if kind != "recall" or not positives or k is None:
+        return found
+    missed = {
+        own: math.prod(max(gallery - own - n, 0) / (gallery - n) for n in range(min(k, gallery)))
+        for own in set(positives)
+    }
+    chance = 1 - math.fsum(missed[own] for own in positives) / len(positives)
+    return replace(found, parts={**found.parts, "chance": chance})

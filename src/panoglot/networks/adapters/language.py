@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language
+from panoglot.languages._tags import canonical_language
 from panoglot.networks.adapters.bottleneck import Adapter
 
 __all__ = ["LanguageAdapters"]

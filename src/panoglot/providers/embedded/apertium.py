@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from panoglot.errors import RowError, UserError
 from panoglot.identity import extended, later
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 
 __all__ = ["Apertium"]
 

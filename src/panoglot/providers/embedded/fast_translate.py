@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from panoglot.errors import RowError, require
-from panoglot.languages import language_matches
+from panoglot.languages import matches
 
 __all__ = ["FastTranslate"]
 
@@ -25,9 +25,9 @@ class FastTranslate:
         return [self._one(*item) for item in zip(texts, source, target, strict=True)]
 
     def _one(self, text: str, source: str, target: str) -> str | RowError:
-        if language_matches("en", source) and target == "pt-BR":
+        if matches("en", source) and target == "pt-BR":
             direction = "en-pt"
-        elif language_matches("pt", source) and target == "en":
+        elif matches("pt", source) and target == "en":
             direction = "pt-en"
         else:
             return RowError("unsupported_pair", f"{source} to {target}: this model knows en to pt-BR and back")

@@ -31,7 +31,7 @@ from typing import Any
 
 from panoglot.errors import UserError, require
 from panoglot.identity import fingerprint
-from panoglot.languages import parse_language
+from panoglot.languages._tags import parse_language
 from panoglot.providers.embedded._cache import built, cache_dir
 from panoglot.providers.embedded.efficientnet import synsets
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import MissingPackage, RowError, UserError, did_you_mean, require
 from panoglot.geometry import Region
 from panoglot.identity import extended, later
-from panoglot.languages import canonical_language
-from panoglot.providers.embedded.langid import script_of
+from panoglot.languages import RIGHT_TO_LEFT, script_of, scripts_of
+from panoglot.languages._tags import canonical_language
 from panoglot.providers.roles import Line
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["TextReader"]
 
 _ENGINES = ("auto", "rapidocr", "tesseract")
-_RAPID_SCRIPTS = ("LATIN", "CJK", "KANA")
-_NO_SPACES = ("CJK", "KANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_RAPID_SCRIPTS = ("Latn", "Hani", "Jpan")
+_NO_SPACES = ("Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr")
 _TESSERACT = {
     "zh": "chi_sim",
     "zh-Hans": "chi_sim",
@@ -177,9 +177,7 @@ def _tesseract_code(tag: str) -> str:
 
 
 def _rapid_reads(tag: str) -> bool:
-    import langcodes
-
-    return tag.split("-")[0] in ("zh", "ja") or langcodes.Language.get(tag).maximize().script == "Latn"
+    return scripts_of(tag) <= {"Latn", "Hani", "Hira", "Kana"}
 
 
 def _line_of(words: list[dict[str, str]], size: tuple[int, int]) -> Line:
@@ -219,7 +217,7 @@ def _in_reading_order(lines: Iterable[Line]) -> list[Line]:
             rows.append([line])
     ordered: list[Line] = []
     for row in rows:
-        leftward = script_of("".join(line.text for line in row))[0] in ("ARABIC", "HEBREW", "SYRIAC", "THAANA")
+        leftward = script_of("".join(line.text for line in row))[0] in RIGHT_TO_LEFT
         row.sort(key=lambda line: -line.region.x1 if leftward else line.region.x0)
         joined = [row[0]]
         for line in row[1:]:

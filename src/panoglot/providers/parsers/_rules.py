@@ -2,7 +2,10 @@
 
 Words are tagged by a dictionary and their neighbours, noun phrases become objects with attributes, and what stands
 between two noun phrases becomes the relation. Conventions are those of FACTUAL (Li et al., ACL Findings 2023): lemmas,
-"X of Y" is (Y, have, X), numbers are digits, "man in a shirt" wears it. How good it is: `benchmarks/bench_parser.py`.
+"X of Y" is (Y, have, X), numbers are digits, "man in a shirt" wears it. The style `spice` has the conventions of
+SPICE's parser instead (Schuster et al., 2015): "X of Y" is (X, of, Y), also in "on the side of Y"; nouns before a noun
+and numbers are attributes, as they are written; prepositions and passives stay as they are. How good it is:
+`benchmarks/bench_parser.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from panoglot.errors import RowError
+from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.providers.parsers import _words as w
 from panoglot.providers.parsers._tagger import lemma, tag_words
 from panoglot.providers.roles import SceneGraph
@@ -20,6 +23,11 @@ __all__ = ["RuleParser"]
 
 _TOKEN = re.compile(r"'s\b|n't\b|\w+(?:[-/]\w+)*(?=n't\b)|[^\W_]+(?:[-/][^\W_]+)*|'(?=\s|$)|[.,;:!?()&]")
 _PHRASES = sorted(((phrase.split(), written) for phrase, written in w.PHRASES.items()), key=lambda pair: -len(pair[0]))
+#: Those that SPICE's parser reads as one preposition too; in the others a side, top or front is a thing.
+_SPICE_PHRASES = [
+    pair for pair in _PHRASES if pair[0][-1] != "of" or (len(pair[0]) == 2 and pair[0][0] in w.PREPOSITIONS)
+]
+STYLES = ("factual", "spice")
 
 
 @dataclass
@@ -44,13 +52,23 @@ class _Piece:
 class RuleParser:
     """Parse English captions by rules.
 
+    Args:
+        style: conventions of the graphs: `factual` (FACTUAL's data) or `spice` (SPICE's parser).
+
+    >>> RuleParser("spice").parse(["two men on the side of a brick building"])[0].relations
+    (('man', 'on', 'side'), ('side', 'of', 'building'))
     >>> RuleParser().parse(["two men in red shirts are riding the horse's brown back"])[0].relations
     (('man', 'wear', 'shirt'), ('man', 'ride', 'back'), ('horse', 'have', 'back'))
     """
 
     name = "embedded:parser"
-    fingerprint = "rule-parser-1"
     batch_size = 1024
+
+    def __init__(self, style: str = "factual") -> None:
+        if style not in STYLES:
+            raise UserError(f"the rule parser has no style '{style}'.{did_you_mean(style, STYLES)}")
+        self.style = style
+        self.fingerprint = "rule-parser-2" + ("" if style == "factual" else f"-{style}")
 
     def parse(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[SceneGraph | RowError]:
         """Parse captions into scene graphs; other languages than English are refused, row by row."""
@@ -60,24 +78,24 @@ class RuleParser:
             if language.split("-")[0] not in ("en", "und"):
                 found.append(RowError("unsupported_language", f"the rule parser reads English, not '{language}'"))
             else:
-                found.append(parse_caption(text))
+                found.append(parse_caption(text, self.style == "spice"))
         return found
 
 
-def parse_caption(text: str) -> SceneGraph:
+def parse_caption(text: str, spice: bool = False) -> SceneGraph:
     """Parse one caption (any number of sentences)."""
     words = _TOKEN.findall(text.lower().replace("’", "'"))
-    pieces = _pieces(words, tag_words(words))
-    reader = _Reader()
+    pieces = _pieces(words, tag_words(words), spice)
+    reader = _Reader(spice)
     reader.read(pieces)
     return reader.graph()
 
 
-def _pieces(words: list[str], tags: list[str]) -> list[_Piece]:
+def _pieces(words: list[str], tags: list[str], spice: bool = False) -> list[_Piece]:
     found: list[_Piece] = []
     at = 0
     while at < len(words):
-        phrase = next((p for p in _PHRASES if words[at : at + len(p[0])] == p[0]), None)
+        phrase = next((p for p in (_SPICE_PHRASES if spice else _PHRASES) if words[at : at + len(p[0])] == p[0]), None)
         after = at + len(phrase[0]) if phrase else at
         # "on top of" needs something after it; "with board on top" does not reach here
         if phrase and after < len(words) and tags[after] not in ".B":
@@ -87,20 +105,20 @@ def _pieces(words: list[str], tags: list[str]) -> list[_Piece]:
             continue
         tag = tags[at]
         if tag in "DSNA#GE'" and (end := _noun_phrase(tags, words, at)):
-            _things(found, words[at:end], tags[at:end])
+            _things(found, words[at:end], tags[at:end], spice)
             at = end
             continue
         word = words[at]
         if tag == "A" or (tag == "N"):
             found.append(_Piece("adjective", word=word))
         elif tag == "G":
-            found.append(_Piece("verb", word=_verb_lemma(word), form=word))
+            found.append(_Piece("verb", word=_verb_lemma(word, spice), form=word))
         elif tag == "E":
-            found.append(_Piece("passive", word=_verb_lemma(word), form=word))
+            found.append(_Piece("passive", word=_verb_lemma(word, spice), form=word))
         elif tag == "V":
-            found.append(_Piece("verb", word="have" if word in ("has", "had", "having") else _verb_lemma(word)))
+            found.append(_Piece("verb", word="have" if word in ("has", "had", "having") else _verb_lemma(word, spice)))
         elif tag == "P":
-            found.append(_Piece("prep", word=w.SAME_PREPOSITION.get(word, word)))
+            found.append(_Piece("prep", word=word if spice else w.SAME_PREPOSITION.get(word, word)))
         elif tag in "C.WBO":
             kinds = {"C": "and", ".": "break", "W": "that", "B": "be", "O": "pronoun"}
             found.append(_Piece("comma" if word == "," else kinds[tag], word=word))
@@ -110,9 +128,9 @@ def _pieces(words: list[str], tags: list[str]) -> list[_Piece]:
     return found
 
 
-def _verb_lemma(word: str) -> str:
+def _verb_lemma(word: str, spice: bool = False) -> str:
     found = lemma(word, "VERB")
-    return w.SAME_VERB.get(found, found)
+    return found if spice else w.SAME_VERB.get(found, found)
 
 
 def _noun_phrase(tags: list[str], words: list[str], at: int) -> int:
@@ -150,15 +168,15 @@ def _noun_phrase(tags: list[str], words: list[str], at: int) -> int:
     return end if end > at else 0
 
 
-def _things(found: list[_Piece], words: list[str], tags: list[str]) -> None:
+def _things(found: list[_Piece], words: list[str], tags: list[str], spice: bool = False) -> None:
     """Append the things of one noun phrase; a possessor gets (owner, have, owned)."""
     if "'" in tags:
         cut = len(tags) - 1 - tags[::-1].index("'")
-        _things(found, words[:cut], tags[:cut])
+        _things(found, words[:cut], tags[:cut], spice)
         if cut + 1 >= len(words) or not found or found[-1].kind != "thing":
             return
         owner = found.pop()
-        _things(found, words[cut + 1 :], tags[cut + 1 :])
+        _things(found, words[cut + 1 :], tags[cut + 1 :], spice)
         if found and found[-1].kind == "thing":
             found[-1].word = "owned"
             found.insert(len(found) - 1, _Piece("owner", owner.thing))
@@ -176,7 +194,7 @@ def _things(found: list[_Piece], words: list[str], tags: list[str]) -> None:
         name, last = [words[last - 1], head], last - 1
     for n, (word, tag) in enumerate(zip(words[:last], tags[:last])):
         if tag == "#":
-            attributes.append(w.NUMBERS.get(word, word))
+            attributes.append(word if spice else w.NUMBERS.get(word, word))
         elif tag in "AE":
             if (
                 word in ("light", "dark", "bright", "lighter", "darker")
@@ -198,13 +216,17 @@ def _things(found: list[_Piece], words: list[str], tags: list[str]) -> None:
                 attributes.append(word)
             else:
                 name.insert(len(name) - 1, word)
+    if spice:
+        attributes = [part for one in [*attributes, *name[:-1]] for part in one.split()]
+        name = name[-1:]
     found.append(_Piece("thing", _Thing(" ".join(name), attributes, words[last] in w.PEOPLE or head in w.PEOPLE)))
 
 
 class _Reader:
     """Reads pieces from left to right and writes down who does what."""
 
-    def __init__(self) -> None:
+    def __init__(self, spice: bool = False) -> None:
+        self.spice = spice
         self.things: list[_Thing] = []
         self.attributes: list[tuple[_Thing, str]] = []
         self.relations: list[tuple[_Thing, str, _Thing]] = []
@@ -270,6 +292,11 @@ class _Reader:
         part, whole = pieces[n].thing, pieces[n + 2].thing
         if part is None or whole is None:
             return None
+        if self.spice:
+            self._thing(part)
+            self.things.append(whole)
+            self.relations.append((part, "of", whole))
+            return n + 3
         if part.name in w.PICTURE:
             self.prep = ""
             return n + 2
@@ -295,12 +322,20 @@ class _Reader:
             self._relate(self.last[0], f"{self.acted} {self.prep}", thing, False)
         elif self.prep and self.verb is None and self.near:
             word = self.prep
-            if word in ("in", "with") and lemma(thing.name.split()[-1], "NOUN") in w.CLOTHES and self.near[-1].person:
+            if (
+                not self.spice
+                and word in ("in", "with")
+                and lemma(thing.name.split()[-1], "NOUN") in w.CLOTHES
+                and self.near[-1].person
+            ):
                 word = "wear"
             self._relate(self.near, word, thing, False)
         elif self.verb is not None and self.subjects:
             verb, passive = self.verb
-            if (passive and self.prep == "by" and verb in w.AGENT_VERBS) or (
+            if self.spice:
+                self._relate(self.subjects, f"{verb} {self.prep}".strip(), thing, False)
+                self.acted = "" if self.prep or passive else verb
+            elif (passive and self.prep == "by" and verb in w.AGENT_VERBS) or (
                 passive and self.prep in ("in", "with", "by") and verb in ("cover", "surround")
             ):
                 self._relate(self.subjects, verb, thing, True)

@@ -22,6 +22,13 @@ def classes(word: str) -> dict[str, str]:
     return {kind: forms[0] for kind, forms in lemminflect.getAllLemmas(word).items() if forms}
 
 
+#: Nouns whose lemma the dictionary takes from another word: what is worn in pairs has no singular, leaves are no leave.
+_NOUNS = {
+    "leaves": "leaf", "shelves": "shelf", "knives": "knife", "scarves": "scarf", "calves": "calf", "hooves": "hoof",
+    **{word: word for word in "shorts pants jeans trousers glasses sunglasses goggles scissors tights".split()},
+}  # fmt: skip
+
+
 def lemma(word: str, kind: str) -> str:
     """Lemma of a word of a class; the word itself when the dictionary does not know it.
 
@@ -29,6 +36,8 @@ def lemma(word: str, kind: str) -> str:
     ('bush', 'ride', 'frisbee', 'people')
     """
     known = classes(word)
+    if kind == "NOUN" and word in _NOUNS:
+        return _NOUNS[word]
     if kind in known:
         return {"men": "man", "women": "woman"}.get(word, known[kind])
     if kind == "NOUN" and len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) and not known:
@@ -101,6 +110,8 @@ def _tag(word: str, before: str, previous: str, following: str, after: list[str]
         return closed
     known = classes(word)
     if word == "back" and before in "DSA'":
+        return "N"
+    if following == "of" and word in ("top", "front", "bottom", "left", "right", "middle", "inside", "outside"):
         return "N"
     if word in w.ADVERBS and not (word in w.PREPOSITIONS and (_starts_noun_phrase(following) or _continues(following))):
         return "A" if word in ("outside", "inside") and before == "D" else "R"

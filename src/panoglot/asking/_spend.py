@@ -1,0 +1,101 @@
+"""What was paid, counted once whatever ends the run: a record beside every answer, written in the same breath.
+
+Its key begins with eight bytes of the run, so the journal's indexes find a run's records without reading the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from panoglot.asking import Sealed, read_record, scan
+
+__all__ = ["Account", "Paid", "paid_by_stage"]
+
+
+@dataclass(slots=True)
+class Paid:
+    """Sum of some answers: tokens, US dollars (None: not known), how many."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    price: float | None = 0.0
+    answers: int = 0
+
+    def add(self, other: Paid) -> None:
+        """Add another's to this."""
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.price = None if self.price is None or other.price is None else self.price + other.price
+        self.answers += other.answers
+
+
+class _Record(msgspec.Struct, array_like=True):
+    stage: str
+    tokens_in: int
+    tokens_out: int
+    price: float | None
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom an answer is paid by.
+
+    Attributes:
+        run: the run's id.
+        stage: `name-fingerprint` of the stage.
+
+    >>> key, value = next(iter(Account("run", "caption.describe-1").entry(100, 8, 0.5).items()))
+    >>> len(key), value
+    (32, b'["caption.describe-1",100,8,0.5]')
+    """
+
+    run: str
+    stage: str
+
+    def entry(self, tokens_in: int | None, tokens_out: int | None, price: float | None) -> dict[str, bytes]:
+        """Return the record of an answer, as the journal takes it."""
+        record = _Record(self.stage, tokens_in or 0, tokens_out or 0, price)
+        return {(_prefix(self.run) + os.urandom(8)).hex(): msgspec.json.encode(record)}
+
+
+def _prefix(run: str) -> bytes:
+    return hashlib.sha256(b"paid by " + run.encode()).digest()[:8]
+
+
+def paid_by_stage(folder: Path, run: str) -> dict[str, Paid]:
+    """Return what the answers of a run cost, by stage; reads only.
+
+    Args:
+        folder: of the journal.
+        run: the run's id.
+    """
+    prefix = _prefix(run)
+    records: dict[bytes, bytes] = {}  # by key: while segments are merged a record is there twice
+    for path in sorted(folder.glob("*.seg")) if folder.is_dir() else ():
+        try:
+            records.update(_in_segment(path, prefix))
+        except OSError:
+            continue  # merged into another, which is read too
+    found: dict[str, Paid] = {}
+    for raw in records.values():
+        try:
+            one = msgspec.json.decode(raw, type=_Record)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        found.setdefault(one.stage, Paid()).add(Paid(one.tokens_in, one.tokens_out, one.price, 1))
+    return found
+
+
+def _in_segment(path: Path, prefix: bytes) -> dict[bytes, bytes]:
+    if path.with_suffix(".idx").exists():
+        return dict(Sealed(path).starting(prefix))
+    keys: list[tuple[bytes, int]] = []
+    with open(path, "rb", buffering=1 << 20) as file:  # its writer lives, or was killed
+        scan(file, 0, os.fstat(file.fileno()).st_size, keys)
+        records = [read_record(file, at) for key, at in keys if key.startswith(prefix)]
+    return {record[0]: record[1] for record in records if record is not None}

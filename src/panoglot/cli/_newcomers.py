@@ -1,0 +1,114 @@
+"""What a first command line gets wrong, put right where it is clear what was meant, and said where it is not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from panoglot.errors import command, did_you_mean
+
+__all__ = ["mistake", "spelt"]
+
+#: Words that people try to the commands that do it.
+_MEANT = {
+    "list": ("methods", "models"),
+    "ls": ("methods", "models"),
+    "caption": ("build",),
+    "create": ("build",),
+    "make": ("build",),
+    "run": ("build",),
+    "import": ("ingest",),
+    "read": ("ingest",),
+    "filter": ("curate",),
+    "clean": ("curate",),
+    "dedup": ("curate",),
+    "query": ("search",),
+    "find": ("search",),
+    "view": ("show", "report"),
+    "info": ("show", "report"),
+    "stats": ("report",),
+    "open": ("report",),
+    "resume": ("build",),
+    "save": ("export",),
+    "convert": ("export",),
+    "eval": ("evaluate",),
+    "judge": ("evaluate",),
+    "score": ("evaluate",),
+    "set": ("settings",),
+    "config": ("settings",),
+    "check": ("doctor",),
+    "install": ("doctor",),
+}
+#: Options of `evaluate` whose values are names: they are written in lower case.
+_NAMES = ("--metrics", "--benchmark")
+
+
+def spelt(tokens: Sequence[str], commands: Sequence[str]) -> list[str]:
+    """Write commands, metrics and benchmarks as they are spelt here, in whatever case they came.
+
+    >>> spelt(["Evaluate", "captions", "P.jsonl", "--metrics", "CIDEr,R@1"], ["evaluate"])
+    ['evaluate', 'captions', 'P.jsonl', '--metrics', 'cider,recall@1']
+    >>> spelt(["evaluate", "composed", "--benchmark=CIRR"], ["evaluate"])
+    ['evaluate', 'composed', '--benchmark=cirr']
+    """
+    found = list(tokens)
+    if found and found[0] not in commands and found[0].casefold() in commands:
+        found[0] = found[0].casefold()
+    if found[:1] != ["evaluate"]:
+        return found
+    if len(found) > 1 and not found[1].startswith("-") and not os.path.exists(found[1]):
+        found[1] = found[1].casefold()
+    for n, token in enumerate(found):
+        option, equals, value = token.partition("=")
+        if option not in _NAMES:
+            continue
+        if equals:
+            found[n] = f"{option}={_name(value)}"
+        elif n + 1 < len(found):
+            found[n + 1] = _name(found[n + 1])
+    return found
+
+
+def _name(value: str) -> str:
+    """Names as they are spelt here: `CIDEr` is `cider`, `R@5` is `recall@5`, `ROUGE_L` is `rouge-l`."""
+    return re.sub(r"(?<![^,\s])r@(?=\d)", "recall@", value.casefold()).replace("_", "-")
+
+
+def mistake(tokens: Sequence[str], commands: Sequence[str]) -> str | None:
+    """Say what was meant by a first word that is no command; None when it is one.
+
+    >>> mistake(["list"], ["methods", "models"])
+    "there is no command 'list'. Did you mean: panoglot methods, or: panoglot models?"
+    """
+    word = tokens[0] if tokens else "-"
+    if word == "evaluate":
+        return _no_judge(tokens)
+    if word.startswith("-") or word in commands:
+        return None
+    said = f"there is no command '{word}'."
+    if os.path.isfile(os.path.join(word, "panoglot.json")):
+        what = " ".join(tokens[1:])
+        look = command("search", word, what) if what and "--" not in what else command("report", word)
+        return f"{said} It is a dataset; did you mean: {look}?"
+    if os.path.exists(word) or any(c in word for c in "*/\\"):
+        return f"{said} Did you mean: {command('build', *tokens)}?"
+    meant = [command(one, *(tokens[1:] if one not in ("methods", "models") else ())) for one in _MEANT.get(word, ())]
+    return f"{said} Did you mean: {', or: '.join(meant)}?" if meant else said + did_you_mean(word, commands)
+
+
+def _no_judge(tokens: Sequence[str]) -> str | None:
+    """The same of the word after `evaluate`: the name of a metric or benchmark is often tried there."""
+    from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
+
+    word = tokens[1] if len(tokens) > 1 else "-"
+    if word.startswith("-") or word in COMMANDS:
+        return None
+    said, name = f"there is no command 'evaluate {word}'.", _name(word)
+    if name in METRICS:
+        return f"{said} It is a metric: panoglot evaluate captions PREDS.jsonl --refs REFS.jsonl --metrics {name}"
+    if name in BENCHMARKS:
+        return f"{said} It is a benchmark: panoglot evaluate {BENCHMARKS[name].command} --benchmark {name} --help"
+    if re.fullmatch(r"recall@\d+|mrr|ndcg(@\d+)?|map(@\d+)?", name):
+        return f"{said} It is a metric: panoglot evaluate retrieval X.pano --metrics {name}"
+    return said + did_you_mean(word, COMMANDS)

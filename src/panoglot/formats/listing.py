@@ -1,0 +1,76 @@
+"""Picture files one by one: a pattern such as `photos/*.png`, or a file `NAME.list` with a path a line.
+
+Texts beside them are read as in a folder of pictures, and with the same options.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from panoglot.errors import UserError
+from panoglot.formats._files import expand, is_hidden, suffix_of
+from panoglot.formats._sample import Part
+from panoglot.formats._texts import given
+from panoglot.formats.folder import _MOST, _TEXTS, _UNREAD, _beside, _part, read
+from panoglot.pictures import SUFFIXES
+
+__all__ = ["detect", "parts", "read"]
+
+
+def detect(source: str) -> bool:
+    """A pattern that ends like a picture, or a file `NAME.list`."""
+    if os.path.exists(source):
+        return source.lower().endswith(".list") and os.path.isfile(source)
+    return suffix_of(source) in SUFFIXES
+
+
+def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: str | None = None) -> Iterator[Part]:
+    """List the files, in parts of at most 256 of one folder; a file that is not there is a reject.
+
+    Args:
+        source: a glob, a brace range, or a file with a path a line; paths are relative to where that file is.
+        captions: read the texts beside the pictures.
+        lang: language of texts that do not say theirs; None to identify it.
+        kind: kind of the captions; `human` unless they say otherwise.
+    """
+    given(lang, kind)
+    options = {"captions": captions, "lang": lang, "kind": kind}
+    folders: dict[str, list[str]] = {}
+    for path in _paths(source):
+        folders.setdefault(os.path.dirname(path) or ".", []).append(os.path.basename(path))
+    for folder, names in folders.items():
+        texts = _texts(folder) if captions else []
+        beside = _beside([name for name in names if suffix_of(name) not in _UNREAD], texts)
+        for start in range(0, len(names), _MOST):
+            entries: list[list[Any]] = [
+                [name, beside.get(name, []), "unsupported_format" if suffix_of(name) in _UNREAD else None]
+                for name in names[start : start + _MOST]
+            ]
+            yield _part(folder, entries, options)
+
+
+def _paths(source: str) -> list[str]:
+    """The paths that a source names, each once."""
+    if not os.path.exists(source):
+        paths = [path for path in expand(source) if not os.path.isdir(path)]
+    else:
+        try:
+            with open(source, encoding="utf-8", errors="surrogateescape") as file:
+                lines = [line.rstrip("\n") for line in file]
+        except OSError as error:
+            raise UserError(f"{source} cannot be read: {error.strerror}.") from None
+        here = os.path.dirname(os.path.abspath(source))
+        paths = [os.path.normpath(os.path.join(here, line)) for line in lines if line.strip()]
+    if not paths:
+        raise UserError(f"'{source}' names no picture.")
+    return list(dict.fromkeys(paths))
+
+
+def _texts(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if suffix_of(e.name) in _TEXTS and not is_hidden(e.name))
+    except OSError:
+        return []

