@@ -72,8 +72,8 @@ def test_one_expert_is_used_whatever_is_asked_and_permuting_experts_changes_noth
 
 def test_what_is_to_be_written_routes_nothing():
     """The answer is in the same row of ids as the prompt: changing it must not change what the picture becomes."""
-    row = load_row("tldr", "small", **{**WRITER, "sampler": {"kind": "task_prefix"}, "losses": {"lm": {}, "vq": {"codes": 16}}},
-                   bridges={"parrot": {"kind": "experts", "experts": 3, "hidden": 8}}, batch=2)  # fmt: skip
+    bridges = {"parrot": {"kind": "experts", "experts": 3, "hidden": 8}}
+    row = load_row("tldr", "small", **WRITER, sampler={"kind": "task_prefix"}, bridges=bridges, batch=2)
     pixels = np.zeros((3, 32, 32), np.float32)
     seen = []
     for answer in ("red", "bad"):

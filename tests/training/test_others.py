@@ -34,7 +34,9 @@ def test_documents(data):
         "gone": [DocumentPart(image_id=c), DocumentPart("x", learn=True)],
         "empty": [DocumentPart(image_id=a)],
     }  # fmt: skip
-    data.documents.insert([Document(p, "en", document_id=k, split="val" * (k == "talk")).plain() for k, p in parts.items()])
+    data.documents.insert(
+        [Document(p, "en", document_id=k, split="val" * (k == "talk")).plain() for k, p in parts.items()]
+    )
     data.documents.insert([Document(parts["page"], "en", document_id="no", dropped="spam").plain()])
     found = read_records(data, takes=("document",))
     page, talk = found.records
@@ -145,23 +147,15 @@ def test_rows_of_triples_documents_and_ratings_train(tmp_path):
     data = make(tmp_path / "x.pano", n=24)
     captions = data.captions.read(["caption_id", "image_id"], "lang = 'en' and kind = 'human'").to_pylist()
     ids = [row["caption_id"] for row in captions]
-    data.triples.insert(
-        [
-            Triple(f"query {n}", positives=[i], negatives=[ids[n - 1]], of="captions", lang="en", triple_id=str(n)).plain()
-            for n, i in enumerate(ids)
-        ]
-    )
-    data.documents.insert(
-        [
-            Document(
-                [DocumentPart(image_id=row["image_id"]), DocumentPart(f"text {n}")], "en", document_id=str(n)
-            ).plain()
-            for n, row in enumerate(captions)
-        ]
-    )
-    data.ratings.insert(
-        [{**Rating(i, n % 2).plain(), "rating_id": str(n)} for n, i in enumerate(data.captions.read(["caption_id"])["caption_id"].to_pylist())]
-    )  # fmt: skip
+    triples = [
+        Triple(f"query {n}", "", [i], [ids[n - 1]], "captions", "en", triple_id=str(n)) for n, i in enumerate(ids)
+    ]
+    data.triples.insert([one.plain() for one in triples])
+    for n, row in enumerate(captions):
+        parts = [DocumentPart(image_id=row["image_id"]), DocumentPart(f"text {n}")]
+        data.documents.insert([Document(parts, "en", document_id=str(n)).plain()])
+    every = data.captions.read(["caption_id"])["caption_id"].to_pylist()
+    data.ratings.insert([{**Rating(i, n % 2).plain(), "rating_id": str(n)} for n, i in enumerate(every)])
     for method in ("colbert-xm", "cosmo", "compress-align"):
         said = panoglot.train(method, data.path, preset="small", batch=4, check=True)
         assert said.ready, (method, said.missing)

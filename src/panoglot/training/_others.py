@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from panoglot.languages import canonical_language, language_matches
+from panoglot.languages import matches
+from panoglot.languages._tags import canonical_language
 from panoglot.networks._records import Record, Text, Turn, region_text
 from panoglot.networks.samplers import Document, Draw
 from panoglot.table import Dataset, plain_rows, sql_in
@@ -23,7 +24,7 @@ def _split(said: str | None, id_: str, held_out: float) -> str:
 
 
 def _spoken(lang: str | None, wanted: Sequence[str]) -> bool:
-    return not wanted or any(language_matches(tag, lang or "und") for tag in wanted)
+    return not wanted or any(matches(canonical_language(tag), lang or "und") for tag in wanted)
 
 
 def read_documents(
