@@ -185,8 +185,8 @@ def test_pictures_anywhere_in_a_text(disk, kind):
         n = int(mask[i].sum())
         alone = lm(rows[i : i + 1, :n], mask[i : i + 1, :n], v[i : i + 1]).logits[0]
         assert torch.allclose(both[i, :n], alone, atol=1e-5)
+    more = torch.tensor([lm.compose("", "", "", True, document=[(3, False), ("x", True)])[0]])
     with pytest.raises(UserError, match="places for 3 pictures, and 2 are there"):
-        more = torch.tensor([lm.compose("", "", "", True, document=[(3, False), ("x", True)])[0]])
         lm(more, torch.ones_like(more).bool(), v[:1])
 
 
