@@ -192,7 +192,10 @@ class Evidence:
         if failed or missing:
             return [
                 *(f"{test} failed" for test in failed),
-                *(f"{test} stands in the table and could not run here (data or packages are absent)" for test in missing),
+                *(
+                    f"{test} stands in the table and could not run here: data or packages are absent"
+                    for test in missing
+                ),
                 NOTHING,
             ]
         text = json.dumps(table(self.marks, self.passed), indent=1, ensure_ascii=False) + "\n"

@@ -33,12 +33,18 @@ def some_votes(count=400, models=5, seed=0):
     return rows
 
 
+@pytest.mark.paper(
+    "caparena",
+    shows="V",
+    case="two published orders of 14 captioners: rho .9429, tau .8242 (checks the correlations, asks no judge)",
+)
 def test_the_published_order():
     people, auto = [-HUMAN.index(name) for name in AUTO], list(AUTO.values())
     assert spearman(auto, people) == pytest.approx(0.9429, abs=5e-5)
     assert kendall(auto, people) == pytest.approx(0.8242, abs=5e-5)
 
 
+@pytest.mark.paper("caparena", shows="V", case="one game: 1002 and 998; a tie changes nothing; ratings keep their sum")
 def test_exact_elo_cases():
     assert elo([("a", "b", 1.0)]) == {"a": 1002, "b": 998}
     assert elo([("a", "b", 0.5)]) == {"a": 1000, "b": 1000}
@@ -60,6 +66,7 @@ def test_bootstrap_equals_a_loop():
 
 
 @pytest.mark.parametrize("rating", ["elo", "bradley-terry", "win-minus-loss"])
+@pytest.mark.paper("caparena", shows="V", case="swapped sides: the same ratings")
 def test_swapping_sides_changes_nothing(rating):
     votes = some_votes()
     a = arena(votes, rating=rating, resamples=50)
@@ -72,6 +79,7 @@ def test_swapping_sides_changes_nothing(rating):
     assert a.wins == b.wins
 
 
+@pytest.mark.paper("caparena", shows="V", case="75 of 100 games: 400 log10 3 = 190.85")
 def test_bradley_terry_gap():
     votes = [("a", "b", "a")] * 75 + [("b", "a", "b")] * 25
     found = arena(votes[:75] + [("a", "b", "b")] * 25, rating="bradley-terry", resamples=0).ratings
@@ -94,6 +102,7 @@ def test_bradley_terry_solves_its_equations():
         assert won == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.paper("caparena", shows="V", case="120 wins, 60 losses, 20 ties: 30")
 def test_win_minus_loss():
     votes = [("a", "b", "a")] * 120 + [("a", "b", "b")] * 60 + [("a", "b", "tie")] * 20
     found = arena(votes, rating="win-minus-loss", resamples=100)
@@ -122,6 +131,11 @@ def test_bad_votes():
     assert (found.n, found.unscored) == (2, 1)
 
 
+@pytest.mark.paper(
+    "caparena",
+    shows="V",
+    case="people's votes agree with themselves: 1; by level, with and without ties",
+)
 def test_audit():
     votes = some_votes(300)
     itself = audit(votes, [winner for *_, winner in votes], resamples=50)

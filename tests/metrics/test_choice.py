@@ -51,6 +51,16 @@ def test_letters_by_text():
         ("nqo_Nkoo", 0.0343, 193, 0),
     ],
 )
+@pytest.mark.paper(
+    "mvl-sib",
+    shows="V",
+    case="GPT-3.5's answers to SIB-200 in four languages: .6961, .6569, .5735, .0343, unread and ambiguous counted",
+)
+@pytest.mark.paper(
+    "mvl-sib",
+    shows="R",
+    case="GPT-3.5's answers to SIB-200 in four languages: .6961, .6569, .5735, .0343, unread and ambiguous counted",
+)
 def test_published_answers(test_data, lang, share, none, several):
     folder = test_data / "dadelani+sib-200"
     labels = (folder / "labels.txt").read_text().split("\n")
@@ -67,6 +77,11 @@ def test_published_answers(test_data, lang, share, none, several):
     assert found.parts["unread"] == pytest.approx((none + several) / 204)
 
 
+@pytest.mark.paper(
+    "mvl-sib",
+    shows="V",
+    case="SIB-200: 3,012 questions a language and task, the same in English and N'Ko, four topics, labels even",
+)
 def test_mvl_sib_items_are_the_same_in_all_languages(test_data):
     folder = test_data / "dadelani+sib-200"
     english, nko = read_sib(folder, "eng_Latn"), read_sib(folder, "nqo_Nkoo")
@@ -142,6 +157,7 @@ class Oracle:
         return answers
 
 
+@pytest.mark.paper("mvl-sib", shows="V", case="who knows the topics: 1; always A: the share of A; four tasks")
 def test_mvl_sib_with_models(tmp_path, monkeypatch):
     for lang in ("xxx_Latn", "yyy_Arab"):
         write_sib(tmp_path, lang)
@@ -176,6 +192,8 @@ def test_mvl_sib_with_models(tmp_path, monkeypatch):
         read_sib(tmp_path, "xxx_Latn")
 
 
+@pytest.mark.paper("parrot-mmmb", shows="V", case="four rotations, three right: 0")
+@pytest.mark.paper("centurio", shows="V", case="four rotations, three right: 0")
 def test_circular():
     assert circular([1, 1, 1, 0], [7, 1000007, 2000007, 3000007]).value == 0
     mixed = circular([1, 0, 1, 1, None], [1000007, 8, 7, 9, 1000009])
@@ -246,6 +264,11 @@ def test_log_probabilities_and_contrast():
 
 
 @pytest.mark.parametrize("lang", ["de", "fr", "cs", "ru", "zh", "ar"])
+@pytest.mark.paper(
+    "florenz",
+    shows="V",
+    case="CoMMuTE in six languages: without the picture half of the pairs that do not tie",
+)
 def test_commute_without_the_picture_is_a_coin(test_data, lang):
     folder = test_data / "MatthieuFP+CoMMuTE"
     rows = read_commute(folder, lang)

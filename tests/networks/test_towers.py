@@ -23,6 +23,7 @@ def vit():
     return t.Vit(16, 4, 32, 2, 4).double().eval()
 
 
+@pytest.mark.paper("clip", shows="V", case="ViT-B/32: the number of parameters by its published sizes")
 def test_vit_has_clip_s_size():
     with torch.device("meta"):
         tower = t.Vit(224, 32, 768, 12, 12)
@@ -42,6 +43,7 @@ def test_vit_shapes_and_other_grids(vit):
         t.Vit(16, 5)
 
 
+@pytest.mark.paper("sycoca", shows="V", case="what is under the mask changes nothing, bit for bit")
 def test_hidden_pixels_leak_nowhere(vit):
     hide = torch.zeros(2, 16, dtype=torch.bool)
     hide[:, 5] = True
@@ -94,6 +96,7 @@ def test_cuts_are_counted_and_keep_characters_whole():
         t.ByteTokens(2)
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="an unknown character has an id of its own, within the table")
 def test_char_tokens_know_what_they_do_not_know():
     tokens = t.CharTokens()
     ids, _ = tokens(["aé~"])
@@ -103,6 +106,11 @@ def test_char_tokens_know_what_they_do_not_know():
     table(tokens([tokens.alphabet])[0])  # the last character is no overflow
 
 
+@pytest.mark.paper(
+    "vgs-char-gru",
+    shows="V",
+    case="padding changes no vector; the paper's size: 102 characters, 2,048 numbers",
+)
 def test_char_gru():
     torch.manual_seed(0)
     for heads in (1, 2):
@@ -122,6 +130,7 @@ def test_char_gru():
     assert full.width == 2048
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="attention sums to 1 over time in every dimension")
 def test_char_gru_attention_sums_to_one():
     tower = t.CharGru(8, 16, 12).double()
     with torch.no_grad():
@@ -132,6 +141,7 @@ def test_char_gru_attention_sums_to_one():
         assert weight[~mask].abs().max() == 0
 
 
+@pytest.mark.paper("croc", shows="V", case="prefix 3 of 5: rows 0-2 see 0-2, then causal; prefix 0 is causal")
 def test_mixed_mask_of_croc():
     m = t.causal_mask(5, torch.tensor([3, 0])).int()
     assert m[0].tolist() == [[1, 1, 1, 0, 0]] * 3 + [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
@@ -186,6 +196,7 @@ def test_image_decoder_and_resampler(vit):
     assert (whole.shape, media.shape) == ((2, 24), (2, 4, 24))
 
 
+@pytest.mark.paper("clip", shows="V", case="the scale begins at 1/.07 and stays in 1..100 after a step")
 def test_scale():
     scale = t.Scale()
     assert float(scale()[0]) == pytest.approx(1 / 0.07, rel=1e-6)
@@ -285,6 +296,11 @@ def xmod(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="X-MOD: embeddings and adapters stay bit for bit, as the library freezes them",
+)
 def test_colbert_xm_trains_the_shared_layers_only(xmod):
     import transformers
 
@@ -315,6 +331,11 @@ def test_colbert_xm_trains_the_shared_layers_only(xmod):
     assert not any("adapter" in n or "embeddings" in n for n in moved)
 
 
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="languages a, b, a: equal vectors; equal adapters: equal vectors; an unknown language is refused",
+)
 def test_xmod_takes_the_language_of_every_text(xmod):
     tower = t.HfText(xmod, length=60).eval()
     ids, mask = tower.tokens(["一只猫"] * 4)

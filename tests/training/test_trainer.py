@@ -202,6 +202,11 @@ def plain_clip(model, batch):
     return float(contrast_dense(f.x, f.y, scale=model.parts["contrast"].scale()[0]).value)
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("rs-m-clip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("dc-clip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("m2-encoder", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("grain", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
 def test_rows_that_must_give_clip_s_loss(bed):
     cases = {
         "dreamlip without sentences": row("dreamlip", sampler={"kind": "sentences", "k": 0}),
@@ -222,6 +227,7 @@ def test_rows_that_must_give_clip_s_loss(bed):
         assert float(again) == pytest.approx(clip, abs=1e-12), name
 
 
+@pytest.mark.paper("align", shows="V", case="the row without smoothing: twice CLIP's loss")
 def test_align_with_clip_s_scale_is_twice_clip(bed):
     one, _, model = batch_loss(row("clip"), bed)
     r = row(
@@ -234,6 +240,7 @@ def test_align_with_clip_s_scale_is_twice_clip(bed):
     assert float(fresh(batch)["contrast"].value) == pytest.approx(2 * float(one["contrast"].value), abs=1e-12)
 
 
+@pytest.mark.paper("sycoca", shows="V", case="no inpainting, no masks: CoCa's two losses")
 def test_sycoca_without_inpainting_and_masks_is_coca(bed):
     r = row("sycoca", **EXTRA["sycoca"])
     _, batch, model = batch_loss(r, bed)
@@ -273,6 +280,7 @@ def with_vectors(records, seed=0, dtype=np.float32):
     return out
 
 
+@pytest.mark.paper("flame", shows="V", case="the stored vectors stay byte for byte; half precision is made unit again")
 def test_flame_trains_against_a_store_that_stays(bed):
     records = with_vectors(bed, dtype=np.float16)
     before = [r.vectors["text"].tobytes() for r in records]
@@ -285,6 +293,7 @@ def test_flame_trains_against_a_store_that_stays(bed):
     assert not any("text" in n for n, _ in t.model.named_parameters())
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="an epoch passes every caption of every picture; the rate cycles")
 def test_char_gru_passes_every_caption_of_every_picture(bed):
     records = with_vectors(bed)
     r = row(
@@ -366,6 +375,7 @@ def test_long_texts_are_cut_and_counted(bed):
     assert t.model.text.tokens.cut == 16
 
 
+@pytest.mark.paper("colbert-xm", shows="V", case="language adapters stay and have no gradient")
 def test_colbert_freezes_what_it_should(bed):
     texts = [
         Text("what is it?", "question", "en"),

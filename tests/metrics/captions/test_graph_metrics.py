@@ -70,6 +70,7 @@ class HalfEncoder:
 PARSER = {"ref": REF, "cand": CAND}
 
 
+@pytest.mark.paper("capture", shows="V", case="the card's two graphs, exact and synonyms: .5, .8, 0: .541666")
 def test_capture_toy_hard_stages_only() -> None:
     found = capture(["cand"], [["ref"]], Table(PARSER), synonyms=same, stop_words=())
     assert found.value == pytest.approx(0.541666, abs=1e-6)
@@ -79,6 +80,7 @@ def test_capture_toy_hard_stages_only() -> None:
     assert "soft stage" in found.notes[-1]
 
 
+@pytest.mark.paper("capture", shows="V", case="with the soft stage: .75, .8, .25: .687499")
 def test_capture_toy_with_the_soft_stage() -> None:
     found = capture(["cand"], [["ref"]], Table(PARSER), HalfEncoder(), synonyms=same, stop_words=())
     assert found.value == pytest.approx(0.687499, abs=1e-6)
@@ -86,6 +88,7 @@ def test_capture_toy_with_the_soft_stage() -> None:
     assert found.parts["relation_f1"] == pytest.approx(0.25, abs=1e-5)
 
 
+@pytest.mark.paper("capture", shows="V", case="with WordNet 3.0: .541666")
 def test_capture_toy_with_real_wordnet() -> None:
     if find_wordnet() is None:
         pytest.skip("WordNet is not installed")
@@ -94,6 +97,7 @@ def test_capture_toy_with_real_wordnet() -> None:
     assert found.options["synonyms"] == "wordnet-3.0"
 
 
+@pytest.mark.paper("capture", shows="V", case="itself 1; without relations .8333; without attributes .4167; empty 0")
 def test_capture_properties() -> None:
     graphs = {
         **PARSER,
@@ -115,6 +119,7 @@ def test_capture_properties() -> None:
     assert run("cand", "ref", weights=(0.5, 0.5, 0)).value == pytest.approx((0.25 + 0.8) / 2, abs=1e-5)
 
 
+@pytest.mark.paper("capture", shows="V", case="the order in a graph changes nothing")
 def test_capture_does_not_depend_on_the_order_in_a_graph() -> None:
     values = set()
     for objects in itertools.permutations(REF.objects):
@@ -134,6 +139,7 @@ def test_capture_kinds_gates_nouns_and_keeps_attributes_of_stop_words() -> None:
     assert capture_kinds(graph, {"white"})["attribute"] == ["big", "red"]
 
 
+@pytest.mark.paper("capture", shows="V", case="man in woman counts; negative similarities subtract")
 def test_substring_rule_is_kept_and_soft_credit_may_be_negative() -> None:
     assert match_stages(["man"], ["woman"]) == (1.0, 1.0)
     assert match_stages(["man"], ["dog"], similarity=lambda one, other: -0.2) == (-0.2, -0.2)
