@@ -162,7 +162,7 @@ class Heads(Fits):
 @pytest.mark.paper(
     "rank-and-fuse",
     shows="C",
-    case="drafts of four, cut to a sentence; (P + S) / 2; a copy falls out; the best two, fused at temperature 0; guards",
+    case="drafts cut to a sentence; (P + S) / 2; a copy falls out; the best two are fused at temperature 0; guards",
 )
 def test_every_step_of_the_paper():
     """One run, and what each of the six steps has left in it; the defaults are the paper's."""

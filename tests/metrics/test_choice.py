@@ -285,3 +285,28 @@ def test_options_are_found_however_their_letters_are_typed():
     assert read_letter(answer, ["ไฟ", "น้ำ"], "text") == 1
     assert read_label(answer, ["ไฟ", "น้ำ"]) == 1
     assert clean("น\u0e4d\u0e49\u0e32") == clean("น้ำ")
+
+
+@pytest.mark.paper(
+    "florenz",
+    shows="V",
+    case="CoMMuTE: 154, 154, 150 and 162 ambiguous sentences, each twice; swapping right and wrong gives 1 - accuracy",
+)
+@pytest.mark.parametrize(
+    ("lang", "lines"), [("fr", 308), ("cs", 308), ("de", 300), ("ar", 324), ("ru", 324), ("zh", 324)]
+)
+def test_commute_pairs(test_data, lang, lines):
+    rows = read_commute(test_data / "MatthieuFP+CoMMuTE", lang)
+    assert len(rows) == lines
+    for one, other in zip(rows[::2], rows[1::2]):
+        assert one["source"] == other["source"]
+        for mine, theirs in (("right", "wrong"), ("wrong", "right")):  # some lines name two translations, a/b
+            said, meant = ({one.strip(" !.") for one in text.split("/")} for text in (one[mine], other[theirs]))
+            assert said & meant
+    likes = {text: [("x", -float(len(text)))] for row in rows for text in (row["right"], row["wrong"])}
+    differing = [row for row in rows if len(row["right"]) != len(row["wrong"])][:99]
+    swapped = [{**row, "right": row["wrong"], "wrong": row["right"]} for row in differing]
+    accuracy, other = (
+        commute(Likes(likes), "", lang=lang, see=False, items=items).value for items in (differing, swapped)
+    )
+    assert accuracy + other == pytest.approx(1)

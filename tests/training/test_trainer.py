@@ -396,3 +396,29 @@ def test_colbert_freezes_what_it_should(bed):
         if n in frozen:
             assert torch.equal(p, frozen[n])
             assert p.grad is None
+
+
+# ---- whole presets -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.paper(
+    "flame",
+    shows="P",
+    case="the full-size row: ViT-B/16, 768 to 5,120 by an MLP a token, s = 10, b = -10, 6 of 11 vectors, 3,072 a step",
+)
+def test_flame_s_own_preset_at_full_size():
+    r = load_row("flame")
+    assert not r.unverified
+    with torch.device("meta"):
+        model = make_model(r)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    blocks = 12 * (12 * 768**2 + 13 * 768)
+    assert sizes["image"] == blocks + 3 * 16 * 16 * 768 + 768 + 197 * 768 + 768 + 4 * 768
+    assert sizes["head"] == 768 * 5120 + 5120 + 5120 * 5120 + 5120 + 2 * 5120
+    assert not any(name.startswith("text") for name, p in model.named_parameters())
+    part = make_model(row("flame", text={"kind": "stored", "width": 16})).parts["contrast"]
+    scale, bias = part.scale()
+    assert (float(scale), float(bias)) == (pytest.approx(10.0), -10.0)
+    assert (part.options.form, r.sampler) == ("sigmoid", {"kind": "vectors", "k": 6})
+    assert r.optimiser == {"kind": "adamw", "lr": 5e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.5}
+    assert (r.schedule, r.epochs, r.batch, r.size) == ({"kind": "cosine", "warmup": 2000}, 32, 3072, 224)

@@ -19,7 +19,7 @@ LETTERS = {
     "C": "complete: a test goes through every part that the method's algorithm names",
     "V": "verified: worked cases of the paper, with their answers, are tests that pass",
     "R": "real: shown on real data or with a real model",
-    "P": "preset: the paper's own full-size setting, or its protocol by one name, is loaded and compared with the paper",
+    "P": "preset: the paper's own full-size setting, or its protocol by name, is loaded and compared with the paper",
 }
 
 
@@ -50,11 +50,10 @@ def evidence() -> Mapping[str, Mapping[str, tuple[Shown, ...]]]:
     }
 
 
-def letters(name: str) -> str:
-    """Return the letters of a paper, with a dot for each that is not shown.
+def letters(shown: Mapping[str, object]) -> str:
+    """Return the letters of what was shown of a paper, with a dot for each that was not.
 
-    >>> letters("a paper of which nothing is known")
-    '····'
+    >>> letters({"V": ["a test"], "C": ["another"], "R": []})
+    'CV··'
     """
-    shown = evidence().get(name, {})
     return "".join(letter if shown.get(letter) else "·" for letter in LETTERS)

@@ -129,7 +129,6 @@ mmteb | evaluate | MMTEB (2025) | embedding tasks, Borda ranks
 """
 
 
-
 #: Papers, or parts of them, that commands of `panoglot evaluate` measure: the command's words.
 _MEASURED = {
     "babel-imagenet": "zeroshot --benchmark babel-imagenet",
@@ -217,7 +216,7 @@ def _rows() -> list[MethodRow]:
 
 def _row(name: str, room: str, title: str, paper: bool) -> MethodRow:
     shown = evidence().get(name, {})
-    row = MethodRow(name, room, title, paper, bool(shown.get("V")), letters(name), shown)
+    row = MethodRow(name, room, title, paper, bool(shown.get("V")), letters(shown), shown)
     return replace(row, source=_source(name, room), use=_use(name, room))
 
 
@@ -241,7 +240,9 @@ def _use(name: str, room: str) -> str:
     if room == "curate" and name in PRESETS:
         return f"panoglot curate X.pano --steps {name}"
     if name in _registered():
-        return f"panoglot build photos -o X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
+        return (
+            f"panoglot build photos -o X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
+        )
     if name in _trained():
         return f"panoglot train {name} X.pano -o run/"
     return f"panoglot evaluate {_MEASURED[name]}" if name in _MEASURED else ""

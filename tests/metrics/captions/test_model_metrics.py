@@ -15,7 +15,9 @@ from panoglot.evaluate import clipscore, dcscore, random_bags, self_retrieval
 from panoglot.metrics.captions.clipscore import clipscore_from_vectors
 from panoglot.metrics.captions.dcscore import Fact, fact_scores, parse_json_list
 from panoglot.metrics.captions.self_retrieval import bag_hits
+from panoglot.pictures import Image
 from panoglot.providers.roles import Answer
+from tests.conftest import picture_bytes
 
 
 class Letters:
@@ -155,6 +157,7 @@ def test_random_bags_are_disjoint_and_seeded() -> None:
 
 
 # ---- DCScore -------------------------------------------------------------------------------------------------------
+PICTURE = Image(picture_bytes(0))
 WORKED = [("f1", 1, 0, 1), ("f2", 1, 1, 0), ("f3", 1, None, 1), ("f4", 0, None, 1), ("f5", 1, None, 0)]
 
 
@@ -188,7 +191,7 @@ class Scripted:
 
 
 def run(generator, **options):
-    return dcscore(["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], ["picture"], generator, **options)
+    return dcscore(["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], [PICTURE], generator, **options)
 
 
 @pytest.mark.paper(
@@ -235,7 +238,7 @@ def test_failed_requests_cost_only_their_item() -> None:
                 for prompt, answer in zip(prompts, super().generate(prompts))
             ]
 
-    found = dcscore(["erste", "zweite"], ["r", "r"], [["o"] * 4] * 2, ["p", "p"], Half(), attempts=2)
+    found = dcscore(["erste", "zweite"], ["r", "r"], [["o"] * 4] * 2, [PICTURE] * 2, Half(), attempts=2)
     assert found.per_item[0] is not None
     assert found.per_item[1] is None
 
