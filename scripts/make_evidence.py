@@ -3,8 +3,8 @@
 python scripts/make_evidence.py            runs `pytest -m paper` and writes the file
 python scripts/make_evidence.py --check    writes nothing; exit code 1 when the file says something else
 
-Run it where the optional data and packages are: a test that was skipped is no evidence, and the file is not written when
-a test that stands in it could not run. Afterwards: python scripts/make_docs.py
+Run it where the optional data and packages are: a test that was skipped is no evidence, and the file is not written
+when a test that stands in it could not run. Afterwards: python scripts/make_docs.py
 """
 
 from __future__ import annotations

@@ -117,6 +117,21 @@ def test_letters_stand_in_the_table(shown, printed, monkeypatch):
     assert any(line.startswith("2 of 6 papers are here: 1 complete (●), 1 in part (◐)") for line in lines)
 
 
+def test_a_benchmark_alone_is_not_its_method(shown):
+    shown(neobabel="V", mmteb="V")
+    rows = {row.name: row for row in panoglot.methods()}
+    assert (rows["neobabel"].done, rows["neobabel"].letters) == (False, "·V··")
+    assert rows["neobabel"].use == "panoglot evaluate generation --benchmark clc"
+    assert rows["mmteb"].done
+
+
+def test_the_readme_says_what_the_table_says():
+    papers = [row for row in panoglot.methods() if row.paper]
+    here, whole = sum(row.done for row in papers), sum(row.complete for row in papers)
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert f"{here} of {len(papers)} papers here, by evidence, {whole} of them complete" in text
+
+
 def test_commands_that_rows_name_are_there():
     from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
 
