@@ -157,7 +157,9 @@ def test_grouping_weights():
 
 
 @pytest.mark.paper(
-    "dreamlip", shows="V", case="three patches, delta 1/3: weights .5556, .4444, 0; the grouped patch .9597374"
+    "dreamlip",
+    shows="V",
+    case="three patches, delta 1/3: weights .5556, .4444, 0 and cosine .9597374; what is under 1/N is cut",
 )
 def test_grouping_of_the_card():
     v, t = torch.tensor([[[1.0, 0], [0.8, 0.6], [0, 1]]]).double(), torch.tensor([[[1.0, 0]]]).double()
@@ -166,6 +168,11 @@ def test_grouping_of_the_card():
     assert g.flatten().tolist() == pytest.approx([0.9597374, 0.2808988], abs=1e-6)
     assert float((g * t).sum()) == pytest.approx(0.9597374, abs=1e-6)
     assert torch.equal(losses.grouped_patches(v, t)[1], w)  # 1/N is the default
+    # values 1, .8, .2, 0: the third is under 1/4 and cut, and would have .1 of the weight without the cut
+    near = torch.tensor([[[1.0, 0], [0.8, 0.6], [0.2, 0.96**0.5], [0, 1]]]).double()
+    cut, uncut = (losses.grouped_patches(near, t, delta=d)[1].flatten().tolist() for d in (None, 0.0))
+    assert cut == pytest.approx([1 / 1.8, 0.8 / 1.8, 0, 0], abs=1e-7)
+    assert uncut == pytest.approx([0.5, 0.4, 0.1, 0], abs=1e-7)
 
 
 def test_patches_that_are_all_alike_are_weighted_evenly():

@@ -375,3 +375,54 @@ def test_image_towers_of_transformers_with_and_without_a_class_token():
     pooled, tokens = t.HfImage(model=swin)(x)
     assert (pooled.shape, tokens.shape) == ((2, 16), (2, 16, 16))
     assert torch.allclose(pooled, tokens.mean(1), atol=1e-5)
+
+
+# ---- what defines a method: taken away, one of these fails -----------------------------------------------------------
+
+
+@pytest.mark.paper(
+    "vgs-char-gru", shows="V", case="the vector: a softmax over time of its own for every dimension, by loops"
+)
+def test_char_gru_pools_by_a_softmax_over_time_in_every_dimension():
+    torch.manual_seed(0)
+    tower = t.CharGru(8, 3, 4).double()
+    with torch.no_grad():
+        for p in tower.attend.parameters():
+            p.mul_(4)  # weights that are far from even
+        ids, mask = tower.tokens(TEXTS[:2])
+        pooled, h = tower(ids, mask)
+        for i in range(2):
+            steps = h[i, : int(mask[i].sum())]
+            score = tower.attend[0](steps)
+            for d in range(6):
+                raw = [float(x) for x in score[:, d].exp()]
+                want = sum(w / sum(raw) * float(x) for w, x in zip(raw, steps[:, d], strict=True))
+                assert float(pooled[i, d]) == pytest.approx(want, abs=1e-12)
+            assert not torch.allclose(pooled[i], steps.mean(0), atol=1e-3)
+
+
+@pytest.mark.paper(
+    "grain", shows="V", case="the picture's vector is that of the last query, the regions' those of the others"
+)
+def test_the_picture_s_vector_is_that_of_the_last_query(vit):
+    torch.manual_seed(0)
+    decoder = t.QueryDecoder(32, 12, queries=3, width=16, layers=0, heads=4).double().eval()
+    with torch.no_grad():
+        picture, regions, boxes = decoder(vit(image())[1])
+        queries = torch.nn.functional.layer_norm(decoder.queries, (16,), decoder.after.weight, decoder.after.bias)
+    for b in range(2):
+        assert torch.allclose(picture[b], queries[3] @ decoder.picture.weight.T, atol=1e-12)
+        assert torch.allclose(regions[b], queries[:3] @ decoder.region.weight.T, atol=1e-12)
+        assert torch.allclose(boxes[b], decoder.box(queries[:3]).sigmoid(), atol=1e-12)
+    assert not torch.allclose(queries[3], queries[2], atol=1e-2)
+
+
+@pytest.mark.paper("flame", shows="V", case="the MLP works on every token, the mean comes after it")
+def test_flame_s_mlp_works_on_every_token_before_the_mean():
+    torch.manual_seed(0)
+    head, tokens = t.TokenMlp(8, 6).double(), torch.randn(2, 5, 8).double() * 3
+    want = torch.stack([torch.stack([head.mlp(x) for x in row]).mean(0) for row in tokens])
+    assert torch.allclose(head(tokens), want, atol=1e-12)
+    assert not torch.allclose(head(tokens), head.mlp(tokens.mean(1)), atol=1e-2)
+    kinds = [type(layer).__name__ for layer in head.mlp]
+    assert kinds == ["Linear", "GELU", "Linear", "LayerNorm"]

@@ -173,6 +173,7 @@ def test_another_run_s_checkpoint_is_refused(tmp_path, bed):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.paper("m2-encoder", shows="V", case="k micro-batches train with the losses of the big batch, groups too")
 @pytest.mark.parametrize("name", ["clip", "m2-encoder"])
 def test_accumulation_gives_the_loss_sequence_of_the_big_batch(name, bed):
     extra = {**EXTRA.get(name, {}), "accumulate": 1}
@@ -252,6 +253,76 @@ def test_sycoca_without_inpainting_and_masks_is_coca(bed):
     got = model(batch)
     assert float(got["caption"].value) == pytest.approx(float(coca), abs=1e-12)
     assert float(got["contrast"].value) == pytest.approx(plain_clip(model, batch), abs=1e-12)
+
+
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="the row's loss: the choice between two of its own, plus that among the batch, by loops",
+)
+def test_colbert_s_two_losses_by_loops():
+    said = [
+        [(f"what is it {n}?", "question", None), (f"a cat {n}", "answer", 1.0), (f"a dog {n}", "answer", 0.0)]
+        for n in range(5)
+    ]
+    records = [
+        Record(f"q{n}", texts=[Text(text, kind, "en", score=score) for text, kind, score in some])
+        for n, some in enumerate(said)
+    ]
+    r = load_row("colbert-xm", "small", batch=5)
+    model = make_model(r).double().eval()
+    data = Data(records, model, augment=False)
+    batch = data.batch(data.plan(0)[0], 0)
+    (term,) = model(batch).values()
+    f = model.features(batch)
+    z = model.parts["colbert"].vectors(f.tokens)
+    at = {(int(o), int(k)): z[i][f.token_mask[i]] for i, (o, k) in enumerate(zip(batch.owner, batch.slot, strict=True))}
+
+    def score(q, p):
+        return float((at[q, 0] @ p.T).amax(1).sum().detach())
+
+    own, among = 0.0, 0.0
+    for q in range(5):
+        yes, no = score(q, at[q, 1]), score(q, at[q, 2])
+        own += np.log(np.exp(yes) + np.exp(no)) - yes
+        every = [score(q, at[o, k]) for o in range(5) for k in (1, 2)]
+        among += np.log(np.sum(np.exp(every))) - yes
+    assert float(term.value.detach()) == pytest.approx((own + among) / 5, abs=1e-9)
+    assert term.count == 5
+
+
+@pytest.mark.paper(
+    "sycoca",
+    shows="V",
+    case="the model: captions see the relevant half, the same half is hidden for painting, which reads the text",
+)
+def test_sycoca_s_masks_are_the_right_way_round(bed, monkeypatch):
+    extra = {**EXTRA["sycoca"], "losses": {"caption": {"width": 32, "heads": 2}, "inpaint": {"heads": 2}}}
+    _, batch, model = batch_loss(row("sycoca", **extra), bed)
+    f = model.features(batch)
+    order = torch.einsum("bnd,bd->bn", f.local, f.y).argsort(dim=1, descending=True)
+    relevant = torch.zeros(len(batch), f.local.shape[1], dtype=torch.bool)
+    relevant.scatter_(1, order[:, : f.local.shape[1] // 2], True)
+    seen = {}
+    caption, inpaint = model.parts["caption"].decoder, model.parts["inpaint"].decoder
+    monkeypatch.setattr(
+        caption, "forward", lambda i, m, keep=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep)
+    )
+    tower = model.image.forward
+    monkeypatch.setattr(
+        model.image, "forward", lambda x, keep=None, hide=None: seen.update(hide=hide) or tower(x, keep=keep, hide=hide)
+    )
+    model.parts["caption"](f, batch, model)
+    model.parts["inpaint"](f, batch, model)
+    assert torch.equal(seen["keep"], relevant)
+    assert torch.equal(seen["hide"], relevant)
+    # what is under the mask is nowhere on the way; the text is
+    paint = lambda x, tokens: inpaint(tower(x, hide=relevant)[1], tokens, f.token_mask)  # noqa: E731
+    x = batch.image[:, 0]
+    pixels = relevant.reshape(-1, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    base = paint(x, f.tokens)
+    assert torch.equal(paint(torch.where(pixels, x + 3, x), f.tokens), base)
+    assert not torch.allclose(paint(x, f.tokens.flip(0)), base, atol=1e-4)
 
 
 def test_permuting_the_batch_changes_no_loss(bed):
