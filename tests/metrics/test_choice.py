@@ -56,11 +56,6 @@ def test_letters_by_text():
     shows="V",
     case="GPT-3.5's answers to SIB-200 in four languages: .6961, .6569, .5735, .0343, unread and ambiguous counted",
 )
-@pytest.mark.paper(
-    "mvl-sib",
-    shows="R",
-    case="GPT-3.5's answers to SIB-200 in four languages: .6961, .6569, .5735, .0343, unread and ambiguous counted",
-)
 def test_published_answers(test_data, lang, share, none, several):
     folder = test_data / "dadelani+sib-200"
     labels = (folder / "labels.txt").read_text().split("\n")

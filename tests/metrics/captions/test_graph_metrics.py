@@ -128,6 +128,27 @@ def test_capture_does_not_depend_on_the_order_in_a_graph() -> None:
     assert len(values) == 1
 
 
+@pytest.mark.paper(
+    "capture",
+    shows="V",
+    case="an object that matches nothing never raises recall; weight 0 of relations: they change nothing",
+)
+def test_capture_recall_and_weights() -> None:
+    more = SceneGraph((*REF.objects, "zebra"), REF.attributes, REF.relations)
+    other = SceneGraph(REF.objects, REF.attributes, (("truck", "under", "tree"),))
+    graphs = {**PARSER, "more": more, "other": other}
+
+    def run(ref: str, **options):
+        return capture(["cand"], [[ref]], Table(graphs), synonyms=same, stop_words=(), **options)
+
+    assert run("more").parts["object_f1"] < run("ref").parts["object_f1"]
+    assert run("more").value < run("ref").value
+    weights = (0.5, 0.5, 0)
+    assert run("other", weights=weights).value == run("ref", weights=weights).value
+    full = capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=()).value
+    assert capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=(), weights=weights).value > full
+
+
 def test_capture_kinds_gates_nouns_and_keeps_attributes_of_stop_words() -> None:
     graph = SceneGraph(
         ("left side", "white", "street corner"),
