@@ -21,7 +21,6 @@ os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # before Daft looks at it
 
 import daft
 import daft.pickle  # Daft ships cloudpickle: operators defined in a script or notebook travel too
-import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 from daft import DataType, col
@@ -31,11 +30,12 @@ from daft.schema import Schema
 
 from panoglot.errors import PanoglotError, UserError, mendable
 from panoglot.providers._stop import stopping
-from panoglot.running._commit import Committer
+from panoglot.running._commit import Committer, Pace
 from panoglot.running._progress import Progress
 from panoglot.running._rows import image_of_row
 from panoglot.running._signals import graceful, mind_the_run
 from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
+from panoglot.running._tend import tended
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ logging.getLogger("daft_local_execution").setLevel(logging.CRITICAL)
 
 #: Below this many items a stage runs inside this process: starting workers would cost more.
 SMALL = 48
-#: After so many new rows the key indexes are brought up to date.
-REINDEX = 250_000
+#: Most items that a worker takes at a time, where there are many.
+LARGEST = 8192
 
 
 def use_cluster(address: str | None) -> None:
@@ -121,7 +121,8 @@ def run_stage(
     if not retry and not parts and failing:
         ledger = ledger.union_all(daft.from_pydict({"item": sorted(failing)}))
     table = _table(dataset, stage)
-    version = table.lance().version if table.exists() else None
+    held = table.lance() if table.exists() else None  # rows are read at this version: it is not cleaned away meanwhile
+    version = held.version if held is not None else None
     frame = _source(dataset, stage, version).join(ledger, on="item", how="anti")
     if len(made):
         frame = frame.join(daft.from_arrow(pa.table({"item": made})), on="item", how="anti")
@@ -139,13 +140,18 @@ def run_stage(
     batch = stage.batch
     if expected is not None and workers > 1:
         batch = max(1, min(batch, -(-expected // (workers * 4))))
+    if expected is not None:  # a batch ends in a commit: many items are taken in large ones
+        batch = max(batch, min(LARGEST, expected // (workers * 16)))
     max_each = None if max_cost is None else max_cost / workers
     with graceful() as stop, Progress(stage.name, expected, quiet=quiet) as bar:
         parent = os.getpid() if processes and not clustered else None
         path = str(dataset.path.resolve())
         job = _Job(path, version, stage, run_id, retrying, on_error, max_each, parent, stop)
         options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
-        fatal = _drive(dataset, frame.into_batches(batch), options, job, result, bar)
+        counted = None if retry or stage.of == "parts" else (work, skipped, bar)
+        with tended(dataset, counted):
+            fatal = _drive(frame.into_batches(batch), options, job, result, bar)
+    del held
     result.seconds = time.monotonic() - started
     if fatal is not None:
         raise fatal
@@ -161,13 +167,12 @@ def _on_this_machine_by_default() -> None:
 
 
 def _drive(
-    dataset: Dataset, frame: DataFrame, options: dict[str, Any], job: _Job, result: StageResult, bar: Progress
+    frame: DataFrame, options: dict[str, Any], job: _Job, result: StageResult, bar: Progress
 ) -> Exception | None:
     """Let workers do the job and add up what they say; the error that ended it, if one did."""
     operator = daft.cls(**options)(_DaftOperator)(daft.pickle.dumps(job))
     query = frame.select(operator.run(col("item"), col("address"), col("payload")).alias("r"))
     fatal: Exception | None = None
-    indexed = 0
     with contextlib.closing(_partitions(query)) as partitions:
         for part, fatal in partitions:
             result.done += part.done
@@ -179,9 +184,6 @@ def _drive(
             bar.update(part.done + part.rejected, result)
             if fatal is not None or part.pending or stopping():
                 break  # what is left stays pending
-            if result.rows + result.done - indexed > REINDEX:
-                indexed = result.rows + result.done
-                dataset.reindex()
     return fatal
 
 
@@ -267,22 +269,22 @@ def _batch(item: Any, image: Any, address: Any, payload: Any) -> RecordBatch:
 class _Fragment(DataSourceTask):  # type: ignore[misc]
     """The rows of one Lance fragment: keys and addresses, no pictures."""
 
-    def __init__(self, path: str, version: int, fragment: int, key: str, where: str | None) -> None:
-        self.path, self.version, self.fragment, self.key, self.where = path, version, fragment, key, where
+    def __init__(self, table: Table, version: int, fragment: int, where: str | None) -> None:
+        self.table, self.version, self.fragment, self.where = table, version, fragment, where
 
     @property
     def schema(self) -> Schema:
         return _COLUMNS
 
     async def read(self) -> AsyncIterator[RecordBatch]:
-        fragment = lance.dataset(self.path, version=self.version).get_fragment(self.fragment)
+        fragment = self.table.lance(self.version).get_fragment(self.fragment)
         assert fragment is not None  # a version keeps its fragments
-        names = list(dict.fromkeys([self.key, "image_id"]))
+        names = list(dict.fromkeys([self.table.key, "image_id"]))
         scanner = fragment.scanner(columns=names, filter=self.where, with_row_address=True, batch_size=65_536)
         for rows in scanner.to_batches():
             if rows.num_rows:
                 nothing = pa.nulls(rows.num_rows, pa.large_binary())
-                yield _batch(rows[self.key], rows["image_id"], rows["_rowaddr"], nothing)
+                yield _batch(rows[self.table.key], rows["image_id"], rows["_rowaddr"], nothing)
 
 
 class _Parts(DataSourceTask):  # type: ignore[misc]
@@ -324,9 +326,9 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
     if stage.of == "parts":
         return _Pending(stage.name, [_Parts(stage.parts)]).read().select("item", "address", "payload")
     table = _table(dataset, stage)
-    path = str(table.path.resolve())
-    fragments = lance.dataset(path, version=version).get_fragments() if version is not None else []
-    tasks: list[DataSourceTask] = [_Fragment(path, version, f.fragment_id, table.key, stage.where) for f in fragments]  # type: ignore[arg-type]
+    table = Table(table.path.resolve(), table.schema, table.key)
+    fragments = table.lance(version).get_fragments() if version is not None else []
+    tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.where) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()
     dropped = dataset.marks.read(["image_id"], "dropped is not null")
     if dropped.num_rows:
@@ -372,6 +374,7 @@ class _DaftOperator:
         self._job: _Job | None = None
         self._fatal: Exception | None = None
         self._turn = threading.Lock()
+        self._pace = Pace()
 
     def _open(self) -> _Job:
         if self._job is None:
@@ -402,7 +405,7 @@ class _DaftOperator:
             job = self._open()
             if job.parent is not None and os.getppid() != job.parent:
                 os._exit(1)  # the run was killed: spend nothing more
-            commit = Committer(job.stage, self._worker)
+            commit = Committer(job.stage, self._worker, self._pace)
             source: Iterator[Item]
             if job.stage.of == "parts":
                 parts = zip(keys, payloads.to_pylist())
@@ -456,7 +459,7 @@ def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) ->
     """Load rows a few at a time, as the operator asks for them, at the version that the addresses belong to."""
     stage, chunk = job.stage, 32
     table = _table(dataset, stage)
-    data = lance.dataset(str(table.path), version=job.version)
+    data = table.lance(job.version)
     for start in range(0, len(keys), chunk):
         if stopping():
             return  # what is not begun stays pending
