@@ -29,10 +29,12 @@ from daft.recordbatch import RecordBatch
 from daft.schema import Schema
 
 from panoglot.errors import PanoglotError, UserError, mendable
+from panoglot.providers._memory import MEMORY
 from panoglot.providers._stop import stopping
 from panoglot.running._commit import Committer, Pace
 from panoglot.running._progress import Progress
 from panoglot.running._rows import image_of_row
+from panoglot.running._runs import answers_folder
 from panoglot.running._signals import graceful, mind_the_run
 from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
 from panoglot.running._tend import tended
@@ -386,6 +388,7 @@ class _DaftOperator:
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()
             self._lock.enter_context(self._worker.dataset.writer())
+            MEMORY.share(answers_folder(self._worker.dataset, job.run_id))
             job.stage.operator.open(self._worker)
             self._job = job
         return self._job
