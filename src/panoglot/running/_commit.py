@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Committer", "Pace"]
 
-#: Seconds that outcomes wait for a commit, at most so long where commits are dear: a kill costs that beyond the journal.
+#: Seconds that outcomes wait for a commit, at most so long where commits are dear: what a kill costs unjournalled work.
 WAIT, LONGEST = 5.0, 60.0
 #: Time between commits, in times of what the last one took.
 APART = 10
