@@ -17,12 +17,13 @@ EVERY = 5.0
 
 
 @contextlib.contextmanager
-def tended(dataset: Dataset, counted: tuple[Table, int, Progress] | None) -> Iterator[None]:
+def tended(dataset: Dataset, counted: tuple[Table, int] | None, bar: Progress) -> Iterator[None]:
     """Keep the tables tidy in a thread while a stage runs, so that a commit costs the same however much is done.
 
     Args:
         dataset: whose tables.
-        counted: the ledger, how many items it held at first, and the bar that shows how many more there are now.
+        counted: the ledger, and how many items it held at first, where these are what the bar shows.
+        bar: shows how many items more there are now.
     """
     done = threading.Event()
 
@@ -32,7 +33,7 @@ def tended(dataset: Dataset, counted: tuple[Table, int, Progress] | None) -> Ite
             started = time.monotonic()
             with contextlib.suppress(OSError, RuntimeError):  # a full disk, or the like: the stage itself will say so
                 if counted is not None:
-                    counted[2].reach(counted[0].count() - counted[1])
+                    bar.reach(counted[0].count() - counted[1])
                 dataset.tend()
             cost = time.monotonic() - started
 
