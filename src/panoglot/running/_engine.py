@@ -21,7 +21,6 @@ os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # before Daft looks at it
 
 import daft
 import daft.pickle  # Daft ships cloudpickle: operators defined in a script or notebook travel too
-import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 from daft import DataType, col
@@ -36,6 +35,7 @@ from panoglot.running._progress import Progress
 from panoglot.running._rows import image_of_row
 from panoglot.running._signals import graceful, mind_the_run
 from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
+from panoglot.storage import Store
 from panoglot.table import Dataset, Table, caption_from_row, few_arenas, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def run_stage(
     max_each = None if max_cost is None else max_cost / workers
     with graceful() as stop, Progress(stage.name, expected, quiet=quiet) as bar:
         parent = os.getpid() if processes and not clustered else None
-        path = str(dataset.path.resolve())
-        job = _Job(path, version, stage, run_id, retrying, on_error, max_each, parent, stop)
+        job = _Job(dataset.store, version, stage, run_id, retrying, on_error, max_each, parent, stop)
         options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
         fatal = _drive(dataset, frame.into_batches(batch), options, job, result, bar)
     result.seconds = time.monotonic() - started
@@ -267,22 +266,23 @@ def _batch(item: Any, image: Any, address: Any, payload: Any) -> RecordBatch:
 class _Fragment(DataSourceTask):  # type: ignore[misc]
     """The rows of one Lance fragment: keys and addresses, no pictures."""
 
-    def __init__(self, path: str, version: int, fragment: int, key: str, where: str | None) -> None:
-        self.path, self.version, self.fragment, self.key, self.where = path, version, fragment, key, where
+    def __init__(self, table: Table, version: int, fragment: int, where: str | None) -> None:
+        self.table, self.version, self.fragment, self.where = table, version, fragment, where
 
     @property
     def schema(self) -> Schema:
         return _COLUMNS
 
     async def read(self) -> AsyncIterator[RecordBatch]:
-        fragment = lance.dataset(self.path, version=self.version).get_fragment(self.fragment)
+        fragment = self.table.lance(self.version).get_fragment(self.fragment)
         assert fragment is not None  # a version keeps its fragments
-        names = list(dict.fromkeys([self.key, "image_id"]))
+        key = self.table.key
+        names = list(dict.fromkeys([key, "image_id"]))
         scanner = fragment.scanner(columns=names, filter=self.where, with_row_address=True, batch_size=65_536)
         for rows in scanner.to_batches():
             if rows.num_rows:
                 nothing = pa.nulls(rows.num_rows, pa.large_binary())
-                yield _batch(rows[self.key], rows["image_id"], rows["_rowaddr"], nothing)
+                yield _batch(rows[key], rows["image_id"], rows["_rowaddr"], nothing)
 
 
 class _Parts(DataSourceTask):  # type: ignore[misc]
@@ -324,9 +324,8 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
     if stage.of == "parts":
         return _Pending(stage.name, [_Parts(stage.parts)]).read().select("item", "address", "payload")
     table = _table(dataset, stage)
-    path = str(table.path.resolve())
-    fragments = lance.dataset(path, version=version).get_fragments() if version is not None else []
-    tasks: list[DataSourceTask] = [_Fragment(path, version, f.fragment_id, table.key, stage.where) for f in fragments]  # type: ignore[arg-type]
+    fragments = table.lance(version).get_fragments() if version is not None else []
+    tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.where) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()
     dropped = dataset.marks.read(["image_id"], "dropped is not null")
     if dropped.num_rows:
@@ -346,7 +345,7 @@ class _Job:
 
     def __init__(
         self,
-        path: str,
+        store: Store,
         version: int | None,
         stage: Stage,
         run_id: str,
@@ -358,7 +357,7 @@ class _Job:
     ) -> None:
         from dataclasses import replace
 
-        self.path, self.version, self.run_id = path, version, run_id
+        self.store, self.version, self.run_id = store, version, run_id
         self.retrying, self.on_error = retrying, on_error
         self.stage = replace(stage, parts=None, prepare=None)
         self.max_cost, self.parent, self.stop = max_cost, parent, stop
@@ -379,7 +378,7 @@ class _DaftOperator:
             if job.parent is not None:
                 mind_the_run(job.parent, job.stop)
                 few_arenas()
-            self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
+            self._worker = Worker(open_dataset(job.store), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()
             self._lock.enter_context(self._worker.dataset.writer())
@@ -456,7 +455,7 @@ def _load(dataset: Dataset, job: _Job, keys: list[str], addresses: list[int]) ->
     """Load rows a few at a time, as the operator asks for them, at the version that the addresses belong to."""
     stage, chunk = job.stage, 32
     table = _table(dataset, stage)
-    data = lance.dataset(str(table.path), version=job.version)
+    data = table.lance(job.version)
     for start in range(0, len(keys), chunk):
         if stopping():
             return  # what is not begun stays pending

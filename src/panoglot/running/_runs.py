@@ -7,12 +7,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from panoglot.asking import Claims, claims_of
 from panoglot.asking._spend import Paid, paid_by_stage
 from panoglot.running._stage import Spent, StageResult
+from panoglot.storage import Claims
 from panoglot.table import Dataset
 
 __all__ = ["GONE", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]
@@ -23,7 +22,7 @@ GONE = "killed, or its machine went away; the same command goes on"
 
 def _lock(dataset: Dataset) -> Claims | None:
     try:
-        return claims_of(Path(dataset.path) / "runs.lock")
+        return dataset.store.claims("runs.lock")
     except OSError:  # a dataset that may only be read
         return None
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
+
+    from panoglot.storage import Store, TableAddress
 
 __all__ = ["Table", "plain_rows", "sql_in"]
 
@@ -29,48 +29,44 @@ class Table:
     """A table of a dataset. Handles are opened fresh at every call, so that a long run sees what others commit.
 
     Attributes:
-        path: the Lance folder.
+        store: where its dataset lies.
+        name: within the store, for example `captions` or `vectors/NAME`.
         schema: Arrow schema.
         key: name of the key column.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
-        self.path, self.schema, self.key = Path(path), schema, key
+    def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
+        self.store, self.name, self.schema, self.key = store, name, schema, key
 
     def __repr__(self) -> str:
-        return f"Table({str(self.path)!r}, {self.count()} rows)" if self.exists() else f"Table({str(self.path)!r})"
+        place = self.store.table(self.name).uri
+        return f"Table({place!r}, {self.count()} rows)" if self.exists() else f"Table({place!r})"
 
     def __len__(self) -> int:
         return self.count()
 
     def exists(self) -> bool:
         """Say whether anything was ever committed."""
-        return (self.path / "_versions").is_dir() and any((self.path / "_versions").iterdir())
+        return self.store.has_table(self.name)
 
     def ensure(self) -> Table:
         """Create the empty table if it is not there; safe when several processes do so at once."""
-        import shutil
-
         import lance
+
+        def make(address: TableAddress) -> None:
+            empty = self.schema.empty_table()
+            lance.write_dataset(empty, address.uri, mode="create", storage_options=address.options)
 
         if not self.exists():
-            # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
-            # beside its place, and let the file system decide whose rename comes first
-            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
-            lance.write_dataset(self.schema.empty_table(), str(temporary), mode="create")
-            try:
-                temporary.rename(self.path)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if not self.exists():
-                    raise
+            self.store.new_table(self.name, make)
         return self
 
-    def lance(self) -> lance.LanceDataset:
-        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do."""
+    def lance(self, version: int | None = None) -> lance.LanceDataset:
+        """Return the newest version, or another, as a `lance.LanceDataset`, for everything that Lance can do."""
         import lance
 
-        return lance.dataset(str(self.path))
+        address = self.store.table(self.name)
+        return lance.dataset(address.uri, version=version, storage_options=address.options)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
