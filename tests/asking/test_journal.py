@@ -23,6 +23,7 @@ from panoglot.asking._segments import _HEAD
 from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.providers.roles import Prompt
+from panoglot.storage import open_store
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX locks")
 
@@ -116,7 +117,7 @@ def test_answers_are_found_by_this_and_later_journals(tmp_path):
         assert journal.get(key(99)) is None
         journal.put_many({})
         assert journal.count() == 10
-    again = Journal(journal.store)
+    again = Journal(journal.place)
     assert [again.get(key(n)) for n in range(10)] == [value(n) for n in range(10)]
     assert again.count() == 10
     again.put_many({key(10): b""})

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Claims
 from panoglot.errors import mendable, yaml_fault
 from panoglot.reporting._runs import read_runs
 from panoglot.running._runs import close_gone_runs, running
+from panoglot.storage import open_store
 from tests.conftest import picture_bytes
 
 ENV = {

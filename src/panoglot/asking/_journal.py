@@ -226,8 +226,8 @@ class Journal:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
                 raise
             raise UserError(
-                f"the answers of models cannot be written to {self.place.address}: {error.strerror}. Make room, then run "
-                "the same command again; what was stored is not asked again."
+                f"the answers of models cannot be written to {self.place.address}: {error.strerror}. Make room, then "
+                "run the same command again; what was stored is not asked again."
             ) from error
 
     def _new_segment(self) -> _Live:

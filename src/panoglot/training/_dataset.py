@@ -320,7 +320,8 @@ def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
-        return f"{data.address} has no kept captions to train on. Make some: {command('build', 'PICTURES', '-o', data.address)}"
+        make = command("build", "PICTURES", "-o", data.address)
+        return f"{data.address} has no kept captions to train on. Make some: {make}"
     names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
         *([f"in {', '.join(names)}"] if wanted else []),

@@ -119,8 +119,8 @@ def run(
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
         raise UserError(
-            f"{data.address} does not have the captions any more that '{folder}' was begun with (other ones were added or "
-            "dropped): train anew in another folder."
+            f"{data.address} does not have the captions any more that '{folder}' was begun with (other ones were added "
+            "or dropped): train anew in another folder."
         )
     asked["fingerprint"] = reading.fingerprint
     options = {name: training[name] for name in TRAINING}
