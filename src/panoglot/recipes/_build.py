@@ -265,7 +265,7 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
 
 
 def _check_apart(source: str, output: str) -> None:
-    outside = Path(source).resolve()
+    outside = Path(open_store(source).absolute if is_dataset(source) else source).resolve()
     if open_store(output).absolute in (source, str(outside)):
         raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
 

@@ -29,7 +29,7 @@ def report(
 
     Args:
         dataset: the dataset or its path.
-        output: the page, or a folder for `report.html`; default: `report.html` in the dataset.
+        output: the page, or a folder for `report.html`; default: `report.html` in the dataset's folder.
         samples: pictures to show with their texts; 0 shows none.
         open: show it in the web browser.
 

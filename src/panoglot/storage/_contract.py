@@ -171,6 +171,17 @@ class Store(Protocol):
     def stamp(self, name: str) -> int:
         """A number that changes with every commit to a table, and costs next to nothing."""
 
+    def hold(self, name: str, *, alone: bool = False) -> Callable[[], None] | None:
+        """Hold a table, so that nobody cleans versions away that are read; it ends with the process.
+
+        Args:
+            name: of the table.
+            alone: with nobody else who holds it. This never waits; who holds it with others waits for who is alone.
+
+        Returns:
+            What gives it up, None where it could not be had.
+        """
+
     # -- locks -----------------------------------------------------------------------------------------------------
 
     def lock(self, name: str, *, shared: bool = False, wait: bool = False) -> AbstractContextManager[None]:

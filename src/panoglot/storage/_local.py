@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -209,6 +210,20 @@ class LocalStore:
         now = time.time_ns()
         # the clock of a file system ticks every few milliseconds: a commit just now may not be the last of its tick
         return now if abs(now - changed) < 50_000_000 else changed
+
+    def hold(self, name: str, *, alone: bool = False) -> Callable[[], None] | None:
+        if fcntl is None:
+            return None
+        try:
+            held = os.open(self._table(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # no such table: Lance says so
+            return None
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except OSError:
+            os.close(held)
+            return None
+        return functools.partial(os.close, held)
 
     # -- locks -----------------------------------------------------------------------------------------------------
 
