@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
+
+    from panoglot.storage import Store, TableAddress
 
 __all__ = ["Table", "plain_rows", "sql_in"]
 
@@ -39,41 +38,36 @@ class Table:
     """A table of a dataset. Handles are opened fresh at every call, so that a long run sees what others commit.
 
     Attributes:
-        path: the Lance folder.
+        store: where its dataset lies.
+        name: within the store, for example `captions` or `vectors/NAME`.
         schema: Arrow schema.
         key: name of the key column.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
-        self.path, self.schema, self.key = Path(path), schema, key
+    def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
+        self.store, self.name, self.schema, self.key = store, name, schema, key
 
     def __repr__(self) -> str:
-        return f"Table({str(self.path)!r}, {self.count()} rows)" if self.exists() else f"Table({str(self.path)!r})"
+        place = self.store.table(self.name).uri
+        return f"Table({place!r}, {self.count()} rows)" if self.exists() else f"Table({place!r})"
 
     def __len__(self) -> int:
         return self.count()
 
     def exists(self) -> bool:
         """Say whether anything was ever committed."""
-        return (self.path / "_versions").is_dir() and any((self.path / "_versions").iterdir())
+        return self.store.has_table(self.name)
 
     def ensure(self) -> Table:
         """Create the empty table if it is not there; safe when several processes do so at once."""
-        import shutil
-
         import lance
 
+        def make(address: TableAddress) -> None:
+            empty = self.schema.empty_table()
+            lance.write_dataset(empty, address.uri, mode="create", storage_options=address.options)
+
         if not self.exists():
-            # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
-            # beside its place, and let the file system decide whose rename comes first
-            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
-            lance.write_dataset(self.schema.empty_table(), str(temporary), mode="create")
-            try:
-                temporary.rename(self.path)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if not self.exists():
-                    raise
+            self.store.new_table(self.name, make)
         return self
 
     def lance(self, version: int | None = None) -> lance.LanceDataset:
@@ -86,15 +80,15 @@ class Table:
         """
         import lance
 
-        held = _lock_folder(self.path)
+        address, give_up = self.store.table(self.name), self.store.hold(self.name)
         try:
-            data = lance.dataset(str(self.path), version=version)
+            data = lance.dataset(address.uri, version=version, storage_options=address.options)
         except BaseException:
-            if held is not None:
-                os.close(held)
+            if give_up is not None:
+                give_up()
             raise
-        if held is not None:
-            weakref.finalize(data, os.close, held).atexit = False
+        if give_up is not None:
+            weakref.finalize(data, give_up).atexit = False
         return data
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -270,39 +264,20 @@ class Table:
         """
         import lance
 
-        if len(os.listdir(self.path / "_versions")) < 2:
-            return True
-        alone = _lock_folder(self.path, alone=True)
-        if alone is None:
+        give_up = self.store.hold(self.name, alone=True)
+        if give_up is None:
             return False
         try:
-            data = lance.dataset(str(self.path))
+            address = self.store.table(self.name)
+            data = lance.dataset(address.uri, storage_options=address.options)
+            if len(data.versions()) < 2:
+                return True
             data.cleanup_old_versions(
                 older_than=timedelta(0), delete_unverified=left_over, error_if_tagged_old_versions=False
             )
         finally:
-            os.close(alone)
+            give_up()
         return True
-
-
-def _lock_folder(folder: Path, *, alone: bool = False) -> int | None:
-    """Lock a folder while its descriptor is open, `alone` or with all who read; None where that cannot be had.
-
-    The lock vanishes with the process, however it ends. Whoever wants it alone never waits; readers wait while old
-    versions are deleted.
-    """
-    try:
-        import fcntl
-
-        held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):  # not a POSIX system, or no such table: Lance says so
-        return None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-    except OSError:
-        os.close(held)
-        return None
-    return held
 
 
 def _map_items(value: Any) -> Any:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +24,7 @@ KEEP = 20_000
 
 def stamp(table: Table) -> int:
     """A number that changes with every commit to a table; costs microseconds."""
-    try:
-        changed = os.stat(table.path / "_versions").st_mtime_ns
-    except FileNotFoundError:
-        return 0
-    now = time.time_ns()
-    # the clock of a file system ticks every few milliseconds: a commit just now may not be the last of its tick
-    return now if abs(now - changed) < 50_000_000 else changed
+    return table.store.stamp(table.name)
 
 
 @dataclass
@@ -57,9 +49,12 @@ class Vectors:
     """All rows of a vectors table, kept up to date by `refresh`."""
 
     table: Table
-    cache: Path
     parts: list[Part] = field(default_factory=list)
     _stamp: int = -1
+
+    def __post_init__(self) -> None:
+        self.cache: Path = self.table.store.scratch("cache")
+        self._name = self.table.name.rpartition("/")[2]
 
     def __len__(self) -> int:
         return sum(len(part.vectors) for part in self.parts)
@@ -86,7 +81,7 @@ class Vectors:
 
         fragments = data.get_fragments()
         states = frozenset(map(_state, fragments))
-        folder = self.cache / f"{self.table.path.stem}.{data.version}"
+        folder = self.cache / f"{self._name}.{data.version}"
         if (folder / "state.json").exists():
             with contextlib.suppress(OSError, ValueError):
                 arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("vectors", "owners", "captions")}
@@ -107,7 +102,7 @@ class Vectors:
             for name in ("vectors", "owners", "captions"):
                 np.save(temporary / f"{name}.npy", getattr(part, name))
             (temporary / "state.json").write_text(json.dumps(sorted(part.fragments)))
-            for old in self.cache.glob(f"{self.table.path.stem}.*"):
+            for old in self.cache.glob(f"{self._name}.*"):
                 shutil.rmtree(old, ignore_errors=True)
             temporary.rename(folder)  # complete or not there
         finally:
