@@ -63,7 +63,7 @@ def test_one():
     r = record()
     assert s.One()(r, 0, 0).texts[0].text == "a red kite"
     assert s.One(kinds=["short"])(r, 0, 0).texts[0].text == "A kite."
-    assert s.One(langs=["de"]).items(r) == 0
+    assert s.One(lang=["de"]).items(r) == 0
 
 
 def test_coin_is_veclip_s():

@@ -92,10 +92,10 @@ def test_kept_captions_of_kept_pictures(data):
 
 def test_languages_kinds_and_writers_choose(data):
     a, b, *_ = ids(4)
-    assert texts(read_records(data, langs=["zh"])) == {b: [("一隻貓", "zh-Hant", "long", None)]}
-    assert texts(read_records(data, langs=["de", "en"]))[a][0][0] == "ein Hund", "the language that was named first"
+    assert texts(read_records(data, lang=["zh"])) == {b: [("一隻貓", "zh-Hant", "long", None)]}
+    assert texts(read_records(data, lang=["de", "en"]))[a][0][0] == "ein Hund", "the language that was named first"
     # without its parent a translation is a text of its own
-    assert texts(read_records(data, langs=["DE"])) == {a: [("ein Hund", "de", "short", None)]}
+    assert texts(read_records(data, lang=["DE"])) == {a: [("ein Hund", "de", "short", None)]}
     assert texts(read_records(data, kinds=["label"])) == {a: [("dog", "en", "raw", None)]}
     assert set(texts(read_records(data, sources=["m"]))) == {a, b}
     assert texts(read_records(data, sources=["human"]))[b] == [("قطة نائمة", "ar", "raw", None)]
@@ -163,7 +163,7 @@ def test_a_share_is_held_out_by_picture(tmp_path):
     again = read_records(data, held_out=0.25)
     assert {r.id for r in again.held_out} - set(more) == out
     assert again.fingerprint != found.fingerprint
-    assert again.fingerprint == read_records(data, held_out=0.25, langs=["en"]).fingerprint
+    assert again.fingerprint == read_records(data, held_out=0.25, lang=["en"]).fingerprint
 
 
 def test_the_sources_own_split_is_kept(tmp_path):

@@ -277,8 +277,8 @@ def test_data_of_a_stage():
     r = Record("1", texts=texts, split="gold", vectors={"text": stored})
     assert selected(r) is r
     assert selected(r, splits=["silver"]) is None
-    assert selected(r, langs=["ar"]) is None
-    thai = selected(r, langs=["th", "de"])
+    assert selected(r, lang=["ar"]) is None
+    thai = selected(r, lang=["th", "de"])
     assert [(t.lang, t.of) for t in thai.texts] == [("de", None), ("th", None)]
     assert thai.vectors["text"].tolist() == [[2.0, 3.0], [4.0, 5.0]]
     assert [t.of for t in selected(r, kinds=["raw", "translation"]).texts] == [None, 0]

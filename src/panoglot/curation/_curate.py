@@ -18,6 +18,7 @@ from panoglot.curation._contract import Step, resolve
 from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
+from panoglot.errors import verb
 from panoglot.running._runs import running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
@@ -108,6 +109,7 @@ class CurateResult:
         return StageResult("curate", done=done, rows=self.changed, seconds=self.seconds, notes=notes)
 
 
+@verb
 def curate(
     dataset: Dataset | str | os.PathLike[str],
     *,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from panoglot.asking._made import data_hash, finish, recording
+from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean
 from panoglot.evaluate._command_list import BENCHMARKS, METRICS
 from panoglot.metrics._results import ResultSet
@@ -45,8 +46,7 @@ _WITHOUT = {
 
 def listed(values: str | Sequence[str] | None) -> list[str]:
     """Values given again and again, or with commas or spaces between them."""
-    given = [values] if isinstance(values, str) else list(values or ())
-    return [one for value in given for one in value.replace(",", " ").split()]
+    return [*several(values)]
 
 
 def plain_name(name: str) -> str:

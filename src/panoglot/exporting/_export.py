@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.checks import several
+from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.formats import load_format
 from panoglot.formats._record import to_record
 from panoglot.languages import matches, meeting
@@ -51,13 +52,14 @@ class _Writer(Protocol):
     def close(self) -> dict[str, Any]: ...
 
 
+@verb
 def export(
     dataset: Dataset | str | os.PathLike[str],
     output: str | os.PathLike[str],
     to: str = "webdataset",
     *,
-    langs: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
+    lang: str | Sequence[str] = (),
+    kinds: str | Sequence[str] = (),
     include_dropped: bool = False,
     captioned_only: bool = False,
     shard_size: int = 10_000,
@@ -72,9 +74,9 @@ def export(
         dataset: a dataset or its path.
         output: the folder to write.
         to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`.
-        langs: languages to write, `zh` takes `zh-Hant` too; None for all. The first is preferred where a format has
+        lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
-        kinds: kinds of captions to write; None for all. Their order is the preference, as with `langs`.
+        kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         shard_size: pictures in a shard.
@@ -94,8 +96,9 @@ def export(
         raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
-    langs = [canonical_language(tag) for tag in langs] if langs else None
-    for kind in kinds or ():
+    langs = [canonical_language(tag) for tag in several(lang)]
+    kinds = several(kinds)
+    for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
@@ -113,7 +116,7 @@ def export(
         have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
         shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
         said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.{said}")
+        raise UserError(f"{data.path} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
     with _building(target) as folder:
         writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
         total = len(data.images)

@@ -6,6 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from importlib import resources
 
+from panoglot.errors import UserError, did_you_mean, verb
+
 __all__ = ["MethodRow", "methods"]
 
 
@@ -128,6 +130,7 @@ def _is_here(name: str, room: str) -> bool:
     return room == "train" and resources.files("panoglot").joinpath("networks", "rows", f"{name}.yaml").is_file()
 
 
+@verb
 def methods(*, room: str | None = None) -> list[MethodRow]:
     """List the methods: those of the 67 papers, and our own beside them.
 
@@ -138,7 +141,6 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
         UserError: no such room.
     """
     from panoglot.curation import PRESETS
-    from panoglot.errors import UserError, did_you_mean
     from panoglot.running import list_methods
 
     papers = _paper_rows()

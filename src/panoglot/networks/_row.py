@@ -21,6 +21,10 @@ STAGE_SETTINGS = (
 )
 
 
+#: First names of settings of `select`, which identities go on with, and today's.
+_SELECT = {"langs": "lang"}
+
+
 @dataclass(frozen=True)
 class Row:
     """Everything about a training run but the data.
@@ -45,7 +49,7 @@ class Row:
         clip: limit of the gradient norm, None: none.
         epochs, batch: how long, how many items a step.
         accumulate: micro-batches a step.
-        select: which records and texts: `{splits: […], kinds: […], langs: […], sources: […]}`; empty: all.
+        select: which records and texts: `{splits: […], kinds: […], lang: […], sources: […]}`; empty: all.
         ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
         snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
         stages: runs of one model one after the other, name → what is different in it; see below.
@@ -280,7 +284,11 @@ def stored_row(run: str | Path) -> Row:
         UserError: it is not there, or no row.
     """
     path = Path(run) / "row.yaml"
-    return _checked(completed(Row, _read(path)), str(path))
+    stored = completed(Row, _read(path))
+    for settings in (stored, *(stored.get("stages") or {}).values()):
+        if (settings or {}).get("select"):
+            settings["select"] = {_SELECT.get(key, key): value for key, value in settings["select"].items()}
+    return _checked(stored, str(path))
 
 
 def _checked(raw: Mapping[str, Any], name: str) -> Row:
@@ -304,7 +312,7 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
         at = f"{name}, stage '{stage}'" if stage else name
         if not r.losses:
             raise UserError(f"{at}: names no losses.")
-        for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):
+        for given, allowed in ((r.select, ["splits", "kinds", "lang", "sources"]), (r.ema, ["decay"])):
             for key in given:
                 if key not in allowed:
                     raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, allowed)}")

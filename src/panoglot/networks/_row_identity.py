@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from panoglot.identity import counted, version_of
-from panoglot.networks._row import STAGE_SETTINGS, Row
+from panoglot.networks._row import _SELECT, STAGE_SETTINGS, Row
 
 __all__ = ["part_kinds", "row_identity"]
 
@@ -48,6 +48,9 @@ def row_identity(row: Row) -> dict[str, Any]:
 def _settings(row: Row) -> dict[str, Any]:
     known = part_kinds()
     said = counted(Row, {f.name: getattr(row, f.name) for f in fields(row)})
+    if said.get("select"):
+        first = {today: was for was, today in _SELECT.items()}
+        said["select"] = {first.get(key, key): value for key, value in said["select"].items()}
     for setting, kinds in known.items():
         if setting == "losses":
             said[setting] = {name: _options(kinds.get(name), options) for name, options in row.losses.items()}

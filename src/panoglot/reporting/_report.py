@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, verb
 from panoglot.table import Dataset, open_dataset
 
 __all__ = ["report"]
@@ -15,6 +15,7 @@ __all__ = ["report"]
 MOST_SAMPLES = 1000
 
 
+@verb
 def report(
     dataset: Dataset | str | os.PathLike[str],
     *,
