@@ -101,7 +101,9 @@ def _methods() -> dict[str, Any]:
         if _ours(method.function):
             usual = _defaults(method.function)
             models = {one: one for one in method.uses(usual)}
-            found[f"method {method.name}"] = _entry(method.function, usual, method.version, method.fingerprint(usual, models))
+            found[f"method {method.name}"] = _entry(
+                method.function, usual, method.version, method.fingerprint(usual, models)
+            )
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OWN", "find_entries", "lazy_names", "load_entry"]
+__all__ = ["OWN", "find_entries", "lazy_names", "load_entry", "look_again"]
 
 #: Our own distribution: its entry points are read without looking at the others'.
 OWN = "panoglot"
@@ -61,6 +61,12 @@ def find_entries(group: str) -> dict[str, EntryPoint]:
     """
     found = {point.name: point for point in entry_points(group=group)}
     return found | _own(group)
+
+
+def look_again() -> None:
+    """Forget what was found: a package was installed, or a folder came onto the path, after the first look."""
+    find_entries.cache_clear()
+    _own.cache_clear()
 
 
 def load_entry(group: str, name: str, what: str) -> Any:

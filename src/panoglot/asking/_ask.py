@@ -143,4 +143,5 @@ def unit(vectors: Any) -> np.ndarray:
     if found.ndim != 2:
         raise UserError(f"vectors must be a matrix [N, dim], not of shape {list(found.shape)}.")
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, length, out=np.full_like(found, np.nan), where=length > 0)
+    out: np.ndarray = np.divide(found, length, out=np.full_like(found, np.nan), where=length > 0)
+    return out

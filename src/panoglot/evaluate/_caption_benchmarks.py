@@ -10,7 +10,8 @@ from panoglot.checks import meet_ids, same_ids
 from panoglot.errors import UserError
 from panoglot.evaluate._command_list import BENCHMARKS
 from panoglot.evaluate._judge import load_judge
-from panoglot.evaluate._read import read_json, read_predictions
+from panoglot.evaluate._read import read_predictions
+from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
 
 __all__ = ["CAPTION_BENCHMARKS", "need"]

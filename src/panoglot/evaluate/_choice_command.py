@@ -10,8 +10,8 @@ from panoglot.asking import ask, open_picture
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate import benchmarks
-from panoglot.evaluate._read import read_rows
 from panoglot.evaluate._stored import read_answers, read_numbers
+from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet, mean_over
 from panoglot.metrics.captions.pope import pope
 from panoglot.metrics.choice import contrastive, read_letter
@@ -84,7 +84,8 @@ def asked(
     root = Path(images) if images else Path(data).parent
     answers = ask(model, [Prompt(row["text"], (open_picture(root / row["image"]),), max_tokens=16) for row in rows])
     said = [None if isinstance(answer, RowError) else answer.text for answer in answers]
-    return _pope(rows, said, tags[0], parse, confidence)
+    found: ResultSet = _pope(rows, said, tags[0], parse, confidence)
+    return found
 
 
 def scored(
@@ -120,7 +121,8 @@ def scored(
     if benchmark == "pope":
         rows = _pope_rows(data)
         said = read_answers(answers, [row.get("question_id", n) for n, row in enumerate(rows)])
-        return _pope(rows, said, tags[0], parse, confidence)
+        out: ResultSet = _pope(rows, said, tags[0], parse, confidence)
+        return out
     if benchmark == "mmmb":
         lines = benchmarks.read_mmmb(data)
         by_index = dict(zip([row["index"] for row in lines], read_answers(answers, [row["index"] for row in lines])))

@@ -158,7 +158,8 @@ class Scorer:
                 arguments.append(self._parser)
             if "encoder" in needs:
                 arguments.append(self._encoder)
-        return getattr(room, METRICS[name].function)(*arguments, **options)
+        found: MetricResult = getattr(room, METRICS[name].function)(*arguments, **options)
+        return found
 
 
 def _chair(self: Scorer, preds: Any, refs: Any, of: Mapping[str, str], vectors: Any) -> MetricResult:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean, verb
-from panoglot.formats import load_format
+from panoglot.formats import FORMAT_NAMES, format_names, load_format
 from panoglot.formats._record import to_record
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
@@ -73,7 +73,8 @@ def export(
     Args:
         dataset: a dataset or its path.
         output: the folder to write.
-        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`.
+        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`,
+            or a format of an installed package.
         lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
         kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
@@ -92,8 +93,7 @@ def export(
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
     """
-    if to not in EXPORT_FORMATS:
-        raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
+    form = _written_as(to)
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
     langs = [canonical_language(tag) for tag in several(lang)]
@@ -118,11 +118,11 @@ def export(
         said = "".join(f" {note}" for note in notes)
         raise UserError(f"{data.path} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
     with _building(target) as folder:
-        writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
+        writer: _Writer = load_format(form).Writer(folder, shard_size)
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
-        reader, closed = _UNREADABLE[to]
+        reader, closed = _UNREADABLE.get(to, ("", frozenset()))
         unreadable: Counter[str] = Counter()
         for row, found in _rows(data, where, include_dropped):
             if captioned_only and not found:
@@ -151,6 +151,20 @@ def export(
             raise UserError(f"{data.path} has nothing to export: every picture is dropped or without captions.")
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return facts
+
+
+def _written_as(to: str) -> str:
+    """The format that writes `to`: one of ours, or one of another package that has a `Writer`.
+
+    Raises:
+        UserError: no such format, with "did you mean".
+    """
+    if to in EXPORT_FORMATS:
+        return EXPORT_FORMATS[to]
+    others = [name for name in format_names() if name not in FORMAT_NAMES]
+    if to in others and hasattr(load_format(to), "Writer"):
+        return to
+    raise UserError(f"'{to}' is not an export format.{did_you_mean(to, [*EXPORT_FORMATS, *others])}")
 
 
 def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool) -> str | None:

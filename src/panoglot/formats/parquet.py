@@ -309,7 +309,7 @@ def rows_of(batch: pa.RecordBatch, broken: set[str] | None = None) -> Iterator[d
 def _has_bytes(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
 def export_schema() -> pa.Schema:

@@ -140,7 +140,7 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
     Raises:
         UserError: no such room.
     """
-    from panoglot.curation import PRESETS
+    from panoglot.curation import presets
     from panoglot.running import list_methods
 
     papers = _paper_rows()
@@ -148,9 +148,9 @@ def methods(*, room: str | None = None) -> list[MethodRow]:
         MethodRow(name, place, f"{title}: {about}", True, _is_here(name, place)) for name, place, title, about in papers
     ]
     named = {(row.name, row.room) for row in rows}
-    for filters in PRESETS.values():
-        if (filters.name, "curate") not in named:
-            rows.append(MethodRow(filters.name, "curate", f"Filters: {filters.about}", False, True))
+    for preset in presets().values():
+        if (preset.name, "curate") not in named:
+            rows.append(MethodRow(preset.name, "curate", f"Filters: {preset.about}", False, True))
     for own in list_methods():
         if own.name not in {name for name, _ in named}:
             first = (own.function.__doc__ or "").strip().partition("\n")[0]

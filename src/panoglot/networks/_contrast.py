@@ -292,7 +292,8 @@ def _dense(a, b, owner, key_a, pair_id, pair_id_b, masks, scale, bias, o) -> Ter
         even = valid / valid.sum(1, keepdim=True).clamp(min=1)
         target = (1 - o.smoothing) * p.to(l.dtype) / p.sum(1, keepdim=True).clamp(min=1) + o.smoothing * even
         logp = F.log_softmax(l.masked_fill(x, float("-inf")), 1).masked_fill(x, 0.0)
-        return -(target * logp).sum(1)[p.any(1)].mean()
+        found: Tensor = -(target * logp).sum(1)[p.any(1)].mean()
+        return found
 
     loss = row_share * direction(logits, positive, out)
     if column_share:

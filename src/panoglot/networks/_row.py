@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean, yaml_fault
+from panoglot.extensions import find_entries
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
 
 __all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
 
+#: Entry points of this group are rows of other packages.
+GROUP = "panoglot.rows"
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
     *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
@@ -174,8 +177,8 @@ def _lists(value: Any) -> Any:
 
 
 def list_rows() -> dict[str, str]:
-    """Return every method that is shipped, with its line."""
-    return {p.name.removesuffix(".yaml"): _read(p).get("about", "") for p in _files()}
+    """Return every method that is shipped, with its line; those of installed packages too."""
+    return {name: _read(path).get("about", "") for name, path in _shipped().items()}
 
 
 def list_presets(name: str | Path) -> list[str]:
@@ -184,15 +187,17 @@ def list_presets(name: str | Path) -> list[str]:
     >>> list_presets("dreamlip")
     ['small']
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     path = shipped.get(str(name)) or (Path(name) if str(name).endswith((".yaml", ".yml")) else None)
     return [*(_read(path).get("presets") or {})] if path is not None else []
 
 
-def _files() -> list[Any]:
-    return sorted(
-        (p for p in files("panoglot.networks").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str
-    )
+def _shipped() -> dict[str, Any]:
+    """Rows by name, ours first: `name = "package"` of the group says which package holds the file `name.yaml`."""
+    folder = files("panoglot.networks").joinpath("rows")
+    own = {p.name.removesuffix(".yaml"): p for p in folder.iterdir() if p.name.endswith(".yaml")}
+    others = {name: files(point.value).joinpath(f"{name}.yaml") for name, point in find_entries(GROUP).items()}
+    return {name: (others | own)[name] for name in sorted({*others, *own})}
 
 
 def _read(path: Any) -> dict[str, Any]:
@@ -265,7 +270,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     >>> load_row("clip").batch, load_row("clip", "small").batch
     (32768, 64)
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     if str(name) not in shipped and not str(name).endswith((".yaml", ".yml")):
         raise UserError(f"No method is called '{name}'.{did_you_mean(str(name), shipped)}")
     raw = _read(shipped.get(str(name)) or Path(name))

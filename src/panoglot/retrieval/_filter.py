@@ -53,7 +53,8 @@ def contains(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
     if not len(ids):
         return np.zeros(len(some), bool)
     at = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
-    return ids[at] == some
+    found: np.ndarray = ids[at] == some
+    return found
 
 
 class Allowed:

@@ -151,7 +151,8 @@ def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or not length:
         raise UserError(f"the encoder has no vector for {what}.")
-    return vector / length
+    found: np.ndarray = vector / length
+    return found
 
 
 def _named(dataset: Dataset, image: Any) -> str | None:

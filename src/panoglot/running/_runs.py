@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import Claims, claims_of
+from panoglot.asking import Claims, Spent, claims_of
 from panoglot.asking._spend import Paid, paid_by_stage
-from panoglot.running._stage import Spent, StageResult
+from panoglot.running._stage import StageResult
 from panoglot.table import Dataset
 
 __all__ = ["GONE", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]

@@ -55,13 +55,13 @@ class _Pictures:
                     self._data = lance.dataset(self._path, version=self._version)
             rows = self._data._take_rows([address], columns=["image_id", "data"])
             if rows.num_rows == 1 and rows["image_id"][0].as_py() == id_:
-                return rows["data"][0].as_py()
+                return bytes(rows["data"][0].as_py())
         except (OSError, ValueError):  # the version was tidied away meanwhile: addresses have changed, ids have not
             pass
         rows = self._dataset.images.get([id_], ["data"])
         if not rows.num_rows:
             raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.path}")
-        return rows["data"][0].as_py()
+        return bytes(rows["data"][0].as_py())
 
 
 @dataclass(frozen=True, slots=True)

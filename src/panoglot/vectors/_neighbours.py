@@ -63,4 +63,7 @@ def take_vectors(data: lance.LanceDataset, rows: np.ndarray) -> np.ndarray:
     vectors = np.empty_like(sorted_vectors)
     vectors[order] = sorted_vectors
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)  # NaN and 0 are like nothing
+    out: np.ndarray = np.divide(
+        vectors, length, out=np.zeros_like(vectors), where=length > 0
+    )  # NaN and 0 are like nothing
+    return out

@@ -53,7 +53,8 @@ def check_vectors(vectors: Any, what: str, *, dim: int | None = None, similarity
     if similarity == "dot":
         return rows
     length = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)).astype(np.float32)[:, None]
-    return np.divide(rows, length, out=np.full_like(rows, np.nan), where=(length > 0) & np.isfinite(length))
+    out: np.ndarray = np.divide(rows, length, out=np.full_like(rows, np.nan), where=(length > 0) & np.isfinite(length))
+    return out
 
 
 def score_rows(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

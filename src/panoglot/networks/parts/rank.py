@@ -48,7 +48,8 @@ class RankPart(Part):
             tokens = layer(tokens, see, patches)
         real = mask[..., None].to(tokens.dtype)
         pooled = (self.after(tokens) * real).sum(1) / real.sum(1).clamp(min=1)
-        return (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        found: Tensor = (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        return found
 
     def forward(self, f: Features, batch: Batch, model: Any) -> Term:
         """Return the mean over pictures of the loss over their ordered pairs; it counts pictures that have one."""

@@ -49,7 +49,8 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return [B, width] of tokens [B, L, width]; padding (mask [B, L] False) is not read."""
         y = self.read(self.query.expand(len(x), -1, -1), x, mask[:, None])
-        return self.after(y + self.feed(y))[:, 0]
+        found: Tensor = self.after(y + self.feed(y))[:, 0]
+        return found
 
 
 class OwnDecoder(nn.Module):
@@ -74,7 +75,8 @@ class OwnDecoder(nn.Module):
         see_memory = None if real is None else real[:, None].expand(-1, x.shape[1], -1)
         for block in self.layers:
             x = block(x, see, memory, see_memory)
-        return self.after(x)
+        found: Tensor = self.after(x)
+        return found
 
 
 class _Held:
@@ -87,7 +89,8 @@ class _Held:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
         memo[id(self)] = _Held()
-        return memo[id(self)]
+        found: _Held = memo[id(self)]
+        return found
 
     def __reduce__(self) -> Any:
         return _Held, ()
@@ -340,7 +343,8 @@ class CausalLm(nn.Module):
             raise UserError("This language model makes no text vectors; text: {split: …} says after how many layers.")
         x, mask, _, _ = self._enter(ids, mask, None, None)
         self._run(x, mask, None, 0, None, None)
-        return self.pool(self._half.output, mask & (ids != PICTURE))
+        found: Tensor = self.pool(self._half.output, mask & (ids != PICTURE))
+        return found
 
     @torch.no_grad()
     def generate(
@@ -368,7 +372,8 @@ class CausalLm(nn.Module):
 
         def scores(whole: Tensor) -> Tensor:
             seen = whole.new_ones(whole.shape, dtype=torch.bool)
-            return self(whole, seen, media, real).logits[:, -1]
+            found: Tensor = self(whole, seen, media, real).logits[:, -1]
+            return found
 
         out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
         return out[:, ids.shape[1] :].tolist()
