@@ -97,6 +97,7 @@ def test_a_format_a_method_and_filters_in_one_run(package, photos, tmp_path, cap
     recipe.write_text("output: x.pano\nsteps: [count-things]\n")
     made = panoglot.build(str(recipe), quiet=True)
     assert made.status == "done"
+
     rows = data.captions.rows(["text", "model", "recipe"], "recipe = 'count-things/1'")
     assert [(row["text"], row["model"]) for row in rows] == [("3 things", "extra:counter@1")] * 4
     assert "count-things" in [row.name for row in panoglot.methods()]

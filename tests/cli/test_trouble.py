@@ -178,7 +178,7 @@ from panoglot.table import create_dataset
 from panoglot.errors import UserError
 from tests.cli.test_trouble import Dies
 from tests.conftest import picture_bytes
-from panoglot.formats import Image
+from panoglot.pictures import Image
 data = create_dataset({str(tmp_path / "x.pano")!r})
 rows = []
 for n in range(60):

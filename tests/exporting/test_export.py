@@ -193,9 +193,9 @@ def test_what_a_killed_export_left_is_cleared(dataset, tmp_path):
     ("options", "message"),
     [
         ({"to": "webdatset"}, "Did you mean 'webdataset'"),
-        ({"langs": ["klingonish"]}, "'klingonish' is not a language tag"),
-        ({"langs": ["fr"]}, "it has: "),
-        ({"langs": ["de-AT"]}, "nothing is in de-AT; there is de "),
+        ({"lang": ["klingonish"]}, "'klingonish' is not a language tag"),
+        ({"lang": ["fr"]}, "it has: "),
+        ({"lang": ["de-AT"]}, "nothing is in de-AT; there is de "),
         ({"kinds": ["shrt"]}, "Did you mean 'short'"),
         ({"shard_size": 0}, "at least 1"),
     ],

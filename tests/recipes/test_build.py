@@ -294,7 +294,7 @@ def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, 
     why = {one.lang: one.why for one in result.not_made}
     assert list(why) == ["de", "pt-BR", "sw"]
     assert why["de"] == "no picture is surely one of the 115 things whose name in it is known"
-    assert why["pt-BR"] == "no word list has it, but pt has 524 names: --languages pt"
+    assert why["pt-BR"] == "no word list has it, but pt has 524 names: --lang pt"
     assert "no word list has Swahili names" in why["sw"]
     assert "--translator PROVIDER:NAME" in why["sw"]
     assert not result.no_language

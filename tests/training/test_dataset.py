@@ -104,8 +104,8 @@ def test_languages_kinds_and_writers_choose(data):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"langs": ["sw"]}, "no kept captions in sw .Swahili. .* It has: 2 en human"),
-        ({"langs": ["zz-bad"]}, "not a language tag"),
+        ({"lang": ["sw"]}, "no kept captions in sw .Swahili. .* It has: 2 en human"),
+        ({"lang": ["zz-bad"]}, "not a language tag"),
         ({"kinds": ["humans"]}, "Did you mean 'human'"),
         ({"sources": ["gpt"]}, "by gpt"),
         ({"held_out": 1.0}, "below 1"),

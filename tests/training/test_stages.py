@@ -283,7 +283,7 @@ def test_data_of_a_stage():
     assert thai.vectors["text"].tolist() == [[2.0, 3.0], [4.0, 5.0]]
     assert [t.of for t in selected(r, kinds=["raw", "translation"]).texts] == [None, 0]
     records = vectors([replace(x, split="gold" if i % 2 else "web") for i, x in enumerate(shapes(64))])
-    t = Trainer(dc_clip(stages={"align": {"select": {"splits": ["gold"], "kinds": ["long"], "langs": ["en"]}},
+    t = Trainer(dc_clip(stages={"align": {"select": {"splits": ["gold"], "kinds": ["long"], "lang": ["en"]}},
                                 "distil": {"sampler": {"kind": "one"}}},
                         languages={}), records)  # fmt: skip
     assert [len(s.data.items) for s in t.stages] == [64, 32]

@@ -1,7 +1,7 @@
 """Curation: filters answer with a reason or none; nothing is deleted.
 
-A filter is a function of one file; `filters()` has them all, `_contract` says what kinds there are. A preset is a list of
-filters with a name; `presets()` has them all. Your own, anywhere, or as an entry point `panoglot.filters` of a package:
+A filter is a function of one file; `filters()` has them all, `_contract` says what kinds there are. A preset is a list
+of filters with a name; `presets()` has them all. Your own, anywhere, or by an entry point of `panoglot.filters`:
 
     @caption_filter("no_verb")
     def has_verb(caption, facts, *, verbs=("runs", "sits")):

@@ -14,8 +14,8 @@ options, and runs the stages that the filter reads the results of.
 
 A **preset** is a function of its options that returns a list of steps; it may be named wherever a filter may.
 
-Filters and presets of other packages are found by entry points of the group `panoglot.filters`, `name = "module:function"`;
-they are loaded when they are named, and when it matters whose a reason is.
+Filters and presets of other packages are found by entry points of the group `panoglot.filters`,
+`name = "module:function"`; they are loaded when they are named, and when it matters whose a reason is.
 
 Every filter owns its reasons: no method may drop with the same word, because curating again clears and decides again
 whatever carries a reason of a filter.

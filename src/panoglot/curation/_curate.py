@@ -134,7 +134,8 @@ def curate(
     Args:
         dataset: a dataset, or its path.
         steps: filters in order: names, `(name, options)`, `{name: options}`, or presets (`default`, `align`,
-            `compress-align`, `tldr`, `wit`); None for `default`. `filters()` and `presets()` list them with their options.
+            `compress-align`, `tldr`, `wit`); None for `default`. `filters()` and `presets()` list them, with
+            their options.
         run_id: of the run this belongs to; without one it is a run of its own, unless it is a dry one.
         dry_run: only count; nothing is written, not even a lock.
         quiet: no progress bar; None = when standard error is no terminal.

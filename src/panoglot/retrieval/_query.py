@@ -107,12 +107,8 @@ def query_vector(
         model = _load(dataset, name, model)
     parts = []
     if text is not None:
-        parts.append(
-            (
-                weight,
-                _unit(_ask(model.encode_texts, [text], [lang[0] if len(lang) == 1 else "und"]), f"the text '{text}'"),
-            )
-        )
+        tag = lang[0] if len(lang) == 1 else "und"
+        parts.append((weight, _unit(_ask(model.encode_texts, [text], [tag]), f"the text '{text}'")))
     if image is not None:
         vector = stored if stored is not None else _ask(model.encode_images, [picture])
         parts.append((1 - weight, _unit(vector, "the image")))

@@ -139,9 +139,7 @@ class Searcher:
         where = self._allowed.where(lang, kinds)
         if over != "images" and not self.table.count("of = 'caption'"):
             raise UserError(no_vectors_of_captions(self.dataset, self.name))
-        query, self._model = query_vector(
-            self.dataset, self.name, self._model, text, image, weight, lang[0] if len(lang) == 1 else None
-        )
+        query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
         found = self.nearest(query, k, lang=lang, kinds=kinds, over=over)
         ids = [image_id for image_id, _ in found]
         captions = self.dataset.captions_of(ids, where) if ids else {}

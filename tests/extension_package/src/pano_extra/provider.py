@@ -20,7 +20,7 @@ class PixelCounter:
 
     def tally(self, images: Sequence[Image]) -> list[int]:
         """Count."""
-        return [max(self._least, image.size[0] // 100) for image in images]
+        return [max(self._least, image.width // 100) for image in images]
 
 
 def load(name: str, options: Options) -> Any:
