@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
@@ -104,7 +104,11 @@ def every_nth(
         if len(good):
             number, far = nearest(_project(vectors[good], mean, matrix), centres)
             cluster[start + good], distance[start + good] = number, far
-    key = {"distance": lambda: distance, "random": lambda: drawn, "record": lambda: _standing(dataset, images)[places]}
+    key: dict[str, Callable[[], np.ndarray]] = {
+        "distance": lambda: distance,
+        "random": lambda: drawn,
+        "record": lambda: _standing(dataset, images)[places],
+    }
     ranked = np.lexsort((places, key[order](), cluster))
     present, starts, sizes = np.unique(cluster[ranked], return_index=True, return_counts=True)
     position = np.arange(len(ranked)) - np.repeat(starts, sizes)

@@ -51,7 +51,8 @@ def _sizes(n: int, group: Any, device: torch.device) -> list[int]:
 
 def gather_rows(x: Tensor, group: Any = None) -> Tensor:
     """Return the rows of all processes of a group, in the order of their ranks, with gradient. Counts may differ."""
-    found: Tensor = _Gather.apply(x, _sizes(len(x), group, x.device), group)
+    apply: Any = _Gather.apply  # which torch gives no types
+    found: Tensor = apply(x, _sizes(len(x), group, x.device), group)
     return found
 
 

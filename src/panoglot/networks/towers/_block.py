@@ -47,8 +47,8 @@ class Attention(nn.Module):
         )
         if see is None:
             out = F.scaled_dot_product_attention(q, k, v)
-            found: Tensor = self.out(out.transpose(1, 2).flatten(2))
-            return found
+            seen: Tensor = self.out(out.transpose(1, 2).flatten(2))
+            return seen
         blind = ~see.any(-1, keepdim=True)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=(see | blind)[:, None])
         found: Tensor = self.out(out.transpose(1, 2).flatten(2)).masked_fill(blind, 0.0)

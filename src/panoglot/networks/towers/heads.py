@@ -173,12 +173,10 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, dim] of vectors x [B, width]."""
         x = unit(x)
-        y = self.linear(self.drop(x))
-        if not self.known:
-            found: Tensor = y
-            return found
-        found: Tensor = y + unit(F.linear(x, self.classes, self.class_bias).softmax(-1) @ self.labels)
-        return found
+        y: Tensor = self.linear(self.drop(x))
+        if self.known:
+            y = y + unit(F.linear(x, self.classes, self.class_bias).softmax(-1) @ self.labels)
+        return y
 
 
 class Reward(nn.Module):

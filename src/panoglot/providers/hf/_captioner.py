@@ -67,8 +67,8 @@ class Captioner(Family):
     def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
         """Run once, with or without the picture."""
         if self.config.model_type == "blip" and not batch.tensors:  # the decoder without cross-attention
-            found: torch.Tensor = self.model.text_decoder(**inputs, use_cache=False).logits
-            return found
+            decoded: torch.Tensor = self.model.text_decoder(**inputs, use_cache=False).logits
+            return decoded
         more = {} if self.config.model_type == "blip" else {"use_cache": False}
         found: torch.Tensor = self.model(**inputs, **self.to_device(batch.tensors), **more).logits
         return found

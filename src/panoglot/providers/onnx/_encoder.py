@@ -112,8 +112,7 @@ class OnnxEncoder(Described):
         if found.ndim == 3 and mask is not None and self._pool == "cls":
             return found[:, 0]
         if found.ndim == 4:  # feature maps of a convolutional tower
-            out: np.ndarray = found.mean((2, 3))
-            return out
+            found = found.mean((2, 3))
         if found.ndim != 2:
             raise UserError(f'\'{self.name}\' gives {found.ndim}-dimensional output: state "pool" or another "output".')
         return found
