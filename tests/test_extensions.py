@@ -38,13 +38,12 @@ def package(tmp_path, monkeypatch):
         for group, points in PROJECT["entry-points"].items()
     ]
     (facts / "entry_points.txt").write_text("\n".join(lines))
-    kept = [dict(one) for one in (FILTERS, PRESETS, METHODS)]
     monkeypatch.syspath_prepend(str(site))
     look_again()
     yield site
-    for registry, before in zip((FILTERS, PRESETS, METHODS), kept, strict=True):
-        registry.clear()
-        registry.update(before)
+    for registry in (FILTERS, PRESETS, METHODS):
+        for name in [name for name, one in registry.items() if one.function.__module__.startswith("pano_extra")]:
+            del registry[name]
     for name in [name for name in sys.modules if name.partition(".")[0] == "pano_extra"]:
         del sys.modules[name]
     look_again()

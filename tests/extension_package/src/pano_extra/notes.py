@@ -32,7 +32,7 @@ def read(part: Part) -> Iterator[Sample | Reject]:
         if not path.is_file():
             yield Reject(item=str(path), stage="ingest", reason="no_such_file")
             continue
-        yield Sample(path.read_bytes(), str(path), [Caption(text, part.items["lang"], recipe="human")])
+        yield Sample(path.read_bytes(), str(path), [Caption(text, part.items["lang"], kind="human", recipe="human")])
 
 
 class Writer:
