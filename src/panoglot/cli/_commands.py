@@ -198,7 +198,7 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from panoglot.languages import language_name, matches
 
     for note in getattr(hits, "notes", ()):
-        print(f"panoglot: {note}", file=sys.stderr)
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
     if json:
         for hit in hits:
             print(_json(hit))
@@ -259,11 +259,16 @@ def _show_export(written: dict[str, Any]) -> None:
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     out = _console()
     out.print(f"{counts} as {written['format']}: {_safe(languages)}")
+    if converted := written["converted"]:
+        shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
+        out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
+    if written["resized"]:
+        out.print(f"Pictures that were made smaller: {written['resized']:,}.")
+    if left_out := written["left_out"]:
+        shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+        out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
     for note in written.get("notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
-    if written["unreadable"]:
-        formats = ", ".join(f"{count:,} {format.upper()}" for format, count in written["unreadable"]["formats"].items())
-        out.print(f"{written['unreadable']['reader']} does not open some pictures: {formats}; they are as they came.")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:

@@ -88,11 +88,11 @@ def doctor() -> list[Finding]:
         lacks = [package for package, version in versions.items() if version is None]
         said = "not installed" if len(lacks) == len(packages) else f"without {', '.join(lacks)}"
         found.append(Finding(f"extra {extra}", said, "missing", f"pip install 'panoglot[{extra}]'"))
-    from panoglot.pictures._image import _heif
+    from panoglot.pictures import has_heif
 
     found.append(
         Finding("HEIC pictures", "read")
-        if _heif()
+        if has_heif()
         else Finding("HEIC pictures", "not read", "missing", "pip install pillow-heif")
     )
     for program, use, fix in (
