@@ -295,7 +295,7 @@ def _skip(tar: tarfile.TarFile, size: int) -> None:
     """Go over `size` bytes of the archive, unless they are a bomb."""
     if size > _MOST_SKIPPED:  # do not inflate it only to skip it
         raise tarfile.ReadError(f"a header that claims {size:,} bytes")
-    tar.fileobj.seek(tar.fileobj.tell() + size)  # type: ignore[union-attr]
+    tar.fileobj.seek(tar.fileobj.tell() + size)
 
 
 def _members(
