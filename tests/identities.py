@@ -116,7 +116,7 @@ def _questions() -> dict[str, Any]:
 
 
 def _curation() -> dict[str, Any]:
-    from panoglot.curation._contract import FILTERS, PRESETS
+    from panoglot.curation import FILTERS, PRESETS
 
     found = {
         f"filter {f.name}": _entry(f.function, f.options, f.version) for f in FILTERS.values() if _ours(f.function)
@@ -140,7 +140,7 @@ def _formats() -> dict[str, Any]:
 
 
 def _rows() -> dict[str, Any]:
-    from panoglot.networks._row import Row, list_presets, list_rows, load_row
+    from panoglot.networks import Row, list_presets, list_rows, load_row
     from panoglot.networks._row_identity import row_identity
 
     found = {}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from panoglot.geometry import Region
-from panoglot.languages._tags import parse_language
+from panoglot.languages import parse_language
 from panoglot.pictures import read_header
 from panoglot.table import (
     Caption,

@@ -13,7 +13,7 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.geometry import Region
 from panoglot.table import Caption, caption_to_row, create_dataset, image_id, vector_id
-from panoglot.training._dataset import read_records
+from panoglot.training import read_records
 
 
 def png(number):

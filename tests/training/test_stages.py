@@ -15,16 +15,9 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model
 from panoglot.networks._data import selected
-from panoglot.networks._ema import Ema
-from panoglot.networks._load import Ensemble, load_run
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import (
-    Row,
-    _lay,
-    load_row,
-)
+from panoglot.networks._row import _lay
 from panoglot.training import Trainer, recall, shapes
 
 TINY = {

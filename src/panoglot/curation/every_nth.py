@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.curation._contract import image_group_filter
 from panoglot.errors import UserError
 from panoglot.running import encode_stage
-from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, vector_rows, whitening
+from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, unit_rows, vector_rows, whitening
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,12 +128,8 @@ def _draw(ids: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _project(vectors: np.ndarray, mean: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    import numpy as np
-
     found = vectors if matrix is None or not matrix.shape[1] else (vectors - mean) @ matrix
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    unit: np.ndarray = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
-    return unit
+    return unit_rows(found, without=0.0, dtype=found.dtype)
 
 
 def _standing(dataset: Dataset, images: ImageIndex) -> np.ndarray:
