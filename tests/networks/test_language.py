@@ -165,6 +165,32 @@ def test_a_sample_needs_room():
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+def test_pictures_anywhere_in_a_text(disk, kind):
+    """A picture of eight tokens in one place is two pictures of four side by side; each row alone gives the same."""
+    lm = causal(disk, kind)
+    v = media(2, pictures=2)
+    one, _, labels = lm.compose("", "", "", True, document=[(1, False), ("what?", False), ("red", True)])
+    two, _, spread = lm.compose("", "", "", True, document=[(2, False), ("what?", False), ("red", True)])
+    ids, places = torch.tensor([one] * 2), torch.tensor([two] * 2)
+    whole = lm(ids, torch.ones_like(ids).bool(), v.flatten(1, 2)[:, None]).logits
+    parts = lm(places, torch.ones_like(places).bool(), v).logits
+    assert parts.shape[:2] == places.shape
+    behind = len(one) - len(lm.tokens.before) - 1  # the text behind the pictures
+    assert torch.allclose(whole[:, -behind:], parts[:, -behind:], atol=1e-5)
+    assert labels[-behind:] == spread[-behind:]
+    late, _, _ = lm.compose("", "", "", True, document=[("this", False), (1, False), ("and", False), (1, False)])
+    rows, mask = pad([two, late], lm.tokens.pad)
+    both = lm(rows, mask, v).logits
+    for i in range(2):
+        n = int(mask[i].sum())
+        alone = lm(rows[i : i + 1, :n], mask[i : i + 1, :n], v[i : i + 1]).logits[0]
+        assert torch.allclose(both[i, :n], alone, atol=1e-5)
+    more = torch.tensor([lm.compose("", "", "", True, document=[(3, False), ("x", True)])[0]])
+    with pytest.raises(UserError, match="places for 3 pictures, and 2 are there"):
+        lm(more, torch.ones_like(more).bool(), v[:1])
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
 def test_tokens_before_the_text(disk, kind):
     lm = causal(disk, kind)
     ids, mask, _, _ = composed(lm)

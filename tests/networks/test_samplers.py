@@ -11,6 +11,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.networks import Record, RegionText, Text
 from panoglot.networks import samplers as s
+from panoglot.networks._records import Turn
 
 
 def record(id_: str = "r", **more) -> Record:
@@ -348,6 +349,12 @@ def test_samplers_repeat_themselves(name):
     r = tasks()
     r.texts = [*r.texts, Text("bad", "answer", score=0.0), Text("good", "answer", score=1.0), Text("A b. C d.", "long")]
     r.vectors = {"text": np.zeros((11, 2))}
+    r.image, r.pictures, r.regions = (
+        b"",
+        [b"1", b"2"],
+        [RegionText((0, 0, 1, 1), "a wing"), RegionText((0, 0, 1, 1), "b")],
+    )
+    r.turns = [Turn(picture=0), Turn("what?"), Turn("a wing", learn=True)]
     sampler = s.SAMPLERS[name]()
     assert sampler.items(r)
     first = [sampler(r, 5, e) for e in range(8)]

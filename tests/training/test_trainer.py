@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,7 +136,8 @@ def test_resume_is_exact_in_the_middle_of_an_epoch(name, bed, tmp_path):
 def test_killed_at_any_moment(tmp_path, bed):
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from panoglot.training import *\n"
+        "from panoglot.networks import load_row\n"
+        "from panoglot.training import shapes\n"
         "from panoglot.training._trainer import train\n"
         f"row = load_row('clip', 'small', **{TINY!r} | {{'epochs': 12}})\n"
         f"train(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"
@@ -205,7 +207,7 @@ def test_rows_that_must_give_clip_s_loss(bed):
         "dc-clip, stage 2": row("dc-clip", languages={}, sampler={"kind": "one"}).each_stage()[1][1],
         "m2-encoder, one group": row("m2-encoder", languages={}, sampler={"kind": "one"}, shared=0, accumulate=1,
                                      losses={"contrast": {"taps": 1, "group": None}}),
-        "grain without regions": row("grain", head={"kind": "linear"}, sampler={"kind": "one"}),
+        "grain without regions": replace(row("grain"), head={"kind": "linear"}, sampler={"kind": "one"}),
     }  # fmt: skip
     want, batch, model = batch_loss(row("clip"), bed)
     clip = float(want["contrast"].value)

@@ -159,7 +159,7 @@ def kept_groups(
     import numpy as np
 
     rules = rules_of(finders)
-    ours = all(step.filter.function.__module__.startswith("panoglot.curate.") for step in finders)
+    ours = all(step.filter.function.__module__.startswith("panoglot.curation.") for step in finders)
     versions = table_versions(dataset).items()
     contents = {name: content for name, (_, content) in versions if not (ours and name in _DECISIONS)}
     ids = hashlib.blake2b(images.ids.tobytes(), digest_size=8).hexdigest()

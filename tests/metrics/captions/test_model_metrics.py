@@ -15,7 +15,9 @@ from panoglot.evaluate import clipscore, dcscore, random_bags, self_retrieval
 from panoglot.metrics.captions.clipscore import clipscore_from_vectors
 from panoglot.metrics.captions.dcscore import Fact, fact_scores, parse_json_list
 from panoglot.metrics.captions.self_retrieval import bag_hits
+from panoglot.pictures import Image
 from panoglot.providers.roles import Answer
+from tests.conftest import picture_bytes
 
 
 class Letters:
@@ -157,6 +159,9 @@ def test_random_bags_are_disjoint_and_seeded() -> None:
 WORKED = [("f1", 1, 0, 1), ("f2", 1, 1, 0), ("f3", 1, None, 1), ("f4", 0, None, 1), ("f5", 1, None, 0)]
 
 
+PICTURE = Image(picture_bytes(0))
+
+
 class Scripted:
     """Answers as a text model and a verifier would, with the worked case's facts."""
 
@@ -187,7 +192,7 @@ class Scripted:
 
 
 def run(generator, **options):
-    return dcscore(["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], ["picture"], generator, **options)
+    return dcscore(["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], [PICTURE], generator, **options)
 
 
 def test_dcscore_worked_case_through_a_generator() -> None:

@@ -62,6 +62,10 @@ class TokenMlp(nn.Module):
         found: Tensor = self.mlp(tokens).mean(1)
         return found
 
+    def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
+        """Fill in the features that come from the patches."""
+        f.x = unit(self(patches))
+
 
 class PrototypeHead(nn.Module):
     """DINO's head: MLP, unit length, weight-normalised prototypes.
