@@ -135,7 +135,7 @@ def _checked(row: Row, given: Mapping[str, Any]) -> Checked:
 
     if given["dataset"] is None:
         raise UserError(f"name a dataset: panoglot train {given['method']} X.pano --check")
-    asked = {name: _several(given[name]) for name in ("lang", "kinds", "sources")}
+    asked: dict[str, Any] = {name: [*several(given[name])] for name in ("lang", "kinds", "sources")}
     asked |= {"held_out": given["held_out"], "teacher": given["teacher"]}
     return check(open_dataset(given["dataset"]), row, asked)
 
