@@ -13,7 +13,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
 from panoglot.evaluate.benchmarks._composed import read_submission
 from panoglot.evaluate.benchmarks._composed_run import composed_run
-from panoglot.evaluate.benchmarks._genecis import _key, _load, genecis
+from panoglot.evaluate.benchmarks.genecis import _key, _load, genecis
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}
 

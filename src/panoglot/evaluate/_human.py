@@ -126,7 +126,7 @@ def read_human(path: str, refs: str | Sequence[str] | None, groups: str | None) 
 
 def read_detailcaps_rows(path: str) -> HumanRows:
     """The candidates of DetailCaps with the scores that the file brings."""
-    from panoglot.evaluate.benchmarks._detailcaps import read_detailcaps
+    from panoglot.evaluate.benchmarks.detailcaps import read_detailcaps
 
     data = read_detailcaps(path)
     found = HumanRows()

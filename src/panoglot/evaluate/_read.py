@@ -31,6 +31,7 @@ __all__ = [
     "read_objects",
     "read_predictions",
     "read_references",
+    "read_vectors",
     "texts",
     "writer_of",
 ]
@@ -349,3 +350,22 @@ def encode_files(encoder: Encoder, paths: Sequence[Path]) -> np.ndarray:
     for start, block in encode_blocks(encoder, paths, lambda path: Image.from_path(str(path))):
         found[start : start + len(block)] = block
     return found
+
+
+def read_vectors(path: str) -> Any:
+    """Read an array of numbers, `.npy`.
+
+    Raises:
+        UserError: no such file, or something else.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise ValueError
+        return found
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}.") from None
+    except (OSError, ValueError):
+        raise UserError(f"{path} is no array of numbers (.npy).") from None

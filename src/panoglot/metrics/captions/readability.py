@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
 from panoglot.metrics._result import MetricResult
 
-__all__ = ["caption_length", "readability", "split_sentences"]
+__all__ = ["LENGTH", "READABILITY", "caption_length", "readability", "split_sentences"]
 
 _STOPS = ".!?。！？।॥؟۔።។៕"
 _END = re.compile(rf"(?<=[{_STOPS}])(?![{_STOPS}])[\"'”’»)\]]*\s*(?=\S)|\n+")
@@ -110,3 +111,10 @@ def _syllables(word: str) -> int:
     groups = len(re.findall(r"[aeiouy]+", word.lower()))
     silent = word.endswith("e") and not word.endswith(("le", "ee")) and groups > 1
     return max(groups - silent, 1)
+
+
+LENGTH = Metric("length", caption_length, "tokens a caption", parity="definition")
+READABILITY = Metric(
+    "readability", readability, "LIX; Flesch reading ease beside it for English",
+    languages="those that write spaces", source="Björnsson, 1968", parity="definition",
+)  # fmt: skip
