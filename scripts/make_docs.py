@@ -106,7 +106,7 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
-    from panoglot.evaluate._command_list import COMMANDS as JUDGING
+    from panoglot.evaluate._names import COMMANDS as JUDGING
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
     every |= {f"evaluate {name}": (f"evaluate_{name}", line) for name, (_, line) in JUDGING.items()}
@@ -150,7 +150,7 @@ interrupted; 143 terminated.
 def metrics_page() -> str:
     """The metrics of captions, and the benchmarks."""
     import panoglot.evaluate as room
-    from panoglot.evaluate._command_list import BENCHMARKS, METRICS
+    from panoglot.evaluate._names import BENCHMARKS, METRICS
 
     text = """# Metrics and benchmarks
 

@@ -348,7 +348,7 @@ def test_command(circo, tmp_path, monkeypatch):
     assert again["mAP"].parts == found["mAP"].parts
     _commands.composed(benchmark="circo", encoder="toy:composed", method="text", **where)
     assert encoder.seen == 66
-    with pytest.raises(UserError, match="give rankings to score, or --encoder"):
+    with pytest.raises(UserError, match="needs one of RANKINGS and --encoder"):
         _commands.composed(benchmark="circo", annotations="x")
     with pytest.raises(UserError, match=r"'genecis' needs --images.*github.com/facebookresearch/genecis"):
         _commands.composed(benchmark="genecis", encoder="toy:composed", annotations="x")

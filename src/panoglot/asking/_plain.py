@@ -1,7 +1,7 @@
 """The asker for plain code: a metric's `model.generate(prompts)` goes through the journal, prices, limits and budget.
 
-    judge = load_asked("openai:http://localhost:8000#m", "generator", said="judge", prices="prices.yaml", max_cost=2)
-    answers = judge.generate(prompts)      # asked once, ever; a second identical run asks nothing
+judge = load_asked("openai:http://localhost:8000#m", "generator", said="judge", prices="prices.yaml", max_cost=2)
+answers = judge.generate(prompts)      # asked once, ever; a second identical run asks nothing
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import Parameter, signature
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,10 @@ class MetricsWay(Way):
         """Arguments of scoring, and options of the metrics' own."""
         found = super().parameters()
         del found["own"]
-        for name in self.names:
-            metric = find_metric(name)
-            for p in (p for key, p in signature(metric.run, eval_str=True).parameters.items() if key in metric.options):
-                found.setdefault(p.name, p)
+        for metric in map(find_metric, self.names):
+            theirs = Way(metric.run).parameters() if metric.options else {}
+            for name in metric.options:
+                found.setdefault(name, theirs[name])
         return {name: p for name, p in found.items() if name in self.reads()}
 
     def reads(self) -> list[str]:

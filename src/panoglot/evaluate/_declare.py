@@ -36,11 +36,13 @@ class Way:
         read: reads the files before any model is loaded, so that their faults are said at once; its arguments are
             options too.
         roles: of models, where they differ from the usual: `{"model": "generator|encoder"}`.
+        only: options that are read only while another one has a value: `{"weight": ("method", "sum")}`.
     """
 
     run: Callable[..., Any]
     read: Callable[..., Any] | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
+    only: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Arguments that are options, by name: those of `read`, then those of `run`; needed where one needs them."""
@@ -61,6 +63,15 @@ class Way:
         names = list(self.parameters())
         extra = [one for name in names if name in SHARED for one in SHARED[name].implies]
         return list(dict.fromkeys([*names, *extra]))
+
+    def reads_with(self, given: Mapping[str, Any]) -> list[str]:
+        """Options that it reads when these are given."""
+        parameters = self.parameters()
+        unread = [
+            name for name, (other, value) in self.only.items()
+            if given.get(other, parameters[other].default) != value
+        ]  # fmt: skip
+        return [name for name in self.reads() if name not in unread]
 
     def about(self) -> dict[str, str]:
         """What its docstrings say of its options."""
@@ -124,7 +135,10 @@ class Benchmark:
             if given.get(option) not in (None, (), [], ""):
                 words = SHARED[option].words if option in SHARED else f"--{option}"
                 return f"'{self.name}'" + (f" with {words}" if words else ""), way
-        options = " and ".join(f"--{option}" for option in reversed(self.ways))
+        from panoglot.evaluate._names import POSITIONAL
+
+        first = POSITIONAL[self.command]
+        options = " and ".join(one.upper() if one in first else f"--{one}" for one in reversed(self.ways))
         raise UserError(f"'{self.name}' needs one of {options}.")
 
 
@@ -157,7 +171,10 @@ def _annotation(function: Callable[..., Any], p: inspect.Parameter) -> Any:
     if p.name in SHARED and SHARED[p.name].model:
         return str
     if isinstance(p.annotation, str):
-        return eval(p.annotation, dict(function.__globals__))
+        try:
+            return eval(p.annotation, dict(function.__globals__))
+        except NameError:  # a name for type checkers alone: no option of a command line
+            return Any
     return str if p.annotation is p.empty else p.annotation
 
 

@@ -1,4 +1,4 @@
-"""The commands of `panoglot evaluate`, readable without importing what they need; metrics and benchmarks are declared."""
+"""The commands of `panoglot evaluate`, readable without importing what they need; what they run is declared."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ SHARED = {
     "battles": Option("", data=True),
     "cache": Option("folder where vectors and a model's answers are kept between runs, or `off`."),
     "confidence": Option("level of bootstrap intervals, for example 0.95."),
-    "data": Option("the benchmark's file or folder; `panoglot evaluate --list` and docs/metrics.md say which.", data=True),
+    "data": Option("the benchmark's file or folder: docs/metrics.md says which.", data=True),
     "detections": Option(
         "what a detector found: JSONL `image, boxes: [{name, score, box[, color]}], width, height`.",
         data=True, words="stored detections",
@@ -101,8 +101,8 @@ SHARED = {
     "texts": Option("", data=True),
     "tokenizer": Option(
         "`ptb` (`coco`: what the COCO tools do), `ptb-punct`, `words`, `words-elided`, `chars`, `clusters`, `jieba`, "
-        "`mecab`, `thai-words`, `13a`, `intl`, `zh`, `flores200`, `whitespace`, or `xm3600` (what papers on XM3600 do); "
-        "the language's own without it. Results name it."
+        "`mecab`, `thai-words`, `13a`, `intl`, `zh`, `flores200`, `whitespace`, or `xm3600` (what papers on XM3600 "
+        "do); the language's own without it. Results name it."
     ),
     "vocabulary": Option("", data=True),
 }  # fmt: skip

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder
 
 __all__ = [
+    "class_folders",
     "encode_blocks",
     "encode_files",
     "field",
@@ -311,6 +312,13 @@ def picture_files(folder: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise UserError(f"there are no pictures in {root}.")
     return found
+
+
+def class_folders(images: str) -> tuple[list[Path], list[int]]:
+    """Pictures of a folder of class folders and the number of each one's class; nothing of vectors (`.npy`)."""
+    paths = [] if images.endswith(".npy") else picture_files(images)
+    folders = {folder: n for n, folder in enumerate(sorted({path.parent for path in paths}))}
+    return paths, [folders[path.parent] for path in paths]
 
 
 def encode_blocks(

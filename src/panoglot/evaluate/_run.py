@@ -1,4 +1,4 @@
-"""Commands of `panoglot evaluate` made of what benchmarks declare: options checked, files read, models loaded, results."""
+"""Commands of `panoglot evaluate` made of what benchmarks declare: options checked, files read, models loaded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def perform(choice: Choice) -> Any:
         UserError: options that would change nothing, or that are missing; what reading and running raise.
     """
     way, given = choice.way, {name: value for name, value in choice.given.items() if value not in _NOTHING}
-    refuse_others(choice.what, given, way.reads())
+    refuse_others(choice.what, given, way.reads_with(given))
     parameters = way.parameters()
     missing = {name: None for name in way.needs() if name not in given}
     if missing and choice.need is not None:
@@ -175,7 +175,9 @@ class Command:
                 said.setdefault(option, {}).setdefault(about.get(option, ""), []).append(name)
         names = self.benchmarks()
         texts = {option: option_of(option).about or _joined(rows) for option, rows in said.items()}
-        texts["benchmark"] = " or ".join(filter(None, [", ".join(f"`{n}`" for n in names[:-1]), f"`{names[-1]}`"])) + "."
+        texts["benchmark"] = (
+            " or ".join(filter(None, [", ".join(f"`{n}`" for n in names[:-1]), f"`{names[-1]}`"])) + "."
+        )
         first = POSITIONAL[self.verb]
         kind: Any = str | None if self.own else str
         default: Any = self.default or (None if self.own else inspect.Parameter.empty)
@@ -187,7 +189,9 @@ class Command:
 
 def _joined(rows: Mapping[str, Sequence[str]]) -> str:
     """What benchmarks say of an option: whose it is, where they do not all say the same."""
-    parts = [(", ".join(f"`{one}`" for one in dict.fromkeys(names) if one), text) for text, names in rows.items() if text]
+    parts = [
+        (", ".join(f"`{one}`" for one in dict.fromkeys(names) if one), text) for text, names in rows.items() if text
+    ]
     return " ".join(f"{whose}: {text}" if whose else text for whose, text in parts)
 
 

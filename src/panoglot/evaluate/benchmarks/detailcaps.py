@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from panoglot.checks import offenders
+from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError, did_you_mean
-from panoglot.formats._json import read_rows
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._human import HumanRows, computed, number
+from panoglot.evaluate._read import read_predictions
+from panoglot.evaluate._score import Scorer
+from panoglot.formats._json import read_json, read_rows
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.preference.agreement import agreement
 
-__all__ = ["DetailCaps", "read_detailcaps"]
+__all__ = ["DETAILCAPS", "DETAILCAPS_AGREEMENT", "DetailCaps", "read_detailcaps"]
 
 _REFERENCE, _SCORES = "GT_Caption_", "GPT4_Eval"
 _NO_CAPTION = frozenset(["binary", "image", "source", _SCORES])
@@ -94,3 +100,91 @@ def read_detailcaps(path: str | os.PathLike[str]) -> DetailCaps:
             if isinstance(value, int | float):
                 scores.setdefault(model, {})[name] = float(value)
     return DetailCaps(references, candidates, scores)
+
+
+def _read(preds: str, data: str, *, model: str | None = None, lang: str = "en") -> tuple[Any, DetailCaps]:
+    """Captions, and the benchmark's file; they may be a model's column of it.
+
+    Args:
+        model: whose captions to take from a file or dataset of several models.
+    """
+    truth = read_detailcaps(data)
+    if model is not None and Path(preds) == Path(data):
+        return dict(truth.captions_of(model)), truth
+    return read_predictions(preds, lang=lang, model=model), truth
+
+
+def _run(
+    given: Any,
+    *,
+    lang: str = "en",
+    encoder: Any = None,
+    parser: Any = None,
+    on_error: str = "raise",
+    confidence: float | None = None,
+) -> ResultSet:
+    captions, truth = given
+    score = Scorer(["capture"], lang=lang, encoder=encoder, parser=parser, on_error=on_error, confidence=confidence)
+    return score(captions, truth.references)
+
+
+DETAILCAPS = Benchmark(
+    "detailcaps", "captions", "CAPTURE of long captions against three references (4,870 or 100 pictures)",
+    "--data: its parquet file, or JSONL (`image, GT_Caption_…`)",
+    "huggingface.co/datasets/foundation-multimodal-models/DetailCaps-4870", Way(_run, _read),
+)  # fmt: skip
+
+
+def _rows_of(path: str) -> HumanRows:
+    """The candidates with the scores that the file brings."""
+    data = read_detailcaps(path)
+    found = HumanRows()
+    for model, scores in data.scores.items():
+        for picture, score in scores.items():
+            caption = data.candidates.get(model, {}).get(picture)
+            found.add(caption, score, model, picture, data.references[picture], picture)
+    if not found.captions:
+        raise UserError(f"{path} has no scores of candidates (GPT4_Eval).")
+    return found
+
+
+def _agreement(
+    score: Any, human: str, *, statistic: str = "kendall_b", groups: str | None = None, confidence: float | None = None
+) -> ResultSet:
+    return computed(score, _rows_of(human), statistic=statistic, grouped=groups is not None, confidence=confidence)
+
+
+def _stored(
+    scores: str, human: str, *, statistic: str = "kendall_b", groups: str | None = None, confidence: float | None = None
+) -> ResultSet:
+    """Agreement of stored scores, `{model: {picture: score}}`, with those that the file brings.
+
+    Raises:
+        UserError: another form, models or pictures that lack a score.
+    """
+    rows, table = _rows_of(human), read_json(scores)
+    if not isinstance(table, dict) or not all(isinstance(one, dict) for one in table.values()):
+        raise UserError(f"{scores} must be one JSON object: {{model: {{picture: score}}}}.")
+    lacking = sorted({writer for writer in rows.writers if writer not in table})
+    if lacking:
+        raise UserError(f"{scores} has no scores of {len(lacking)} models: {offenders(lacking)}.")
+    values: list[float | None] = []
+    met: dict[str, Mapping[str, Any]] = {}
+    for writer, picture in zip(rows.writers, rows.pictures):
+        if writer not in met:
+            mine = [one for one, other in zip(rows.pictures, rows.writers) if other == writer]
+            met[writer], _ = meet_ids(mine, table[writer], "scores")
+        if picture not in met[writer]:
+            raise UserError(f"{scores}: '{writer}' has no score of {picture}.")
+        values.append(number(met[writer][picture], scores, len(values)))
+    name, grouped = Path(scores).stem, rows.groups if groups is not None else None
+    found = agreement(values, rows.scores, statistic=statistic, groups=grouped, metric=name, confidence=confidence)
+    return ResultSet({name: found})
+
+
+DETAILCAPS_AGREEMENT = Benchmark(
+    "detailcaps", "agreement", "a metric's scores of long captions against those that the file brings (GPT4_Eval)",
+    "its parquet file, or JSONL; stored scores as `{model: {picture: score}}`",
+    "huggingface.co/datasets/foundation-multimodal-models/DetailCaps-4870",
+    {"score": Way(_agreement), "scores": Way(_stored)},
+)  # fmt: skip
