@@ -7,6 +7,7 @@ answers = judge.generate(prompts)      # asked once, ever; a second identical ru
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -149,7 +150,32 @@ class _Known:
         self._model, self.name, self.fingerprint = model, name, fingerprint or None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_model"], name)
+        value = getattr(self.__dict__["_model"], name)
+        return self._checked(value) if name == "generate" else value
+
+    def _checked(self, generate: Any) -> Any:
+        """The model's `generate`; answers that are none are the mistake of whoever wrote it, not a row's."""
+
+        def sound(prompts: Sequence[Prompt], answers: Sequence[Any]) -> Sequence[Any]:
+            if len(answers) != len(prompts):
+                raise UserError(
+                    f"{self.name} gave {len(answers)} answers to {len(prompts)} rows of generate: it must give one for "
+                    "each."
+                )
+            for one in answers:
+                if not isinstance(one, RowError) and not hasattr(one, "text"):
+                    raise UserError(
+                        f"{self.name} answered with {type(one).__name__}; a generator gives an Answer or a RowError."
+                    )
+            return answers
+
+        async def later(prompts: Sequence[Prompt]) -> Sequence[Any]:
+            return sound(prompts, list(await generate(prompts)))
+
+        def now(prompts: Sequence[Prompt]) -> Sequence[Any]:
+            return sound(prompts, list(generate(prompts)))
+
+        return later if inspect.iscoroutinefunction(generate) else now
 
 
 def load_asked(

@@ -46,13 +46,15 @@ def _made(verb: str) -> Callable[..., Any]:
     """A command that runs benchmarks."""
     from panoglot.evaluate import _agreement, _captions, _retrieval
 
-    own: dict[str, Any] = {
-        "captions": (_captions.choose, [_captions.every_metric()] if verb == "captions" else []),
-        "retrieval": (_retrieval.choose, [_retrieval.DATASET, _retrieval.VECTORS]),
-        "agreement": (_agreement.choose, [_agreement.COMPUTED, _agreement.STORED]),
-    }
     default = "folders" if verb == "zeroshot" else None
-    return Command(verb, _ABOUT[verb], *own.get(verb, ()), default=default).function()
+    made = Command(verb, _ABOUT[verb], default=default)
+    if verb == "captions":
+        made = Command(verb, _ABOUT[verb], _captions.choose, [_captions.every_metric()])
+    elif verb == "retrieval":
+        made = Command(verb, _ABOUT[verb], _retrieval.choose, [_retrieval.DATASET, _retrieval.VECTORS])
+    elif verb == "agreement":
+        made = Command(verb, _ABOUT[verb], _agreement.choose, [_agreement.COMPUTED, _agreement.STORED])
+    return made.function()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,8 +3,11 @@
 POPE = Benchmark("pope", "choice", about="yes/no questions …", files="--data: rows of …", source="github.com/…",
                  ways={"answers": Way(_scored, _read_answers), "model": Way(_asked, _read)})
 
-and a line under `[project.entry-points."panoglot.benchmarks"]`: `"choice.pope" = "panoglot.evaluate.benchmarks.pope:POPE"`
-(the command, a dot, the name), in our pyproject.toml or in that of any package. See docs/add-a-benchmark.md.
+and a line under `[project.entry-points."panoglot.benchmarks"]`, in our pyproject.toml or in that of any package:
+
+"choice.pope" = "panoglot.evaluate.benchmarks.pope:POPE"             # the command, a dot, the name
+
+See docs/add-a-benchmark.md.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class Way:
 
     Attributes:
         run: gives a result. Its arguments are options of the command line: those without a default are needed, those
-            named as `MODELS` arrive loaded. With `read` its first argument is what that gave.
+            named as models (`encoder`, `judge`, `model`, `detector`, `parser`) arrive loaded, unless they are typed as
+            texts. With `read` its first argument is what that gave.
         read: reads the files before any model is loaded, so that their faults are said at once; its arguments are
             options too.
         roles: of models, where they differ from the usual: `{"model": "generator|encoder"}`.
@@ -49,10 +53,17 @@ class Way:
         found: dict[str, inspect.Parameter] = {}
         first = 0 if self.read is None else 1
         for function, skip in ((self.read, 0), (self.run, first)):
-            for p in list(inspect.signature(function).parameters.values())[skip:] if function is not None else ():
+            if function is None:
+                continue
+            for p in list(inspect.signature(function).parameters.values())[skip:]:
                 if p.name not in found or p.default is p.empty:
                     found[p.name] = p.replace(annotation=_annotation(function, p))
         return found
+
+    def models(self) -> list[str]:
+        """Arguments of `run` that arrive loaded: named as a model is, and not typed as a text."""
+        found = inspect.signature(self.run).parameters.values()
+        return [p.name for p in found if p.name in SHARED and SHARED[p.name].model and "str" not in str(p.annotation)]
 
     def needs(self) -> list[str]:
         """Options without which it cannot run."""
@@ -61,7 +72,7 @@ class Way:
     def reads(self) -> list[str]:
         """All options that it reads, with those that loading its models takes."""
         names = list(self.parameters())
-        extra = [one for name in names if name in SHARED for one in SHARED[name].implies]
+        extra = [one for name in self.models() for one in SHARED[name].implies]
         return list(dict.fromkeys([*names, *extra]))
 
     def reads_with(self, given: Mapping[str, Any]) -> list[str]:
@@ -138,7 +149,7 @@ class Benchmark:
         from panoglot.evaluate._names import POSITIONAL
 
         first = POSITIONAL[self.command]
-        options = " and ".join(one.upper() if one in first else f"--{one}" for one in reversed(self.ways))
+        options = " and ".join(one.upper() if one in first else f"--{one}" for one in reversed(list(self.ways)))
         raise UserError(f"'{self.name}' needs one of {options}.")
 
 

@@ -73,8 +73,8 @@ def perform(choice: Choice) -> Any:
     mine = [name for name in list(inspect.signature(way.run).parameters)[len(inputs) :] if name in values]
     opened: list[PlainAsker] = []
     try:
-        for name in mine:
-            if option_of(name).model:
+        for name in way.models():
+            if name in values:
                 values[name] = _load(way, name, values[name], given, opened)
         return way.run(*inputs, **{name: values[name] for name in mine})
     finally:
@@ -174,7 +174,7 @@ class Command:
                 found.setdefault(option, []).append(p)
                 said.setdefault(option, {}).setdefault(about.get(option, ""), []).append(name)
         names = self.benchmarks()
-        texts = {option: option_of(option).about or _joined(rows) for option, rows in said.items()}
+        texts = {option: _joined(rows, names) or option_of(option).about for option, rows in said.items()}
         texts["benchmark"] = (
             " or ".join(filter(None, [", ".join(f"`{n}`" for n in names[:-1]), f"`{names[-1]}`"])) + "."
         )
@@ -187,12 +187,14 @@ class Command:
         return made, texts
 
 
-def _joined(rows: Mapping[str, Sequence[str]]) -> str:
-    """What benchmarks say of an option: whose it is, where they do not all say the same."""
-    parts = [
-        (", ".join(f"`{one}`" for one in dict.fromkeys(names) if one), text) for text, names in rows.items() if text
-    ]
-    return " ".join(f"{whose}: {text}" if whose else text for whose, text in parts)
+def _joined(rows: Mapping[str, Sequence[str]], every: Sequence[str]) -> str:
+    """What benchmarks say of an option: whose it is, where it is not one of all."""
+    found = []
+    for text, names in rows.items():
+        mine = [] if "" in names or set(names) == set(every) else [f"`{one}`" for one in dict.fromkeys(names)]
+        if text:
+            found.append(f"{', '.join(mine)}: {text}" if mine else text)
+    return " ".join(found)
 
 
 def _merged(name: str, rows: Sequence[inspect.Parameter], *, first: bool = False) -> inspect.Parameter:

@@ -68,7 +68,7 @@ class Scorer:
             if users and given is None:
                 raise UserError(f"{', '.join(users)} needs --{what}.")
         self._lang, self._images = lang, images
-        self._encoder = load_asked(encoder, "encoder", cache) if encoder is not None else None
+        self._encoder: Any = load_asked(encoder, "encoder", cache) if encoder is not None else None
         self._objects = read_objects(objects) if objects else None
         if tokenizer is not None:
             tokenizer_for(lang, tokenizer)

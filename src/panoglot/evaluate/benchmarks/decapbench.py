@@ -91,7 +91,8 @@ def _run(
     on_error: str = "raise",
     confidence: float | None = None,
 ) -> ResultSet:
-    found = decapbench(*given, images, judge, lang=lang, on_error=on_error, confidence=confidence)
+    captions, truth = given
+    found = decapbench(captions, truth, images, judge, lang=lang, on_error=on_error, confidence=confidence)
     return ResultSet({"dcscore": found})
 
 

@@ -97,7 +97,8 @@ def _read(preds: str, data: str, *, model: str | None = None) -> tuple[Any, Any]
 
 
 def _run(given: Any, images: str, encoder: Any, *, lang: str = "en", confidence: float | None = None) -> ResultSet:
-    return ResultSet({"truematch": truematch(*given, images, encoder, lang=lang, confidence=confidence)})
+    captions, bags = given
+    return ResultSet({"truematch": truematch(captions, bags, images, encoder, lang=lang, confidence=confidence)})
 
 
 TRUEMATCH = Benchmark(
