@@ -320,14 +320,17 @@ class Asker:
         async def ask() -> bytes:
             return msgspec.json.encode(await self._ask(_question("score"), question))
 
+        recalled = False
         if self._journal is None:
             raw = await ask()
         else:
             slot = getattr(self.model, "slot", contextlib.nullcontext)
             key = journal_key(self.model, "score", question)
-            raw, _ = await self._journal.answer(
+            raw, recalled = await self._journal.answer(
                 key, ask, sound=partial(_readable, list[tuple[str, float]]), within=slot
             )
+        if (spent := spending.get(None)) is not None:
+            spent.add(Spent(asked=int(not recalled), recalled=int(recalled)))
         return [(token, value) for token, value in msgspec.json.decode(raw)]
 
     # -- Encoder ---------------------------------------------------------------------------------------------------

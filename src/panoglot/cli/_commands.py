@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from panoglot.checks import several
 from panoglot.errors import UserError, command, yaml_fault
-from panoglot.evaluate._command_list import COMMANDS as EVALUATE
+from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
 from panoglot.table import MANIFEST
 from panoglot.table._visible import json_line, terminal

@@ -120,7 +120,7 @@ def _is_here(name: str, room: str) -> bool:
     module = name.replace("-", "_")
     places = [f"panoglot.{_ROOMS[room]}.{module}"]
     if room == "evaluate":
-        places += [f"panoglot.metrics.captions.{module}", f"panoglot.evaluate.benchmarks._{module}"]
+        places += [f"panoglot.metrics.captions.{module}", f"panoglot.evaluate.benchmarks.{module}"]
     for place in places:
         try:
             if importlib.util.find_spec(place) is not None:

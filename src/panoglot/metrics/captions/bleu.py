@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["bleu", "bleu_from_counts", "bleu_statistics"]
+__all__ = ["BLEU", "BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "bleu", "bleu_from_counts", "bleu_statistics"]
 
 _TINY, _SMALL = 1e-15, 1e-9
 #: No n-gram stands more often in one caption (keys and counts share one integer).
@@ -139,3 +140,13 @@ def bleu_from_counts(counts: np.ndarray) -> np.ndarray:
     ratio = (counts[:, 2 * n] + _TINY) / (counts[:, 2 * n + 1] + _SMALL)
     brevity = np.where(ratio < 1, np.exp(np.minimum(1 - 1 / ratio, 0)), 1.0)
     return np.cumprod(precision, axis=1) ** (1 / np.arange(1, n + 1)) * brevity[:, None]
+
+
+_ABOUT: dict[str, Any] = {
+    "needs": "refs", "source": "Papineni et al., ACL 2002", "parity": "equal to pycocoevalcap to 1e-9 on equal tokens",
+}  # fmt: skip
+BLEU = Metric("bleu", bleu, "BLEU-1..4 of the corpus, as the COCO tools count and smooth", **_ABOUT)
+BLEU_1 = Metric("bleu-1", bleu, "BLEU-1 of the corpus", fixed={"n": 1}, **_ABOUT)
+BLEU_2 = Metric("bleu-2", bleu, "BLEU-2 of the corpus", fixed={"n": 2}, **_ABOUT)
+BLEU_3 = Metric("bleu-3", bleu, "BLEU-3 of the corpus", fixed={"n": 3}, **_ABOUT)
+BLEU_4 = Metric("bleu-4", bleu, "BLEU-4 of the corpus", fixed={"n": 4}, **_ABOUT)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option
 from panoglot.errors import RowError, UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.captions._graphs import default_parser, parse_captions, unparsed
@@ -26,7 +27,7 @@ from panoglot.text import Synonyms, synonyms_for
 if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder, Parser, SceneGraph
 
-__all__ = ["GENERIC_NOUNS", "capture", "capture_kinds", "match_stages"]
+__all__ = ["CAPTURE", "GENERIC_NOUNS", "capture", "capture_kinds", "match_stages"]
 
 #: Nouns that say nothing about the picture; removed from objects only.
 GENERIC_NOUNS = frozenset(
@@ -272,3 +273,11 @@ def _similarity(encoder: Encoder, kinds: Any, lang: str) -> Similarity:
     vectors = np.nan_to_num(encode_texts(encoder, phrases, lang)) if phrases else np.zeros((0, 1))
     place = {phrase: n for n, phrase in enumerate(phrases)}
     return lambda one, other: float(vectors[place[one]] @ vectors[place[other]])
+
+
+CAPTURE = Metric(
+    "capture", capture,
+    "objects, attributes, relations of long captions: exact, synonym, then soft matches (with --encoder)",
+    needs="refs", may="parser encoder", languages="those of the parser (default: English)",
+    source="Dong et al., 2024 (arXiv 2405.19092)", parity="hand-worked cases; scores of the released matching code",
+)  # fmt: skip

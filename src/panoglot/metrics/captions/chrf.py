@@ -10,11 +10,12 @@ from typing import Any
 
 from panoglot.checks import check_option
 from panoglot.errors import require
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.text._letters import LETTERS, same_letters
 
-__all__ = ["chrf"]
+__all__ = ["CHRF", "chrf"]
 
 
 def chrf(
@@ -104,3 +105,10 @@ def chrf(
         parts={"mean_of_items": sum(values) / len(values) if values else None},
         **fields,
     )
+
+
+CHRF = Metric(
+    "chrf", chrf,
+    "F-score of character n-grams (0 to 100), of the corpus",
+    needs="refs", source="Popović, WMT 2015", parity="sacrebleu",
+)  # fmt: skip

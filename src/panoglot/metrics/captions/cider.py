@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from panoglot.metrics.captions._ngrams import NgramTable
 
-__all__ = ["DocumentFrequencies", "cider", "document_frequencies"]
+__all__ = ["CIDER", "DocumentFrequencies", "cider", "document_frequencies"]
 
 
 @dataclass(frozen=True)
@@ -193,3 +194,10 @@ def _given_frequencies(flat: Sequence[str], table: NgramTable, order: int, given
 
     grams = (" ".join(flat[at : at + order]) for at in table.place.tolist())
     return np.fromiter((given.counts.get(gram, 0) for gram in grams), dtype=np.float64, count=table.size)
+
+
+CIDER = Metric(
+    "cider", cider,
+    "CIDEr-D: tf-idf weighted n-grams, clipped, with a length penalty (0 to 10)",
+    needs="refs", source="Vedantam et al., CVPR 2015", parity="equal to pycocoevalcap to 1e-9 on equal tokens",
+)  # fmt: skip

@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError, require
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._declare import Metric
+from panoglot.metrics._inputs import Captions, OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.text import Synonyms, synonyms_for
 
-__all__ = ["align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
+__all__ = ["METEOR_LIKE", "align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
 
 EXACT, STEM, SYNONYM, PARAPHRASE = 1.0, 0.6, 0.8, 0.6
 #: Phrase to its paraphrases, as tuples of words.
@@ -291,6 +292,43 @@ def _score(row: Any, alpha: float, beta: float, gamma: float, delta: float) -> f
     return float(mean * (1 - gamma * (row[8] / row[9]) ** beta))
 
 
+def _resources(
+    base: str, resources: str | None, synonyms: str | Synonyms
+) -> tuple[frozenset[str], str, Synonyms | None, str, Path | None, tuple[str, ...]]:
+    """Function words and whose they are, synonyms and whose they are, the table of paraphrases, and notes."""
+    functions, named = frozenset[str](), "none"
+    table: Path | None = None
+    notes: tuple[str, ...] = ()
+    same, used = (synonyms, "custom") if callable(synonyms) else (None, "none")
+    if base == "en":
+        functions, named = FUNCTION_WORDS, "panoglot-1"
+        jar = resources or os.environ.get("PANOGLOT_METEOR")
+        if jar:
+            functions, theirs = read_jar(jar)
+            named = "meteor-1.5"
+        if jar and synonyms == "auto":
+            same, used = theirs, "meteor-1.5"
+            table = Path(jar).with_name("data") / "paraphrase-en.gz"
+            table = table if table.is_file() else None
+        else:
+            same, used, notes = synonyms_for(synonyms)
+    return functions, named, same, used, table, notes
+
+
+def _read_captions(
+    given: Captions, base: str, table: Path | None
+) -> tuple[list[list[str]], list[list[list[str]]], Paraphrases | None]:
+    """The words of predictions and references as the program reads them, and the paraphrases among them."""
+    normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
+    mine, theirs = [normal(words) for words in given.preds], [[normal(words) for words in item] for item in given.refs]
+    phrases: Paraphrases | None = None
+    if table is not None:
+        phrases = read_paraphrases(
+            table, {w for words in (*mine, *(r for item in theirs for r in item)) for w in words}
+        )
+    return mine, theirs, phrases
+
+
 def meteor_exact_stem_synonym(
     preds: Predictions,
     refs: References,
@@ -352,37 +390,16 @@ def meteor_exact_stem_synonym(
     )  # fmt: skip
     base = given.language.split("-")[0]
     stem = _stemmer(base)
-    functions, named = frozenset[str](), "none"
-    table: Path | None = None
-    notes: tuple[str, ...] = ()
-    same, used = (synonyms, "custom") if callable(synonyms) else (None, "none")
-    if base == "en":
-        functions, named = FUNCTION_WORDS, "panoglot-1"
-        jar = resources or os.environ.get("PANOGLOT_METEOR")
-        if jar:
-            functions, theirs = read_jar(jar)
-            named = "meteor-1.5"
-        if jar and synonyms == "auto":
-            same, used = theirs, "meteor-1.5"
-            table = Path(jar).with_name("data") / "paraphrase-en.gz"
-            table = table if table.is_file() else None
-        else:
-            same, used, notes = synonyms_for(synonyms)
+    functions, named, same, used, table, notes = _resources(base, resources, synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
     weights = (alpha, beta, gamma, delta)
 
     def content(word: str) -> bool:
         return word not in functions
 
-    normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
-    mine, theirs_ = [normal(words) for words in given.preds], [[normal(words) for words in item] for item in given.refs]
-    phrases: Paraphrases | None = None
-    if table is not None:
-        phrases = read_paraphrases(
-            table, {w for words in (*mine, *(r for item in theirs_ for r in item)) for w in words}
-        )
+    mine, theirs, phrases = _read_captions(given, base, table)
     rows, values = [], []
-    for words, item in zip(mine, theirs_):
+    for words, item in zip(mine, theirs):
         best, score = [0.0] * 10, -1.0
         for others in item:
             row = _statistics(align_words(words, others, stem, same, phrases), words, others, content)
@@ -411,3 +428,12 @@ def meteor_exact_stem_synonym(
         version="2",
         notes=notes,
     )  # fmt: skip
+
+
+METEOR_LIKE = Metric(
+    "meteor-like", meteor_exact_stem_synonym,
+    "METEOR 1.5 with exact words, stems and synonyms; with paraphrases where PANOGLOT_METEOR names its jar",
+    needs="refs", languages="all; stems in 32, synonyms and paraphrases in English",
+    source="Denkowski and Lavie, WMT 2014",
+    parity="with its jar and paraphrase table equal to the Java program to 1e-9; see docs/evaluate.md",
+)  # fmt: skip

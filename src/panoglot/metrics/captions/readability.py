@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.text import split_sentences
 
-__all__ = ["caption_length", "readability"]
+__all__ = ["LENGTH", "READABILITY", "caption_length", "readability"]
 
 
 def caption_length(
@@ -84,3 +85,10 @@ def _syllables(word: str) -> int:
     groups = len(re.findall(r"[aeiouy]+", word.lower()))
     silent = word.endswith("e") and not word.endswith(("le", "ee")) and groups > 1
     return max(groups - silent, 1)
+
+
+LENGTH = Metric("length", caption_length, "tokens a caption", parity="definition")
+READABILITY = Metric(
+    "readability", readability, "LIX; Flesch reading ease beside it for English",
+    languages="those that write spaces", source="Björnsson, 1968", parity="definition",
+)  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import call
 from panoglot.errors import RowError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.captions._graphs import default_parser, unparsed
@@ -22,7 +23,7 @@ from panoglot.text import Synonyms, synonyms_for
 if TYPE_CHECKING:
     from panoglot.providers.roles import Parser, SceneGraph
 
-__all__ = ["graph_tuples", "match_tuples", "spice"]
+__all__ = ["SPICE", "graph_tuples", "match_tuples", "spice"]
 
 Tuple = tuple[str, ...]
 
@@ -179,3 +180,11 @@ def spice(
 def _mean(values: Sequence[float | None]) -> float | None:
     kept = [value for value in values if value is not None]
     return sum(kept) / len(kept) if kept else None
+
+
+SPICE = Metric(
+    "spice", spice,
+    "F-score of objects, attributes and relations as tuples",
+    needs="refs", may="parser", languages="those of the parser (default: English)",
+    source="Anderson et al., ECCV 2016", parity="hand-worked cases only: the original's parser cannot be had",
+)  # fmt: skip

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import ask, open_picture
-from panoglot.checks import check_option, offenders
+from panoglot.checks import check_option, meet_ids, offenders
 from panoglot.errors import RowError, UserError
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._read import read_predictions
+from panoglot.formats._json import read_json
 from panoglot.metrics._result import MetricResult, mean_result
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator
 
-__all__ = ["caparena_auto", "caparena_auto_scores", "caparena_auto_verdicts", "read_verdict"]
+__all__ = ["CAPARENA_AUTO", "caparena_auto", "caparena_auto_scores", "caparena_auto_verdicts", "read_verdict"]
 
 _VERDICTS = {"caption 1 is better": 1.0, "caption 2 is better": 0.0, "tie": 0.5}
 _PROMPT = """You judge two descriptions of the picture for somebody who cannot see it.
@@ -178,3 +182,37 @@ def caparena_auto(
     result = caparena_auto_scores(verdicts, {name: str(row["ref_model"]) for name, row in gold.items()})
     said = f"an answer that says no verdict: {strange[:80]!r}" if strange else ""
     return replace(result, notes=(*result.notes, *([said] if said and None in verdicts.values() else [])))
+
+
+def _read(
+    preds: str, data: str | None = None, *, model: str | None = None
+) -> tuple[Sequence[Mapping[str, Any]] | None, Any, Any]:
+    """Captions and the benchmark's file; or captions that come with a judge's verdicts.
+
+    Args:
+        model: whose captions to take from a file or dataset of several models.
+    """
+    rows = read_json(preds) if not Path(preds).is_dir() else {}
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) and "judge" in row for row in rows):
+        return rows, {}, {}
+    if data is None:
+        return None, {}, {}
+    said = {key: text or "" for key, text in read_predictions(preds, model=model).items()}
+    return None, said, read_json(data)
+
+
+def _run(given: Any, *, images: str | None = None, judge: Any = None) -> ResultSet:
+    verdicts, said, gold = given
+    if verdicts is not None:
+        return ResultSet({"caparena-auto": caparena_auto_verdicts(verdicts)})
+    CAPARENA_AUTO.need(data=gold or None, images=images, judge=judge)
+    said, note = meet_ids(gold, said, "captions")
+    found = caparena_auto(judge, said, gold, str(images))
+    return ResultSet({"caparena-auto": found}, notes=(note,) if note else ())
+
+
+CAPARENA_AUTO = Benchmark(
+    "caparena-auto", "captions", "--judge compares with three fixed captioners in both orders (600 pictures)",
+    "--data: `caparena_auto_600.json`; --images; or captions that come with a judge's verdicts (`judge`)",
+    "github.com/njucckevin/CapArena", Way(_run, _read),
+)  # fmt: skip

@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import panoglot.metrics as metrics
 from panoglot.asking import encode_texts
 from panoglot.checks import offenders
 from panoglot.errors import UserError
-from panoglot.evaluate._read import encode_files, pictures_of
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._read import encode_files, pictures_of, read_predictions
 from panoglot.formats._json import read_json
 from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.captions.self_retrieval import self_retrieval
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder
 
-__all__ = ["SIZES", "read_bags", "truematch"]
+__all__ = ["SIZES", "TRUEMATCH", "read_bags", "truematch"]
 
 #: The sizes that are scored.
 SIZES = (3, 5, 7)
@@ -82,4 +84,25 @@ def truematch(
     texts = encode_texts(encoder, [named[name] or "" for name in ids], lang)
     vectors = encode_files(encoder, pictures_of(ids, images))
     scorer = getattr(encoder, "name", "")
-    return metrics.self_retrieval(texts, vectors, bags, ids=ids, ties=ties, scorer=scorer, confidence=confidence)
+    return self_retrieval(texts, vectors, bags, ids=ids, ties=ties, scorer=scorer, confidence=confidence)
+
+
+def _read(preds: str, data: str, *, model: str | None = None) -> tuple[Any, Any]:
+    """Captions, and the bags.
+
+    Args:
+        model: whose captions to take from a file or dataset of several models.
+    """
+    return read_predictions(preds, model=model), read_bags(data)
+
+
+def _run(given: Any, images: str, encoder: Any, *, lang: str = "en", confidence: float | None = None) -> ResultSet:
+    captions, bags = given
+    return ResultSet({"truematch": truematch(captions, bags, images, encoder, lang=lang, confidence=confidence)})
+
+
+TRUEMATCH = Benchmark(
+    "truematch", "captions", "self-retrieval in bags of 3, 5 and 7 look-alikes",
+    "--data: folder of `3.json`, `5.json`, `7.json`; --images; --encoder",
+    "huggingface.co/datasets/manu-gaur/NDLB-TrueMatch-Benchmark", Way(_run, _read),
+)  # fmt: skip

@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import open_picture
 from panoglot.errors import UserError
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._stored import numbered, one_or_more, read_numbers
 from panoglot.languages._tags import language_name
 from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
 from panoglot.metrics.choice import contrastive, log_probabilities
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator
 
-__all__ = ["commute", "read_commute"]
+__all__ = ["COMMUTE", "commute", "read_commute"]
 
 SOURCE = "https://github.com/MatthieuFP/CoMMuTE"
 
@@ -78,3 +81,35 @@ def commute(
         scores[: len(rows)], scores[len(rows) :], lang=lang, name="commute" if see else "commute/blind",
         confidence=confidence,
     )  # fmt: skip
+
+
+def _ask(
+    data: str,
+    model: Any,
+    *,
+    images: str | None = None,
+    lang: Sequence[str] = ("en",),
+    confidence: float | None = None,
+) -> ResultSet:
+    tags = one_or_more(lang)
+    return ResultSet({tag: commute(model, data, lang=tag, images=images, confidence=confidence) for tag in tags})
+
+
+def _stored(data: str, answers: str, *, lang: Sequence[str] = ("en",), confidence: float | None = None) -> ResultSet:
+    """Score stored log-probabilities, by the question's number: `<lang>/<number>` with several languages."""
+    tags = one_or_more(lang)
+    counts = [len(read_commute(data, tag)) for tag in tags]
+    pairs = read_numbers(answers, numbered(tags, counts), ("right", "wrong"))
+    found, at = ResultSet(), 0
+    for tag, count in zip(tags, counts):
+        mine, at = pairs[at : at + count], at + count
+        found[tag] = contrastive(
+            [right for right, _ in mine], [wrong for _, wrong in mine], lang=tag, name="commute", confidence=confidence
+        )
+    return found
+
+
+COMMUTE = Benchmark(
+    "commute", "choice", "which translation fits the picture, by log-probability", "--data: its folder; --images",
+    "github.com/MatthieuFP/CoMMuTE", {"answers": Way(_stored), "model": Way(_ask)},
+)  # fmt: skip

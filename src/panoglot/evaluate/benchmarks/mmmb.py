@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, open_picture
 from panoglot.checks import offenders, same_ids
 from panoglot.errors import RowError, UserError
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._stored import one_or_more, read_answers
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.choice import LETTERS, choice, circular, read_letter
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator, Prompt
 
-__all__ = ["mmmb", "mmmb_scores", "read_mmmb"]
+__all__ = ["MMMB", "mmmb", "mmmb_scores", "read_mmmb"]
 
 
 def read_mmmb(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -159,3 +161,46 @@ def _prompt(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], root:
         except (binascii.Error, ValueError):
             raise UserError(f"row {row['index']}: the picture is neither base64 nor a path.") from None
     return Prompt(text="\n".join(lines), images=shown, max_tokens=32)
+
+
+def _ask(
+    data: str,
+    model: Any,
+    *,
+    images: str | None = None,
+    lang: Sequence[str] = ("en",),
+    parse: str = "text",
+    confidence: float | None = None,
+) -> ResultSet:
+    """Ask a model.
+
+    Args:
+        parse: how answers are read; each benchmark's own default without it.
+    """
+    return mmmb(model, data, lang=one_or_more(lang)[0], images=images, parse=parse, confidence=confidence)
+
+
+def _stored(
+    data: str,
+    answers: str,
+    *,
+    lang: Sequence[str] = ("en",),
+    parse: str = "text",
+    confidence: float | None = None,
+) -> ResultSet:
+    """Score stored answers, by `index`.
+
+    Args:
+        parse: how answers are read; each benchmark's own default without it.
+    """
+    rows = read_mmmb(data)
+    indexes = [row["index"] for row in rows]
+    said = dict(zip(indexes, read_answers(answers, indexes)))
+    return mmmb_scores(rows, said, lang=one_or_more(lang)[0], parse=parse, confidence=confidence)
+
+
+MMMB = Benchmark(
+    "mmmb", "choice", "questions about pictures in 6 languages, circular",
+    "--data: `mmmb_<lang>.tsv`, or MMBench's", "github.com/AIDC-AI/Parrot",
+    {"answers": Way(_stored), "model": Way(_ask)},
+)  # fmt: skip

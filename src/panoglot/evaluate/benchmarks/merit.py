@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import encode_texts, unit
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError
+from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
 from panoglot.formats._json import read_rows
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["MERIT_METHODS", "merit", "merit_conditions", "read_merit"]
+__all__ = ["MERIT", "MERIT_METHODS", "merit", "merit_conditions", "read_merit"]
 
 SOURCE = "https://huggingface.co/datasets/WeiChow/merit"
 #: What a query's vector is made of: the instruction, its products, or both.
@@ -198,3 +199,16 @@ def _first_ranks(ranked: Mapping[str, Sequence[str]], positives: Mapping[str, Se
     return {
         name: next((n for n, key in enumerate(row, 1) if key in positives[name]), -1) for name, row in ranked.items()
     }
+
+
+def _run(
+    data: str, encoder: Any, *, images: str | None = None, on_error: str = "raise", confidence: float | None = None
+) -> Any:
+    return merit(encoder, data, images=images, on_error=on_error, confidence=confidence)
+
+
+MERIT = Benchmark(
+    "merit", "retrieval", "products by several example products and a sentence: recall, MRR, conditions met",
+    "--data: folder of `products.jsonl`, `queries.jsonl`, `images/`; --encoder",
+    "huggingface.co/datasets/WeiChow/merit", Way(_run),
+)  # fmt: skip

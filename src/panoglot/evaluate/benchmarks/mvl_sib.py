@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, encode_images, encode_texts, open_picture
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._stored import numbered, one_or_more, read_answers
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet, mean_over
@@ -25,7 +27,7 @@ from panoglot.metrics.choice import LETTERS, choice, read_letter
 if TYPE_CHECKING:
     from panoglot.pictures import Image
 
-__all__ = ["TASKS", "MvlSibItem", "Sib", "mvl_sib", "mvl_sib_items", "mvl_sib_scores", "read_sib"]
+__all__ = ["MVL_SIB", "TASKS", "MvlSibItem", "Sib", "mvl_sib", "mvl_sib_items", "mvl_sib_scores", "read_sib"]
 
 SOURCE = "https://github.com/dadelani/sib-200"
 #: Pictures to sentence, sentences to picture, and the twins that have the topic's English name for pictures.
@@ -271,3 +273,75 @@ def _pictures(folder: str | os.PathLike[str] | None, topics: Sequence[str]) -> d
     if missing:
         raise UserError(f"{len(missing)} pictures are missing in {folder}: {offenders(missing)}.")
     return {name: open_picture(path) for name, path in paths.items() if path is not None}
+
+
+def _ask(
+    data: str,
+    model: Any,
+    *,
+    images: str | None = None,
+    lang: Sequence[str] = ("en",),
+    task: str = "i2s",
+    k: int = 3,
+    limit: int | None = None,
+    seed: int = 0,
+    parse: str = "strict",
+    confidence: float | None = None,
+) -> ResultSet:
+    """Ask a model, or match with an encoder.
+
+    Args:
+        task: `i2s`, `s2i`, `t2s`, `s2t`.
+        k: references shown.
+        limit: a seeded sample of so many questions.
+        seed: of the questions.
+        parse: how answers are read; each benchmark's own default without it.
+    """
+    return mvl_sib(
+        model, data, lang=one_or_more(lang), task=task, k=k, images=images, limit=limit, seed=seed, parse=parse,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _stored(
+    data: str,
+    answers: str,
+    *,
+    lang: Sequence[str] = ("en",),
+    task: str = "i2s",
+    k: int = 3,
+    limit: int | None = None,
+    seed: int = 0,
+    parse: str = "strict",
+    confidence: float | None = None,
+) -> ResultSet:
+    """Score stored answers, by the question's number: `<lang>/<number>` with several languages.
+
+    Args:
+        task: `i2s`, `s2i`, `t2s`, `s2t`.
+        k: references shown.
+        limit: a seeded sample of so many questions.
+        seed: of the questions.
+        parse: how answers are read; each benchmark's own default without it.
+    """
+    tags = one_or_more(lang)
+    first = read_sib(data, tags[0])
+    items = mvl_sib_items(first.ids, first.topics, task=task, k=k, limit=limit, seed=seed)
+    texts = read_answers(answers, numbered(tags, [len(items)] * len(tags)))
+    found = ResultSet()
+    for n, tag in enumerate(tags):
+        mine = texts[n * len(items) : (n + 1) * len(items)]
+        found[tag] = mvl_sib_scores(
+            items, [None if text is None else read_letter(text, 4, parse) for text in mine],
+            failed=[text is None for text in mine], lang=tag, name=f"mvl-sib/{task}", confidence=confidence,
+            settings={"k": k, "seed": seed, "limit": limit, "parse": parse},
+        )  # fmt: skip
+    found.summary = {"mean": mean_over(found)}
+    return found
+
+
+MVL_SIB = Benchmark(
+    "mvl-sib", "choice", "match pictures and sentences by topic in 205 languages (SIB-200's codes: `deu_Latn`)",
+    "--data: SIB-200's folder; --images", "github.com/dadelani/sib-200, huggingface.co/datasets/WueNLP/mvl-sib",
+    {"answers": Way(_stored), "model": Way(_ask, roles={"model": "generator|encoder"})},
+)  # fmt: skip

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import ask, open_picture
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._stored import one_or_more, read_answers
 from panoglot.evaluate.benchmarks._smpqa_draw import COLOURS, Chart, Font, draw_chart, find_font
 from panoglot.evaluate.benchmarks._smpqa_words import WORDS
 from panoglot.formats._json import read_json
@@ -33,7 +35,7 @@ from panoglot.text._letters import same_letters
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator
 
-__all__ = ["Made", "make_smpqa", "read_smpqa", "smpqa", "smpqa_questions", "smpqa_scores"]
+__all__ = ["SMPQA", "Made", "make_smpqa", "read_smpqa", "smpqa", "smpqa_questions", "smpqa_scores"]
 
 TASKS = ("ground", "name")
 SOURCE = "https://github.com/gregor-ge/Centurio, or make them: panoglot evaluate make-smpqa FOLDER --lang en,th"
@@ -347,3 +349,36 @@ def smpqa(
             if values:
                 found.summary[f"{name}/{task}"] = sum(have) / len(have) if len(have) == len(values) else None
     return found
+
+
+def _ask(
+    data: str,
+    model: Any,
+    *,
+    images: str | None = None,
+    lang: Sequence[str] = ("en",),
+    confidence: float | None = None,
+) -> ResultSet:
+    tags = one_or_more(lang)
+    return smpqa(model, data, lang="all" if tags == ["all"] else tags, images=images, confidence=confidence)
+
+
+def _stored(data: str, answers: str, *, lang: Sequence[str] = ("en",), confidence: float | None = None) -> ResultSet:
+    """Score stored answers, by `<lang>/<task>/<number>`."""
+    tags = one_or_more(lang)
+    there = sorted(path.name.removesuffix("_ground.json") for path in Path(data).glob("*_ground.json"))
+    langs = there if tags == ["all"] else tags
+    parts = [(tag, task, read_smpqa(data, tag, task)) for tag in langs for task in TASKS]
+    said = read_answers(answers, [f"{tag}/{task}/{n}" for tag, task, rows in parts for n in range(len(rows))])
+    found, at = ResultSet(), 0
+    for tag, task, rows in parts:
+        mine, at = said[at : at + len(rows)], at + len(rows)
+        found[f"{tag}/{task}"] = smpqa_scores(rows, mine, task=task, lang=tag, confidence=confidence)
+    return found
+
+
+SMPQA = Benchmark(
+    "smpqa", "choice", "words of many scripts in charts: found (ground) and read (name)",
+    "--data: folder of `<lang>_ground.json`, `<lang>_name.json`, `images/`; make it with make-smpqa",
+    "github.com/gregor-ge/Centurio, or made here", {"answers": Way(_stored), "model": Way(_ask)},
+)  # fmt: skip

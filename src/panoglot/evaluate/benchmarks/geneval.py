@@ -1,9 +1,11 @@
-"""Generated pictures in folders: GenEval, DPG, and consistency across languages."""
+"""GenEval and m-GenEval: objects, counts, colours and positions in generated pictures (Ghosh et al., NeurIPS 2023).
+
+Files: `evaluation_metadata.jsonl` (github.com/djghosh13/geneval), or one for every language (NeoBabel); and what a
+detector found, or a detector.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -15,42 +17,19 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import call, encode_images, encode_texts, open_picture
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._read import encode_files, picture_files
-from panoglot.formats._json import read_rows, read_text
-from panoglot.languages._tags import parse_language
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._generated import prompt_pictures
+from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.generation.geneval import geneval
-from panoglot.metrics.generation.neobabel import cross_lingual_consistency, dpg, switching_similarity
 
 if TYPE_CHECKING:
-    import numpy as np
+    from panoglot.providers.roles import Box, Detector, Encoder
 
-    from panoglot.providers.roles import Box, Detector, Encoder, Generator
-
-__all__ = ["clc_folder", "css_folder", "dpg_folder", "geneval_folder", "prompt_pictures"]
+__all__ = ["GENEVAL", "geneval_folder", "prompt_files"]
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 _SAYINGS = ("a photo of a {} {}", "a photo of a {}-colored {}", "a photo of a {} object")
-
-
-def prompt_pictures(folder: str) -> dict[str, dict[str, list[Path]]]:
-    """Pictures by language, then by prompt, from `[<language>/]<prompt>/…` or `[<language>/]<prompt>.png`.
-
-    The first folders are languages when all of them are language tags; without them the language is empty.
-
-    Raises:
-        UserError: no pictures.
-    """
-    root = Path(folder)
-    found: dict[str, dict[str, list[Path]]] = {}
-    tops = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    spoken = bool(tops) and all(not name.isdigit() and parse_language(name) for name in tops)
-    for path in picture_files(root):
-        parts = path.relative_to(root).parts
-        lang, rest = (parts[0], parts[1:]) if spoken and len(parts) > 1 else ("", parts)
-        prompt = rest[0] if len(rest) > 1 else path.stem
-        found.setdefault(lang, {}).setdefault(prompt, []).append(path)
-    return found
 
 
 def _number(name: str, count: int, folder: str) -> int:
@@ -259,92 +238,21 @@ def _colour(encoder: Encoder, image: Any, box: Box) -> str:
     return COLOURS[int((texts @ vector).argmax())]
 
 
-def read_questions(path: str) -> dict[str, list[dict[str, Any]]]:
-    """Read DPG's questions: `dpg_bench.csv`, or rows of `id, questions: [{id, question, parents}]`.
-
-    Raises:
-        UserError: columns are missing.
-    """
-    if not path.endswith(".csv"):
-        table = {str(row.get("id", row.get("item_id"))): row.get("questions") for row in read_rows(path)}
-        odd = [
-            key
-            for key, rows in table.items()
-            if not isinstance(rows, list)
-            or not all(isinstance(row, dict) and {"id", "question"} <= set(row) for row in rows)
-        ]
-        if odd:
-            raise UserError(f"{path}: {len(odd)} rows have no questions of id, question: {offenders(odd)}.")
-        return {key: list(rows or ()) for key, rows in table.items()}
-    reader = csv.DictReader(io.StringIO(read_text(path)))
-    wanted = {"item_id", "proposition_id", "dependency", "question_natural_language"}
-    if missing := wanted - set(reader.fieldnames or ()):
-        raise UserError(f"{path} has no column {', '.join(sorted(missing))}: is this dpg_bench.csv?")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in reader:
-        # 0 depends on nothing
-        parents = [part.strip() for part in (row["dependency"] or "").split(",") if part.strip() not in ("", "0")]
-        question = {"id": row["proposition_id"], "question": row["question_natural_language"], "parents": parents}
-        found.setdefault(row["item_id"], []).append(question)
-    return found
-
-
-def dpg_folder(folder: str, questions: str, judge: Generator, *, confidence: float | None = None) -> ResultSet:
-    """DPG of every language in a folder of `[<language>/]<id>…` pictures.
-
-    Raises:
-        UserError: pictures without questions.
-    """
-    table = read_questions(questions)
-    found = ResultSet()
-    for lang, pictures in prompt_pictures(folder).items():
-        alien = [name for name in pictures if name not in table]
-        if alien:
-            raise UserError(f"{len(alien)} pictures in {folder}/{lang} have no questions: {offenders(alien)}.")
-        paths = [(name, path) for name in sorted(pictures) for path in pictures[name]]
-        found[lang or "dpg"] = dpg(
-            [table[name] for name, _ in paths], [open_picture(path) for _, path in paths], judge,
-            ids=[path.relative_to(folder).as_posix() for _, path in paths], confidence=confidence,
-        )  # fmt: skip
-    return found
-
-
-def _vectors(pictures: Mapping[str, list[Path]], encoder: Encoder) -> dict[str, np.ndarray]:
-    paths = [path for name in pictures for path in pictures[name]]
-    rows = iter(encode_files(encoder, paths))
-    import numpy as np
-
-    return {name: np.stack([next(rows) for _ in pictures[name]]) for name in pictures}
-
-
-def _by_prompt(folder: str, encoder: Encoder) -> dict[str, dict[str, np.ndarray]]:
-    languages = prompt_pictures(folder)
-    if "" in languages:
-        raise UserError(f"{folder} must hold a folder a language (en, zh-Hans, fa, …), with a folder a prompt in each.")
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for lang, pictures in languages.items():
-        for prompt, vectors in _vectors(pictures, encoder).items():
-            found.setdefault(prompt, {})[lang] = vectors
-    return found
-
-
-def clc_folder(
-    folder: str, encoder: Encoder, *, reference: str | None = "en", confidence: float | None = None
+def _stored(
+    images: str, data: str, detections: str, *, encoder: Any = None, confidence: float | None = None
 ) -> ResultSet:
-    """Cross-lingual consistency of a folder of `<language>/<prompt>/…` pictures."""
-    name = getattr(encoder, "name", "")
-    vectors = _by_prompt(folder, encoder)
-    return ResultSet(
-        {"clc": cross_lingual_consistency(vectors, reference=reference, backbone=name, confidence=confidence)}
-    )
+    return geneval_folder(images, data, detections=detections, encoder=encoder, confidence=confidence)
 
 
-def css_folder(
-    folder: str, english: str, encoder: Encoder, *, order: str = "english_first", confidence: float | None = None
+def _detect(
+    images: str, data: str, detector: Any, *, encoder: Any = None, confidence: float | None = None
 ) -> ResultSet:
-    """Code-switching similarity: `<language>/<prompt>/…` of mixed prompts against `<prompt>/…` of the English ones."""
-    originals = prompt_pictures(english)
-    flat = originals.get("", originals.get("en", {}))
-    vectors, name = _by_prompt(folder, encoder), getattr(encoder, "name", "")
-    found = switching_similarity(vectors, _vectors(flat, encoder), order=order, backbone=name, confidence=confidence)
-    return ResultSet({"css": found})
+    return geneval_folder(images, data, detector=detector, encoder=encoder, confidence=confidence)
+
+
+GENEVAL = Benchmark(
+    "geneval", "generation", "objects, counts, colours, positions (m-GenEval: the same prompts, translated)",
+    "--data: `evaluation_metadata.jsonl`; --detections or --detector; pictures in `[<lang>/]00000/…`",
+    "github.com/djghosh13/geneval, github.com/dhevarghese/NeoBabel",
+    {"detector": Way(_detect), "detections": Way(_stored)},
+)  # fmt: skip

@@ -20,7 +20,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import encode_texts
 from panoglot.checks import OnError, check_option, offenders
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._command_list import BENCHMARKS
+from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._read import encode_files, picture_files
 from panoglot.formats._json import read_rows
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
@@ -40,7 +40,18 @@ if TYPE_CHECKING:
 
     from panoglot.providers.roles import Encoder
 
-__all__ = ["READERS", "CaptionSet", "image_text_benchmark", "read_caption_set"]
+__all__ = [
+    "JSONL",
+    "MULTI30K",
+    "READERS",
+    "XFLICKRCO",
+    "XM3600",
+    "XTD",
+    "XTD10",
+    "CaptionSet",
+    "image_text_benchmark",
+    "read_caption_set",
+]
 
 #: Captions by language, then by picture name (or path); the pictures of a language in their order.
 CaptionSet = dict[str, dict[str, list[str]]]
@@ -109,16 +120,6 @@ def _jsonl(path: Path, split: str) -> CaptionSet:
     return found
 
 
-READERS = {
-    "xtd10": _xtd10,
-    "xtd": _json,
-    "xflickrco": _json,
-    "xm3600": _xm3600,
-    "multi30k": _multi30k,
-    "jsonl": _jsonl,
-}
-
-
 def read_caption_set(
     benchmark: str, path: str | os.PathLike[str], *, lang: Sequence[str] | None = None, split: str = "test_2016_flickr"
 ) -> CaptionSet:
@@ -136,7 +137,7 @@ def read_caption_set(
     check_option("benchmark", benchmark, READERS)
     source = Path(path)
     if not source.exists():
-        row = BENCHMARKS[benchmark]
+        row = SETS[benchmark]
         raise UserError(f"there is nothing at {source}: '{benchmark}' takes {row.files}. Get it from {row.source}")
     try:
         found = READERS[benchmark](source, split)
@@ -217,3 +218,71 @@ def image_text_benchmark(
         others = {name: one for name, one in found.items() if name.endswith(way) and not name.startswith("en/")}
         found.summary[f"mean but en/{way}"] = mean_over(others)
     return found
+
+
+def _set(name: str, read: Callable[[Path, str], CaptionSet], about: str, files: str, source: str) -> Benchmark:
+    """A benchmark of captions in several languages: its reader is all that is its own."""
+    READERS[name] = read
+
+    def run(
+        captions: CaptionSet,
+        images: str,
+        encoder: Encoder,
+        *,
+        metrics: Sequence[str] = ("recall@1", "recall@5", "recall@10"),
+        ties: str = "mean",
+        on_error: OnError = "raise",
+        confidence: float | None = None,
+    ) -> ResultSet:
+        """Recall both ways.
+
+        Args:
+            ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
+        """
+        return image_text_benchmark(
+            encoder, captions, images, metrics=metrics, ties=ties, on_error=on_error, confidence=confidence
+        )
+
+    def captions_of(data: str, *, lang: Sequence[str] = ()) -> CaptionSet:
+        return read_caption_set(name, data, lang=lang)
+
+    def captions_of_split(data: str, *, lang: Sequence[str] = (), split: str = "test_2016_flickr") -> CaptionSet:
+        """The captions.
+
+        Args:
+            split: the split.
+        """
+        return read_caption_set(name, data, lang=lang, split=split)
+
+    chosen = captions_of_split if name == "multi30k" else captions_of
+    SETS[name] = Benchmark(name, "retrieval", about, files, source, Way(run, chosen))
+    return SETS[name]
+
+
+READERS: dict[str, Callable[[Path, str], CaptionSet]] = {}
+SETS: dict[str, Benchmark] = {}
+XTD10 = _set(
+    "xtd10", _xtd10, "recall of 1,000 COCO pictures in 11 languages",
+    "--data: folder of `test_1kcaptions_<lang>.txt`; --images",
+    "github.com/adobe-research/Cross-lingual-Test-Dataset-XTD10",
+)  # fmt: skip
+XTD = _set(
+    "xtd", _json, "the same as one JSON file", "--data: `xtd.json`; --images", "github.com/gregor-ge/Babel-ImageNet"
+)
+XFLICKRCO = _set(
+    "xflickrco", _json, "recall of 2,000 pictures in 8 languages", "--data: `xflickrco.json`; --images",
+    "github.com/gregor-ge/Babel-ImageNet",
+)  # fmt: skip
+XM3600 = _set(
+    "xm3600", _xm3600, "recall of 3,600 pictures in 36 languages", "--data: `captions.jsonl`; --images",
+    "google.github.io/crossmodal-3600",
+)  # fmt: skip
+MULTI30K = _set(
+    "multi30k", _multi30k, "recall of 1,000 pictures in up to 4 languages",
+    "--data: folder of `task1_raw_…` (or `task2_raw_…`, --split task2_test_2016); --images",
+    "github.com/multi30k/dataset",
+)  # fmt: skip
+JSONL = _set(
+    "jsonl", _jsonl, "your own, COCO-CN, Flickr30k-CN, Karpathy's splits",
+    "--data: rows of `image, caption[, lang]`; --images", "your own",
+)  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option, item_ids, offenders
 from panoglot.errors import UserError
+from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["LEVELS", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
+__all__ = ["LEVELS", "SORCE_1K", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
 
 SOURCE = "https://huggingface.co/datasets/lcxrocks/sorce-1k"
 
@@ -221,3 +222,21 @@ def sorce(
         name="sorce/image_to_text", options=options, confidence=confidence,
     )  # fmt: skip
     return found
+
+
+def _run(
+    data: str, encoder: Any, *, lang: Sequence[str] = ("en",), views: str = "whole", confidence: float | None = None
+) -> Any:
+    """Recall at three zoom levels.
+
+    Args:
+        views: `whole`, or `corners`: five vectors a picture.
+    """
+    return sorce_benchmark(encoder, data, views=views, lang=lang[0], confidence=confidence)
+
+
+SORCE_1K = Benchmark(
+    "sorce-1k", "retrieval", "recall by a small thing in the picture, at three zoom levels (1,023 captions)",
+    "--data: folder of `dataset.jsonl`, `full_res`, `zoom_2x`, `zoom_3x`; --encoder; maybe --views corners",
+    "huggingface.co/datasets/lcxrocks/sorce-1k", Way(_run),
+)  # fmt: skip

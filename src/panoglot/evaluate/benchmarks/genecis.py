@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
+from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._read import picture_files
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["TASKS", "crop_box", "genecis"]
+__all__ = ["GENECIS", "TASKS", "crop_box", "genecis"]
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 DILATION = 0.7
@@ -189,3 +190,37 @@ def genecis(
         (folder / "genecis.json").write_text(json.dumps(written), encoding="utf-8")
         found.notes += (f"rankings: {folder / 'genecis.json'}",)
     return tag(found, encoder, method, weight)
+
+
+def _run(
+    annotations: Sequence[str],
+    images: Sequence[str],
+    encoder: Any,
+    *,
+    method: str = "sum",
+    weight: float = 0.5,
+    texts: str | None = None,
+    lang: str = "en",
+    submission: str | None = None,
+    on_error: str = "raise",
+    confidence: float | None = None,
+) -> Any:
+    """Search, and score what was found.
+
+    Args:
+        method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+        weight: of the text in `sum`, 0..1.
+        texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
+        submission: folder for the rankings, as the official servers take them.
+    """
+    return genecis(
+        encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
+        output=submission, confidence=confidence,
+    )  # fmt: skip
+
+
+GENECIS = Benchmark(
+    "genecis", "composed", "recall@1, 2, 3 among 10 or 15 pictures under a condition, four tasks",
+    "--annotations: `focus_attribute.json` and three more; --images: COCO val2017, Visual Genome; --encoder",
+    "github.com/facebookresearch/genecis", Way(_run, only={"weight": ("method", "sum")}),
+)  # fmt: skip

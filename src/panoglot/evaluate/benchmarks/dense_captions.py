@@ -8,13 +8,14 @@ from typing import Any
 
 from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError
+from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._read import CAPTIONS, IDS, field
 from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.captions.dense import RegionCaption, captions_at_iou, dense_map
 from panoglot.metrics.captions.meteor import meteor_exact_stem_synonym
 
-__all__ = ["dense_captions", "read_regions"]
+__all__ = ["DENSE_CAPTIONS", "dense_captions", "read_regions"]
 
 
 def read_regions(path: str | os.PathLike[str]) -> dict[str, list[RegionCaption]]:
@@ -73,3 +74,16 @@ def dense_captions(
     at_overlap = captions_at_iou(mine, theirs, similarity, overlap=overlap, name=name, confidence=confidence)
     whole = dense_map(mine, theirs, similarity, name=name)
     return ResultSet({"map": whole, f"@{overlap:g}iou": at_overlap}, notes=(note,) if note else ())
+
+
+def _run(
+    preds: str, data: str, *, lang: str = "en", tokenizer: str | None = None, confidence: float | None = None
+) -> ResultSet:
+    return dense_captions(preds, data, lang=lang, tokenizer=tokenizer, confidence=confidence)
+
+
+DENSE_CAPTIONS = Benchmark(
+    "dense-captions", "captions", "dense-captioning mAP over overlaps and METEOR, and METEOR at 0.5 IoU",
+    "captions and --data: rows of `image_id, box, caption[, score]`, boxes as x0, y0, x1, y1",
+    "Visual Genome, Pix2Cap-COCO, your own", Way(_run),
+)  # fmt: skip

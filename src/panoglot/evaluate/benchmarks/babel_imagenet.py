@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import OnError, check_option, offenders
 from panoglot.errors import UserError, did_you_mean
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._read import class_folders, encode_files, read_vectors
 from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import zeroshot
+from panoglot.formats._json import read_json
 from panoglot.metrics._result import MetricResult, mean_result
 from panoglot.metrics._results import ResultSet
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["EXTRA_LANGUAGES", "babel_imagenet", "babel_imagenet_groups", "read_babel_labels"]
+__all__ = ["BABEL_IMAGENET", "EXTRA_LANGUAGES", "babel_imagenet", "babel_imagenet_groups", "read_babel_labels"]
 
 SOURCE = "https://github.com/gregor-ge/Babel-ImageNet"
 #: Languages of the 100-language table beside the 92 of `babel_imagenet.json`.
@@ -194,3 +197,51 @@ def babel_imagenet_groups(
         "babel-imagenet", [rows[code][1] for code in wanted], version="1", ids=wanted, parts=parts,
         options={"groups": list(groups), "prompt": prompt},
     )  # fmt: skip
+
+
+def _read(
+    images: str,
+    labels: str,
+    *,
+    templates: Sequence[str] = (),
+    english: str | None = None,
+) -> tuple[Any, ...]:
+    """The pictures of 1,000 class folders, and the files.
+
+    Args:
+        labels: its label file.
+        templates: what stands about a name: `names` (nothing, the default), `ours` (a few forms in 18 languages), or
+            JSON files: `{lang: [text with {}, …]}`, a list, OpenAI's, `FILE#imagenet1k`, `en:FILE`; the first that has
+            a language counts.
+        english: JSON list of the 1,000 curated English names.
+    """
+    forms = read_templates(templates)
+    paths, targets = class_folders(images)
+    if paths and len(set(targets)) != 1000:
+        raise UserError(f"{images} has {len(set(targets))} class folders; ImageNet has 1,000.")
+    read_babel_labels(labels)
+    curated = read_json(english) if english else None
+    return images, labels, forms, curated, paths, targets
+
+
+def _run(
+    given: Any,
+    encoder: Any,
+    *,
+    lang: Sequence[str] = ("all",),
+    on_error: OnError = "raise",
+    confidence: float | None = None,
+) -> ResultSet:
+    images, labels, forms, curated, paths, targets = given
+    vectors = encode_files(encoder, paths) if paths else read_vectors(images)
+    return babel_imagenet(
+        encoder, vectors, labels, prompts=forms, english=curated, lang="all" if list(lang) == ["all"] else list(lang),
+        targets=targets if paths else None, on_error=on_error, confidence=confidence,
+    )  # fmt: skip
+
+
+BABEL_IMAGENET = Benchmark(
+    "babel-imagenet", "zeroshot", "accuracy on ImageNet in up to 298 languages",
+    "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures; maybe --templates",
+    "github.com/gregor-ge/Babel-ImageNet", Way(_run, _read),
+)  # fmt: skip

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import open_picture
 from panoglot.checks import offenders, same_ids
 from panoglot.errors import UserError
-from panoglot.evaluate._read import pictures_of
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._read import pictures_of, read_predictions
 from panoglot.formats._json import read_rows
 from panoglot.metrics._result import MetricResult
+from panoglot.metrics._results import ResultSet
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator
 
-__all__ = ["decapbench", "read_decapbench"]
+__all__ = ["DECAPBENCH", "decapbench", "read_decapbench"]
 
 
 def read_decapbench(path: str | os.PathLike[str]) -> dict[str, tuple[str, list[str]]]:
@@ -69,3 +71,33 @@ def decapbench(
         [named[key] for key in keys], [truth[key][0] for key in keys], [truth[key][1] for key in keys], pictures, judge,
         ids=keys, **options,
     )  # fmt: skip
+
+
+def _read(preds: str, data: str, *, model: str | None = None) -> tuple[Any, Any]:
+    """Captions, and the facts.
+
+    Args:
+        model: whose captions to take from a file or dataset of several models.
+    """
+    return read_predictions(preds, model=model), read_decapbench(data)
+
+
+def _run(
+    given: Any,
+    images: str,
+    judge: Any,
+    *,
+    lang: str = "en",
+    on_error: str = "raise",
+    confidence: float | None = None,
+) -> ResultSet:
+    captions, truth = given
+    found = decapbench(captions, truth, images, judge, lang=lang, on_error=on_error, confidence=confidence)
+    return ResultSet({"dcscore": found})
+
+
+DECAPBENCH = Benchmark(
+    "decapbench", "captions", "DCScore: facts of a caption matched and verified by --judge (400 pictures)",
+    "--data: `eval_human_annotated_oracle_facts.jsonl`; --images: ImageInWords' IIW-400",
+    "github.com/MAGAer13/DeCapBench", Way(_run, _read),
+)  # fmt: skip
