@@ -76,7 +76,7 @@ def _scores(
 ) -> ResultSet:
     tag = one_or_more(lang)[0]
     labels = [row["label"] for row in rows]
-    return ResultSet({tag: pope(said, labels, lang=tag, parse=parse, confidence=confidence)})  # type: ignore[arg-type]
+    return ResultSet({tag: pope(said, labels, lang=tag, parse=parse, confidence=confidence)})
 
 
 POPE = Benchmark(

@@ -257,12 +257,12 @@ def _rated(
         cells, own = _cells(first, second, score, len(models))
         solve = _bradley_terry if rating == "bradley-terry" else _win_minus_loss
         arguments: tuple[Any, ...] = (start, scale) if rating == "bradley-terry" else ()
-        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]  # type: ignore[operator]
+        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]
         if rating == "bradley-terry":
             arguments += ((final - start) * math.log(10) / scale,)
         random = np.random.default_rng(seed)
         drawn = random.multinomial(len(judged), own / own.sum(), size=resamples)
-        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]  # type: ignore[operator]
+        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]
         draws = np.concatenate(blocks) if blocks else np.empty((0, len(models)))
         won = np.zeros(len(models)), np.zeros(len(models))
         np.add.at(won[0], first, score)
