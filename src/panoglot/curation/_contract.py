@@ -88,8 +88,24 @@ Verdict = str | Unscored | None
 SENTENCES = ("alt", "human", "short", "dense")
 
 
+class _Declared:
+    """What has a name and a function."""
+
+    function: Callable[..., Any]
+
+    @property
+    def about(self) -> str:
+        """First line of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def version(self) -> int:
+        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
+        return version_of(self.function)
+
+
 @dataclass(frozen=True)
-class Filter:
+class Filter(_Declared):
     """An entry of `FILTERS`.
 
     Attributes:
@@ -113,16 +129,6 @@ class Filter:
     models: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
-    def about(self) -> str:
-        """First line of its docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def version(self) -> int:
-        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
-        return version_of(self.function)
-
-    @property
     def options(self) -> dict[str, Any]:
         """Its options with their defaults."""
         found = _keywords(self.function)
@@ -135,7 +141,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(_Declared):
     """A named list of steps, with options.
 
     Attributes:
@@ -145,16 +151,6 @@ class Preset:
 
     name: str
     function: Callable[..., Steps]
-
-    @property
-    def about(self) -> str:
-        """First line of its docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def version(self) -> int:
-        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
-        return version_of(self.function)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -90,9 +90,8 @@ class _Held:
         self.output: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
-        memo[id(self)] = _Held()
-        found: _Held = memo[id(self)]
-        return found
+        memo[id(self)] = copied = _Held()
+        return copied
 
     def __reduce__(self) -> Any:
         return _Held, ()
@@ -425,10 +424,8 @@ class CausalLm(nn.Module):
         before = media.shape[1] * media.shape[2] if media is not None and not self.cross and self.mark is None else 0
         room = self.lm.place.shape[0] - ids.shape[1] - before
 
-        def scores(whole: Tensor) -> Tensor:
-            seen = whole.new_ones(whole.shape, dtype=torch.bool)
-            found: Tensor = self(whole, seen, media, real).logits[:, -1]
-            return found
+        def scores(whole: Tensor) -> Any:
+            return self(whole, whole.new_ones(whole.shape, dtype=torch.bool), media, real).logits[:, -1]
 
         out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
         return out[:, ids.shape[1] :].tolist()
