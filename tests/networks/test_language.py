@@ -230,6 +230,11 @@ def test_a_picture_that_is_not_there_changes_nothing(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "croc",
+    shows="V",
+    case="image tokens see each other both ways; an answer never alters what stands before it",
+)
 def test_the_mixed_mask_lets_the_picture_see_itself_both_ways(disk, kind):
     lm = causal(disk, kind)
     ids, mask, _, labels = composed(lm, prefix="what? ")
@@ -271,6 +276,7 @@ def open_gates(lm):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper("cosmo", shows="V", case="gates at 0: the logits of the untouched model, bit for bit")
 def test_closed_gates_are_the_untouched_model_bit_for_bit(disk, kind):
     lm = causal(disk, kind, **GATES)
     ids, mask, _, _ = composed(lm)
@@ -292,6 +298,11 @@ def test_closed_gates_are_the_untouched_model_bit_for_bit(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="a picture reaches the tokens up to the next picture and nothing else; never the text's vector",
+)
 def test_what_a_picture_reaches(disk, kind):
     lm = causal(disk, kind, **GATES)
     open_gates(lm)
@@ -322,6 +333,11 @@ def test_what_a_picture_reaches(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="changing the upper layers never changes the text's vector; padding is not read",
+)
 def test_the_text_vector_is_that_of_the_lower_half(disk, kind):
     lm = causal(disk, kind, **GATES)
     open_gates(lm)

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
     from panoglot.asking._claims import Claims, claims_of
     from panoglot.asking._journal import Journal, journal_key
-    from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
     from panoglot.asking._spend import Account
+    from panoglot.providers._memory import MEMORY, Memory
 
 __all__ = [
     "LOCAL_PROVIDERS",
@@ -62,13 +62,13 @@ __getattr__, __dir__ = lazy_names(
         "Claims": "_claims",
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
-        "MEMORY": "_memory",
+        "MEMORY": "panoglot.providers._memory",
         "TEMPLATE": "_prices",
         "Asker": "_asker",
         "Budget": "_prices",
         "CachedEncoder": "_cache",
         "Journal": "_journal",
-        "Memory": "_memory",
+        "Memory": "panoglot.providers._memory",
         "Models": "_asker",
         "PlainAsker": "_plain",
         "Price": "_prices",

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from panoglot.asking._journal import journal_key
-from panoglot.asking._memory import MEMORY
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.providers._http import as_count
+from panoglot.providers._memory import MEMORY
 from panoglot.providers._stop import came, refuse_when_stopping
 from panoglot.providers.roles import (
     ROLES,

@@ -101,9 +101,7 @@ class Dataset:
                     f"{self.path} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
                     f"Make them: {command('build', 'PICTURES', '-o', self.path, '--encoder', 'NAME')}"
                 )
-            import lance
-
-            dim = lance.dataset(str(path)).schema.field("vector").type.list_size
+            dim = Table(path, vector_schema(1), KEYS["vectors"]).lance().schema.field("vector").type.list_size
         return Table(path, vector_schema(dim), KEYS["vectors"])
 
     def add_vectors(self, model: str, model_fingerprint: str, dim: int) -> str:
@@ -240,11 +238,11 @@ class Dataset:
                     table.tidy()
         return mine
 
-    def reindex(self) -> None:
-        """Bring the key indexes of big tables up to date; of several runs at once one does it."""
+    def tend(self) -> None:
+        """Keep commits to every table cheap while runs write; of several runs at once one does it."""
         with contextlib.suppress(BlockingIOError), self._lock(shared=False, name="index.lock"):
             for table in self._tables():
-                table.reindex()
+                table.tend()
 
     def _tables(self) -> list[Table]:
         return [self._at(path) for path in sorted([*self.path.glob("*.lance"), *self.path.glob("*/*.lance")])]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +16,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Table", "plain_rows", "sql_in"]
+
+#: A fragment with fewer rows is small (one of pictures: with fewer bytes, for those are not to be copied).
+SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
+#: Columns besides the key that are looked up by value, by the table's key column.
+LOOKED_UP = {"caption_id": ("image_id",)}
+#: An index is made from so many rows on: of the key, of what else is looked up.
+INDEX_KEY, INDEX_OTHER = 20_000, 1_000
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
@@ -66,11 +76,26 @@ class Table:
                     raise
         return self
 
-    def lance(self) -> lance.LanceDataset:
-        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do."""
+    def lance(self, version: int | None = None) -> lance.LanceDataset:
+        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do.
+
+        While the handle, a scanner or a stream of it lives, no version of the table is cleaned away.
+
+        Args:
+            version: an older one.
+        """
         import lance
 
-        return lance.dataset(str(self.path))
+        held = _lock_folder(self.path)
+        try:
+            data = lance.dataset(str(self.path), version=version)
+        except BaseException:
+            if held is not None:
+                os.close(held)
+            raise
+        if held is not None:
+            weakref.finalize(data, os.close, held).atexit = False
+        return data
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -155,7 +180,8 @@ class Table:
         if len(first) != len(keys):
             rows = rows.take(sorted(first))
         self.ensure()
-        merge = self.lance().merge_insert(self.key)
+        data = self.lance()  # held until the commit is done
+        merge = data.merge_insert(self.key)
         if update:
             merge = merge.when_matched_update_all()
         if whole:
@@ -168,37 +194,115 @@ class Table:
         if self.exists():
             self.lance().delete(where)
 
-    def reindex(self, *, small: int = 100_000) -> None:
-        """Bring the key's index up to date, if the table is big: inserts then look keys up instead of reading them all.
+    # -- upkeep --------------------------------------------------------------------------------------------------
 
-        Safe beside writers.
-        """
-        if not self.exists() or self.count() < small:
-            return
-        data = self.lance()
-        if any(index.name == f"{self.key}_idx" for index in data.describe_indices()):
-            data.optimize.optimize_indices()
-        else:
-            data.create_scalar_index(self.key, "BTREE", name=f"{self.key}_idx")
+    def tend(self, *, most: int = 24) -> None:
+        """Keep commits and look-ups cheap while others write and read: join small fragments, index new rows, clean up.
 
-    def tidy(self, *, small: int = 100_000) -> None:
-        """Merge small fragments, index the key of big tables, forget versions older than a day.
-
-        Never while somebody writes: the dataset's lock sees to it.
+        What it costs does not grow with what is there: a fragment counts as small below a sixteenth of the table, and
+        an index is renewed when an eighth is new, so that a row is moved and indexed a few times however many follow.
         """
         if not self.exists():
             return
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a commit came between: the next time will do
+            done = self._join_fragments(most)
+            done |= self._index()
+            if done:
+                self._clean()
+
+    def tidy(self, *, small: int = INDEX_KEY) -> None:
+        """Join small fragments, index what is looked up, forget old versions unless somebody reads them.
+
+        Never while somebody writes: the dataset's lock sees to it.
+
+        Args:
+            small: a table with fewer rows gets no index of its key.
+        """
+        if not self.exists():
+            return
+        self._join_fragments(8)
+        self._index(small)
+        if not self._clean(left_over=True):
+            data = self.lance()
+            data.cleanup_old_versions(older_than=timedelta(days=1))
+
+    def _join_fragments(self, most: int) -> bool:
+        """Join the small fragments if there are more than `most`; whether it was done."""
         data = self.lance()
-        if len(data.get_fragments()) > 8:
-            # pictures are copied as they lie, a few megabytes at a time: memory does not grow with the table
-            data.optimize.compact_files(
-                target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576,
-                compaction_mode="try_binary_copy",
-                binary_copy_read_batch_bytes=4 * 2**20,
-                num_threads=1,
+        fragments = [fragment.metadata for fragment in data.get_fragments()]
+        pictures = "data" in self.schema.names
+        if pictures:
+            large = [f.id for f in fragments if sum(file.file_size_bytes or 0 for file in f.files) >= SMALL_BYTES]
+            rows = 2**31
+        else:
+            rows = max(SMALL_ROWS, sum(f.physical_rows for f in fragments) // 16)
+            large = [f.id for f in fragments if f.physical_rows >= rows]
+        if len(fragments) - len(large) <= most:
+            return False
+        # pictures are copied as they lie, a few megabytes at a time: memory does not grow with the table. Of all else
+        # the pages are made anew: look-ups in pages of a commit each take several times as long
+        copied: dict[str, Any] = {"compaction_mode": "try_binary_copy", "binary_copy_read_batch_bytes": 4 * 2**20}
+        if pictures:
+            copied |= {"excluded_fragment_ids": large, "max_bytes_per_file": 16 * SMALL_BYTES}
+        data.optimize.compact_files(target_rows_per_fragment=rows, num_threads=1, **(copied if pictures else {}))
+        return True
+
+    def _index(self, small: int = INDEX_KEY) -> bool:
+        """Index the columns that are looked up, where an eighth of the rows or more is not in; whether it was done."""
+        data, done = self.lance(), False
+        count, have = data.count_rows(), {index.name: index for index in data.describe_indices()}
+        for column, least in ((self.key, small), *((other, INDEX_OTHER) for other in LOOKED_UP.get(self.key, ()))):
+            name = f"{column}_idx"
+            if name not in have:
+                if count >= max(1, least):
+                    self.lance().create_scalar_index(column, "BTREE", name=name)
+                    done = True
+            elif count - have[name].num_rows_indexed > count // 8:
+                self.lance().optimize.optimize_indices(index_names=[name])
+                done = True
+        return done
+
+    def _clean(self, *, left_over: bool = False) -> bool:
+        """Delete old versions if nobody reads or writes; whether it was so.
+
+        Args:
+            left_over: delete the files of commits that were killed, too.
+        """
+        import lance
+
+        if len(os.listdir(self.path / "_versions")) < 2:
+            return True
+        alone = _lock_folder(self.path, alone=True)
+        if alone is None:
+            return False
+        try:
+            data = lance.dataset(str(self.path))
+            data.cleanup_old_versions(
+                older_than=timedelta(0), delete_unverified=left_over, error_if_tagged_old_versions=False
             )
-        self.reindex(small=small)
-        self.lance().cleanup_old_versions(older_than=timedelta(days=1))
+        finally:
+            os.close(alone)
+        return True
+
+
+def _lock_folder(folder: Path, *, alone: bool = False) -> int | None:
+    """Lock a folder while its descriptor is open, `alone` or with all who read; None where that cannot be had.
+
+    The lock vanishes with the process, however it ends. Whoever wants it alone never waits; readers wait while old
+    versions are deleted.
+    """
+    try:
+        import fcntl
+
+        held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except (ImportError, OSError):  # not a POSIX system, or no such table: Lance says so
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+    except OSError:
+        os.close(held)
+        return None
+    return held
 
 
 def _map_items(value: Any) -> Any:

@@ -69,6 +69,7 @@ def test_overall_is_the_mean_over_tags() -> None:
         geneval(specs, [yes] * 6, classes=["dog"])
 
 
+@pytest.mark.paper("neobabel", shows="V", case="CLC of three languages by hand: .6, .5; equal pictures: 1")
 def test_clc_worked_case() -> None:
     case = {"p": {"en": [[1, 0], [0, 1]], "fr": [[1, 0], [0.6, 0.8]], "nl": [[0, 1], [0, 1]]}}
     found = cross_lingual_consistency(case)
