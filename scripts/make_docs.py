@@ -30,10 +30,6 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _options(names: str) -> str:
-    return ", ".join(f"`--{name.replace('_', '-')}`" for name in names.split())
-
-
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in lines) + "\n"
@@ -138,7 +134,7 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
-    from panoglot.evaluate._command_list import COMMANDS as JUDGING
+    from panoglot.evaluate._names import COMMANDS as JUDGING
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
     every |= {f"evaluate {name}": (f"evaluate_{name}", line) for name, (_, line) in JUDGING.items()}
@@ -180,13 +176,15 @@ interrupted; 143 terminated.
 
 
 def metrics_page() -> str:
-    """The metrics of captions, and the benchmarks."""
-    import panoglot.evaluate as room
-    from panoglot.evaluate._command_list import BENCHMARKS, METRICS
+    """The metrics of captions, and the benchmarks, of what they declare."""
+    from panoglot.evaluate._declare import find_benchmark
+    from panoglot.extensions import own_entries
+    from panoglot.metrics._declare import find_metric
 
     text = """# Metrics and benchmarks
 
-`panoglot evaluate --list` prints the names. [How to judge](evaluate.md).
+`panoglot evaluate --list` prints the names, with those of other packages that you have installed.
+[How to judge](evaluate.md). [How to add a metric](add-a-metric.md), [a benchmark](add-a-benchmark.md).
 
 ## Metrics of captions
 
@@ -199,13 +197,17 @@ def metrics_page() -> str:
         "prefix", "frequencies", "stop_words", "resources",
     }  # fmt: skip
     rows = []
-    for name, metric in METRICS.items():
-        parameters = inspect.signature(getattr(room, metric.function)).parameters
-        options = ", ".join(f"`{p.name}={p.default}`" for p in parameters.values() if p.name not in common)
+    for name in sorted(own_entries("panoglot.metrics")):
+        metric = find_metric(name)
+        function = metric.function or metric.run.__name__
+        parameters = inspect.signature(metric.run).parameters
+        options = ", ".join(
+            f"`{p.name}={metric.fixed.get(p.name, p.default)}`" for p in parameters.values() if p.name not in common
+        )
         words = "the language's" if "tokenizer" in parameters else ""
-        needs = metric.needs.replace(" ", ", ")
+        needs = ", ".join([*metric.needs.split(), *(f"maybe {one}" for one in metric.may.split())])
         rows.append(
-            [f"`{name}`", f"`{metric.function}`", metric.about, needs, options, words, metric.languages, metric.source,
+            [f"`{name}`", f"`{function}`", metric.about, needs, options, words, metric.languages, metric.source,
              metric.parity]
         )  # fmt: skip
     head = ["metric", "function", "definition", "needs", "options", "tokeniser", "languages", "source"]
@@ -220,10 +222,11 @@ words point at the wrong one?), which has no command, for no metric here scores 
 Nothing is shipped or downloaded: get the files where they are, and mind their licences.
 
 """
-    table = [
-        [f"`{name}`", f"`evaluate {row.command}`", row.about, row.files, _options(row.options), row.source]
-        for name, row in BENCHMARKS.items()
-    ]
+    table = []
+    for entry in sorted(own_entries("panoglot.benchmarks")):
+        row = find_benchmark(*entry.split(".", 1))
+        options = ", ".join(f"`--{name.replace('_', '-')}`" for name in row.options())
+        table.append([f"`{row.name}`", f"`evaluate {row.command}`", row.about, row.files, options, row.source])
     return text + _table(["benchmark", "command", "what it measures", "what it takes", "options", "where from"], table)
 
 

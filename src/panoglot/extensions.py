@@ -15,7 +15,7 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OWN", "find_entries", "lazy_names", "load_entry"]
+__all__ = ["OWN", "find_entries", "lazy_names", "load_entry", "look_again", "own_entries"]
 
 #: Our own distribution: its entry points are read without looking at the others'.
 OWN = "panoglot"
@@ -45,7 +45,8 @@ def lazy_names(room: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any
 
 
 @cache
-def _own(group: str) -> dict[str, EntryPoint]:
+def own_entries(group: str) -> dict[str, EntryPoint]:
+    """Our own entry points of a group, by name; other packages are not looked at."""
     try:
         found = Distribution.from_name(OWN).entry_points
     except PackageNotFoundError:  # run from a source tree that was never installed
@@ -60,7 +61,13 @@ def find_entries(group: str) -> dict[str, EntryPoint]:
     Looking at every installed package takes tens of milliseconds, so nothing that `--help` needs calls this.
     """
     found = {point.name: point for point in entry_points(group=group)}
-    return found | _own(group)
+    return found | own_entries(group)
+
+
+def look_again() -> None:
+    """Forget what was found: a package was installed, or a folder came onto the path, after the first look."""
+    find_entries.cache_clear()
+    own_entries.cache_clear()
 
 
 def load_entry(group: str, name: str, what: str) -> Any:
@@ -74,12 +81,12 @@ def load_entry(group: str, name: str, what: str) -> Any:
     Raises:
         UserError: nothing of that name (with "did you mean"), or what it names cannot be imported.
     """
-    point = _own(group).get(name) or find_entries(group).get(name)
+    point = own_entries(group).get(name) or find_entries(group).get(name)
     if point is None:
         raise UserError(f"there is no {what} '{name}'.{did_you_mean(name, find_entries(group))}")
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
-        if point.name in _own(group):
+        if point.name in own_entries(group):
             raise
         raise UserError(f"the {what} '{name}' ({point.value}) cannot be loaded: {error}") from error

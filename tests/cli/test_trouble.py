@@ -209,8 +209,7 @@ class Dies:
 
 
 def test_a_run_that_is_gone_is_stopped_and_one_that_runs_is_not(tmp_path):
-    from panoglot.asking import Journal
-    from panoglot.asking._spend import Account
+    from panoglot.asking import Account, Journal
     from panoglot.table import create_dataset
 
     data = create_dataset(tmp_path / "x.pano")

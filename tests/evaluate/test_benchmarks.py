@@ -9,7 +9,6 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate._dataset import dataset_retrieval
-from panoglot.evaluate.benchmarks._caparena import caparena_auto, caparena_auto_scores
 from panoglot.evaluate.benchmarks._composed import (
     circo,
     cirr,
@@ -18,8 +17,9 @@ from panoglot.evaluate.benchmarks._composed import (
     read_submission,
     write_submission,
 )
-from panoglot.evaluate.benchmarks._image_text import image_text_benchmark, read_caption_set
-from panoglot.evaluate.benchmarks._sorce import sorce
+from panoglot.evaluate.benchmarks.caparena_auto import caparena_auto, caparena_auto_scores
+from panoglot.evaluate.benchmarks.image_text import image_text_benchmark, read_caption_set
+from panoglot.evaluate.benchmarks.sorce import sorce
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
 from tests.conftest import picture_bytes
 

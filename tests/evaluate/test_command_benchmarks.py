@@ -12,7 +12,9 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.evaluate import _commands as commands
 from panoglot.evaluate import cider
-from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS, listing
+from panoglot.evaluate._declare import benchmark_names, find_benchmark
+from panoglot.evaluate._names import COMMANDS, listing
+from panoglot.metrics._declare import find_metric, metric_names
 from panoglot.providers import register
 from panoglot.providers.roles import Answer
 
@@ -54,11 +56,14 @@ def _models():
 def test_the_list_names_functions_that_are_there():
     import panoglot.evaluate as room
 
-    for metric in METRICS.values():
-        assert getattr(room, metric.function).__doc__
+    for name in metric_names():
+        metric = find_metric(name)
+        assert getattr(room, metric.function or metric.run.__name__).__doc__
         assert set(metric.needs.split()) <= {"refs", "images", "encoder", "parser", "objects"}
-    assert {row.command for row in BENCHMARKS.values()} <= set(COMMANDS)
-    for name in (*METRICS, *BENCHMARKS):
+        assert f"  {name} " in listing()
+    for command, name in benchmark_names():
+        assert command in COMMANDS
+        assert find_benchmark(command, name).options()
         assert f"  {name} " in listing()
 
 

@@ -13,7 +13,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
 from panoglot.evaluate.benchmarks._composed import read_submission
 from panoglot.evaluate.benchmarks._composed_run import composed_run
-from panoglot.evaluate.benchmarks._genecis import _key, _load, genecis
+from panoglot.evaluate.benchmarks.genecis import _key, _load, genecis
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}
 
@@ -348,7 +348,7 @@ def test_command(circo, tmp_path, monkeypatch):
     assert again["mAP"].parts == found["mAP"].parts
     _commands.composed(benchmark="circo", encoder="toy:composed", method="text", **where)
     assert encoder.seen == 66
-    with pytest.raises(UserError, match="give rankings to score, or --encoder"):
+    with pytest.raises(UserError, match="needs one of RANKINGS and --encoder"):
         _commands.composed(benchmark="circo", annotations="x")
     with pytest.raises(UserError, match=r"'genecis' needs --images.*github.com/facebookresearch/genecis"):
         _commands.composed(benchmark="genecis", encoder="toy:composed", annotations="x")

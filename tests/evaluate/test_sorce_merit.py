@@ -10,9 +10,9 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate import _commands as commands
-from panoglot.evaluate.benchmarks._image_text import read_caption_set
-from panoglot.evaluate.benchmarks._merit import merit, read_merit
-from panoglot.evaluate.benchmarks._sorce import read_sorce, sorce_benchmark
+from panoglot.evaluate.benchmarks.image_text import read_caption_set
+from panoglot.evaluate.benchmarks.merit import merit, read_merit
+from panoglot.evaluate.benchmarks.sorce import read_sorce, sorce_benchmark
 from panoglot.providers import register
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "merah": (255, 0, 0), "แดง": (255, 0, 0)}

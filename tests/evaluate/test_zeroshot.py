@@ -9,7 +9,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate._zeroshot import class_centres, classify, zeroshot
-from panoglot.evaluate.benchmarks._babel_imagenet import (
+from panoglot.evaluate.benchmarks.babel_imagenet import (
     EXTRA_LANGUAGES,
     GROUPS_ALL,
     babel_imagenet,

@@ -93,10 +93,10 @@ def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
 
 
 def test_languages_and_kinds(dataset, tmp_path):
-    facts = export(dataset, tmp_path / "de", "webdataset", langs=["zh", "DE"], kinds=["short", "alt"])
+    facts = export(dataset, tmp_path / "de", "webdataset", lang=["zh", "DE"], kinds=["short", "alt"])
     assert set(facts["languages"]) == {"de", "zh-Hant"}
     assert facts["notes"] == [f"zh takes in zh-Hant ({facts['notes'][0].split('(')[1]}"]
-    both = export(dataset, tmp_path / "both", langs=["de", "kab"])
+    both = export(dataset, tmp_path / "both", lang=["de", "kab"])
     assert set(both["languages"]) == {"de"}
     assert both["notes"][0].startswith("nothing is in kab; there is ")
     samples, _ = take(tmp_path / "de")
@@ -174,7 +174,7 @@ def test_a_failed_export_leaves_nothing(dataset, tmp_path, monkeypatch):
             raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
-        export(dataset, out, "jsonl", langs=["de"], progress=fail)
+        export(dataset, out, "jsonl", lang=["de"], progress=fail)
     assert (out / "metadata.jsonl").read_bytes() == before
     assert os.listdir(tmp_path) == ["out"]
 
@@ -195,9 +195,9 @@ def test_what_a_killed_export_left_is_cleared(dataset, tmp_path):
     ("options", "message"),
     [
         ({"to": "webdatset"}, "Did you mean 'webdataset'"),
-        ({"langs": ["klingonish"]}, "'klingonish' is not a language tag"),
-        ({"langs": ["fr"]}, "it has: "),
-        ({"langs": ["de-AT"]}, "nothing is in de-AT; there is de "),
+        ({"lang": ["klingonish"]}, "'klingonish' is not a language tag"),
+        ({"lang": ["fr"]}, "it has: "),
+        ({"lang": ["de-AT"]}, "nothing is in de-AT; there is de "),
         ({"kinds": ["shrt"]}, "Did you mean 'short'"),
         ({"shard_size": 0}, "at least 1"),
     ],

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from panoglot.networks import adapters as ad
-from panoglot.networks._freeze import freeze
+from panoglot.networks import freeze
 
 
 def backbone(seed: int = 0) -> nn.Module:

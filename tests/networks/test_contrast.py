@@ -10,8 +10,8 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import ContrastOptions as Options
-from panoglot.networks._contrast import contrast, contrast_dense
+from panoglot.networks import ContrastOptions as Options
+from panoglot.networks import contrast, contrast_dense
 
 I2, Y2 = torch.eye(2), torch.tensor([[0.8, 0.6], [0.6, 0.8]])
 

@@ -11,9 +11,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from panoglot.networks._ema import Ema
-from panoglot.networks._freeze import freeze, parameter_groups, training_mode
-from panoglot.networks._schedule import ramp, schedule
+from panoglot.networks import Ema, freeze, parameter_groups, ramp, schedule, training_mode
 
 
 def model() -> nn.ModuleDict:

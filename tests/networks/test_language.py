@@ -11,8 +11,8 @@ from panoglot.errors import RowError, UserError
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from panoglot.networks import Ema
 from panoglot.networks import towers as t
-from panoglot.networks._ema import Ema
 from panoglot.networks._language import pad
 from panoglot.networks.adapters import media_of_tokens
 

@@ -12,8 +12,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from panoglot.networks import losses
-from panoglot.networks._contrast import ContrastOptions, contrast
+from panoglot.networks import ContrastOptions, contrast, losses
 
 
 def rand(*shape, seed=0):

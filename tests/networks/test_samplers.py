@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.networks import Record, RegionText, Text
 from panoglot.networks import samplers as s
-from panoglot.networks._records import Record, RegionText, Text, Turn
+from panoglot.networks._records import Turn
 
 
 def record(id_: str = "r", **more) -> Record:
@@ -63,7 +64,7 @@ def test_one():
     r = record()
     assert s.One()(r, 0, 0).texts[0].text == "a red kite"
     assert s.One(kinds=["short"])(r, 0, 0).texts[0].text == "A kite."
-    assert s.One(langs=["de"]).items(r) == 0
+    assert s.One(lang=["de"]).items(r) == 0
 
 
 @pytest.mark.paper(

@@ -304,8 +304,7 @@ def xmod(tmp_path_factory):
 def test_colbert_xm_trains_the_shared_layers_only(xmod):
     import transformers
 
-    from panoglot.networks._records import Record, Text
-    from panoglot.networks._row import load_row
+    from panoglot.networks import Record, Text, load_row
     from panoglot.training import Trainer
 
     texts = [

@@ -9,7 +9,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from panoglot.networks._contrast import ContrastOptions, contrast
+from panoglot.networks import ContrastOptions, contrast
 from panoglot.training import accumulate
 
 

@@ -20,9 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from panoglot.errors import UserError
-from panoglot.networks._load import load_run
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import load_row
+from panoglot.networks import Record, Text, load_row, load_run
 from panoglot.training import Trainer, shapes
 from panoglot.training._shapes import documents
 

@@ -15,12 +15,9 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Batch, Record, Text, contrast, load_row, make_model
 from panoglot.networks import samplers as s
-from panoglot.networks._contrast import contrast
 from panoglot.networks._data import Data
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Batch, Record, Text
-from panoglot.networks._row import load_row
 from panoglot.networks.losses import lm as lm_loss
 from panoglot.networks.losses import rank as rank_loss
 from panoglot.networks.parts import Features
@@ -445,7 +442,7 @@ def bart_base(tmp_path_factory):
     case="the full-size row over BART-base's architecture: 6,081,600 of 145,452,864 parameters",
 )
 def test_vl_adapter_trains_4_18_percent(bart_base):
-    from panoglot.networks._freeze import freeze
+    from panoglot.networks import freeze
 
     r = load_row("vl-adapter", text={"name": bart_base, "pretrained": False})
     with torch.device("meta"):

@@ -18,14 +18,9 @@ from panoglot.errors import RowError, UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Record, Text, contrast, list_rows, load_row, load_run, make_model, pooled_contrast
 from panoglot.networks._checkpointing import checkpoint_activations
-from panoglot.networks._contrast import contrast
 from panoglot.networks._data import Data
-from panoglot.networks._load import load_run
-from panoglot.networks._model import make_model
-from panoglot.networks._pool import pooled_contrast
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import list_rows, load_row
 from panoglot.networks.parts import PARTS
 from panoglot.training import Trainer, shapes
 from panoglot.training._distributed import Processes

@@ -8,7 +8,7 @@ import pytest
 from panoglot.errors import UserError
 
 pytest.importorskip("scipy")
-from panoglot.training._scaling import fit_scaling, plot_scaling, points_of_runs
+from panoglot.training import fit_scaling, plot_scaling, points_of_runs
 
 N, S = np.geomspace(1e6, 1e9, 5), np.geomspace(1e6, 1e10, 5)
 
@@ -82,9 +82,8 @@ def test_plot_and_runs(tmp_path):
 
 def test_points_of_a_run(tmp_path):
     pytest.importorskip("torch")
-    from panoglot.networks._row import load_row
-    from panoglot.training import shapes
-    from panoglot.training._trainer import train
+    from panoglot.networks import load_row
+    from panoglot.training import shapes, train
 
     tiny = {"image": {"width": 32, "layers": 1, "heads": 2}, "text": {"width": 32, "size": 512}, "dim": 8}
     t = train(load_row("clip", "small", batch=16, epochs=2, **tiny), shapes(32), tmp_path)

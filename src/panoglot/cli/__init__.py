@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     import panoglot
     from panoglot.errors import PanoglotError, mendable
-    from panoglot.evaluate._command_list import COMMANDS as EVALUATE
-    from panoglot.evaluate._command_list import listing
+    from panoglot.evaluate._names import COMMANDS as EVALUATE
+    from panoglot.evaluate._names import listing
 
     _end_as_ctrl_c_does()
     _show_what_the_terminal_can()

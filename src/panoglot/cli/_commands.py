@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from panoglot.checks import several
 from panoglot.errors import UserError, command, yaml_fault
-from panoglot.evaluate._command_list import COMMANDS as EVALUATE
+from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
 from panoglot.table import is_dataset
 from panoglot.table._visible import json_line, terminal
@@ -25,7 +26,7 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
@@ -100,7 +101,7 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
                 f"--steps is not YAML: {yaml_fault(error)}; write for example 'length: {{min_words: 3}}'"
             ) from None
         return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
-    return [one for value in given for one in value.replace(",", " ").split()]
+    return several(given)
 
 
 def _console() -> Any:

@@ -101,16 +101,19 @@ def mistake(tokens: Sequence[str], commands: Sequence[str]) -> str | None:
 
 def _no_judge(tokens: Sequence[str]) -> str | None:
     """The same of the word after `evaluate`: the name of a metric or benchmark is often tried there."""
-    from panoglot.evaluate._command_list import BENCHMARKS, COMMANDS, METRICS
+    from panoglot.evaluate._names import COMMANDS
+    from panoglot.extensions import find_entries
 
     word = tokens[1] if len(tokens) > 1 else "-"
     if word.startswith("-") or word in COMMANDS:
         return None
     said, name = f"there is no command 'evaluate {word}'.", _name(word)
-    if name in METRICS:
+    if name in find_entries("panoglot.metrics"):
         return f"{said} It is a metric: panoglot evaluate captions PREDS.jsonl --refs REFS.jsonl --metrics {name}"
-    if name in BENCHMARKS:
-        return f"{said} It is a benchmark: panoglot evaluate {BENCHMARKS[name].command} --benchmark {name} --help"
+    for entry in find_entries("panoglot.benchmarks"):
+        verb, _, benchmark = entry.partition(".")
+        if benchmark == name:
+            return f"{said} It is a benchmark: panoglot evaluate {verb} --benchmark {name} --help"
     if re.fullmatch(r"recall@\d+|mrr|ndcg(@\d+)?|map(@\d+)?", name):
         return f"{said} It is a metric: panoglot evaluate retrieval X.pano --metrics {name}"
     return said + did_you_mean(word, COMMANDS)

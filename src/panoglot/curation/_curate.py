@@ -18,6 +18,7 @@ from panoglot.curation._contract import Step, resolve
 from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
+from panoglot.errors import verb
 from panoglot.running._runs import running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
@@ -108,6 +109,7 @@ class CurateResult:
         return StageResult("curate", done=done, rows=self.changed, seconds=self.seconds, notes=notes)
 
 
+@verb
 def curate(
     dataset: Dataset | str | os.PathLike[str],
     *,
@@ -132,7 +134,8 @@ def curate(
     Args:
         dataset: a dataset, or its path.
         steps: filters in order: names, `(name, options)`, `{name: options}`, or presets (`default`, `align`,
-            `compress-align`, `tldr`, `wit`); None for `default`. `FILTERS` and `PRESETS` list them with their options.
+            `compress-align`, `tldr`, `wit`); None for `default`. `filters()` and `presets()` list them, with
+            their options.
         run_id: of the run this belongs to; without one it is a run of its own, unless it is a dry one.
         dry_run: only count; nothing is written, not even a lock.
         quiet: no progress bar; None = when standard error is no terminal.

@@ -31,7 +31,8 @@ def _cosines() -> np.ndarray:
     frequency = np.arange(1, _KEPT + 1)
     place = 2 * np.arange(GRID)[:, None] + 1
     scale = float(np.float32(np.sqrt(2 / GRID)))  # rounded before it is multiplied, as in the reference
-    return (scale * np.cos(np.pi / 2 / GRID * frequency * place)).astype(np.float32)
+    found: np.ndarray = (scale * np.cos(np.pi / 2 / GRID * frequency * place)).astype(np.float32)
+    return found
 
 
 def hash_grid(grid: np.ndarray) -> tuple[bytes, int]:

@@ -82,9 +82,10 @@ def _jpeg(data: bytes) -> np.ndarray | None:
     try:
         if simplejpeg.decode_jpeg_header(data)[2] not in ("YCbCr", "Gray"):
             return None
-        return simplejpeg.decode_jpeg(
+        found: np.ndarray | None = simplejpeg.decode_jpeg(
             data, colorspace="GRAY", fastdct=True, min_height=_MIN_SIDE, min_width=_MIN_SIDE, min_factor=1
         )[:, :, 0]
+        return found
     except ValueError:
         return None
 

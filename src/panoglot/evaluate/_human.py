@@ -1,11 +1,10 @@
-"""Metrics against people, from files: scores that are given or computed, and the benchmarks of metrics."""
+"""Metrics against people, from files: scores that are given or computed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from panoglot.checks import meet_ids, offenders
@@ -13,15 +12,12 @@ from panoglot.errors import UserError
 from panoglot.evaluate._read import CAPTIONS, IDS, read_column, read_references, texts, writer_of
 from panoglot.evaluate._read import field as field_of
 from panoglot.evaluate._score import Scorer
-from panoglot.evaluate._stored import read_numbers
 from panoglot.formats._json import read_json, read_rows
 from panoglot.metrics._load import load_results
 from panoglot.metrics._results import ResultSet
-from panoglot.metrics.captions.hallucination import foil, hat
 from panoglot.metrics.preference.agreement import agreement
-from panoglot.metrics.preference.arena import audit
 
-__all__ = ["BENCHMARKS", "HumanRows", "computed", "given", "read_detailcaps_rows", "read_human"]
+__all__ = ["HumanRows", "computed", "given", "number", "read_human", "rows_of", "texts_scored"]
 
 SCORES = ("human_score", "human", "score", "rating")
 
@@ -58,7 +54,12 @@ class HumanRows:
         self.groups.append(group)
 
 
-def _number(value: Any, path: Any, n: int) -> float | None:
+def number(value: Any, path: Any, n: int) -> float | None:
+    """A score of people; NaN is none.
+
+    Raises:
+        UserError: no number.
+    """
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         try:
             return None if value is None or math.isnan(value) else float(value)
@@ -116,54 +117,12 @@ def read_human(path: str, refs: str | Sequence[str] | None, groups: str | None) 
             raise UserError(f"{path}: the caption of row {n} is not a text.")
         listed = texts(own, n, path) if own is not None else list(table.get(key or "", ()))
         group = str(row.get(groups)) if groups else ""
-        found.add(caption, _number(field_of(row, SCORES, path), path, n), writer_of(row), picture, listed, group)
+        found.add(caption, number(field_of(row, SCORES, path), path, n), writer_of(row), picture, listed, group)
     if bare:
         raise UserError(f"{len(bare)} rows of {path} have no references: {offenders(bare)}.")
     if groups and all(group == "None" for group in found.groups):
         raise UserError(f"{path}: no row has the field '{groups}'.")
     return found
-
-
-def read_detailcaps_rows(path: str) -> HumanRows:
-    """The candidates of DetailCaps with the scores that the file brings."""
-    from panoglot.evaluate.benchmarks._detailcaps import read_detailcaps
-
-    data = read_detailcaps(path)
-    found = HumanRows()
-    for model, scores in data.scores.items():
-        for picture, score in scores.items():
-            caption = data.candidates.get(model, {}).get(picture)
-            found.add(caption, score, model, picture, data.references[picture], picture)
-    if not found.captions:
-        raise UserError(f"{path} has no scores of candidates (GPT4_Eval).")
-    return found
-
-
-def stored_detailcaps(path: str, data: str, *, statistic: str, grouped: bool, confidence: float | None) -> ResultSet:
-    """Agreement of stored scores, `{model: {picture: score}}`, with those that DetailCaps' file brings.
-
-    Raises:
-        UserError: another form, models or pictures that lack a score.
-    """
-    rows = read_detailcaps_rows(data)
-    table = read_json(path)
-    if not isinstance(table, dict) or not all(isinstance(one, dict) for one in table.values()):
-        raise UserError(f"{path} must be one JSON object: {{model: {{picture: score}}}}.")
-    lacking = sorted({writer for writer in rows.writers if writer not in table})
-    if lacking:
-        raise UserError(f"{path} has no scores of {len(lacking)} models: {offenders(lacking)}.")
-    values: list[float | None] = []
-    met: dict[str, Mapping[str, Any]] = {}
-    for writer, picture in zip(rows.writers, rows.pictures):
-        if writer not in met:
-            mine = [one for one, other in zip(rows.pictures, rows.writers) if other == writer]
-            met[writer], _ = meet_ids(mine, table[writer], "scores")
-        if picture not in met[writer]:
-            raise UserError(f"{path}: '{writer}' has no score of {picture}.")
-        values.append(_number(met[writer][picture], path, len(values)))
-    name, groups = Path(path).stem, rows.groups if grouped else None
-    found = agreement(values, rows.scores, statistic=statistic, groups=groups, metric=name, confidence=confidence)
-    return ResultSet({name: found})
 
 
 def _scores(score: Scorer, rows: HumanRows, notes: dict[str, None] | None = None) -> dict[str, list[float | None]]:
@@ -197,7 +156,12 @@ def computed(score: Scorer, rows: HumanRows, *, statistic: str, grouped: bool, c
     return ResultSet(found, notes=tuple(notes))
 
 
-def _rows_of(path: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
+def rows_of(path: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows that have all the fields `wanted`.
+
+    Raises:
+        UserError: naming those that lack one.
+    """
     rows = read_rows(path)
     odd = [n for n, row in enumerate(rows) if not set(wanted) <= set(row)]
     if odd:
@@ -205,9 +169,14 @@ def _rows_of(path: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _texts_scored(
+def texts_scored(
     score: Scorer | None, captions: Sequence[str], rows: Sequence[Mapping[str, Any]], notes: dict[str, None]
 ) -> dict[str, list[Any]]:
+    """Item scores of every metric, of captions whose rows have the picture and the references.
+
+    Raises:
+        UserError: no metric is named.
+    """
     if score is None or not score.names:
         raise UserError("name a metric, or give a file of stored scores.")
     found = HumanRows()
@@ -216,68 +185,3 @@ def _texts_scored(
         references = row.get("references", row.get("ref"))
         found.add(caption, None, "", picture, texts(references, n, "references"), "")
     return _scores(score, found, notes)
-
-
-def foil_file(
-    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
-) -> ResultSet:
-    """How often metrics prefer the true caption to its foil."""
-    rows = _rows_of(path, ("references", "baseline", "foil"))
-    notes: dict[str, None] = {}
-    if stored is not None:
-        pairs = read_numbers(stored, range(len(rows)), ("baseline", "foil"))
-        good: dict[str, list[Any]] = {Path(stored).stem: [one for one, _ in pairs]}
-        bad: dict[str, list[Any]] = {Path(stored).stem: [two for _, two in pairs]}
-    else:
-        good = _texts_scored(score, [row["baseline"] for row in rows], rows, notes)
-        bad = _texts_scored(score, [row["foil"] for row in rows], rows, notes)
-    found = {name: foil(good[name], bad[name], metric=name, confidence=confidence) for name in good}
-    return ResultSet(found, notes=tuple(notes))
-
-
-def hat_file(
-    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
-) -> ResultSet:
-    """How well metrics find captions with a wrong word."""
-    rows = _rows_of(path, ("caption", "references", "contains_hallucination"))
-    labels = [bool(row["contains_hallucination"]) for row in rows]
-    notes: dict[str, None] = {}
-    if stored is not None:
-        values = read_numbers(stored, range(len(rows)), ("score",))
-        scores: dict[str, list[Any]] = {Path(stored).stem: [one for (one,) in values]}
-    else:
-        scores = _texts_scored(score, [row["caption"] for row in rows], rows, notes)
-    found = {name: hat(values, labels, metric=name, confidence=confidence) for name, values in scores.items()}
-    return ResultSet(found, notes=tuple(notes))
-
-
-def caparena_file(
-    score: Scorer | None, path: str, *, judge: bool, confidence: float | None, stored: str | None = None
-) -> ResultSet:
-    """How often metrics, or the judge in the file, give people's verdict."""
-    rows = _rows_of(path, ("source1", "source2", "winner", "caption1", "caption2"))
-    levels = [row.get("cluster", "") for row in rows]
-    # "anything else means tie" in the file; a model that is not in the row stays an error
-    models = {str(row[side]) for row in rows for side in ("source1", "source2")}
-    votes = [(row["source1"], row["source2"], row["winner"] if str(row["winner"]) in models else "tie") for row in rows]
-    verdicts: dict[str, Sequence[Any]] = {}
-    notes: dict[str, None] = {}
-    if judge:
-        sides = {"1": "source1", "2": "source2"}
-        said = [str(row.get("judge") or "").strip().rstrip(".").lower() for row in rows]
-        verdicts["judge"] = [
-            row[sides[text[8]]] if text in ("caption 1 is better", "caption 2 is better") else
-            ("tie" if text == "tie" else None)
-            for row, text in zip(rows, said)
-        ]  # fmt: skip
-    if stored is not None:
-        verdicts[Path(stored).stem] = read_numbers(stored, range(len(rows)), ("caption1", "caption2"))
-    elif score is not None and score.names:
-        one = _texts_scored(score, [row["caption1"] for row in rows], rows, notes)
-        two = _texts_scored(score, [row["caption2"] for row in rows], rows, notes)
-        verdicts |= {name: list(zip(one[name], two[name])) for name in one}
-    found = {name: audit(votes, said, levels=levels, confidence=confidence) for name, said in verdicts.items()}
-    return ResultSet(found, notes=tuple(notes))
-
-
-BENCHMARKS: dict[str, Callable[..., ResultSet]] = {"foil": foil_file, "hat": hat_file, "caparena": caparena_file}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder
 
 __all__ = [
+    "class_folders",
     "encode_blocks",
     "encode_files",
     "field",
@@ -31,6 +32,7 @@ __all__ = [
     "read_objects",
     "read_predictions",
     "read_references",
+    "read_vectors",
     "texts",
     "writer_of",
 ]
@@ -312,6 +314,13 @@ def picture_files(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
+def class_folders(images: str) -> tuple[list[Path], list[int]]:
+    """Pictures of a folder of class folders and the number of each one's class; nothing of vectors (`.npy`)."""
+    paths = [] if images.endswith(".npy") else picture_files(images)
+    folders = {folder: n for n, folder in enumerate(sorted({path.parent for path in paths}))}
+    return paths, [folders[path.parent] for path in paths]
+
+
 def encode_blocks(
     encoder: Encoder, keys: Sequence[Any], load: Callable[[Any], Image], chunk: int = 256
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -349,3 +358,22 @@ def encode_files(encoder: Encoder, paths: Sequence[Path]) -> np.ndarray:
     for start, block in encode_blocks(encoder, paths, lambda path: Image.from_path(str(path))):
         found[start : start + len(block)] = block
     return found
+
+
+def read_vectors(path: str) -> Any:
+    """Read an array of numbers, `.npy`.
+
+    Raises:
+        UserError: no such file, or something else.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            raise ValueError
+        return found
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}.") from None
+    except (OSError, ValueError):
+        raise UserError(f"{path} is no array of numbers (.npy).") from None

@@ -8,9 +8,10 @@ from typing import Any
 
 from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError
-from panoglot.evaluate._read import CAPTIONS, IDS, field, is_lines, read_json, read_lines
+from panoglot.evaluate._read import CAPTIONS, IDS, field, is_lines
+from panoglot.formats._json import read_json, read_lines
 
-__all__ = ["read_answers", "read_numbers"]
+__all__ = ["numbered", "one_or_more", "read_answers", "read_numbers"]
 
 
 def _table(path: str | os.PathLike[str]) -> Any:
@@ -99,3 +100,25 @@ def read_numbers(path: str | os.PathLike[str], ids: Sequence[Any], names: Sequen
         return [None if one is None else float(one) for one in values]
 
     return _by_id(path, _table(path), [str(one) for one in ids], read, "scores")
+
+
+def numbered(names: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Numbers of questions; with several languages they are told apart.
+
+    >>> numbered(["de"], [2]), numbered(["de", "th"], [1, 1])
+    (['0', '1'], ['de/0', 'th/0'])
+    """
+    if len(names) == 1:
+        return [str(n) for n in range(counts[0])]
+    return [f"{name}/{n}" for name, count in zip(names, counts) for n in range(count)]
+
+
+def one_or_more(lang: Sequence[str]) -> list[str]:
+    """The languages.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not lang:
+        raise UserError("--lang names no language.")
+    return list(lang)

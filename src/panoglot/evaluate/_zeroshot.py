@@ -126,18 +126,7 @@ def classify(
     if on_error == "raise" and (bad or mute):
         what = f"{len(bad)} pictures ({offenders(bad)})" if bad else f"{len(mute)} classes ({offenders(mute)})"
         raise UserError(f"{what} have no usable vector; leave them out with on_error='null'.")
-    right: list[float | None] = []
-    among: list[float | None] = []
-    size = max(1, (8 << 20) // len(middle))
-    for start in range(0, len(rows), size):
-        scores = np.nan_to_num(rows[start : start + size] @ middle.T, nan=-np.inf)
-        want = truth[start : start + size]
-        own = scores[np.arange(len(want)), want]
-        earlier = np.arange(len(middle))[None, :] < want[:, None]
-        better = (scores > own[:, None]).sum(axis=1) + ((scores == own[:, None]) & earlier).sum(axis=1)
-        for lost, count in zip(np.isnan(rows[start : start + size]).any(axis=1), better.tolist()):
-            right.append(None if lost else float(count == 0))
-            among.append(None if lost else float(count < top))
+    right, among = _hits(rows, middle, truth, top)
     groups: dict[int, list[float]] = {}
     for number, hit in zip(truth.tolist(), right):
         if hit is not None:
@@ -162,6 +151,25 @@ def classify(
         resamples=resamples,
         seed=seed,
     )
+
+
+def _hits(rows: Any, middle: Any, truth: Any, top: int) -> tuple[list[float | None], list[float | None]]:
+    """Whether the right class is the nearest of each picture, and whether it is among the best `top`."""
+    import numpy as np
+
+    right: list[float | None] = []
+    among: list[float | None] = []
+    size = max(1, (8 << 20) // len(middle))
+    for start in range(0, len(rows), size):
+        scores = np.nan_to_num(rows[start : start + size] @ middle.T, nan=-np.inf)
+        want = truth[start : start + size]
+        own = scores[np.arange(len(want)), want]
+        earlier = np.arange(len(middle))[None, :] < want[:, None]
+        better = (scores > own[:, None]).sum(axis=1) + ((scores == own[:, None]) & earlier).sum(axis=1)
+        for lost, count in zip(np.isnan(rows[start : start + size]).any(axis=1), better.tolist()):
+            right.append(None if lost else float(count == 0))
+            among.append(None if lost else float(count < top))
+    return right, among
 
 
 def _own(templates: Mapping[str, Sequence[str]] | Sequence[str]) -> Templates:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.checks import several
+from panoglot.errors import RowError, UserError, did_you_mean, verb
 from panoglot.exporting._fitter import Fitter
-from panoglot.formats import load_format
+from panoglot.formats import FORMAT_NAMES, format_names, load_format
 from panoglot.formats._record import to_record
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
@@ -46,13 +47,14 @@ class _Writer(Protocol):
     def close(self) -> dict[str, Any]: ...
 
 
+@verb
 def export(
     dataset: Dataset | str | os.PathLike[str],
     output: str | os.PathLike[str],
     to: str = "webdataset",
     *,
-    langs: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
+    lang: str | Sequence[str] = (),
+    kinds: str | Sequence[str] = (),
     include_dropped: bool = False,
     captioned_only: bool = False,
     shard_size: int = 10_000,
@@ -69,10 +71,11 @@ def export(
     Args:
         dataset: a dataset or its path.
         output: the folder to write.
-        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`.
-        langs: languages to write, `zh` takes `zh-Hant` too; None for all. The first is preferred where a format has
+        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`,
+            or a format of an installed package.
+        lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
-        kinds: kinds of captions to write; None for all. Their order is the preference, as with `langs`.
+        kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         shard_size: pictures in a shard.
@@ -90,13 +93,13 @@ def export(
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
     """
-    if to not in EXPORT_FORMATS:
-        raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
+    form = _written_as(to)
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
     fitter = Fitter(image, max_side)
-    langs = [canonical_language(tag) for tag in langs] if langs else None
-    for kind in kinds or ():
+    langs = [canonical_language(tag) for tag in several(lang)]
+    kinds = several(kinds)
+    for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
@@ -104,7 +107,7 @@ def export(
     _check_output(target, data.store.folder)
     where, notes = _wanted(data, langs, kinds, include_dropped)
     with _building(target) as folder:
-        writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
+        writer: _Writer = load_format(form).Writer(folder, shard_size)
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
@@ -162,8 +165,22 @@ def _wanted(
         have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
         shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
         said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.address} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.{said}")
+        raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
     return where, notes
+
+
+def _written_as(to: str) -> str:
+    """The format that writes `to`: one of ours, or one of another package that has a `Writer`.
+
+    Raises:
+        UserError: no such format, with "did you mean".
+    """
+    if to in EXPORT_FORMATS:
+        return EXPORT_FORMATS[to]
+    others = [name for name in format_names() if name not in FORMAT_NAMES]
+    if to in others and hasattr(load_format(to), "Writer"):
+        return to
+    raise UserError(f"'{to}' is not an export format.{did_you_mean(to, [*EXPORT_FORMATS, *others])}")
 
 
 def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool) -> str | None:

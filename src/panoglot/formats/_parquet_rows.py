@@ -184,4 +184,4 @@ def _of_dictionary(column: pa.DictionaryArray, n: int, cache: dict[int, Any]) ->
 def _has_bytes(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)

@@ -235,7 +235,7 @@ def _by_language(value: dict[Any, Any]) -> bool:
     if not all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items()):
         return False
     sure = sum(key.lower() != "id" and bare_language(key) is not None for key in value)
-    return sure > 0 and 2 * (sure + ("id" in value)) > len(value)
+    return bool(sure > 0 and 2 * (sure + ("id" in value)) > len(value))
 
 
 def _in_language(value: Any, lang: str | None, texts: Given, depth: int) -> list[Caption]:

@@ -276,7 +276,7 @@ class _Header(tarfile.TarInfo):
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise  # the zero block: the real end
         except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -295,7 +295,7 @@ def _skip(tar: tarfile.TarFile, size: int) -> None:
     """Go over `size` bytes of the archive, unless they are a bomb."""
     if size > _MOST_SKIPPED:  # do not inflate it only to skip it
         raise tarfile.ReadError(f"a header that claims {size:,} bytes")
-    tar.fileobj.seek(tar.fileobj.tell() + size)  # type: ignore[union-attr]
+    tar.fileobj.seek(tar.fileobj.tell() + size)
 
 
 def _members(

@@ -9,9 +9,13 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from panoglot.providers import list_models as models
+from panoglot.errors import verb
+from panoglot.providers import list_models
 
 __all__ = ["Finding", "doctor", "models"]
+
+
+models = verb(list_models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@verb
 def doctor() -> list[Finding]:
     """Look at this installation: engine, storage, pictures, embedded models, extras, programs, disk."""
     from panoglot._version import __version__

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.inventory._evidence import Shown, evidence, letters
 
 if TYPE_CHECKING:
@@ -157,7 +158,6 @@ def _papers() -> dict[str, tuple[str, str, str]]:
     return found
 
 
-@cache
 def _registered() -> Mapping[str, Method]:
     from panoglot.running import list_methods
 
@@ -171,6 +171,7 @@ def _trained() -> Mapping[str, Any]:
     return {name: load_row(name) for name in list_rows()}
 
 
+@verb
 def methods(name: str | None = None, *, room: str | None = None) -> list[MethodRow]:
     """List the methods: those of the 67 papers, and our own beside them, with what was shown of each.
 
@@ -181,7 +182,6 @@ def methods(name: str | None = None, *, room: str | None = None) -> list[MethodR
     Raises:
         UserError: no such method or room.
     """
-    from panoglot.errors import UserError, did_you_mean
 
     rows = _rows()
     if room is not None and room not in ROOMS:
@@ -197,14 +197,14 @@ def methods(name: str | None = None, *, room: str | None = None) -> list[MethodR
 
 
 def _rows() -> list[MethodRow]:
-    from panoglot.curation import PRESETS
+    from panoglot.curation import presets
 
     papers = _papers()
     rows = []
     for name, (room, title, about) in papers.items():
         about = _trained()[name].about if room == "train" and name in _trained() else about
         rows.append(_row(name, room, f"{title}: {about}", True))
-    for preset in PRESETS.values():
+    for preset in presets().values():
         if papers.get(preset.name, ("",))[0] != "curate":
             rows.append(_row(preset.name, "curate", f"Filters: {preset.about}", False))
     for own in _registered().values():
@@ -236,9 +236,9 @@ def _source(name: str) -> str:
 
 
 def _use(name: str, room: str) -> str:
-    from panoglot.curation import PRESETS
+    from panoglot.curation import presets
 
-    if room == "curate" and name in PRESETS:
+    if room == "curate" and name in presets():
         return f"panoglot curate X.pano --steps {name}"
     if name in _registered():
         return (
@@ -251,10 +251,10 @@ def _use(name: str, room: str) -> str:
 
 def _detailed(row: MethodRow) -> MethodRow:
     """With options and models."""
-    from panoglot.curation import PRESETS
+    from panoglot.curation import presets
 
     if row.use.startswith("panoglot curate"):
-        return replace(row, **_of_preset(PRESETS[row.name]))
+        return replace(row, **_of_preset(presets()[row.name]))
     if row.name in _registered():
         own = _registered()[row.name]
         options = {key: "" if p.default is p.empty else _said(p.default) for key, p in own.options().items()}

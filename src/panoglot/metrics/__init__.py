@@ -30,10 +30,11 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.metrics._compare import Comparison, compare
+    from panoglot.metrics._declare import Metric
     from panoglot.metrics._load import load_results
     from panoglot.metrics._mteb_results import load_mteb
     from panoglot.metrics._plot import plot
-    from panoglot.metrics._result import Interval, MetricResult, bootstrap
+    from panoglot.metrics._result import Interval, MetricResult, bootstrap, mean_result
     from panoglot.metrics._results import ResultSet
     from panoglot.metrics.captions.bleu import bleu
     from panoglot.metrics.captions.capture import capture
@@ -77,6 +78,7 @@ __all__ = [
     "ArenaResult",
     "Comparison",
     "Interval",
+    "Metric",
     "MetricResult",
     "RegionCaption",
     "ResultSet",
@@ -114,6 +116,7 @@ __all__ = [
     "load_mteb",
     "load_results",
     "localisation",
+    "mean_result",
     "meteor_exact_stem_synonym",
     "mix_prompts",
     "plot",
@@ -140,7 +143,9 @@ __getattr__, __dir__ = lazy_names(
         "ArenaResult": "preference.arena",
         "Comparison": "_compare",
         "Interval": "_result",
+        "Metric": "_declare",
         "MetricResult": "_result",
+        "mean_result": "_result",
         "RegionCaption": "captions.dense",
         "ResultSet": "_results",
         "agreement": "preference.agreement",

@@ -231,7 +231,8 @@ class TrainedEncoder:
 
         with torch.no_grad():
             found = [call(model).float() for model in self.models]
-        return (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+        out: np.ndarray = (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+        return out
 
     def _pictures(self, pixels: Sequence[Any]) -> Any:
         import torch

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean, yaml_fault
+from panoglot.extensions import find_entries
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
 from panoglot.networks._kinds import check_options
 from panoglot.networks._needs import READERS, check_row_needs
@@ -17,11 +18,17 @@ from panoglot.networks._typing import accepts, said
 
 __all__ = ["LOSS_KEYS", "STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
 
+#: Entry points of this group are rows of other packages.
+GROUP = "panoglot.rows"
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
     *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
     *("epochs", "batch", "accumulate", "ema", "snapshots", "streams"),
 )
+
+
+#: First names of settings of `select`, which identities go on with, and today's.
+_SELECT = {"langs": "lang"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Row:
         clip: limit of the gradient norm, None: none.
         epochs, batch: how long, how many items a step.
         accumulate: micro-batches a step.
-        select: which records and texts: `{splits: […], kinds: […], langs: […], sources: […]}`; empty: all.
+        select: which records and texts: `{splits: […], kinds: […], lang: […], sources: […]}`; empty: all.
         ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
         snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
         stages: runs of one model one after the other, name → what is different in it; see below.
@@ -188,8 +195,8 @@ def _lists(value: Any) -> Any:
 
 
 def list_rows() -> dict[str, str]:
-    """Return every method that is shipped, with its line."""
-    return {p.name.removesuffix(".yaml"): _read(p).get("about", "") for p in _files()}
+    """Return every method that is shipped, with its line; those of installed packages too."""
+    return {name: _read(path).get("about", "") for name, path in _shipped().items()}
 
 
 def list_presets(name: str | Path) -> list[str]:
@@ -198,15 +205,17 @@ def list_presets(name: str | Path) -> list[str]:
     >>> list_presets("dreamlip")
     ['small']
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     path = shipped.get(str(name)) or (Path(name) if str(name).endswith((".yaml", ".yml")) else None)
     return [*(_read(path).get("presets") or {})] if path is not None else []
 
 
-def _files() -> list[Any]:
-    return sorted(
-        (p for p in files("panoglot.networks").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str
-    )
+def _shipped() -> dict[str, Any]:
+    """Rows by name, ours first: `name = "package"` of the group says which package holds the file `name.yaml`."""
+    folder = files("panoglot.networks").joinpath("rows")
+    own = {p.name.removesuffix(".yaml"): p for p in folder.iterdir() if p.name.endswith(".yaml")}
+    others = {name: files(point.value).joinpath(f"{name}.yaml") for name, point in find_entries(GROUP).items()}
+    return {name: (others | own)[name] for name in sorted({*others, *own})}
 
 
 def _read(path: Any) -> dict[str, Any]:
@@ -279,7 +288,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     >>> load_row("clip").batch, load_row("clip", "small").batch
     (32768, 64)
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     if str(name) not in shipped and not str(name).endswith((".yaml", ".yml")):
         raise UserError(f"No method is called '{name}'.{did_you_mean(str(name), shipped)}")
     raw = _read(shipped.get(str(name)) or Path(name))
@@ -298,7 +307,11 @@ def stored_row(run: str | Path) -> Row:
         UserError: it is not there, or no row.
     """
     path = Path(run) / "row.yaml"
-    return _checked(completed(Row, _read(path)), str(path))
+    stored = completed(Row, _read(path))
+    for settings in (stored, *(stored.get("stages") or {}).values()):
+        if (settings or {}).get("select"):
+            settings["select"] = {_SELECT.get(key, key): value for key, value in settings["select"].items()}
+    return _checked(stored, str(path))
 
 
 def _checked(raw: Mapping[str, Any], name: str) -> Row:
@@ -326,7 +339,7 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
         at = f"{name}, stage '{stage}'" if stage else name
         if not r.losses:
             raise UserError(f"{at}: names no losses.")
-        for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):
+        for given, allowed in ((r.select, ["splits", "kinds", "lang", "sources"]), (r.ema, ["decay"])):
             for key in given:
                 if key not in allowed:
                     raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, allowed)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from panoglot.identity import counted, version_of
 from panoglot.networks._kinds import SETTINGS, Kinds
-from panoglot.networks._row import STAGE_SETTINGS, Row
+from panoglot.networks._row import _SELECT, STAGE_SETTINGS, Row
 
 __all__ = ["part_kinds", "row_identity"]
 
@@ -34,6 +34,9 @@ def row_identity(row: Row) -> dict[str, Any]:
 def _settings(row: Row) -> dict[str, Any]:
     known = part_kinds()
     said = counted(Row, {f.name: getattr(row, f.name) for f in fields(row)})
+    if said.get("select"):
+        first = {today: was for was, today in _SELECT.items()}
+        said["select"] = {first.get(key, key): value for key, value in said["select"].items()}
     for name, settings in (("towers", "image"), ("bridges", "bridge"), ("readers", "")):
         if said.get(name):
             kinds_of = {key: known[settings or key] for key in said[name]}

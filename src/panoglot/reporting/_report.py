@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, verb
 from panoglot.storage import open_store
 from panoglot.table import Dataset, open_dataset
 
@@ -14,6 +14,7 @@ __all__ = ["report"]
 MOST_SAMPLES = 1000
 
 
+@verb
 def report(
     dataset: Dataset | str | os.PathLike[str],
     *,

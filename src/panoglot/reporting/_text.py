@@ -155,9 +155,9 @@ def reason_text(reason: str) -> str:
     """
     if reason in _REASONS:
         return _REASONS[reason]
-    from panoglot.curation import FILTERS
+    from panoglot.curation import filters
 
-    for found in FILTERS.values():
+    for found in filters().values():
         if reason in found.reasons:
             return found.about.replace("`", "")
     return ""

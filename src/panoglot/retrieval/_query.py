@@ -12,6 +12,7 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.formats import as_image
 from panoglot.pictures import Image
 from panoglot.providers import finish, load_model
+from panoglot.retrieval._filter import Tags
 from panoglot.table import Dataset, find_image, sql_in
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _made_by(dataset: Dataset, name: str) -> dict[str, Any]:
 
 
 def query_vector(
-    dataset: Dataset, name: str, model: Any, text: str | None, image: Any, weight: float, lang: str | None
+    dataset: Dataset, name: str, model: Any, text: str | None, image: Any, weight: float, lang: Tags
 ) -> tuple[np.ndarray, Any]:
     """Return the unit vector of a query, float32 `[dim]`, and the model if it had to be loaded.
 
@@ -108,7 +109,8 @@ def query_vector(
         model = _load(dataset, name, model)
     parts = []
     if text is not None:
-        parts.append((weight, _unit(_ask(model.encode_texts, [text], [lang or "und"]), f"the text '{text}'")))
+        tag = lang[0] if len(lang) == 1 else "und"
+        parts.append((weight, _unit(_ask(model.encode_texts, [text], [tag]), f"the text '{text}'")))
     if image is not None:
         vector = stored if stored is not None else _ask(model.encode_images, [picture])
         parts.append((1 - weight, _unit(vector, "the image")))
@@ -147,7 +149,8 @@ def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or not length:
         raise UserError(f"the encoder has no vector for {what}.")
-    return vector / length
+    found: np.ndarray = vector / length
+    return found
 
 
 def _named(dataset: Dataset, image: Any) -> str | None:

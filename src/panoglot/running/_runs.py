@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import MEMORY
+from panoglot.asking import MEMORY, Spent
 from panoglot.asking._spend import Paid, paid_by_stage
-from panoglot.running._stage import Spent, StageResult
+from panoglot.running._stage import StageResult
 from panoglot.storage import Claims
 from panoglot.table import Dataset
 

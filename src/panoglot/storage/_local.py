@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from panoglot.errors import UserError
 from panoglot.storage._claims import claims_of
@@ -107,7 +107,7 @@ class LocalStore:
 
     def open(self, name: str, buffer: int = 8192) -> BinaryIO:
         # anew each time: on a network file system that is what shows another host's writes
-        return cast("BinaryIO", open(self._path / name, "rb", buffering=buffer))
+        return open(self._path / name, "rb", buffering=buffer)
 
     def local(self, name: str) -> Path:
         return self._path / name

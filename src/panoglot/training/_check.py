@@ -91,7 +91,7 @@ def check(data: Dataset, row: Row, asked: Mapping[str, Any]) -> Checked:
         asked: `lang`, `kinds`, `sources`, `held_out`, `teacher` as `train` takes them.
     """
     out = Checked(row.method)
-    what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
+    what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     try:
         reading = read_records(data, **what, held_out=asked["held_out"], takes=taken_of(row))
     except UserError as error:

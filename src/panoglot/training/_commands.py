@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, command, did_you_mean, require
+from panoglot.checks import several
+from panoglot.errors import UserError, command, did_you_mean, require, verb
 from panoglot.identity import completed
 from panoglot.table import Dataset, is_dataset, open_dataset
 from panoglot.training._run import TRAINING, Trained, alone, is_main, run
@@ -40,6 +41,7 @@ class TrainingMethod:
     presets: tuple[str, ...]
 
 
+@verb
 def train(
     method: str | os.PathLike[str] | None = None,
     dataset: str | os.PathLike[str] | Dataset | None = None,
@@ -133,7 +135,7 @@ def _checked(row: Row, given: Mapping[str, Any]) -> Checked:
 
     if given["dataset"] is None:
         raise UserError(f"name a dataset: panoglot train {given['method']} X.pano --check")
-    asked = {name: _several(given[name]) for name in ("lang", "kinds", "sources")}
+    asked: dict[str, Any] = {name: [*several(given[name])] for name in ("lang", "kinds", "sources")}
     asked |= {"held_out": given["held_out"], "teacher": given["teacher"]}
     return check(open_dataset(given["dataset"]), row, asked)
 
@@ -159,7 +161,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
         os.fspath(method),
         given["preset"],
         **{name: given[name] for name in ("image_tower", "text_tower", "epochs", "batch", "teacher")},
-        freeze=_several(given["freeze"]),
+        freeze=[*several(given["freeze"])],
         settings=[given["set"]] if isinstance(given["set"], str) else given["set"],
     )
     if given["print_config"]:
@@ -174,7 +176,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
     settings = {
         "data": {
             "dataset": data.store.absolute,
-            **{name: _several(given[name]) for name in ("lang", "kinds", "sources")},
+            **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
         },
@@ -188,11 +190,6 @@ def _begin(given: Mapping[str, Any]) -> Any:
         if (folder / "run.json").exists() and is_main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
         return run(folder, data, row, settings, **how)
-
-
-def _several(values: str | Sequence[str]) -> list[str]:
-    given = [values] if isinstance(values, str) else [*values]
-    return [one for value in given for one in value.replace(",", " ").split()]
 
 
 def _methods() -> list[TrainingMethod]:

@@ -54,13 +54,13 @@ class _Pictures:
                     self._data = self._dataset.images.lance(self._version)
             rows = self._data._take_rows([address], columns=["image_id", "data"])
             if rows.num_rows == 1 and rows["image_id"][0].as_py() == id_:
-                return rows["data"][0].as_py()
+                return bytes(rows["data"][0].as_py())
         except (OSError, ValueError):  # the version was tidied away meanwhile: addresses have changed, ids have not
             pass
         rows = self._dataset.images.get([id_], ["data"])
         if not rows.num_rows:
             raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.address}")
-        return rows["data"][0].as_py()
+        return bytes(rows["data"][0].as_py())
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Reading:
 def read_records(
     dataset: Dataset | str | os.PathLike[str],
     *,
-    langs: Sequence[str] = (),
+    lang: Sequence[str] = (),
     kinds: Sequence[str] = (),
     sources: Sequence[str] = (),
     held_out: float = 0.0,
@@ -154,11 +154,11 @@ def read_records(
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
     A picture is a reference to its row, read when it is needed; texts (about 1 KB a caption) are in memory. The texts
-    of a picture are in the order of `langs`, then of kind (human first), then of caption id.
+    of a picture are in the order of `lang`, then of kind (human first), then of caption id.
 
     Args:
         dataset: open, or its path.
-        langs: languages as BCP-47 tags (`zh` takes `zh-Hant` too); empty takes all.
+        lang: languages as BCP-47 tags (`zh` takes `zh-Hant` too); empty takes all.
         kinds: kinds of captions, of `panoglot.table.KINDS`; empty takes `TRAINED_KINDS`.
         sources: who wrote them: model names, or `human`, `web` … for what was given; empty takes all.
         held_out: share of pictures with `split="test"`, by a hash of the image id (of the group, where it has one: the
@@ -177,7 +177,7 @@ def read_records(
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
-    wanted = [canonical_language(tag) for tag in langs]
+    wanted = [canonical_language(tag) for tag in lang]
     left_out: Counter[str] = Counter()
     rows = _captions(data, wanted, kinds, sources, left_out)
     images, licence_of = _images(data, left_out)
@@ -251,12 +251,12 @@ def _caption(row: dict[str, Any]) -> Caption:
 
 
 def captions_where(
-    data: Dataset, langs: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
+    data: Dataset, lang: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
 ) -> str:
     """Return the SQL filter on `captions` of what `read_records` reads; the arguments are its own."""
     where = f"dropped is null and {sql_in('kind', kinds or TRAINED_KINDS)}"
-    if langs:
-        wanted = [canonical_language(tag) for tag in langs]
+    if lang:
+        wanted = [canonical_language(tag) for tag in lang]
         present = set(data.captions.read(["lang"], where)["lang"].unique().to_pylist())
         where += " and " + sql_in("lang", sorted(p for p in present if any(matches(w, p) for w in wanted)))
     if sources:

@@ -146,7 +146,7 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
-    what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
+    what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     takes = taken_of(row)
     reading = read_records(
         data, **what, held_out=asked["held_out"], takes=takes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError
+from panoglot.vectors._unit import unit_rows
 
 if TYPE_CHECKING:
     import lance
@@ -64,5 +65,4 @@ def take_vectors(data: lance.LanceDataset, rows: np.ndarray) -> np.ndarray:
     sorted_vectors = found.flatten().to_numpy().reshape(len(rows), -1).astype(np.float32)
     vectors = np.empty_like(sorted_vectors)
     vectors[order] = sorted_vectors
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)  # NaN and 0 are like nothing
+    return unit_rows(vectors, without=0.0)  # NaN and 0 are like nothing

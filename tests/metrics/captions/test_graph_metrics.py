@@ -10,10 +10,9 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate import capture, spice
 from panoglot.metrics.captions.capture import capture_kinds, match_stages
-from panoglot.metrics.captions.readability import split_sentences
 from panoglot.metrics.captions.spice import graph_tuples, match_tuples
 from panoglot.providers.roles import SceneGraph
-from panoglot.text import WordNet, find_wordnet, synonyms_for
+from panoglot.text import WordNet, find_wordnet, split_sentences, synonyms_for
 
 REF = SceneGraph(
     objects=("car", "truck", "street", "tree"),

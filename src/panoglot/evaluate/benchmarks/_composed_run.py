@@ -36,7 +36,7 @@ from panoglot.evaluate.benchmarks._compose import (
     tag,
 )
 from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fashion_iq_text, write_submission
-from panoglot.evaluate.benchmarks._genecis import genecis
+from panoglot.evaluate.benchmarks.genecis import genecis
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
 

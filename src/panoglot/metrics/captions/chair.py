@@ -19,10 +19,11 @@ from typing import Any
 
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 
-__all__ = ["COCO_OBJECTS", "Vocabulary", "chair", "find_objects", "paper_objects", "read_vocabulary"]
+__all__ = ["CHAIR", "COCO_OBJECTS", "Vocabulary", "chair", "find_objects", "paper_objects", "read_vocabulary"]
 
 #: Class: everyday synonyms.
 _COCO = """person: man, woman, boy, girl, child, kid, baby, toddler, people, men, women, children, guy, lady, player,
@@ -334,3 +335,12 @@ def _remarks(vocabulary: Any, protocol: str, references: bool) -> tuple[str, ...
     if not references:
         found.append("what is there by labels alone: the paper adds what the reference captions name (--refs)")
     return tuple(found)
+
+
+CHAIR = Metric(
+    "chair", chair,
+    "share of captions that name a thing that is not in the picture (CHAIR-s), and CHAIR-i",
+    needs="objects", may="refs vocabulary", languages="English; others with --vocabulary",
+    source="Rohrbach et al., EMNLP 2018",
+    parity="definition; our own synonyms of the 80 classes, or the paper's protocol with its list as --vocabulary",
+)  # fmt: skip

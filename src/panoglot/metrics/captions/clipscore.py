@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import offenders
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
 from panoglot.metrics._result import MetricResult
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["clipscore", "clipscore_from_vectors"]
+__all__ = ["CLIPSCORE", "REFCLIPSCORE", "clipscore", "clipscore_from_vectors"]
 
 #: What the paper puts before an English caption; other languages get nothing.
 ENGLISH_PREFIX = "A photo depicts "
@@ -147,3 +148,15 @@ def clipscore_from_vectors(
         total = scores + best
         scores = np.divide(2 * scores * best, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
     return [None if np.isnan(score) else float(score) for score in scores]
+
+
+_ABOUT: dict[str, Any] = {
+    "languages": "those of the encoder", "source": "Hessel et al., EMNLP 2021", "parity": "definition",
+}  # fmt: skip
+CLIPSCORE = Metric(
+    "clipscore", clipscore, "2.5 max(0, cosine) of picture and caption", needs="images encoder", **_ABOUT
+)
+REFCLIPSCORE = Metric(
+    "refclipscore", clipscore, "harmonic mean of CLIPScore and the best cosine with a reference",
+    needs="refs images encoder", **_ABOUT,
+)  # fmt: skip

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
 from panoglot.metrics._result import MetricResult
 
-__all__ = ["distinct_n", "self_bleu"]
+__all__ = ["DISTINCT_N", "SELF_BLEU", "distinct_n", "self_bleu"]
 
 
 def distinct_n(
@@ -120,3 +121,12 @@ def self_bleu(
         {"n": n, "sample": sample, "seed": seed, "grouped": groups is not None},
         notes=(f"sampled: at most {sample} captions a group.",) if cut else (),
     )
+
+
+DISTINCT_N = Metric(
+    "distinct-n", distinct_n, "distinct n-grams over all n-grams", source="Li et al., NAACL 2016", parity="definition"
+)
+SELF_BLEU = Metric(
+    "self-bleu", self_bleu, "BLEU of each caption against the others: high is repetitive",
+    source="Zhu et al., SIGIR 2018", parity="definition",
+)  # fmt: skip

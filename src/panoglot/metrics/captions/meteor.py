@@ -18,15 +18,16 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError, require
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._declare import Metric
+from panoglot.metrics._inputs import Captions, Predictions, References, Tokenised, prepare, with_options
 from panoglot.metrics._result import MetricResult
 from panoglot.text import Synonyms, synonyms_for
 
-__all__ = ["align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
+__all__ = ["METEOR_LIKE", "align_words", "meteor_exact_stem_synonym", "normal_words", "read_jar"]
 
 EXACT, STEM, SYNONYM, PARAPHRASE = 1.0, 0.6, 0.8, 0.6
 #: Phrase to its paraphrases, as tuples of words.
@@ -291,67 +292,10 @@ def _score(row: Any, alpha: float, beta: float, gamma: float, delta: float) -> f
     return float(mean * (1 - gamma * (row[8] / row[9]) ** beta))
 
 
-def meteor_exact_stem_synonym(
-    preds: Predictions,
-    refs: References,
-    *,
-    lang: str | Sequence[str] = "en",
-    tokenizer: str | Callable[[str], list[str]] | None = None,
-    ids: Sequence[Any] | None = None,
-    synonyms: str | Synonyms = "auto",
-    resources: str | None = None,
-    alpha: float = 0.85,
-    beta: float = 0.2,
-    gamma: float = 0.6,
-    delta: float = 0.75,
-    level: str = "corpus",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> MetricResult:
-    """METEOR, without paraphrases unless `resources` has them; the best reference counts.
-
-    Args:
-        preds: a caption for each item.
-        refs: references of each item.
-        lang: language of all captions; stems where Snowball has the language, synonyms and function words in English.
-        tokenizer: name, function, or None for the language's default.
-        ids: item ids.
-        synonyms: `auto`, `wordnet`, `none`, or a function of two words.
-        resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms, and
-            the paraphrases in `data/paraphrase-en.gz` beside it; None looks at the environment variable
-            PANOGLOT_METEOR.
-        alpha: weight of precision against recall.
-        beta: shape of the fragmentation penalty.
-        gamma: height of the penalty.
-        delta: weight of content words against function words.
-        level: `corpus` (statistics are summed, as the Java program ends) or `sentence` (mean of the item values).
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
-
-    Raises:
-        UserError: bad input, naming the first offenders; WordNet asked for and absent.
-
-    >>> result = meteor_exact_stem_synonym(["cats sleep"], [["a cat sleeps"]], synonyms="none")
-    >>> round(result.value, 4)
-    0.251
-    """
-    import numpy as np
-
-    check_option("level", level, ("corpus", "sentence"))
-    if not (0 <= alpha <= 1 and 0 <= delta <= 1 and 0 <= gamma <= 1 and beta >= 0):
-        raise UserError("METEOR needs alpha, gamma, delta in 0..1 and beta >= 0.")
-    given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
-        confidence=confidence, resamples=resamples, seed=seed,
-    )  # fmt: skip
-    base = given.language.split("-")[0]
-    stem = _stemmer(base)
+def _resources(
+    base: str, resources: str | None, synonyms: str | Synonyms
+) -> tuple[frozenset[str], str, Synonyms | None, str, Path | None, tuple[str, ...]]:
+    """Function words and whose they are, synonyms and whose they are, the table of paraphrases, and notes."""
     functions, named = frozenset[str](), "none"
     table: Path | None = None
     notes: tuple[str, ...] = ()
@@ -368,21 +312,78 @@ def meteor_exact_stem_synonym(
             table = table if table.is_file() else None
         else:
             same, used, notes = synonyms_for(synonyms)
+    return functions, named, same, used, table, notes
+
+
+def _read_captions(
+    given: Captions, base: str, table: Path | None
+) -> tuple[list[list[str]], list[list[list[str]]], Paraphrases | None]:
+    """The words of predictions and references as the program reads them, and the paraphrases among them."""
+    normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
+    mine, theirs = [normal(words) for words in given.preds], [[normal(words) for words in item] for item in given.refs]
+    phrases: Paraphrases | None = None
+    if table is not None:
+        phrases = read_paraphrases(
+            table, {w for words in (*mine, *(r for item in theirs for r in item)) for w in words}
+        )
+    return mine, theirs, phrases
+
+
+@with_options
+def meteor_exact_stem_synonym(
+    preds: Predictions,
+    refs: References,
+    *,
+    synonyms: str | Synonyms = "auto",
+    resources: str | None = None,
+    alpha: float = 0.85,
+    beta: float = 0.2,
+    gamma: float = 0.6,
+    delta: float = 0.75,
+    level: str = "corpus",
+    **how: Unpack[Tokenised],
+) -> MetricResult:
+    """METEOR, without paraphrases unless `resources` has them; the best reference counts.
+
+    Args:
+        preds: a caption for each item.
+        refs: references of each item.
+        synonyms: `auto`, `wordnet`, `none`, or a function of two words.
+        resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms, and
+            the paraphrases in `data/paraphrase-en.gz` beside it; None looks at the environment variable
+            PANOGLOT_METEOR.
+        alpha: weight of precision against recall.
+        beta: shape of the fragmentation penalty.
+        gamma: height of the penalty.
+        delta: weight of content words against function words.
+        level: `corpus` (statistics are summed, as the Java program ends) or `sentence` (mean of the item values).
+        **how: language, tokeniser, ids, empty captions, interval: see `Tokenised`.
+
+    Raises:
+        UserError: bad input, naming the first offenders; WordNet asked for and absent.
+
+    >>> result = meteor_exact_stem_synonym(["cats sleep"], [["a cat sleeps"]], synonyms="none")
+    >>> round(result.value, 4)
+    0.251
+    """
+    import numpy as np
+
+    check_option("level", level, ("corpus", "sentence"))
+    if not (0 <= alpha <= 1 and 0 <= delta <= 1 and 0 <= gamma <= 1 and beta >= 0):
+        raise UserError("METEOR needs alpha, gamma, delta in 0..1 and beta >= 0.")
+    given = prepare(preds, refs, **how)
+    base = given.language.split("-")[0]
+    stem = _stemmer(base)
+    functions, named, same, used, table, notes = _resources(base, resources, synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
     weights = (alpha, beta, gamma, delta)
 
     def content(word: str) -> bool:
         return word not in functions
 
-    normal: Callable[[Sequence[str]], list[str]] = normal_words if base == "en" else list
-    mine, theirs_ = [normal(words) for words in given.preds], [[normal(words) for words in item] for item in given.refs]
-    phrases: Paraphrases | None = None
-    if table is not None:
-        phrases = read_paraphrases(
-            table, {w for words in (*mine, *(r for item in theirs_ for r in item)) for w in words}
-        )
+    mine, theirs, phrases = _read_captions(given, base, table)
     rows, values = [], []
-    for words, item in zip(mine, theirs_):
+    for words, item in zip(mine, theirs):
         best, score = [0.0] * 10, -1.0
         for others in item:
             row = _statistics(align_words(words, others, stem, same, phrases), words, others, content)
@@ -411,3 +412,12 @@ def meteor_exact_stem_synonym(
         version="2",
         notes=notes,
     )  # fmt: skip
+
+
+METEOR_LIKE = Metric(
+    "meteor-like", meteor_exact_stem_synonym,
+    "METEOR 1.5 with exact words, stems and synonyms; with paraphrases where PANOGLOT_METEOR names its jar",
+    needs="refs", languages="all; stems in 32, synonyms and paraphrases in English",
+    source="Denkowski and Lavie, WMT 2014",
+    parity="with its jar and paraphrase table equal to the Java program to 1e-9; see docs/evaluate.md",
+)  # fmt: skip

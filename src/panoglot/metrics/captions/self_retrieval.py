@@ -8,17 +8,20 @@ shared by default (`ties="mean"`): identical captions score 1/B, as chance does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from panoglot.asking import unit
+from panoglot.asking import encode_texts, unit
 from panoglot.checks import check_option, item_ids, offenders
 from panoglot.errors import UserError
+from panoglot.metrics._declare import Metric
+from panoglot.metrics._inputs import prepare
 from panoglot.metrics._result import MetricResult, bootstrap
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["bag_hits", "random_bags", "self_retrieval"]
+__all__ = ["SELF_RETRIEVAL", "bag_hits", "random_bags", "self_retrieval"]
 
 
 def bag_hits(similarity: Any, k: int = 1, ties: str = "mean") -> tuple[np.ndarray, np.ndarray]:
@@ -168,3 +171,24 @@ def random_bags(ids: Sequence[Any], size: int, seed: int = 0) -> list[list[str]]
 
     order = sorted(item_ids(ids, len(ids)), key=lambda name: hashlib.sha256(f"{seed}\x1f{name}".encode()).digest())
     return [order[at : at + size] for at in range(0, len(order) - size + 1, size)]
+
+
+def _of_captions(preds: Any, images: Any, encoder: Any, *, lang: str, on_error: Any, confidence: Any) -> MetricResult:
+    """Each caption against its own picture and up to 99 random others."""
+    given = prepare(preds, None, lang=lang, tokenizer="whitespace", on_error=on_error)
+    texts = encode_texts(encoder, given.texts, given.language)
+    bags = random_bags(given.kept_ids, min(100, len(given.kept))) if len(given.kept) > 1 else []
+    found = self_retrieval(
+        texts, images[list(given.kept)], bags, ids=given.kept_ids, scorer=getattr(encoder, "name", ""),
+        confidence=confidence,
+    )  # fmt: skip
+    alone = () if bags else ("a caption alone has no pictures to be told from",)
+    return replace(found, notes=(*given.notes, *found.notes, *alone))
+
+
+SELF_RETRIEVAL = Metric(
+    "self-retrieval", _of_captions,
+    "recall@1 of each caption's own picture among up to 100 others, in percent (RD100)",
+    needs="images encoder", function="self_retrieval", languages="those of the encoder",
+    source="Gaur et al., TMLR 2024", parity="definition; ties are shared",
+)  # fmt: skip

@@ -190,40 +190,13 @@ def arena(
     if not judged:
         raise UserError("there are no judged votes.")
     models = sorted({side for vote in judged for side in vote[:2]})
-    place = {model: n for n, model in enumerate(models)}
-    first = np.array([place[vote[0]] for vote in judged])
-    second = np.array([place[vote[1]] for vote in judged])
-    score = np.array([vote[2] for vote in judged], dtype=np.float64)
     components = _components(models, judged)
     notes = []
     if len(components) > 1:
         notes.append(f"no votes connect {len(components)} groups of models: ratings compare within a group only")
-    if rating == "elo":
-        draws = _elo_draws(first, second, score, len(models), k, start, scale, resamples, seed)
-        final = (
-            np.median(draws, axis=0)
-            if resamples
-            else np.array([elo(judged, k, start, scale).get(model, start) for model in models])
-        )
-    else:
-        cells, own = _cells(first, second, score, len(models))
-        solve = _bradley_terry if rating == "bradley-terry" else _win_minus_loss
-        arguments: tuple[Any, ...] = (start, scale) if rating == "bradley-terry" else ()
-        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]  # type: ignore[operator]
-        if rating == "bradley-terry":
-            arguments += ((final - start) * math.log(10) / scale,)
-        random = np.random.default_rng(seed)
-        drawn = random.multinomial(len(judged), own / own.sum(), size=resamples)
-        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]  # type: ignore[operator]
-        draws = np.concatenate(blocks) if blocks else np.empty((0, len(models)))
-        won = np.zeros(len(models)), np.zeros(len(models))
-        np.add.at(won[0], first, score)
-        np.add.at(won[0], second, 1 - score)
-        np.add.at(won[1], first, 1 - score)
-        np.add.at(won[1], second, score)
-        extreme = [m for n, m in enumerate(models) if not won[0][n] or not won[1][n]]
-        if extreme and rating == "bradley-terry":
-            notes.append(f"never lost or never won, so held by a tiny penalty only: {offenders(extreme)}")
+    final, draws, extreme = _rated(judged, models, rating, k, start, scale, resamples, seed)
+    if extreme:
+        notes.append(f"never lost or never won, so held by a tiny penalty only: {offenders(extreme)}")
     intervals = {}
     if resamples:
         low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -254,6 +227,52 @@ def arena(
             one: {other: (row[0], row[1], row[2]) for other, row in sorted(rows.items())} for one, rows in pairs.items()
         },
     )  # fmt: skip
+
+
+def _rated(
+    judged: Sequence[Vote],
+    models: Sequence[str],
+    rating: str,
+    k: float,
+    start: float,
+    scale: float,
+    resamples: int,
+    seed: int,
+) -> tuple[Any, Any, list[str]]:
+    """Ratings `[M]`, those of the resamples `[R, M]`, and models that only a penalty holds."""
+    import numpy as np
+
+    place = {model: n for n, model in enumerate(models)}
+    first = np.array([place[vote[0]] for vote in judged])
+    second = np.array([place[vote[1]] for vote in judged])
+    score = np.array([vote[2] for vote in judged], dtype=np.float64)
+    if rating == "elo":
+        draws = _elo_draws(first, second, score, len(models), k, start, scale, resamples, seed)
+        final = (
+            np.median(draws, axis=0)
+            if resamples
+            else np.array([elo(judged, k, start, scale).get(model, start) for model in models])
+        )
+    else:
+        cells, own = _cells(first, second, score, len(models))
+        solve = _bradley_terry if rating == "bradley-terry" else _win_minus_loss
+        arguments: tuple[Any, ...] = (start, scale) if rating == "bradley-terry" else ()
+        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]
+        if rating == "bradley-terry":
+            arguments += ((final - start) * math.log(10) / scale,)
+        random = np.random.default_rng(seed)
+        drawn = random.multinomial(len(judged), own / own.sum(), size=resamples)
+        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]
+        draws = np.concatenate(blocks) if blocks else np.empty((0, len(models)))
+        won = np.zeros(len(models)), np.zeros(len(models))
+        np.add.at(won[0], first, score)
+        np.add.at(won[0], second, 1 - score)
+        np.add.at(won[1], first, 1 - score)
+        np.add.at(won[1], second, score)
+        extreme = [m for n, m in enumerate(models) if not won[0][n] or not won[1][n]]
+        if rating == "bradley-terry":
+            return final, draws, extreme
+    return final, draws, []
 
 
 def _components(models: Sequence[str], votes: Sequence[Vote]) -> tuple[tuple[str, ...], ...]:
@@ -345,7 +364,8 @@ def _bradley_terry(
         if np.abs(step).max() < 1e-8:
             break
     strength -= strength.mean(axis=1, keepdims=True)
-    return start + strength * scale / math.log(10)
+    found: np.ndarray = start + strength * scale / math.log(10)
+    return found
 
 
 def _win_minus_loss(cells: np.ndarray, weights: np.ndarray, models: int) -> np.ndarray:
@@ -357,7 +377,10 @@ def _win_minus_loss(cells: np.ndarray, weights: np.ndarray, models: int) -> np.n
     surplus[rows, cells[:, 0]], surplus[rows, cells[:, 1]] = cells[:, 2] - 1, 1 - cells[:, 2]
     games[rows, cells[:, 0]] = games[rows, cells[:, 1]] = 1
     played = weights @ games
-    return np.divide(100 * (weights @ surplus), played, out=np.full(played.shape, np.nan), where=played > 0)
+    found: np.ndarray = np.divide(
+        100 * (weights @ surplus), played, out=np.full(played.shape, np.nan), where=played > 0
+    )
+    return found
 
 
 def audit(

@@ -20,7 +20,8 @@ class _Expert(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        found: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+        return found
 
 
 class Experts(Bridge):
@@ -50,7 +51,8 @@ class Experts(Bridge):
         scores = torch.einsum("bd,bld->bl", first, prompt) / first.shape[-1] ** 0.5
         look = scores.masked_fill(~mask, float("-inf")).softmax(-1)
         read = torch.einsum("bl,bld->bd", look.nan_to_num(0.0), prompt)
-        return self.router(read).softmax(-1)
+        found: Tensor = self.router(read).softmax(-1)
+        return found
 
     def forward(self, media: Tensor, real: Tensor, asked: Asked) -> tuple[Tensor, Tensor]:
         """Project every token; the pictures of a sample are routed one by one."""

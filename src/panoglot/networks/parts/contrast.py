@@ -118,4 +118,4 @@ class GroupPatchesPart(Part):
             (batch.owner, batch.slot), f.y
         )  # text m goes to its own record and slot, whatever the order
         more = {"delta": self.delta, "norm": self.norm, "pair_id": batch.pair_id, "group": self.pool}
-        return group_patches(f.local, texts, batch.slot_mask, scale=self.scale()[0], **more)  # type: ignore[arg-type]
+        return group_patches(f.local, texts, batch.slot_mask, scale=self.scale()[0], **more)

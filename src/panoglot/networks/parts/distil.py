@@ -120,8 +120,9 @@ class RegressPart(Part):
         if not 0 <= shared <= 1:
             raise UserError(f"regress: shared={shared} must be in 0..1.")
         self.shared = shared
-        make = lambda: nn.Linear(widths.dim, teacher) if adapter == "linear" else nn.Identity()  # noqa: E731
-        self.image, self.text = make(), make()
+        self.image, self.text = (
+            nn.Linear(widths.dim, teacher) if adapter == "linear" else nn.Identity() for _ in range(2)
+        )
         self.distance, self.beta = distance, beta
         # unit student vectors against the teacher's: a linear adapter can reach any length
         self.gain = nn.Parameter(torch.tensor(math.log(1.0))) if adapter == "none" else None

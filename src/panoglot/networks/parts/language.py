@@ -190,7 +190,8 @@ class VqPart(Part):
         out, index, self._term = self.codebook(media, real)
         if self.revive and self.training:
             self._last = (media.detach()[real], index[real])
-        return out
+        found: Tensor = out
+        return found
 
     @torch.no_grad()
     def after_step(self, model: Any, step: int, total: int) -> None:
@@ -218,4 +219,5 @@ class VqPart(Part):
     @torch.no_grad()
     def codes(self, media: Tensor) -> Tensor:
         """Return the indices of the codes of tokens [..., D]."""
-        return self.codebook(media)[1]
+        found: Tensor = self.codebook(media)[1]
+        return found

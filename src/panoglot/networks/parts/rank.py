@@ -52,7 +52,8 @@ class RankPart(Part):
             tokens = layer(tokens, see, patches)
         real = mask[..., None].to(tokens.dtype)
         pooled = (self.after(tokens) * real).sum(1) / real.sum(1).clamp(min=1)
-        return (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        found: Tensor = (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        return found
 
     def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
         """Put what people thought of each text into the batch."""

@@ -82,7 +82,8 @@ class MaskedPainter(nn.Module):
         z = torch.cat([x, y], 1)
         for block in self.blocks:
             z = block(z, see)
-        return self.out(self.after(z[:, : self.cells]))
+        found: Tensor = self.out(self.after(z[:, : self.cells]))
+        return found
 
     @torch.no_grad()
     def generate(
@@ -121,5 +122,6 @@ class MaskedPainter(nn.Module):
 def _looked_up(table: nn.Embedding, given: Tensor, ids: int) -> Tensor:
     """Embeddings of ids, or of shares of the vocabulary."""
     if given.dim() == ids:
-        return table(given.clamp(min=0))
+        found: Tensor = table(given.clamp(min=0))
+        return found
     return given.to(table.weight.dtype) @ table.weight

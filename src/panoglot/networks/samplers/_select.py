@@ -16,7 +16,7 @@ def selected(
     record: Record,
     splits: Sequence[str] = (),
     kinds: Sequence[str] = (),
-    langs: Sequence[str] = (),
+    lang: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> Record | None:
     """Return the record with the wanted texts only; None when its split or none of its texts is wanted.
@@ -25,9 +25,9 @@ def selected(
     """
     if splits and record.split not in splits:
         return None
-    if isinstance(record, Document) or record.turns or not (kinds or langs or sources) or not record.texts:
+    if isinstance(record, Document) or record.turns or not (kinds or lang or sources) or not record.texts:
         return record
-    texts = matching(record, kinds, sources, langs)
+    texts = matching(record, kinds, sources, lang)
     place = {i: k for k, i in enumerate(i for i, t in enumerate(record.texts) if any(t is x for x in texts))}
     vectors = dict(record.vectors)
     if "text" in vectors and len(vectors["text"]) == len(record.texts):

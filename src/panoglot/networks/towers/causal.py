@@ -51,7 +51,8 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return [B, width] of tokens [B, L, width]; padding (mask [B, L] False) is not read."""
         y = self.read(self.query.expand(len(x), -1, -1), x, mask[:, None])
-        return self.after(y + self.feed(y))[:, 0]
+        found: Tensor = self.after(y + self.feed(y))[:, 0]
+        return found
 
 
 class OwnDecoder(nn.Module):
@@ -76,7 +77,8 @@ class OwnDecoder(nn.Module):
         see_memory = None if real is None else real[:, None].expand(-1, x.shape[1], -1)
         for block in self.layers:
             x = block(x, see, memory, see_memory)
-        return self.after(x)
+        found: Tensor = self.after(x)
+        return found
 
 
 class _Held:
@@ -88,8 +90,8 @@ class _Held:
         self.output: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
-        memo[id(self)] = _Held()
-        return memo[id(self)]
+        memo[id(self)] = copied = _Held()
+        return copied
 
     def __reduce__(self) -> Any:
         return _Held, ()
@@ -392,7 +394,8 @@ class CausalLm(nn.Module):
             raise UserError("This language model makes no text vectors; text: {split: …} says after how many layers.")
         x, mask, _, _ = self._enter(ids, mask, None, None)
         self._run(x, mask, None, 0, None, None)
-        return self.pool(self._half.output, mask & (ids != PICTURE))
+        found: Tensor = self.pool(self._half.output, mask & (ids != PICTURE))
+        return found
 
     @torch.no_grad()
     def generate(
@@ -421,9 +424,8 @@ class CausalLm(nn.Module):
         before = media.shape[1] * media.shape[2] if media is not None and not self.cross and self.mark is None else 0
         room = self.lm.place.shape[0] - ids.shape[1] - before
 
-        def scores(whole: Tensor) -> Tensor:
-            seen = whole.new_ones(whole.shape, dtype=torch.bool)
-            return self(whole, seen, media, real).logits[:, -1]
+        def scores(whole: Tensor) -> Any:
+            return self(whole, whole.new_ones(whole.shape, dtype=torch.bool), media, real).logits[:, -1]
 
         out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
         return out[:, ids.shape[1] :].tolist()

@@ -103,7 +103,8 @@ class CaptionDecoder(nn.Module):
         see_memory = None if keep is None else keep[:, None].expand(-1, ids.shape[1], -1)
         for block in self.blocks:
             x = block(x, see, memory, see_memory)
-        return self.after(x) @ self.embed.weight.T
+        found: Tensor = self.after(x) @ self.embed.weight.T
+        return found
 
     @torch.no_grad()
     def generate(self, memory: Tensor, most: int | None = None, start: Tensor | None = None) -> Tensor:
@@ -140,7 +141,8 @@ class ImageDecoder(nn.Module):
         see = text_mask[:, None].expand(-1, patches.shape[1], -1)
         for block in self.blocks:
             patches = block(patches, memory=text, see_memory=see)
-        return self.paint(self.after(patches))
+        found: Tensor = self.paint(self.after(patches))
+        return found
 
 
 class Resampler(nn.Module):

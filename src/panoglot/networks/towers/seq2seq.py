@@ -39,7 +39,8 @@ class OwnSeq2Seq(nn.Module):
         see = mask[:, None].expand(-1, x.shape[1], -1)
         for block in self.encoder:
             x = block(x, see)
-        return self.between(x)
+        found: Tensor = self.between(x)
+        return found
 
     def decode(self, ids: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Return logits [B, L, vocabulary] of decoder inputs ids [B, L]."""
@@ -48,7 +49,8 @@ class OwnSeq2Seq(nn.Module):
         read = mask[:, None].expand(-1, ids.shape[1], -1)
         for block in self.decoder:
             x = block(x, see, memory, read)
-        return self.after(x) @ self.embed.weight.T
+        found: Tensor = self.after(x) @ self.embed.weight.T
+        return found
 
 
 class Seq2SeqLm(nn.Module):

@@ -120,13 +120,15 @@ class Conse:
         return _unit(weights @ self._labels[best])
 
     def _project(self, vectors: np.ndarray) -> np.ndarray:
-        return vectors - (vectors @ self._languages.T) @ self._languages
+        found: np.ndarray = vectors - (vectors @ self._languages.T) @ self._languages
+        return found
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return found
 
 
 def _table(encoder: E5) -> bytes:

@@ -210,7 +210,8 @@ class EfficientNetLite2:
         import numpy as np
 
         features = self.run(images)[0]
-        return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+        found: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+        return found
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
         """Refuse: this model sees pictures only."""

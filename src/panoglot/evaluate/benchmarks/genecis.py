@@ -1,0 +1,226 @@
+"""GeneCIS: which of 10 or 15 pictures is like the reference under a condition? (Vaze et al., CVPR 2023).
+
+| task | condition | candidates | pictures |
+|---|---|---|---|
+| `focus_attribute` | the attribute to keep ("color") | 10 | Visual Genome, cropped |
+| `change_attribute` | the attribute to have instead ("metal") | 15 | Visual Genome, cropped |
+| `focus_object` | the object to keep ("cardboard") | 15 | COCO val2017 |
+| `change_object` | the object to have as well ("wall") | 15 | COCO val2017 |
+
+Files, from github.com/facebookresearch/genecis: `<task>.json` with rows of `condition, reference, target, gallery` (the
+others); pictures as `{val_image_id}` (file `000000000042.jpg`) or `{image_id, instance_bbox}` (file `42.jpg`, a box as
+left, top, width, height).
+
+Crops are as released, so that figures compare: 0.7 of the box's size is added, at its left and top only (the right and
+lower edges are counted from the moved corner), and black makes the crop a square.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.checks import offenders
+from panoglot.errors import RowError, UserError
+from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._read import picture_files
+from panoglot.evaluate.benchmarks._compose import (
+    COMPOSED,
+    Compose,
+    ComposedQuery,
+    as_list,
+    check_texts,
+    compose_vectors,
+    encode_pictures,
+    find_files,
+    read_texts,
+    rows_of,
+    tag,
+)
+from panoglot.metrics._results import ResultSet
+from panoglot.metrics.ranking._metrics import rank_result
+from panoglot.metrics.ranking._ranks import ranks_of_scores
+
+if TYPE_CHECKING:
+    from panoglot.pictures import Image
+    from panoglot.providers.roles import Encoder
+
+__all__ = ["GENECIS", "TASKS", "crop_box", "genecis"]
+
+TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
+DILATION = 0.7
+
+
+def crop_box(box: Sequence[float], width: int, height: int) -> tuple[float, float, float, float]:
+    """The crop of a box (left, top, width, height) as left, top, right, bottom.
+
+    >>> crop_box([100, 100, 100, 50], 640, 480)  # no more at the right and below than the box itself
+    (30.0, 65.0, 200.0, 150.0)
+    >>> crop_box([10, 0, 100, 50], 640, 480)  # but so where the picture ends at the left or above
+    (0, 0, 170.0, 85.0)
+    """
+    left, top = max(0, box[0] - DILATION * box[2]), max(0, box[1] - DILATION * box[3])
+    right, bottom = left + (1 + DILATION) * box[2], top + (1 + DILATION) * box[3]
+    return left, top, min(width, right), min(height, bottom)
+
+
+def _key(picture: Mapping[str, Any]) -> str:
+    if "val_image_id" in picture:
+        return f"{int(picture['val_image_id']):012d}"
+    return f"{picture['image_id']}@" + ",".join(f"{float(side):g}" for side in picture["instance_bbox"])
+
+
+def _load(key: str, files: Mapping[str, Path]) -> Image:
+    from panoglot.pictures import Image
+
+    name, _, box = key.partition("@")
+    if name not in files:
+        raise RowError("missing", name)
+    whole = Image.from_path(str(files[name]))
+    if not box:
+        return whole
+    import PIL.Image
+
+    picture = whole.pil()
+    part = picture.crop(crop_box([float(n) for n in box.split(",")], *picture.size))
+    side = max(part.size)
+    square = PIL.Image.new("RGB", (side, side))
+    square.paste(part, ((side - part.width) // 2, (side - part.height) // 2))
+    return Image.from_pil(square)
+
+
+def genecis(
+    encoder: Encoder,
+    annotations: str | os.PathLike[str] | Sequence[str],
+    images: str | os.PathLike[str] | Sequence[str],
+    *,
+    method: str | Compose = "sum",
+    weight: float = 0.5,
+    texts: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    lang: str = "en",
+    tasks: Sequence[str] | None = None,
+    on_error: str = "raise",
+    output: str | os.PathLike[str] | None = None,
+    confidence: float | None = None,
+) -> ResultSet:
+    """Recall@1, 2, 3 of each task, and their means over tasks.
+
+    Args:
+        encoder: of pictures and texts.
+        annotations: folder of the four files (those that are there are taken), or files.
+        images: folders of COCO's val2017 and of Visual Genome's pictures.
+        method: see `compose_vectors`.
+        weight: of the text in `sum`.
+        texts: conditions that others rewrote, by `<task>/<row>`.
+        lang: language of the texts.
+        tasks: some of `TASKS`.
+        on_error: pictures that are missing or cannot be read: `raise`, or `null`: never found; a query without its
+            target's is null.
+        output: folder for `genecis.json`: the order of the candidates, 0 is the target, n the n-th of the gallery.
+        confidence: level of bootstrap intervals.
+
+    Raises:
+        UserError: missing files or pictures.
+    """
+    import numpy as np
+
+    if tasks is None:
+        there = {path.stem for one in map(Path, as_list(annotations))
+                 for path in (one.rglob("*.json") if one.is_dir() else [one])}  # fmt: skip
+        tasks = [task for task in TASKS if task in there] or TASKS
+    odd = [task for task in tasks if task not in TASKS]
+    if odd:
+        raise UserError(f"GeneCIS has no task {offenders(odd)}. Known: {', '.join(TASKS)}.")
+    places = find_files(annotations, [f"{task}.json" for task in tasks], "genecis")
+    files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
+    rows = {task: rows_of(places[f"{task}.json"], ("condition", "reference", "target", "gallery")) for task in tasks}
+    rewritten = read_texts(texts)
+    check_texts(rewritten, {f"{task}/{n}" for task in tasks for n in range(len(rows[task]))})
+    wanted = {
+        _key(one).partition("@")[0]
+        for mine in rows.values() for row in mine for one in (row["reference"], row["target"], *row["gallery"])
+    }  # fmt: skip
+    gone = sorted(wanted - files.keys())
+    if gone and on_error == "raise":
+        raise UserError(
+            f"{len(gone)} of {len(wanted)} pictures are missing in {offenders(as_list(images))}: {offenders(gone)}. "
+            f"Get them ({COMPOSED['genecis']}), or leave them out with on_error='null'."
+        )
+    found, written = ResultSet(), {}
+    for task in tasks:
+        # the target once, though a row may have it among the others too
+        lists = [list(dict.fromkeys(map(_key, (row["target"], *row["gallery"])))) for row in rows[task]]
+        queries = [
+            ComposedQuery(f"{task}/{n}", _key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
+            for n, row in enumerate(rows[task])
+        ]
+        asked, fallbacks = compose_vectors(
+            encoder, queries, lambda key: _load(key, files), method=method, weight=weight, lang=lang
+        )
+        keys = list(dict.fromkeys(key for row in lists for key in row))
+        vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, lambda key: _load(key, files))])
+        lost = int(np.isnan(vectors).any(axis=1).sum())
+        if lost and on_error == "raise":
+            raise UserError(f"{task}: {lost} pictures cannot be read; leave them out with on_error='null'.")
+        place = {key: n for n, key in enumerate(keys)}
+        scores = [vectors[[place[key] for key in row]] @ query for row, query in zip(lists, asked)]
+        for n, (row, values) in enumerate(zip(lists, scores)):
+            order = np.lexsort((np.arange(len(row)), -np.nan_to_num(values, nan=-np.inf)))
+            written[f"{task}/{n}"] = [int(at) for at in order]
+        ranks = [ranks_of_scores([(0, values[None].copy())], [[0]], best=True)[0] or None for values in scores]
+        notes = [f"{task}: {lost} pictures were missing or unreadable"] if lost else []
+        notes += [f"{task}: {fallbacks} queries had only a picture or only a text"] if fallbacks else []
+        found[task] = rank_result(
+            ranks, [1] * len(ranks), metrics=["recall@1", "recall@2", "recall@3"], name=f"genecis/{task}",
+            ids=[f"{task}/{n}" for n in range(len(ranks))], notes=notes, confidence=confidence,
+            options={"ties": "mean", "dilation": DILATION if "attribute" in task else 0},
+        )  # fmt: skip
+    for k in (1, 2, 3):
+        values = [result.parts[f"recall@{k}"] for result in found.values()]
+        have = [value for value in values if value is not None]
+        found.summary[f"mean/recall@{k}"] = sum(have) / len(have) if len(have) == len(TASKS) else None
+    if len(tasks) < len(TASKS):
+        found.notes += (f"{len(tasks)} of 4 tasks: no mean",)
+    if output is not None:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "genecis.json").write_text(json.dumps(written), encoding="utf-8")
+        found.notes += (f"rankings: {folder / 'genecis.json'}",)
+    return tag(found, encoder, method, weight)
+
+
+def _run(
+    annotations: Sequence[str],
+    images: Sequence[str],
+    encoder: Any,
+    *,
+    method: str = "sum",
+    weight: float = 0.5,
+    texts: str | None = None,
+    lang: str = "en",
+    submission: str | None = None,
+    on_error: str = "raise",
+    confidence: float | None = None,
+) -> Any:
+    """Search, and score what was found.
+
+    Args:
+        method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+        weight: of the text in `sum`, 0..1.
+        texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
+        submission: folder for the rankings, as the official servers take them.
+    """
+    return genecis(
+        encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
+        output=submission, confidence=confidence,
+    )  # fmt: skip
+
+
+GENECIS = Benchmark(
+    "genecis", "composed", "recall@1, 2, 3 among 10 or 15 pictures under a condition, four tasks",
+    "--annotations: `focus_attribute.json` and three more; --images: COCO val2017, Visual Genome; --encoder",
+    "github.com/facebookresearch/genecis", Way(_run, only={"weight": ("method", "sum")}),
+)  # fmt: skip
