@@ -11,6 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# a join of fragments that a commit came between is given up, and done later: nothing to warn people of
+os.environ.setdefault("LANCE_LOG", "error")
+
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
@@ -79,23 +82,39 @@ class Table:
     def lance(self, version: int | None = None) -> lance.LanceDataset:
         """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do.
 
-        While the handle, a scanner or a stream of it lives, no version of the table is cleaned away.
+        While the handle, a scanner or a stream of it lives, its version is not cleaned away.
 
         Args:
             version: an older one.
         """
         import lance
 
-        held = _lock_folder(self.path)
-        try:
-            data = lance.dataset(str(self.path), version=version)
-        except BaseException:
+        for _ in range(100):
+            try:
+                data = lance.dataset(str(self.path), version=version)
+            except (OSError, ValueError):
+                if version is None and self.exists():
+                    continue  # what was the newest version a moment ago has been cleaned away
+                raise
+            held = _lock(_manifest(self.path, data.version))
+            if held is None and _manifest(self.path, data.version).exists():
+                return data  # a file system without locks: old versions stay for a day there
+            if held is not None and os.fstat(held).st_nlink:
+                weakref.finalize(data, os.close, held).atexit = False
+                return data
             if held is not None:
                 os.close(held)
-            raise
-        if held is not None:
-            weakref.finalize(data, os.close, held).atexit = False
-        return data
+        return lance.dataset(str(self.path), version=version)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the versions that a commit has to be compared with; whatever commits opens its handle in here."""
+        held = _lock(self.path)
+        try:
+            yield
+        finally:
+            if held is not None:
+                os.close(held)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -180,19 +199,22 @@ class Table:
         if len(first) != len(keys):
             rows = rows.take(sorted(first))
         self.ensure()
-        data = self.lance()  # held until the commit is done
-        merge = data.merge_insert(self.key)
-        if update:
-            merge = merge.when_matched_update_all()
-        if whole:
-            merge = merge.when_not_matched_insert_all()
-        merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
-        return int(merge.execute(rows)["num_inserted_rows"])
+        with self.writing():
+            data = self.lance()  # held until the commit is done
+            merge = data.merge_insert(self.key)
+            if update:
+                merge = merge.when_matched_update_all()
+            if whole:
+                merge = merge.when_not_matched_insert_all()
+            merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
+            return int(merge.execute(rows)["num_inserted_rows"])
 
     def delete(self, where: str) -> None:
         """Delete rows (only what is derived and can be made again: vectors)."""
         if self.exists():
-            self.lance().delete(where)
+            with self.writing():
+                data = self.lance()
+                data.delete(where)
 
     # -- upkeep --------------------------------------------------------------------------------------------------
 
@@ -205,8 +227,9 @@ class Table:
         if not self.exists():
             return
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a commit came between: the next time will do
-            done = self._join_fragments(most)
-            done |= self._index()
+            with self.writing():
+                done = self._join_fragments(most)
+                done |= self._index()
             if done:
                 self._clean()
 
@@ -220,11 +243,10 @@ class Table:
         """
         if not self.exists():
             return
-        self._join_fragments(8)
-        self._index(small)
-        if not self._clean(left_over=True):
-            data = self.lance()
-            data.cleanup_old_versions(older_than=timedelta(days=1))
+        with self.writing():
+            self._join_fragments(8)
+            self._index(small)
+        self._clean(left_over=True)
 
     def _join_fragments(self, most: int) -> bool:
         """Join the small fragments if there are more than `most`; whether it was done."""
@@ -262,40 +284,67 @@ class Table:
                 done = True
         return done
 
-    def _clean(self, *, left_over: bool = False) -> bool:
-        """Delete old versions if nobody reads or writes; whether it was so.
+    def _clean(self, *, left_over: bool = False) -> None:
+        """Delete the old versions that nobody reads; where there are no locks, those older than a day.
 
         Args:
-            left_over: delete the files of commits that were killed, too.
+            left_over: delete the files of commits that were killed too, unless somebody writes.
         """
-        import lance
-
-        if len(os.listdir(self.path / "_versions")) < 2:
-            return True
-        alone = _lock_folder(self.path, alone=True)
-        if alone is None:
-            return False
+        data = self.lance()
+        old = sorted({_version(name) for name in os.listdir(self.path / "_versions")} - {0, data.version})
+        if not old:
+            return
+        free: dict[int, int] = {}
+        unwritten = _lock(self.path, alone=True)
         try:
-            data = lance.dataset(str(self.path))
-            data.cleanup_old_versions(
-                older_than=timedelta(0), delete_unverified=left_over, error_if_tagged_old_versions=False
-            )
+            for version in old:
+                held = _lock(_manifest(self.path, version), alone=True)
+                if held is not None:
+                    free[version] = held
+                elif unwritten is None:
+                    break  # a commit is compared with all versions since the one that it began with
+            if free:
+                data.cleanup_old_versions(
+                    versions=list(free),
+                    delete_unverified=left_over and unwritten is not None,
+                    error_if_tagged_old_versions=False,
+                )
+            elif not _locks(self.path):
+                data.cleanup_old_versions(older_than=timedelta(days=1), error_if_tagged_old_versions=False)
         finally:
-            os.close(alone)
-        return True
+            for held in (*free.values(), *([] if unwritten is None else [unwritten])):
+                os.close(held)
 
 
-def _lock_folder(folder: Path, *, alone: bool = False) -> int | None:
-    """Lock a folder while its descriptor is open, `alone` or with all who read; None where that cannot be had.
+def _version(name: str) -> int:
+    """The version whose manifest has this name: Lance counts down from the largest number, or names it plainly.
 
-    The lock vanishes with the process, however it ends. Whoever wants it alone never waits; readers wait while old
+    >>> _version("18446744073709551612.manifest"), _version("7.manifest"), _version(".tmp")
+    (3, 7, 0)
+    """
+    number, _, ending = name.partition(".")
+    if ending != "manifest" or not number.isdigit():
+        return 0
+    return 2**64 - 1 - int(number) if len(number) == 20 else int(number)
+
+
+def _manifest(table: Path, version: int) -> Path:
+    """The manifest of a version."""
+    counted_down = table / "_versions" / f"{2**64 - 1 - version:020}.manifest"
+    return counted_down if counted_down.exists() else table / "_versions" / f"{version}.manifest"
+
+
+def _lock(path: Path, *, alone: bool = False) -> int | None:
+    """Lock a file or folder while the descriptor is open, `alone` or with others; None where that cannot be had.
+
+    The lock vanishes with the process, however it ends. Whoever wants it alone never waits; the others wait while old
     versions are deleted.
     """
     try:
         import fcntl
 
-        held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):  # not a POSIX system, or no such table: Lance says so
+        held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (ImportError, OSError):  # not a POSIX system, or nothing there
         return None
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
@@ -303,6 +352,14 @@ def _lock_folder(folder: Path, *, alone: bool = False) -> int | None:
         os.close(held)
         return None
     return held
+
+
+def _locks(folder: Path) -> bool:
+    """Whether files can be locked there."""
+    held = _lock(folder)
+    if held is not None:
+        os.close(held)
+    return held is not None
 
 
 def _map_items(value: Any) -> Any:
