@@ -171,11 +171,15 @@ class Store(Protocol):
     def stamp(self, name: str) -> int:
         """A number that changes with every commit to a table, and costs next to nothing."""
 
-    def hold(self, name: str, *, alone: bool = False) -> Callable[[], None] | None:
-        """Hold a table, so that nobody cleans versions away that are read; it ends with the process.
+    def versions(self, name: str) -> list[int]:
+        """The versions of a table that are there, oldest first."""
+
+    def hold(self, name: str, version: int | None = None, *, alone: bool = False) -> Callable[[], None] | None:
+        """Hold a version of a table that is read, or the table while a commit is made; it ends with the process.
 
         Args:
             name: of the table.
+            version: of it; None for the table.
             alone: with nobody else who holds it. This never waits; who holds it with others waits for who is alone.
 
         Returns:

@@ -211,19 +211,32 @@ class LocalStore:
         # the clock of a file system ticks every few milliseconds: a commit just now may not be the last of its tick
         return now if abs(now - changed) < 50_000_000 else changed
 
-    def hold(self, name: str, *, alone: bool = False) -> Callable[[], None] | None:
+    def versions(self, name: str) -> list[int]:
+        try:
+            names = os.listdir(self._table(name) / "_versions")
+        except FileNotFoundError:
+            return []
+        return sorted({_version(one) for one in names} - {0})
+
+    def hold(self, name: str, version: int | None = None, *, alone: bool = False) -> Callable[[], None] | None:
         if fcntl is None:
             return None
+        path = self._table(name)
+        if version is not None:
+            counted_down = path / "_versions" / f"{2**64 - 1 - version:020}.manifest"
+            path = counted_down if counted_down.exists() else path / "_versions" / f"{version}.manifest"
         try:
-            held = os.open(self._table(name), os.O_RDONLY | os.O_CLOEXEC)
+            held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:  # no such table: Lance says so
             return None
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            if os.fstat(held).st_nlink:
+                return functools.partial(os.close, held)
         except OSError:
-            os.close(held)
-            return None
-        return functools.partial(os.close, held)
+            pass
+        os.close(held)
+        return None
 
     # -- locks -----------------------------------------------------------------------------------------------------
 
@@ -284,3 +297,15 @@ class _LocalAppender:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _version(name: str) -> int:
+    """The version whose manifest has this name: Lance counts down from the largest number, or names it plainly.
+
+    >>> _version("18446744073709551612.manifest"), _version("7.manifest"), _version(".tmp")
+    (3, 7, 0)
+    """
+    number, _, ending = name.partition(".")
+    if ending != "manifest" or not number.isdigit():
+        return 0
+    return 2**64 - 1 - int(number) if len(number) == 20 else int(number)

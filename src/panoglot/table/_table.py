@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+# a join of fragments that a commit came between is given up, and done later: nothing to warn people of
+os.environ.setdefault("LANCE_LOG", "error")
 
 if TYPE_CHECKING:
     import lance
@@ -73,23 +77,38 @@ class Table:
     def lance(self, version: int | None = None) -> lance.LanceDataset:
         """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do.
 
-        While the handle, a scanner or a stream of it lives, no version of the table is cleaned away.
+        While the handle, a scanner or a stream of it lives, its version is not cleaned away.
 
         Args:
             version: an older one.
         """
         import lance
 
-        address, give_up = self.store.table(self.name), self.store.hold(self.name)
+        for _ in range(100):
+            address = self.store.table(self.name)
+            try:
+                data = lance.dataset(address.uri, version=version, storage_options=address.options)
+            except (OSError, ValueError):
+                if version is None and self.exists():
+                    continue  # what was the newest version a moment ago has been cleaned away
+                raise
+            give_up = self.store.hold(self.name, data.version)
+            if give_up is not None:
+                weakref.finalize(data, give_up).atexit = False
+                return data
+            if data.version in self.store.versions(self.name):
+                return data  # a place without locks: old versions stay for a day there
+        return lance.dataset(address.uri, version=version, storage_options=address.options)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the versions that a commit has to be compared with; whatever commits opens its handle in here."""
+        give_up = self.store.hold(self.name)
         try:
-            data = lance.dataset(address.uri, version=version, storage_options=address.options)
-        except BaseException:
+            yield
+        finally:
             if give_up is not None:
                 give_up()
-            raise
-        if give_up is not None:
-            weakref.finalize(data, give_up).atexit = False
-        return data
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -174,19 +193,22 @@ class Table:
         if len(first) != len(keys):
             rows = rows.take(sorted(first))
         self.ensure()
-        data = self.lance()  # held until the commit is done
-        merge = data.merge_insert(self.key)
-        if update:
-            merge = merge.when_matched_update_all()
-        if whole:
-            merge = merge.when_not_matched_insert_all()
-        merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
-        return int(merge.execute(rows)["num_inserted_rows"])
+        with self.writing():
+            data = self.lance()  # held until the commit is done
+            merge = data.merge_insert(self.key)
+            if update:
+                merge = merge.when_matched_update_all()
+            if whole:
+                merge = merge.when_not_matched_insert_all()
+            merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
+            return int(merge.execute(rows)["num_inserted_rows"])
 
     def delete(self, where: str) -> None:
         """Delete rows (only what is derived and can be made again: vectors)."""
         if self.exists():
-            self.lance().delete(where)
+            with self.writing():
+                data = self.lance()
+                data.delete(where)
 
     # -- upkeep --------------------------------------------------------------------------------------------------
 
@@ -199,8 +221,9 @@ class Table:
         if not self.exists():
             return
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a commit came between: the next time will do
-            done = self._join_fragments(most)
-            done |= self._index()
+            with self.writing():
+                done = self._join_fragments(most)
+                done |= self._index()
             if done:
                 self._clean()
 
@@ -214,11 +237,10 @@ class Table:
         """
         if not self.exists():
             return
-        self._join_fragments(8)
-        self._index(small)
-        if not self._clean(left_over=True):
-            data = self.lance()
-            data.cleanup_old_versions(older_than=timedelta(days=1))
+        with self.writing():
+            self._join_fragments(8)
+            self._index(small)
+        self._clean(left_over=True)
 
     def _join_fragments(self, most: int) -> bool:
         """Join the small fragments if there are more than `most`; whether it was done."""
@@ -256,28 +278,43 @@ class Table:
                 done = True
         return done
 
-    def _clean(self, *, left_over: bool = False) -> bool:
-        """Delete old versions if nobody reads or writes; whether it was so.
+    def _clean(self, *, left_over: bool = False) -> None:
+        """Delete the old versions that nobody reads; where there are no locks, those older than a day.
 
         Args:
-            left_over: delete the files of commits that were killed, too.
+            left_over: delete the files of commits that were killed too, unless somebody writes.
         """
-        import lance
-
-        give_up = self.store.hold(self.name, alone=True)
-        if give_up is None:
-            return False
+        data = self.lance()
+        old = [version for version in self.store.versions(self.name) if version != data.version]
+        if not old:
+            return
+        free: dict[int, Callable[[], None]] = {}
+        unwritten = self.store.hold(self.name, alone=True)
         try:
-            address = self.store.table(self.name)
-            data = lance.dataset(address.uri, storage_options=address.options)
-            if len(data.versions()) < 2:
-                return True
-            data.cleanup_old_versions(
-                older_than=timedelta(0), delete_unverified=left_over, error_if_tagged_old_versions=False
-            )
+            for version in old:
+                give_up = self.store.hold(self.name, version, alone=True)
+                if give_up is not None:
+                    free[version] = give_up
+                elif unwritten is None:
+                    break  # a commit is compared with all versions since the one that it began with
+            if free:
+                data.cleanup_old_versions(
+                    versions=list(free),
+                    delete_unverified=left_over and unwritten is not None,
+                    error_if_tagged_old_versions=False,
+                )
+            elif unwritten is None and not self._locks():
+                data.cleanup_old_versions(older_than=timedelta(days=1), error_if_tagged_old_versions=False)
         finally:
+            for give_up in (*free.values(), *([] if unwritten is None else [unwritten])):
+                give_up()
+
+    def _locks(self) -> bool:
+        """Whether tables can be held there."""
+        give_up = self.store.hold(self.name)
+        if give_up is not None:
             give_up()
-        return True
+        return give_up is not None
 
 
 def _map_items(value: Any) -> Any:

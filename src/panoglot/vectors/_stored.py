@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import lance
     import numpy as np
+    import pyarrow as pa
 
     from panoglot.table import Table
 
@@ -117,6 +118,7 @@ def _state(fragment: lance.LanceFragment) -> str:
 
 def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str]) -> Part:
     import numpy as np
+    import pyarrow.compute as pc
 
     dim = data.schema.field("vector").type.list_size
     count = sum(fragment.count_rows() for fragment in fragments)
@@ -128,10 +130,30 @@ def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states
     for batch in scanner.to_batches():
         rows = slice(at, at + batch.num_rows)
         part.vectors[rows] = batch["vector"].flatten().to_numpy().reshape(-1, dim)
-        part.owners[rows] = np.array(batch["id"].to_pylist(), "S32")
-        part.captions[rows] = np.array(batch["of"].to_pylist()) == "caption"
+        part.owners[rows] = _ids(batch["id"])
+        part.captions[rows] = pc.equal(batch["of"], "caption").fill_null(False).to_numpy(zero_copy_only=False)
         at += batch.num_rows
     return part
+
+
+def _ids(column: pa.Array) -> np.ndarray:
+    """Ids as `S32` `[n]`: as they lie in Arrow's buffer, where all are of 32 bytes, as ours are.
+
+    >>> import pyarrow as pa
+    >>> _ids(pa.array(["a" * 32, "b" * 32, "c" * 32])[1:]).tolist() == [b"b" * 32, b"c" * 32]
+    True
+    >>> _ids(pa.array(["i1", "i2"])).tolist()
+    [b'i1', b'i2']
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_string(column.type) and not column.null_count and len(column):
+        _, offsets, values = column.buffers()
+        places = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset)
+        if (np.diff(places) == 32).all():
+            return np.frombuffer(values, "S32", len(column), int(places[0]))
+    return np.array(column.to_pylist(), "S32")
 
 
 def _join(parts: list[Part]) -> Part:
