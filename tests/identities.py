@@ -93,9 +93,9 @@ def _ours(owner: Any) -> bool:
 
 
 def _methods() -> dict[str, Any]:
-    from panoglot.running import METHODS, get_method
+    from panoglot.running import METHODS, list_methods
 
-    get_method("describe")  # all rooms are loaded
+    list_methods()  # registers all
     found = {}
     for name, method in METHODS.items():
         if _ours(method.function):
@@ -169,9 +169,9 @@ def _parts() -> dict[str, Any]:
 
 def _ledgers() -> set[str]:
     """Names of stages: of all methods, and what stands in the code."""
-    from panoglot.running import METHODS, get_method
+    from panoglot.running import METHODS, list_methods
 
-    get_method("describe")
+    list_methods()  # registers all
     names = {method.stage for method in METHODS.values() if _ours(method.function)}
     for path in Path(panoglot.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -56,6 +56,7 @@ def picture():
     return Image.from_pil(PIL.Image.new("RGB", (40, 30), (139, 69, 19)))
 
 
+@pytest.mark.paper("evidence", shows="V", case="what is sure is stated in every language that has a name")
 async def test_what_is_sure_is_stated_in_every_language_that_has_a_name(picture):
     m = models([Tag("tiger", 0.8, TIGER), Tag("tabby cat", 0.1)])
     found = await evidence(picture, m, languages=("de", "ja", "zu", "ar"), **OPTIONS)
@@ -80,6 +81,7 @@ async def test_what_is_doubtful_is_offered_and_not_translated(picture):
     ]
 
 
+@pytest.mark.paper("evidence", shows="V", case="nothing is claimed without evidence")
 async def test_nothing_is_claimed_without_evidence(picture):
     found = await evidence(picture, models([Tag("ski", 0.08)]), languages=("de",), **OPTIONS)
     assert found[0].text == "A picture in brown."
@@ -109,6 +111,7 @@ async def test_a_broken_picture_is_a_row_error(picture):
         await evidence(picture, m, **OPTIONS)
 
 
+@pytest.mark.paper("label", shows="V", case="labels in many languages, with where they are from")
 async def test_labels_with_provenance(picture):
     m = models([Tag("tiger", 0.8, TIGER), Tag("leopard", 0.1, "n02128385")])
     found = await label(picture, m, tagger="tagger", languages=("de", "zh"))

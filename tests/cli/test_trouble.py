@@ -92,7 +92,7 @@ def test_an_output_that_is_a_file_gets_a_name_that_is_free(names, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        ("source: [in\noutput: x.pano\n", "is not YAML: line 2: expected ',' or ']'"),
+        ("source: [in\noutput: x.pano\n", "is not YAML: line 2, column 7: expected ',' or ']'"),
         ("source: in\noutput: x.pano\nsteps: 5\n", "'steps' is a list"),
         ("source: 5\noutput: x.pano\n", "'source' is a text, not 5"),
         (
@@ -178,7 +178,7 @@ from panoglot.table import create_dataset
 from panoglot.errors import UserError
 from tests.cli.test_trouble import Dies
 from tests.conftest import picture_bytes
-from panoglot.formats import Image
+from panoglot.pictures import Image
 data = create_dataset({str(tmp_path / "x.pano")!r})
 rows = []
 for n in range(60):

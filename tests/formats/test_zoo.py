@@ -169,7 +169,7 @@ def test_a_pipe_in_a_folder_is_never_opened(name, tmp_path, watched):
     assert watched.read(tmp_path) == {"good": {"a.jpg": []}, "reasons": ["not_a_file"]}
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.tar", "t.parquet", "captions_t.json"])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.tar", "t.parquet", "t.list", "t.json", "captions_t.json"])
 def test_a_pipe_named_like_a_table_is_never_opened(name, tmp_path, watched):
     os.mkfifo(tmp_path / name)
     found = watched.read(tmp_path / name)
@@ -295,6 +295,13 @@ def test_hostile_json_lines(line, reasons, kept, table, watched):
     found = watched.read(table("t.jsonl", "", row, line))
     assert len(found["good"]) == kept
     assert found["reasons"] == reasons
+
+
+@pytest.mark.parametrize("more", ["1," * 20_000_000 + "1", "{}," * 8_000_000 + "{}"], ids=["numbers", "objects"])
+def test_an_array_of_tiny_elements_is_refused_before_it_is_read(more, tmp_path, watched):
+    (tmp_path / "p.jpg").write_bytes(jpg())
+    (tmp_path / "t.json").write_text('[{"file_name": "p.jpg", "caption": "text"},' + more + "]")
+    assert "cannot be read" in watched.read(tmp_path / "t.json")["mistake"]
 
 
 @pytest.mark.parametrize(

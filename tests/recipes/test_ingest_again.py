@@ -337,8 +337,8 @@ def test_rejects_are_named_with_their_reasons(folder, tmp_path):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_bytes(b"no picture")
     _, out, _ = cli("ingest", folder, "-o", tmp_path / "x.pano", "--quiet")
-    assert "1  empty_file: empty.jpg" in out
-    assert "1  not_an_image: text.jpg" in out
+    assert "1 empty_file: empty.jpg" in out
+    assert "1 not_an_image: text.jpg" in out
 
 
 def test_no_picture_that_can_be_read_says_why(tmp_path):

@@ -406,7 +406,7 @@ def test_a_run_goes_on_with_its_own_settings_only(frozen, made, tmp_path):
         ({"kinds": "humans"}, "Did you mean 'human'"),
         ({"batch": 4096}, "smaller batch"),
         ({"held_out": 1.5}, "held_out"),
-        ({"teacher": FROZEN["image_tower"]}, "no loss 'regress'"),
+        ({"teacher": FROZEN["image_tower"]}, "clip learns from no teacher"),
         ({"precision": "fp16"}, "precision"),
         ({"dataset": "nowhere.pano"}, "no dataset at"),
         ({"output": None}, "name the folder"),

@@ -94,6 +94,9 @@ CASES = {
     "all pictures of a process broken": ("clip", {"batch": 8}, {}),
 }
 
+#: The processes run the code that is tested, wherever it lies.
+PATH = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
+
 
 def records_for(name):
     g = np.random.default_rng(0)
@@ -184,7 +187,7 @@ def main(out):
 
 
 def launch(world, out):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__), "CUDA_VISIBLE_DEVICES": ""}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATH, "CUDA_VISIBLE_DEVICES": ""}
     command = [*TORCHRUN, f"--nproc-per-node={world}", __file__, str(out)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]

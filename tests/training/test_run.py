@@ -274,14 +274,14 @@ def test_the_next_step_is_loaded_while_this_one_computes():
 
 def test_a_mistake_while_loading_is_raised_where_the_step_is_taken(bed, monkeypatch):
     t = Trainer(row(), bed)
-    inner = t.data._views
+    inner = t.data._show
 
-    def views(id_, k, epoch):
+    def show(id_, k, epoch):
         if epoch == 1:
             raise ZeroDivisionError("a bug")
         return inner(id_, k, epoch)
 
-    monkeypatch.setattr(t.data, "_views", views)
+    monkeypatch.setattr(t.data, "_show", show)
     seen = []
     with pytest.raises(ZeroDivisionError, match="a bug"):
         t.fit(on_step=seen.append)

@@ -185,6 +185,7 @@ def test_a_loss_that_is_absent_is_never_called(bed, monkeypatch):
     assert set(calls) == {"contrast"}
 
 
+@pytest.mark.paper("dc-clip", shows="V", case="two stages are two runs, one after the other")
 def test_the_second_stage_is_a_run_of_its_own_over_the_weights_of_the_first(bed):
     """Stages are nothing but two runs after each other: same losses as two trainers that hand the model on."""
     both = Trainer(dc_clip(), bed)
@@ -332,6 +333,11 @@ def char_gru(**more):
     return load_row("vgs-char-gru", "small", **{**base, "epochs": 8, "sampler": {"kind": "one"}, **more})
 
 
+@pytest.mark.paper(
+    "vgs-char-gru",
+    shows="V",
+    case="snapshots at the ends of the periods; the ensemble sums their similarities",
+)
 def test_snapshots_are_the_models_at_the_ends_of_the_periods(bed, tmp_path):
     t = Trainer(char_gru(), bed, tmp_path, save_every=5)
     assert t.stages[0].period == 16  # four epochs of four steps

@@ -38,6 +38,9 @@ def test_half_a_translation_and_a_rambling_one_do_not(lang):
     assert check_translation(ENGLISH, DOG[lang] * 4, lang, (lang, 0.9)) == "length_ratio"
 
 
+@pytest.mark.paper(
+    "translate", shows="V", case="what is in the wrong language, too short or too long is dropped with its reason"
+)
 def test_reasons():
     assert check_translation(ENGLISH, ENGLISH, "de", ("en", 0.99)) == "untranslated"
     assert check_translation(ENGLISH, DOG["ru"], "de", ("ru", 0.99)) == "wrong_language"

@@ -351,22 +351,13 @@ def _show_training(result: Any) -> None:
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
+    from panoglot.cli._methods import show_methods
+
     if json:
         for row in rows:
             print(_json(row))
-        return
-    out = _console()
-    wide = max((len(row.name) for row in rows), default=0)
-    room, left = "", out.width - wide - 4  # a line each, on a narrow terminal too
-    for row in rows:
-        if row.room != room:
-            out.print(f"{chr(10) if room else ''}[bold]{row.room}[/bold]")
-            room = row.room
-        mark = "[green]●[/green]" if row.done else "[dim]○[/dim]"
-        title = row.title if len(row.title) <= left else row.title[: left - 1].rstrip() + "…"
-        out.print(f"{mark} {row.name:<{wide}}  {_safe(title)}")
-    papers = [row for row in rows if row.paper]
-    out.print(f"\n● here ({sum(r.done for r in papers)} of {len(papers)} papers)   ○ planned   --json: in full")
+    else:
+        show_methods(rows, _console(), _safe)
 
 
 def _show_models(rows: Sequence[Any], json: bool = False) -> None:

@@ -43,6 +43,8 @@ def parts(
             so this fits only pictures that it did not resize or encode again; a hash that fits is noted in any case.
     """
     given(lang, kind, web=True)
+    if not os.path.isdir(source):
+        raise UserError(f"'{source}' is no folder; img2dataset writes one.")
     for name in sorted(os.listdir(source)):
         match = _STATS.fullmatch(name)
         if match is None:

@@ -11,13 +11,16 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean, yaml_fault
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
+from panoglot.networks._kinds import check_options
+from panoglot.networks._needs import READERS, check_row_needs
+from panoglot.networks._typing import accepts, said
 
-__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
+__all__ = ["LOSS_KEYS", "STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
 
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
     *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
-    *("epochs", "batch", "accumulate", "ema", "snapshots"),
+    *("epochs", "batch", "accumulate", "ema", "snapshots", "streams"),
 )
 
 
@@ -50,6 +53,15 @@ class Row:
         snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
         stages: runs of one model one after the other, name → what is different in it; see below.
         version: raised when a shipped row (or one of its presets) changes.
+        towers: further picture towers, name → `{kind: …}`, as `image`; losses read them in `features.towers`.
+        readers: `locator`, `painter`, `composer`, `tokeniser` → `{kind: …}`: what finds things, paints, embeds joint
+            queries, cuts pictures into codes.
+        bridges: name → `{kind: …}`, in order: modules between a picture's tokens and the language model.
+        streams: name → `{has: [picture, text], share: 2, sampler: …, select: …, loaders: […]}`: every step has items
+            of all of them, in these shares; a loss sees those that have what it reads, or the ones that it names:
+            `losses: {lm: {streams: [paired]}}`. Empty: one stream.
+        tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
+        vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
     A row with stages, here two of three settings that only one of them has::
 
@@ -93,11 +105,17 @@ class Row:
     snapshots: bool = False
     stages: tuple[Mapping[str, Any], ...] = ()
     version: int = field(default=1, metadata=marked(Added(1)))
+    towers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    bridges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    tiles: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
+    vocabulary: tuple[str, ...] = field(default=(), metadata=marked(Added(())))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):
             object.__setattr__(self, "stages", tuple({"name": n, **(s or {})} for n, s in self.stages.items()))
-        for key in ("freeze", "unverified", "stages"):
+        for key in ("freeze", "unverified", "stages", "vocabulary"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
 
     @property
@@ -284,10 +302,10 @@ def stored_row(run: str | Path) -> Row:
 
 
 def _checked(raw: Mapping[str, Any], name: str) -> Row:
-    """Make a row of its settings.
+    """Make a row of its settings. Everything that can be known without torch is known here.
 
     Raises:
-        UserError: an unknown setting, or values that cannot be.
+        UserError: an unknown setting, kind or option, or values that cannot be.
     """
     known = [f.name for f in fields(Row)]
     for key in raw:
@@ -297,6 +315,10 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(f"{name}: stage '{stage}' cannot set '{key}'.{did_you_mean(key, STAGE_SETTINGS)}")
+    for field_ in fields(Row):
+        value = raw.get(field_.name)
+        if field_.name in raw and field_.name != "stages" and not accepts(str(field_.type), value):
+            raise UserError(f"{name}: {field_.name}={value!r} must be {said(str(field_.type))}.")
     row = Row(**raw)
     if not row.parts:
         raise UserError(f"{name}: a row needs losses.")
@@ -312,7 +334,59 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
             raise UserError(f"{at}: batch, epochs and accumulate must be at least 1.")
         if r.batch % r.accumulate:
             raise UserError(f"{at}: a batch of {r.batch} cannot be cut into {r.accumulate} micro-batches.")
+        check_settings(r)
+        check_row_needs(r, at)
     return row
+
+
+#: Keys of a loss that the trainer reads, not the loss.
+LOSS_KEYS = ("weight", "streams")
+STREAM_KEYS = ("has", "share", "sampler", "select", "loaders")
+
+
+def check_settings(row: Row) -> None:
+    """Refuse kinds, options and values that cannot be, of towers, head, sampler, losses, readers, bridges, streams.
+
+    Raises:
+        UserError: one line, with "did you mean".
+    """
+    for setting, spec in (("image", row.image), ("text", row.text), ("sampler", row.sampler)):
+        if spec:
+            check_options(setting, spec, given=("encoder", "fingerprint"))
+    if row.image:
+        check_options("head", row.head)
+    for name, spec in row.losses.items():
+        if not accepts("float", spec.get("weight", 1.0)):
+            raise UserError(f"losses {name}: weight={spec['weight']!r} must be a number.")
+        kind = {"kind": name, **spec}
+        check_options("losses", kind, f"losses {name}" if spec.get("kind") else "losses", given=LOSS_KEYS)
+        for stream in spec.get("streams", ()):
+            if stream not in row.streams:
+                raise UserError(f"losses {name}: no stream is called '{stream}'.{did_you_mean(stream, row.streams)}")
+    for reader, spec in row.readers.items():
+        if reader not in READERS:
+            raise UserError(f"readers: '{reader}' is none.{did_you_mean(reader, READERS)}")
+        check_options(reader, spec)
+    for what, setting, each in (("towers", "image", row.towers), ("bridges", "bridge", row.bridges)):
+        for name, spec in each.items():
+            check_options(setting, spec, f"{what}.{name}")
+    for name, spec in row.streams.items():
+        for key in spec:
+            if key not in STREAM_KEYS:
+                raise UserError(f"stream {name}: unknown option '{key}'.{did_you_mean(key, STREAM_KEYS)}")
+        for one in spec.get("has", ()):
+            if one not in ("picture", "text"):
+                raise UserError(f"stream {name}: has={one!r} must be picture or text.")
+        if not accepts("float", spec.get("share", 1.0)) or not spec.get("share", 1.0) > 0:
+            raise UserError(f"stream {name}: share={spec['share']!r} must be a number above 0.")
+        if "sampler" in spec:
+            check_options("sampler", spec["sampler"], f"stream {name}, sampler")
+    for key in row.tiles:
+        if key not in TILES:
+            raise UserError(f"tiles: unknown option '{key}'.{did_you_mean(key, TILES)}")
+
+
+TILES = ("budget", "side", "least", "thin")
 
 
 def build(kinds: Mapping[str, Any], spec: Mapping[str, Any], what: str, *given: Any, **more: Any) -> Any:

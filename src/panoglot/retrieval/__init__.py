@@ -39,8 +39,9 @@ def search(
         text: what to look for, in any language that the encoder knows.
         image: a picture file, or an image of the dataset: its id, the beginning of it, its uri or the name of its file;
             in Python a picture of Pillow, an array or bytes too.
-        lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too); these are shown. The
-            language of the text you search with does not matter.
+        lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too, `pt` takes `pt-BR`);
+            these are shown, and `notes` of the result says what was taken. The language of the text you search with
+            does not matter.
         kind: only images that have a kept caption of this kind (`human`, `short` …); with `lang`, both in one caption.
         k: how many images.
         encoder: whose vectors: a model name or a name of vectors; default: those that the dataset is set to (panoglot

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.training._others import rated, read_documents, read_triples
 
 if TYPE_CHECKING:
     import os
@@ -148,6 +149,7 @@ def read_records(
     held_out: float = 0.0,
     image_vectors: str | None = None,
     text_vectors: str | None = None,
+    takes: Collection[str] = ("caption",),
 ) -> Reading:
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
@@ -163,6 +165,8 @@ def read_records(
             frames of one video stay together). Pictures whose source names a split other than train are held out too.
         image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
         text_vectors: the same for texts, `vectors["text"]`, a row a text.
+        takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
+            their score; `picture`, pictures without a caption.
 
     Raises:
         UserError: no dataset, an unknown language or kind, or nothing to train on.
@@ -182,7 +186,8 @@ def read_records(
     licences: Counter[str] = Counter()
     owners: list[tuple[str, ...]] = []
     digest, order = hashlib.blake2b(digest_size=16), _order(wanted)
-    for image_id, group in _by_image(rows):
+    kept = dict(images)
+    for image_id, group in _by_image(rows) if "caption" in takes else ():
         if image_id not in images:
             left_out["caption: of_dropped_picture"] += len(group)
             continue
@@ -198,10 +203,22 @@ def read_records(
         used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
         licences[licence_of.get(image_id, "unknown")] += 1
         digest.update(f"{image_id} {split} {' '.join(c.caption_id for c in captions)}\n".encode())
-    if images:
+    if "rating" in takes:
+        rated(data, records, owners, left_out, digest)
+    if "picture" in takes:
+        for image_id, (picture, split, together) in sorted(images.items()):
+            if split == "train" and held_out and Draw("held out", together).number() < held_out:
+                split = "test"
+            records.append(Record(picture.id, picture, split=split))
+            digest.update(f"picture {image_id} {split}\n".encode())
+    elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
+    for kind, read in (("document", read_documents), ("triple", read_triples)):
+        if kind in takes:
+            records += read(data, kept, wanted, held_out, left_out, digest)
+    owners += [()] * (len(records) - len(owners))
     if not records:
-        raise UserError(_nothing(data, wanted, kinds, sources))
+        raise UserError(_nothing(data, wanted, kinds, sources, takes))
     reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners)
     reading.add_vectors(data, image=image_vectors, text=text_vectors)
     return reading
@@ -316,7 +333,11 @@ def _licence(facts: dict[str, Any]) -> str:
     return ""
 
 
-def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str]) -> str:
+def _nothing(
+    data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str], takes: Collection[str]
+) -> str:
+    if "caption" not in takes:
+        return f"{data.address} has no {' and no '.join(f'{kind}s' for kind in sorted(takes))} to train on."
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:

@@ -107,7 +107,7 @@ def find_pair(pairs: Collection[tuple[str, str]], source: str, target: str) -> t
     return min(fit, default=None)
 
 
-@method(verb="translate", unit="caption")
+@method(verb="translate", unit="caption", where="kind in ('short', 'dense', 'human', 'alt')")
 async def translate(
     caption: Caption,
     m: Models,

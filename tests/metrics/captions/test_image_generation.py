@@ -9,7 +9,9 @@ from panoglot.errors import UserError
 from panoglot.evaluate import cross_lingual_consistency, dpg, geneval, mix_prompts, switching_similarity
 from panoglot.geometry import Region
 from panoglot.metrics.generation.geneval import geneval_image, relative_position
+from panoglot.pictures import Image
 from panoglot.providers.roles import Answer, Box
+from tests.conftest import picture_bytes
 
 
 def box(name: str, x0: float, y0: float, x1: float, y1: float, score: float = 0.95) -> Box:
@@ -67,6 +69,7 @@ def test_overall_is_the_mean_over_tags() -> None:
         geneval(specs, [yes] * 6, classes=["dog"])
 
 
+@pytest.mark.paper("neobabel", shows="V", case="CLC of three languages by hand: .6, .5; equal pictures: 1")
 def test_clc_worked_case() -> None:
     case = {"p": {"en": [[1, 0], [0, 1]], "fr": [[1, 0], [0.6, 0.8]], "nl": [[0, 1], [0, 1]]}}
     found = cross_lingual_consistency(case)
@@ -90,6 +93,9 @@ def test_mixed_prompts() -> None:
     assert (found.value, found.unscored) == (pytest.approx(0.6), 1)
 
 
+PICTURE = Image(picture_bytes(0))
+
+
 def test_dpg_children_count_only_under_a_yes() -> None:
     class Says:
         def generate(self, prompts):
@@ -99,8 +105,8 @@ def test_dpg_children_count_only_under_a_yes() -> None:
         {"id": 1, "question": "A?"}, {"id": 2, "question": "B?", "parents": [1]},
         {"id": 3, "question": "C?"}, {"id": 4, "question": "D?", "parents": [3]}, {"id": 5, "question": "E?"},
     ]  # fmt: skip
-    found = dpg([rows], ["image"], Says())
+    found = dpg([rows], [PICTURE], Says())
     assert found.value == pytest.approx(2 / 4)
     assert found.notes == ("1 answers said neither yes nor no.",)
     with pytest.raises(UserError, match="depends on 9"):
-        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], ["image"], Says())
+        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], [PICTURE], Says())

@@ -33,6 +33,8 @@ class ViewsPart(Part):
         warmup: share of the run in which the teacher's temperature rises.
     """
 
+    needs, reads = ("patches",), ("picture",)
+
     def __init__(
         self,
         widths: Widths,
@@ -58,7 +60,7 @@ class ViewsPart(Part):
         """Copy the student; called once, when the model is whole."""
         self.teacher = Ema(nn.ModuleList([model.image, self.head]))
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss of the batch's views."""
         if batch.image is None or self.teacher is None:
             raise UserError("views: needs pictures and views: {global: …, local: …} in the row.")
@@ -66,9 +68,9 @@ class ViewsPart(Part):
         tower, head = self.teacher.teacher.children()
         with torch.no_grad():
             z_t = torch.stack([head(tower(v)[0]) for v in globals_])
-        student = [self.head(model.image(v)[0]) for v in globals_]
+        student = [self.head(step.model.image(v)[0]) for v in globals_]
         if batch.local_image is not None:
-            student += [self.head(model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
+            student += [self.head(step.model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
         self._seen = z_t
         share = float(self.progress) / self.warmup if self.warmup else 1.0
         tau = ramp(round(1000 * min(1.0, share)), 1000, self.tau_teacher[0], self.tau_teacher[1], "linear")
@@ -100,6 +102,7 @@ class RegressPart(Part):
             2022, takes the English text's vector for all).
     """
 
+    reads, gives = ("teacher",), ("encode",)
     across = "own"
 
     def __init__(
@@ -128,7 +131,7 @@ class RegressPart(Part):
         if not any(r.vectors for r in records):
             raise UserError("regress: learns from a teacher's stored vectors; name one: --teacher embedded:conse")
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the mean of the sides that are there."""
         here = [z for z in (f.x, f.y) if z is not None]
         sides = [nothing(*here), nothing(*here)]

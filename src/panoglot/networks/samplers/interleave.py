@@ -66,6 +66,8 @@ class Interleave:
         count: text → tokens; None counts characters over four.
     """
 
+    takes = ("document",)
+
     max_images: int = 3
     max_tokens: int = 128
     min_similarity: float = 0.24
@@ -80,7 +82,7 @@ class Interleave:
 
     def items(self, record: Document) -> int:
         """1 when an image has a sentence."""
-        return int(bool(self._by_image(record)))
+        return int(isinstance(record, Document) and bool(self._by_image(record)))
 
     def __call__(self, record: Document, seed: int, epoch: int, item: int = 0) -> Sample:
         """Draw images; they and their sentences come in the document's order."""
@@ -114,6 +116,8 @@ class Loaders:
         kinds, sources, langs: of the pairs' texts, see `One`.
         max_images, max_tokens, min_similarity, count: of the documents, see `Interleave`.
     """
+
+    takes = ("caption", "document")
 
     weights: Mapping[str, float] | None = None
     kinds: Sequence[str] = ()

@@ -58,6 +58,8 @@ class Sentences:
         splitter: text → sentences.
     """
 
+    shows_parts = True  # stored vectors are of whole texts
+
     k: int = 6
     merge: int = 1
     sources: Sequence[str] = ()

@@ -17,6 +17,8 @@ __all__ = ["Coin", "Each", "One", "Translation", "Vectors"]
 class One:
     """The first text of the wanted kinds, sources, languages (CLIP, ALIGN, SyCoCa, Croc)."""
 
+    always_the_same = True  # of several texts of a picture one is ever shown
+
     kinds: Sequence[str] = ()
     sources: Sequence[str] = ()
     langs: Sequence[str] = ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._tokens import END, START
+from panoglot.networks.towers.heads import unit
 
 __all__ = ["CaptionDecoder", "ImageDecoder", "QueryDecoder", "Resampler"]
 
@@ -55,6 +58,11 @@ class QueryDecoder(nn.Module):
             x = block(x, memory=memory)
         x = self.after(x)
         return self.picture(x[:, -1]), self.region(x[:, :-1]), self.box(x[:, :-1]).sigmoid()
+
+    def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
+        """Fill in the features that come from the patches."""
+        x, f.regions, f.boxes = self(patches)
+        f.x = unit(x)
 
 
 class CaptionDecoder(nn.Module):

@@ -61,6 +61,10 @@ class TokenMlp(nn.Module):
         """Return [B, dim] of tokens [B, N, width]."""
         return self.mlp(tokens).mean(1)
 
+    def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
+        """Fill in the features that come from the patches."""
+        f.x = unit(self(patches))
+
 
 class PrototypeHead(nn.Module):
     """DINO's head: MLP, unit length, weight-normalised prototypes.
