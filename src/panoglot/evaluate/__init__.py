@@ -13,13 +13,17 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.evaluate._dataset import dataset_retrieval
+    from panoglot.evaluate._declare import Benchmark, Way
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
     from panoglot.evaluate._zeroshot import classify, zeroshot
+    from panoglot.formats._json import read_rows
+    from panoglot.metrics._choice import choice, circular, contrastive, read_label, read_letter
     from panoglot.metrics._compare import Comparison, compare
+    from panoglot.metrics._declare import Metric
     from panoglot.metrics._load import load_results
     from panoglot.metrics._mteb_results import load_mteb
     from panoglot.metrics._plot import plot
-    from panoglot.metrics._result import Interval, MetricResult, bootstrap
+    from panoglot.metrics._result import Interval, MetricResult, bootstrap, mean_result
     from panoglot.metrics._results import ResultSet
     from panoglot.metrics.captions.bleu import bleu
     from panoglot.metrics.captions.capture import capture
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
     from panoglot.metrics.captions.rouge_l import rouge_l
     from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
     from panoglot.metrics.captions.spice import spice
-    from panoglot.metrics.choice import choice, circular, contrastive, read_label, read_letter
     from panoglot.metrics.generation.geneval import geneval
     from panoglot.metrics.generation.neobabel import (
         align_prompts,
@@ -61,12 +64,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArenaResult",
+    "Benchmark",
     "Comparison",
     "Interval",
+    "Metric",
     "MetricResult",
     "MtebEncoder",
     "RegionCaption",
     "ResultSet",
+    "Way",
     "agreement",
     "align_prompts",
     "arena",
@@ -103,6 +109,7 @@ __all__ = [
     "load_mteb",
     "load_results",
     "localisation",
+    "mean_result",
     "meteor_exact_stem_synonym",
     "mix_prompts",
     "mteb",
@@ -114,6 +121,7 @@ __all__ = [
     "read_finecapeval",
     "read_label",
     "read_letter",
+    "read_rows",
     "readability",
     "retrieval",
     "rouge_l",
@@ -130,12 +138,15 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ArenaResult": "panoglot.metrics.preference.arena",
+        "Benchmark": "panoglot.evaluate._declare",
         "Comparison": "panoglot.metrics._compare",
         "Interval": "panoglot.metrics._result",
+        "Metric": "panoglot.metrics._declare",
         "MetricResult": "panoglot.metrics._result",
         "MtebEncoder": "panoglot.evaluate._mteb",
         "RegionCaption": "panoglot.metrics.captions.dense",
         "ResultSet": "panoglot.metrics._results",
+        "Way": "panoglot.evaluate._declare",
         "agreement": "panoglot.metrics.preference.agreement",
         "align_prompts": "panoglot.metrics.generation.neobabel",
         "arena": "panoglot.metrics.preference.arena",
@@ -146,15 +157,15 @@ __getattr__, __dir__ = lazy_names(
         "captions_at_iou": "panoglot.metrics.captions.dense",
         "capture": "panoglot.metrics.captions.capture",
         "chair": "panoglot.metrics.captions.chair",
-        "choice": "panoglot.metrics.choice",
+        "choice": "panoglot.metrics._choice",
         "chrf": "panoglot.metrics.captions.chrf",
         "cider": "panoglot.metrics.captions.cider",
-        "circular": "panoglot.metrics.choice",
+        "circular": "panoglot.metrics._choice",
         "classify": "panoglot.evaluate._zeroshot",
         "clipscore": "panoglot.metrics.captions.clipscore",
         "compare": "panoglot.metrics._compare",
         "condition_recall": "panoglot.metrics.ranking.rankings",
-        "contrastive": "panoglot.metrics.choice",
+        "contrastive": "panoglot.metrics._choice",
         "cross_lingual_consistency": "panoglot.metrics.generation.neobabel",
         "cumulative_hits": "panoglot.metrics.ranking.rankings",
         "dataset_retrieval": "panoglot.evaluate._dataset",
@@ -172,6 +183,7 @@ __getattr__, __dir__ = lazy_names(
         "load_mteb": "panoglot.metrics._mteb_results",
         "load_results": "panoglot.metrics._load",
         "localisation": "panoglot.metrics.captions.hallucination",
+        "mean_result": "panoglot.metrics._result",
         "meteor_exact_stem_synonym": "panoglot.metrics.captions.meteor",
         "mix_prompts": "panoglot.metrics.generation.neobabel",
         "mteb": "panoglot.evaluate._mteb",
@@ -181,8 +193,9 @@ __getattr__, __dir__ = lazy_names(
         "random_bags": "panoglot.metrics.captions.self_retrieval",
         "rankings": "panoglot.metrics.ranking.rankings",
         "read_finecapeval": "panoglot.metrics.captions.finecapeval",
-        "read_label": "panoglot.metrics.choice",
-        "read_letter": "panoglot.metrics.choice",
+        "read_label": "panoglot.metrics._choice",
+        "read_letter": "panoglot.metrics._choice",
+        "read_rows": "panoglot.formats._json",
         "readability": "panoglot.metrics.captions.readability",
         "retrieval": "panoglot.metrics.ranking.retrieval",
         "rouge_l": "panoglot.metrics.captions.rouge_l",

@@ -9,7 +9,9 @@ from panoglot.errors import UserError
 from panoglot.evaluate import cross_lingual_consistency, dpg, geneval, mix_prompts, switching_similarity
 from panoglot.geometry import Region
 from panoglot.metrics.generation.geneval import geneval_image, relative_position
+from panoglot.pictures import Image
 from panoglot.providers.roles import Answer, Box
+from tests.conftest import picture_bytes
 
 
 def box(name: str, x0: float, y0: float, x1: float, y1: float, score: float = 0.95) -> Box:
@@ -99,8 +101,8 @@ def test_dpg_children_count_only_under_a_yes() -> None:
         {"id": 1, "question": "A?"}, {"id": 2, "question": "B?", "parents": [1]},
         {"id": 3, "question": "C?"}, {"id": 4, "question": "D?", "parents": [3]}, {"id": 5, "question": "E?"},
     ]  # fmt: skip
-    found = dpg([rows], ["image"], Says())
+    found = dpg([rows], [Image(picture_bytes(1))], Says())
     assert found.value == pytest.approx(2 / 4)
     assert found.notes == ("1 answers said neither yes nor no.",)
     with pytest.raises(UserError, match="depends on 9"):
-        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], ["image"], Says())
+        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], [Image(picture_bytes(1))], Says())

@@ -15,7 +15,9 @@ from panoglot.evaluate import clipscore, dcscore, random_bags, self_retrieval
 from panoglot.metrics.captions.clipscore import clipscore_from_vectors
 from panoglot.metrics.captions.dcscore import Fact, fact_scores, parse_json_list
 from panoglot.metrics.captions.self_retrieval import bag_hits
+from panoglot.pictures import Image
 from panoglot.providers.roles import Answer
+from tests.conftest import picture_bytes
 
 
 class Letters:
@@ -187,7 +189,9 @@ class Scripted:
 
 
 def run(generator, **options):
-    return dcscore(["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], ["picture"], generator, **options)
+    return dcscore(
+        ["a caption"], ["a reference"], [["o0", "o1", "o2", "o3"]], [Image(picture_bytes(1))], generator, **options
+    )
 
 
 def test_dcscore_worked_case_through_a_generator() -> None:
