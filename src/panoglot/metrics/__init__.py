@@ -184,7 +184,6 @@ __getattr__, __dir__ = lazy_names(
         "load_mteb": "_mteb_results",
         "load_results": "_load",
         "localisation": "captions.hallucination",
-        "mean_result": "_result",
         "meteor_exact_stem_synonym": "captions.meteor",
         "mix_prompts": "generation.neobabel",
         "plot": "_plot",
