@@ -119,7 +119,7 @@ def _batch(item: Any, image: Any, address: Any, payload: Any) -> RecordBatch:
     return RecordBatch.from_arrow_table(pa.table(columns).cast(_ARROW))
 
 
-class _Fragment(DataSourceTask):  # type: ignore[misc]
+class _Fragment(DataSourceTask):
     """The rows of one Lance fragment: keys and addresses, no pictures."""
 
     def __init__(self, table: Table, version: int, fragment: int, where: str | None) -> None:
@@ -140,7 +140,7 @@ class _Fragment(DataSourceTask):  # type: ignore[misc]
                 yield _batch(rows[self.table.key], rows["image_id"], rows["_rowaddr"], nothing)
 
 
-class _Parts(DataSourceTask):  # type: ignore[misc]
+class _Parts(DataSourceTask):
     """The parts of a source, listed as they are found."""
 
     def __init__(self, parts: Any) -> None:
@@ -157,7 +157,7 @@ class _Parts(DataSourceTask):  # type: ignore[misc]
             yield _batch(keys, [""] * len(some), [0] * len(some), [pickle.dumps(part) for part in some])
 
 
-class _Pending(DataSource):  # type: ignore[misc]
+class _Pending(DataSource):
     def __init__(self, label: str, tasks: list[DataSourceTask]) -> None:
         self.label, self.tasks = label, tasks
 
