@@ -18,7 +18,6 @@ from tests.conftest import picture_bytes
 
 PACKAGE = Path(__file__).parent / "extension_package"
 PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
-#: Groups that a part of Panoglot reads; what stands for the others is skipped, and said.
 GROUPS = {name: list(points) for name, points in PROJECT["entry-points"].items()}
 
 
@@ -127,8 +126,6 @@ def test_a_row_of_training(package, capsys):
 
 
 def test_a_metric_and_a_benchmark(package, tmp_path, capsys):
-    if not find_entries("panoglot.metrics").keys() - {"vowels"}:
-        pytest.skip("metrics and benchmarks are not read from entry points yet")
     (tmp_path / "preds.txt").write_text("aabb\nabbb\n")
     (tmp_path / "data.txt").write_text("aaaa\n")
     code, said = command(capsys, "evaluate", "captions", tmp_path / "preds.txt", "--metrics", "vowels", "--json")
@@ -144,14 +141,25 @@ def test_a_metric_and_a_benchmark(package, tmp_path, capsys):
 
 def test_a_loss_a_tower_and_a_sampler(package):
     pytest.importorskip("torch")
-    if not find_entries("panoglot.networks").keys() - set(GROUPS["panoglot.networks"]):
-        try:
-            from panoglot.networks._kinds import Kinds
-        except ImportError:
-            pytest.skip("kinds of a row are not read from entry points yet")
-    assert Kinds("losses")["pull"].__name__ == "Pull"
-    assert set(Kinds("image").options("flat")) == {"width"}
-    assert Kinds("sampler")["last"]().__class__.__name__ == "Last"
+    from panoglot.networks import load_row
+    from panoglot.training import Trainer, shapes
+
+    row = load_row(
+        "clip",
+        "small",
+        image={"kind": "flat", "width": 8},
+        sampler={"kind": "last"},
+        losses={"pull": {"weight": 0.5}},
+        epochs=1,
+        batch=8,
+    )
+    trainer = Trainer(row, shapes(16))
+    (figures,) = trainer.fit(1)
+    assert figures["loss"] > 0
+    assert set(trainer.model.parts) == {"pull", "contrast"}
+    assert type(trainer.model.image).__name__ == "Flat"
+    with pytest.raises(panoglot.UserError, match=r"unknown option 'powr'\. Did you mean 'power'"):
+        load_row("clip", "small", losses={"pull": {"powr": 1.0}})
 
 
 def test_names_of_ours_are_not_taken(package, tmp_path):

@@ -19,7 +19,7 @@ class Pull(Part):
     needs, reads, gives = (), ("picture", "text"), ()
 
     def __init__(self, widths: Widths, power: float = 2.0) -> None:
-        super().__init__()
+        super().__init__(widths)
         self.power = power
 
     def forward(self, f: Features, batch: Batch, step: Any) -> Term:
