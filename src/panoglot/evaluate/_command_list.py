@@ -259,27 +259,28 @@ BENCHMARKS = {
         "--annotations: `val.json` or `test.json`; to search: --images: COCO's `unlabeled2017`, --encoder",
         "github.com/miccunifi/CIRCO, cocodataset.org",
         "rankings annotations images encoder method weight texts lang split "
-        "submission metrics on_error confidence cache",
+        "submission metrics on_error confidence cache model prices max_cost",
     ),
     "cirr": Benchmark(
         "composed", "recall@k, and within the subset",
         "--annotations: `cap.rc2.val.json`; to search: its folder (`split.rc2.val.json` too), --images, --encoder",
         "github.com/Cuberick-Orion/CIRR, lil.nlp.cornell.edu/nlvr",
         "rankings annotations subset images encoder method weight texts lang "
-        "split submission metrics on_error confidence cache",
+        "split submission metrics on_error confidence cache model prices max_cost",
     ),
     "fashion-iq": Benchmark(
         "composed", "recall@10 and @50, a category at a time",
         "--annotations: `cap.<category>.val.json` of each; to search: its folder (`split.…` too), --images, --encoder",
         "github.com/XiaoxiaoGuo/fashion-iq",
         "rankings annotations images encoder method weight texts lang split "
-        "submission metrics on_error confidence cache",
+        "submission metrics on_error confidence cache model prices max_cost",
     ),
     "genecis": Benchmark(
         "composed", "recall@1, 2, 3 among 10 or 15 pictures under a condition, four tasks",
         "--annotations: `focus_attribute.json` and three more; --images: COCO val2017, Visual Genome; --encoder",
         "github.com/facebookresearch/genecis",
-        "annotations images encoder method weight texts lang submission on_error confidence cache",
+        "annotations images encoder method weight texts lang submission on_error confidence cache "
+        "model prices max_cost",
     ),
     "geneval": Benchmark(
         "generation", "objects, counts, colours, positions (m-GenEval: the same prompts, translated)",

@@ -470,6 +470,9 @@ def composed(
     on_error: str = "raise",
     confidence: float | None = None,
     cache: str | None = None,
+    model: str | Sequence[str] = (),
+    prices: str | None = None,
+    max_cost: float | None = None,
 ) -> ResultSet:
     """Search with a picture and a text together, by an encoder; or score rankings that are there.
 
@@ -480,7 +483,8 @@ def composed(
         subset: `cirr`: the submission of the subset.
         images: folders of the pictures, to search them with `--encoder`.
         encoder: model name.
-        method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+        method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
+            `panoglot search`: `rules`, `cirevl`, `cotmr`, `imagescope` (its first stage), `learned`.
         weight: of the text in `sum`, 0..1.
         texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
         lang: language of the texts.
@@ -490,6 +494,9 @@ def composed(
         on_error: gallery pictures that are missing or broken: `raise` or `null`.
         confidence: level of bootstrap intervals.
         cache: folder where vectors are kept between runs, or `off`.
+        model: models of a preset, as `llm=PROVIDER:NAME`; their answers are kept beside the vectors.
+        prices: file of prices.
+        max_cost: most US dollars that the preset's models may cost.
     """
     from panoglot.evaluate.benchmarks import _composed
     from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq
@@ -498,12 +505,16 @@ def composed(
     benchmark = _benchmark("composed", benchmark)
     asked = listed(metrics)
     if encoder is not None:
-        from panoglot.asking import load_encoder
+        from panoglot.asking import cache_folder, load_encoder
+        from panoglot.retrieval import Askers, model_names
 
         need(benchmark, annotations=annotations or None, images=images or None)
+        kept = cache_folder(cache)
+        askers = Askers(model_names(model), kept / "answers" if kept else None, prices, max_cost)
         return composed_run(
             load_encoder(encoder, cache), benchmark, annotations, images, method=method, weight=weight, texts=texts,
             lang=lang, split=split, on_error=on_error, output=submission, metrics=asked, confidence=confidence,
+            askers=askers,
         )  # fmt: skip
     if not rankings:
         raise UserError("give rankings to score, or --encoder and --images to search with.")

@@ -28,7 +28,9 @@ _DATA = frozenset(
 #: Arguments without a name that some tasks do not read.
 _OPTIONAL = frozenset(["refs", "rankings"])
 #: Of `composed`: what only a search reads, what only the scoring of rankings reads.
-_SEARCH = frozenset("images encoder method weight texts lang split submission on_error cache".split())
+_SEARCH = frozenset(
+    "images encoder method weight texts lang split submission on_error cache model prices max_cost".split()
+)
 _SCORE = frozenset(["rankings", "subset"])
 #: Of `choice`: what only asking reads.
 _ASK = frozenset("model images cache prices max_cost limit".split())

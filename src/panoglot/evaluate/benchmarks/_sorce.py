@@ -18,6 +18,7 @@ from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
+from panoglot.retrieval import POOLS, pooled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,7 @@ def sorce_benchmark(
         encoder: of pictures and texts.
         folder: of the files.
         views: `whole`, or `corners`.
-        pool: `max` or `mean` over views.
+        pool: how views become one score: `max`, `mean`, `topk_mean`, `soft`.
         lang: language of the captions.
         confidence: level of bootstrap intervals.
 
@@ -149,7 +150,7 @@ def sorce(
     Args:
         texts: `[N, dim]`.
         images: for each level `[N, dim]`, or `[N, V, dim]` with V views of every picture.
-        pool: score of a picture with views: `max` or `mean` over them.
+        pool: score of a picture with views: `max`, `mean`, `topk_mean` or `soft` over them.
         ks: places.
         ties: how equal scores count.
         ids: query ids.
@@ -164,7 +165,7 @@ def sorce(
     """
     import numpy as np
 
-    check_option("pool", pool, ("max", "mean"))
+    check_option("pool", pool, POOLS)
     words = check_vectors(texts, "text vectors")
     levels = list(images)
     stacks = [np.asarray(images[level], dtype=np.float32) for level in levels]
@@ -182,8 +183,8 @@ def sorce(
     def rows() -> Iterator[tuple[int, np.ndarray]]:
         size = max(1, CHUNK // (4 * len(gallery)))
         for start in range(0, count, size):
-            scores = (words[start : start + size] @ gallery.T).reshape(-1, len(levels) * count, views)
-            yield start, scores.max(axis=2) if pool == "max" else scores.mean(axis=2)
+            starts = np.arange(0, len(gallery), views)
+            yield start, pooled(words[start : start + size] @ gallery.T, starts, pool)
 
     names = item_ids(ids, count)
     metrics = [f"recall@{k}" for k in ks]
