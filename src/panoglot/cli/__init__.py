@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
     "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
+    "index": ("index", "Prepare search: words and meaning of captions, several views a picture, the index.", "Look"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
     "settings": ("settings", "Show or change what a dataset is set to: whose vectors a search takes.", "Look"),

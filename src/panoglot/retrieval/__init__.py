@@ -11,6 +11,7 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._hits import Hit, Hits
+    from panoglot.retrieval._indexing import VIEWS, view_boxes
     from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
     from panoglot.retrieval._query import choose
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POOLS",
     "PRESETS",
+    "VIEWS",
     "Askers",
     "Hit",
     "Hits",
@@ -45,6 +47,7 @@ __all__ = [
     "read_plan",
     "score",
     "search",
+    "view_boxes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -52,6 +55,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "POOLS": "_records",
         "PRESETS": "_planning",
+        "VIEWS": "_indexing",
         "Askers": "_planning",
         "Hit": "_hits",
         "Hits": "_hits",
@@ -76,5 +80,6 @@ __getattr__, __dir__ = lazy_names(
         "read_plan": "_records",
         "score": "_scorer",
         "search": "_search",
+        "view_boxes": "_indexing",
     },
 )

@@ -1,4 +1,4 @@
-"""How near made-up words come to captions and pictures: what is not nearer is no find. Made with the index, by encoder."""
+"""How near made-up words come to captions and pictures, by encoder: what is not nearer is no find."""
 
 from __future__ import annotations
 

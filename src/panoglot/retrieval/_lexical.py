@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
-__all__ = ["STEMMED", "Found", "Lexicon", "folded", "matched", "words_of"]
+__all__ = ["STEMMED", "Found", "Lexicon", "folded", "matched", "spaceless", "words_of"]
 
 #: Languages whose words Lance stems.
 STEMMED = {
@@ -91,8 +91,7 @@ def matched(words: Iterable[str], caption: str) -> list[str]:
     found = []
     for word in words:
         bare = _plain(word)
-        spaceless = any(script_of_character(c) in _SPACELESS for c in bare)
-        if (spaceless and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
+        if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
             found.append(word)
     return found
 
@@ -265,7 +264,7 @@ class Lexicon:
             clauses.append((Occur.SHOULD, PhraseQuery(asked, "text")))
         clauses += [(Occur.MUST, PhraseQuery(folded(one), "text")) for one in phrases if words_of(one)]
         where = None if among is None else sql_in("image_id", among)
-        best = {}
+        best: dict[str, tuple[float, str]] = {}
         wanted = 8 * depth
         while True:
             rows = self._ask(BooleanQuery(clauses), wanted, where)
@@ -287,7 +286,7 @@ class Lexicon:
             return set()
         asked = folded(word)
         fields = [n for n in self._open.schema.names if n.startswith("text_")]
-        if len(words_of(word)) > 1 or _cut(word):
+        if len(words_of(word)) > 1 or spaceless(word):
             query: Any = PhraseQuery(asked, "text")
         else:
             query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *fields]])
@@ -295,17 +294,15 @@ class Lexicon:
 
     def known(self, words: Iterable[str]) -> list[str]:
         """Those of some words that stand in a caption of any language."""
-        from lance.query import BooleanQuery, MatchQuery, Occur
+        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
 
         if not self.ready():
             return []
         fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
         found = []
         for word in words:
-            query = BooleanQuery([(Occur.SHOULD, MatchQuery(word, name)) for name in fields])
-            if _cut(word):  # dictionaries cut anything into something: the pieces must stand together
-                from lance.query import PhraseQuery
-
+            query: Any = BooleanQuery([(Occur.SHOULD, MatchQuery(word, name)) for name in fields])
+            if spaceless(word):  # dictionaries cut anything into something: the pieces must stand together
                 query = PhraseQuery(word, "text")
             if self._ask(query, 1, None):
                 found.append(word)
@@ -336,7 +333,7 @@ class Lexicon:
         return list(zip(*columns))
 
 
-def _cut(word: str) -> bool:
+def spaceless(word: str) -> bool:
     """Whether dictionaries cut a word: its script sets no spaces."""
     return any(script_of_character(char) in _SPACELESS for char in word)
 
@@ -349,7 +346,7 @@ def _schema(stems: Sequence[str]) -> pa.Schema:
 
 
 def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
-    shared = {"remove_stop_words": False, "ascii_folding": True, "lower_case": True}
+    shared: dict[str, Any] = {"remove_stop_words": False, "ascii_folding": True, "lower_case": True}
     table.create_scalar_index(
         "text", "INVERTED", name="text_idx", base_tokenizer="icu", with_position=True, stem=False, **shared
     )

@@ -14,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class QueryPart:
 
     def plain(self) -> dict[str, Any]:
         """Return what JSON can hold; a picture is named by its id or path."""
-        return {**asdict(replace(self, value=None)), "value": _named(self.value)}
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "value": _named(self.value)}
 
 
 @dataclass(frozen=True)

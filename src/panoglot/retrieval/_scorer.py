@@ -161,7 +161,9 @@ def combine(pack: Pack, similar: np.ndarray, captioned: np.ndarray | None = None
                 for g in groups
             ]
         )
-        joint = {"mean": np.mean, "min": np.min, "product": np.prod}[plan.cond_pool](mine, axis=0)
+        joint = mine.mean(axis=0) if plan.cond_pool == "mean" else mine.min(axis=0)
+        if plan.cond_pool == "product":
+            joint = mine.prod(axis=0)
         part = (plan.cond_weight if alone else 1.0) * joint
         parts["conditions"] = part
         total = total + part

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from panoglot.errors import UserError, command
-from panoglot.retrieval._gallery import EXACT_UP_TO
+from panoglot.retrieval._calibration import calibrate
+from panoglot.retrieval._filter import Allowed
+from panoglot.retrieval._gallery import EXACT_UP_TO, Gallery
 from panoglot.retrieval._hits import Hits
-from panoglot.retrieval._query import choose
+from panoglot.retrieval._indexing import add_captions, add_views
+from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._query import choose, loaded_encoder
 from panoglot.retrieval._searcher import Searcher
 from panoglot.table import MANIFEST, Dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
@@ -119,14 +123,22 @@ def index(
     dataset: Dataset | str | os.PathLike[str],
     encoder: Any = None,
     *,
+    captions: bool = False,
+    views: str = "whole",
     above: int = EXACT_UP_TO,
     rebuild: bool = False,
 ) -> str:
-    """Make or renew the index of an encoder's vectors. Needed for more than a million; new rows are found without.
+    """Prepare search: words of captions, vectors of captions and of views, the index of very many vectors.
+
+    Searching works without: words are indexed by the first search, and up to a million vectors are compared one by one.
 
     Args:
         dataset: a dataset, or its path.
         encoder: as in `search`.
+        captions: encode the most telling caption of every picture too, so that its meaning is searched; and measure how
+            near made-up words come, so that what nothing fits finds nothing.
+        views: `corners` (the whole and four overlapping corners) or `quadrants`: five vectors a picture, for small
+            things; `tokens`: those that the encoder has for places. A picture counts with its best.
         above: up to this many vectors no index is made: exact search is as fast.
         rebuild: build anew instead of adding new rows.
 
@@ -139,16 +151,24 @@ def index(
     from panoglot.vectors import make_index
 
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    name, _ = choose(data, encoder)
+    name, model = choose(data, encoder)
     table = data.vectors(name)
+    if captions or views != "whole":
+        loaded = loaded_encoder(data, name, model) if model is None or isinstance(model, str) else model
+        add_views(data, name, loaded, views)
+        if captions:
+            add_captions(data, name, loaded)
+            calibrate(data, name, loaded, Gallery(data, name, Allowed(data), "exact"))
+    if data.captions.exists():
+        Lexicon(data).ready()
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
         Vectors(table, data.path / "cache").refresh()  # leaves the copy that the first search maps
         return "exact"
     done = make_index(table, rebuild=rebuild)
     if data.captions.exists():  # to show the captions of hits
-        captions = data.captions.lance()
-        if not any(found.name == "image_id_idx" for found in captions.describe_indices()):
-            captions.create_scalar_index("image_id", "BTREE", name="image_id_idx")
+        rows = data.captions.lance()
+        if not any(found.name == "image_id_idx" for found in rows.describe_indices()):
+            rows.create_scalar_index("image_id", "BTREE", name="image_id_idx")
     return done
 
 

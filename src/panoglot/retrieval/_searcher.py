@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import PanoglotError, RowError, UserError, did_you_mean
-from panoglot.languages import canonical_language, meeting, script_of_character
+from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
-from panoglot.retrieval._calibration import thresholds
 from panoglot.retrieval._composer import compose
 from panoglot.retrieval._filter import Allowed
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits
 from panoglot.retrieval._lexical import Lexicon, matched, words_of
+from panoglot.retrieval._looking import looked
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
 from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
 from panoglot.retrieval._records import Plan, Query, QueryPart, Term, read_plan
 from panoglot.retrieval._scorer import Pack
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
-from panoglot.retrieval._verify import accept_first, check
+from panoglot.retrieval._weak import made_up, only_texts
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import Dataset, open_dataset
 from panoglot.vectors import stamp
@@ -36,8 +36,6 @@ __all__ = ["OVER", "Searcher"]
 OVER = ("images", "captions", "both")
 #: How deep each part is asked, at least.
 DEPTH = 100
-#: Words of a script from which on its captions are a vocabulary: a word that none of them has is not of this dataset.
-VOCABULARY = 200
 #: Weight of what was typed with a minus, where there are no captions to look it up in.
 WITHOUT = 0.2
 
@@ -166,11 +164,15 @@ class Searcher:
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:
             return self._nothing(asked, "marks alone are nothing to look for.")
         made = read_plan(plan) if plan is not None else self._plan(asked, said, preset, weight, options)
-        run = _Run(asked, said, made, _Filters(lang, kind, over, self._within(asked, said, where, lang)))
+        notes: list[str] = []
+        run = _Run(asked, said, made, _Filters(lang, kind, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
-        if (empty := self._made_up(run, ranked)) is not None:
-            return self._nothing(asked, empty, run)
+        if only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
+            empty, weak = made_up(self.dataset, self.name, self.lexicon, words_of(said.text), ranked)
+            if empty:
+                return self._nothing(asked, empty, run)
+            run.notes += [weak] if weak else []
         weighed = part_weights(weights, chosen)
         found = fuse(ranked, weighed)
         if min_score is not None:
@@ -216,7 +218,7 @@ class Searcher:
         if preset == "auto":
             composed = bool(query.images and texts)
             preset = "conditions" if query.products else "rules" if composed else "identity"
-        plan = make_plan(query, preset, self.askers, options=options, look=self._picture)
+        plan = make_plan(query, preset, self.askers, options=options, look=self._reference)
         if said.must_not and not self._has_captions():
             each = WITHOUT / len(said.must_not)
             more = tuple(Term("text", word, each, "typed with a minus") for word in said.must_not)
@@ -242,7 +244,18 @@ class Searcher:
         """The stored vector of a picture of the dataset, else the picture."""
         own = None if isinstance(value, Image) else named_image(self.dataset, value, files=self._files)
         stored = stored_vector(self.dataset, self.name, own)
-        return stored if stored is not None else self._picture(value)
+        return stored if stored is not None else self._reference(value)
+
+    def _reference(self, value: Any) -> Image:
+        """The picture of a query.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            return self._picture(value)
+        except RowError as error:
+            raise UserError(f"the image '{getattr(value, 'id', value)}' cannot be read: {error}.") from None
 
     def _encoder(self, plan: Plan) -> Any:
         """The encoder, loaded if the plan needs it: not for pictures whose vectors are stored."""
@@ -256,7 +269,7 @@ class Searcher:
 
     # -- which images, which parts -------------------------------------------------------------------------------------
 
-    def _within(self, query: Query, said: Typed, where: str | None, lang: str | None) -> np.ndarray | None:
+    def _within(self, query: Query, said: Typed, where: str | None, notes: list[str]) -> np.ndarray | None:
         """Sorted ids of the images that may be found, None for all."""
         import numpy as np
 
@@ -269,7 +282,10 @@ class Searcher:
         if query.subset is not None:
             sets.append(_sorted(query.subset))
         if self._has_captions():
-            sets += [_sorted(self.lexicon.images_with(word)) for word in said.must]
+            for word in said.must:
+                sets.append(_sorted(self.lexicon.images_with(word)))
+                if not len(sets[-1]):
+                    notes.append(f"no caption has '{word}', which must stand in one (+).")
         out = _sorted(query.exclude)
         if said.must_not and self._has_captions():
             out = np.union1d(out, _sorted([i for word in said.must_not for i in self.lexicon.images_with(word)]))
@@ -316,7 +332,7 @@ class Searcher:
         if self.gallery is None or chosen == ["lexical"]:
             return ranked
         encoder = self._encoder(run.plan)
-        pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._picture)
+        pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
         if "caption" in chosen and (texts := _texts_only(pack)) is not None:
             ranked["caption"] = self.gallery.ranked(texts, depth, over="captions", **run.filters.given())
         if "picture" in chosen:
@@ -346,46 +362,6 @@ class Searcher:
                 return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
-    def _made_up(self, run: _Run, ranked: Mapping[str, list[Ranked]]) -> str | None:
-        """Why a text finds nothing: no caption has any of its words, and nothing is near; None when something is found.
-
-        Only where captions in the text's script are many enough to be a vocabulary. What is weak is said.
-        """
-        only = run.plan.preset == "identity" and all(part.kind == "text" for part in run.query.parts)
-        if not only or "lexical" not in ranked or run.said.must:
-            return None
-        words = words_of(run.said.text)
-        spaceless = [
-            w for w in words if script_of_character(w[0]) in ("Hani", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr")
-        ]
-        if ranked["lexical"] and not spaceless:
-            return None
-        if not words or self.lexicon.known(words):
-            return None
-        if run.said.phrases and len(ranked) == 1:
-            return f'no caption has "{run.said.phrases[0]}".'
-        scripts = self.lexicon.scripts()
-        if len(ranked) == 1:
-            return f"no caption has {_listed(words)}."
-        if any(scripts.get(script_of_character(word[0]), 0) < VOCABULARY for word in words):
-            return None
-        assert self.gallery is not None
-        floors = thresholds(self.dataset, self.name)
-        near = {
-            name: max((one.score for one in ranked[name]), default=0.0)
-            for name in ("caption", "picture")
-            if name in ranked
-        }
-        judge = "caption" if "caption" in near and "caption" in floors else "picture"
-        if judge in near and judge in floors and near[judge] < floors[judge]:
-            shown = "captions" if judge == "caption" else "pictures"
-            return (
-                f"nothing found: no caption has {_listed(words)}, and the nearest of the {shown} is {near[judge]:.2f} where "
-                f"made-up words come up to {floors[judge]:.2f}; --parts picture shows what is nearest all the same."
-            )
-        run.notes.append(f"weak: no caption has {_listed(words)}; what is shown is what is nearest.")
-        return None
-
     def _above(self, run: _Run, found: list[Any], least: float) -> list[Any]:
         """Those whose best cosine is high enough, or whose caption has every word."""
         kept = []
@@ -409,7 +385,9 @@ class Searcher:
 
     def _hits(self, run: _Run, found: list[Any], shown: str) -> Hits:
         by_id = {one.image_id: one for one in found}
-        ids, verdicts, stages = self._looked(run, [one.image_id for one in found])
+        ids, verdicts, stages = looked(
+            run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes
+        )
         ids = ids[: run.query.top]
         captions = self.dataset.captions_of(ids, shown) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
@@ -425,9 +403,8 @@ class Searcher:
             one = by_id[key]
             if "lexical" in one.parts:
                 row = texts.get(one.parts["lexical"].pop("terms")["caption"], {})
-                one.parts["lexical"] |= {
-                    "words": matched(words, row.get("text", "")), "caption": row.get("text", ""), "lang": row.get("lang", ""),
-                }  # fmt: skip
+                text = row.get("text", "")
+                one.parts["lexical"] |= {"words": matched(words, text), "caption": text, "lang": row.get("lang", "")}
             hits.append(
                 Hit(
                     key,
@@ -445,39 +422,6 @@ class Searcher:
                 f"preset {run.plan.preset}: {run.plan.explain[-1] if run.plan.explain else 'a fallback'}."
             )
         return hits
-
-    def _looked(self, run: _Run, ids: list[str]) -> tuple[list[str], dict[str, list[bool]], dict[str, list[str]]]:
-        """The best, looked at by a verifier and an evaluator where the plan says so and there are such models."""
-        plan, verdicts = run.plan, {}
-        stages = {"search": list(ids)}
-        if plan.verify and plan.propositions and ids:
-            if "verifier" in self.askers.names:
-                models = self.askers.find({"verifier": "generator"}, plan.preset)
-                job = lambda m: check(ids, plan.propositions, m["verifier"], self._picture, plan.verify)  # noqa: E731
-                try:
-                    ids, verdicts, failed = self.askers.run(models, job)
-                    if failed:
-                        run.notes.append(f"{failed} questions of the verifier had no answer.")
-                    stages["verify"] = list(ids)
-                except (PanoglotError, OSError) as error:
-                    run.notes.append(f"not verified: {error}")
-            else:
-                run.notes.append("not verified: no --model verifier=PROVIDER:NAME.")
-        if plan.judge and run.query.images and ids:
-            if "evaluator" in self.askers.names:
-                models = self.askers.find({"evaluator": "generator"}, plan.preset)
-                text, first = run.query.text, self._picture(run.query.images[0])
-                look = lambda m: accept_first(first, text, ids, m["evaluator"], self._picture, plan.judge)  # noqa: E731
-                try:
-                    ids, accepted = self.askers.run(models, look)
-                    stages["judge"] = list(ids)
-                    if accepted is None:
-                        run.notes.append(f"none of the first {plan.judge} was accepted by the evaluator.")
-                except (PanoglotError, OSError) as error:
-                    run.notes.append(f"not compared: {error}")
-            else:
-                run.notes.append("not compared with the reference: no --model evaluator=PROVIDER:NAME.")
-        return ids, verdicts, stages
 
     def _nothing(self, query: Query, why: str, run: _Run | None = None) -> Hits:
         hits = Hits()
@@ -514,11 +458,6 @@ def _texts_only(pack: Pack) -> Pack | None:
 
 def _stored(value: Any) -> bool:
     return not isinstance(value, Image) and not isinstance(value, RowError)
-
-
-def _listed(words: Sequence[str]) -> str:
-    shown = ", ".join(f"'{word}'" for word in words[:4]) + (" …" if len(words) > 4 else "")
-    return shown if len(words) == 1 else f"any of {shown}"
 
 
 def _array(ids: Sequence[str]) -> np.ndarray:

@@ -177,7 +177,7 @@ def read_where(text: str) -> Condition | Atom:
 
 
 def images_where(dataset: Dataset, condition: Condition | Atom, languages: Callable[[], dict[str, int]]) -> np.ndarray:
-    """Ids of the images that a condition takes, sorted, `S32`. One on captions takes images with such a kept caption."""
+    """Ids of the images that a condition takes, sorted, `S32`; one on captions: images with such a kept caption."""
     import numpy as np
 
     def every() -> np.ndarray:
@@ -219,7 +219,12 @@ def _sql(atom: Atom) -> str:
     column = f"`{atom.name}`"
 
     def quoted(value: str | float) -> str:
-        return repr(value) if isinstance(value, float) else "'" + value.replace("'", "''") + "'"
+        if isinstance(value, float):
+            return str(int(value)) if value.is_integer() and atom.name != "time" else repr(value)
+        return "'" + value.replace("'", "''") + "'"
+
+    if any(isinstance(value, float) and not value.is_integer() for value in atom.values):
+        column = f"cast({column} as double)"
 
     if atom.op in ("in", "not in"):
         within = f"{column} in ({', '.join(map(quoted, atom.values))})"

@@ -87,8 +87,8 @@ _CLAUSES: dict[str, tuple[str, ...]] = {
 }
 #: Clauses that say that the picture's look stays.
 _KEEP: dict[str, str] = {
-    "en": r"(?:the |very |exactly )*(?:same|like (?:this|that|it|these)|as (?:is|it is)|similar|keep (?:it|everything|the rest))"
-    r"(?: (?:picture|photo|image|thing|scene|one|style))?",
+    "en": r"(?:the |very |exactly )*(?:same|like (?:this|that|it|these)|as (?:is|it is)|similar"
+    r"|keep (?:it|everything|the rest))(?: (?:picture|photo|image|thing|scene|one|style))?",
     "de": r"(?:genau )?(?:das ?gleiche|dasselbe|derselbe|dieselbe|gleich|genauso|so"
     r"|wie (?:dies(?:es|e|er)?|das|hier))(?: bild| foto)?",
     "es": r"(?:exactamente )?(?:lo mismo|el mismo|la misma|igual|como (?:este|esta|esto|eso))(?: imagen| foto)?",

@@ -187,8 +187,8 @@ def genecis(
             options={"ties": "mean", "dilation": DILATION if "attribute" in task else 0},
         )  # fmt: skip
     for k in (1, 2, 3):
-        values = [result.parts[f"recall@{k}"] for result in found.values()]
-        have = [value for value in values if value is not None]
+        recalls = [result.parts[f"recall@{k}"] for result in found.values()]
+        have = [value for value in recalls if value is not None]
         found.summary[f"mean/recall@{k}"] = sum(have) / len(have) if len(have) == len(TASKS) else None
     if len(tasks) < len(TASKS):
         found.notes += (f"{len(tasks)} of 4 tasks: no mean",)

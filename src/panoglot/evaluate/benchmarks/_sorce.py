@@ -18,7 +18,8 @@ from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
-from panoglot.retrieval import POOLS, pooled
+from panoglot.retrieval import POOLS, pooled, view_boxes
+from panoglot.retrieval import VIEWS as ALL_VIEWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,30 +27,14 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["LEVELS", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
+__all__ = ["LEVELS", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark"]
 
 SOURCE = "https://huggingface.co/datasets/lcxrocks/sorce-1k"
 
 #: Level to its folder.
 LEVELS = {"hard": "full_res", "medium": "zoom_2x", "easy": "zoom_3x"}
-#: Views of a picture: the whole, or the whole and its four corners.
-VIEWS = ("whole", "corners")
-#: Share of a side that a corner takes: what lies on the middle is in two corners.
-CORNER = 0.6
-
-
-def view_boxes(width: int, height: int, views: str = "corners") -> list[tuple[int, int, int, int]]:
-    """Views of a picture as left, top, right, bottom.
-
-    >>> view_boxes(100, 50)
-    [(0, 0, 100, 50), (0, 0, 60, 30), (0, 20, 60, 50), (40, 0, 100, 30), (40, 20, 100, 50)]
-    """
-    check_option("views", views, VIEWS)
-    whole = [(0, 0, width, height)]
-    if views == "whole":
-        return whole
-    across, down = max(1, round(CORNER * width)), max(1, round(CORNER * height))
-    return whole + [(x, y, x + across, y + down) for x in (0, width - across) for y in (0, height - down)]
+#: Views of a picture: the whole, or the whole and its four corners (or quarters).
+VIEWS = ALL_VIEWS[:3]
 
 
 def read_sorce(folder: str | os.PathLike[str]) -> tuple[list[str], list[str], dict[str, list[Path]]]:
