@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "index": ("index", "Prepare search: words and meaning of captions, several views a picture, the index.", "Look"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
+    "edit": ("edit", "Correct a caption of a picture, add one, or drop one; nothing is lost.", "Look"),
+    "forget": ("forget", "Forget pictures: bytes, captions and vectors go, and stay away.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
     "settings": ("settings", "Show or change what a dataset is set to: whose vectors a search takes.", "Look"),
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),

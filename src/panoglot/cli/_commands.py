@@ -284,6 +284,25 @@ def _show_index(done: str) -> None:
     print({"exact": exact, "built": "Index built.", "updated": "Index updated."}[done])
 
 
+def _show_edit(done: Any, json: bool = False) -> None:
+    if json:
+        print(_json(done))
+        return
+    kept = f"{done.caption_id[:12]} {done.lang}: {terminal(done.text)}" if done.caption_id else ""
+    gone = f"dropped {done.replaced[:12]}" if done.replaced else ""
+    print("; ".join(part for part in (kept, gone) if part) or "Nothing changed.")
+
+
+def _show_forgotten(done: Any, json: bool = False) -> int:
+    if json:
+        print(_json(done))
+    else:
+        print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
+    if not done.erased:
+        print("panoglot: their bytes are still on the disk: nothing was erased.", file=sys.stderr)
+    return 0
+
+
 def _safe(text: object) -> str:
     """A text for rich's markup, with nothing in it that steers the terminal."""
     from rich.markup import escape
@@ -508,6 +527,8 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "export": ("panoglot.exporting:export", _show_export, None),
     "search": ("panoglot.retrieval:search", _show_hits, _as_hits),
     "index": ("panoglot.retrieval:index", _show_index, None),
+    "edit": ("panoglot.retrieval:edit", _show_edit, _as_json),
+    "forget": ("panoglot.retrieval:forget", _show_forgotten, _as_json),
     "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),
     "show": ("panoglot.reporting:show", _show_picture, _as_json),

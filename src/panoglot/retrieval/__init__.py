@@ -10,6 +10,7 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
+    from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
     from panoglot.retrieval._hits import Hit, Hits
     from panoglot.retrieval._indexing import VIEWS, view_boxes
     from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
@@ -24,6 +25,8 @@ __all__ = [
     "PRESETS",
     "VIEWS",
     "Askers",
+    "Edited",
+    "Forgotten",
     "Hit",
     "Hits",
     "Pack",
@@ -39,7 +42,9 @@ __all__ = [
     "compose",
     "compose_all",
     "delete",
+    "edit",
     "fold",
+    "forget",
     "index",
     "make_plan",
     "model_names",
@@ -57,6 +62,8 @@ __getattr__, __dir__ = lazy_names(
         "PRESETS": "_planning",
         "VIEWS": "_indexing",
         "Askers": "_planning",
+        "Edited": "_editing",
+        "Forgotten": "_editing",
         "Hit": "_hits",
         "Hits": "_hits",
         "Pack": "_scorer",
@@ -72,6 +79,8 @@ __getattr__, __dir__ = lazy_names(
         "compose": "_composer",
         "compose_all": "_composer",
         "delete": "_search",
+        "edit": "_editing",
+        "forget": "_editing",
         "fold": "_scorer",
         "index": "_search",
         "make_plan": "_planning",
