@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from panoglot.table import Caption, Dataset
     from panoglot.table import open_dataset as open
     from panoglot.training import train
+    from panoglot.web import serve
 
 __all__ = [
     "Caption",
@@ -59,6 +60,7 @@ __all__ = [
     "report",
     "retry",
     "search",
+    "serve",
     "settings",
     "show",
     "train",
@@ -89,6 +91,7 @@ _HOMES = {
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",
+    "serve": "web",
     "settings": "recipes",
     "show": "reporting",
     "train": "training",

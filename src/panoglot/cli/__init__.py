@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
     "edit": ("edit", "Correct a caption of a picture, add one, or drop one; nothing is lost.", "Look"),
     "forget": ("forget", "Forget pictures: bytes, captions and vectors go, and stay away.", "Look"),
+    "serve": ("serve", "Serve a dataset: a page to search and correct it with, and an HTTP API.", "Look"),
     "show": ("show", "Show one picture's facts and all its captions with their provenance.", "Look"),
     "settings": ("settings", "Show or change what a dataset is set to: whose vectors a search takes.", "Look"),
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),

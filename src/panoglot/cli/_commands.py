@@ -529,6 +529,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "index": ("panoglot.retrieval:index", _show_index, None),
     "edit": ("panoglot.retrieval:edit", _show_edit, _as_json),
     "forget": ("panoglot.retrieval:forget", _show_forgotten, _as_json),
+    "serve": ("panoglot.web:serve", lambda _: None, None),
     "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),
     "show": ("panoglot.reporting:show", _show_picture, _as_json),
