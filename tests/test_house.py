@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -142,6 +143,46 @@ def test_no_module_is_imported_by_a_computed_name():
             called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
             if called in ("import_module", "__import__") and not isinstance(node.args[0], ast.Constant):
                 wrong.append(f"{name}:{node.lineno}")
+    assert not wrong
+
+
+def _declared():
+    """Modules that our entry points name."""
+    root = SOURCE.parents[1] / "pyproject.toml"
+    if not root.is_file():
+        pytest.skip("not a source tree")
+    groups = tomllib.loads(root.read_text(encoding="utf-8"))["project"]["entry-points"]
+    return {value.partition(":")[0] for points in groups.values() for value in points.values()}
+
+
+def _registered(name):
+    """Modules that the `__init__` of a package names: its registry, or the table of its public names."""
+    _, tree = _trees()[name]
+    found = {module for module, _, _ in _imports(name)}
+    found |= {f"{name}.{value}" for value in _strings(tree) if value.replace("_", "").isalnum()}
+    for node in ast.walk(tree):  # loaded when it is asked for
+        if isinstance(node, ast.FunctionDef):
+            found |= {inner.module for inner in ast.walk(node) if isinstance(inner, ast.ImportFrom) and inner.module}
+    return found
+
+
+#: The tables themselves.
+TABLES = {"panoglot.providers.roles"}
+
+
+def test_plain_files_are_those_that_declare_something():
+    """In rooms: a format, provider, metric, benchmark, filter, loss … has a plain name, all others an underscore."""
+    declared, wrong = _declared(), []
+    assert len(declared) > 40
+    for name in declared - {"panoglot.networks._encoder"}:  # the provider `pano:`
+        assert not name.rpartition(".")[2].startswith("_"), f"{name} is named by an entry point"
+    for name, (path, _) in _trees().items():
+        parts = name.split(".")
+        if len(parts) < 3 or path.stem.startswith("_") or name in declared | TABLES:
+            continue
+        packages = [".".join(parts[:n]) for n in range(2, len(parts))]
+        if not any(name in _registered(package) for package in packages):
+            wrong.append(name)
     assert not wrong
 
 

@@ -224,7 +224,7 @@ def test_tables_fit_a_terminal_of_80_columns(verb, monkeypatch, capsys):
     getattr(_commands, f"_show_{verb}")(rows)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert all(any(row.name in line and line[0] in "●○" for line in lines) for row in rows)
+    assert all(any(row.name in line and line[0] in "●◐○" for line in lines) for row in rows)
     if verb == "methods":
         assert len(lines) < len(rows) + 16  # a line each
 

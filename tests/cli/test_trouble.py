@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Claims
 from panoglot.errors import mendable, yaml_fault
 from panoglot.reporting._runs import read_runs
 from panoglot.running._runs import close_gone_runs, running
+from panoglot.storage import open_store
 from tests.conftest import picture_bytes
 
 ENV = {
@@ -230,7 +230,7 @@ def test_a_run_that_is_gone_is_stopped_and_one_that_runs_is_not(tmp_path):
 
 
 def test_a_claim_can_be_looked_at_without_taking_it(tmp_path):
-    claims = Claims(tmp_path / "lock")
+    claims = open_store(tmp_path).claims("lock")
     assert not claims.held(b"12345678")
     assert claims.take(b"12345678")
     assert claims.held(b"12345678")

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
     from panoglot.asking._asker import Asker, Models, Spent, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
-    from panoglot.asking._claims import Claims, claims_of
     from panoglot.asking._journal import Journal, journal_key
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
@@ -25,7 +24,6 @@ __all__ = [
     "Asker",
     "Budget",
     "CachedEncoder",
-    "Claims",
     "Journal",
     "Memory",
     "Models",
@@ -38,7 +36,6 @@ __all__ = [
     "ask",
     "cache_folder",
     "call",
-    "claims_of",
     "encode_images",
     "encode_texts",
     "identity",
@@ -58,8 +55,6 @@ __getattr__, __dir__ = lazy_names(
     {
         "Account": "_spend",
         "read_record": "_segments",
-        "claims_of": "_claims",
-        "Claims": "_claims",
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
         "MEMORY": "panoglot.providers._memory",

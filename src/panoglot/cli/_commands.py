@@ -18,7 +18,7 @@ from panoglot.checks import several
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import MANIFEST
+from panoglot.table import is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -59,7 +59,7 @@ def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
     first = next(iter(inspect.signature(verb).parameters), "")
     if first != "dataset" or not given or os.path.exists(str(given[0])):
         return
-    at = next((n for n, one in enumerate(given) if os.path.isfile(os.path.join(str(one), MANIFEST))), None)
+    at = next((n for n, one in enumerate(given) if is_dataset(str(one))), None)
     if at is not None:
         rest = [one for n, one in enumerate(given) if n != at]
         line = command(verb.__name__, given[at], *rest)
@@ -146,7 +146,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{_safe(data.path)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{_safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
     total = None if None in paid else sum(paid)
     if total is None or total - (result.spent.price or 0.0) > 1e-9:
@@ -161,7 +161,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.report:
         out.print(f"Report: {_safe(result.report)}")
     if data.vector_names():
-        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
+        out.print(_safe(f"Search: {command('search', data.address, 'a red bird')}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -178,7 +178,7 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
     if not rows:
         return
-    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(str(data.path))}"))
+    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(data.address)}"))
     for reason, count in Counter(row["reason"] for row in rows).most_common(8):
         items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
         names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
@@ -221,7 +221,9 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
     out.print(table)
     tell = (
-        command("show", hits[0].dataset.path, hits[0].image_id[:12]) if hits[0].dataset else "panoglot show DATASET ID"
+        command("show", hits[0].dataset.address, hits[0].image_id[:12])
+        if hits[0].dataset
+        else "panoglot show DATASET ID"
     )
     out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
 

@@ -35,10 +35,9 @@ def show_methods(rows: Sequence[MethodRow], out: Any, safe: Callable[[Any], str]
         out.print(f"{_mark(row)} {row.letters} {row.name:<{wide}}  {safe(title)}")
     papers = [row for row in rows if row.paper]
     here, whole = sum(row.done for row in papers), sum(row.complete for row in papers)
-    said = f"{here} of {len(papers)} papers are here: {whole} complete (●), {here - whole} in part (◐)"
-    out.print(f"\n{said}; ○ planned, its letters are of its benchmark")
+    out.print(f"\n{here} of {len(papers)} papers are here: {whole} complete (●), {here - whole} in part (◐); ○ planned")
     out.print("C complete   V its cases are tests   R real data   P the paper's preset")
-    out.print("What was shown by which test: panoglot methods NAME   --json: in full")
+    out.print("○ with letters: its benchmark alone   panoglot methods NAME: which tests")
 
 
 def _mark(row: MethodRow) -> str:

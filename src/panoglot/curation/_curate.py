@@ -201,7 +201,7 @@ def _mend(data: Dataset, steps: list[Step], result: CurateResult) -> str:
     import yaml
 
     dropped = result.images_dropped if not result.images_kept else result.captions_dropped
-    path = shlex.quote(str(data.path))
+    path = shlex.quote(data.address)
     if not dropped:
         return f"methods dropped them, and curation leaves that alone: panoglot report {path}"
     (reason, _), *_ = dropped.most_common(1)
@@ -254,7 +254,7 @@ def _start(dataset: Dataset, steps: list[Step]) -> str:
     """Write the row of a run that is nothing but this; its recipe does the same again."""
     from panoglot._version import __version__
 
-    recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
+    recipe = {"output": dataset.address, "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
     versions = {f"filter {step.name}": str(step.filter.version) for step in steps if step.filter.version > 1}
     return dataset.start_run(recipe, {"panoglot": __version__, **versions})
 

@@ -86,7 +86,8 @@ def every_nth(
     by_id = np.argsort(places)  # all that follows is in the order of ids
     rows, places = rows[by_id], places[by_id]
     if len(places) and (places[1:] == places[:-1]).any():
-        raise UserError(f"{table.path.stem} has several vectors an image: filter every_nth needs an encoder with one.")
+        name = table.name.removeprefix("vectors/")
+        raise UserError(f"{name} has several vectors an image: filter every_nth needs an encoder with one.")
     drawn = _draw(images.ids[places], seed)
     training = np.sort(np.argpartition(drawn, sample - 1)[:sample]) if len(drawn) > sample else np.arange(len(drawn))
     raw = take_vectors(data, rows[training])

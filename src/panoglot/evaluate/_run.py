@@ -70,7 +70,9 @@ def perform(choice: Choice) -> Any:
     inputs = []
     if way.read is not None:
         inputs = [way.read(**{name: values[name] for name in inspect.signature(way.read).parameters if name in values})]
-    mine = [name for name in list(inspect.signature(way.run).parameters)[len(inputs) :] if name in values]
+    named = list(inspect.signature(way.run).parameters.values())[len(inputs) :]
+    rest = [*values] if any(p.kind is p.VAR_KEYWORD for p in named) else []
+    mine = [name for name in dict.fromkeys([*(p.name for p in named), *rest]) if name in values]
     opened: list[PlainAsker] = []
     try:
         for name in way.models():

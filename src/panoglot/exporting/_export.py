@@ -104,7 +104,7 @@ def export(
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     target = Path(os.path.realpath(output))
-    _check_output(target, data.path)
+    _check_output(target, data.store.folder)
     where, notes = _wanted(data, langs, kinds, include_dropped)
     with _building(target) as folder:
         writer: _Writer = load_format(form).Writer(folder, shard_size)
@@ -144,7 +144,7 @@ def export(
         if images == 0:
             why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(left_out.items()))
             why = f"no picture could be decoded ({why})" if why else "every picture is dropped or without captions"
-            raise UserError(f"{data.path} has nothing to export: {why}.")
+            raise UserError(f"{data.address} has nothing to export: {why}.")
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return facts
 
@@ -160,12 +160,12 @@ def _wanted(
         met, notes = meeting(langs, have)
     where = _where(met, kinds, include_dropped)
     if not len(data.images):
-        raise UserError(f"{data.path} has no images to export.")
+        raise UserError(f"{data.address} has no images to export.")
     if where and (langs or kinds) and data.captions.count(where) == 0:
         have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
         shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
         said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.path} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
+        raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
     return where, notes
 
 
@@ -279,10 +279,10 @@ def _chunks(index: pa.Table) -> Iterator[pa.Table]:
 # -- all or nothing ----------------------------------------------------------------------------------------------------
 
 
-def _check_output(target: Path, dataset: Path) -> None:
+def _check_output(target: Path, dataset: Path | None) -> None:
     """Refuse an output that is not empty and not an earlier export of ours."""
-    inside = Path(os.path.realpath(dataset))
-    if target == inside or inside in target.parents or target in inside.parents:
+    inside = None if dataset is None else Path(os.path.realpath(dataset))
+    if inside is not None and (target == inside or inside in target.parents or target in inside.parents):
         raise UserError(f"{target} and the dataset lie in each other; give another output folder.")
     if not target.exists():
         return

@@ -15,7 +15,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.identity import canonical_bytes
 from panoglot.pictures import MAX_BYTES, SUFFIXES
-from panoglot.table import Reject
+from panoglot.table import Reject, is_dataset
 
 __all__ = [
     "MAX_TEXT",
@@ -250,7 +250,7 @@ def has_pictures(folder: str) -> bool:
 
 def check_exists(source: str) -> None:
     """Raise `UserError` with near names when nothing is at `source`."""
-    if os.path.exists(source) or glob.has_magic(source) or _RANGE.search(source):
+    if os.path.exists(source) or glob.has_magic(source) or _RANGE.search(source) or is_dataset(source):
         return
     folder, name = os.path.split(os.path.abspath(source))
     near = did_you_mean(name, os.listdir(folder)[:10_000]) if os.path.isdir(folder) else ""

@@ -17,7 +17,7 @@ from panoglot.formats._checked import checked
 from panoglot.formats._files import check_exists, join_uri
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
-from panoglot.table import Reject
+from panoglot.table import Reject, is_dataset
 
 __all__ = [
     "FORMAT_NAMES",
@@ -72,7 +72,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         UserError: nothing there, a web address, or nothing that is read.
     """
     source = os.fspath(source)
-    if _REMOTE.match(source):
+    if _REMOTE.match(source) and not is_dataset(source):
         raise UserError(f"'{source}' is remote; copy or mount it, or download pictures by address with img2dataset.")
     check_exists(source)
     try:

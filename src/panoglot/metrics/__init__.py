@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.metrics._choice import choice, circular, contrastive, read_label, read_letter
     from panoglot.metrics._compare import Comparison, compare
     from panoglot.metrics._declare import Metric
+    from panoglot.metrics._inputs import prepare
     from panoglot.metrics._load import load_results
     from panoglot.metrics._mteb_results import load_mteb
     from panoglot.metrics._plot import plot
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from panoglot.metrics.captions.rouge_l import rouge_l
     from panoglot.metrics.captions.self_retrieval import random_bags, self_retrieval
     from panoglot.metrics.captions.spice import spice
-    from panoglot.metrics.choice import choice, circular, contrastive, read_label, read_letter
     from panoglot.metrics.generation.geneval import geneval
     from panoglot.metrics.generation.neobabel import (
         align_prompts,
@@ -121,6 +122,7 @@ __all__ = [
     "mix_prompts",
     "plot",
     "pope",
+    "prepare",
     "random_bags",
     "rankings",
     "read_finecapeval",
@@ -158,14 +160,14 @@ __getattr__, __dir__ = lazy_names(
         "captions_at_iou": "captions.dense",
         "capture": "captions.capture",
         "chair": "captions.chair",
-        "choice": "choice",
+        "choice": "_choice",
         "chrf": "captions.chrf",
         "cider": "captions.cider",
-        "circular": "choice",
+        "circular": "_choice",
         "clipscore": "captions.clipscore",
         "compare": "_compare",
         "condition_recall": "ranking.rankings",
-        "contrastive": "choice",
+        "contrastive": "_choice",
         "cross_lingual_consistency": "generation.neobabel",
         "cumulative_hits": "ranking.rankings",
         "dcscore": "captions.dcscore",
@@ -186,11 +188,12 @@ __getattr__, __dir__ = lazy_names(
         "mix_prompts": "generation.neobabel",
         "plot": "_plot",
         "pope": "captions.pope",
+        "prepare": "_inputs",
         "random_bags": "captions.self_retrieval",
         "rankings": "ranking.rankings",
         "read_finecapeval": "captions.finecapeval",
-        "read_label": "choice",
-        "read_letter": "choice",
+        "read_label": "_choice",
+        "read_letter": "_choice",
         "readability": "captions.readability",
         "retrieval": "ranking.retrieval",
         "rouge_l": "captions.rouge_l",

@@ -22,7 +22,8 @@ from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recip
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
-from panoglot.table import Dataset, create_dataset, open_dataset
+from panoglot.storage import open_store
+from panoglot.table import Dataset, create_dataset, is_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
 
@@ -178,14 +179,14 @@ def run_recipe(
     stages = _load_all(recipe)
     ingest_first = None
     if given is not None:
-        path, needed = hold(given, create_dataset(recipe.output).path / "given")
+        path, needed = hold(given, create_dataset(recipe.output).store.scratch("given"))
         recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
         from panoglot.ingestion import ingest_stage
 
         ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
         _check_apart(recipe.source, recipe.output)
-    elif not Path(recipe.output).exists():
+    elif not open_store(recipe.output).exists():
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
     dataset = create_dataset(recipe.output)
     with dataset.writer():
@@ -264,8 +265,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
 
 
 def _check_apart(source: str, output: str) -> None:
-    inside, outside = Path(output).resolve(), Path(source).resolve()
-    if inside == outside:
+    outside = Path(open_store(source).absolute if is_dataset(source) else source).resolve()
+    if open_store(output).absolute in (source, str(outside)):
         raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
 
 
@@ -355,7 +356,12 @@ def build(
             recipe.output = output
     else:
         aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
-        if source is not None and not os.path.exists(source) and not any(c in source for c in "*?[{"):
+        if (
+            source is not None
+            and not os.path.exists(source)
+            and not is_dataset(source)
+            and not any(c in source for c in "*?[{")
+        ):
             raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
         recipe = recipe_from_options(
             source,
@@ -436,7 +442,7 @@ def retry(
     recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
     result: RunResult | None = None
     for plain in recipes.values():
-        recipe = Recipe.from_dict({**plain, "output": str(data.path)})
+        recipe = Recipe.from_dict({**plain, "output": data.address})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
 

@@ -26,7 +26,8 @@ from typing import Any
 from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
-from panoglot.table import MANIFEST
+from panoglot.storage import has_scheme
+from panoglot.table import is_dataset
 
 __all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
 
@@ -201,7 +202,7 @@ def load_recipe(path: str | Path) -> Recipe:
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
-    recipe.output = os.path.normpath(base / recipe.output)
+    recipe.output = recipe.output if has_scheme(recipe.output) else os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     for step, options in recipe.steps:
         if step == "train" and isinstance(options.get("output"), str):
@@ -227,7 +228,7 @@ def output_of(source: str) -> str:
     Raises:
         UserError: the source is a dataset, or a pattern whose folder has no name.
     """
-    if os.path.isfile(os.path.join(source, MANIFEST)):
+    if is_dataset(source):
         look, add = command("report", source), command("build", "PICTURES", "-o", source)
         copy = command("build", source, "-o", "NEW.pano")
         raise UserError(f"'{source}' is a dataset. Look at it: {look}. Add pictures: {add}. Copy it: {copy}")

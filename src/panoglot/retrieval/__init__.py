@@ -13,7 +13,7 @@ from typing import Any
 from panoglot.errors import UserError, command, verb
 from panoglot.retrieval._query import choose
 from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Hits, Searcher
-from panoglot.table import MANIFEST, Dataset, open_dataset, sql_in
+from panoglot.table import Dataset, is_dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
 
 __all__ = ["Hit", "Hits", "Searcher", "choose", "delete", "index", "search"]
@@ -64,7 +64,7 @@ def search(
 
     Source: weighted sum of image and text as a query: ALIGN (Jia et al. 2021), section 5.3.
     """
-    if isinstance(text, str) and not isinstance(dataset, Dataset) and not os.path.exists(dataset) and _is_dataset(text):
+    if isinstance(text, str) and not isinstance(dataset, Dataset) and not os.path.exists(dataset) and is_dataset(text):
         right = command("search", text, os.fspath(dataset))
         raise UserError(f"the dataset comes first, then what to look for: {right}")
     searcher = Searcher(dataset, encoder, backend=backend)
@@ -72,10 +72,6 @@ def search(
     if lang:
         hits.notes += searcher.languages_met(lang)
     return hits
-
-
-def _is_dataset(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, MANIFEST))
 
 
 def index(
@@ -105,7 +101,7 @@ def index(
     name, _ = choose(data, encoder)
     table = data.vectors(name)
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
-        Vectors(table, data.path / "cache").refresh()  # leaves the copy that the first search maps
+        Vectors(table).refresh()  # leaves the copy that the first search maps
         return "exact"
     done = make_index(table, rebuild=rebuild)
     if data.captions.exists():  # to show the captions of hits

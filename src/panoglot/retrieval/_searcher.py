@@ -113,7 +113,7 @@ class Searcher:
         self.name, self._model = choose(self.dataset, encoder)
         self.table = self.dataset.vectors(self.name)
         self.backend = backend
-        self._vectors = Vectors(self.table, self.dataset.path / "cache")
+        self._vectors = Vectors(self.table)
         self._allowed = Allowed(self.dataset)
         self._choice: tuple[int, bool] | None = None
         self._masks: dict[Any, tuple[Any, list[Any], list[Any] | None]] = {}
@@ -184,7 +184,7 @@ class Searcher:
         if self.backend == "index" or size > EXACT_BYTES:
             raise UserError(
                 f"{rows:,} vectors '{self.name}' have no index: "
-                f"panoglot.retrieval.index('{self.dataset.path}') makes one."
+                f"panoglot.retrieval.index('{self.dataset.address}') makes one."
             )
         return False
 

@@ -33,6 +33,7 @@ from panoglot.running._runs import answers_folder
 from panoglot.running._signals import graceful, mind_the_run
 from panoglot.running._stage import Item, Stage, StageResult, Worker, add_notes
 from panoglot.running._tend import tended
+from panoglot.storage import Store
 from panoglot.table import Dataset, caption_from_row, few_arenas, open_dataset, plain_rows
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ def run_stage(
     clustered = daft.get_or_infer_runner_type() == "ray"
     processes = stage.processes if (expected is None or expected > SMALL) else 0
     retrying = frozenset(found.failing) if retry else frozenset()
-    path = str(dataset.path.resolve())
     fatal: Exception | None = None
     counted = None if retry or stage.of == "parts" else (dataset.work(stage.id), found.skipped)
     with graceful() as stop, Progress(stage.name, expected, quiet=quiet) as bar, tended(dataset, counted, bar):
@@ -123,7 +123,7 @@ def run_stage(
             workers = max(1, processes)
             max_each = None if max_cost is None else max_cost / workers
             parent = os.getpid() if processes and not clustered else None
-            job = _Job(path, found.version, stage, run_id, retrying, on_error, max_each, parent, stop)
+            job = _Job(dataset.store, found.version, stage, run_id, retrying, on_error, max_each, parent, stop)
             options: dict[str, Any] = {"use_process": True, "max_concurrency": processes} if processes else {}
             busy, fatal = _drive(frame.into_batches(_batch_size(stage, expected, workers)), options, job, result, bar)
             return busy
@@ -221,7 +221,7 @@ class _Job:
 
     def __init__(
         self,
-        path: str,
+        store: Store,
         version: int | None,
         stage: Stage,
         run_id: str,
@@ -233,7 +233,7 @@ class _Job:
     ) -> None:
         from dataclasses import replace
 
-        self.path, self.version, self.run_id = path, version, run_id
+        self.store, self.version, self.run_id = store, version, run_id
         self.retrying, self.on_error = retrying, on_error
         self.stage = replace(stage, parts=None, prepare=None)
         self.max_cost, self.parent, self.stop = max_cost, parent, stop
@@ -255,7 +255,7 @@ class _DaftOperator:
             if job.parent is not None:
                 mind_the_run(job.parent, job.stop)
                 few_arenas()
-            self._worker = Worker(open_dataset(job.path), job.run_id, job.stage.id, job.max_cost, job.retrying)
+            self._worker = Worker(open_dataset(job.store), job.run_id, job.stage.id, job.max_cost, job.retrying)
             # the driver holds the dataset's lock while it lives; a worker that outlives it must hold it too
             self._lock = contextlib.ExitStack()
             self._lock.enter_context(self._worker.dataset.writer())

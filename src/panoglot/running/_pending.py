@@ -179,7 +179,6 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
     if stage.of == "parts":
         return _Pending(stage.name, [_Parts(stage.parts)]).read().select("item", "address", "payload")
     table = table_of(dataset, stage)
-    table = Table(table.path.resolve(), table.schema, table.key)
     fragments = table.lance(version).get_fragments() if version is not None else []
     tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.where) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import MEMORY, Claims, Spent, claims_of
+from panoglot.asking import MEMORY, Spent
 from panoglot.asking._spend import Paid, paid_by_stage
 from panoglot.running._stage import StageResult
+from panoglot.storage import Claims
 from panoglot.table import Dataset
 
 __all__ = ["GONE", "answers_folder", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]
@@ -26,7 +27,7 @@ GONE = "killed, or its machine went away; the same command goes on"
 
 def _lock(dataset: Dataset) -> Claims | None:
     try:
-        return claims_of(Path(dataset.path) / "runs.lock")
+        return dataset.store.claims("runs.lock")
     except OSError:  # a dataset that may only be read
         return None
 
@@ -46,7 +47,7 @@ def running(dataset: Dataset, run_id: str) -> Iterator[None]:
         lock.take(key)
     folder = answers_folder(dataset, run_id)
     with contextlib.suppress(OSError):  # a full disk: every process asks for itself
-        os.mkdir(folder, 0o700)
+        os.makedirs(folder, 0o700)
     try:
         yield
     finally:
@@ -58,7 +59,7 @@ def running(dataset: Dataset, run_id: str) -> Iterator[None]:
 
 def answers_folder(dataset: Dataset, run_id: str) -> Path:
     """Where the processes of a run share what frozen models said."""
-    return Path(dataset.path) / f".answers-{run_id}"
+    return dataset.store.scratch(f".answers-{run_id}")
 
 
 def is_running(dataset: Dataset, run_id: str) -> bool:

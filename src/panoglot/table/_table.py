@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# a join of fragments that a commit came between is given up, and done later: nothing to warn people of
+os.environ.setdefault("LANCE_LOG", "error")
 
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
+
+    from panoglot.storage import Store, TableAddress
 
 __all__ = ["Table", "plain_rows", "sql_in"]
 
@@ -39,63 +42,73 @@ class Table:
     """A table of a dataset. Handles are opened fresh at every call, so that a long run sees what others commit.
 
     Attributes:
-        path: the Lance folder.
+        store: where its dataset lies.
+        name: within the store, for example `captions` or `vectors/NAME`.
         schema: Arrow schema.
         key: name of the key column.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
-        self.path, self.schema, self.key = Path(path), schema, key
+    def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
+        self.store, self.name, self.schema, self.key = store, name, schema, key
 
     def __repr__(self) -> str:
-        return f"Table({str(self.path)!r}, {self.count()} rows)" if self.exists() else f"Table({str(self.path)!r})"
+        place = self.store.table(self.name).uri
+        return f"Table({place!r}, {self.count()} rows)" if self.exists() else f"Table({place!r})"
 
     def __len__(self) -> int:
         return self.count()
 
     def exists(self) -> bool:
         """Say whether anything was ever committed."""
-        return (self.path / "_versions").is_dir() and any((self.path / "_versions").iterdir())
+        return self.store.has_table(self.name)
 
     def ensure(self) -> Table:
         """Create the empty table if it is not there; safe when several processes do so at once."""
-        import shutil
-
         import lance
 
+        def make(address: TableAddress) -> None:
+            empty = self.schema.empty_table()
+            lance.write_dataset(empty, address.uri, mode="create", storage_options=address.options)
+
         if not self.exists():
-            # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
-            # beside its place, and let the file system decide whose rename comes first
-            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
-            lance.write_dataset(self.schema.empty_table(), str(temporary), mode="create")
-            try:
-                temporary.rename(self.path)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if not self.exists():
-                    raise
+            self.store.new_table(self.name, make)
         return self
 
     def lance(self, version: int | None = None) -> lance.LanceDataset:
         """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do.
 
-        While the handle, a scanner or a stream of it lives, no version of the table is cleaned away.
+        While the handle, a scanner or a stream of it lives, its version is not cleaned away.
 
         Args:
             version: an older one.
         """
         import lance
 
-        held = _lock_folder(self.path)
+        for _ in range(100):
+            address = self.store.table(self.name)
+            try:
+                data = lance.dataset(address.uri, version=version, storage_options=address.options)
+            except (OSError, ValueError):
+                if version is None and self.exists():
+                    continue  # what was the newest version a moment ago has been cleaned away
+                raise
+            give_up = self.store.hold(self.name, data.version)
+            if give_up is not None:
+                weakref.finalize(data, give_up).atexit = False
+                return data
+            if data.version in self.store.versions(self.name):
+                return data  # a place without locks: old versions stay for a day there
+        return lance.dataset(address.uri, version=version, storage_options=address.options)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the versions that a commit has to be compared with; whatever commits opens its handle in here."""
+        give_up = self.store.hold(self.name)
         try:
-            data = lance.dataset(str(self.path), version=version)
-        except BaseException:
-            if held is not None:
-                os.close(held)
-            raise
-        if held is not None:
-            weakref.finalize(data, os.close, held).atexit = False
-        return data
+            yield
+        finally:
+            if give_up is not None:
+                give_up()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -180,19 +193,22 @@ class Table:
         if len(first) != len(keys):
             rows = rows.take(sorted(first))
         self.ensure()
-        data = self.lance()  # held until the commit is done
-        merge = data.merge_insert(self.key)
-        if update:
-            merge = merge.when_matched_update_all()
-        if whole:
-            merge = merge.when_not_matched_insert_all()
-        merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
-        return int(merge.execute(rows)["num_inserted_rows"])
+        with self.writing():
+            data = self.lance()  # held until the commit is done
+            merge = data.merge_insert(self.key)
+            if update:
+                merge = merge.when_matched_update_all()
+            if whole:
+                merge = merge.when_not_matched_insert_all()
+            merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
+            return int(merge.execute(rows)["num_inserted_rows"])
 
     def delete(self, where: str) -> None:
         """Delete rows (only what is derived and can be made again: vectors)."""
         if self.exists():
-            self.lance().delete(where)
+            with self.writing():
+                data = self.lance()
+                data.delete(where)
 
     # -- upkeep --------------------------------------------------------------------------------------------------
 
@@ -205,8 +221,9 @@ class Table:
         if not self.exists():
             return
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a commit came between: the next time will do
-            done = self._join_fragments(most)
-            done |= self._index()
+            with self.writing():
+                done = self._join_fragments(most)
+                done |= self._index()
             if done:
                 self._clean()
 
@@ -220,11 +237,10 @@ class Table:
         """
         if not self.exists():
             return
-        self._join_fragments(8)
-        self._index(small)
-        if not self._clean(left_over=True):
-            data = self.lance()
-            data.cleanup_old_versions(older_than=timedelta(days=1))
+        with self.writing():
+            self._join_fragments(8)
+            self._index(small)
+        self._clean(left_over=True)
 
     def _join_fragments(self, most: int) -> bool:
         """Join the small fragments if there are more than `most`; whether it was done."""
@@ -262,47 +278,43 @@ class Table:
                 done = True
         return done
 
-    def _clean(self, *, left_over: bool = False) -> bool:
-        """Delete old versions if nobody reads or writes; whether it was so.
+    def _clean(self, *, left_over: bool = False) -> None:
+        """Delete the old versions that nobody reads; where there are no locks, those older than a day.
 
         Args:
-            left_over: delete the files of commits that were killed, too.
+            left_over: delete the files of commits that were killed too, unless somebody writes.
         """
-        import lance
-
-        if len(os.listdir(self.path / "_versions")) < 2:
-            return True
-        alone = _lock_folder(self.path, alone=True)
-        if alone is None:
-            return False
+        data = self.lance()
+        old = [version for version in self.store.versions(self.name) if version != data.version]
+        if not old:
+            return
+        free: dict[int, Callable[[], None]] = {}
+        unwritten = self.store.hold(self.name, alone=True)
         try:
-            data = lance.dataset(str(self.path))
-            data.cleanup_old_versions(
-                older_than=timedelta(0), delete_unverified=left_over, error_if_tagged_old_versions=False
-            )
+            for version in old:
+                give_up = self.store.hold(self.name, version, alone=True)
+                if give_up is not None:
+                    free[version] = give_up
+                elif unwritten is None:
+                    break  # a commit is compared with all versions since the one that it began with
+            if free:
+                data.cleanup_old_versions(
+                    versions=list(free),
+                    delete_unverified=left_over and unwritten is not None,
+                    error_if_tagged_old_versions=False,
+                )
+            elif unwritten is None and not self._locks():
+                data.cleanup_old_versions(older_than=timedelta(days=1), error_if_tagged_old_versions=False)
         finally:
-            os.close(alone)
-        return True
+            for give_up in (*free.values(), *([] if unwritten is None else [unwritten])):
+                give_up()
 
-
-def _lock_folder(folder: Path, *, alone: bool = False) -> int | None:
-    """Lock a folder while its descriptor is open, `alone` or with all who read; None where that cannot be had.
-
-    The lock vanishes with the process, however it ends. Whoever wants it alone never waits; readers wait while old
-    versions are deleted.
-    """
-    try:
-        import fcntl
-
-        held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):  # not a POSIX system, or no such table: Lance says so
-        return None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-    except OSError:
-        os.close(held)
-        return None
-    return held
+    def _locks(self) -> bool:
+        """Whether tables can be held there."""
+        give_up = self.store.hold(self.name)
+        if give_up is not None:
+            give_up()
+        return give_up is not None
 
 
 def _map_items(value: Any) -> Any:

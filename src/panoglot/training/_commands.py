@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean, require, verb
 from panoglot.identity import completed
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import Dataset, is_dataset, open_dataset
 from panoglot.training._run import TRAINING, Trained, alone, is_main, run
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
     teacher = given["teacher"]
     settings = {
         "data": {
-            "dataset": str(data.path.resolve()),
+            "dataset": data.store.absolute,
             **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
@@ -231,11 +231,11 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
         if name in training and value != usual[name]:
             training[name] = value
     place = given["dataset"] if given["dataset"] is not None else data_settings["dataset"]
-    if given["dataset"] is None and not Path(place).exists():
+    if given["dataset"] is None and not is_dataset(place):
         raise UserError(
             f"the dataset of '{folder}' is no longer at {place}: panoglot train --resume {folder} --dataset X.pano"
         )
     data = open_dataset(place)
-    data_settings["dataset"] = str(data.path.resolve())
+    data_settings["dataset"] = data.store.absolute
     with alone(folder):
         return run(folder, data, row, settings, quiet=given["quiet"], device=given["device"], shard=given["shard"])

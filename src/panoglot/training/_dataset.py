@@ -39,8 +39,8 @@ class _Pictures:
     """The images of a dataset at one version; opened when first asked, once in every process."""
 
     def __init__(self, dataset: Dataset, version: int) -> None:
-        self._path, self._version = str(dataset.images.path), version
-        self._lock, self._dataset = threading.Lock(), dataset
+        self._version, self._dataset = version, dataset
+        self._lock = threading.Lock()
         self._data: Any = None
 
     def __reduce__(self) -> Any:
@@ -48,12 +48,10 @@ class _Pictures:
 
     def read(self, address: int, id_: str) -> bytes:
         """Return the encoded bytes of a picture."""
-        import lance
-
         try:
             with self._lock:
                 if self._data is None:
-                    self._data = lance.dataset(self._path, version=self._version)
+                    self._data = self._dataset.images.lance(self._version)
             rows = self._data._take_rows([address], columns=["image_id", "data"])
             if rows.num_rows == 1 and rows["image_id"][0].as_py() == id_:
                 return bytes(rows["data"][0].as_py())
@@ -61,7 +59,7 @@ class _Pictures:
             pass
         rows = self._dataset.images.get([id_], ["data"])
         if not rows.num_rows:
-            raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.path}")
+            raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.address}")
         return bytes(rows["data"][0].as_py())
 
 
@@ -339,13 +337,12 @@ def _nothing(
     data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str], takes: Collection[str]
 ) -> str:
     if "caption" not in takes:
-        return f"{data.path} has no {' and no '.join(f'{kind}s' for kind in sorted(takes))} to train on."
+        return f"{data.address} has no {' and no '.join(f'{kind}s' for kind in sorted(takes))} to train on."
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
-        return (
-            f"{data.path} has no kept captions to train on. Make some: {command('build', 'PICTURES', '-o', data.path)}"
-        )
+        make = command("build", "PICTURES", "-o", data.address)
+        return f"{data.address} has no kept captions to train on. Make some: {make}"
     names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
         *([f"in {', '.join(names)}"] if wanted else []),
@@ -354,7 +351,7 @@ def _nothing(
     ]
     have = ", ".join(f"{count:,} {lang} {kind}" for (lang, kind), count in there.most_common(8))
     said = " ".join(asked) or "that are sentences"
-    return f"{data.path} has no kept captions {said} of pictures that are kept. It has: {have}."
+    return f"{data.address} has no kept captions {said} of pictures that are kept. It has: {have}."
 
 
 # ---- stored vectors --------------------------------------------------------------------------------------------------

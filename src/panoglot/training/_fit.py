@@ -97,7 +97,7 @@ def read_fit(data: Dataset, row: Row, asset: str) -> Model:
     id_ = hash_parts("fit", row.fingerprint, asset)
     rows = data.fits.read(["data"], sql_in("fit_id", [id_]))["data"].to_pylist() if data.fits.exists() else []
     if not rows:
-        raise UserError(f"{data.path} has nothing that '{row.method}' fitted to '{asset}'.")
+        raise UserError(f"{data.address} has nothing that '{row.method}' fitted to '{asset}'.")
     model = make_model(row)
     model.load_state_dict(torch.load(io.BytesIO(rows[0]), weights_only=True))
     return model.eval()

@@ -48,7 +48,7 @@ class Trained:
     row: Row
     steps: int
     total: int
-    dataset: Path
+    dataset: str
     loss: float | None = None
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
@@ -119,8 +119,8 @@ def run(
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
         raise UserError(
-            f"{data.path} does not have the captions any more that '{folder}' was begun with (other ones were added or "
-            "dropped): train anew in another folder."
+            f"{data.address} does not have the captions any more that '{folder}' was begun with (other ones were added "
+            "or dropped): train anew in another folder."
         )
     asked["fingerprint"] = reading.fingerprint
     options = {name: training[name] for name in TRAINING}
@@ -136,7 +136,7 @@ def run(
             f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
         ) from None
     if not trainer.processes.main:
-        return Trained(folder, row, trainer.step, trainer.total, data.path)
+        return Trained(folder, row, trainer.step, trainer.total, data.address)
     return _finish(folder, data, reading, trainer, settings, quiet)
 
 
@@ -215,7 +215,7 @@ def _finish(
 
     row = trainer.row
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    result = Trained(folder, row, trainer.step, trainer.total, data.path, loss=log[-1]["loss"] if log else None)
+    result = Trained(folder, row, trainer.step, trainer.total, data.address, loss=log[-1]["loss"] if log else None)
     result.seconds = sum(float(line["seconds"]) for line in log)
     result.notes += _notes(row, reading, trainer)
     encoder = None
@@ -238,7 +238,7 @@ def _finish(
         "name": name,
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
-        "data": {**settings["data"], "dataset": data.path.name},
+        "data": {**settings["data"], "dataset": data.name},
         "training": settings["training"],
         "steps": trainer.step,
         "total": trainer.total,

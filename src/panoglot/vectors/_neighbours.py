@@ -26,9 +26,11 @@ def stored_vectors(dataset: Dataset, encoder: str, of: str) -> Table:
     names = dataset.vector_names()
     found = [name for name in names if not encoder or encoder in (name, _model(dataset, name))]
     if len(found) > 1:
-        raise UserError(f"filter {of}: {dataset.path} has vectors of {', '.join(found)}: name one, encoder={found[0]}.")
+        raise UserError(
+            f"filter {of}: {dataset.address} has vectors of {', '.join(found)}: name one, encoder={found[0]}."
+        )
     if not found and not encoder:
-        raise UserError(f"filter {of}: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")
+        raise UserError(f"filter {of}: {dataset.address} has no vectors. Make them: panoglot build … --encoder NAME")
     return dataset.vectors(found[0] if found else encoder)
 
 

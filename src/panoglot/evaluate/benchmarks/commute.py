@@ -16,9 +16,9 @@ from panoglot.errors import UserError
 from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._stored import numbered, one_or_more, read_numbers
 from panoglot.languages._tags import language_name
+from panoglot.metrics._choice import contrastive, log_probabilities
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet
-from panoglot.metrics.choice import contrastive, log_probabilities
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator

@@ -20,8 +20,8 @@ from panoglot.checks import offenders, same_ids
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._stored import one_or_more, read_answers
+from panoglot.metrics._choice import LETTERS, choice, circular, read_letter
 from panoglot.metrics._results import ResultSet
-from panoglot.metrics.choice import LETTERS, choice, circular, read_letter
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Generator, Prompt

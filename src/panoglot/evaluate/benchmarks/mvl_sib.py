@@ -20,9 +20,9 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._stored import numbered, one_or_more, read_answers
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
+from panoglot.metrics._choice import LETTERS, choice, read_letter
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics._results import ResultSet, mean_over
-from panoglot.metrics.choice import LETTERS, choice, read_letter
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image
