@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from panoglot.providers import load_model
     from panoglot.recipes import build, ingest, retry, settings
     from panoglot.reporting import report, show
-    from panoglot.retrieval import search
+    from panoglot.retrieval import Searcher, edit, forget, index, search
     from panoglot.running import method
     from panoglot.table import Caption, Dataset
     from panoglot.table import open_dataset as open
     from panoglot.training import train
+    from panoglot.web import serve
 
 __all__ = [
     "Caption",
@@ -39,13 +40,17 @@ __all__ = [
     "Image",
     "PanoglotError",
     "RowError",
+    "Searcher",
     "UserError",
     "build",
     "compare",
     "curate",
     "doctor",
+    "edit",
     "evaluate",
     "export",
+    "forget",
+    "index",
     "ingest",
     "load_model",
     "method",
@@ -55,6 +60,7 @@ __all__ = [
     "report",
     "retry",
     "search",
+    "serve",
     "settings",
     "show",
     "train",
@@ -67,12 +73,16 @@ _HOMES = {
     "Image": "pictures",
     "PanoglotError": "errors",
     "RowError": "errors",
+    "Searcher": "retrieval",
     "UserError": "errors",
     "build": "recipes",
     "compare": "evaluate._commands",
     "curate": "curation",
     "doctor": "inventory",
+    "edit": "retrieval",
     "export": "exporting",
+    "forget": "retrieval",
+    "index": "retrieval",
     "ingest": "recipes",
     "load_model": "providers",
     "method": "running",
@@ -81,6 +91,7 @@ _HOMES = {
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",
+    "serve": "web",
     "settings": "recipes",
     "show": "reporting",
     "train": "training",

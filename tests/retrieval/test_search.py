@@ -12,7 +12,7 @@ import pytest
 import panoglot
 from panoglot.errors import UserError
 from panoglot.pictures import Image
-from panoglot.retrieval import Searcher, _searcher, delete, index, search
+from panoglot.retrieval import Searcher, _gallery, delete, index, search
 from panoglot.table import Caption, image_id
 from panoglot.vectors import _stored as _vectors
 from tests.retrieval.conftest import DIM, Toy, unit
@@ -303,9 +303,9 @@ def test_index_of_several_views(world):
 
 
 def test_auto_takes_the_index_when_there_are_many(large, monkeypatch):
-    assert not Searcher(large.data, large.encoder)._by_index()
-    monkeypatch.setattr(_searcher, "EXACT_UP_TO", 1000)
-    assert Searcher(large.data, large.encoder)._by_index()
+    assert not Searcher(large.data, large.encoder).gallery._by_index()
+    monkeypatch.setattr(_gallery, "EXACT_UP_TO", 1000)
+    assert Searcher(large.data, large.encoder).gallery._by_index()
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

@@ -26,11 +26,11 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "product", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "resume", "source"}
+PATHS = {"dataset", "image", "method", "output", "plan", "resume", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
@@ -89,7 +89,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("caption_column", "model", "option", "set") or given is None:
+    if key in ("caption_column", "model", "option", "product", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
@@ -188,22 +188,45 @@ def _show_rejects(data: Any, out: Any) -> None:
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
 
 
+def _as_hits(
+    *,
+    json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False,
+    paths: Annotated[bool, Parameter(help="Print where the pictures came from, one a line.", negative=())] = False,
+    explain: Annotated[
+        bool,
+        Parameter(
+            help="Say how the query was read and which part found what; with --json print the plan, for --plan.",
+            negative=(),
+        ),
+    ] = False,
+) -> None: ...
+
+
 #: Which caption says best what a picture is: the first of these kinds.
 _TELLING = ("human", "short", "dense", "alt", "label")
 
 
-def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
+def _show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool = False) -> None:
     from rich.table import Table
 
     from panoglot.languages import language_name, matches
 
     for note in getattr(hits, "notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    if explain and json:
+        print(json_line(hits.plan.to_json()) if hits.plan else "{}")
+        return
+    if paths:
+        for hit in hits:
+            print(terminal(hit.uri or hit.image_id))
+        return
     if json:
         for hit in hits:
             print(_json(hit))
         return
     out = _console()
+    if explain and hits.plan is not None:
+        _show_plan(hits.plan, out)
     if not hits:
         out.print("Nothing found.")
         return
@@ -219,6 +242,8 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         others = len({c.lang for c in said} - {c.lang for c in english[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
+        if explain:
+            table.add_row("", "", "", f"[dim]{_safe(_why(hit))}[/dim]")
     out.print(table)
     tell = (
         command("show", hits[0].dataset.address, hits[0].image_id[:12])
@@ -226,6 +251,58 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         else "panoglot show DATASET ID"
     )
     out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
+
+
+def _show_plan(plan: Any, out: Any) -> None:
+    """The plan as text."""
+    out.print(f"[bold]{_safe(plan.preset)}[/bold]" + (" (a fallback)" if plan.fallback_used else ""))
+    for line in plan.explain:
+        out.print(f"  {_safe(line)}")
+    signed = [("+", term) for term in plan.positives] + [("-", term) for term in plan.negatives]
+    signed += [(f"condition {n}", term) for n, group in enumerate(plan.conditions, 1) for term in group]
+    for sign, term in signed:
+        what = term.value if term.kind == "text" else f"the {term.kind} {getattr(term.value, 'id', term.value) or ''}"
+        out.print(f"  {sign} {term.weight:g} {_safe(what)}")
+    for one in plan.propositions:
+        out.print(f"  ? {_safe(one.question)} {'yes' if one.expected else 'no'}")
+
+
+def _why(hit: Any) -> str:
+    """Which part found a hit, in words."""
+    said = []
+    for name, part in hit.parts.items():
+        line = f"{name} {part['score']:.3f} (rank {part['rank']}, {part['value']:.3f})"
+        if part.get("words"):
+            line += f" {', '.join(part['words'])} in “{part['caption'][:80]}”"
+        terms = part.get("terms") or {}
+        if len(terms) > 1:
+            line += " = " + " ".join(f"{key} {value:+.3f}" for key, value in terms.items())
+        said.append(line)
+    return "; ".join(said)
+
+
+def _show_index(done: str) -> None:
+    exact = "No index of vectors is needed: search compares them all."
+    print({"exact": exact, "built": "Index built.", "updated": "Index updated."}[done])
+
+
+def _show_edit(done: Any, json: bool = False) -> None:
+    if json:
+        print(_json(done))
+        return
+    kept = f"{done.caption_id[:12]} {done.lang}: {terminal(done.text)}" if done.caption_id else ""
+    gone = f"dropped {done.replaced[:12]}" if done.replaced else ""
+    print("; ".join(part for part in (kept, gone) if part) or "Nothing changed.")
+
+
+def _show_forgotten(done: Any, json: bool = False) -> int:
+    if json:
+        print(_json(done))
+    else:
+        print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
+    if not done.erased:
+        print("panoglot: their bytes are still on the disk: nothing was erased.", file=sys.stderr)
+    return 0
 
 
 def _safe(text: object) -> str:
@@ -446,7 +523,11 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "retry": ("panoglot.recipes:retry", _show_run, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
-    "search": ("panoglot.retrieval:search", _show_hits, _as_json),
+    "search": ("panoglot.retrieval:search", _show_hits, _as_hits),
+    "index": ("panoglot.retrieval:index", _show_index, None),
+    "edit": ("panoglot.retrieval:edit", _show_edit, _as_json),
+    "forget": ("panoglot.retrieval:forget", _show_forgotten, _as_json),
+    "serve": ("panoglot.web:serve", lambda _: None, None),
     "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),
     "show": ("panoglot.reporting:show", _show_picture, _as_json),

@@ -65,9 +65,10 @@ class Allowed:
         self._known: dict[tuple[str, Tags, Tags], tuple[tuple[int, ...], np.ndarray]] = {}
         self._languages: tuple[int, Counter[str]] | None = None
 
-    def _remember(
+    def remembered(
         self, key: tuple[str, Tags, Tags], now: tuple[int, ...], read: Callable[[], np.ndarray]
     ) -> np.ndarray:
+        """Ids by a key, read anew when the state of the tables, `now`, is another one."""
         if key not in self._known or self._known[key][0] != now:
             if len(self._known) > 64:
                 self._known.clear()
@@ -88,7 +89,7 @@ class Allowed:
 
     def dropped(self) -> np.ndarray:
         """Images that are dropped."""
-        return self._remember(
+        return self.remembered(
             ("dropped", (), ()),
             (stamp(self._data.marks),),
             lambda: _ids(self._data.marks.read(["image_id"], "dropped is not null")["image_id"]),
@@ -99,7 +100,7 @@ class Allowed:
         if not lang and not kinds:
             return None
         where = self.where(lang, kinds)
-        return self._remember(
+        return self.remembered(
             ("images", lang, kinds),
             (stamp(self._data.captions),),
             lambda: _ids(self._data.captions.read(["image_id"], where)["image_id"]),
@@ -116,7 +117,7 @@ class Allowed:
             pairs["image"] = np.array(rows["image_id"].to_pylist(), "S32")
             return np.sort(pairs, order="caption")
 
-        return self._remember(("captions", lang, kinds), (stamp(self._data.captions),), read)
+        return self.remembered(("captions", lang, kinds), (stamp(self._data.captions),), read)
 
 
 def _ids(column: object) -> np.ndarray:

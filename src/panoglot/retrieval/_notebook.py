@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from panoglot.errors import RowError, UserError
 
 if TYPE_CHECKING:
-    from panoglot.retrieval._searcher import Hit
+    from panoglot.retrieval._hits import Hit
 
 __all__ = ["page_of_hits"]
 

@@ -1,4 +1,4 @@
-"""A text, a picture, or both, to one unit vector; which vectors of a dataset to search, and who made them."""
+"""Which vectors of a dataset to search, and who made them; what of the dataset a word of a query names."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, command, did_you_mean
-from panoglot.formats import as_image
-from panoglot.pictures import Image
-from panoglot.providers import finish, load_model
-from panoglot.retrieval._filter import Tags
+from panoglot.errors import UserError, command, did_you_mean
+from panoglot.providers import load_model
 from panoglot.table import Dataset, find_image, sql_in
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["choose", "no_vectors_of_captions", "query_vector"]
+__all__ = ["choose", "loaded_encoder", "named_image", "no_vectors_of_captions", "stored_vector"]
 
 
 def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
@@ -84,45 +81,12 @@ def _made_by(dataset: Dataset, name: str) -> dict[str, Any]:
         return {}
 
 
-def query_vector(
-    dataset: Dataset, name: str, model: Any, text: str | None, image: Any, weight: float, lang: Tags
-) -> tuple[np.ndarray, Any]:
-    """Return the unit vector of a query, float32 `[dim]`, and the model if it had to be loaded.
+def loaded_encoder(dataset: Dataset, name: str, model: str | None) -> Any:
+    """Load the encoder that made some vectors.
 
     Raises:
-        UserError: nothing asked, a picture that cannot be read, a weight outside 0..1, an encoder without that side.
+        UserError: nobody knows which it was, or it answers otherwise now.
     """
-    import numpy as np
-
-    if text is not None and not text.strip():
-        raise UserError("the text to search for is empty.")
-    if text is None and image is None:
-        raise UserError('say what to search for: a text, an image, or both: panoglot search X.pano "a red bird".')
-    if not 0 <= weight <= 1:
-        raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
-    own = _named(dataset, image)
-    stored = _stored(dataset, name, own)
-    picture = None
-    if image is not None and stored is None:
-        picture = _picture(dataset, image, own)
-    if (text is not None or picture is not None) and (model is None or isinstance(model, str)):
-        model = _load(dataset, name, model)
-    parts = []
-    if text is not None:
-        tag = lang[0] if len(lang) == 1 else "und"
-        parts.append((weight, _unit(_ask(model.encode_texts, [text], [tag]), f"the text '{text}'")))
-    if image is not None:
-        vector = stored if stored is not None else _ask(model.encode_images, [picture])
-        parts.append((1 - weight, _unit(vector, "the image")))
-    if len(parts) == 1:
-        return parts[0][1], model
-    mixed = np.sum([share * vector for share, vector in parts], axis=0)
-    if not np.linalg.norm(mixed):
-        raise UserError("text and image point in opposite directions: give another weight.")
-    return _unit(mixed, "the query"), model
-
-
-def _load(dataset: Dataset, name: str, model: str | None) -> Any:
     if model is None:
         raise UserError(f"nobody knows which model made the vectors '{name}': give it, encoder=load_model(…).")
     loaded = load_model(model, "encoder")
@@ -132,30 +96,18 @@ def _load(dataset: Dataset, name: str, model: str | None) -> Any:
     return loaded
 
 
-def _ask(method: Any, *batch: Any) -> np.ndarray:
-    import numpy as np
+def named_image(dataset: Dataset, image: Any, *, files: bool = True) -> str | None:
+    """The id of the image of the dataset that a word names; None for a picture from elsewhere, a file first of all.
 
-    try:
-        return np.asarray(finish(method(*batch)), np.float32)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the encoder did not answer with vectors, all of one size: {error}") from None
+    Args:
+        dataset: the dataset.
+        image: what was given.
+        files: a path may be meant.
 
-
-def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
-    import numpy as np
-
-    vector = np.asarray(vectors, np.float32)
-    vector = vector.reshape(-1, vector.shape[-1]).mean(axis=0)  # several vectors a text: their mean
-    length = float(np.linalg.norm(vector))
-    if not np.isfinite(length) or not length:
-        raise UserError(f"the encoder has no vector for {what}.")
-    found: np.ndarray = vector / length
-    return found
-
-
-def _named(dataset: Dataset, image: Any) -> str | None:
-    """The id of the image of the dataset that a word names; None for a picture from elsewhere, a file first of all."""
-    if not isinstance(image, str) or os.path.exists(image):
+    Raises:
+        UserError: a word that names none.
+    """
+    if not isinstance(image, str) or (files and os.path.exists(image)):
         return None
     try:
         return find_image(dataset, image)
@@ -169,23 +121,11 @@ def _named(dataset: Dataset, image: Any) -> str | None:
         ) from None
 
 
-def _stored(dataset: Dataset, name: str, image_id: str | None) -> np.ndarray | None:
-    """The stored vector of an image."""
+def stored_vector(dataset: Dataset, name: str, image_id: str | None) -> np.ndarray | None:
+    """The stored vectors of an image, float32 `[views, dim]`, or None."""
     import numpy as np
 
     if image_id is None:
         return None
     rows = dataset.vectors(name).read(["vector"], sql_in("id", [image_id]) + " and of = 'image'")
     return np.array(rows["vector"].to_pylist(), np.float32) if rows.num_rows else None
-
-
-def _picture(dataset: Dataset, image: Any, image_id: str | None) -> Image:
-    if image_id is not None:  # of this dataset, but without a vector of this encoder
-        return Image(dataset.images.get([image_id], ["data"])["data"][0].as_py())
-    try:
-        return as_image(image)
-    except RowError as error:
-        what = f"'{image}'" if isinstance(image, str | os.PathLike) else "that was given"
-        raise UserError(f"the image {what} cannot be read: {error}.") from None
-    except OSError as error:
-        raise UserError(f"the image '{image}' cannot be read: {error.strerror or error}") from None

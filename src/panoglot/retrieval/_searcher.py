@@ -1,87 +1,68 @@
-"""The searcher: a query vector to images, over memory or over the index."""
+"""The searcher: a query to a plan, its terms to vectors, scores, filters, looks at the best; one way for everybody."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
-from panoglot.retrieval._filter import Allowed, Tags, contains
-from panoglot.retrieval._notebook import page_of_hits
-from panoglot.retrieval._query import choose, no_vectors_of_captions, query_vector
-from panoglot.table import Caption, Dataset, open_dataset, sql_in
-from panoglot.vectors import Vectors, gather, has_index, nearest_indexed, stamp, threads, top_rows
+from panoglot.retrieval._composer import compose
+from panoglot.retrieval._filter import Allowed, Tags
+from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
+from panoglot.retrieval._gallery import Gallery, Ranked
+from panoglot.retrieval._hits import Hit, Hits
+from panoglot.retrieval._lexical import Lexicon, matched, words_of
+from panoglot.retrieval._looking import looked
+from panoglot.retrieval._pictures import open_picture
+from panoglot.retrieval._planning import Askers, make_plan, model_names
+from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
+from panoglot.retrieval._records import Plan, Query, QueryPart, Term, read_plan
+from panoglot.retrieval._scorer import Pack
+from panoglot.retrieval._syntax import Typed, says_nothing, typed
+from panoglot.retrieval._weak import made_up, only_texts
+from panoglot.retrieval._where import images_where, read_where
+from panoglot.table import Dataset, open_dataset
+from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EXACT_BYTES", "EXACT_UP_TO", "OVER", "Hit", "Hits", "Searcher"]
+__all__ = ["OVER", "Searcher"]
 
-#: Up to this many vectors the exact search is used even where there is an index.
-EXACT_UP_TO = 1_000_000
-#: Without an index up to this much memory is used for vectors.
-EXACT_BYTES = 4 * 2**30
 OVER = ("images", "captions", "both")
-#: Up to this many images that a filter leaves are compared one by one instead of through the index.
-_FEW = 2_000
+#: How deep each part is asked, at least.
+DEPTH = 100
+#: Weight of what was typed with a minus, where there are no captions to look it up in.
+WITHOUT = 0.2
 
 
-@dataclass(slots=True)
-class Hit:
-    """An image that was found. A notebook shows its picture and texts.
+@dataclass(frozen=True)
+class _Filters:
+    """Which images may be found."""
 
-    Attributes:
-        image_id: which.
-        score: cosine of the query and its best vector.
-        uri: where it came from.
-        captions: its kept captions, those of the languages and kinds that were asked for, in order of id.
-        dataset: where it was found.
-    """
+    lang: Tags = ()
+    kinds: Tags = ()
+    over: str = "images"
+    within: np.ndarray | None = None
 
-    image_id: str
-    score: float
-    uri: str = ""
-    captions: list[Caption] = field(default_factory=list)
-    dataset: Dataset | None = field(default=None, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold."""
-        captions = [asdict(caption) for caption in self.captions]
-        return {"image_id": self.image_id, "score": self.score, "uri": self.uri, "captions": captions}
-
-    def picture(self) -> Image:
-        """Read the picture.
-
-        Raises:
-            UserError: the hit comes from no dataset, or the image is not there any more.
-        """
-        rows = self.dataset.images.get([self.image_id], ["data", "uri"]).to_pylist() if self.dataset else []
-        if not rows:
-            raise UserError(f"there is no picture {self.image_id} to read.")
-        return Image(rows[0]["data"], id=self.image_id, uri=rows[0]["uri"] or "")
-
-    def _repr_html_(self) -> str:
-        return Hits([self])._repr_html_()
+    def given(self) -> dict[str, Any]:
+        return {"lang": self.lang, "kinds": self.kinds, "within": self.within}
 
 
-class Hits(list[Hit]):
-    """Hits, best first, and `notes`: what is worth saying about how they were found, as lines.
+@dataclass
+class _Run:
+    """One search under way."""
 
-    A notebook shows the pictures with their texts.
-    """
-
-    def __init__(self, hits: Iterable[Hit] = ()) -> None:
-        super().__init__(hits)
-        self.notes: list[str] = []
-
-    def _repr_html_(self) -> str:
-        return page_of_hits(self)
+    query: Query
+    said: Typed
+    plan: Plan
+    filters: _Filters
+    notes: list[str] = field(default_factory=list)
 
 
 class Searcher:
@@ -94,7 +75,15 @@ class Searcher:
     """
 
     def __init__(
-        self, dataset: Dataset | str | os.PathLike[str], encoder: Any = None, *, backend: str = "auto"
+        self,
+        dataset: Dataset | str | os.PathLike[str],
+        encoder: Any = None,
+        *,
+        backend: str = "auto",
+        model: Sequence[str] | Mapping[str, Any] = (),
+        prices: str | None = None,
+        max_cost: float | None = None,
+        files: bool = True,
     ) -> None:
         """Open.
 
@@ -103,171 +92,389 @@ class Searcher:
             encoder: a model, its name, or a name of vectors; None for those that the dataset is set to (see
                 `panoglot settings`), at first those that were made first.
             backend: `exact`, `index`, or `auto`: exact up to a million vectors, then the index.
+            model: models of planners, `alias=provider:name` or a mapping.
+            prices: file of prices.
+            max_cost: most US dollars that the planners' models may cost.
+            files: pictures of queries may be paths; False (a server) takes only images of the dataset and `Image`s.
 
         Raises:
             UserError: no vectors, none of that encoder, an unknown backend.
         """
-        if backend not in ("auto", "exact", "index"):
-            raise UserError(f"backend='{backend}'.{did_you_mean(backend, ('auto', 'exact', 'index'))}")
         self.dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-        self.name, self._model = choose(self.dataset, encoder)
-        self.table = self.dataset.vectors(self.name)
-        self.backend = backend
-        self._vectors = Vectors(self.table)
+        self.lexicon = Lexicon(self.dataset)
         self._allowed = Allowed(self.dataset)
-        self._choice: tuple[int, bool] | None = None
-        self._masks: dict[Any, tuple[Any, list[Any], list[Any] | None]] = {}
-        self._pool = ThreadPoolExecutor(threads()) if threads() > 1 else None
+        self._files = files
+        self.askers = Askers(model_names(model), self.dataset.journal, prices, max_cost)
+        self.gallery: Gallery | None = None
+        self._model: Any = None
+        if encoder is None and not self.dataset.vector_names() and self.dataset.captions.count("dropped is null"):
+            self.name = ""  # words can be found without any vector
+        else:
+            self.name, self._model = choose(self.dataset, encoder)
+            self.gallery = Gallery(self.dataset, self.name, self._allowed, backend)
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the vectors go."""
+        self.gallery = None
+
+    @property
+    def _vectors(self) -> Any:
+        return self.gallery._vectors if self.gallery else None
+
+    def nearest(self, query: np.ndarray, k: int = 10, **filters: Any) -> list[tuple[str, float]]:
+        """Find the images nearest to a unit vector; see `Gallery.nearest`."""
+        return self.gallery.nearest(query, k, **filters) if self.gallery else []
+
+    def languages_met(self, lang: str | Sequence[str]) -> list[str]:
+        """Say what languages met, as lines: other tags that it took in, near ones that it did not, or nothing."""
+        return meeting([*map(canonical_language, several(lang))], self._allowed.languages())[1]
 
     def search(
         self,
         text: str | None = None,
         *,
         image: Any = None,
+        product: Sequence[Any] = (),
+        query: Query | None = None,
         lang: str | Sequence[str] = (),
         kinds: str | Sequence[str] = (),
+        where: str | None = None,
         k: int = 10,
-        weight: float = 0.5,
+        weight: float | None = None,
         over: str = "images",
+        parts: str | Sequence[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+        preset: str = "auto",
+        options: Mapping[str, Any] | None = None,
+        plan: Any = None,
+        min_score: float | None = None,
     ) -> Hits:
-        """Find images; see `panoglot.retrieval.search`."""
-        if k < 1:
-            raise UserError(f"k={k} must be at least 1.")
+        """Find images; see `panoglot.search`."""
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
+        asked, said = self._read(text, image, product, query, k)
+        if weight is not None and not 0 <= weight <= 1:
+            raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
         lang, kinds = several(lang), several(kinds)
-        where = self._allowed.where(lang, kinds)
-        if over != "images" and not self.table.count("of = 'caption'"):
-            raise UserError(no_vectors_of_captions(self.dataset, self.name))
-        query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
-        found = self.nearest(query, k, lang=lang, kinds=kinds, over=over)
-        ids = [image_id for image_id, _ in found]
-        captions = self.dataset.captions_of(ids, where) if ids else {}
-        uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
-        return Hits(Hit(i, score, uris.get(i) or "", captions.get(i, []), self.dataset) for i, score in found)
+        shown = self._allowed.where(lang, kinds)
+        if said.text and says_nothing(said.text) and not asked.images and not asked.products:
+            return self._nothing(asked, "marks alone are nothing to look for.")
+        made = read_plan(plan) if plan is not None else self._plan(asked, said, preset, weight, options)
+        notes: list[str] = []
+        run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
+        chosen = self._parts(run, parts, explicit=weight is not None)
+        ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
+        if only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
+            empty, weak = made_up(self.dataset, self.name, self.lexicon, words_of(said.text), ranked)
+            if empty:
+                return self._nothing(asked, empty, run)
+            run.notes += [weak] if weak else []
+        weighed = part_weights(weights, chosen)
+        found = fuse(ranked, weighed)
+        if min_score is not None:
+            found = self._above(run, found, min_score)
+        hits = self._hits(run, found, shown)
+        if lang:
+            hits.notes += self.languages_met(lang)
+        return hits
 
-    def languages_met(self, lang: str | Sequence[str]) -> list[str]:
-        """Say what languages met, as lines: other tags that it took in, near ones that it did not, or nothing."""
-        return meeting([*map(canonical_language, several(lang))], self._allowed.languages())[1]
+    # -- query and plan ------------------------------------------------------------------------------------------------
 
-    def nearest(
-        self,
-        query: np.ndarray,
-        k: int = 10,
-        *,
-        lang: str | Sequence[str] = (),
-        kinds: str | Sequence[str] = (),
-        over: str = "images",
-    ) -> list[tuple[str, float]]:
-        """Find the images nearest to a unit vector, float32 `[dim]`: (image id, cosine), best first, ties by id."""
-        if not self.table.exists():
-            return []
-        find = self._indexed if self._by_index() else self._exact
-        return find(query, k, several(lang), several(kinds), over)
-
-    def _by_index(self) -> bool:
-        """Whether to ask the index; looked up again when the table has changed."""
-        if self.backend == "exact":
-            return False
-        now = stamp(self.table)
-        if self._choice is None or self._choice[0] != now:
-            self._choice = (now, self._prefer_index())
-        return self._choice[1]
-
-    def _prefer_index(self) -> bool:
-        rows = self.table.count()
-        if self.backend == "auto" and rows <= EXACT_UP_TO:
-            return False
-        if has_index(self.table):
-            return True
-        size = rows * self.table.schema.field("vector").type.list_size * 2
-        if self.backend == "index" or size > EXACT_BYTES:
-            raise UserError(
-                f"{rows:,} vectors '{self.name}' have no index: "
-                f"panoglot.retrieval.index('{self.dataset.address}') makes one."
+    def _read(
+        self, text: str | None, image: Any, product: Sequence[Any], query: Query | None, k: int
+    ) -> tuple[Query, Typed]:
+        """The query as a record, and what was typed into its text."""
+        if query is not None:
+            if text is not None or image is not None or product:
+                raise UserError("give a query, or a text and pictures, not both.")
+            parts = [typed(p.value) for p in query.parts if p.kind == "text" and p.role == "instruction"]
+            joined = Typed(
+                query.text, *(tuple(w for p in parts for w in getattr(p, n)) for n in ("must", "must_not", "phrases"))
             )
-        return False
+            return query, joined
+        if text is not None and not text.strip():
+            raise UserError("the text to search for is empty.")
+        said = typed(text) if text is not None else Typed("")
+        made = [QueryPart("image", image)] if image is not None else []
+        made += [_product(one) for one in product]
+        if said.text:
+            made.append(QueryPart("text", said.text))
+        if not made and said.must_not:
+            raise UserError(f"say too what to look for: nothing but what must not be there ({said.must_not[0]}).")
+        return Query(tuple(made), top=k), said
 
-    # -- in memory -------------------------------------------------------------------------------------------------
+    def _plan(
+        self, query: Query, said: Typed, preset: str, weight: float | None, options: Mapping[str, Any] | None
+    ) -> Plan:
+        texts = [p for p in query.parts if p.kind == "text"]
+        if preset == "auto" and weight is not None and query.images and texts:
+            terms = [Term("text", p.value, weight, "query") for p in texts]
+            terms += [Term("image", value, 1 - weight, "query") for value in query.images]
+            return Plan(tuple(terms), explain=(f"{weight:g} of the text, the rest of the picture",))
+        if preset == "auto":
+            composed = bool(query.images and texts)
+            preset = "conditions" if query.products else "rules" if composed else "identity"
+        plan = make_plan(query, preset, self.askers, options=options, look=self._reference)
+        if said.must_not and not self._has_captions():
+            each = WITHOUT / len(said.must_not)
+            more = tuple(Term("text", word, each, "typed with a minus") for word in said.must_not)
+            plan = replace(plan, negatives=(*plan.negatives, *more))
+        return plan
 
-    def _exact(self, query: np.ndarray, k: int, lang: Tags, kinds: Tags, over: str) -> list[tuple[str, float]]:
+    def _has_captions(self) -> bool:
+        return self.dataset.captions.exists() and self.dataset.captions.count("dropped is null") > 0
+
+    def _picture(self, value: Any) -> Image:
+        """The picture of a query: itself, of the dataset, or of a file where those may be opened."""
+        if isinstance(value, Image):
+            return value
+        own = named_image(self.dataset, value, files=self._files)
+        if own is not None:
+            rows = self.dataset.images.get([own], ["data", "uri"]).to_pylist()
+            return Image(rows[0]["data"], id=own, uri=rows[0]["uri"] or "")
+        if not self._files and isinstance(value, str | os.PathLike):
+            raise UserError(f"there is no image '{value}'.")
+        return open_picture(value)
+
+    def _resolve(self, value: Any) -> Any:
+        """The stored vector of a picture of the dataset, else the picture."""
+        own = None if isinstance(value, Image) else named_image(self.dataset, value, files=self._files)
+        stored = stored_vector(self.dataset, self.name, own)
+        return stored if stored is not None else self._reference(value)
+
+    def _reference(self, value: Any) -> Image:
+        """The picture of a query.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        try:
+            return self._picture(value)
+        except RowError as error:
+            raise UserError(f"the image '{getattr(value, 'id', value)}' cannot be read: {error}.") from None
+
+    def _encoder(self, plan: Plan) -> Any:
+        """The encoder, loaded if the plan needs it: not for pictures whose vectors are stored."""
+        needed = any(
+            term.kind in ("text", "query") or (term.kind == "image" and not _stored(self._resolve(term.value)))
+            for term in plan.terms
+        )
+        if needed and (self._model is None or isinstance(self._model, str)):
+            self._model = loaded_encoder(self.dataset, self.name, self._model)
+        return self._model
+
+    # -- which images, which parts -------------------------------------------------------------------------------------
+
+    def _within(self, query: Query, said: Typed, where: str | None, notes: list[str]) -> np.ndarray | None:
+        """Sorted ids of the images that may be found, None for all."""
         import numpy as np
 
-        self._vectors.refresh()
-        parts = self._vectors.parts
-        images, masks = self._found_in(lang, kinds, over)
-        wanted = k
+        sets: list[np.ndarray] = []
+        if where is not None:
+            condition = read_where(where)
+            now = (stamp(self.dataset.captions), stamp(self.dataset.images))
+            read = lambda: images_where(self.dataset, condition, self._allowed.languages)  # noqa: E731
+            sets.append(self._allowed.remembered(("where", (where,), ()), now, read))
+        if query.subset is not None:
+            sets.append(_sorted(query.subset))
+        if self._has_captions():
+            for word in said.must:
+                sets.append(_sorted(self.lexicon.images_with(word)))
+                if not len(sets[-1]):
+                    notes.append(f"no caption has '{word}', which must stand in one (+).")
+        out = _sorted(query.exclude)
+        if said.must_not and self._has_captions():
+            out = np.union1d(out, _sorted([i for word in said.must_not for i in self.lexicon.images_with(word)]))
+        if not sets and not len(out):
+            return None
+        if not sets:
+            sets = [_sorted(self.dataset.images.read(["image_id"])["image_id"].to_pylist())]
+        joined = sets[0]
+        for one in sets[1:]:
+            joined = np.intersect1d(joined, one, assume_unique=True)
+        return np.setdiff1d(joined, out, assume_unique=True)
+
+    def _parts(self, run: _Run, parts: str | Sequence[str] | None, *, explicit: bool) -> list[str]:
+        """Which parts are asked: those that were named, else those that can say something."""
+        captioned = self.gallery is not None and self.gallery.has_captions()
+        texts = [term for term in run.plan.positives if term.kind == "text"]
+        if parts is not None:
+            chosen = part_names(parts)
+            if "caption" in chosen and not captioned:
+                raise UserError(no_vectors_of_captions(self.dataset, self.name))
+            if "lexical" in chosen and not self._has_captions():
+                raise UserError(f"{self.dataset.address} has no captions to look for words in.")
+            if self.gallery is None and chosen != ["lexical"]:
+                choose(self.dataset, None)  # says how vectors are made
+            return chosen
+        if run.filters.over != "images":
+            if not captioned:
+                raise UserError(no_vectors_of_captions(self.dataset, self.name))
+            return ["picture"]
+        if self.gallery is None:
+            return ["lexical"]
+        chosen = ["picture"]
+        if texts and not explicit and not run.plan.conditions:
+            chosen = [*(["lexical"] if self.lexicon.ready() else []), *(["caption"] if captioned else []), "picture"]
+        return chosen
+
+    # -- scores --------------------------------------------------------------------------------------------------------
+
+    def _ranked(self, run: _Run, chosen: Sequence[str], depth: int) -> dict[str, list[Ranked]]:
+        """The images of every part, best first."""
+        ranked: dict[str, list[Ranked]] = {}
+        if "lexical" in chosen:
+            ranked["lexical"] = self._lexical(run, depth)
+        if self.gallery is None or chosen == ["lexical"]:
+            return ranked
+        encoder = self._encoder(run.plan)
+        pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
+        if "caption" in chosen and (texts := _texts_only(pack)) is not None:
+            ranked["caption"] = self.gallery.ranked(texts, depth, over="captions", **run.filters.given())
+        if "picture" in chosen:
+            if len(chosen) == 1 and len(pack.weights) > 1 and not pack.weights.any():
+                raise UserError("text and image point in opposite directions: give another weight.")
+            ranked["picture"] = self.gallery.ranked(pack, depth, over=run.filters.over, **run.filters.given())
+        return {name: ranked[name] for name in PARTS if name in ranked}
+
+    def _lexical(self, run: _Run, depth: int) -> list[Ranked]:
+        """Images whose captions say the words: those of the plan's texts."""
+        texts = [term.value for term in run.plan.positives if term.kind == "text"]
+        text = " ".join(dict.fromkeys(texts))
+        few = run.filters.within
+        among = [i.decode() for i in few.tolist()] if few is not None and len(few) <= 2000 else None
+        allowed = self._allowed.images(run.filters.lang, run.filters.kinds)
+        dropped = self._allowed.dropped()
+        wanted = depth
         while True:
-            rows, scores = top_rows([p.vectors for p in parts], query, wanted, masks, self._pool)
-            order = np.argsort(rows)
-            best = _best(gather(images, rows[order]), scores[order])
-            # the best rows hold the best images, unless several rows of one image crowd out others
-            if len(best) >= k or len(rows) < wanted:
-                return best[:k]
+            found = self.lexicon.find(text, wanted, phrases=run.said.phrases, among=among)
+            ids = _array([one.image_id for one in found])
+            good = ~_in(dropped, ids)
+            for some in (allowed, few):
+                if some is not None:
+                    good &= _in(some, ids)
+            kept = [one for one, fit in zip(found, good.tolist()) if fit]
+            if len(kept) >= depth or len(found) < wanted:
+                return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
-    def _found_in(self, lang: Tags, kinds: Tags, over: str) -> tuple[list[Any], list[Any] | None]:
-        """Images of the rows of every part, and masks; remembered until something is committed."""
-        key, parts = (lang, kinds, over), self._vectors.parts
-        now = (*(stamp(t) for t in (self.table, self.dataset.marks, self.dataset.captions)), *map(id, parts))
-        if key not in self._masks or self._masks[key][0] != now:
-            if len(self._masks) >= 16:
-                self._masks.clear()
-            found = [self._images_of(p.owners, p.captions, lang, kinds, over) for p in parts]
-            masks = None if all(mask is None for _, mask in found) else [mask for _, mask in found]
-            self._masks[key] = (now, [images for images, _ in found], masks)
-        return self._masks[key][1:]
+    def _above(self, run: _Run, found: list[Any], least: float) -> list[Any]:
+        """Those whose best cosine is high enough, or whose caption has every word."""
+        kept = []
+        for one in found:
+            values = [part["value"] for name, part in one.parts.items() if name != "lexical"]
+            if any(value >= least for value in values) or (
+                "lexical" in one.parts and (not values or self._says_all(run, one))
+            ):
+                kept.append(one)
+        if found and not kept:
+            best = max((p["value"] for one in found for n, p in one.parts.items() if n != "lexical"), default=0.0)
+            run.notes.append(f"nothing reaches --min-score {least:g}: the best is {best:.3f}.")
+        return kept
 
-    def _images_of(
-        self, owners: np.ndarray, captions: np.ndarray, lang: Tags, kinds: Tags, over: str
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The image of every row, and which rows may be found (None: all)."""
-        import numpy as np
+    def _says_all(self, run: _Run, one: Any) -> bool:
+        words = words_of(run.said.text)
+        rows = self.dataset.captions.get([one.parts["lexical"]["terms"]["caption"]], ["text"]).to_pylist()
+        return bool(rows) and len(matched(words, rows[0]["text"])) == len(words)
 
-        dropped, allowed = self._allowed.dropped(), self._allowed.images(lang, kinds)
-        if over == "images":
-            mask = ~captions if captions.any() else None
-            images = owners
-        else:
-            pairs = self._allowed.captions(lang, kinds)
-            known = captions & contains(pairs["caption"], owners)
-            images = owners.copy()
-            images[known] = pairs["image"][np.searchsorted(pairs["caption"], owners[known])]
-            mask = known if over == "captions" else known | ~captions
-        if len(dropped):
-            kept = ~contains(dropped, images)
-            mask = kept if mask is None else mask & kept
-        if allowed is not None:
-            fit = contains(allowed, images)
-            mask = fit if mask is None else mask & fit
-        return images, mask
+    # -- looking at the best -------------------------------------------------------------------------------------------
 
-    # -- by the index ----------------------------------------------------------------------------------------------
+    def _hits(self, run: _Run, found: list[Any], shown: str) -> Hits:
+        by_id = {one.image_id: one for one in found}
+        ids, verdicts, stages = looked(
+            run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes
+        )
+        ids = ids[: run.query.top]
+        captions = self.dataset.captions_of(ids, shown) if ids else {}
+        uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
+        said = [by_id[i].parts["lexical"]["terms"]["caption"] for i in ids if "lexical" in by_id[i].parts]
+        texts = (
+            {row["caption_id"]: row for row in self.dataset.captions.get(said, ["text", "lang"]).to_pylist()}
+            if said
+            else {}
+        )
+        hits = Hits()
+        words = words_of(" ".join(str(term.value) for term in run.plan.positives if term.kind == "text"))
+        for key in ids:
+            one = by_id[key]
+            if "lexical" in one.parts:
+                row = texts.get(one.parts["lexical"].pop("terms")["caption"], {})
+                text = row.get("text", "")
+                one.parts["lexical"] |= {"words": matched(words, text), "caption": text, "lang": row.get("lang", "")}
+            hits.append(
+                Hit(
+                    key,
+                    one.score,
+                    uris.get(key) or "",
+                    captions.get(key, []),
+                    self.dataset,
+                    one.parts,
+                    verdicts.get(key),
+                )
+            )
+        hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
+        if run.plan.fallback_used:
+            hits.notes.append(
+                f"preset {run.plan.preset}: {run.plan.explain[-1] if run.plan.explain else 'a fallback'}."
+            )
+        return hits
 
-    def _indexed(self, query: np.ndarray, k: int, lang: Tags, kinds: Tags, over: str) -> list[tuple[str, float]]:
-        where = {"images": "of = 'image'", "captions": "of = 'caption'", "both": None}[over]
-        allowed = self._allowed.images(lang, kinds)
-        if allowed is not None and over == "images" and len(allowed) <= _FEW:
-            where = f"{where} and {sql_in('id', [owner.decode() for owner in allowed.tolist()])}"
-        if over == "images" and self.table.count("of = 'caption'") == 0 and where == "of = 'image'":
-            where = None
-        wanted = k
-        while True:
-            owners, captions, scores = nearest_indexed(self.table, query, wanted, where)
-            images, mask = self._images_of(owners, captions, lang, kinds, over)
-            keep = slice(None) if mask is None else mask
-            best = _best(images[keep], scores[keep])
-            if len(best) >= k or len(owners) < wanted:
-                return best[:k]
-            wanted *= 4
+    def _nothing(self, query: Query, why: str, run: _Run | None = None) -> Hits:
+        hits = Hits()
+        hits.query, hits.plan = query, run.plan if run else None
+        hits.notes = [*(run.notes if run else []), why]
+        return hits
 
 
-def _best(images: np.ndarray, scores: np.ndarray) -> list[tuple[str, float]]:
-    """Every image once, with its best score; best first, ties by id."""
+def _product(given: Any) -> QueryPart:
+    """`a.jpg:colour` as a product of a query."""
+    if isinstance(given, QueryPart):
+        return given
+    if not isinstance(given, str):
+        return QueryPart("product", given)
+    path, colon, condition = given.rpartition(":")
+    if not colon or os.path.exists(given):
+        return QueryPart("product", given)
+    return QueryPart("product", path, condition=condition)
+
+
+def _texts_only(pack: Pack) -> Pack | None:
+    """The terms that captions can be compared with."""
     import numpy as np
 
-    order = np.lexsort((images, -scores))
-    found: dict[str, float] = {}
-    for at in order.tolist():
-        found.setdefault(images[at].decode(), float(scores[at]))
-    return list(found.items())
+    kinds = [term.kind for term in pack.plan.terms]
+    at = np.flatnonzero([kind in ("text", "soft", "query") for kind in kinds])
+    if not len(at) or not (pack.weights[at] > 0).any():
+        return None
+    return Pack(
+        pack.vectors[at], pack.weights[at], tuple(pack.names[n] for n in at), pack.texts[at], pack.groups[at],
+        replace(pack.plan, tau=0.0),
+    )  # fmt: skip
+
+
+def _stored(value: Any) -> bool:
+    return not isinstance(value, Image) and not isinstance(value, RowError)
+
+
+def _array(ids: Sequence[str]) -> np.ndarray:
+    import numpy as np
+
+    return np.array(ids, "S32") if len(ids) else np.empty(0, "S32")
+
+
+def _sorted(ids: Any) -> np.ndarray:
+    import numpy as np
+
+    return np.unique(_array(list(ids)))
+
+
+def _in(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
+    from panoglot.retrieval._filter import contains
+
+    return contains(ids, some)

@@ -8,12 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.asking import encode_texts, unit
+from panoglot.asking import unit
 from panoglot.checks import check_option, offenders
-from panoglot.errors import UserError
+from panoglot.errors import RowError, UserError
 from panoglot.evaluate._read import encode_blocks
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
+from panoglot.retrieval import (
+    PRESETS,
+    Askers,
+    Pack,
+    Plan,
+    Query,
+    QueryPart,
+    Ranker,
+    Term,
+    compose_all,
+    fold,
+    make_plan,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +41,14 @@ __all__ = [
     "ComposedQuery",
     "as_list",
     "check_texts",
+    "compose_packs",
     "compose_vectors",
     "encode_pictures",
     "find_files",
     "read_texts",
     "rows_of",
     "search",
+    "short_of",
     "tag",
 ]
 
@@ -80,7 +95,7 @@ def encode_pictures(
         yield start, unit(block).astype(np.float32)
 
 
-def compose_vectors(
+def compose_packs(
     encoder: Encoder,
     queries: Sequence[ComposedQuery],
     load: Callable[[str], Image],
@@ -88,20 +103,23 @@ def compose_vectors(
     method: str | Compose = "sum",
     weight: float = 0.5,
     lang: str = "en",
-) -> tuple[np.ndarray, int]:
-    """Query vectors by a simple rule, or by a method of your own.
+    askers: Askers | None = None,
+) -> tuple[dict[str, Pack], int]:
+    """What every query looks for, as vectors and a rule: by a simple rule, a preset of `search`, or a function.
 
     Args:
-        encoder: of pictures and texts.
+        encoder: of pictures and texts; a preset `learned` wants one that composes (`encode_queries`).
         queries: the queries.
         load: picture of a key.
         method: `image` (the reference), `text` (the instruction), `sum` (`weight` of the text, the rest of the
-            picture), or a function, see `Compose`.
+            picture), a preset of `panoglot search` (`rules`, `cirevl` …), or a function, see `Compose`.
         weight: of the text in `sum`, 0..1.
         lang: language of the instructions.
+        askers: the models of a preset.
 
     Returns:
-        `(vectors [N, dim], fallbacks)`: how many queries had only one usable side where two were wanted.
+        `(packs by query id, fallbacks)`: how many queries had only one usable side where two were wanted, or whose
+        planner fell back.
 
     Raises:
         UserError: queries without any usable side.
@@ -114,42 +132,104 @@ def compose_vectors(
             raise UserError(
                 f"the method gave {list(made.shape)} for {len(queries)} queries of {encoder.dim} dimensions."
             )
-        return unit(made).astype(np.float32), 0
-    check_option("method", method, METHODS)
+        plans = {q.id: Plan((Term("soft", row.tolist()),)) for q, row in zip(queries, unit(made))}
+        packs, _, _ = compose_all(plans, {q.id: _as_query(q, lang) for q in queries}, encoder, _nothing)
+        return packs, 0
     if not 0 <= weight <= 1:
         raise UserError(f"weight={weight} must be between 0 (only the picture) and 1 (only the text).")
-    keys = list(dict.fromkeys(query.reference for query in queries))
-    place = {key: n for n, key in enumerate(keys)}
-    written = np.array([bool(query.text.strip()) for query in queries])
-    image = np.full((len(queries), encoder.dim), np.nan, dtype=np.float32)
-    text = np.full_like(image, np.nan)
-    if method != "text" or not written.all():  # an empty instruction asks for the same picture
-        pictures = np.concatenate([rows for _, rows in encode_pictures(encoder, keys, load)])
-        image = pictures[[place[query.reference] for query in queries]]
-    if method != "image":
-        asked = [query.text for query, has in zip(queries, written) if has]
-        if asked:
-            text[written] = encode_texts(encoder, asked, lang)
-    no_image, no_text = _gone(image), _gone(text)
-    sides = {"image": np.where(no_image[:, None], text, image), "text": np.where(no_text[:, None], image, text)}
-    mixed = unit(weight * np.nan_to_num(text) + (1 - weight) * np.nan_to_num(image)).astype(np.float32)
-    found = sides[method] if method != "sum" else mixed
-    lost = [query.id for query, gone in zip(queries, _gone(found)) if gone]
-    if lost:
-        raise UserError(f"{len(lost)} queries have neither a usable picture nor a text: {offenders(lost)}.")
-    wanting = {"image": no_image, "text": no_text, "sum": no_image | no_text}[method]
-    return found, int(wanting.sum())
+    asked = {query.id: _as_query(query, lang) for query in queries}
+    if method in METHODS:
+        plans = {query.id: _simple(query, method, weight) for query in queries}
+    elif method in PRESETS:
+        plans = {
+            key: make_plan(query, method, askers or Askers(), look=lambda value: load(value))
+            for key, query in asked.items()
+        }
+    else:
+        check_option("method", method, (*METHODS, *PRESETS))
+    flagged = {key for key, plan in plans.items() if plan.fallback_used}
+    resolve = _references(encoder, plans, load)
+    packs, used, lost = compose_all(plans, asked, encoder, resolve, _read_by(load))
+    # who asked for the picture alone gets no text in its place
+    again = {q.id: _simple(q, "sum", 0.5) for q in queries if q.id in lost and method != "image"}
+    more, _, _ = compose_all(again, asked, encoder, _references(encoder, again, load), _read_by(load))
+    packs |= more
+    flagged |= again.keys() | {key for key, plan in used.items() if plan.fallback_used}
+    gone = [query.id for query in queries if query.id not in packs or not _points(packs[query.id])]
+    if gone:
+        raise UserError(f"{len(gone)} queries have neither a usable picture nor a text: {offenders(gone)}.")
+    return {query.id: packs[query.id] for query in queries}, len(flagged)
 
 
-def _gone(rows: np.ndarray) -> Any:
-    """Which rows have no vector."""
+def _points(pack: Pack) -> bool:
+    """Whether there is a direction to look in."""
+    vector = fold(pack)
+    return bool((pack.weights > 0).any()) and (vector is None or bool(vector.any()))
+
+
+def _nothing(value: Any) -> Any:
+    return RowError("missing", str(value))
+
+
+def _as_query(query: ComposedQuery, lang: str) -> Query:
+    parts = [QueryPart("image", query.reference)] if query.reference else []
+    if query.text.strip():
+        parts.append(QueryPart("text", query.text))
+    return Query(tuple(parts), query.id, lang, exclude=query.exclude, subset=query.group or None)
+
+
+def _simple(query: ComposedQuery, method: str, weight: float) -> Plan:
+    """The plan of a simple rule; an empty instruction asks for the same picture."""
+    text = [Term("text", query.text, weight if method == "sum" else 1.0)] if query.text.strip() else []
+    image = [Term("image", query.reference, 1 - weight if method == "sum" else 1.0)]
+    if not text:
+        return Plan((Term("image", query.reference),), fallback_used=method != "image")
+    return Plan(tuple(text if method == "text" else image if method == "image" else [*text, *image]))
+
+
+def _references(encoder: Encoder, plans: Mapping[str, Plan], load: Callable[[str], Image]) -> Callable[[Any], Any]:
+    """The unit vectors of the pictures that plans name; NaN for what fails."""
     import numpy as np
 
-    return np.isnan(rows).any(axis=1)
+    keys = list(dict.fromkeys(t.value for plan in plans.values() for t in plan.terms if t.kind == "image"))
+    if not keys:
+        return _nothing
+    rows = np.concatenate([rows for _, rows in encode_pictures(encoder, keys, load)])
+    place = dict(zip(keys, rows))
+    return lambda key: place[key]
+
+
+def _read_by(load: Callable[[str], Image]) -> Callable[[Any], Any]:
+    def picture(key: Any) -> Any:
+        try:
+            return load(key)
+        except RowError as error:
+            return error
+
+    return picture
+
+
+def compose_vectors(
+    encoder: Encoder,
+    queries: Sequence[ComposedQuery],
+    load: Callable[[str], Image],
+    *,
+    method: str | Compose = "sum",
+    weight: float = 0.5,
+    lang: str = "en",
+) -> tuple[np.ndarray, int]:
+    """Query vectors `[N, dim]` of a method whose rule is linear; see `compose_packs`."""
+    import numpy as np
+
+    packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang)
+    folded = [fold(packs[query.id]) for query in queries]
+    if any(row is None for row in folded):
+        raise UserError(f"method '{method}' has no single vector a query.")
+    return unit(np.stack([row for row in folded if row is not None])).astype(np.float32), fallbacks
 
 
 def search(
-    vectors: np.ndarray,
+    found: np.ndarray | Mapping[str, Pack],
     queries: Sequence[ComposedQuery],
     keys: Sequence[str],
     blocks: Iterable[tuple[int, np.ndarray]],
@@ -158,7 +238,7 @@ def search(
     """The best candidates of every query from a gallery that passes by once; equal scores by key.
 
     Args:
-        vectors: of the queries, `[N, dim]`.
+        found: what queries look for: packs by id, or one vector each, `[N, dim]`.
         queries: the queries.
         keys: of the gallery, sorted.
         blocks: (first key, unit vectors), in order; rows with NaN are never found.
@@ -169,40 +249,30 @@ def search(
     """
     import numpy as np
 
-    number = {key: n for n, key in enumerate(keys)}
-    out = [np.array([number[key] for key in query.exclude if key in number], dtype=np.int64) for query in queries]
-    spare = max((len(row) for row in out), default=0)
-    scores = np.full((len(queries), 0), -np.inf, dtype=np.float32)
-    found = np.zeros((len(queries), 0), dtype=np.int64)
-    members: dict[int, list[tuple[int, str]]] = {}
-    for n, query in enumerate(queries):
-        for key in query.group:
-            if key not in query.exclude:
-                members.setdefault(number.get(key, -1), []).append((n, key))
-    grouped: list[dict[str, float]] = [{} for _ in queries]
-    lost = 0
+    packs = (
+        found
+        if isinstance(found, Mapping)
+        else {
+            query.id: Pack(row[None], np.ones(1), ("query",), np.zeros(1, bool), np.full(1, -1), _ONE)
+            for query, row in zip(queries, found)
+        }
+    )
+    ranker = Ranker(
+        packs, keys, depth,
+        exclude={query.id: query.exclude for query in queries}, groups={query.id: query.group for query in queries},
+    )  # fmt: skip
     for start, block in blocks:
-        bad = _gone(block)
-        lost += int(bad.sum())
-        new = np.where(bad, -np.inf, vectors @ np.nan_to_num(block).T)
-        for at in range(len(block)):
-            for n, key in () if bad[at] else members.get(start + at, ()):
-                grouped[n][key] = float(new[n, at])
-        scores = np.concatenate([scores, new], axis=1)
-        found = np.concatenate(
-            [found, np.broadcast_to(np.arange(start, start + len(block)), (len(queries), len(block)))], axis=1
-        )
-        # stable: what came first, by key, stays first among equals
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : depth + spare]
-        scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
-    ranked = {}
-    for query, row, values, drop in zip(queries, found, scores, out):
-        kept = row[~np.isin(row, drop) & (values > -np.inf)][:depth]
-        ranked[query.id] = [keys[n] for n in kept]
-    groups = {
-        query.id: sorted(row, key=lambda key: (-row[key], key)) for query, row in zip(queries, grouped) if query.group
-    }
-    return ranked, groups, lost
+        ranker.add(start, block)
+    ranked, grouped = ranker.finish()
+    return ranked, {query.id: grouped.get(query.id, []) for query in queries if query.group}, ranker.lost
+
+
+_ONE = Plan((Term("soft", (1.0,)),))
+
+
+def short_of(method: str | Compose) -> str:
+    """What the queries lacked that a method counts as fallbacks."""
+    return "a simpler plan than asked for" if method in PRESETS else "only a picture or only a text"
 
 
 def tag(found: ResultSet, encoder: Any, method: str | Compose, weight: float) -> ResultSet:

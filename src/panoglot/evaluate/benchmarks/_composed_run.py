@@ -27,12 +27,13 @@ from panoglot.evaluate.benchmarks._compose import (
     ComposedQuery,
     as_list,
     check_texts,
-    compose_vectors,
+    compose_packs,
     encode_pictures,
     find_files,
     read_texts,
     rows_of,
     search,
+    short_of,
     tag,
 )
 from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fashion_iq_text, write_submission
@@ -43,6 +44,7 @@ from panoglot.metrics._results import ResultSet
 if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
+    from panoglot.retrieval import Askers
 
 __all__ = ["composed_run"]
 
@@ -76,6 +78,7 @@ def composed_run(
     output: str | os.PathLike[str] | None = None,
     metrics: Sequence[str] = (),
     confidence: float | None = None,
+    askers: Askers | None = None,
 ) -> ResultSet:
     """Search a benchmark's gallery, which passes by once, write rankings as the official servers take them, score them.
 
@@ -84,7 +87,7 @@ def composed_run(
         benchmark: `circo`, `cirr`, `fashion-iq`, `genecis`.
         annotations: its folder, or files of it.
         images: folders of its pictures.
-        method: see `compose_vectors`.
+        method: `sum`, `text`, `image`, a preset of `panoglot search`, or a function; see `compose_packs`.
         weight: of the text in `sum`.
         texts: instructions that others rewrote (CIReVL's edited captions, translations …), by query id, or a file of
             them; a query's own text where there is none. `fashion-iq`: ids are `<category>/<row>`.
@@ -94,6 +97,7 @@ def composed_run(
         output: folder for the rankings: `<benchmark>[…].json`.
         metrics: names; the benchmark's own without any (`genecis` has no others).
         confidence: level of bootstrap intervals.
+        askers: the models of a preset.
 
     Returns:
         The benchmark's scores; of a test split, whose truth only its server knows, none.
@@ -101,14 +105,12 @@ def composed_run(
     Raises:
         UserError: missing files (saying which, and where they are), missing pictures.
     """
-    import numpy as np
-
     check_option("benchmark", benchmark, COMPOSED)
     check_option("on_error", on_error, ("raise", "null"))
     if benchmark == "genecis":
         return genecis(
             encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
-            output=output, confidence=confidence,
+            output=output, confidence=confidence, askers=askers,
         )  # fmt: skip
     rewritten = read_texts(texts)
     files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
@@ -134,10 +136,8 @@ def composed_run(
                 f"{offenders(gone)}. Get them ({COMPOSED[benchmark]}), or leave them out with on_error='null'."
             )
         queries = [replace(query, text=rewritten.get(query.id, query.text)) for query in one.queries]
-        vectors, fallbacks = compose_vectors(encoder, queries, load, method=method, weight=weight, lang=lang)
-        found, grouped, lost = search(
-            np.asarray(vectors, np.float32), queries, one.keys, encode_pictures(encoder, one.keys, load), 50
-        )
+        packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang, askers=askers)
+        found, grouped, lost = search(packs, queries, one.keys, encode_pictures(encoder, one.keys, load), 50)
         if lost and on_error == "raise":
             raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
         cut = len(one.name) + 1 if one.name else 0
@@ -147,7 +147,7 @@ def composed_run(
         if lost:
             notes.append(f"{where}{lost} of {len(one.keys)} gallery pictures were missing or unreadable: never found")
         if fallbacks:
-            notes.append(f"{where}{fallbacks} queries had only a picture or only a text")
+            notes.append(f"{where}{fallbacks} queries had {short_of(method)}")
         if benchmark == "circo" and len(one.keys) != CIRCO_GALLERY:
             notes.append(
                 f"the gallery has {len(one.keys)} pictures, not CIRCO's {CIRCO_GALLERY}: easier than published"

@@ -44,7 +44,8 @@ def search_way(name: str) -> Way:
         """Search, and score what was found.
 
         Args:
-            method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+            method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
+                `panoglot search` that asks no model: `rules`, `learned`.
             weight: of the text in `sum`, 0..1.
             texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten
                 captions).

@@ -33,20 +33,23 @@ from panoglot.evaluate.benchmarks._compose import (
     ComposedQuery,
     as_list,
     check_texts,
-    compose_vectors,
+    compose_packs,
     encode_pictures,
     find_files,
     read_texts,
     rows_of,
+    short_of,
     tag,
 )
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import ranks_of_scores
+from panoglot.retrieval import combine
 
 if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
+    from panoglot.retrieval import Askers
 
 __all__ = ["GENECIS", "TASKS", "crop_box", "genecis"]
 
@@ -105,6 +108,7 @@ def genecis(
     on_error: str = "raise",
     output: str | os.PathLike[str] | None = None,
     confidence: float | None = None,
+    askers: Askers | None = None,
 ) -> ResultSet:
     """Recall@1, 2, 3 of each task, and their means over tasks.
 
@@ -112,7 +116,7 @@ def genecis(
         encoder: of pictures and texts.
         annotations: folder of the four files (those that are there are taken), or files.
         images: folders of COCO's val2017 and of Visual Genome's pictures.
-        method: see `compose_vectors`.
+        method: see `compose_packs`.
         weight: of the text in `sum`.
         texts: conditions that others rewrote, by `<task>/<row>`.
         lang: language of the texts.
@@ -121,6 +125,7 @@ def genecis(
             target's is null.
         output: folder for `genecis.json`: the order of the candidates, 0 is the target, n the n-th of the gallery.
         confidence: level of bootstrap intervals.
+        askers: the models of a preset.
 
     Raises:
         UserError: missing files or pictures.
@@ -157,8 +162,8 @@ def genecis(
             ComposedQuery(f"{task}/{n}", _key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
             for n, row in enumerate(rows[task])
         ]
-        asked, fallbacks = compose_vectors(
-            encoder, queries, lambda key: _load(key, files), method=method, weight=weight, lang=lang
+        packs, fallbacks = compose_packs(
+            encoder, queries, lambda key: _load(key, files), method=method, weight=weight, lang=lang, askers=askers
         )
         keys = list(dict.fromkeys(key for row in lists for key in row))
         vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, lambda key: _load(key, files))])
@@ -166,21 +171,25 @@ def genecis(
         if lost and on_error == "raise":
             raise UserError(f"{task}: {lost} pictures cannot be read; leave them out with on_error='null'.")
         place = {key: n for n, key in enumerate(keys)}
-        scores = [vectors[[place[key] for key in row]] @ query for row, query in zip(lists, asked)]
+        scores = [
+            combine(packs[query.id], packs[query.id].vectors @ vectors[[place[key] for key in row]].T)
+            .total.astype(np.float32)
+            for row, query in zip(lists, queries)
+        ]  # fmt: skip
         for n, (row, values) in enumerate(zip(lists, scores)):
             order = np.lexsort((np.arange(len(row)), -np.nan_to_num(values, nan=-np.inf)))
             written[f"{task}/{n}"] = [int(at) for at in order]
         ranks = [ranks_of_scores([(0, values[None].copy())], [[0]], best=True)[0] or None for values in scores]
         notes = [f"{task}: {lost} pictures were missing or unreadable"] if lost else []
-        notes += [f"{task}: {fallbacks} queries had only a picture or only a text"] if fallbacks else []
+        notes += [f"{task}: {fallbacks} queries had {short_of(method)}"] if fallbacks else []
         found[task] = rank_result(
             ranks, [1] * len(ranks), metrics=["recall@1", "recall@2", "recall@3"], name=f"genecis/{task}",
             ids=[f"{task}/{n}" for n in range(len(ranks))], notes=notes, confidence=confidence,
             options={"ties": "mean", "dilation": DILATION if "attribute" in task else 0},
         )  # fmt: skip
     for k in (1, 2, 3):
-        values = [result.parts[f"recall@{k}"] for result in found.values()]
-        have = [value for value in values if value is not None]
+        recalls = [result.parts[f"recall@{k}"] for result in found.values()]
+        have = [value for value in recalls if value is not None]
         found.summary[f"mean/recall@{k}"] = sum(have) / len(have) if len(have) == len(TASKS) else None
     if len(tasks) < len(TASKS):
         found.notes += (f"{len(tasks)} of 4 tasks: no mean",)

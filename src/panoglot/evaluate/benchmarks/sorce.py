@@ -19,6 +19,8 @@ from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import CHUNK, Ties, check_vectors, ranks_of_scores
+from panoglot.retrieval import POOLS, pooled, view_boxes
+from panoglot.retrieval import VIEWS as ALL_VIEWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,30 +28,14 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["LEVELS", "SORCE_1K", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark", "view_boxes"]
+__all__ = ["LEVELS", "SORCE_1K", "SOURCE", "VIEWS", "read_sorce", "sorce", "sorce_benchmark"]
 
 SOURCE = "https://huggingface.co/datasets/lcxrocks/sorce-1k"
 
 #: Level to its folder.
 LEVELS = {"hard": "full_res", "medium": "zoom_2x", "easy": "zoom_3x"}
-#: Views of a picture: the whole, or the whole and its four corners.
-VIEWS = ("whole", "corners")
-#: Share of a side that a corner takes: what lies on the middle is in two corners.
-CORNER = 0.6
-
-
-def view_boxes(width: int, height: int, views: str = "corners") -> list[tuple[int, int, int, int]]:
-    """Views of a picture as left, top, right, bottom.
-
-    >>> view_boxes(100, 50)
-    [(0, 0, 100, 50), (0, 0, 60, 30), (0, 20, 60, 50), (40, 0, 100, 30), (40, 20, 100, 50)]
-    """
-    check_option("views", views, VIEWS)
-    whole = [(0, 0, width, height)]
-    if views == "whole":
-        return whole
-    across, down = max(1, round(CORNER * width)), max(1, round(CORNER * height))
-    return whole + [(x, y, x + across, y + down) for x in (0, width - across) for y in (0, height - down)]
+#: Views of a picture: the whole, or the whole and its four corners (or quarters).
+VIEWS = ALL_VIEWS[:3]
 
 
 def read_sorce(folder: str | os.PathLike[str]) -> tuple[list[str], list[str], dict[str, list[Path]]]:
@@ -96,7 +82,7 @@ def sorce_benchmark(
         encoder: of pictures and texts.
         folder: of the files.
         views: `whole`, or `corners`.
-        pool: `max` or `mean` over views.
+        pool: how views become one score: `max`, `mean`, `topk_mean`, `soft`.
         lang: language of the captions.
         confidence: level of bootstrap intervals.
 
@@ -150,7 +136,7 @@ def sorce(
     Args:
         texts: `[N, dim]`.
         images: for each level `[N, dim]`, or `[N, V, dim]` with V views of every picture.
-        pool: score of a picture with views: `max` or `mean` over them.
+        pool: score of a picture with views: `max`, `mean`, `topk_mean` or `soft` over them.
         ks: places.
         ties: how equal scores count.
         ids: query ids.
@@ -165,7 +151,7 @@ def sorce(
     """
     import numpy as np
 
-    check_option("pool", pool, ("max", "mean"))
+    check_option("pool", pool, POOLS)
     words = check_vectors(texts, "text vectors")
     levels = list(images)
     stacks = [np.asarray(images[level], dtype=np.float32) for level in levels]
@@ -183,8 +169,8 @@ def sorce(
     def rows() -> Iterator[tuple[int, np.ndarray]]:
         size = max(1, CHUNK // (4 * len(gallery)))
         for start in range(0, count, size):
-            scores = (words[start : start + size] @ gallery.T).reshape(-1, len(levels) * count, views)
-            yield start, scores.max(axis=2) if pool == "max" else scores.mean(axis=2)
+            starts = np.arange(0, len(gallery), views)
+            yield start, pooled(words[start : start + size] @ gallery.T, starts, pool)
 
     names = item_ids(ids, count)
     metrics = [f"recall@{k}" for k in ks]

@@ -1,0 +1,124 @@
+"""Words, meaning and pictures together: recall of text -> image search on the stamps, with captions and without.
+
+Data as in `bench_recall_stamps`. A dataset of the photographs with their captions in all languages is built (or given);
+queries are the captions of a language without their final period. `there`: all captions are in the index; `hidden`:
+those of the query's language (any tag of it) are not. `pictures`: picture vectors alone. Then how many made-up words
+(five scripts; not those that the calibration used) come back empty, and how many of the queries.
+
+    python benchmarks/bench_hybrid_stamps.py [--dataset stamps.pano] [--langs de,hi,…] [--most 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+LANGS = "en,de,es,fr,pt,it,nl,ru,uk,pl,cs,hu,fi,el,tr,hi,zh-Hans,ja,ko,th,ar,he,id,vi,sw"
+KS = (1, 5, 10)
+STAMPS = Path("/usr/share/tuxpaint/stamps")
+
+
+def built(listed: Path, stamps: Path, folder: Path) -> Path:
+    """Build the dataset: the photographs with their captions, vectors of pictures and of captions."""
+    from panoglot import build
+    from panoglot.retrieval import index
+
+    for line in listed.read_text().splitlines():
+        for name in (line, str(Path(line).with_suffix(".txt"))):
+            (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(stamps / name, folder / "photos" / name)
+    recipe = folder / "recipe.yaml"
+    steps = [{"encode": {"encoder": "embedded:conse", "of": "images"}}]
+    recipe.write_text(json.dumps({"source": str(folder / "photos"), "output": str(folder / "x.pano"), "steps": steps}))
+    build(str(recipe))
+    index(folder / "x.pano", captions=True)
+    return folder / "x.pano"
+
+
+def hide(searcher: Any, lang: str | None) -> None:
+    """Let the searcher see no caption of a language."""
+    from panoglot.languages import base_language
+
+    plain = type(searcher.lexicon)._ask
+
+    def ask(query: Any, limit: int | None, where: str | None) -> Any:
+        own = None if lang is None else f"not (lang = '{lang}' or lang like '{lang}-%')"
+        return plain(searcher.lexicon, query, limit, " and ".join(f"({w})" for w in (own, where) if w) or None)
+
+    searcher.lexicon._ask = ask
+    if lang is not None:
+        assert lang == base_language(lang)
+
+
+def main() -> None:
+    data = os.environ.get("PANOGLOT_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stamps", type=Path, default=STAMPS)
+    parser.add_argument("--list", type=Path, default=Path(data) / "tuxpaint-stamps" / "photos-distinct-caption.txt")
+    parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--langs", default=LANGS)
+    parser.add_argument("--most", type=int, default=10_000, help="queries of each language, evenly chosen")
+    parser.add_argument("--words", type=int, default=200, help="made-up words")
+    parser.add_argument("--try-weights", action="store_true", help="compare weights of the parts")
+    args = parser.parse_args()
+
+    from panoglot.languages import base_language
+    from panoglot.retrieval import Searcher
+    from panoglot.retrieval._calibration import made_up
+
+    with tempfile.TemporaryDirectory() as folder:
+        searcher = Searcher(args.dataset or built(args.list, args.stamps, Path(folder)))
+        captions: dict[str, dict[str, str]] = {}
+        rows = searcher.dataset.captions.rows(["image_id", "text", "lang"], "dropped is null")
+        for row in sorted(rows, key=lambda r: r["lang"]):
+            captions.setdefault(row["lang"], {}).setdefault(row["image_id"], row["text"])
+        weights: list[dict[str, float] | None] = [None]
+        if args.try_weights:
+            weights += [{"lexical": a, "caption": b, "picture": c}
+                        for a in (0.5, 1.0) for b in (1.0, 1.5) for c in (0.25, 0.5, 1.0)]  # fmt: skip
+        means: dict[str, list[list[float]]] = {}
+        empty = {"there": 0, "hidden": 0, "asked": 0}
+        print(f"{'language':10}{'queries':>8}  pictures @1 @5 @10      hidden @1 @5 @10        there @1 @5 @10")
+        for lang in args.langs.split(","):
+            asked = sorted(captions.get(lang, {}).items())
+            asked = asked[:: -(-len(asked) // args.most)]
+            if len(captions.get(lang, {})) < 50:
+                print(f"{lang:10}{len(asked):8}  too few")
+                continue
+            line = f"{lang:10}{len(asked):8}"
+            for mode in ("pictures", "hidden", "there"):
+                hide(searcher, base_language(lang) if mode == "hidden" else None)
+                for n, mine in enumerate(weights if mode != "pictures" else [None]):
+                    right = [0] * len(KS)
+                    for image, text in asked:
+                        parts = "picture" if mode == "pictures" else None
+                        hits = searcher.search(text.rstrip(".。।"), k=KS[-1], parts=parts, weights=mine)
+                        ids = [hit.image_id for hit in hits]
+                        for at, k in enumerate(KS):
+                            right[at] += image in ids[:k]
+                        if mode != "pictures" and not n:
+                            empty[mode] += not hits
+                    found = [value / len(asked) for value in right]
+                    means.setdefault(f"{mode} {mine or ''}".strip(), []).append(found)
+                    if not n:
+                        line += "   " + "".join(f"{value:7.3f}" for value in found)
+            empty["asked"] += len(asked)
+            print(line, flush=True)
+        hide(searcher, None)
+        for name, found in means.items():
+            print(
+                f"mean {name:60}" + "".join(f"{sum(row[n] for row in found) / len(found):7.3f}" for n in range(len(KS)))
+            )
+        words = made_up(args.words, seed=99)
+        gone = sum(not searcher.search(word) for word in words)
+        print(f"made-up words that come back empty: {gone} of {len(words)}")
+        print(f"queries that come back empty: there {empty['there']}, hidden {empty['hidden']} of {empty['asked']}")
+
+
+if __name__ == "__main__":
+    main()

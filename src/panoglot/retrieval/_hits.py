@@ -1,0 +1,105 @@
+"""What a search found: images with their score, its parts and their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError
+from panoglot.pictures import Image
+from panoglot.retrieval._notebook import page_of_hits
+from panoglot.table import Caption, Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from panoglot.retrieval._records import Plan, Query
+
+__all__ = ["Hit", "Hits"]
+
+
+@dataclass(slots=True)
+class Hit:
+    """An image that was found. A notebook shows its picture and texts.
+
+    Attributes:
+        image_id: which.
+        score: of one part its own (a cosine, BM25); of several the sum of their shares, at most 1.
+        uri: where it came from.
+        captions: its kept captions, those of the language and kind that were asked for, in order of id.
+        dataset: where it was found.
+        parts: which parts found it: `lexical`, `caption`, `picture` to `score` (its share), `rank`, `value` (its own
+            score), and what it saw: `words` and `caption`, or `terms`.
+        verdicts: whether each proposition of the plan holds, where a verifier looked.
+    """
+
+    image_id: str
+    score: float
+    uri: str = ""
+    captions: list[Caption] = field(default_factory=list)
+    dataset: Dataset | None = field(default=None, repr=False, compare=False)
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+    verdicts: list[bool] | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        captions = [asdict(caption) for caption in self.captions]
+        found = {"image_id": self.image_id, "score": self.score, "uri": self.uri, "captions": captions}
+        more = {"parts": self.parts} if self.parts else {}
+        return {**found, **more} | ({} if self.verdicts is None else {"verdicts": self.verdicts})
+
+    def picture(self) -> Image:
+        """Read the picture.
+
+        Raises:
+            UserError: the hit comes from no dataset, or the image is not there any more.
+        """
+        rows = self.dataset.images.get([self.image_id], ["data", "uri"]).to_pylist() if self.dataset else []
+        if not rows:
+            raise UserError(f"there is no picture {self.image_id} to read.")
+        return Image(rows[0]["data"], id=self.image_id, uri=rows[0]["uri"] or "")
+
+    def _repr_html_(self) -> str:
+        return Hits([self])._repr_html_()
+
+
+class Hits(list[Hit]):
+    """Hits, best first. A notebook shows the pictures with their texts.
+
+    Attributes:
+        notes: what is worth saying about how they were found, as lines.
+        plan: what was looked for; edited, it can be given to another search.
+        query: what was asked.
+        stages: ids after each stage: `search`, `verify`, `judge`.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = ()) -> None:
+        super().__init__(hits)
+        self.notes: list[str] = []
+        self.plan: Plan | None = None
+        self.query: Query | None = None
+        self.stages: dict[str, list[str]] = {}
+
+    def to_arrow(self) -> pa.Table:
+        """Return a table: image_id, score, uri, text and lang of the first caption, the value of each part."""
+        import pyarrow as pa
+
+        names = dict.fromkeys(name for hit in self for name in hit.parts)
+        rows = {
+            "image_id": pa.array([hit.image_id for hit in self], pa.string()),
+            "score": pa.array([hit.score for hit in self], pa.float64()),
+            "uri": pa.array([hit.uri for hit in self], pa.string()),
+            "text": pa.array([hit.captions[0].text if hit.captions else None for hit in self], pa.string()),
+            "lang": pa.array([hit.captions[0].lang if hit.captions else None for hit in self], pa.string()),
+        }
+        for name in names:
+            rows[name] = pa.array([hit.parts.get(name, {}).get("value") for hit in self], pa.float64())
+        return pa.table(rows)
+
+    def to_pandas(self) -> Any:
+        """Return them as a table of pandas."""
+        return self.to_arrow().to_pandas()
+
+    def _repr_html_(self) -> str:
+        return page_of_hits(self)

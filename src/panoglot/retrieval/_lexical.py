@@ -1,0 +1,357 @@
+"""The words that stand in captions: a full-text table beside the dataset, made of its kept captions and kept up.
+
+Two readings of every caption: its words as they stand, cut by ICU's rules and dictionaries (so scripts without spaces
+need nothing else), and, in the 18 languages that Lance stems, their stems. BM25 over both. The table is derived: it
+lies in `cache/words`, is made when it is first needed, follows every commit, and can be thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoglot.languages import base_language, script_of_character
+from panoglot.table import Dataset, sql_in
+from panoglot.text import grams
+from panoglot.text._letters import same_letters
+from panoglot.vectors import stamp
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+__all__ = ["STEMMED", "Found", "Lexicon", "folded", "matched", "spaceless", "words_of"]
+
+#: Languages whose words Lance stems.
+STEMMED = {
+    "ar": "Arabic", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fi": "Finnish",
+    "fr": "French", "hu": "Hungarian", "it": "Italian", "nb": "Norwegian", "nl": "Dutch", "pt": "Portuguese",
+    "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "ta": "Tamil", "tr": "Turkish",
+}  # fmt: skip
+#: Raised when the table is made another way.
+VERSION = 1
+#: Captions from which on a copy that cannot be kept in the dataset is not made each time.
+_MOST_TEMPORARY = 200_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A caption in which words stand: its image, BM25 score, id."""
+
+    image_id: str
+    score: float
+    caption_id: str
+
+
+def folded(text: str) -> str:
+    """A text as it is compared: one form of every letter, small, without what only some writers write.
+
+    >>> folded("İstanbul, STRASSE"), folded("straße")
+    ('istanbul, strasse', 'strasse')
+    """
+    small = unicodedata.normalize("NFKC", same_letters(text)).casefold()
+    return small.replace("\u0307", "")  # the dot that İ leaves behind
+
+
+@lru_cache(maxsize=4096)
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text, folded; runs of scripts without spaces stay whole.
+
+    >>> words_of("Ein rotes Känguru!"), words_of("赤い鳥 fliegt"), words_of("… !!")
+    (('ein', 'rotes', 'känguru'), ('赤い鳥', 'fliegt'), ())
+    """
+    return tuple(
+        re.findall(r"[\w\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f]+", folded(text).replace("_", " "))
+    )
+
+
+def _plain(word: str) -> str:
+    """A word without accents."""
+    return "".join(c for c in unicodedata.normalize("NFD", word) if not "\u0300" <= c <= "\u036f")
+
+
+def matched(words: Iterable[str], caption: str) -> list[str]:
+    """Which words stand in a caption, as they are or with another ending.
+
+    >>> matched(("red", "kangaroos", "zoo"), "A red kangaroo.")
+    ['red', 'kangaroos']
+    """
+    said = [_plain(word) for word in words_of(caption)]
+    whole = _plain(folded(caption))
+    found = []
+    for word in words:
+        bare = _plain(word)
+        if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
+            found.append(word)
+    return found
+
+
+_SPACELESS = frozenset("Hani Hira Kana Thai Khmr Laoo Mymr Tibt Yiii".split())
+
+
+def _runs(word: str) -> list[str]:
+    """The word, and its runs of two letters."""
+    return [word] if len(word) < 3 else [word[n : n + 2] for n in range(len(word) - 1)]
+
+
+def _alike(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    if not one.isalpha() or min(len(one), len(other)) < 3:
+        return False
+    same = 0
+    for a, b in zip(one, other):
+        if a != b:
+            break
+        same += 1
+    return same >= 3 and max(len(one), len(other)) - same <= 3 and same >= 0.6 * max(len(one), len(other))
+
+
+class Lexicon:
+    """The words of a dataset's kept captions."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._data = dataset
+        self._folder = dataset.store.scratch("cache") / "words"
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._seen = -1
+        self._open: Any = None
+        self._scripts: dict[str, int] | None = None
+
+    # -- keeping up ----------------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Bring the table up to date; False where there are no captions, or too many to index each time.
+
+        A dataset that cannot be written gets a copy that goes with the process.
+        """
+        if not self._data.captions.exists():
+            return False
+        now = stamp(self._data.captions)
+        if self._open is not None and now == self._seen:
+            return self._open is not False
+        version = self._data.captions.lance().version
+        try:
+            self._open = self._current(version)
+        except (OSError, ValueError):  # not a place to write
+            if self._data.captions.count() > _MOST_TEMPORARY:
+                self._open = False
+            else:
+                self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="panoglot-words-")
+                self._folder = Path(self._temporary.name) / "words"
+                self._open = self._current(version)
+        self._seen, self._scripts = now, None
+        return self._open is not False
+
+    def _current(self, version: int) -> lance.LanceDataset:
+        import lance
+
+        state = self._state()
+        place = self._folder / "table"
+        if state.get("version") != VERSION or not place.is_dir():
+            return self._make(version)
+        if state.get("captions") == version:
+            return lance.dataset(str(place))
+        return self._follow(version)
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self._folder / "state.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _say(self, version: int) -> None:
+        temporary = self._folder / f".state-{secrets.token_hex(4)}"
+        temporary.write_text(json.dumps({"version": VERSION, "captions": version}))
+        temporary.replace(self._folder / "state.json")
+
+    def _make(self, version: int) -> lance.LanceDataset:
+        """Write the table anew, beside its place, and put it there."""
+        import lance
+
+        langs = self._data.captions.read(["lang"], "dropped is null")["lang"].unique().to_pylist()
+        stems = sorted({base_language(lang) for lang in langs} & STEMMED.keys())
+        fresh = self._folder.with_name(f".words-{secrets.token_hex(4)}")
+        fresh.mkdir(parents=True)
+        try:
+            reader = self._batches("dropped is null", stems)
+            table = lance.write_dataset(reader, str(fresh / "table"), schema=_schema(stems))
+            if table.count_rows():
+                _index(table, stems)
+            (fresh / "state.json").write_text(json.dumps({"version": VERSION, "captions": version}))
+            old = self._folder.with_name(f".words-{secrets.token_hex(4)}")
+            with contextlib.suppress(FileNotFoundError):
+                self._folder.rename(old)
+            try:
+                fresh.rename(self._folder)
+            except OSError:  # somebody else was first: theirs is as good
+                if not (self._folder / "table").is_dir():
+                    raise
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return lance.dataset(str(self._folder / "table"))
+
+    def _follow(self, version: int) -> lance.LanceDataset:
+        """Take in captions that came, take out what was dropped."""
+        import lance
+
+        table = lance.dataset(str(self._folder / "table"))
+        kept = self._data.captions.read(["caption_id", "lang"], "dropped is null")
+        langs = {base_language(lang) for lang in kept["lang"].unique().to_pylist()} & STEMMED.keys()
+        stems = [name[5:] for name in table.schema.names if name.startswith("text_")]
+        now = set(kept["caption_id"].to_pylist())
+        held = set(table.to_table(columns=["caption_id"])["caption_id"].to_pylist())
+        new, gone = sorted(now - held), sorted(held - now)
+        if not langs <= set(stems) or len(new) > max(1000, len(held) // 4):
+            return self._make(version)
+        for start in range(0, len(gone), 500):
+            table.delete(sql_in("caption_id", gone[start : start + 500]))
+        for start in range(0, len(new), 500):
+            reader = self._batches(sql_in("caption_id", new[start : start + 500]), stems)
+            table = lance.write_dataset(reader, str(self._folder / "table"), schema=_schema(stems), mode="append")
+        table = lance.dataset(str(self._folder / "table"))
+        if not any(index.name == "text_idx" for index in table.describe_indices()):
+            _index(table, stems)
+        elif len(new) > 1000:
+            table.optimize.optimize_indices()
+        self._say(version)
+        return lance.dataset(str(self._folder / "table"))
+
+    def _batches(self, where: str, stems: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for batch in self._data.captions.batches(["caption_id", "image_id", "text", "lang", "kind"], where, 8192):
+            texts = [folded(text) for text in batch["text"].to_pylist()]
+            bases = [base_language(lang) for lang in batch["lang"].to_pylist()]
+            columns = [batch["caption_id"], batch["image_id"], batch["lang"], batch["kind"], pa.array(texts)]
+            columns += [pa.array([t if b == s else None for t, b in zip(texts, bases)], pa.string()) for s in stems]
+            yield pa.record_batch(columns, schema=_schema(stems))
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def find(
+        self, text: str, depth: int, *, phrases: Sequence[str] = (), among: Sequence[str] | None = None
+    ) -> list[Found]:
+        """The images whose captions say most of a text, best first, each with the caption that does.
+
+        Args:
+            text: words.
+            depth: images.
+            phrases: words that must stand together, in this order.
+            among: the only images, where they are few.
+        """
+        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+
+        asked = folded(text)
+        words = words_of(text)
+        if not words or not self.ready():
+            return []
+        fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
+        clauses: list[Any] = [(Occur.SHOULD, MatchQuery(asked, name)) for name in fields]
+        if len(words) > 1:
+            clauses.append((Occur.SHOULD, PhraseQuery(asked, "text")))
+        clauses += [(Occur.MUST, PhraseQuery(folded(one), "text")) for one in phrases if words_of(one)]
+        where = None if among is None else sql_in("image_id", among)
+        best: dict[str, tuple[float, str]] = {}
+        wanted = 8 * depth
+        while True:
+            rows = self._ask(BooleanQuery(clauses), wanted, where)
+            best = {}
+            for image, score, caption in rows:
+                if image not in best or score > best[image][0]:
+                    best[image] = (score, caption)
+            if len(best) >= depth or len(rows) < wanted:
+                break
+            wanted *= 4
+        found = [Found(image, score, caption) for image, (score, caption) in best.items()]
+        return sorted(found, key=lambda one: (-one.score, one.image_id))[:depth]
+
+    def images_with(self, word: str) -> set[str]:
+        """All images with a caption in which a word (or words together) stands, with any ending that is stemmed."""
+        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+
+        if not words_of(word) or not self.ready():
+            return set()
+        asked = folded(word)
+        fields = [n for n in self._open.schema.names if n.startswith("text_")]
+        if len(words_of(word)) > 1 or spaceless(word):
+            query: Any = PhraseQuery(asked, "text")
+        else:
+            query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *fields]])
+        return {image for image, _, _ in self._ask(query, None, None)}
+
+    def known(self, words: Iterable[str]) -> list[str]:
+        """Those of some words that stand in a caption of any language."""
+        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+
+        if not self.ready():
+            return []
+        fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
+        found = []
+        for word in words:
+            query: Any = BooleanQuery([(Occur.SHOULD, MatchQuery(word, name)) for name in fields])
+            if spaceless(word):  # dictionaries cut anything into something: the pieces must stand together
+                query = PhraseQuery(word, "text")
+            if self._ask(query, 1, None):
+                found.append(word)
+        return found
+
+    def scripts(self) -> dict[str, int]:
+        """How many different words stand in captions, by script."""
+        if self._scripts is None:
+            counts: dict[str, set[str]] = {}
+            if self.ready():
+                rows = self._open.to_table(columns=["text"], limit=50_000)
+                for text in rows["text"].to_pylist():
+                    for word in grams(text):
+                        counts.setdefault(script_of_character(word[0]), set()).add(word)
+            self._scripts = {script: len(words) for script, words in counts.items()}
+        return self._scripts
+
+    def _ask(self, query: Any, limit: int | None, where: str | None) -> list[tuple[str, float, str]]:
+        most = limit if limit is not None else self._open.count_rows()
+        if not most:
+            return []
+        scanner = self._open.scanner(
+            columns=["caption_id", "image_id", "_score"], full_text_query=query, limit=most, filter=where,
+            prefilter=where is not None,
+        )  # fmt: skip
+        rows = scanner.to_table()
+        columns = (rows[name].to_pylist() for name in ("image_id", "_score", "caption_id"))
+        return list(zip(*columns))
+
+
+def spaceless(word: str) -> bool:
+    """Whether dictionaries cut a word: its script sets no spaces."""
+    return any(script_of_character(char) in _SPACELESS for char in word)
+
+
+def _schema(stems: Sequence[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    names = ["caption_id", "image_id", "lang", "kind", "text", *(f"text_{stem}" for stem in stems)]
+    return pa.schema([pa.field(name, pa.string()) for name in names])
+
+
+def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
+    shared: dict[str, Any] = {"remove_stop_words": False, "ascii_folding": True, "lower_case": True}
+    table.create_scalar_index(
+        "text", "INVERTED", name="text_idx", base_tokenizer="icu", with_position=True, stem=False, **shared
+    )
+    for stem in stems:
+        table.create_scalar_index(
+            f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, stem=True,
+            language=STEMMED[stem], **shared,
+        )  # fmt: skip

@@ -1,0 +1,200 @@
+"""From a query to a plan: planners are methods of the unit `query`, and their models are asked as all models are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from panoglot.asking import Asker, Budget, Journal, Models, Prices, Spent, spending
+from panoglot.errors import BudgetReached, RowError, Stopped, UserError, command, did_you_mean
+from panoglot.extensions import find_entries
+from panoglot.providers import load_model
+from panoglot.retrieval._pictures import NAMED
+from panoglot.retrieval._records import Plan, Query
+from panoglot.running import METHODS, Method, get_method
+from panoglot.storage import Address
+
+__all__ = ["PRESETS", "Askers", "make_plan", "model_names", "preset_of"]
+
+T = TypeVar("T")
+
+#: Our planners.
+PRESETS = ("identity", "learned", "rules", "conditions", "cirevl", "cotmr", "imagescope")
+#: What looks at the best candidates beside the planner: alias to role.
+LOOKERS = {"verifier": "generator", "evaluator": "generator"}
+
+
+def _ours() -> None:
+    """Register our planners, as an installed wheel's entry points do."""
+    from panoglot.retrieval import cirevl, conditions, cotmr, identity, imagescope, rules
+
+    assert all((cirevl, conditions, cotmr, identity, imagescope, rules))
+
+
+def preset_of(name: str) -> Method:
+    """Return a planner by name.
+
+    Raises:
+        UserError: no such preset, with "did you mean".
+    """
+    _ours()
+    key = name.replace("_", "-")
+    if key in METHODS and METHODS[key].unit == "query":
+        return METHODS[key]
+    if key in find_entries("panoglot.methods"):
+        found = get_method(key)
+        if found.unit == "query":
+            return found
+    known = [one.name for one in METHODS.values() if one.unit == "query"]
+    raise UserError(f"there is no preset '{name}'.{did_you_mean(key, known)}")
+
+
+def model_names(given: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Aliases to models, of `alias=provider:name` lines.
+
+    Raises:
+        UserError: a line without an alias.
+    """
+    if isinstance(given, Mapping):
+        return dict(given)
+    found = {}
+    for one in [given] if isinstance(given, str) else given:
+        alias, equals, name = one.partition("=")
+        if not equals or not alias or not name:
+            raise UserError(f"--model {one}: write alias=PROVIDER:NAME, for example --model llm=openai:gpt-5-mini.")
+        found[alias] = name
+    return found
+
+
+@dataclass
+class Askers:
+    """The models that a search asks: opened when one is needed, with the dataset's journal, prices and a limit.
+
+    Attributes:
+        names: alias to model name, or to a loaded model.
+        journal: folder of answers, or None.
+        prices: file of prices, or None.
+        max_cost: most US dollars, or None.
+        spent: what all questions cost.
+    """
+
+    names: dict[str, Any] = field(default_factory=dict)
+    journal: Address | None = None
+    prices: str | None = None
+    max_cost: float | None = None
+    spent: Spent = field(default_factory=Spent)
+
+    def find(self, uses: Mapping[str, str], what: str) -> dict[str, Any]:
+        """Load the models of some aliases.
+
+        Raises:
+            UserError: one that nobody gave, with the option that gives it.
+        """
+        found = {}
+        for alias, role in uses.items():
+            given = self.names.get(alias, alias)
+            if isinstance(given, str) and ":" not in given:
+                line = command("search", "X.pano", "…", "--preset", what, "--model", f"{alias}=PROVIDER:NAME")
+                raise UserError(f"'{what}' asks for a model '{alias}', and none was given: {line}")
+            found[alias] = load_model(given, role) if isinstance(given, str) else given
+        return found
+
+    def run(self, models: Mapping[str, Any], work: Callable[[Models], Awaitable[T]]) -> T:
+        """Do some asking, also inside a running event loop (notebooks, servers)."""
+
+        def inside() -> T:
+            return asyncio.run(self._run(models, work))
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return inside()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(inside).result()
+
+    async def _run(self, models: Mapping[str, Any], work: Callable[[Models], Awaitable[T]]) -> T:
+        journal = None
+        if self.journal is not None and models:
+            try:
+                journal = Journal(self.journal)
+            except OSError:  # a dataset that may only be read: answers are not kept
+                journal = None
+        budget = None if self.max_cost is None else Budget(self.max_cost)
+        prices = Prices.load(self.prices) if models else None
+        askers = {
+            alias: Asker(model, journal=journal, prices=prices, budget=budget, full=str(self.names.get(alias, alias)))
+            for alias, model in models.items()
+        }
+        token = spending.set(self.spent)
+        try:
+            return await work(Models(askers))
+        finally:
+            spending.reset(token)
+            for asker in askers.values():
+                if hasattr(asker.model, "aclose"):
+                    await asker.close()
+                else:  # a local model stays loaded
+                    asker._pool.shutdown(wait=False)
+            if journal is not None:
+                await journal.settled()
+                journal.close()
+
+
+def make_plan(
+    query: Query,
+    preset: str,
+    askers: Askers,
+    *,
+    options: Mapping[str, Any] | None = None,
+    look: Callable[[Any], Any] | None = None,
+) -> Plan:
+    """Ask a planner.
+
+    Args:
+        query: the query.
+        preset: the planner.
+        askers: its models.
+        options: its options.
+        look: a picture of the query by name.
+
+    Returns:
+        Its plan; when it failed, the query as it stands, flagged.
+
+    Raises:
+        UserError: no such preset or option, a model that nobody gave.
+    """
+    from panoglot.retrieval.identity import plain_plan
+
+    chosen = preset_of(preset)
+    resolved = chosen.resolve(options or {})
+    models = askers.find(_needed(chosen, resolved, query, askers), chosen.name)
+
+    async def work(m: Models) -> Any:
+        token = NAMED.set(look)
+        try:
+            return await chosen.function(query, m, **resolved)
+        finally:
+            NAMED.reset(token)
+
+    try:
+        plan = askers.run(models, work)
+    except UserError:
+        raise
+    except (RowError, BudgetReached, Stopped) as error:
+        return plain_plan(query, preset=chosen.name, fallback=f"the planner did not answer ({error})")
+    except Exception as error:  # a planner's bug must not cost the search
+        return plain_plan(query, preset=chosen.name, fallback=f"the planner failed ({type(error).__name__}: {error})")
+    if not isinstance(plan, Plan):
+        return plain_plan(query, preset=chosen.name, fallback=f"the planner gave a {type(plan).__name__}, no plan")
+    return plan if plan.preset == chosen.name else replace(plan, preset=chosen.name)
+
+
+def _needed(chosen: Method, options: Mapping[str, Any], query: Query, askers: Askers) -> dict[str, str]:
+    """The models that a planner asks: without a reference no captioner is needed."""
+    uses = chosen.uses(options)
+    if query.images or query.products:
+        return uses
+    return {alias: role for alias, role in uses.items() if alias != "captioner" or alias in askers.names}

@@ -1,0 +1,239 @@
+"""Which pictures a search may find, as a condition that people write: `lang='de' and width>800 and not kind='label'`.
+
+Names are checked, values are quoted by us: nothing of what was written reaches the engine as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from panoglot.errors import UserError, did_you_mean
+from panoglot.languages import canonical_language, meeting
+from panoglot.table import KINDS, Dataset, sql_in
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["NAMES", "Atom", "Condition", "images_where", "read_where"]
+
+#: What can be asked for: name to (table, type).
+NAMES = {
+    "width": ("images", "number"), "height": ("images", "number"), "size": ("images", "number"),
+    "time": ("images", "time"), "format": ("images", "text"), "group": ("images", "text"), "uri": ("images", "text"),
+    "split": ("images", "text"), "recipe": ("images", "text"), "author": ("images", "text"),
+    "licence": ("images", "text"), "asset_id": ("images", "text"), "image_id": ("images", "text"),
+    "lang": ("captions", "text"), "kind": ("captions", "text"), "model": ("captions", "text"),
+    "text": ("captions", "text"),
+}  # fmt: skip
+_TOKEN = re.compile(
+    r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<number>-?\d+(?:\.\d+)?(?![\w-]))"
+    r"|(?P<op><=|>=|!=|<>|==|=|<|>|\(|\)|,|~)|(?P<word>[\w.-]+))"
+)
+_OPS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+#: Longest condition, in characters.
+_LONGEST = 10_000
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A comparison: a name, an operator (`=`, `!=`, `<` …, `in`, `like`), values."""
+
+    name: str
+    op: str
+    values: tuple[str | float, ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Comparisons joined: `and`, `or`, `not` of others."""
+
+    op: str
+    parts: tuple[Condition | Atom, ...]
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+        self.tokens: list[tuple[str, str]] = []
+        while self.at < len(text.rstrip()):
+            found = _TOKEN.match(text, self.at)
+            if not found:
+                raise UserError(f"--where is not understood at '{text[self.at :][:20]}': write for example {EXAMPLE}")
+            self.tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
+            self.at = found.end()
+        self.n = 0
+
+    def peek(self) -> str:
+        return self.tokens[self.n][1].lower() if self.n < len(self.tokens) else ""
+
+    def take(self, what: str = "") -> tuple[str, str]:
+        if self.n >= len(self.tokens):
+            raise UserError(f"--where ends too early: '{self.text}'; write for example {EXAMPLE}")
+        kind, value = self.tokens[self.n]
+        if what and value.lower() != what:
+            raise UserError(f"--where: '{what}' is missing before '{value}'; write for example {EXAMPLE}")
+        self.n += 1
+        return kind, value
+
+    def either(self, depth: int = 0) -> Condition | Atom:
+        if depth > 50:
+            raise UserError("--where has too many brackets.")
+        parts = [self.both(depth)]
+        while self.peek() == "or":
+            self.take()
+            parts.append(self.both(depth))
+        return parts[0] if len(parts) == 1 else Condition("or", tuple(parts))
+
+    def both(self, depth: int) -> Condition | Atom:
+        parts = [self.one(depth)]
+        while self.peek() == "and":
+            self.take()
+            parts.append(self.one(depth))
+        return parts[0] if len(parts) == 1 else Condition("and", tuple(parts))
+
+    def one(self, depth: int) -> Condition | Atom:
+        if self.peek() == "not":
+            self.take()
+            return Condition("not", (self.one(depth + 1),))
+        if self.peek() == "(":
+            self.take()
+            inner = self.either(depth + 1)
+            self.take(")")
+            return inner
+        return self.atom()
+
+    def atom(self) -> Atom:
+        kind, name = self.take()
+        if kind != "word" or name not in NAMES:
+            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, NAMES)}")
+        _, op = self.take()
+        if op.lower() == "not" and self.peek() == "in":
+            self.take()
+            return Atom(name, "not in", self.values(name))
+        if op.lower() == "in":
+            return Atom(name, "in", self.values(name))
+        if op.lower() in ("like", "~"):
+            return Atom(name, "like", (self.value(name, like=True),))
+        if op not in _OPS:
+            raise UserError(f"--where: '{op}' after {name} is no comparison: =, !=, <, <=, >, >=, in, like.")
+        return Atom(name, _OPS[op], (self.value(name),))
+
+    def values(self, name: str) -> tuple[str | float, ...]:
+        self.take("(")
+        found = [self.value(name)]
+        while self.peek() == ",":
+            self.take()
+            found.append(self.value(name))
+        self.take(")")
+        return tuple(found)
+
+    def value(self, name: str, *, like: bool = False) -> str | float:
+        kind, raw = self.take()
+        if kind == "op":
+            raise UserError(f"--where: a value is missing after {name}; write for example {EXAMPLE}")
+        text = raw[1:-1].replace(raw[0] * 2, raw[0]) if kind == "text" else raw
+        wanted = NAMES[name][1]
+        if wanted == "text" or like:
+            return text
+        if wanted == "time" and not re.fullmatch(r"-?\d+(\.\d+)?", text):
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                raise UserError(
+                    f"--where: '{text}' is no time: write '2024-01-31', '2024-01-31T12:00' or seconds."
+                ) from None
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        try:
+            return float(text)
+        except ValueError:
+            raise UserError(f"--where: {name} is a number, '{text}' is none.") from None
+
+
+EXAMPLE = "\"lang='de' and width>800 and time>'2024-01-01'\""
+
+
+def read_where(text: str) -> Condition | Atom:
+    """Read a condition.
+
+    >>> read_where("width > 800 and lang = 'de'")
+    Condition(op='and', parts=(Atom(name='width', op='>', values=(800.0,)), Atom(name='lang', op='=', values=('de',))))
+
+    Raises:
+        UserError: not a condition, an unknown name (with "did you mean"), a value of another type.
+    """
+    if len(text) > _LONGEST:
+        raise UserError(f"--where has {len(text):,} characters; {_LONGEST:,} are read.")
+    reader = _Reader(text)
+    if not reader.tokens:
+        raise UserError(f"--where is empty; write for example {EXAMPLE}")
+    found = reader.either()
+    if reader.n < len(reader.tokens):
+        raise UserError(f"--where is not understood at '{reader.tokens[reader.n][1]}'; write for example {EXAMPLE}")
+    return found
+
+
+def images_where(dataset: Dataset, condition: Condition | Atom, languages: Callable[[], dict[str, int]]) -> np.ndarray:
+    """Ids of the images that a condition takes, sorted, `S32`; one on captions: images with such a kept caption."""
+    import numpy as np
+
+    def every() -> np.ndarray:
+        return _ids(dataset.images.read(["image_id"])["image_id"])
+
+    if isinstance(condition, Atom):
+        return _atom(dataset, condition, languages)
+    parts = [images_where(dataset, part, languages) for part in condition.parts]
+    if condition.op == "not":
+        return np.setdiff1d(every(), parts[0], assume_unique=True)
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = np.intersect1d(joined, part, assume_unique=True) if condition.op == "and" else np.union1d(joined, part)
+    return joined
+
+
+def _atom(dataset: Dataset, atom: Atom, languages: Callable[[], dict[str, int]]) -> np.ndarray:
+    import numpy as np
+
+    table, _ = NAMES[atom.name]
+    if atom.name == "lang" and atom.op in ("=", "in", "!=", "not in"):
+        tags, _ = meeting([canonical_language(str(one)) for one in atom.values], languages())
+        sql = sql_in("lang", tags)
+    elif atom.name == "kind" and (odd := [str(v) for v in atom.values if atom.op != "like" and v not in KINDS]):
+        raise UserError(f"there is no kind of caption '{odd[0]}'.{did_you_mean(odd[0], KINDS)}")
+    else:
+        sql = _sql(atom)
+    source = dataset.captions if table == "captions" else dataset.images
+    if table == "captions":
+        sql = f"dropped is null and ({sql})"
+    found = _ids(source.read(["image_id"], sql)["image_id"])
+    if table == "captions" and atom.op in ("!=", "not in"):  # has no such caption
+        return np.setdiff1d(_ids(dataset.images.read(["image_id"])["image_id"]), found, assume_unique=True)
+    return found
+
+
+def _sql(atom: Atom) -> str:
+    """A comparison as SQL; of captions, `!=` is turned round by the caller."""
+    column = f"`{atom.name}`"
+
+    def quoted(value: str | float) -> str:
+        if isinstance(value, float):
+            return str(int(value)) if value.is_integer() and atom.name != "time" else repr(value)
+        return "'" + value.replace("'", "''") + "'"
+
+    if any(isinstance(value, float) and not value.is_integer() for value in atom.values):
+        column = f"cast({column} as double)"
+
+    if atom.op in ("in", "not in"):
+        within = f"{column} in ({', '.join(map(quoted, atom.values))})"
+        return within if atom.op == "in" or NAMES[atom.name][0] == "captions" else f"not ({within})"
+    op = "=" if atom.op == "!=" and NAMES[atom.name][0] == "captions" else atom.op
+    return f"{column} {op} {quoted(atom.values[0])}"
+
+
+def _ids(column: object) -> np.ndarray:
+    import numpy as np
+
+    return np.unique(np.array(column.to_pylist(), "S32"))  # type: ignore[attr-defined]

@@ -1,0 +1,34 @@
+"""The query as it stands: every text and picture is a term; an encoder that composes gets the whole."""
+
+from __future__ import annotations
+
+from panoglot.asking import Models
+from panoglot.retrieval._records import Plan, Query, Term
+from panoglot.running import method
+
+__all__ = ["identity", "learned", "plain_plan"]
+
+
+def plain_plan(query: Query, *, preset: str = "identity", fallback: str = "") -> Plan:
+    """A plan of the query's own parts; with `fallback`, why no better one could be made."""
+    terms = [
+        Term("text" if part.kind == "text" else "image", part.value, part.weight, "query")
+        for part in query.parts
+        if part.weight > 0
+    ]
+    if not terms:
+        terms = [Term("text" if p.kind == "text" else "image", p.value, 1.0, "query") for p in query.parts]
+    lines = (f"{fallback}: the query as it stands",) if fallback else ("the query as it stands",)
+    return Plan(tuple(terms), explain=lines, fallback_used=bool(fallback), preset=preset)
+
+
+@method(verb="search", unit="query", name="identity")
+async def identity(query: Query, m: Models) -> Plan:
+    """Search with the texts and pictures as they stand, without a planner."""
+    return plain_plan(query)
+
+
+@method(verb="search", unit="query", name="learned")
+async def learned(query: Query, m: Models) -> Plan:
+    """Give the whole query to an encoder that composes (`encode_queries`): a trained `pano:` model, or your own."""
+    return Plan((Term("query", None, 1.0, "composer"),), explain=("the composer reads all parts",), preset="learned")

@@ -1,0 +1,12 @@
+"""The server: an HTTP API over a dataset, and one page to search it with."""
+
+from typing import TYPE_CHECKING
+
+from panoglot.extensions import lazy_names
+
+if TYPE_CHECKING:
+    from panoglot.web._serve import Server, serve
+
+__all__ = ["Server", "serve"]
+
+__getattr__, __dir__ = lazy_names(__name__, {"Server": "_serve", "serve": "_serve"})

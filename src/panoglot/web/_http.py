@@ -1,0 +1,201 @@
+"""What every request passes before a route sees it: host, origin, token, size, form; and how answers and errors look.
+
+Nothing that a client writes becomes a path, a filter of the engine, or markup. Errors are `application/problem+json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+__all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback"]
+
+#: On every answer.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+#: Bytes of a body: JSON, and a picture.
+MOST_JSON, MOST_PICTURE = 256 * 1024, 50 * 2**20
+COOKIE = "panoglot"
+#: Wrong tokens a minute, of all clients together.
+_TRIES = 20
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.more = status, detail, more
+
+    def answer(self) -> Answer:
+        """The problem as JSON."""
+        title = HTTPStatus(self.status).phrase
+        body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.more}
+        return Answer(json.dumps(body, ensure_ascii=False).encode(), "application/problem+json", self.status)
+
+
+@dataclass
+class Answer:
+    """What goes back."""
+
+    body: bytes = b""
+    type: str = "application/json"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Any, status: int = 200) -> Answer:
+        """JSON."""
+        return cls(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"), "application/json", status)
+
+
+@dataclass
+class Request:
+    """What came."""
+
+    method: str
+    target: str
+    headers: Any
+    read: Any
+    path: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.target)
+        self.path = unquote(parts.path, errors="replace")
+        self.query = {key: values[-1] for key, values in parse_qs(parts.query, max_num_fields=20).items()}
+
+    def length(self, most: int) -> int:
+        """How long the body says it is.
+
+        Raises:
+            Problem: it does not say, or it is too long.
+        """
+        given = self.headers.get("Content-Length", "")
+        if self.headers.get("Transfer-Encoding") or not given.isdecimal():
+            raise Problem(411, "say how long the body is (Content-Length).")
+        if int(given) > most:
+            raise Problem(413, f"at most {most:,} bytes are read here.")
+        return int(given)
+
+    def json(self) -> dict[str, Any]:
+        """The body as an object.
+
+        Raises:
+            Problem: it is none.
+        """
+        if self.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Problem(415, "send application/json.")
+        raw = self.read(self.length(MOST_JSON))
+        try:
+            data = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise Problem(400, "the body is no JSON.") from None
+        if not isinstance(data, dict):
+            raise Problem(422, "the body must be a JSON object.")
+        return data
+
+    def picture(self) -> bytes:
+        """The body as bytes of a picture.
+
+        Raises:
+            Problem: another type, too long.
+        """
+        if not self.headers.get("Content-Type", "").lower().startswith("image/"):
+            raise Problem(415, "send a picture: image/jpeg, image/png …")
+        found: bytes = self.read(self.length(MOST_PICTURE))
+        return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+class Gate:
+    """Who may come in."""
+
+    def __init__(self, host: str, port: int, token: str | None) -> None:
+        names = ["localhost", "127.0.0.1", "[::1]"] if is_loopback(host) else [host]
+        self.hosts = None if host in ("0.0.0.0", "::", "") else {f"{name}:{port}" for name in names}
+        if self.hosts is not None and port == 80:
+            self.hosts |= set(names)
+        self.token = token
+        self._key = secrets.token_bytes(32)
+        self._wrong: list[float] = []
+
+    def check(self, request: Request) -> None:
+        """Refuse other hosts and origins, and who has no token.
+
+        Raises:
+            Problem: 403 or 401.
+        """
+        host = request.headers.get("Host", "").lower()
+        if self.hosts is not None and host not in self.hosts:
+            raise Problem(403, "this server answers under its own name alone.")
+        if request.method not in ("GET", "HEAD"):
+            origin = request.headers.get("Origin")
+            if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+                raise Problem(403, "writes come from this server's own page, or from programs that send no Origin.")
+            if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+                raise Problem(403, "writes come from this server's own page.")
+        if self.token is None or request.path in ("/healthz", "/session") or _is_static(request.path):
+            return
+        if not (self._bearer(request) or self._cookie(request)):
+            raise Problem(
+                401, "a token is needed: Authorization: Bearer …, or open the address that the server printed."
+            )
+
+    def session(self, code: str) -> str:
+        """The cookie of a session.
+
+        Raises:
+            Problem: a wrong token; too many of them.
+        """
+        now = time.monotonic()
+        self._wrong = [at for at in self._wrong if now - at < 60]
+        if len(self._wrong) >= _TRIES:
+            raise Problem(429, "too many wrong tokens; wait a minute.")
+        if self.token is None or not hmac.compare_digest(code.encode(), self.token.encode()):
+            self._wrong.append(now)
+            raise Problem(401, "that is not the token.")
+        return f"{COOKIE}={self._seal()}; HttpOnly; SameSite=Strict; Path=/"
+
+    def _seal(self) -> str:
+        return hmac.new(self._key, (self.token or "").encode(), hashlib.sha256).hexdigest()
+
+    def _bearer(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
+
+    def _cookie(self, request: Request) -> bool:
+        try:
+            found = SimpleCookie(request.headers.get("Cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return found is not None and hmac.compare_digest(found.value.encode(), self._seal().encode())
+
+
+def _is_static(path: str) -> bool:
+    """The page without any data."""
+    return path == "/" or path.startswith("/a/")

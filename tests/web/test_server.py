@@ -1,0 +1,234 @@
+"""The server: every route, and who and what it lets in."""
+
+import http.client
+import io
+import json
+import re
+import socket
+import threading
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from panoglot.errors import UserError
+from panoglot.retrieval import Searcher
+from panoglot.web import Server
+from panoglot.web._api import ROUTES
+from tests.retrieval.test_hybrid import scenes  # noqa: F401
+
+TOKEN = "a-token-of-twenty-letters"
+
+
+class Client:
+    def __init__(self, server, token=None):
+        self.server, self.token = server, token
+
+    def __call__(self, method, path, body=None, **headers):
+        raw = json.dumps(body).encode() if isinstance(body, dict | list) else body
+        sent = {"Content-Type": "application/json"} if isinstance(body, dict | list) else {}
+        sent |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection.request(method, path, raw, sent)
+        answer = connection.getresponse()
+        data = answer.read()
+        self.headers = dict(answer.getheaders())
+        connection.close()
+        return answer.status, json.loads(data) if "json" in self.headers.get("Content-Type", "") else data
+
+
+@pytest.fixture
+def served(scenes):  # noqa: F811
+    searcher = Searcher(scenes.data, scenes.encoder, files=False)
+    with Server(searcher, port=0) as server:
+        client = Client(server)
+        client.world = scenes
+        yield client
+
+
+def test_search_look_correct_forget(served):
+    world = served.world
+    status, info = served("GET", "/api/v1")
+    assert (status, info["images"], info["read_only"]) == (200, 15, False)
+    status, found = served("POST", "/api/v1/search", {"text": "ein roter Hund", "k": 3})
+    assert status == 200
+    assert world.what[found["hits"][0]["id"]] == ("red", "dog")
+    assert found["hits"][0]["parts"]["lexical"]["words"]
+    # an edited plan is searched as it stands
+    plan = {**found["plan"], "positives": [{"kind": "text", "value": "blue fish"}]}
+    status, again = served("POST", "/api/v1/search", {"text": "x", "plan": plan, "by": "picture"})
+    assert world.what[again["hits"][0]["id"]] == ("blue", "fish")
+    key = found["hits"][0]["id"]
+    status, done = served("POST", f"/api/v1/images/{key}/captions", {"text": "A scarlet hound.", "lang": "en"})
+    assert (status, done["lang"]) == (201, "en")
+    status, one = served("GET", f"/api/v1/images/{key}")
+    assert {c["text"]: c["dropped"] for c in one["captions"] if c["lang"] == "en"} == {
+        "A red dog.": "corrected", "A scarlet hound.": None,
+    }  # fmt: skip
+    status, found = served("POST", "/api/v1/search", {"text": "scarlet", "by": "lexical"})  # no restart
+    assert [hit["id"] for hit in found["hits"]] == [key]
+    status, _ = served("POST", f"/api/v1/images/{key}/drop", {"caption": done["caption_id"], "reason": "rude"})
+    assert status == 200
+    status, data = served("GET", f"/api/v1/thumb/{key}/240.webp")
+    assert PIL.Image.open(io.BytesIO(data)).format == "WEBP"
+    assert served.headers["ETag"]
+    assert served("GET", f"/api/v1/thumb/{key}/240.webp", If_None_Match=served.headers["ETag"])[0] == 304
+    assert served("POST", "/api/v1/forget", {"ids": [key], "dry_run": True})[1]["images"] == 1
+    assert served("POST", "/api/v1/forget", {"ids": [key]})[0] == 200
+    for path in (f"/api/v1/images/{key}", f"/api/v1/thumb/{key}/240.webp"):
+        assert served("GET", path)[0] == 410
+    status, found = served("POST", "/api/v1/search", {"text": "red dog"})
+    assert key not in {hit["id"] for hit in found["hits"]}
+
+
+def test_a_picture_that_is_sent(served):
+    raw = io.BytesIO()
+    PIL.Image.new("RGB", (30, 30), "red").save(raw, "JPEG", exif=PIL.Image.Exif())
+    status, sent = served("POST", "/api/v1/query-picture", raw.getvalue(), Content_Type="image/jpeg")
+    assert status == 201
+    served.world.encoder.shown[sent["id"]] = ("green", "horse")
+    status, found = served("POST", "/api/v1/search", {"image": sent["id"]})
+    assert served.world.what[found["hits"][0]["id"]] == ("green", "horse")
+    body = {"parts": [{"kind": "image", "value": sent["id"]}, {"kind": "text", "value": "but a cat"}]}
+    status, found = served("POST", "/api/v1/search", body)
+    assert served.world.what[found["hits"][0]["id"]][1] == "cat"
+    assert served("POST", "/api/v1/search", {"text": "cat", "plan": found["plan"]})[0] == 200
+    assert served("POST", "/api/v1/query-picture", b"no picture", Content_Type="image/png")[0] == 422
+    assert served("POST", "/api/v1/query-picture", raw.getvalue(), Content_Type="text/html")[0] == 415
+
+
+def test_no_path_of_a_client_is_opened(served, tmp_path):
+    secret = tmp_path / "secret.png"
+    PIL.Image.new("RGB", (9, 9)).save(secret)
+    for body in (
+        {"image": str(secret)}, {"parts": [{"kind": "image", "value": str(secret)}]},
+        {"parts": [{"kind": "product", "value": f"{secret}"}]},
+        {"text": "a", "plan": {"positives": [{"kind": "image", "value": str(secret)}]}},
+        {"text": "a", "plan": str(secret)},
+    ):  # fmt: skip
+        status, answer = served("POST", "/api/v1/search", body)
+        assert status == 422, body
+        assert "hits" not in answer
+    for path in (
+        "/../../etc/passwd", "/a/../../pyproject.toml", "/a/%2e%2e/%2e%2e/_serve.py", "/a/app.py",
+        "/api/v1/images/..%2f..%2fpanoglot.json", "/api/v1/thumb/../240.webp", "/api/v1/images/" + "g" * 32,
+    ):  # fmt: skip
+        assert served("GET", path)[0] == 404, path
+
+
+def test_bad_requests_are_problems(served):
+    for method, path, body, status in (
+        ("POST", "/api/v1/search", {}, 422), ("POST", "/api/v1/search", {"text": 5}, 422),
+        ("POST", "/api/v1/search", {"text": "a", "k": 0}, 422),
+        ("POST", "/api/v1/search", {"text": "a", "k": True}, 422),
+        ("POST", "/api/v1/search", {"txt": "a"}, 422), ("POST", "/api/v1/search", [1], 422),
+        ("POST", "/api/v1/search", {"text": "a", "where": "1=1; drop"}, 422),
+        ("POST", "/api/v1/search", {"text": "a", "preset": "cirvel"}, 422),
+        ("POST", "/api/v1/search", {"text": "x" * 300_000}, 413), ("GET", "/api/v1/search", None, 405),
+        ("POST", "/api/v1/search", b"{", 415), ("PUT", "/api/v1", {}, 405), ("GET", "/nothing", None, 404),
+        ("POST", "/api/v1/forget", {"ids": []}, 422), ("POST", "/api/v1/forget", {"ids": ["../x"]}, 404),
+        ("GET", f"/api/v1/thumb/{'a' * 32}/999.webp", None, 404), ("GET", f"/api/v1/images/{'a' * 32}", None, 404),
+    ):  # fmt: skip
+        got, answer = served(method, path, body)
+        assert got == status, (path, body, answer)
+        assert answer["status"] == status
+        assert answer["detail"]
+        assert served.headers["Content-Type"] == "application/problem+json"
+    assert served("POST", "/api/v1/search", b"{}", Content_Type="application/json", Content_Length="x")[0] in (400, 411)
+
+
+def test_every_answer_has_the_headers(served):
+    for path in ("/", "/a/app.js", "/api/v1", "/nothing", "/healthz"):
+        served("GET", path)
+        policy = served.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        assert served.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Access-Control-Allow-Origin" not in served.headers
+
+
+def test_other_names_and_other_pages_are_refused(served):
+    port = served.server.port
+    assert served("GET", "/api/v1", Host="evil.example")[0] == 403
+    assert served("GET", "/api/v1", Host=f"localhost:{port + 1}")[0] == 403
+    assert served("GET", "/api/v1", Host=f"localhost:{port}")[0] == 200
+    body = {"text": "red"}
+    assert served("POST", "/api/v1/search", body, Origin="http://evil.example")[0] == 403
+    assert served("POST", "/api/v1/search", body, Origin=f"http://127.0.0.1:{port + 1}")[0] == 403
+    assert served("POST", "/api/v1/search", body, Origin=f"http://127.0.0.1:{port}")[0] == 200
+    assert served("POST", "/api/v1/search", body, Sec_Fetch_Site="same-site")[0] == 403
+
+
+def test_token(scenes):  # noqa: F811
+    searcher = Searcher(scenes.data, scenes.encoder, files=False)
+    with Server(searcher, port=0, token=TOKEN, read_only=True) as server:
+        assert server.url.endswith("/#" + TOKEN)
+        nobody, client = Client(server), Client(server, TOKEN)
+        for path in ("/api/v1", "/openapi.json", f"/api/v1/images/{scenes.ids[0]}"):
+            assert nobody("GET", path)[0] == 401
+            assert client("GET", path)[0] == 200
+        assert nobody("GET", "/")[0] == nobody("GET", "/healthz")[0] == 200  # no data in them
+        assert Client(server, TOKEN + "x")("GET", "/api/v1")[0] == 401
+        assert nobody("POST", "/session", {"code": "wrong"})[0] == 401
+        assert nobody("POST", "/session", {"code": TOKEN})[0] == 204
+        cookie = nobody.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert TOKEN not in cookie
+        assert nobody("GET", "/api/v1", Cookie=cookie.partition(";")[0])[0] == 200
+        for _ in range(20):
+            last = nobody("POST", "/session", {"code": "wrong"})[0]
+        assert last == 429
+        # read only: no route writes, and the description says so
+        status, answer = client("POST", f"/api/v1/images/{scenes.ids[0]}/captions", {"text": "x", "lang": "en"})
+        assert (status, answer["detail"]) == (403, "this server was started to be read only.")
+        assert not any("forget" in path for path in client("GET", "/openapi.json")[1]["paths"])
+
+
+def test_beyond_this_machine_a_token_is_needed(scenes):  # noqa: F811
+    searcher = Searcher(scenes.data, scenes.encoder, files=False)
+    for token in (None, "short"):
+        with pytest.raises(UserError, match="beyond this machine a token of at least 16"):
+            Server(searcher, host="0.0.0.0", port=0, token=token)
+    with pytest.raises(UserError, match="files=False"):
+        Server(Searcher(scenes.data, scenes.encoder), port=0)
+    with Server(searcher, port=0) as server, pytest.raises(UserError, match="cannot be had"):
+        Server(searcher, port=server.port)
+
+
+def test_openapi_says_every_route(served):
+    _, described = served("GET", "/openapi.json")
+    assert {(m.upper(), p) for p, ms in described["paths"].items() for m in ms} == {(r.method, r.path) for r in ROUTES}
+
+
+def test_a_client_that_goes_away_and_many_at_once(served):
+    for _ in range(5):
+        gone = socket.create_connection(("127.0.0.1", served.server.port))
+        gone.sendall(b"POST /api/v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        gone.close()
+    found = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(Client(served.server)("POST", "/api/v1/search", {"text": "red"})[0])
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [200] * 8
+
+
+def test_the_page_asks_nobody_else_and_runs_no_markup():
+    import panoglot.web
+
+    page = Path(panoglot.web.__file__).parent / "page"
+    files = {path.name: path.read_text("utf-8") for path in page.iterdir()}
+    assert set(files) == {"index.html", "app.js", "app.css"}
+    assert not re.search(r"https?://", "".join(files.values()))
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function", files["app.js"])
+    assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|style=", files["index.html"])
+    used = set(re.findall(r'\$\("([\w-]+)"\)', files["app.js"]))
+    assert used <= set(re.findall(r'id="([\w-]+)"', files["index.html"]))
