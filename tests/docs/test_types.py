@@ -25,6 +25,7 @@ check_untyped_defs = true
 ignore_missing_imports = true
 follow_imports = silent
 allow_redefinition = true
+explicit_package_bases = true
 """
 
 
