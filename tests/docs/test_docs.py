@@ -81,7 +81,7 @@ def _commands(text):
 
 
 def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
-    from panoglot.evaluate._command_list import COMMANDS as JUDGING
+    from panoglot.evaluate._names import COMMANDS as JUDGING
 
     from panoglot.cli import COMMANDS
 
