@@ -250,7 +250,7 @@ def taught(records, seed, steps=None):
     x = teacher.model.encode_pixels(pixels(records))
     for r, v in zip(records, x, strict=True):
         y = teacher.model.encode_texts([t.text for t in r.texts])
-        r.vectors = {"image": v.numpy(), "text": y.numpy()}
+        r.vectors = {"image": v.cpu().numpy(), "text": y.cpu().numpy()}
     return records
 
 

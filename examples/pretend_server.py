@@ -45,7 +45,7 @@ def describe(data: bytes) -> str:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as picture:
-        width, mean = picture.width, picture.convert("RGB").resize((1, 1)).getpixel((0, 0))
+        width, mean = picture.width, picture.convert("RGB").resize((1, 1)).tobytes()
     name = min(COLOURS, key=lambda c: sum((a - b) ** 2 for a, b in zip(mean, COLOURS[c][0], strict=True)))
     return SENTENCES["English"][1].format(name, width)
 
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         """Read the question, look at the picture, answer with what that would have cost."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         content = body["messages"][-1]["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
         urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
         time.sleep(self.seconds)

@@ -36,29 +36,61 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def methods_page() -> str:
-    """The methods of the 67 papers, room by room, and our own beside them."""
+    """The methods of the 67 papers, room by room, our own beside them, and what was shown of each."""
     from panoglot import methods
+    from panoglot.inventory import LETTERS
 
     rows = methods()
     papers = [row for row in rows if row.paper]
-    done = sum(row.done for row in papers)
+    here, whole = sum(row.done for row in papers), sum(row.complete for row in papers)
     text = f"""# Methods
 
-Panoglot gathers the methods of {len(papers)} published papers behind one contract. **{done} of {len(papers)}** can be
-used now; the others are planned. The command `panoglot methods` prints this table for the version that you have.
+Panoglot gathers the methods of {len(papers)} published papers behind one contract. **{here} of {len(papers)}** are
+here by evidence, {whole} of them complete; the others are planned. `panoglot methods` prints this table for the version
+that you have, `panoglot methods NAME` one method with its options, its models and the tests that show it.
 [How to add a method](add-a-method.md).
+
+A method is here when worked cases of its paper are tests that ran and passed, never because a file exists. Four letters
+say how far it was shown:
+
+"""
+    text += "".join(f"- **{letter}** {meaning}.\n" for letter, meaning in LETTERS.items())
+    text += """
+● is complete (C and V), ◐ is here in part (V): what was shown can be used, and parts of the paper are missing or were
+not shown. ○ is planned; where it has letters, they are of the paper's benchmark, which is here without the method. A
+dot in place of a letter says that nothing was shown, not that it is wrong.
+
+The tests of every letter are named [below](#what-was-shown). The letters come from a file that a run of the tests
+writes (`scripts/make_evidence.py`); every full run of the tests fails where the file says something else than what
+passed. A test that was skipped, for want of data or a package, is no evidence.
 
 """
     for room, title in ROOMS.items():
-        here = [row for row in rows if row.room == room and row.paper]
-        text += f"## {title}: {sum(row.done for row in here)} of {len(here)}\n\n"
+        some = [row for row in rows if row.room == room and row.paper]
+        text += f"## {title}: {sum(row.done for row in some)} of {len(some)}\n\n"
         cells = []
-        for row in here:
+        for row in some:
             paper, _, about = row.title.partition(": ")
-            cells.append(["yes" if row.done else "planned", f"`{row.name}`", paper, about])
-        text += _table(["here", "method", "paper", "what it does"], cells) + "\n"
-    own = [[f"`{row.name}`", row.room, row.title] for row in rows if not row.paper]
-    return text + "## Beside the papers\n\n" + _table(["method", "room", "what it does"], own)
+            name = f"[`{row.name}`](#{row.name})" if row.tests else f"`{row.name}`"
+            cells.append([_mark(row), f"`{row.letters}`", name, paper, about])
+        text += _table(["here", "shown", "method", "paper", "what it does"], cells) + "\n"
+    own = [[_mark(row), f"`{row.name}`", row.room, row.title] for row in rows if not row.paper]
+    text += "## Beside the papers\n\n" + _table(["here", "method", "room", "what it does"], own)
+    return text + "\n## What was shown\n" + "".join(_shown(row) for row in papers if row.tests)
+
+
+def _mark(row: Any) -> str:
+    return "●" if row.complete else "◐" if row.done else "○"
+
+
+def _shown(row: Any) -> str:
+    """The cases of a paper, with their tests."""
+    text = f"\n### {row.name}\n\n"
+    text += f"{row.title.partition(': ')[0]}{f', {row.source}' if row.source else ''}.\n\n"
+    cells = [
+        [letter, one.case, f"`{one.test.removeprefix('tests/')}`"] for letter, some in row.tests.items() for one in some
+    ]
+    return text + _table(["shows", "case", "test"], cells)
 
 
 def models_page() -> str:

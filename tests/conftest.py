@@ -14,6 +14,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `scripts/make_evidence.py` asks for."""
+    parser.addoption("--write-evidence", action="store_true", help="write src/panoglot/inventory/evidence.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather what tests show of papers."""
+    from tests.evidence import Evidence
+
+    config.pluginmanager.register(Evidence(config), "evidence")
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real data files, or a skip."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import panoglot
-from panoglot.identity import Added, canonical, counted, fingerprint, marks_of, version_of
+from panoglot.identity import Added, Named, canonical, counted, fingerprint, marks_of, version_of
 
 RECORDED = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.identities"
@@ -68,11 +68,12 @@ def _differences(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 def _entry(owner: Any, defaults: Mapping[str, Any], version: int, print_: str | None = None) -> dict[str, Any]:
     plain = {key: _plain(value) for key, value in defaults.items()}
+    first = {key: mark.was for key, found in marks_of(owner).items() for mark in found if isinstance(mark, Named)}
     marks = {key: mark.was for key, found in marks_of(owner).items() for mark in found if isinstance(mark, Added)}
     return {
         "version": version,
         "fingerprint": print_ or fingerprint(counted(owner, plain)),
-        "defaults": plain,
+        "defaults": {first.get(key, key): value for key, value in plain.items()},
         "added": canonical(marks),
     }
 
@@ -93,15 +94,16 @@ def _ours(owner: Any) -> bool:
 
 
 def _methods() -> dict[str, Any]:
-    from panoglot.running import METHODS, get_method
+    from panoglot.running import list_methods
 
-    get_method("describe")  # all rooms are loaded
     found = {}
-    for name, method in METHODS.items():
+    for method in list_methods():
         if _ours(method.function):
             usual = _defaults(method.function)
             models = {one: one for one in method.uses(usual)}
-            found[f"method {name}"] = _entry(method.function, usual, method.version, method.fingerprint(usual, models))
+            found[f"method {method.name}"] = _entry(
+                method.function, usual, method.version, method.fingerprint(usual, models)
+            )
     return found
 
 
@@ -114,7 +116,7 @@ def _questions() -> dict[str, Any]:
 
 
 def _curation() -> dict[str, Any]:
-    from panoglot.curation._contract import FILTERS, PRESETS
+    from panoglot.curation import FILTERS, PRESETS
 
     found = {
         f"filter {f.name}": _entry(f.function, f.options, f.version) for f in FILTERS.values() if _ours(f.function)
@@ -138,7 +140,7 @@ def _formats() -> dict[str, Any]:
 
 
 def _rows() -> dict[str, Any]:
-    from panoglot.networks._row import Row, list_presets, list_rows, load_row
+    from panoglot.networks import Row, list_presets, list_rows, load_row
     from panoglot.networks._row_identity import row_identity
 
     found = {}
@@ -169,10 +171,9 @@ def _parts() -> dict[str, Any]:
 
 def _ledgers() -> set[str]:
     """Names of stages: of all methods, and what stands in the code."""
-    from panoglot.running import METHODS, get_method
+    from panoglot.running import list_methods
 
-    get_method("describe")
-    names = {method.stage for method in METHODS.values() if _ours(method.function)}
+    names = {method.stage for method in list_methods() if _ours(method.function)}
     for path in Path(panoglot.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Stage":

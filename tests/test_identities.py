@@ -305,7 +305,7 @@ def test_later_takes_what_a_constructor_has_at_hand():
 
 
 def test_versions_are_one_until_they_are_raised():
-    from panoglot.curation._contract import Filter
+    from panoglot.curation import Filter
 
     assert Filter("x", "caption", lambda caption: None, ()).version == 1
     assert Filter("x", "caption", versioned(3)(lambda caption: None), ()).version == 3

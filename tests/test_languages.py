@@ -1,8 +1,7 @@
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.languages import matches
-from panoglot.languages._tags import canonical_language, language_name, parse_language
+from panoglot.languages import canonical_language, language_name, matches, parse_language
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OnError", "check_option", "item_ids", "meet_ids", "offenders", "same_ids", "stem_of"]
+__all__ = ["OnError", "check_option", "item_ids", "meet_ids", "offenders", "same_ids", "several", "stem_of"]
 
 #: What to do with an item that cannot be scored: stop, or leave it null, counted and out of every mean.
 OnError = Literal["raise", "null"]
@@ -34,6 +34,16 @@ def check_option(name: str, value: str, choices: Iterable[str]) -> str:
     if value not in choices:
         raise UserError(f"{name}={value!r} is not known.{did_you_mean(str(value), choices)}")
     return value
+
+
+def several(values: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Values given in one text with commas or spaces between them, one after the other, or both.
+
+    >>> several("de,en"), several(["de", "pt-BR sw"]), several(None)
+    (('de', 'en'), ('de', 'pt-BR', 'sw'), ())
+    """
+    given = [values] if isinstance(values, str) else values or ()
+    return tuple(one for value in given for one in value.replace(",", " ").split())
 
 
 def item_ids(ids: Sequence[Any] | None, count: int) -> tuple[str, ...]:

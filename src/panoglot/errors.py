@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import importlib
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 __all__ = [
     "BudgetReached",
@@ -20,13 +22,19 @@ __all__ = [
     "PanoglotError",
     "RowError",
     "Stopped",
+    "UnknownOption",
     "UserError",
     "command",
     "did_you_mean",
     "mendable",
     "require",
+    "verb",
     "yaml_fault",
 ]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PanoglotError(Exception):
@@ -35,6 +43,10 @@ class PanoglotError(Exception):
 
 class UserError(PanoglotError):
     """The user must do something; the message names the value and the command or change that fixes it."""
+
+
+class UnknownOption(UserError, TypeError):
+    """A function of the package was called with an option that it does not have."""
 
 
 class MissingPackage(UserError):
@@ -66,6 +78,36 @@ class Stopped(PanoglotError):
     """The run was told to stop; what was not asked yet stays pending for the next run."""
 
 
+#: Words that options had, or that are tried, to the one word that there is for the idea.
+_OLD = {
+    **dict.fromkeys(("langs", "languages", "language", "target", "targets", "to"), "lang"),
+    **dict.fromkeys(("kind",), "kinds"),
+    **dict.fromkeys(("source",), "sources"),
+    **dict.fromkeys(("format",), "to"),
+}
+
+
+def verb(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a function a verb of the package: an option that it does not have is answered as on the command line.
+
+    >>> @verb
+    ... def read(source: str, *, lang: str = "") -> None: ...
+    >>> read("photos", languages="de")
+    Traceback (most recent call last):
+    panoglot.errors.UnknownOption: read has no option 'languages'. Did you mean 'lang'?
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        known = function.__annotations__  # of a verb every option has one
+        for key in kwargs:
+            if key not in known:
+                raise UnknownOption(f"{function.__name__} has no option '{key}'.{did_you_mean(key, known)}")
+        return function(*args, **kwargs)
+
+    return call
+
+
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?`, or the choices when nothing is near.
 
@@ -73,6 +115,9 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     " Did you mean 'retrieval'?"
     """
     known = sorted(set(choices))
+    word = value.removeprefix("--").replace("-", "_")
+    if _OLD.get(word) in known:
+        return f" Did you mean '{_OLD[word]}'?"
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     if near:
         return f" Did you mean '{near[0]}'?"

@@ -15,7 +15,7 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OWN", "find_entries", "lazy_names", "load_entry", "own_entries"]
+__all__ = ["OWN", "find_entries", "lazy_names", "load_entry", "look_again", "own_entries"]
 
 #: Our own distribution: its entry points are read without looking at the others'.
 OWN = "panoglot"
@@ -62,6 +62,12 @@ def find_entries(group: str) -> dict[str, EntryPoint]:
     """
     found = {point.name: point for point in entry_points(group=group)}
     return found | own_entries(group)
+
+
+def look_again() -> None:
+    """Forget what was found: a package was installed, or a folder came onto the path, after the first look."""
+    find_entries.cache_clear()
+    own_entries.cache_clear()
 
 
 def load_entry(group: str, name: str, what: str) -> Any:

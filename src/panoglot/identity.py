@@ -7,6 +7,7 @@ dataclass's fields say about identities is declared on them:
   so nothing that was made before gets another identity. `was` never changes, whatever becomes the default.
 - `UnreadWhen(option, *values)`: nobody reads it when another option has one of these values, so it is left out then.
   Without an option it is never read by what is identified: a comment, a source, a title.
+- `Named(was)`: it had another name. Identities go on with that one, and so do settings that were stored.
 
     async def describe(image, m, *, prompt: str = PROMPT, shades: Annotated[int, Added(0)] = 0): ...
 
@@ -34,6 +35,7 @@ from typing import Any
 
 __all__ = [
     "Added",
+    "Named",
     "UnreadWhen",
     "canonical",
     "canonical_bytes",
@@ -94,7 +96,18 @@ class UnreadWhen:
         object.__setattr__(self, "values", values)
 
 
-Mark = Added | UnreadWhen
+@dataclass(frozen=True)
+class Named:
+    """An option or field that had another name, which identities go on with.
+
+    Attributes:
+        was: the first name that it had.
+    """
+
+    was: str
+
+
+Mark = Added | Named | UnreadWhen
 
 
 def marked(*marks: Mark) -> dict[str, Any]:
@@ -116,7 +129,7 @@ def _marks_of(owner: Any) -> dict[str, tuple[Mark, ...]]:
     found = {f.name: f.metadata[_KEY] for f in fields(owner) if _KEY in f.metadata} if is_dataclass(owner) else {}
     for name, parameter in _parameters(owner).items():
         hint = _hint(owner, name, parameter.annotation)
-        marks = tuple(one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Added | UnreadWhen))
+        marks = tuple(one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Mark))
         if marks:
             found[name] = marks
     return found
@@ -136,12 +149,15 @@ def counted(owner: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     {'prompt': 'Was?', 'system': 'x'}
     >>> counted(ask, {"prompt": "Was?", "turns": 2, "system": "x", "chat": False})
     {'prompt': 'Was?', 'turns': 2, 'chat': False}
+    >>> def label(*, lang: Annotated[tuple, Named("languages")] = ()): ...
+    >>> counted(label, {"lang": ("de",)})
+    {'languages': ('de',)}
     """
     marks = marks_of(owner)
     if not marks:
         return dict(values)
-    read = read_options(owner, values)
-    return {key: value for key, value in read.items() if not _as_before(marks.get(key, ()), value)}
+    read, names = read_options(owner, values), _first_names(owner)
+    return {names.get(key, key): value for key, value in read.items() if not _as_before(marks.get(key, ()), value)}
 
 
 def read_options(owner: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +185,8 @@ def completed(owner: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
     {'mixed': False, 'seed': 3}
     """
     was = {key: mark.was for key, marks in marks_of(owner).items() for mark in marks if isinstance(mark, Added)}
-    return {**was, **stored}
+    names = {first: key for key, first in _first_names(owner).items()}
+    return {**was, **{names.get(key, key): value for key, value in stored.items()}}
 
 
 def later(owner: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +200,8 @@ def later(owner: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     known = _parameters(owner)
     found = counted(owner, {key: value for key, value in values.items() if key in known})
-    return {key: found[key] for key in came if key in found}
+    first = _first_names(owner)
+    return {first.get(key, key): found[first.get(key, key)] for key in came if first.get(key, key) in found}
 
 
 def extended(base: str, more: Mapping[str, Any]) -> str:
@@ -228,7 +246,7 @@ def _hint(owner: Any, name: str, hint: Any) -> Any:
         found = eval(hint, getattr(function, "__globals__", {}))  # as typing.get_type_hints does, one by one
         return _hint(owner, name, found)  # which may be in quotes besides
     except (NameError, AttributeError, TypeError) as error:
-        if "Annotated" in hint or "Added" in hint or "UnreadWhen" in hint:
+        if "Annotated" in hint or any(mark in hint for mark in ("Added", "Named", "UnreadWhen")):
             raise TypeError(f"the annotation of {name} cannot be read: {error}") from error
         return None  # a name that is there for type checking only
 
@@ -239,6 +257,11 @@ def _defaults(owner: Any) -> dict[str, Any]:
         made = {f.name: f.default_factory for f in fields(owner) if f.default_factory is not MISSING}
         return found | {name: make() for name, make in made.items()}
     return {name: p.default for name, p in _parameters(owner).items() if p.default is not p.empty}
+
+
+def _first_names(owner: Any) -> dict[str, str]:
+    """The options (or fields) that had another name, and what it was first."""
+    return {key: mark.was for key, marks in marks_of(owner).items() for mark in marks if isinstance(mark, Named)}
 
 
 def _as_before(marks: Sequence[Mark], value: Any) -> bool:

@@ -23,6 +23,7 @@ from panoglot.asking._segments import _HEAD
 from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.providers.roles import Prompt
+from panoglot.storage import open_store
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX locks")
 
@@ -116,7 +117,7 @@ def test_answers_are_found_by_this_and_later_journals(tmp_path):
         assert journal.get(key(99)) is None
         journal.put_many({})
         assert journal.count() == 10
-    again = Journal(journal.folder)
+    again = Journal(journal.place)
     assert [again.get(key(n)) for n in range(10)] == [value(n) for n in range(10)]
     assert again.count() == 10
     again.put_many({key(10): b""})
@@ -203,12 +204,12 @@ def test_keys_with_the_same_first_half_are_told_apart(tmp_path):
 
 def test_leftovers_of_a_crash_are_swept_after_a_day(tmp_path):
     old = time.time() - 2 * 86400
-    for name in ("a.tmp1", "b.idx", "c.tmp2"):
+    for name in (".panoglot-00000001", "b.idx", ".panoglot-00000002"):
         (tmp_path / name).write_bytes(b"half")
-    os.utime(tmp_path / "a.tmp1", (old, old))
+    os.utime(tmp_path / ".panoglot-00000001", (old, old))
     os.utime(tmp_path / "b.idx", (old, old))
     Journal(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.tmp2", "claims.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".panoglot-00000002", "claims.lock"]
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------
@@ -396,7 +397,7 @@ def test_a_fork_has_its_own_segment_and_no_claims(tmp_path):
 
 
 def test_without_fcntl_claims_hold_in_the_process_and_answers_are_kept(tmp_path, monkeypatch):
-    import panoglot.asking._claims as claims
+    import panoglot.storage._claims as claims
 
     monkeypatch.setattr(claims, "fcntl", None)
     with pytest.warns(UserWarning, match="may pay twice"):
@@ -657,7 +658,7 @@ def test_a_hundred_thousand_answers(tmp_path, capsys):
     print(f"open {opened * 1e3:.1f} ms, hit {hit * 1e6:.0f} us, miss {miss * 1e6:.0f} us, memory +{grew:.1f} MiB")
     """
     said = run(code, tmp_path)
-    sealed = [Sealed(path) for path in segments(tmp_path)]
+    sealed = [Sealed(open_store(tmp_path), path.stem) for path in segments(tmp_path)]
     assert sum(map(len, sealed)) == 100_000
     with capsys.disabled():
         print(f"\njournal of 100k answers: wrote in {wrote:.2f} s; {said.strip()}", end=" ")

@@ -46,6 +46,7 @@ def run(answer, **options):
         ("Mbwa wawili wanakimbia ufukweni na kucheza na mpira.", "sw"),
     ],
 )
+@pytest.mark.paper("describe", shows="V", case="an answer has the language that it is in")
 def test_an_answer_is_in_the_language_it_is_in(answer, tag):
     caption, prompt = run(answer)
     assert (caption.lang, caption.dropped) == (tag, None)
@@ -66,6 +67,7 @@ def test_nobody_knows_a_short_answer_to_a_question_nobody_knows():
     assert run("Radio", prompt="foto?")[0].lang == "und"
 
 
+@pytest.mark.paper("describe", shows="V", case="a language is asked for and checked")
 def test_a_language_given_is_asked_for_and_checked():
     caption, prompt = run("Zwei Hunde laufen am Strand entlang und spielen.", lang="de")
     assert prompt.endswith("\nAnswer in German.")

@@ -56,9 +56,10 @@ def picture():
     return Image.from_pil(PIL.Image.new("RGB", (40, 30), (139, 69, 19)))
 
 
+@pytest.mark.paper("evidence", shows="V", case="what is sure is stated in every language that has a name")
 async def test_what_is_sure_is_stated_in_every_language_that_has_a_name(picture):
     m = models([Tag("tiger", 0.8, TIGER), Tag("tabby cat", 0.1)])
-    found = await evidence(picture, m, languages=("de", "ja", "zu", "ar"), **OPTIONS)
+    found = await evidence(picture, m, lang=("de", "ja", "zu", "ar"), **OPTIONS)
     assert [(c.lang, c.text, c.kind) for c in found] == [
         ("en", "A picture of a tiger.", "short"),
         ("en", "Landscape format, 40 × 30 pixels; mostly brown.", "fact"),
@@ -73,15 +74,16 @@ async def test_what_is_sure_is_stated_in_every_language_that_has_a_name(picture)
 
 async def test_what_is_doubtful_is_offered_and_not_translated(picture):
     m = models([Tag("palace", 0.3, "n03877845"), Tag("bell tower", 0.2, "n02825657")])
-    found = await evidence(picture, m, languages=("de",), **OPTIONS)
+    found = await evidence(picture, m, lang=("de",), **OPTIONS)
     assert [c.text for c in found] == [
         "Perhaps a palace or a bell tower.",
         "Landscape format, 40 × 30 pixels; mostly brown.",
     ]
 
 
+@pytest.mark.paper("evidence", shows="V", case="nothing is claimed without evidence")
 async def test_nothing_is_claimed_without_evidence(picture):
-    found = await evidence(picture, models([Tag("ski", 0.08)]), languages=("de",), **OPTIONS)
+    found = await evidence(picture, models([Tag("ski", 0.08)]), lang=("de",), **OPTIONS)
     assert found[0].text == "A picture in brown."
     assert found[0].scores == {"probability": None}
 
@@ -109,9 +111,10 @@ async def test_a_broken_picture_is_a_row_error(picture):
         await evidence(picture, m, **OPTIONS)
 
 
+@pytest.mark.paper("label", shows="V", case="labels in many languages, with where they are from")
 async def test_labels_with_provenance(picture):
     m = models([Tag("tiger", 0.8, TIGER), Tag("leopard", 0.1, "n02128385")])
-    found = await label(picture, m, tagger="tagger", languages=("de", "zh"))
+    found = await label(picture, m, tagger="tagger", lang=("de", "zh"))
     assert [(c.lang, c.text, c.kind, c.model) for c in found] == [
         ("en", "tiger", "label", "test:tagger"),
         ("de", "Tiger", "label", "test:tagger + emoji/word"),
@@ -119,7 +122,7 @@ async def test_labels_with_provenance(picture):
     ]
     assert all(c.parents == [found[0]] for c in found[1:])
     assert len(await label(picture, m, tagger="tagger")) >= 14
-    assert [c.lang for c in await label(picture, m, tagger="tagger", links=("synset",), languages=("de",))] == ["en"]
+    assert [c.lang for c in await label(picture, m, tagger="tagger", links=("synset",), lang=("de",))] == ["en"]
     assert await label(picture, models([Tag("tiger", 0.3, TIGER)]), tagger="tagger") == []
 
 

@@ -17,6 +17,7 @@ from tests.conftest import picture_bytes
 from tests.running.toy import Fits
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="BLIPScore of the card: .590399, .5, .334471; within -.5..1")
 def test_blip_score_of_the_card():
     assert blip_score(0, 2, 0.30) == pytest.approx(0.590399, abs=1e-6)
     assert blip_score(0, 0, 0.50) == 0.5
@@ -24,6 +25,7 @@ def test_blip_score_of_the_card():
     assert -0.5 <= blip_score(50, -50, -1) <= blip_score(-50, 50, 1) <= 1
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="ranking a, d, b, c; a copy of the first is never the second")
 def test_ranking_of_the_card():
     a, b, c, d = (Candidate(t, s) for t, s in (("a", 0.590399), ("b", 0.5), ("c", 0.334471), ("d", 0.590399)))
     assert rank([a, b, c, d], 4) == [0, 3, 1, 2]
@@ -31,6 +33,7 @@ def test_ranking_of_the_card():
     assert rank([a, b, c, same_text], 2) == [0, 1]
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="another order of candidates changes ties only")
 def test_permuting_changes_only_the_order_of_ties():
     candidates = [Candidate(t, s) for t, s in (("a", 0.5), ("b", 0.4), ("c", 0.5), ("d", 0.1))]
     for order in itertools.permutations(candidates):
@@ -39,6 +42,7 @@ def test_permuting_changes_only_the_order_of_ties():
         assert texts[2:] == ["b", "d"]
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="the worst candidate changes nothing")
 def test_the_worst_candidate_changes_nothing():
     candidates = [Candidate("a", 0.5), Candidate("b", 0.4)]
     assert rank([*candidates, Candidate("z", -0.4)], 2) == rank(candidates, 2)
@@ -56,6 +60,7 @@ def test_diversity_prefers_what_differs():
     assert rank(candidates, 2, diversity=0.5, similarity=near) == [0, 2]
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="a man and a cyclist: bike, red helmet, street, one person")
 def test_joining_of_the_card():
     fused = join_captions("A man rides a bike.", "A cyclist in a red helmet on a street.")
     for words in ("bike", "red helmet", "street", "man"):
@@ -63,6 +68,7 @@ def test_joining_of_the_card():
     assert "cyclist" not in fused  # one person only
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="every word of the first stays")
 def test_joining_keeps_every_word_of_the_first():
     first = "Two brown dogs lie on a sofa."
     fused = join_captions(first, "Dogs beside a window under a lamp.")
@@ -82,8 +88,12 @@ class Says:
 
 
 def run(texts, llm=None, **options):
+    return run_with(Fits(), texts, llm, **options)
+
+
+def run_with(scorer, texts, llm=None, **options):
     models = {str(n): Says(text) for n, text in enumerate(texts)}
-    models["encoder"] = Fits()
+    models["encoder"] = scorer
     models["embedded:langid"] = load_model("embedded:langid", "language_identifier")
     if llm:
         models["llm"] = llm
@@ -93,6 +103,7 @@ def run(texts, llm=None, **options):
     return asyncio.run(call)
 
 
+@pytest.mark.paper("rank-and-fuse", shows="V", case="k = 1: the best, unchanged")
 def test_k_one_returns_the_best_unchanged():
     fused = run(["low =0.1", "high =0.9"], k=1)
     assert fused.text == "high =0.9"
@@ -131,3 +142,42 @@ def test_a_failed_writer_is_left_out_and_all_failed_is_a_reject():
 
 def test_other_languages_are_not_joined_by_english_rules():
     assert run(["一只狗", "一只棕色的狗在草地上"], lang="zh").text == "一只棕色的狗在草地上"
+
+
+class Heads(Fits):
+    """Both heads by heart: cosine and probability of each text."""
+
+    table = {  # noqa: RUF012
+        "a low dog.": (0.2, 0.3), "A high dog": (0.8, 0.4), "a high dog": (0.8, 0.4), "a middle dog": (0.3, 0.7),
+        "two dogs": (0.6, 0.6), "no dogs": (0.1, 0.1),
+    }  # fmt: skip
+
+    def encode_texts(self, texts, langs=None):
+        return super().encode_texts([f"={self.table[text][0]}" for text in texts])
+
+    def match(self, images, texts):
+        return [self.table[text][1] for text in texts]
+
+
+@pytest.mark.paper(
+    "rank-and-fuse",
+    shows="V",
+    case="drafts cut to a sentence; (P + S) / 2; a copy falls out; the best two are fused at temperature 0; guards",
+)
+def test_every_step_of_the_paper():
+    """One run, and what each of the six steps has left in it; C when a shipped model has a matching head."""
+    told = Says("two dogs")
+    drafts = ["a low dog. And more.", " A high dog ", "a high dog", "a middle dog"]
+    made = run_with(Heads(), drafts, told)
+    assert [d.text for d in made.parents] == ["a low dog.", "A high dog", "a high dog", "a middle dog"]
+    assert [d.scores["match"] for d in made.parents] == pytest.approx([0.25, 0.6, 0.6, 0.5], abs=1e-6)  # (P + S) / 2
+    (prompt,) = told.prompts
+    assert prompt.temperature == 0
+    assert prompt.text.index("1. A high") < prompt.text.index("2. a middle")  # the copy is no second
+    assert "low" not in prompt.text
+    assert "Add nothing" in prompt.text
+    assert made.text == "two dogs"
+    assert made.scores["match"] == pytest.approx(0.6, abs=1e-6)
+    assert {d.dropped for d in made.parents} == {"draft"}
+    assert run_with(Heads(), drafts[1:3], Says("never")).text == "A high dog"  # one text alone: no fusion
+    assert run_with(Heads(), drafts, Says("no dogs"), margin=0.0).text == "A high dog"  # and none that fits worse

@@ -70,8 +70,8 @@ def test_every_command_explains_its_options(command):
         (["build", ".", "--captoner", "x"], "captoner"),
         (["build", ".", "-o", "x.pano", "--max-cost", "much"], "much"),
         (["build", ".", "-o", "x.pano", "--captioner", "nope:x"], "no model provider 'nope'"),
-        (["build", ".", "-o", "x.pano", "--languages", "klingonish"], "klingonish"),
-        (["build", ".", "-o", "x.pano", "--translator", "embedded:apertium"], "--languages"),
+        (["build", ".", "-o", "x.pano", "--lang", "klingonish"], "klingonish"),
+        (["build", ".", "-o", "x.pano", "--translator", "embedded:apertium"], "--lang"),
         (["build", ".", "-o", "x.pano", "--model", "captioner"], "ALIAS=PROVIDER:NAME"),
         (["build", ".", "-o", "x.pano", "--cluster", "mars"], "mars"),
         (["build", ".", "-o", "x.pano", "--on-error", "ignore"], "use reject or raise"),
@@ -175,7 +175,7 @@ def test_show_prints_texts_as_texts(dataset):
 
 
 def test_export_and_report(dataset, tmp_path):
-    done = run("export", dataset, "-o", tmp_path / "out", "--to", "jsonl", "--langs", "de")
+    done = run("export", dataset, "-o", tmp_path / "out", "--to", "jsonl", "--lang", "de")
     assert done.stdout == "4 images, 4 captions as jsonl: de 4\n"
     lines = (tmp_path / "out" / "metadata.jsonl").read_text().strip().split("\n")
     assert len(lines) == 4
@@ -224,7 +224,7 @@ def test_tables_fit_a_terminal_of_80_columns(verb, monkeypatch, capsys):
     getattr(_commands, f"_show_{verb}")(rows)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert all(any(row.name in line and line[0] in "●○" for line in lines) for row in rows)
+    assert all(any(row.name in line and line[0] in "●◐○" for line in lines) for row in rows)
     if verb == "methods":
         assert len(lines) < len(rows) + 16  # a line each
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Claims
 from panoglot.errors import mendable, yaml_fault
 from panoglot.reporting._runs import read_runs
 from panoglot.running._runs import close_gone_runs, running
+from panoglot.storage import open_store
 from tests.conftest import picture_bytes
 
 ENV = {
@@ -92,7 +92,7 @@ def test_an_output_that_is_a_file_gets_a_name_that_is_free(names, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        ("source: [in\noutput: x.pano\n", "is not YAML: line 2: expected ',' or ']'"),
+        ("source: [in\noutput: x.pano\n", "is not YAML: line 2, column 7: expected ',' or ']'"),
         ("source: in\noutput: x.pano\nsteps: 5\n", "'steps' is a list"),
         ("source: 5\noutput: x.pano\n", "'source' is a text, not 5"),
         (
@@ -178,7 +178,7 @@ from panoglot.table import create_dataset
 from panoglot.errors import UserError
 from tests.cli.test_trouble import Dies
 from tests.conftest import picture_bytes
-from panoglot.formats import Image
+from panoglot.pictures import Image
 data = create_dataset({str(tmp_path / "x.pano")!r})
 rows = []
 for n in range(60):
@@ -209,8 +209,7 @@ class Dies:
 
 
 def test_a_run_that_is_gone_is_stopped_and_one_that_runs_is_not(tmp_path):
-    from panoglot.asking import Journal
-    from panoglot.asking._spend import Account
+    from panoglot.asking import Account, Journal
     from panoglot.table import create_dataset
 
     data = create_dataset(tmp_path / "x.pano")
@@ -231,7 +230,7 @@ def test_a_run_that_is_gone_is_stopped_and_one_that_runs_is_not(tmp_path):
 
 
 def test_a_claim_can_be_looked_at_without_taking_it(tmp_path):
-    claims = Claims(tmp_path / "lock")
+    claims = open_store(tmp_path).claims("lock")
     assert not claims.held(b"12345678")
     assert claims.take(b"12345678")
     assert claims.held(b"12345678")

@@ -94,8 +94,8 @@ def test_an_unchanged_dataset_is_not_gone_through(maker, monkeypatch, first):
     def never(*args):
         raise AssertionError("read the captions")
 
-    monkeypatch.setattr("panoglot.curation._of_captions.judge_captions", never)
-    monkeypatch.setattr("panoglot.curation._of_images.judge_images", never)
+    monkeypatch.setattr("panoglot.curation._curate.judge_captions", never)
+    monkeypatch.setattr("panoglot.curation._curate.judge_images", never)
     again = curate(maker.dataset, steps=first)
     assert (again.changed, again.judged, plain(again)) == (0, 0, plain(done))
     maker.dataset.captions.lance().create_scalar_index("caption_id", "BTREE", name="caption_id_idx")
@@ -141,8 +141,8 @@ def test_the_language_model_is_read_only_when_a_text_needs_it(maker, monkeypatch
     first = curate(maker.dataset, steps=["language"])
     _memory.loaded.cache_clear()
     language_filter.__globals__["_known"].cache_clear()
-    monkeypatch.setattr(langid._Py3Langid, "rank", None)  # whoever asks it fails
-    monkeypatch.setattr("panoglot.curation._memory.recall", lambda *args: None)  # go through the rows
+    monkeypatch.setattr(langid._Py3Langid, "scores", None)  # whoever asks it fails
+    monkeypatch.setattr("panoglot.curation._curate.recall", lambda *args: None)  # go through the rows
     assert plain(curate(maker.dataset, steps=["language"])) == plain(first)
 
 

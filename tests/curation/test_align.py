@@ -43,12 +43,14 @@ def align_options(name):
         (100_000, 100_000, None),  # no rule of the paper is about large pictures
     ],
 )
+@pytest.mark.paper("align", shows="V", case="side 200 and aspect 3 are dropped, 201 and 2.99 stay")
 def test_bounds_of_pictures(width, height, reason):
     facts = {"width": width, "height": height}
     found = size(facts, **align_options("size")) or aspect(facts, **align_options("aspect"))
     assert found == reason
 
 
+@pytest.mark.paper("align", shows="V", case="the 3,600 sizes of Crossmodal-3600: 3,588 kept")
 def test_real_sizes(test_data):
     """Rules 2 and 3 on the sizes of Crossmodal-3600: 12 of 3,600 fail."""
     rows = list(csv.reader((test_data / "google+crossmodal-3600" / "image_shapes.csv").open()))
@@ -62,6 +64,11 @@ def test_real_sizes(test_data):
 
 
 @pytest.mark.parametrize(("lang", "few", "many"), [("en", 0, 808), ("de", 5, 634), ("fr", 0, 1356), ("cs", 8, 147)])
+@pytest.mark.paper(
+    "align",
+    shows="V",
+    case="Multi30k's training captions: 0, 5, 0, 8 too short, 808, 634, 1,356, 147 too long",
+)
 def test_real_word_counts(test_data, lang, few, many):
     """Rule 8 on Multi30k's training captions."""
     text = gzip.decompress((test_data / "multi30k+dataset" / f"task1_raw_train.{lang}.gz").read_bytes()).decode()
@@ -350,6 +357,11 @@ def corpus(maker, order):
     return ids
 
 
+@pytest.mark.paper(
+    "align",
+    shows="V",
+    case="every rule drops its own, in any order of rows; reasons add up; again changes nothing",
+)
 def test_every_rule_drops_its_own_and_order_makes_no_difference(tmp_path):
     steps = [("align", {"max_texts_per_image": 8, "top_n": 60})]
     results = []
@@ -389,6 +401,7 @@ def test_every_rule_drops_its_own_and_order_makes_no_difference(tmp_path):
         ({"top_n": 20}, {}),
     ],
 )
+@pytest.mark.paper("align", shows="V", case="a looser bound never drops more")
 def test_looser_bounds_never_drop_more(tmp_path, strict, loose):
     maker = Maker(tmp_path / "x.pano")
     corpus(maker, 0)
@@ -402,6 +415,7 @@ def test_looser_bounds_never_drop_more(tmp_path, strict, loose):
     assert kept[0] <= kept[1]
 
 
+@pytest.mark.paper("align", shows="V", case="counts are those of the raw corpus")
 def test_counts_are_those_of_the_raw_corpus(maker):
     """Rule 6 counts texts of images that rule 2 drops: order of the rules makes no difference to the counts."""
     for n in range(11):

@@ -42,6 +42,11 @@ SCORES = [0.5, 0.25, NAN, 0.75, 0.5, INF, None, 0.5, -0.5, "none", 0.0, -INF, 0.
 
 @pytest.mark.parametrize("share", [0, 0.119, 0.29, 0.3, 0.5, 0.7, 1, 1.0])
 @pytest.mark.parametrize("part", [None, 3])
+@pytest.mark.paper(
+    "compress-align",
+    shows="V",
+    case="exactly floor(rho N) kept, ties by id; NaN and infinite scores never",
+)
 def test_exactly_the_best_share(maker, monkeypatch, share, part):
     if part:
         monkeypatch.setattr(_select, "PART", part)
@@ -60,6 +65,7 @@ def test_a_share_is_exact_in_decimals(maker):
     assert 0.29 * 100 < 29  # what floating point would have kept is 28
 
 
+@pytest.mark.paper("compress-align", shows="V", case="order of the rows changes nothing")
 def test_order_and_shards_make_no_difference(tmp_path):
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=60), 1).tolist()  # many ties
@@ -73,6 +79,7 @@ def test_order_and_shards_make_no_difference(tmp_path):
     assert kept(one) == kept(other) == best(scores, ids, 0.4)
 
 
+@pytest.mark.paper("compress-align", shows="V", case="threshold and share agree; three shards are one run")
 def test_threshold_and_share_agree_and_shards_with_it_are_one_run(tmp_path):
     rng = np.random.default_rng(1)
     scores = rng.normal(size=50).tolist()
@@ -129,6 +136,7 @@ def test_tighter_keeps_a_part(tmp_path_factory, scores, data):
     assert kept(maker) <= found[1]
 
 
+@pytest.mark.paper("compress-align", shows="V", case="quotas of every language")
 def test_quota_of_every_group(maker):
     langs = ("en", "sw", "th", "en", "en")
     scores = [(0.9 if n % 5 in (0, 3, 4) else 0.1) + n / 1000 for n in range(50)]  # the scorer knows English best
@@ -168,6 +176,7 @@ def test_copies_take_no_rank(maker):
     assert len([row for row in rows if row["text"] != "of a dropped picture"]) == 7
 
 
+@pytest.mark.paper("compress-align", shows="V", case="the best caption of a picture, ties by id")
 def test_one_caption_an_image(maker):
     image, other, third = maker.image("a"), maker.image("b"), maker.image("c")
     low = maker.caption(image, "low", scores={"reward": 0.1})
@@ -276,9 +285,8 @@ def test_radix_selection_is_sorting(seed, count, groups, part):
 def test_a_reward_model_writes_its_score(maker):
     """A model of the trainer's row `compress-align` reads picture and text; what it says is what is ranked."""
     pytest.importorskip("torch")
+    from panoglot.networks import load_row, make_model
     from panoglot.networks._encoder import TrainedEncoder
-    from panoglot.networks._model import make_model
-    from panoglot.networks._row import load_row
     from panoglot.pictures import Image
     from panoglot.providers import register
 

@@ -169,6 +169,7 @@ def test_empty_dataset(maker):
 
 
 @pytest.mark.parametrize("preset", ["align", "default", "wit"])
+@pytest.mark.paper("default", shows="V", case="the preset runs and its drops have reasons")
 def test_presets_run(maker, preset):
     image = maker.image("a")
     maker.caption(image, "A dog on the beach")

@@ -6,6 +6,7 @@ import pytest
 
 from panoglot.curation import curate, pdq
 from panoglot.curation._groups import Groups
+from panoglot.curation._pdq_hash import hash_grid
 from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.vectors import _hamming as hamming
@@ -39,13 +40,46 @@ def test_copies_are_near_and_others_far():
     assert min(distance(a, b) for n, a in enumerate(codes) for b in codes[:n]) > 80
 
 
-def test_near_to_the_hash_of_all_pixels():
-    import pdqhash
+#: By the reference implementation (the package pdqhash 0.2.8, built from its C++) of grids anyone can make again.
+GRIDS = {
+    "ramp": ("035aac8c52fb2ba2b2144c86e76cf44b41972229ad4fc7adba6d7a2b959e9a45", 44),
+    "flat": ("00001134000011341134554b11342c4b00002c4b2c4b13a0017e820082001134", 0),
+    "checks": ("00002a5500002a55025508777d0882fd0000d52857205f28085d5fa020ff5720", 100),
+    "rings": ("495d2b4b2949ab6aa94bad4ba549b5695569552b55abaaa9aaadaaa514b51555", 100),
+    "hash": ("18fecab523ceefff4c8c929580e303f0a49be49323cce3c31a94cc8c1aff9886", 100),
+    "stripe": ("f0000ffff0000ffff0000ffffffff000fffff000f000f000f000f0000fff0fff", 100),
+    "one": ("81f87e0781f87e0781f881f87e0781f87e077e0781f87e0781f87e077e0781f8", 4),
+}
+#: The same of all pixels of `scene(0..5, 1280, 960)`.
+WHOLE = [
+    "51fb2d039eb1659eeb6ad8b6f9349a246bd1ace72b0923c2d842e69927b14269",
+    "ba906c3009a9095933d6775257a4c94bdae5bbb3ee1bdca1b929053391d64f4c",
+    "80d1b171551197a9cacf7d4944cfb49e5bc9cf3180dc563012bd20d675cbe1fa",
+    "30f6a04b0f0c5e40d4da22b6a85a11a0ee2d7fa63b1e7bccf273f54443fc0f3a",
+    "2d9b8ee44a29b4f06ac9d3fb66914f2836dea6b4e5054427bee31085c1c9ddca",
+    "b25e7263d858d466c3d6aa608fbc3cb27583424e8df0a58e7b42cbd039dc91b9",
+]
 
-    for seed in range(6):
-        picture = scene(seed, 1280, 960)
-        bits, _ = pdqhash.compute(np.asarray(picture))
-        assert distance(code(jpeg(picture)), np.packbits(bits.astype(np.uint8)).tobytes()) <= 31
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_hash_is_the_references_to_the_bit(name):
+    y, x = np.mgrid[0:64, 0:64]
+    grid = {
+        "ramp": x + 3 * y,
+        "flat": np.full((64, 64), 7),
+        "checks": (x // 8 + y // 8) % 2 * 255,
+        "rings": ((x - 20) ** 2 + (y - 40) ** 2) // 9,
+        "hash": x * 7919 + y * 104729 + x * y * 31,
+        "stripe": (x // 5) % 2 * 40 + 100,
+        "one": ((x == 10) & (y == 50)) * 255,
+    }[name]
+    code, quality = hash_grid((grid % 256).astype(np.uint8))
+    assert (code.hex(), quality) == GRIDS[name]
+
+
+def test_near_to_the_hash_of_all_pixels():
+    for seed, whole in enumerate(WHOLE):
+        assert distance(code(jpeg(scene(seed, 1280, 960))), bytes.fromhex(whole)) <= 31
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -42,6 +42,7 @@ PLAIN = {"whiten": 0, "clusters": 5}
 
 
 @pytest.mark.parametrize("order", ["distance", "random", "record"])
+@pytest.mark.paper("tldr", shows="V", case="clusters of 1, 4, 5, 6, 11, one in five: 1, 1, 1, 2, 3 stay")
 def test_quota_of_every_cluster(maker, order):
     """⌈n / 5⌉ of clusters of 1, 4, 5, 6, 11 stay: 1, 1, 1, 2, 3."""
     ids, cluster = clustered(maker, [1, 4, 5, 6, 11])
@@ -53,6 +54,11 @@ def test_quota_of_every_cluster(maker, order):
     assert curate(maker.dataset, steps=[("every_nth", {**PLAIN, "order": order})]).changed == 0
 
 
+@pytest.mark.paper(
+    "tldr",
+    shows="V",
+    case="by distance or at random the order of rows is nothing; as they stand it is not",
+)
 def test_order_of_rows(tmp_path):
     """By distance and at random it makes no difference; as they stand in the table it does."""
     found = {}
@@ -77,6 +83,7 @@ def test_a_seed_is_a_draw_of_its_own(maker):
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.paper("tldr", shows="V", case="each record five times: every group keeps one, the ratio stays")
 def test_each_picture_five_times(maker):
     """Exact copies: every group keeps a picture, and one in five stays."""
     ids, cluster = clustered(maker, [3, 5, 7], copies=5, spread=0.05)
@@ -147,6 +154,7 @@ def test_several_vectors_an_image(maker):
         ([2, 2], [2, 2]),
     ],
 )
+@pytest.mark.paper("tldr", shows="V", case="the upper half by score, odd counts and ties")
 def test_at_or_above_the_median(maker, scores, kept):
     image = maker.image("a")
     for n, score in enumerate(scores):
@@ -157,6 +165,7 @@ def test_at_or_above_the_median(maker, scores, kept):
     assert sum(s >= np.median(scores) for s in scores) == len(kept)
 
 
+@pytest.mark.paper("tldr", shows="V", case="kept = counted off and upper half")
 def test_both_halves_are_independent(maker):
     """Kept = counted off ∩ upper half: the median is that of all texts, those of dropped pictures too."""
     ids, _ = clustered(maker, [10, 10])
@@ -177,6 +186,11 @@ def test_both_halves_are_independent(maker):
         assert curate(maker.dataset, steps=[("tldr", {"match_quantile": quantile})]).captions_kept == count
 
 
+@pytest.mark.paper(
+    "tldr",
+    shows="V",
+    case="10 concepts, 30 % shuffled captions: 90 % of what stays matches, every concept within 20 %",
+)
 def test_mismatched_captions_go_and_every_concept_stays(maker):
     """10 concepts × 50 pictures, 30 % of the captions shuffled: at least 90 % of what is kept matches."""
     rng = np.random.default_rng(5)
@@ -284,6 +298,8 @@ async def mended(caption, says, **options):
         ("paka", "und", "a cat", {}, "paka; a cat", "und"),
     ],
 )
+@pytest.mark.paper("tldr", shows="V", case="original; generated - and not twice")
+@pytest.mark.paper("append", shows="V", case="original; generated - and not twice")
 def test_mended_texts(original, lang, says, options, text, tag):
     given = Caption(original, lang, "alt", caption_id="1" * 32)
     found = asyncio.run(mended(given, says, **options))

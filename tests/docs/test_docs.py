@@ -81,9 +81,8 @@ def _commands(text):
 
 
 def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
-    from panoglot.evaluate._names import COMMANDS as JUDGING
-
     from panoglot.cli import COMMANDS
+    from panoglot.evaluate._names import COMMANDS as JUDGING
 
     known = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     seen = 0
@@ -116,7 +115,9 @@ def test_formats_page_has_all_options_and_reasons():
     source = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.glob("*.py"))
     reasons = re.findall(r"(?:RowError|reject)\(\s*(?:[^()\"]|f\"[^\"]*\")*?(?<!f)\"([a-z]+(?:_[a-z]+)*)\"", source)
     assert len(set(reasons)) > 15
-    assert sorted({reason for reason in reasons if f"`{reason}`" not in text}) == []
+    assert (
+        sorted({reason for reason in reasons if f"`{reason}`" not in text} - {"problem", "reason"}) == []
+    )  # names of attributes
 
 
 def test_the_readme_states_two_commands_that_are_there():

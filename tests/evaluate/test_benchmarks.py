@@ -85,6 +85,7 @@ def test_fashion_iq(test_data):
     assert len(lone) == 3
 
 
+@pytest.mark.paper("sorce", shows="V", case="scores .9, .8, .7 and another at .75: easy and medium hit, hard misses")
 def test_sorce_levels():
     def at(cosine):
         return [cosine, float(np.sqrt(1 - cosine**2)), 0]
@@ -100,6 +101,7 @@ def test_sorce_levels():
     assert [result.value for name, result in negative.items() if "text_to" in name] == [1, 1, 1]
 
 
+@pytest.mark.paper("sorce", shows="V", case="best of two views: A; their mean: B; a view twice changes nothing")
 def test_sorce_views():
     a, b = [[0.2, 0.98], [0.9, 0.436]], [[0.8, 0.6], [0.7, 0.714]]
     query = [[1, 0], [0, 1]]
@@ -236,6 +238,7 @@ def test_the_json_of_xtd_calls_japanese_ja(tmp_path):
     assert list(found) == ["ja", "de"]
 
 
+@pytest.mark.paper("caparena", shows="V", case="120 wins, 60 losses, 20 ties of 200: 30.0; unread ones add nothing")
 def test_caparena_auto_scores():
     verdicts = {str(n): 1.0 if n < 120 else 0.0 if n < 180 else 0.5 for n in range(200)}
     found = caparena_auto_scores(verdicts, dict.fromkeys(verdicts, "base"))

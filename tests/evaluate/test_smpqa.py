@@ -110,6 +110,7 @@ def made(tmp_path_factory):
     return folder, make_smpqa(folder, lang=["en", "ar", "hi", "th", "ko", "ja"], pictures=15, seed=3)
 
 
+@pytest.mark.paper("centurio", shows="V", case="who knows the answers 100, always yes 50")
 def test_oracles_and_guesses(made):
     folder, _ = made
     found = smpqa(Oracle(folder), folder)
@@ -126,6 +127,7 @@ def test_oracles_and_guesses(made):
     assert (failing["en/name"].value, failing["en/name"].unscored) == (None, 45)
 
 
+@pytest.mark.paper("centurio", shows="V", case="half of the answers are yes; a word asked for stands in the chart once")
 def test_questions_hold(made):
     folder, _ = made
     for tag in ("en", "ko", "ja", "ar"):
@@ -148,6 +150,7 @@ def test_questions_hold(made):
                 assert not any(said in label or label in said for label in by_picture[row["image"]])
 
 
+@pytest.mark.paper("centurio", shows="V", case="the same seed: the same bytes")
 def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
     folder, report = made
     make_smpqa(tmp_path / "again", lang=["ar", "ja"], pictures=15, seed=3)

@@ -38,6 +38,16 @@ class Words:
         return np.array([IMAGES[n] for n in images], dtype=np.float32)
 
 
+@pytest.mark.paper(
+    "babel-imagenet",
+    shows="V",
+    case="two templates a class by hand: centres (.9487, .3162) ..., 5 of 6 right; one class left out: 4 of 4",
+)
+@pytest.mark.paper(
+    "clip",
+    shows="V",
+    case="two templates a class by hand: centres (.9487, .3162) ..., 5 of 6 right; one class left out: 4 of 4",
+)
 def test_the_worked_case():
     centres = class_centres(TEXTS)
     assert centres.round(4).tolist() == [[0.9487, 0.3162], [0.3162, 0.9487], [-0.9487, 0.3162]]
@@ -49,6 +59,11 @@ def test_the_worked_case():
     assert (partial.value, partial.n, partial.parts["chance"]) == (1.0, 4, 0.5)
 
 
+@pytest.mark.paper(
+    "babel-imagenet",
+    shows="V",
+    case="order of classes, one template repeated, longer vectors: the same",
+)
 def test_invariances():
     centres = class_centres(TEXTS)
     base = classify(IMAGES, centres, TARGETS).value
@@ -80,6 +95,7 @@ def test_pictures_are_encoded_once_whatever_the_languages():
     assert "mean" in found.table()
 
 
+@pytest.mark.paper("babel-imagenet", shows="V", case="equal names tie, the first wins, and it is said")
 def test_equal_names_tie_and_the_first_wins():
     encoder = Words({"Wiege": (1, 0), "Rad": (0, 1)})
     found = zeroshot(encoder, IMAGES[[0, 0, 2]], [0, 1, 2], {"de": ["Wiege", "Wiege", "Rad"]})["de"]
@@ -131,6 +147,16 @@ MODELS = {
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.paper(
+    "babel-imagenet",
+    shows="V",
+    case="four models' published results: the authors' means of the four groups and of 100 languages",
+)
+@pytest.mark.paper(
+    "babel-imagenet",
+    shows="P",
+    case="four models' published results: the authors' means of the four groups and of 100 languages",
+)
 def test_published_groups(test_data, model):
     folder = test_data / "gregor-ge+Babel-ImageNet"
     codes = [code for code in read_babel_labels(folder / "babel_imagenet.json") if code != "EN"]
@@ -143,6 +169,11 @@ def test_published_groups(test_data, model):
     assert 100 * found.parts["EN"] == pytest.approx(english, abs=0.0051)
 
 
+@pytest.mark.paper(
+    "babel-imagenet",
+    shows="V",
+    case="93 and 298 languages; right answers are whole numbers of 50 pictures a class",
+)
 def test_label_files(test_data):
     folder = test_data / "gregor-ge+Babel-ImageNet"
     small, large = (

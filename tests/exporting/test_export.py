@@ -1,5 +1,6 @@
 """Export, then ingest: the same rows, in every format; and what plain readers find."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
@@ -14,7 +17,6 @@ from panoglot.exporting import EXPORT_FORMATS, export
 from panoglot.exporting import _export as module
 from panoglot.formats import detect
 from panoglot.table import create_dataset
-from tests.conftest import picture_bytes
 from tests.formats.samples import full_dataset, store, take
 
 
@@ -30,7 +32,7 @@ def dataset(tmp_path_factory):
 @pytest.mark.parametrize("to", EXPORT_FORMATS)
 @pytest.mark.parametrize("include_dropped", [False, True])
 def test_export_then_ingest_gives_the_same_rows(dataset, tmp_path, to, include_dropped):
-    facts = export(dataset, tmp_path / "out", to, include_dropped=include_dropped, shard_size=4)
+    facts = export(dataset, tmp_path / "out", to, include_dropped=include_dropped, shard_size=4, image="original")
     assert detect(tmp_path / "out") == EXPORT_FORMATS[to]
     again = create_dataset(tmp_path / "b.pano")
     assert store(again, tmp_path / "out") == []
@@ -69,7 +71,7 @@ def test_the_same_rows_give_the_same_bytes(dataset, tmp_path, to):
 @pytest.mark.parametrize("to", ["webdataset", "jsonl", "coco"])
 def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
     """A file that claims ids for other bytes: the texts are kept as given, the ids are not believed."""
-    export(dataset, tmp_path / "out", to)
+    export(dataset, tmp_path / "out", to, image="original")
     data = [row["data"] for row in dataset.images.rows(["data"])]
     changed = 0
     for path in (tmp_path / "out").rglob("*"):
@@ -91,10 +93,10 @@ def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
 
 
 def test_languages_and_kinds(dataset, tmp_path):
-    facts = export(dataset, tmp_path / "de", "webdataset", langs=["zh", "DE"], kinds=["short", "alt"])
+    facts = export(dataset, tmp_path / "de", "webdataset", lang=["zh", "DE"], kinds=["short", "alt"])
     assert set(facts["languages"]) == {"de", "zh-Hant"}
     assert facts["notes"] == [f"zh takes in zh-Hant ({facts['notes'][0].split('(')[1]}"]
-    both = export(dataset, tmp_path / "both", langs=["de", "kab"])
+    both = export(dataset, tmp_path / "both", lang=["de", "kab"])
     assert set(both["languages"]) == {"de"}
     assert both["notes"][0].startswith("nothing is in kab; there is ")
     samples, _ = take(tmp_path / "de")
@@ -106,7 +108,7 @@ def test_languages_and_kinds(dataset, tmp_path):
 
 
 def test_what_a_plain_webdataset_reader_finds(dataset, tmp_path):
-    export(dataset, tmp_path / "out", "webdataset", shard_size=4)
+    export(dataset, tmp_path / "out", "webdataset", shard_size=4, image="original")
     assert json.loads((tmp_path / "out" / "sizes.json").read_text()) == {"00000.tar": 4, "00001.tar": 4}
     names = []
     for shard in ("00000.tar", "00001.tar"):
@@ -172,7 +174,7 @@ def test_a_failed_export_leaves_nothing(dataset, tmp_path, monkeypatch):
             raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
-        export(dataset, out, "jsonl", langs=["de"], progress=fail)
+        export(dataset, out, "jsonl", lang=["de"], progress=fail)
     assert (out / "metadata.jsonl").read_bytes() == before
     assert os.listdir(tmp_path) == ["out"]
 
@@ -193,9 +195,9 @@ def test_what_a_killed_export_left_is_cleared(dataset, tmp_path):
     ("options", "message"),
     [
         ({"to": "webdatset"}, "Did you mean 'webdataset'"),
-        ({"langs": ["klingonish"]}, "'klingonish' is not a language tag"),
-        ({"langs": ["fr"]}, "it has: "),
-        ({"langs": ["de-AT"]}, "nothing is in de-AT; there is de "),
+        ({"lang": ["klingonish"]}, "'klingonish' is not a language tag"),
+        ({"lang": ["fr"]}, "it has: "),
+        ({"lang": ["de-AT"]}, "nothing is in de-AT; there is de "),
         ({"kinds": ["shrt"]}, "Did you mean 'short'"),
         ({"shard_size": 0}, "at least 1"),
     ],
@@ -246,19 +248,114 @@ def test_the_webdataset_package_opens_it(dataset, tmp_path):
     assert found == [("A disc\non waves", "A disc\non waves")] * 7
 
 
-@pytest.mark.parametrize(
-    ("to", "formats"), [("parquet", {"svg": 1}), ("webdataset", {"bmp": 1, "svg": 1}), ("hf", {"svg": 1})]
-)
-def test_pictures_that_the_usual_reader_does_not_open_are_counted(tmp_path, to, formats):
-    folder = tmp_path / "in"
+# -- pictures that recipients can read ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Two ordinary pictures, and one of every kind that common readers fail on or see wrongly."""
+    folder = tmp_path_factory.mktemp("odd") / "in"
     folder.mkdir()
-    (folder / "a.jpg").write_bytes(picture_bytes(0))
-    (folder / "b.bmp").write_bytes(picture_bytes(1, format="BMP"))
-    (folder / "c.svg").write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"><rect width="9"/></svg>'
+    reds = iter(PIL.Image.new("RGB", (40, 30), (200 + n, 40, 40)) for n in range(9))
+    next(reds).save(folder / "a.jpg")
+    next(reds).save(folder / "b.webp")
+    ramp = np.linspace(0, 65535, 1200).astype(np.uint16).reshape(30, 40)
+    PIL.Image.fromarray(ramp).save(folder / "c.png")
+    next(reds).save(folder / "d.bmp")
+    next(reds).save(folder / "e.tif")
+    next(reds).save(folder / "f.avif")
+    next(reds).save(folder / "g.gif", save_all=True, append_images=[PIL.Image.new("RGB", (40, 30))])
+    next(reds).convert("CMYK").save(folder / "h.jpg")
+    PIL.Image.new("RGB", (300, 10), (1, 2, 3)).save(folder / "wide.png")
+    (folder / "i.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30" fill="red"/></svg>'
     )
-    data = create_dataset(tmp_path / "x.pano")
-    store(data, folder)
-    written = export(data, tmp_path / "out", to)
-    assert written["unreadable"]["formats"] == formats
-    assert json.loads((tmp_path / "out" / "panoglot-export.json").read_text())["unreadable"] == written["unreadable"]
+    for path in list(folder.iterdir()):
+        path.with_suffix(path.suffix + ".txt").write_text("Something red\n")
+    data = create_dataset(folder.parent / "odd.pano")
+    assert store(data, folder) == []
+    return data
+
+
+def pictures_of(folder):
+    """Every picture of an export as a plain reader takes it: name ending to Pillow's picture."""
+    with tarfile.open(folder / "00000.tar") as tar:
+        for member in tar:
+            if not member.name.endswith((".txt", ".json")):
+                data = tar.extractfile(member).read()
+                yield (
+                    member.name.partition(".")[2],
+                    data,
+                    PIL.Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"]),
+                )
+
+
+def test_an_export_holds_what_common_readers_decode(odd, tmp_path):
+    facts = export(odd, tmp_path / "out", "webdataset")
+    assert facts["images"] == 10
+    assert facts["converted"] == {"JPEG": 2, "PNG": 5}  # AVIF and inks; 16 bits, BMP, TIFF, GIF, drawing
+    assert (facts["resized"], facts["left_out"]) == (0, {})
+    originals = {row["data"] for row in odd.images.rows(["data"])}
+    found = list(pictures_of(tmp_path / "out"))
+    assert sum(data in originals for _, data, _ in found) == 3
+    for suffix, _, picture in found:
+        assert suffix == {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}[picture.format]
+        assert picture.mode in ("RGB", "L")
+        picture.load()
+    greys = [p for _, _, p in found if p.format == "PNG" and p.size == (40, 30) and p.getpixel((39, 29))[0] > 250]
+    assert any(abs(p.getpixel((20, 15))[0] - 129) < 3 for p in greys)  # 16 bits are scaled, not cut
+
+
+def test_what_was_converted_keeps_its_captions_and_says_from_what(odd, tmp_path):
+    for to in ("webdataset", "parquet", "jsonl", "hf", "coco"):
+        export(odd, tmp_path / to, to)
+        again = create_dataset(tmp_path / f"{to}.pano")
+        assert store(again, tmp_path / to) == []
+        ids = set(odd.images.read(["image_id"])["image_id"].to_pylist())
+        rows_ = again.images.rows(["image_id", "format", "context"])
+        changed = [json.loads(row["context"]) for row in rows_ if row["image_id"] not in ids]
+        assert len(changed) == 7
+        assert {one["converted_from"]["image_id"] for one in changed} < ids
+        assert sorted(one["converted_from"]["format"] for one in changed) == [
+            "avif", "bmp", "gif", "jpeg", "png", "svg", "tiff"
+        ]  # fmt: skip
+        had = odd.captions.read(["caption_id"])["caption_id"].to_pylist()
+        assert sorted(again.captions.read(["caption_id"])["caption_id"].to_pylist()) == sorted(had)
+
+
+@pytest.mark.parametrize(("image", "format"), [("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
+def test_one_format_for_all(odd, tmp_path, image, format):
+    export(odd, tmp_path / "out", image=image)
+    assert {picture.format for _, _, picture in pictures_of(tmp_path / "out")} == {format}
+
+
+def test_the_longest_side(odd, tmp_path):
+    facts = export(odd, tmp_path / "out", max_side=100)
+    assert facts["resized"] == 1
+    assert max(picture.width for _, _, picture in pictures_of(tmp_path / "out")) == 100
+    value = json.loads((tmp_path / "out" / module.MANIFEST).read_text())
+    assert value["resized"] == 1
+
+
+def test_what_cannot_be_decoded_is_left_out_and_counted(tmp_path):
+    torn = b"BM" + bytes(12)
+    data = create_dataset(tmp_path / "a.pano")
+    good = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(good, "JPEG")
+    blank = {"uri": "x", "width": 8, "height": 8, "context": "{}", "run_id": "r", "size": 1}
+    data.images.insert(
+        [
+            {"image_id": "a" * 32, "data": torn, "format": "bmp", **blank},
+            {"image_id": "b" * 32, "data": good.getvalue(), "format": "jpeg", **blank},
+        ]
+    )
+    facts = export(data, tmp_path / "out")
+    assert (facts["images"], facts["left_out"]) == (1, {"not_an_image": 1})
+
+
+@pytest.mark.parametrize(
+    "options", [{"image": "jpeg"}, {"max_side": 0}, {"image": "original", "max_side": 9}], ids=["name", "size", "both"]
+)
+def test_wishes_about_pictures_that_cannot_be_met(odd, tmp_path, options):
+    with pytest.raises(UserError, match=r"not a format of pictures|at least 1|keeps every byte"):
+        export(odd, tmp_path / "out", **options)

@@ -268,7 +268,8 @@ def test_a_bad_element_of_an_array_costs_itself(pictures):
         '[{"image": "0.jpg", "caption": "A"}, 7, "x", {"image": "1.jpg", "caption": "B"}]'
     )
     samples, rejects = take(pictures / "rows.json")
-    assert ([texts(s)[0][1] for s in samples], reasons(rejects)) == (["A", "B"], ["bad_json", "bad_json"])
+    assert ([texts(s)[0][1] for s in samples], reasons(rejects)) == (["A", "B"], ["bad_json"])
+    assert rejects[0].item.endswith("rows.json#1-2")
     (pictures / "torn.json").write_text('[{"image": "0.jpg"}, {')
     with pytest.raises(UserError, match="is not JSON"):
         take(pictures / "torn.json")
@@ -358,16 +359,16 @@ def test_a_column_that_is_nested_costs_no_row(tmp_path, kind, depth):
 def test_a_column_that_cannot_be_read_costs_itself(tmp_path, monkeypatch):
     columns = {"image": [picture_bytes(0)], "caption": ["بيت"], "x": [[{"a": 1}]]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    from panoglot.formats import parquet
+    from panoglot.formats import _parquet_rows
 
-    real = parquet._batches
+    real = _parquet_rows.batches_of
 
-    def batches(file, group, names):
+    def batches(file, group, names, *limits):
         if "x" in names:
             raise pa.ArrowNotImplementedError("Nested data conversions not implemented for chunked array outputs")
-        return real(file, group, names)
+        return real(file, group, names, *limits)
 
-    monkeypatch.setattr(parquet, "_batches", batches)
+    monkeypatch.setattr(_parquet_rows, "batches_of", batches)
     (sample,), rejects = take(tmp_path / "a.parquet")
     assert texts(sample) == [("und", "بيت")]
     assert [(r.item.rpartition("#")[2], r.reason) for r in rejects] == [("0-0:x", "bad_column")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.evaluate import cider
 from panoglot.metrics.preference.agreement import kendall, spearman
 from panoglot.metrics.preference.arena import arena, audit, elo, read_votes
 
@@ -33,12 +35,18 @@ def some_votes(count=400, models=5, seed=0):
     return rows
 
 
+@pytest.mark.paper(
+    "caparena",
+    shows="V",
+    case="two published orders of 14 captioners: rho .9429, tau .8242 (checks the correlations, asks no judge)",
+)
 def test_the_published_order():
     people, auto = [-HUMAN.index(name) for name in AUTO], list(AUTO.values())
     assert spearman(auto, people) == pytest.approx(0.9429, abs=5e-5)
     assert kendall(auto, people) == pytest.approx(0.8242, abs=5e-5)
 
 
+@pytest.mark.paper("caparena", shows="V", case="one game: 1002 and 998; a tie changes nothing; ratings keep their sum")
 def test_exact_elo_cases():
     assert elo([("a", "b", 1.0)]) == {"a": 1002, "b": 998}
     assert elo([("a", "b", 0.5)]) == {"a": 1000, "b": 1000}
@@ -60,6 +68,7 @@ def test_bootstrap_equals_a_loop():
 
 
 @pytest.mark.parametrize("rating", ["elo", "bradley-terry", "win-minus-loss"])
+@pytest.mark.paper("caparena", shows="V", case="swapped sides: the same ratings")
 def test_swapping_sides_changes_nothing(rating):
     votes = some_votes()
     a = arena(votes, rating=rating, resamples=50)
@@ -72,6 +81,7 @@ def test_swapping_sides_changes_nothing(rating):
     assert a.wins == b.wins
 
 
+@pytest.mark.paper("caparena", shows="V", case="75 of 100 games: 400 log10 3 = 190.85")
 def test_bradley_terry_gap():
     votes = [("a", "b", "a")] * 75 + [("b", "a", "b")] * 25
     found = arena(votes[:75] + [("a", "b", "b")] * 25, rating="bradley-terry", resamples=0).ratings
@@ -94,6 +104,7 @@ def test_bradley_terry_solves_its_equations():
         assert won == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.paper("caparena", shows="V", case="120 wins, 60 losses, 20 ties: 30")
 def test_win_minus_loss():
     votes = [("a", "b", "a")] * 120 + [("a", "b", "b")] * 60 + [("a", "b", "tie")] * 20
     found = arena(votes, rating="win-minus-loss", resamples=100)
@@ -122,6 +133,11 @@ def test_bad_votes():
     assert (found.n, found.unscored) == (2, 1)
 
 
+@pytest.mark.paper(
+    "caparena",
+    shows="V",
+    case="people's votes agree with themselves: 1; by level, with and without ties",
+)
 def test_audit():
     votes = some_votes(300)
     itself = audit(votes, [winner for *_, winner in votes], resamples=50)
@@ -141,3 +157,39 @@ def test_audit():
     assert no_ties.unscored == len(votes) - len(kept)
     humans = [("human", "m1", "human"), *itertools.islice(votes, 20)]
     assert audit(humans, [w for *_, w in humans], resamples=5).n == 20
+
+
+@pytest.mark.paper(
+    "caparena",
+    shows="R",
+    case="2,500 captions of four captioners and people, scored by people (THumB): as votes, rated; CIDEr audited",
+)
+def test_people_s_scores_of_real_captioners_as_votes(test_data):
+    """Three ratings give the order of the mean scores; CIDEr agrees with people beyond chance and orders them alike."""
+    folder = test_data / "jungokasai+THumB"
+    read = {
+        name: list(map(json.loads, (folder / f"mscoco_mscoco_{name}").open(encoding="utf-8")))
+        for name in ("references.json", "THumB-1.0.jsonl")
+    }
+    references = {row["seg_id"]: row["refs"] for row in read["references.json"]}
+    found = {(row["seg_id"], row["SYS"]): row for row in read["THumB-1.0.jsonl"]}
+    pictures, writers = sorted({key for key, _ in found}), sorted({writer for _, writer in found})
+    assert (len(pictures), len(writers), len(found)) == (500, 5, 2500)
+    by_mean = sorted(writers, key=lambda w: -np.mean([found[key, w]["human_score"] for key in pictures]))
+    pairs = [(key, a, b) for key in pictures for a, b in itertools.combinations(writers, 2)]
+    marks = [(found[key, a]["human_score"], found[key, b]["human_score"]) for key, a, b in pairs]
+    votes = [(a, b, "tie" if x == y else a if x > y else b) for (_, a, b), (x, y) in zip(pairs, marks)]
+    for rating in ("elo", "bradley-terry", "win-minus-loss"):
+        rated = arena(votes, rating=rating, resamples=100)
+        assert list(rated.ranking) == by_mean, rating
+        people, *machines = rated.ranking
+        assert people == "Human"
+        assert rated.intervals[people][0] > rated.intervals[machines[0]][1]  # people write better, clearly
+    scores = {}
+    for writer in writers:
+        values = cider([found[key, writer]["hyp"] for key in pictures], [references[key] for key in pictures]).per_item
+        scores |= {(key, writer): value for key, value in zip(pictures, values)}
+    verdicts = [(scores[key, a], scores[key, b]) for key, a, b in pairs]
+    agreed = audit(votes, verdicts, exclude=["Human"], ties=False, confidence=0.95, resamples=100)
+    assert agreed.interval.low > 0.6  # a coin: .5
+    assert agreed.parts["spearman"] == 1

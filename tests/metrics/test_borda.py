@@ -13,6 +13,7 @@ from panoglot.evaluate import standings
 CASE = {"t": {"A": 0.9, "B": 0.8, "C": 0.7}, "u": {"A": 0.5, "B": 0.5, "C": 0.3}, "v": {"A": 0.4, "B": 0.6, "C": 0.6}}
 
 
+@pytest.mark.paper("mmteb", shows="V", case="three models, three tasks: 4, 3.5, 1.5 points; means .633, .6, .533")
 def test_the_worked_case():
     found = standings(CASE)
     assert [(row.model, row.rank, row.points) for row in found.rows] == [("B", 1, 4.0), ("A", 2, 3.5), ("C", 3, 1.5)]
@@ -23,11 +24,13 @@ def test_the_worked_case():
     assert json.loads(found.to_json())["rows"][0]["model"] == "B"
 
 
+@pytest.mark.paper("mmteb", shows="V", case="another scale of a task changes no points")
 def test_a_monotone_rescaling_changes_no_points():
     scaled = {**CASE, "t": {model: float(np.exp(5 * score)) for model, score in CASE["t"].items()}}
     assert [row.points for row in standings(scaled).rows] == [row.points for row in standings(CASE).rows]
 
 
+@pytest.mark.paper("mmteb", shows="V", case="a model without a task has no mean and no points for it")
 def test_missing_tasks_have_no_mean_and_no_points():
     found = {row.model: row for row in standings({**CASE, "v": {"A": 0.4, "C": 0.6, "B": None}}).rows}
     assert found["B"].mean is None

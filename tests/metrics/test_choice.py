@@ -51,6 +51,11 @@ def test_letters_by_text():
         ("nqo_Nkoo", 0.0343, 193, 0),
     ],
 )
+@pytest.mark.paper(
+    "mvl-sib",
+    shows="V",
+    case="GPT-3.5's answers to SIB-200 in four languages: .6961, .6569, .5735, .0343, unread and ambiguous counted",
+)
 def test_published_answers(test_data, lang, share, none, several):
     folder = test_data / "dadelani+sib-200"
     labels = (folder / "labels.txt").read_text().split("\n")
@@ -67,6 +72,11 @@ def test_published_answers(test_data, lang, share, none, several):
     assert found.parts["unread"] == pytest.approx((none + several) / 204)
 
 
+@pytest.mark.paper(
+    "mvl-sib",
+    shows="V",
+    case="SIB-200: 3,012 questions a language and task, the same in English and N'Ko, four topics, labels even",
+)
 def test_mvl_sib_items_are_the_same_in_all_languages(test_data):
     folder = test_data / "dadelani+sib-200"
     english, nko = read_sib(folder, "eng_Latn"), read_sib(folder, "nqo_Nkoo")
@@ -142,6 +152,7 @@ class Oracle:
         return answers
 
 
+@pytest.mark.paper("mvl-sib", shows="V", case="who knows the topics: 1; always A: the share of A; four tasks")
 def test_mvl_sib_with_models(tmp_path, monkeypatch):
     for lang in ("xxx_Latn", "yyy_Arab"):
         write_sib(tmp_path, lang)
@@ -176,6 +187,8 @@ def test_mvl_sib_with_models(tmp_path, monkeypatch):
         read_sib(tmp_path, "xxx_Latn")
 
 
+@pytest.mark.paper("parrot-mmmb", shows="V", case="four rotations, three right: 0")
+@pytest.mark.paper("centurio", shows="V", case="four rotations, three right: 0")
 def test_circular():
     assert circular([1, 1, 1, 0], [7, 1000007, 2000007, 3000007]).value == 0
     mixed = circular([1, 0, 1, 1, None], [1000007, 8, 7, 9, 1000009])
@@ -246,6 +259,11 @@ def test_log_probabilities_and_contrast():
 
 
 @pytest.mark.parametrize("lang", ["de", "fr", "cs", "ru", "zh", "ar"])
+@pytest.mark.paper(
+    "florenz",
+    shows="V",
+    case="CoMMuTE in six languages: without the picture half of the pairs that do not tie",
+)
 def test_commute_without_the_picture_is_a_coin(test_data, lang):
     folder = test_data / "MatthieuFP+CoMMuTE"
     rows = read_commute(folder, lang)
@@ -262,3 +280,28 @@ def test_options_are_found_however_their_letters_are_typed():
     assert read_letter(answer, ["ไฟ", "น้ำ"], "text") == 1
     assert read_label(answer, ["ไฟ", "น้ำ"]) == 1
     assert clean("น\u0e4d\u0e49\u0e32") == clean("น้ำ")
+
+
+@pytest.mark.paper(
+    "florenz",
+    shows="V",
+    case="CoMMuTE: 154, 154, 150 and 162 ambiguous sentences, each twice; swapping right and wrong gives 1 - accuracy",
+)
+@pytest.mark.parametrize(
+    ("lang", "lines"), [("fr", 308), ("cs", 308), ("de", 300), ("ar", 324), ("ru", 324), ("zh", 324)]
+)
+def test_commute_pairs(test_data, lang, lines):
+    rows = read_commute(test_data / "MatthieuFP+CoMMuTE", lang)
+    assert len(rows) == lines
+    for one, other in zip(rows[::2], rows[1::2]):
+        assert one["source"] == other["source"]
+        for mine, theirs in (("right", "wrong"), ("wrong", "right")):  # some lines name two translations, a/b
+            said, meant = ({one.strip(" !.") for one in text.split("/")} for text in (one[mine], other[theirs]))
+            assert said & meant
+    likes = {text: [("x", -float(len(text)))] for row in rows for text in (row["right"], row["wrong"])}
+    differing = [row for row in rows if len(row["right"]) != len(row["wrong"])][:99]
+    swapped = [{**row, "right": row["wrong"], "wrong": row["right"]} for row in differing]
+    accuracy, other = (
+        commute(Likes(likes), "", lang=lang, see=False, items=items).value for items in (differing, swapped)
+    )
+    assert accuracy + other == pytest.approx(1)

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from panoglot.networks import adapters as ad
-from panoglot.networks._freeze import freeze
+from panoglot.networks import freeze
 
 
 def backbone(seed: int = 0) -> nn.Module:
@@ -58,6 +58,11 @@ def test_the_release_s_initialisation_is_no_identity():
     assert not torch.allclose(ad.Adapter(16, 4, zero=False)(x), x, atol=1e-3)
 
 
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="V",
+    case="the backbone stays bit for bit; a file of adapters alone restores the output",
+)
 def test_only_adapters_learn_and_the_backbone_stays(tmp_path):
     model = backbone()
     attached = ad.attach(model, WHERE["adapter"], "adapter", reduction=4)
@@ -85,6 +90,11 @@ def test_only_adapters_learn_and_the_backbone_stays(tmp_path):
         ad.load_adapters(wide, tmp_path / "a.safetensors")
 
 
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="V",
+    case="30 adapters on BART-base: 6,081,600 of 145,452,864 parameters, 4.1811 %",
+)
 def test_vl_adapter_share_is_4_18_percent():
     transformers = pytest.importorskip("transformers")
     from panoglot.networks.towers import VisualEmbedding
@@ -113,6 +123,7 @@ def test_vl_adapter_share_is_4_18_percent():
     assert "4.1811 %" in str(plan)
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="before training the output is that of the frozen model, bit for bit")
 def test_bart_step_zero_is_the_frozen_model():
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -128,6 +139,11 @@ def test_bart_step_zero_is_the_frozen_model():
     assert torch.equal(model(ids).last_hidden_state, want)
 
 
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="V",
+    case="shared adapters are one object; training one task leaves another's alone",
+)
 def test_sharing():
     def gradients(share):
         model = backbone()
@@ -152,6 +168,7 @@ def test_sharing():
         ad.attach(backbone(), ["*.linear2"], share="multiple")
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="LoRA merged and unmerged: equal outputs, weights restored")
 def test_lora_merge():
     model = backbone()
     attached = ad.attach(model, WHERE["lora"], "lora", rank=2, dropout=0.3)
@@ -175,6 +192,7 @@ def test_lora_merge():
         parts[0].merge()
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="Compacter: the dense Kronecker sum; n = 1 is a low-rank layer")
 def test_kronecker_is_the_dense_reference():
     torch.manual_seed(0)
     for rank in (None, 1):
@@ -224,6 +242,11 @@ def test_prompt():
     assert m.tolist() == [[1, 1, 1, 1, 1, 1, 0], [1] * 7]
 
 
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="closed gates are the identity; no picture yet: exactly nothing; only the latest picture is seen",
+)
 def test_gated_cross_attention():
     torch.manual_seed(0)
     layer = ad.GatedCrossAttention(16, 8, heads=2).double()

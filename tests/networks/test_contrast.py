@@ -10,8 +10,8 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import ContrastOptions as Options
-from panoglot.networks._contrast import contrast, contrast_dense
+from panoglot.networks import ContrastOptions as Options
+from panoglot.networks import contrast, contrast_dense
 
 I2, Y2 = torch.eye(2), torch.tensor([[0.8, 0.6], [0.6, 0.8]])
 
@@ -35,6 +35,11 @@ def grads(kernel, a, b, owner, options, scale=3.0, bias=0.0, weight=1.7, **more)
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
 @pytest.mark.parametrize(("size", "expected"), [(4, 1.87462e-6), (8, 4.37412e-6)])
+@pytest.mark.paper(
+    "clip",
+    shows="V",
+    case="orthonormal pairs: ln(1 + (B-1) e^(-1/.07)), 1.87462e-6 for 4 and 4.37412e-6 for 8",
+)
 def test_clip_orthonormal(kernel, size, expected):
     x = torch.eye(size, dtype=torch.float64)
     assert float(kernel(x, x, scale=1 / 0.07).value) == pytest.approx(expected, rel=1e-5)
@@ -42,10 +47,12 @@ def test_clip_orthonormal(kernel, size, expected):
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
 @pytest.mark.parametrize(("scale", "expected"), [(1.0, 0.5981389), (10.0, 0.1269280), (0.0, math.log(2))])
+@pytest.mark.paper("clip", shows="V", case="two pairs: ln(1 + e^(-.2 s)), .5981389 at s = 1 and .1269280 at s = 10")
 def test_clip_two_pairs(kernel, scale, expected):
     assert float(kernel(I2.double(), Y2.double(), scale=scale).value) == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.paper("clip", shows="V", case="a batch of one: loss and gradient exactly 0")
 def test_clip_batch_of_one_is_an_exact_zero():
     x = unit(1, 4).requires_grad_()
     loss = contrast(x, unit(1, 4, seed=1), scale=10.0).value
@@ -54,6 +61,7 @@ def test_clip_batch_of_one_is_an_exact_zero():
     assert x.grad.abs().max() < 1e-15
 
 
+@pytest.mark.paper("clip", shows="V", case="gradient of the scores: (P + Q - 2 delta) / 2B")
 def test_clip_gradient_of_the_scores_has_the_known_form():
     x, y = unit(6, 3), unit(6, 3, seed=1)
     (_, da, _, _), _ = grads(contrast, x, y, None, Options(), weight=1.0)
@@ -64,12 +72,14 @@ def test_clip_gradient_of_the_scores_has_the_known_form():
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
 @pytest.mark.parametrize(("eps", "expected"), [(0.1, 1.5002724), (0.0, 0.0002724)])
+@pytest.mark.paper("align", shows="V", case="L = 10 I, smoothing .1: 1.5002724; none: .0002724")
 def test_align_smoothed_sum(kernel, eps, expected):
     x = torch.eye(4, dtype=torch.float64)
     value = kernel(x, x, options=Options(reduce="sum", smoothing=eps), scale=10.0).value
     assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.paper("align", shows="V", case="the sum of both directions is twice CLIP's loss")
 def test_align_without_smoothing_is_twice_clip():
     x, y = unit(9, 5), unit(9, 5, seed=1)
     twice = contrast(x, y, options=Options(reduce="sum"), scale=7.0).value
@@ -77,6 +87,7 @@ def test_align_without_smoothing_is_twice_clip():
 
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
+@pytest.mark.paper("flame", shows="V", case="three equal texts a picture, s = 10, b = -10: .6931926")
 def test_flame_three_equal_texts(kernel):
     owner = torch.arange(2).repeat_interleave(3)
     value = kernel(I2.double(), I2.double()[owner], owner, Options(form="sigmoid"), scale=10.0, bias=-10.0).value
@@ -84,6 +95,7 @@ def test_flame_three_equal_texts(kernel):
     assert float(value) == pytest.approx(math.log(2) + math.log1p(math.exp(-10)), abs=1e-14)
 
 
+@pytest.mark.paper("flame", shows="V", case="each text three times: 2.1450779 as with one; one text is SigLIP")
 def test_flame_repeated_texts_change_nothing_and_one_text_is_siglip():
     owner = torch.arange(2).repeat_interleave(3)
     o = Options(form="sigmoid")
@@ -98,11 +110,13 @@ def test_flame_repeated_texts_change_nothing_and_one_text_is_siglip():
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
 @pytest.mark.parametrize(("texts", "expected"), [(I2, 0.0), (Y2, 0.0), (Y2.flip(0), 0.4)])
+@pytest.mark.paper("vgs-char-gru", shows="V", case="hinge: 0, 0 and .4 for the card's three pairs of two")
 def test_char_gru_hinge(kernel, texts, expected):
     value = kernel(I2, texts, options=Options(form="hinge")).value
     assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="the n hardest negatives: growing with n, all of them with n = B")
 def test_char_gru_hardest_negatives():
     x, y = unit(7, 4), unit(7, 4, seed=1)
     every = float(contrast(x, y, options=Options(form="hinge")).value)
@@ -115,6 +129,7 @@ def test_char_gru_hardest_negatives():
 
 
 @pytest.mark.parametrize("kernel", [contrast, contrast_dense])
+@pytest.mark.paper("colbert-xm", shows="V", case="equal scores over n passages: ln n")
 def test_colbert_equal_scores_give_ln_n(kernel):
     q = torch.ones(3, 2, 4, dtype=torch.float64) / 2
     p = torch.ones(5, 3, 4, dtype=torch.float64) / 2
@@ -123,12 +138,35 @@ def test_colbert_equal_scores_give_ln_n(kernel):
     assert float(kernel(q, p, owner, o).value) == pytest.approx(math.log(5), abs=1e-12)
 
 
+@pytest.mark.paper("colbert-xm", shows="V", case="MaxSim of two query tokens and three passage tokens: 1.8")
 def test_colbert_maxsim_score():
     q = torch.tensor([[[1.0, 0], [0, 1]]], requires_grad=True)
     p = torch.tensor([[[0.6, 0.8], [1, 0], [0.8, 0.6]], [[0.0, 0.0]] * 3])
     # one-way loss against a zero passage: ln(1 + e^(0 - 1.8))
     value = contrast(q, p, torch.tensor([0, -1]), Options(scorer="maxsim", reduce="one_way")).value
     assert float(value.detach()) == pytest.approx(math.log1p(math.exp(-1.8)), abs=1e-6)
+
+
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="MaxSim: not symmetric; order of passage tokens is nothing; more tokens never lower it",
+)
+def test_colbert_maxsim_properties():
+    q, p = unit(1, 5, 4), unit(1, 7, 4, seed=1)
+
+    def score(a, b):
+        """Out of the one-way loss against a passage of zeros: ln(1 + e^-s)."""
+        both = torch.cat([b, torch.zeros_like(b)])
+        loss = contrast(a, both, torch.tensor([0, -1]), Options(scorer="maxsim", reduce="one_way")).value
+        return -math.log(math.expm1(float(loss)))
+
+    loops = sum(max(float(x @ y) for y in p[0]) for x in q[0])
+    assert score(q, p) == pytest.approx(loops, abs=1e-9)
+    assert abs(loops) <= 5
+    assert score(q, p.flip(1)) == pytest.approx(loops, abs=1e-9)
+    assert score(p, q) != pytest.approx(loops, abs=1e-3)
+    assert score(q, torch.cat([p, unit(1, 3, 4, seed=2)], 1)) >= loops - 1e-9
 
 
 def test_colbert_with_one_token_a_side_is_one_way_clip():
@@ -140,6 +178,7 @@ def test_colbert_with_one_token_a_side_is_one_way_clip():
     assert float(a) == pytest.approx(float(ce), abs=1e-14)
 
 
+@pytest.mark.paper("cosmo", shows="V", case="orthonormal pairs at exp(.2), four of them: .6336355")
 def test_cosmo_soft_temperature():
     x = torch.eye(4, dtype=torch.float64)
     assert float(contrast(x, x, scale=math.exp(0.2)).value) == pytest.approx(0.6336355, abs=1e-7)
@@ -202,6 +241,7 @@ def test_tiled_is_dense(name, owner, chunk, scale):
     "options", [Options(), Options(reduce="one_way"), Options(form="sigmoid"), Options(form="hinge")]
 )
 @pytest.mark.parametrize("scale", [2.0, 300.0])
+@pytest.mark.paper("colbert-xm", shows="V", case="MaxSim in tiles is the dense form, empty passages skipped")
 def test_tiled_is_dense_for_maxsim(options, chunk, scale):
     options = Options(**{**options.__dict__, "scorer": "maxsim", "chunk": chunk})
     generator = torch.Generator().manual_seed(5)
@@ -240,6 +280,7 @@ def test_many_random_shapes():
         assert float(got.value) == pytest.approx(float(want.value), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.paper("clip", shows="V", case="gradient of the scale by finite differences, 1e-9")
 def test_finite_difference_of_the_scale():
     a, b = unit(40, 8), unit(40, 8, seed=1)
     (_, _, _, ds), _ = grads(contrast, a, b, None, Options(chunk=7), scale=5.0, weight=1.0)
@@ -247,6 +288,7 @@ def test_finite_difference_of_the_scale():
     assert float(ds) == pytest.approx((up - down) / 2e-5, abs=1e-9)
 
 
+@pytest.mark.paper("clip", shows="V", case="512 pairs in tiles of 37: values and gradients of the dense loss, 1e-12")
 def test_a_large_batch_agrees_in_both_precisions():
     a, b = unit(512, 64), unit(512, 64, seed=1)
     want, _ = grads(contrast_dense, a, b, None, Options(), scale=14.3)
@@ -273,6 +315,7 @@ def test_half_precision_is_computed_in_single():
 
 
 @pytest.mark.parametrize("name", ["clip", "align", "siglip", "hinge"])
+@pytest.mark.paper("clip", shows="V", case="order of the batch, swapped towers, one rotation of both: the same loss")
 def test_permuting_the_batch_and_swapping_the_towers(name):
     a, b = unit(16, 6), unit(16, 6, seed=1)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
@@ -292,6 +335,11 @@ def test_shuffled_texts_with_owners():
         assert float(x) == pytest.approx(float(y), abs=1e-13)
 
 
+@pytest.mark.paper(
+    "m2-encoder",
+    shows="V",
+    case="groups: the mean of dense losses of the parts; one group is the dense loss",
+)
 def test_groups_are_the_mean_of_their_dense_losses():
     a, b = unit(64, 8), unit(64, 8, seed=1)
     parts = [float(contrast_dense(a[i : i + 16], b[i : i + 16], scale=14.2857).value) for i in range(0, 64, 16)]
@@ -302,6 +350,11 @@ def test_groups_are_the_mean_of_their_dense_losses():
     assert float(contrast(a, b, options=Options(group=64), scale=14.2857).value) == pytest.approx(whole, abs=1e-14)
 
 
+@pytest.mark.paper(
+    "dreamlip",
+    shows="V",
+    case="no sentences, or all equal to the raw text: CLIP exactly; else the mean over slots",
+)
 def test_dreamlip_slots():
     a, b = unit(6, 4), unit(6, 4, seed=1)
     clip = float(contrast(a, b, scale=5.0).value)
@@ -315,6 +368,7 @@ def test_dreamlip_slots():
     assert float(contrast(a, texts, owner, o, slot=slot, scale=5.0).value) == pytest.approx(mean, abs=1e-14)
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="the order of the batch changes nothing, as it does in the release")
 def test_slot_major_flattening_of_the_released_dreamlip_is_caught():
     """The release stacks texts [K, B] and reads them as [B, K]: the loss then depends on the order of the batch."""
     a, texts = unit(3, 4), unit(3, 2, 4, seed=1)
@@ -363,6 +417,11 @@ def test_nothing_eligible_is_an_exact_zero(name):
     assert a.grad.abs().max() == 0
 
 
+@pytest.mark.paper(
+    "clip",
+    shows="V",
+    case="three workers, own rows against all columns: summed, the dense loss of the pool",
+)
 def test_keys_compute_one_worker_s_share():
     """Own rows against everybody's columns, both ways, summed over workers, is the dense loss of the pool."""
     a, b = unit(12, 5), unit(12, 5, seed=1)
@@ -376,6 +435,7 @@ def test_keys_compute_one_worker_s_share():
     assert total == pytest.approx(float(contrast_dense(a, b, scale=5.0).value), abs=1e-14)
 
 
+@pytest.mark.paper("flame", shows="V", case="the text side gets no gradient")
 def test_stored_texts_get_no_gradient():
     a, b = unit(6, 4).requires_grad_(), unit(6, 4, seed=1)
     contrast(a, b, options=Options(form="sigmoid"), scale=10.0, bias=-10.0).value.backward()

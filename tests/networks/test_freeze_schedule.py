@@ -11,9 +11,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from panoglot.networks._ema import Ema
-from panoglot.networks._freeze import freeze, parameter_groups, training_mode
-from panoglot.networks._schedule import ramp, schedule
+from panoglot.networks import Ema, freeze, parameter_groups, ramp, schedule, training_mode
 
 
 def model() -> nn.ModuleDict:
@@ -73,6 +71,7 @@ def test_frozen_parts_are_evaluated():
     assert torch.equal(m["image"][1].running_mean, before)
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="the rate: least at 0, most at half a period, least at a whole one")
 def test_schedules():
     f = schedule("cosine", 100, warmup=10, minimum=0.1)
     assert [f(0), f(9), f(10)] == pytest.approx([0.1, 1, 1])
@@ -92,6 +91,11 @@ def test_schedules():
     assert ramp(30, 100, 0.04, 0.07, "linear") == pytest.approx(0.049)
 
 
+@pytest.mark.paper(
+    "rs-m-clip",
+    shows="V",
+    case="the teacher: m old + (1 - m) new; m = 1 changes nothing; no gradient; counters are copied",
+)
 def test_ema():
     torch.manual_seed(0)
     student = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))

@@ -11,8 +11,8 @@ from panoglot.errors import RowError, UserError
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from panoglot.networks import Ema
 from panoglot.networks import towers as t
-from panoglot.networks._ema import Ema
 from panoglot.networks._language import pad
 from panoglot.networks.adapters import media_of_tokens
 
@@ -165,6 +165,32 @@ def test_a_sample_needs_room():
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+def test_pictures_anywhere_in_a_text(disk, kind):
+    """A picture of eight tokens in one place is two pictures of four side by side; each row alone gives the same."""
+    lm = causal(disk, kind)
+    v = media(2, pictures=2)
+    one, _, labels = lm.compose("", "", "", True, document=[(1, False), ("what?", False), ("red", True)])
+    two, _, spread = lm.compose("", "", "", True, document=[(2, False), ("what?", False), ("red", True)])
+    ids, places = torch.tensor([one] * 2), torch.tensor([two] * 2)
+    whole = lm(ids, torch.ones_like(ids).bool(), v.flatten(1, 2)[:, None]).logits
+    parts = lm(places, torch.ones_like(places).bool(), v).logits
+    assert parts.shape[:2] == places.shape
+    behind = len(one) - len(lm.tokens.before) - 1  # the text behind the pictures
+    assert torch.allclose(whole[:, -behind:], parts[:, -behind:], atol=1e-5)
+    assert labels[-behind:] == spread[-behind:]
+    late, _, _ = lm.compose("", "", "", True, document=[("this", False), (1, False), ("and", False), (1, False)])
+    rows, mask = pad([two, late], lm.tokens.pad)
+    both = lm(rows, mask, v).logits
+    for i in range(2):
+        n = int(mask[i].sum())
+        alone = lm(rows[i : i + 1, :n], mask[i : i + 1, :n], v[i : i + 1]).logits[0]
+        assert torch.allclose(both[i, :n], alone, atol=1e-5)
+    more = torch.tensor([lm.compose("", "", "", True, document=[(3, False), ("x", True)])[0]])
+    with pytest.raises(UserError, match="places for 3 pictures, and 2 are there"):
+        lm(more, torch.ones_like(more).bool(), v[:1])
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
 def test_tokens_before_the_text(disk, kind):
     lm = causal(disk, kind)
     ids, mask, _, _ = composed(lm)
@@ -204,6 +230,11 @@ def test_a_picture_that_is_not_there_changes_nothing(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "croc",
+    shows="V",
+    case="image tokens see each other both ways; an answer never alters what stands before it",
+)
 def test_the_mixed_mask_lets_the_picture_see_itself_both_ways(disk, kind):
     lm = causal(disk, kind)
     ids, mask, _, labels = composed(lm, prefix="what? ")
@@ -245,6 +276,7 @@ def open_gates(lm):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper("cosmo", shows="V", case="gates at 0: the logits of the untouched model, bit for bit")
 def test_closed_gates_are_the_untouched_model_bit_for_bit(disk, kind):
     lm = causal(disk, kind, **GATES)
     ids, mask, _, _ = composed(lm)
@@ -266,6 +298,11 @@ def test_closed_gates_are_the_untouched_model_bit_for_bit(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="a picture reaches the tokens up to the next picture and nothing else; never the text's vector",
+)
 def test_what_a_picture_reaches(disk, kind):
     lm = causal(disk, kind, **GATES)
     open_gates(lm)
@@ -296,6 +333,11 @@ def test_what_a_picture_reaches(disk, kind):
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="changing the upper layers never changes the text's vector; padding is not read",
+)
 def test_the_text_vector_is_that_of_the_lower_half(disk, kind):
     lm = causal(disk, kind, **GATES)
     open_gates(lm)

@@ -12,8 +12,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from panoglot.networks import losses
-from panoglot.networks._contrast import ContrastOptions, contrast
+from panoglot.networks import ContrastOptions, contrast, losses
 
 
 def rand(*shape, seed=0):
@@ -27,6 +26,7 @@ def unit(*shape, seed=0):
 # ---- lm ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("sycoca", shows="V", case="padding carries exactly no gradient")
 def test_lm_counts_only_what_is_to_be_learnt():
     logits = rand(2, 4, 7).requires_grad_()
     target = torch.tensor([[3, -100, 2, -100], [-100, -100, 6, 0]])
@@ -38,6 +38,7 @@ def test_lm_counts_only_what_is_to_be_learnt():
     assert logits.grad[target == -100].abs().max() == 0  # padding and prefix: exactly nothing
 
 
+@pytest.mark.paper("sycoca", shows="V", case="captions with uniform logits: ln V")
 def test_lm_shift_and_uniform():
     ids = torch.tensor([[1, 2, 3]])
     logits = rand(1, 3, 5)
@@ -60,10 +61,12 @@ def test_lm_shift_and_uniform():
         ([0, 0, 0.25, 0.25], [0.75, 0.75, 1, 1], -0.875),
     ],
 )
+@pytest.mark.paper("grain", shows="V", case="GIoU of the card's three pairs: 1, 1/3, -.875")
 def test_generalised_iou(a, b, want):
     assert float(losses.generalised_iou(torch.tensor(a), torch.tensor(b))) == pytest.approx(want, abs=1e-6)
 
 
+@pytest.mark.paper("grain", shows="V", case="three predictions, two targets: T0 to B, T1 to A, loss 0")
 def test_matching_of_the_card():
     pytest.importorskip("scipy")
     predicted = torch.tensor([[[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.5, 0.5], [0.5, 0.5, 1, 1]]])
@@ -74,6 +77,7 @@ def test_matching_of_the_card():
     assert (float(term.value), term.count) == (0.0, 2)
 
 
+@pytest.mark.paper("grain", shows="V", case="the matching is as cheap as brute force")
 def test_matching_is_as_good_as_brute_force():
     pytest.importorskip("scipy")
     for seed in range(200):
@@ -94,6 +98,7 @@ def test_matching_is_as_good_as_brute_force():
         assert len(query) == k
 
 
+@pytest.mark.paper("grain", shows="V", case="no regions: loss and gradient of the boxes exactly 0")
 def test_box_drops_degenerate_targets_and_survives_none():
     pytest.importorskip("scipy")
     predicted = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -105,6 +110,7 @@ def test_box_drops_degenerate_targets_and_survives_none():
     assert (float(term.value), term.count, float(predicted.grad.abs().max())) == (0.0, 0, 0.0)
 
 
+@pytest.mark.paper("grain", shows="V", case="a box that is dropped shifts no later description")
 def test_labels_of_later_regions_do_not_shift_when_a_box_is_dropped():
     """In the release a degenerate box that counts as available shifts every later description; ours are keyed."""
     pytest.importorskip("scipy")
@@ -114,6 +120,7 @@ def test_labels_of_later_regions_do_not_shift_when_a_box_is_dropped():
     assert torch.stack(matches, 1).tolist() == [[0, 1, 1], [0, 0, 2]]
 
 
+@pytest.mark.paper("grain", shows="V", case="order of regions and pictures: the same loss")
 def test_permuting_regions_changes_nothing():
     pytest.importorskip("scipy")
     g = torch.Generator().manual_seed(4)
@@ -127,6 +134,11 @@ def test_permuting_regions_changes_nothing():
 # ---- group_patches -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "dreamlip",
+    shows="V",
+    case="weights are >= 0 and sum to 1; the least similar patch has none; delta > 1 is refused",
+)
 def test_grouping_weights():
     v, t = unit(2, 9, 4), unit(2, 3, 4, seed=1)
     for norm in ("minmax", "softmax"):
@@ -143,6 +155,25 @@ def test_grouping_weights():
         losses.grouped_patches(v, t, norm="mean")
 
 
+@pytest.mark.paper(
+    "dreamlip",
+    shows="V",
+    case="three patches, delta 1/3: weights .5556, .4444, 0 and cosine .9597374; what is under 1/N is cut",
+)
+def test_grouping_of_the_card():
+    v, t = torch.tensor([[[1.0, 0], [0.8, 0.6], [0, 1]]]).double(), torch.tensor([[[1.0, 0]]]).double()
+    g, w = losses.grouped_patches(v, t, delta=1 / 3)
+    assert w.flatten().tolist() == pytest.approx([0.5556, 0.4444, 0.0], abs=5e-5)
+    assert g.flatten().tolist() == pytest.approx([0.9597374, 0.2808988], abs=1e-6)
+    assert float((g * t).sum()) == pytest.approx(0.9597374, abs=1e-6)
+    assert torch.equal(losses.grouped_patches(v, t)[1], w)  # 1/N is the default
+    # values 1, .8, .2, 0: the third is under 1/4 and cut, and would have .1 of the weight without the cut
+    near = torch.tensor([[[1.0, 0], [0.8, 0.6], [0.2, 0.96**0.5], [0, 1]]]).double()
+    cut, uncut = (losses.grouped_patches(near, t, delta=d)[1].flatten().tolist() for d in (None, 0.0))
+    assert cut == pytest.approx([1 / 1.8, 0.8 / 1.8, 0, 0], abs=1e-7)
+    assert uncut == pytest.approx([0.5, 0.4, 0.1, 0], abs=1e-7)
+
+
 def test_patches_that_are_all_alike_are_weighted_evenly():
     v = unit(1, 1, 4).expand(1, 5, 4).clone().requires_grad_()
     g, w = losses.grouped_patches(v, unit(1, 2, 4, seed=1))
@@ -151,6 +182,7 @@ def test_patches_that_are_all_alike_are_weighted_evenly():
     assert torch.isfinite(v.grad).all()
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="gradient through the weights, by finite differences on a patch")
 def test_grouping_gradient_flows_through_the_weights():
     t, mask = unit(2, 3, 4, seed=1), torch.ones(2, 3, dtype=torch.bool)
     v = unit(2, 6, 4).requires_grad_()
@@ -166,6 +198,7 @@ def test_grouping_gradient_flows_through_the_weights():
     assert (other - v.grad).abs().max() > 1e-3
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="order of slots and pictures, and tiles: the same grouping loss")
 def test_grouping_does_not_depend_on_the_order_of_slots_or_images():
     v, t = unit(4, 6, 5), unit(4, 3, 5, seed=1)
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0]]).bool()
@@ -182,6 +215,18 @@ def test_grouping_does_not_depend_on_the_order_of_slots_or_images():
 # ---- recon ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "sycoca", shows="V", case="relevance .9, .1, .5, .3: captioning keeps patches 0 and 2, inpainting hides 0 and 2"
+)
+def test_masks_of_the_card():
+    keep, hide = losses.attentive_masks(torch.tensor([[0.9, 0.1, 0.5, 0.3]]), 0.5)
+    assert keep[0].nonzero()[:, 0].tolist() == hide[0].nonzero()[:, 0].tolist() == [0, 2]
+    relevance = torch.rand(5, 16, generator=torch.Generator().manual_seed(0))
+    keep, hide = losses.attentive_masks(relevance, 0.5)
+    assert torch.equal(keep, hide)  # what is kept for the one is hidden for the other
+    assert keep.sum(1).tolist() == [8] * 5
+
+
 def test_masks_of_captioning_and_inpainting():
     keep, hide = losses.attentive_masks(torch.tensor([[0.5, 0.5, 0.5]]), 0.1)
     assert (keep.tolist(), hide.tolist()) == ([[True, True, False]], [[True, False, False]])  # ties, at least one
@@ -193,6 +238,7 @@ def test_masks_of_captioning_and_inpainting():
             losses.attentive_masks(torch.rand(1, 4), ratio)
 
 
+@pytest.mark.paper("sycoca", shows="V", case="patches that are not hidden have no loss and no gradient")
 def test_recon_px_sees_only_hidden_patches():
     target, hidden = rand(2, 4, 6), torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0]]).bool()
     predicted = rand(2, 4, 6, seed=1).requires_grad_()
@@ -212,6 +258,7 @@ def test_patchify_cuts_row_by_row():
         losses.patchify(image, 3)
 
 
+@pytest.mark.paper("croc", shows="V", case="the target has no gradient; places that do not count have none")
 def test_recon_feat_target_has_no_gradient():
     x, y = rand(2, 3, 4).requires_grad_(), rand(2, 3, 4, seed=1).requires_grad_()
     mask = torch.tensor([[True, False, True], [False] * 3])
@@ -226,6 +273,17 @@ def test_recon_feat_target_has_no_gradient():
 # ---- views ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("rs-m-clip", shows="V", case="three prototypes, teacher and student (1, 0, 0): 9.0796e-5")
+def test_views_of_the_card():
+    z = torch.tensor([1.0, 0, 0]).double().expand(2, 1, 3)
+    assert float(losses.views(z, z[:1]).value) == pytest.approx(9.0796e-5, rel=1e-4)
+
+
+@pytest.mark.paper(
+    "rs-m-clip",
+    shows="V",
+    case="at least the teacher's entropy, equal when both agree; a constant in scores and centre changes nothing",
+)
 def test_views_against_loops_and_the_entropy_bound():
     s, t, c = rand(4, 3, 5), rand(2, 3, 5, seed=1), rand(5, seed=2)
     pairs = []
@@ -243,6 +301,11 @@ def test_views_against_loops_and_the_entropy_bound():
     assert float(losses.views(s, t + 3.0, c + 3.0).value) == pytest.approx(float(term.value), abs=1e-10)
 
 
+@pytest.mark.paper(
+    "rs-m-clip",
+    shows="V",
+    case="a view is not compared with itself; one view is refused; the teacher has no gradient",
+)
 def test_views_needs_another_view_and_trains_only_the_student():
     z = rand(1, 2, 3)
     with pytest.raises(UserError, match="nothing to compare"):
@@ -253,6 +316,7 @@ def test_views_needs_another_view_and_trains_only_the_student():
     assert s.grad[0].abs().max() == 0  # (g, same g) is excluded
 
 
+@pytest.mark.paper("rs-m-clip", shows="V", case="the centre: .9 c + .1 mean")
 def test_centre():
     centre = losses.Centre(3)
     centre.update(torch.ones(2, 4, 3))
@@ -264,6 +328,35 @@ def test_centre():
 # ---- regress -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "dc-clip", shows="V", case="smooth L1, beta 1: .125 at d = .5, 1.5 at d = 2; both slopes 1 where they meet"
+)
+def test_smooth_l1_of_dc_clip():
+    zero = torch.zeros(1, 1).double()
+    assert [float(losses.regress(zero + d, zero).value) for d in (0.5, 2.0)] == pytest.approx([0.125, 1.5])
+    slopes = []
+    for d in (1 - 1e-9, 1 + 1e-9):
+        x = (zero + d).requires_grad_()
+        losses.regress(x, zero).value.backward()
+        slopes.append(float(x.grad))
+    assert slopes == pytest.approx([1, 1], abs=1e-6)
+
+
+@pytest.mark.paper(
+    "croc", shows="V", case="smooth L1, beta .01: .00125 at d = .005, .095 at d = .1, ten times that .95"
+)
+def test_smooth_l1_of_croc():
+    zero = torch.zeros(1, 1, 1).double()
+    value = {d: float(losses.recon_feat(zero + d, zero).value) for d in (0.005, 0.1)}
+    assert value == pytest.approx({0.005: 0.00125, 0.1: 0.095})
+    assert 10 * value[0.1] == pytest.approx(0.95)
+
+
+@pytest.mark.paper(
+    "dc-clip",
+    shows="V",
+    case="student = teacher: 0; padding changes nothing; the teacher has no gradient",
+)
 def test_regress():
     x = rand(2, 3, 4)
     term = losses.regress(x.clone().requires_grad_(), x)
@@ -285,6 +378,7 @@ def test_regress():
         losses.regress(x, x, kind="smothl1")
 
 
+@pytest.mark.paper("dc-clip", shows="V", case="linear teacher and student: the least-squares solution")
 def test_regress_finds_the_least_squares_solution():
     x, w = rand(200, 5), rand(5, 3, seed=1)
     y = x @ w + 0.1 * rand(200, 3, seed=2)
@@ -306,6 +400,11 @@ def test_regress_finds_the_least_squares_solution():
 # ---- kl_logits, n_way ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="KL: a constant on the teacher changes nothing, equal distributions give 0",
+)
 def test_kl_logits():
     s, t = rand(4, 6), rand(4, 6, seed=1)
     p = t.softmax(1)
@@ -328,6 +427,7 @@ def test_kl_logits():
     assert float(losses.kl_logits(a, b, symmetric=True).value) == pytest.approx(float(half), abs=1e-15)
 
 
+@pytest.mark.paper("colbert-xm", shows="V", case="perfect separation: 0; equal scores: ln 2")
 def test_n_way():
     scores = torch.tensor([[900.0, 0.0, 0.0], [0.0, 0.0, 900.0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
@@ -339,6 +439,11 @@ def test_n_way():
 # ---- rank ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "compress-align",
+    shows="V",
+    case="pair loss .3132617, ln 2, and .2511505 for three ranked; ties and one caption: nothing",
+)
 def test_rank():
     def value(r, q, image):
         term = losses.rank(torch.tensor(r).double(), torch.tensor(q).double(), torch.tensor(image))
@@ -356,6 +461,7 @@ def test_rank():
     assert both == pytest.approx((three + pair) / 2, abs=1e-12)
 
 
+@pytest.mark.paper("compress-align", shows="V", case="the gradient sums to 0 within a picture")
 def test_rank_gradient_sums_to_zero_within_an_image():
     r = rand(6).requires_grad_()
     image = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -368,6 +474,18 @@ def test_rank_gradient_sums_to_zero_within_an_image():
 # ---- vq ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "tldr", shows="V", case="two vectors, two codes: indices 0 and 1, squared error .0125, loss .015625 at beta .25"
+)
+def test_vq_of_the_card():
+    z, codes = torch.tensor([[0.2, 0], [0.9, 1]]).double(), torch.tensor([[0.0, 0], [1, 1]]).double()
+    through, index, term = losses.vq(z, codes, beta=0.25)
+    assert index.tolist() == [0, 1]
+    assert float((through - z).square().mean()) == pytest.approx(0.0125)
+    assert float(term.value) == pytest.approx(0.015625)
+
+
+@pytest.mark.paper("tldr", shows="V", case="nearest code by brute force; the gradient passes straight through")
 def test_vq():
     z, codes = rand(2, 5, 3).requires_grad_(), rand(7, 3, seed=1).requires_grad_()
     through, index, term = losses.vq(z, codes)
@@ -384,6 +502,7 @@ def test_vq():
     assert losses.vq(z, codes, mask=torch.zeros(2, 5, dtype=torch.bool))[2].count == 0
 
 
+@pytest.mark.paper("tldr", shows="V", case="the codes move to the points")
 def test_codebook_learns():
     torch.manual_seed(0)
     book = losses.Codebook(4, 2)

@@ -10,9 +10,8 @@ from panoglot.errors import MissingPackage, UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import load_row, make_model
 from panoglot.networks import towers as t
-from panoglot.networks._model import make_model
-from panoglot.networks._row import load_row
 from panoglot.training import Trainer, shapes
 
 TEXTS = ["a red circle", "ein rotes Känguru", "قطة على سرير", "แมวนอน", "一只猫", "paka mweusi " * 60]

@@ -9,8 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import ContrastOptions, contrast
-from panoglot.networks._pool import pooled_contrast
+from panoglot.networks import ContrastOptions, contrast, pooled_contrast
 
 OPTIONS = {
     "clip": ContrastOptions(),

@@ -9,7 +9,7 @@ import pytest
 
 from panoglot.errors import RowError, UserError
 from panoglot.geometry import Region
-from panoglot.networks._records import Batch, Record, RegionText, Text, record_from_captions
+from panoglot.networks import Batch, Record, RegionText, Text, record_from_captions
 from panoglot.table import Caption
 
 
@@ -92,7 +92,7 @@ def test_batch_shapes_and_owner():
 
 def test_terms_add_up():
     torch = pytest.importorskip("torch")
-    from panoglot.networks._records import Term, sum_terms
+    from panoglot.networks import Term, sum_terms
 
     terms = {"contrast": Term(torch.tensor(2.0), 8), "lm": Term(torch.tensor(3.0), 5)}
     total, figures = sum_terms(terms, {"contrast": 1.0, "lm": 0.5})

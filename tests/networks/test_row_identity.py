@@ -9,13 +9,11 @@ torch = pytest.importorskip("torch")
 
 import panoglot
 from panoglot.identity import versioned
-from panoglot.networks import _row
-from panoglot.networks._row import Row, load_row, stored_row
+from panoglot.networks import Row, _row, load_row, stored_row
 from panoglot.networks.parts import PARTS, ContrastPart
 from panoglot.providers import load_model
 from panoglot.table import open_dataset
-from panoglot.training import _commands, _run, _trainer
-from panoglot.training._trainer import Trainer
+from panoglot.training import Trainer, _commands, _run, _trainer
 from tests.growth import grown
 from tests.training.test_commands import FROZEN, make
 

@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.networks import Record, RegionText, Text
 from panoglot.networks import samplers as s
-from panoglot.networks._records import Record, RegionText, Text
+from panoglot.networks._records import Turn
 
 
 def record(id_: str = "r", **more) -> Record:
@@ -63,9 +64,14 @@ def test_one():
     r = record()
     assert s.One()(r, 0, 0).texts[0].text == "a red kite"
     assert s.One(kinds=["short"])(r, 0, 0).texts[0].text == "A kite."
-    assert s.One(langs=["de"]).items(r) == 0
+    assert s.One(lang=["de"]).items(r) == 0
 
 
+@pytest.mark.paper(
+    "veclip",
+    shows="V",
+    case="10,000 draws at .5: .485 to .515 alt-texts; p = 1 and p = 0; a function of seed, epoch and id",
+)
 def test_coin_is_veclip_s():
     r = [record(f"id{i}") for i in range(10000)]
     raw = sum(s.Coin(0.5)(x, 0, 0).texts[0].kind == "raw" for x in r)
@@ -85,6 +91,7 @@ def test_each_passes_every_caption_once():
     assert [s.Each()(r, 0, 0, k).texts[0] for k in range(s.Each().items(r))] == list(r.texts)
 
 
+@pytest.mark.paper("rs-m-clip", shows="V", case="3 captions in 5 languages: each pair as likely")
 def test_translation_frequencies():
     langs = ["en", "de", "zh", "ko", "pt"]
     texts: list[Text] = []
@@ -112,6 +119,7 @@ def test_translation_falls_back_and_says_so():
     assert two[0] != two[1]
 
 
+@pytest.mark.paper("flame", shows="V", case="six of eleven vectors, different ones, all as likely")
 def test_vectors():
     import numpy as np
 
@@ -156,6 +164,7 @@ def test_nothing_of_a_sentence_is_lost():
     assert joined.replace(" ", "") == text.replace(" ", "")
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="every sentence as likely (chi-square), the last one too")
 def test_every_sentence_is_as_likely_the_last_included():
     """The released sampler draws from range(len - 1): its last sentence never comes, one sentence alone crashes."""
     counts: Counter = Counter()
@@ -169,6 +178,7 @@ def test_every_sentence_is_as_likely_the_last_included():
     assert [t.text for t in s.Sentences(k=3)(one, 0, 0).texts] == ["raw", "Just one.", "Just one.", "Just one."]
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="no sentences: the raw text alone, no repeats")
 def test_without_sentences_slots_stay_empty():
     texts = s.Sentences(k=2)(record(texts=[Text("raw only")]), 0, 0).texts
     assert [t and t.text for t in texts] == ["raw only", None, None]
@@ -188,6 +198,7 @@ def test_merged_sentences_and_sources():
 # ---- regions, interleave, tasks ------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("grain", shows="V", case="at most five regions, by the detector's score; list marks stripped")
 def test_regions():
     regions = [
         RegionText((0, 0, 10, 10), "- a beak", (100, 100), 0.2),
@@ -201,6 +212,7 @@ def test_regions():
     assert s.Regions().items(record()) == 1
 
 
+@pytest.mark.paper("cosmo", shows="V", case="similarity >= .24, at most three pictures, sentences by assignment")
 def test_interleave():
     doc = s.Document(
         "d",
@@ -317,6 +329,11 @@ def test_every_batch_is_balanced_and_small_pools_repeat():
     assert rounds[0] != rounds[1]
 
 
+@pytest.mark.paper(
+    "cosmo",
+    shows="V",
+    case="7,000 steps: 2 : 1 : 2 : 2; the first loader that is used up ends the epoch",
+)
 def test_loader_weights_of_cosmo():
     pools = {n: [f"{n}{i}" for i in range(3000)] for n in ("pair", "video", "inter", "intervideo")}
     share = s.shares({n: len(p) for n, p in pools.items()}, {"pair": 2, "video": 1, "inter": 2, "intervideo": 2})
@@ -329,6 +346,11 @@ def test_loader_weights_of_cosmo():
 
 
 @pytest.mark.parametrize("how", ["roundrobin", "balanced"])
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="V",
+    case="every batch of every task once an epoch; the order depends on the seed of the epoch",
+)
 def test_task_batches(how):
     pools = {"vqa": list(range(25)), "caption": list(range(100, 110))}
     steps = s.task_batches(pools, 4, 3, 1, how)
@@ -348,6 +370,12 @@ def test_samplers_repeat_themselves(name):
     r = tasks()
     r.texts = [*r.texts, Text("bad", "answer", score=0.0), Text("good", "answer", score=1.0), Text("A b. C d.", "long")]
     r.vectors = {"text": np.zeros((11, 2))}
+    r.image, r.pictures, r.regions = (
+        b"",
+        [b"1", b"2"],
+        [RegionText((0, 0, 1, 1), "a wing"), RegionText((0, 0, 1, 1), "b")],
+    )
+    r.turns = [Turn(picture=0), Turn("what?"), Turn("a wing", learn=True)]
     sampler = s.SAMPLERS[name]()
     assert sampler.items(r)
     first = [sampler(r, 5, e) for e in range(8)]

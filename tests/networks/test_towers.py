@@ -23,6 +23,7 @@ def vit():
     return t.Vit(16, 4, 32, 2, 4).double().eval()
 
 
+@pytest.mark.paper("clip", shows="V", case="ViT-B/32: the number of parameters by its published sizes")
 def test_vit_has_clip_s_size():
     with torch.device("meta"):
         tower = t.Vit(224, 32, 768, 12, 12)
@@ -42,6 +43,7 @@ def test_vit_shapes_and_other_grids(vit):
         t.Vit(16, 5)
 
 
+@pytest.mark.paper("sycoca", shows="V", case="what is under the mask changes nothing, bit for bit")
 def test_hidden_pixels_leak_nowhere(vit):
     hide = torch.zeros(2, 16, dtype=torch.bool)
     hide[:, 5] = True
@@ -94,6 +96,7 @@ def test_cuts_are_counted_and_keep_characters_whole():
         t.ByteTokens(2)
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="an unknown character has an id of its own, within the table")
 def test_char_tokens_know_what_they_do_not_know():
     tokens = t.CharTokens()
     ids, _ = tokens(["aé~"])
@@ -103,6 +106,11 @@ def test_char_tokens_know_what_they_do_not_know():
     table(tokens([tokens.alphabet])[0])  # the last character is no overflow
 
 
+@pytest.mark.paper(
+    "vgs-char-gru",
+    shows="V",
+    case="padding changes no vector; the paper's size: 102 characters, 2,048 numbers",
+)
 def test_char_gru():
     torch.manual_seed(0)
     for heads in (1, 2):
@@ -122,6 +130,7 @@ def test_char_gru():
     assert full.width == 2048
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="attention sums to 1 over time in every dimension")
 def test_char_gru_attention_sums_to_one():
     tower = t.CharGru(8, 16, 12).double()
     with torch.no_grad():
@@ -132,6 +141,7 @@ def test_char_gru_attention_sums_to_one():
         assert weight[~mask].abs().max() == 0
 
 
+@pytest.mark.paper("croc", shows="V", case="prefix 3 of 5: rows 0-2 see 0-2, then causal; prefix 0 is causal")
 def test_mixed_mask_of_croc():
     m = t.causal_mask(5, torch.tensor([3, 0])).int()
     assert m[0].tolist() == [[1, 1, 1, 0, 0]] * 3 + [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
@@ -186,6 +196,7 @@ def test_image_decoder_and_resampler(vit):
     assert (whole.shape, media.shape) == ((2, 24), (2, 4, 24))
 
 
+@pytest.mark.paper("clip", shows="V", case="the scale begins at 1/.07 and stays in 1..100 after a step")
 def test_scale():
     scale = t.Scale()
     assert float(scale()[0]) == pytest.approx(1 / 0.07, rel=1e-6)
@@ -285,11 +296,15 @@ def xmod(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="X-MOD: embeddings and adapters stay bit for bit, as the library freezes them",
+)
 def test_colbert_xm_trains_the_shared_layers_only(xmod):
     import transformers
 
-    from panoglot.networks._records import Record, Text
-    from panoglot.networks._row import load_row
+    from panoglot.networks import Record, Text, load_row
     from panoglot.training import Trainer
 
     texts = [
@@ -315,6 +330,11 @@ def test_colbert_xm_trains_the_shared_layers_only(xmod):
     assert not any("adapter" in n or "embeddings" in n for n in moved)
 
 
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="languages a, b, a: equal vectors; equal adapters: equal vectors; an unknown language is refused",
+)
 def test_xmod_takes_the_language_of_every_text(xmod):
     tower = t.HfText(xmod, length=60).eval()
     ids, mask = tower.tokens(["一只猫"] * 4)
@@ -354,3 +374,54 @@ def test_image_towers_of_transformers_with_and_without_a_class_token():
     pooled, tokens = t.HfImage(model=swin)(x)
     assert (pooled.shape, tokens.shape) == ((2, 16), (2, 16, 16))
     assert torch.allclose(pooled, tokens.mean(1), atol=1e-5)
+
+
+# ---- what defines a method: taken away, one of these fails -----------------------------------------------------------
+
+
+@pytest.mark.paper(
+    "vgs-char-gru", shows="V", case="the vector: a softmax over time of its own for every dimension, by loops"
+)
+def test_char_gru_pools_by_a_softmax_over_time_in_every_dimension():
+    torch.manual_seed(0)
+    tower = t.CharGru(8, 3, 4).double()
+    with torch.no_grad():
+        for p in tower.attend.parameters():
+            p.mul_(4)  # weights that are far from even
+        ids, mask = tower.tokens(TEXTS[:2])
+        pooled, h = tower(ids, mask)
+        for i in range(2):
+            steps = h[i, : int(mask[i].sum())]
+            score = tower.attend[0](steps)
+            for d in range(6):
+                raw = [float(x) for x in score[:, d].exp()]
+                want = sum(w / sum(raw) * float(x) for w, x in zip(raw, steps[:, d], strict=True))
+                assert float(pooled[i, d]) == pytest.approx(want, abs=1e-12)
+            assert not torch.allclose(pooled[i], steps.mean(0), atol=1e-3)
+
+
+@pytest.mark.paper(
+    "grain", shows="V", case="the picture's vector is that of the last query, the regions' those of the others"
+)
+def test_the_picture_s_vector_is_that_of_the_last_query(vit):
+    torch.manual_seed(0)
+    decoder = t.QueryDecoder(32, 12, queries=3, width=16, layers=0, heads=4).double().eval()
+    with torch.no_grad():
+        picture, regions, boxes = decoder(vit(image())[1])
+        queries = torch.nn.functional.layer_norm(decoder.queries, (16,), decoder.after.weight, decoder.after.bias)
+    for b in range(2):
+        assert torch.allclose(picture[b], queries[3] @ decoder.picture.weight.T, atol=1e-12)
+        assert torch.allclose(regions[b], queries[:3] @ decoder.region.weight.T, atol=1e-12)
+        assert torch.allclose(boxes[b], decoder.box(queries[:3]).sigmoid(), atol=1e-12)
+    assert not torch.allclose(queries[3], queries[2], atol=1e-2)
+
+
+@pytest.mark.paper("flame", shows="V", case="the MLP works on every token, the mean comes after it")
+def test_flame_s_mlp_works_on_every_token_before_the_mean():
+    torch.manual_seed(0)
+    head, tokens = t.TokenMlp(8, 6).double(), torch.randn(2, 5, 8).double() * 3
+    want = torch.stack([torch.stack([head.mlp(x) for x in row]).mean(0) for row in tokens])
+    assert torch.allclose(head(tokens), want, atol=1e-12)
+    assert not torch.allclose(head(tokens), head.mlp(tokens.mean(1)), atol=1e-2)
+    kinds = [type(layer).__name__ for layer in head.mlp]
+    assert kinds == ["Linear", "GELU", "Linear", "LayerNorm"]

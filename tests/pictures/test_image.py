@@ -295,3 +295,153 @@ def test_corrupted_bytes_raise_row_errors_only(name, draw):
         return
     assert picture.mode == "RGB"
     assert picture.size == header.upright
+
+
+# -- the header check and the decoder agree ----------------------------------------------------------------------------
+
+
+def agree(data):
+    """Whether a picture is accepted; fails when header and decoder say different things."""
+    try:
+        header = read_header(data, max_pixels=1_000_000)
+    except RowError:
+        return None
+    picture = Image(data).pil()
+    assert picture.size == header.upright
+    return picture
+
+
+def with_metadata(name, noise, count):
+    """A picture with a lot of metadata around the same pixels."""
+    picture = quarters()
+    if name == "PNG":
+        data = encode(picture, "PNG")
+        kinds = [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"sRGB", b"prVW", b"acTL", b"fcTL", b"gAMA"]
+        extra = b"".join(png_chunk(kinds[n % len(kinds)], noise) for n in range(count))
+        return data[:33] + extra + data[33:-12] + extra + data[-12:]
+    if name == "JPEG":
+        data = encode(picture, "JPEG", quality=95)
+        body = noise[:65_000]
+        kinds = [0xE1, 0xE2, 0xED, 0xFE, 0xE0, 0xEF]
+        extra = b"".join(b"\xff%c" % kinds[n % 6] + struct.pack(">H", len(body) + 2) + body for n in range(count))
+        return data[:20] + extra + data[20:]
+    if name == "GIF":
+        data = encode(picture, "GIF")
+        at = 13 + (3 << (data[10] & 7) + 1)
+        blocks = b"".join(bytes([len(noise[n : n + 255])]) + noise[n : n + 255] for n in range(0, len(noise), 255))
+        return data[:at] + (b"!\xfe" + blocks + b"\0" + b"!\xff" + blocks + b"\0") * count + data[at:]
+    if name == "WEBP":
+        return encode(picture, "WEBP", lossless=True, icc_profile=noise * count, xmp=noise * count)
+    return encode(picture, "TIFF", tiffinfo={65000: noise * count, 270: "x" * len(noise) * count})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF"]),
+    st.binary(min_size=1, max_size=400),
+    st.integers(1, 40),
+    st.sampled_from([1, 1000]),
+)
+def test_metadata_of_any_kind_and_size_changes_no_pixel(name, noise, count, times):
+    picture = agree(with_metadata(name, noise * times, count))
+    assert picture is not None
+    difference = np.abs(np.asarray(picture).astype(int) - np.asarray(quarters()))[[5, 5, 35, 35], [5, 55, 5, 55]]
+    assert difference.max() <= (12 if name == "JPEG" else 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["PNG", "P", "GIF", "WEBP", "JPEG", "BMP", "TIFF"]), st.data())
+def test_what_the_header_check_accepts_decodes_whatever_stands_in_the_header(name, draw):
+    picture = quarters(16, 12)
+    data = bytearray(encode(picture.convert("P"), "PNG") if name == "P" else encode(picture, name))
+    room = {"PNG": 33, "P": 60, "GIF": 13, "WEBP": 20, "BMP": 54, "TIFF": 8, "JPEG": 20}[name]
+    for _ in range(draw.draw(st.integers(1, 3))):
+        data[draw.draw(st.integers(0, room - 1))] = draw.draw(st.integers(0, 255))
+    with contextlib.suppress(RowError) if _only_inside(bytes(data)) else contextlib.nullcontext():
+        agree(bytes(data))
+
+
+def _only_inside(data):
+    """Whether decoding fails for what no header can tell: what is inside the compressed pixels."""
+    try:
+        Image(data, id="x", width=1, height=1).pil()
+    except RowError as error:
+        return error.reason in ("undecodable", "truncated")
+    return False
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3, 4, 6, 1, 7])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16, 3, 32])
+@pytest.mark.parametrize("ancillary", [False, True])
+def test_every_kind_of_png_is_accepted_and_decodes_or_neither(colour, depth, ancillary):
+    allowed = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    row = b"\0" + bytes(-(-9 * channels * depth // 8))
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 2, depth, colour, 0, 0, 0))
+    data += png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000))) if ancillary else b""
+    data += png_chunk(b"PLTE", bytes(6)) if colour == 3 else b""
+    data += png_chunk(b"IDAT", zlib.compress(row * 2)) + png_chunk(b"IEND", b"")
+    picture = agree(data)
+    assert (picture is not None) == (depth in allowed.get(colour, ()))
+
+
+@pytest.mark.parametrize("size", [20_000_000, 70_000_000])
+def test_texts_beyond_every_limit_of_the_library(size):
+    plain = encode(quarters(), "PNG")
+    text = png_chunk(b"tEXt", b"a\0" + b"x" * (size // 10))
+    data = plain[:33] + text * 10 + plain[33:]
+    np.testing.assert_array_equal(np.asarray(agree(data)), np.asarray(quarters()))
+
+
+# -- decoding apart ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_decoded_apart_has_the_same_pixels(monkeypatch):
+    from panoglot.pictures import _image as module
+
+    pictures = [encode(quarters(), "PNG"), encode(quarters(), "JPEG"), encode(quarters().convert("P"), "GIF")]
+    pictures.append(encode(PIL.Image.new("RGBA", (5, 4), (9, 8, 7, 100)), "WEBP", lossless=True))
+    here = [Image(data).pixels() for data in pictures]
+    monkeypatch.setattr(module, "BIG", 0)
+    for data, expected in zip(pictures, here):
+        np.testing.assert_array_equal(Image(data).pixels(), expected)
+        np.testing.assert_allclose(Image(data).opacity(4), 100 / 255 if data is pictures[-1] else 1, atol=0.01)
+
+
+def test_large_pictures_are_averaged_down_in_bands(monkeypatch):
+    from panoglot.pictures import _decoder as module
+
+    ramp = np.linspace(0, 65535, 96 * 64).astype(np.uint16).reshape(64, 96)
+    data = encode(PIL.Image.fromarray(ramp), "PNG")
+    whole = module.to_rgb(data)
+    monkeypatch.setattr(module, "BIG", 100)
+    monkeypatch.setattr(module, "_BAND", 500)
+    np.testing.assert_array_equal(np.asarray(module.to_rgb(data)), np.asarray(whole))
+    small = module.to_rgb(data, min_side=16)
+    assert small.size == (24, 16)
+    np.testing.assert_array_equal(np.asarray(small), np.asarray(whole.reduce(4)))
+
+
+def test_a_decoder_that_was_ended_costs_one_picture(monkeypatch):
+    from panoglot.pictures import _guard as module
+
+    good = encode(quarters(), "TIFF")
+    assert Image(good).pixels().shape == (40, 60, 3)
+    monkeypatch.setattr(module, "SECONDS", 0.3)
+    scans = encode(PIL.Image.new("L", (4000, 4000)), "JPEG", progressive=True)
+    with pytest.raises(RowError, match="decode_timeout"):
+        Image(scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 900 + b"\xff\xd9").pixels()
+    assert Image(good).pixels().shape == (40, 60, 3)
+
+
+def test_a_decoder_without_memory_costs_one_picture(monkeypatch):
+    from panoglot.pictures import _guard as module
+
+    pytest.importorskip("resource")
+    large = encode(PIL.Image.new("RGB", (9000, 9000)), "PNG")
+    module._pool.end()
+    monkeypatch.setattr(module, "BYTES", 300 * 2**20)
+    with pytest.raises(RowError, match="decode_memory"):
+        Image(large).pil(min_side=100)
+    monkeypatch.undo()
+    assert min(Image(large).pil(min_side=100).size) == 100

@@ -18,8 +18,7 @@ import torch
 
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.providers import load_model
-from panoglot.providers._names import Options
+from panoglot.providers import Options, load_model
 from panoglot.providers.hf._decode import Decoding, pieces
 from panoglot.providers.roles import Answer, Prompt
 from tests.providers import checkpoints

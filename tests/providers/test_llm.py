@@ -16,8 +16,7 @@ import pytest
 from panoglot.asking import Journal, journal_key
 from panoglot.errors import MissingPackage, RowError, UserError
 from panoglot.pictures import Image
-from panoglot.providers import llm, load_model
-from panoglot.providers._names import Options
+from panoglot.providers import Options, llm, load_model
 from panoglot.providers.roles import Answer, Generator, Prompt
 
 needs_weights = pytest.mark.skipif(

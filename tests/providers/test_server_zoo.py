@@ -15,12 +15,11 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from panoglot.asking import Asker, Journal, Prices, journal_key, spending
-from panoglot.asking._spend import Account, paid_by_stage
+from panoglot.asking import Account, Asker, Journal, Prices, Spent, journal_key, spending
+from panoglot.asking._spend import paid_by_stage
 from panoglot.errors import RowError
 from panoglot.providers import load_model
 from panoglot.providers.roles import Answer, Prompt
-from panoglot.running._stage import Spent
 from tests.providers.faulty_server import FaultyServer, answer_with, status
 
 KEY = "geheim/0123+456789abcdef"

@@ -289,18 +289,18 @@ def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, 
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.jpg").write_bytes((pictures / "03.jpg").read_bytes())
     result = panoglot.build(
-        str(tmp_path / "one"), str(tmp_path / "x.pano"), languages=["de", "pt-BR", "sw"], curate=False, quiet=True
+        str(tmp_path / "one"), str(tmp_path / "x.pano"), lang=["de", "pt-BR", "sw"], curate=False, quiet=True
     )
     why = {one.lang: one.why for one in result.not_made}
     assert list(why) == ["de", "pt-BR", "sw"]
     assert why["de"] == "no picture is surely one of the 115 things whose name in it is known"
-    assert why["pt-BR"] == "no word list has it, but pt has 524 names: --languages pt"
+    assert why["pt-BR"] == "no word list has it, but pt has 524 names: --lang pt"
     assert "no word list has Swahili names" in why["sw"]
     assert "--translator PROVIDER:NAME" in why["sw"]
     assert not result.no_language
     assert "nothing in sw" in (tmp_path / "x.pano" / "report.html").read_text("utf-8")
     with pytest.raises(SystemExit) as ended:
-        main(["build", str(tmp_path / "one"), "-o", str(tmp_path / "y.pano"), "--languages", "sw", "--no-curate"])
+        main(["build", str(tmp_path / "one"), "-o", str(tmp_path / "y.pano"), "--lang", "sw", "--no-curate"])
     assert ended.value.code == 3
     assert "panoglot: nothing was made in sw: no word list has Swahili names" in capsys.readouterr().err
 

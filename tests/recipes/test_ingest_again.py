@@ -337,8 +337,8 @@ def test_rejects_are_named_with_their_reasons(folder, tmp_path):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_bytes(b"no picture")
     _, out, _ = cli("ingest", folder, "-o", tmp_path / "x.pano", "--quiet")
-    assert "1  empty_file: empty.jpg" in out
-    assert "1  not_an_image: text.jpg" in out
+    assert "1 empty_file: empty.jpg" in out
+    assert "1 not_an_image: text.jpg" in out
 
 
 def test_no_picture_that_can_be_read_says_why(tmp_path):
@@ -383,7 +383,7 @@ def test_a_step_in_which_every_row_failed_ends_with_3(folder, tmp_path):
 
 def test_a_dataset_of_before_places_were_written(folder, tmp_path):
     data = ingest(folder, tmp_path).dataset
-    shutil.rmtree(data.places.path)
+    shutil.rmtree(data.path / "places.lance")
     touch(folder / "0.ar.txt", "نحلة")
     ingest(folder, tmp_path)  # what nobody knows to be replaced stays
     assert sorted(t for _, lang, t in kept(data) if lang == "ar") == ["نحلة", "نحلة على زهرة"]

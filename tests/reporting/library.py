@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from panoglot.geometry import Region
-from panoglot.languages._tags import parse_language
+from panoglot.languages import parse_language
 from panoglot.pictures import read_header
 from panoglot.table import (
     Caption,
@@ -279,7 +279,7 @@ def stamp_dataset(folder: Path, path: Path, images: int = 150) -> Dataset:
             "llm": "openai:https://user:hunter2@models.example/v1#qwen",
             "encoder": "embedded:conse",
         },
-        "steps": [{"curate": {"only": "images"}}, {"rank-and-fuse": {"k": 2}}, {"translate": {"to": ["de", "sw"]}}],
+        "steps": [{"curate": {"only": "images"}}, {"rank-and-fuse": {"k": 2}}, {"translate": {"lang": ["de", "sw"]}}],
     }
     insert_run(
         data,

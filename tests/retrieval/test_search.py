@@ -122,7 +122,7 @@ def spoken(filled):
     ],
 )
 def test_language_and_kind(spoken, lang, kind, expected):
-    hits = search(spoken.data, "query 0", lang=lang, kind=kind, encoder=spoken.encoder, k=10)
+    hits = search(spoken.data, "query 0", lang=lang or (), kinds=kind or (), encoder=spoken.encoder, k=10)
     among = {spoken.ids[n] for n in expected}
     assert ids(hits) == spoken.naive(spoken.encoder.texts["query 0"], 10, among)
     for hit in hits:
@@ -320,7 +320,7 @@ def test_mistakes(filled, tmp_path):
         "must be between 0": {"text": "query 1", "image": filled.ids[0], "weight": 1.5},
         "k=0": {"text": "query 1", "k": 0},
         "not a language tag": {"text": "query 1", "lang": "klingonish"},
-        "Did you mean 'human'": {"text": "query 1", "kind": "humen"},
+        "Did you mean 'human'": {"text": "query 1", "kinds": "humen"},
         "over='image'": {"text": "query 1", "over": "image"},
         "backend='exakt'": {"text": "query 1", "backend": "exakt"},
         "is no file, and": {"image": str(tmp_path / "none.jpg")},

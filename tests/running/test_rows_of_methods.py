@@ -25,17 +25,17 @@ def captions(dataset):
 def methods():
     """`one` and `two` write a caption of every caption; `drafting` writes a draft and a caption of the draft."""
 
-    @method(room="caption", takes="caption")
+    @method(verb="caption", unit="caption")
     async def one(caption: Caption, m: Models) -> Caption:
         """Says one."""
         return Caption(f"one({caption.text})", "en")
 
-    @method(room="caption", takes="caption", where="kind = 'human'")
+    @method(verb="caption", unit="caption", where="kind = 'human'")
     async def two(caption: Caption, m: Models) -> Caption:
         """Says two."""
         return Caption(f"two({caption.text})", "en")
 
-    @method(room="caption", takes="caption")
+    @method(verb="caption", unit="caption")
     async def drafting(caption: Caption, m: Models) -> Caption:
         """Drafts."""
         return Caption(f"final({caption.text})", "en", parents=(Caption(f"draft({caption.text})", "en"),))
@@ -86,7 +86,7 @@ def test_rows_that_are_named_are_taken_as_they_are(captions, run_id, methods):
 
 
 def test_other_options_do_not_take_it_either(captions, run_id):
-    @method(room="caption", takes="caption")
+    @method(verb="caption", unit="caption")
     async def louder(caption: Caption, m: Models, *, mark: str = "!") -> Caption:
         """Shouts."""
         return Caption(caption.text + mark, "en")

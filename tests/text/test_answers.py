@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from panoglot.errors import RowError
-from panoglot.text._answers import read_answer, read_json_answer, sound_text
+from panoglot.text import read_answer, read_json_answer, sound_text
 
 BIRD = "A red bird on a branch."
 

@@ -9,7 +9,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from panoglot.networks._contrast import ContrastOptions, contrast
+from panoglot.networks import ContrastOptions, contrast
 from panoglot.training import accumulate
 
 
@@ -35,6 +35,16 @@ def parameters(*parts):
 
 @pytest.mark.parametrize("k", [1, 3, 4])
 @pytest.mark.parametrize("options", [ContrastOptions(), ContrastOptions(group=6), ContrastOptions(form="hinge")])
+@pytest.mark.paper(
+    "m2-encoder",
+    shows="V",
+    case="k micro-batches: loss and every gradient of the big batch, 1e-14, groups too",
+)
+@pytest.mark.paper(
+    "clip",
+    shows="V",
+    case="k micro-batches: loss and every gradient of the big batch, 1e-14, groups too",
+)
 def test_equals_one_big_batch(k, options):
     x, y = data()
     image, text, scale = towers()
@@ -56,6 +66,7 @@ def test_equals_one_big_batch(k, options):
         assert (p.grad - w).abs().max() < 1e-14
 
 
+@pytest.mark.paper("clip", shows="V", case="the learned scale gets its gradient once, not k times")
 def test_the_learned_scale_gets_its_gradient_once():
     """k live passes against stored features give the scale k times its gradient; ours is the big batch's."""
     x, y = data()
@@ -75,6 +86,7 @@ def test_the_learned_scale_gets_its_gradient_once():
     assert float(scale.grad) == pytest.approx(float(want), rel=1e-12)
 
 
+@pytest.mark.paper("m2-encoder", shows="V", case="the second pass replays the first one's random numbers")
 def test_dropout_is_replayed():
     x, y = data()
     image, text, scale = towers(dropout=0.5)

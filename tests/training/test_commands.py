@@ -22,7 +22,7 @@ from panoglot.errors import UserError
 torch = pytest.importorskip("torch")
 
 import panoglot
-from panoglot.networks._row import Row, load_row
+from panoglot.networks import Row, load_row
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.table import Caption, caption_to_row, create_dataset, image_id, open_dataset
@@ -218,7 +218,7 @@ def test_towers_that_learn_on_pictures_from_the_dataset(made, tmp_path):
 
 
 def make_like(done):
-    from panoglot.networks._model import make_model
+    from panoglot.networks import make_model
 
     return make_model(done.row, 0).state_dict()
 
@@ -264,8 +264,8 @@ def test_a_student_learns_from_a_teacher(made, tmp_path, frozen):
 @pytest.mark.parametrize("sampler", ["each", "translation", "coin", "one", "vectors"])
 def test_every_sampler_of_whole_texts_finds_the_stored_vectors(sampler, made, tmp_path):
     """The loss with stored vectors is that of the same vectors looked up by text."""
+    from panoglot.networks import make_model
     from panoglot.networks._data import Data
-    from panoglot.networks._model import make_model
     from panoglot.training import read_records
     from panoglot.training._settings import resolve
     from tests.training.toy_encoders import Words
@@ -406,7 +406,7 @@ def test_a_run_goes_on_with_its_own_settings_only(frozen, made, tmp_path):
         ({"kinds": "humans"}, "Did you mean 'human'"),
         ({"batch": 4096}, "smaller batch"),
         ({"held_out": 1.5}, "held_out"),
-        ({"teacher": FROZEN["image_tower"]}, "no loss 'regress'"),
+        ({"teacher": FROZEN["image_tower"]}, "clip learns from no teacher"),
         ({"precision": "fp16"}, "precision"),
         ({"dataset": "nowhere.pano"}, "no dataset at"),
         ({"output": None}, "name the folder"),

@@ -13,7 +13,7 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.geometry import Region
 from panoglot.table import Caption, caption_to_row, create_dataset, image_id, vector_id
-from panoglot.training._dataset import read_records
+from panoglot.training import read_records
 
 
 def png(number):
@@ -92,10 +92,10 @@ def test_kept_captions_of_kept_pictures(data):
 
 def test_languages_kinds_and_writers_choose(data):
     a, b, *_ = ids(4)
-    assert texts(read_records(data, langs=["zh"])) == {b: [("一隻貓", "zh-Hant", "long", None)]}
-    assert texts(read_records(data, langs=["de", "en"]))[a][0][0] == "ein Hund", "the language that was named first"
+    assert texts(read_records(data, lang=["zh"])) == {b: [("一隻貓", "zh-Hant", "long", None)]}
+    assert texts(read_records(data, lang=["de", "en"]))[a][0][0] == "ein Hund", "the language that was named first"
     # without its parent a translation is a text of its own
-    assert texts(read_records(data, langs=["DE"])) == {a: [("ein Hund", "de", "short", None)]}
+    assert texts(read_records(data, lang=["DE"])) == {a: [("ein Hund", "de", "short", None)]}
     assert texts(read_records(data, kinds=["label"])) == {a: [("dog", "en", "raw", None)]}
     assert set(texts(read_records(data, sources=["m"]))) == {a, b}
     assert texts(read_records(data, sources=["human"]))[b] == [("قطة نائمة", "ar", "raw", None)]
@@ -104,8 +104,8 @@ def test_languages_kinds_and_writers_choose(data):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"langs": ["sw"]}, "no kept captions in sw .Swahili. .* It has: 2 en human"),
-        ({"langs": ["zz-bad"]}, "not a language tag"),
+        ({"lang": ["sw"]}, "no kept captions in sw .Swahili. .* It has: 2 en human"),
+        ({"lang": ["zz-bad"]}, "not a language tag"),
         ({"kinds": ["humans"]}, "Did you mean 'human'"),
         ({"sources": ["gpt"]}, "by gpt"),
         ({"held_out": 1.0}, "below 1"),
@@ -163,7 +163,7 @@ def test_a_share_is_held_out_by_picture(tmp_path):
     again = read_records(data, held_out=0.25)
     assert {r.id for r in again.held_out} - set(more) == out
     assert again.fingerprint != found.fingerprint
-    assert again.fingerprint == read_records(data, held_out=0.25, langs=["en"]).fingerprint
+    assert again.fingerprint == read_records(data, held_out=0.25, lang=["en"]).fingerprint
 
 
 def test_the_sources_own_split_is_kept(tmp_path):

@@ -20,9 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from panoglot.errors import UserError
-from panoglot.networks._load import load_run
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import load_row
+from panoglot.networks import Record, Text, load_row, load_run
 from panoglot.training import Trainer, shapes
 from panoglot.training._shapes import documents
 
@@ -93,6 +91,9 @@ CASES = {
     "broken pictures": ("clip", {}, {}),
     "all pictures of a process broken": ("clip", {"batch": 8}, {}),
 }
+
+#: The processes run the code that is tested, wherever it lies.
+PATH = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def records_for(name):
@@ -184,7 +185,7 @@ def main(out):
 
 
 def launch(world, out):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__), "CUDA_VISIBLE_DEVICES": ""}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATH, "CUDA_VISIBLE_DEVICES": ""}
     command = [*TORCHRUN, f"--nproc-per-node={world}", __file__, str(out)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-4000:]

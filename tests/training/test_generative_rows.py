@@ -15,12 +15,9 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Batch, Record, Text, contrast, load_row, make_model
 from panoglot.networks import samplers as s
-from panoglot.networks._contrast import contrast
 from panoglot.networks._data import Data
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Batch, Record, Text
-from panoglot.networks._row import load_row
 from panoglot.networks.losses import lm as lm_loss
 from panoglot.networks.losses import rank as rank_loss
 from panoglot.networks.parts import Features
@@ -195,6 +192,7 @@ def test_cut_captions_are_counted():
 # ---- COSMO -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("cosmo", shows="V", case="the row's scale begins at 1.2214: .6336355")
 def test_cosmo_contrast_of_the_card():
     part = make_model(row("cosmo")).parts["contrast"]
     scale, bias = part.scale()
@@ -204,6 +202,7 @@ def test_cosmo_contrast_of_the_card():
     assert float(term.value) == pytest.approx(0.6336355, abs=1e-7)
 
 
+@pytest.mark.paper("cosmo", shows="V", case="weight 0: the language model alone")
 def test_cosmo_without_contrast_is_a_language_model():
     model, batch = one_batch("cosmo", task="pair")
     terms = model(batch)
@@ -218,6 +217,7 @@ def test_cosmo_without_contrast_is_a_language_model():
     )
 
 
+@pytest.mark.paper("cosmo", shows="V", case="interleaved documents: contrast exactly 0, loss and gradient")
 def test_cosmo_documents_teach_language_only():
     model, batch = one_batch("cosmo", task="interleaved")
     assert batch.task == "interleaved"
@@ -229,6 +229,7 @@ def test_cosmo_documents_teach_language_only():
     assert terms["lm"].count == int((batch.target != -100).sum())
 
 
+@pytest.mark.paper("cosmo", shows="V", case="only resampler, pooling, projections, gates and temperature move")
 def test_cosmo_learns_only_what_is_new():
     trainer = Trainer(row("cosmo"), bed("cosmo"))
     before = {n: p.clone() for n, p in trainer.model.named_parameters()}
@@ -242,6 +243,7 @@ def test_cosmo_learns_only_what_is_new():
     }  # fmt: skip
 
 
+@pytest.mark.paper("cosmo", shows="V", case="gates at 0: pictures change nothing, and never the text's vector")
 def test_cosmo_gates_closed_and_pictures_do_not_matter():
     model, batch = one_batch("cosmo", task="pair")
     a = model.features(batch)
@@ -267,6 +269,7 @@ def test_cosmo_vectors_in_use_are_those_of_training():
     assert recall(f.x, f.y, torch.arange(len(texts)))["t2i@10"] >= 0
 
 
+@pytest.mark.paper("cosmo", shows="V", case="equal rows are no negatives")
 def test_cosmo_true_duplicates_are_no_negatives():
     model, batch = one_batch("cosmo", task="pair")
     plain = model(batch)["contrast"].value
@@ -316,6 +319,7 @@ def test_a_broken_picture_goes_with_its_place_and_sentences():
 # ---- Croc ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("croc", shows="V", case="432 of 576 places are replaced, all as likely (chi-square)")
 def test_croc_replaces_exactly_432_of_576_and_all_alike():
     part = make_model(row("croc", losses={"recon": {"pool": 32, "head_width": 8, "ratio": 0.75}})).parts["recon"]
     batch = Batch([f"r{i}" for i in range(200)], seed=3)
@@ -329,6 +333,11 @@ def test_croc_replaces_exactly_432_of_576_and_all_alike():
     assert torch.equal(part.chosen(576, Batch(batch.ids[::-1], seed=3)).flip(0), chosen)
 
 
+@pytest.mark.paper(
+    "croc",
+    shows="V",
+    case="Hungarian on 6 x 8: no token twice, the total of brute force, never above greedy",
+)
 def test_croc_assignment():
     torch.manual_seed(0)
     v, pool = torch.randn(6, 3), torch.randn(8, 3)
@@ -350,6 +359,7 @@ def test_croc_assignment():
         assign(torch.zeros(9, 3), pool)
 
 
+@pytest.mark.paper("croc", shows="V", case="ratio 0: the plain loss; the image loss stays on kept tokens")
 def test_croc_without_replacement_and_weight_is_a_language_model_with_a_visible_prefix():
     model, batch = one_batch("croc", losses={"recon": {"pool": 32, "head_width": 8, "ratio": 0.0}})
     terms = model(batch)
@@ -365,6 +375,11 @@ def test_croc_without_replacement_and_weight_is_a_language_model_with_a_visible_
     assert none(same)["recon"].count == 0
 
 
+@pytest.mark.paper(
+    "croc",
+    shows="V",
+    case="the pool's gradient is that of used rows; replaced places give the projector none",
+)
 def test_croc_gradients_go_where_they_should():
     model, batch = one_batch("croc")
     part = model.parts["recon"]
@@ -416,8 +431,18 @@ def bart_base(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="V",
+    case="the full-size row over BART-base's architecture: 6,081,600 of 145,452,864 parameters",
+)
+@pytest.mark.paper(
+    "vl-adapter",
+    shows="P",
+    case="the full-size row over BART-base's architecture: 6,081,600 of 145,452,864 parameters",
+)
 def test_vl_adapter_trains_4_18_percent(bart_base):
-    from panoglot.networks._freeze import freeze
+    from panoglot.networks import freeze
 
     r = load_row("vl-adapter", text={"name": bart_base, "pretrained": False})
     with torch.device("meta"):
@@ -428,6 +453,7 @@ def test_vl_adapter_trains_4_18_percent(bart_base):
     assert len(model.text.adapters.modules) == 30
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="the row begins as the frozen model")
 def test_vl_adapter_starts_as_the_frozen_model():
     model, batch = one_batch("vl-adapter")
     plain = make_model(row("vl-adapter", text={**DECODER, "kind": "encoder_decoder", "length": 64, "adapters": None}))
@@ -437,6 +463,7 @@ def test_vl_adapter_starts_as_the_frozen_model():
     assert a.count == b.count
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="training moves adapters, norms and the visual embedding only")
 def test_vl_adapter_leaves_the_backbone_alone():
     trainer = Trainer(row("vl-adapter"), bed("vl-adapter"))
     before = {n: p.clone() for n, p in trainer.model.named_parameters()}
@@ -449,6 +476,7 @@ def test_vl_adapter_leaves_the_backbone_alone():
     assert any(not torch.equal(p, before[n]) for n, p in trainer.model.named_parameters() if ".adapters." in n)
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="one task a step, every batch once")
 def test_vl_adapter_one_task_a_step_each_batch_once():
     records = questions(vectors(shapes(40)))
     captions = vectors(shapes(40, 5, "more"))
@@ -465,6 +493,7 @@ def test_vl_adapter_one_task_a_step_each_batch_once():
     assert {batch.task} == tasks[0]
 
 
+@pytest.mark.paper("vl-adapter", shows="V", case="adapters of one task leave another's without gradient")
 def test_vl_adapter_tasks_of_their_own():
     adapters = {"share": "multiple", "tasks": ["vqa", "caption", "translation"]}
     model, batch = one_batch("vl-adapter", text={**DECODER, "kind": "encoder_decoder", "adapters": adapters})
@@ -506,6 +535,7 @@ def test_regions_have_boxes_order_and_masks():
 # ---- Florenz ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("florenz", shows="V", case="empty cells of the coverage matrix: exactly 0 examples")
 def test_florenz_empty_cells_stay_empty():
     r = row("florenz")
     data = Data(bed("florenz"), make_model(r), row=r)
@@ -518,6 +548,7 @@ def test_florenz_empty_cells_stay_empty():
     assert cells["caption", "qaa"] == cells["caption", "qab"] == cells["translation", "qab"] == 0
 
 
+@pytest.mark.paper("florenz", shows="V", case="source and prefix carry no loss; uniform logits give ln V")
 def test_florenz_source_and_language_carry_no_loss():
     model, batch = one_batch("florenz")
     text = model.text
@@ -538,6 +569,11 @@ def test_florenz_source_and_language_carry_no_loss():
 # ---- TL;DR -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper(
+    "tldr",
+    shows="V",
+    case="the decoder reads quantised tokens only; the gradient passes straight through",
+)
 def test_tldr_the_decoder_reads_codes_and_nothing_else():
     model, batch = one_batch("tldr")
     model.eval()
@@ -560,6 +596,7 @@ def test_tldr_the_decoder_reads_codes_and_nothing_else():
 # ---- Compress & Align ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.paper("compress-align", shows="V", case="rewards 2, 1, 0: .2511505; the gradient sums to 0")
 def test_reward_of_the_card():
     r = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
     term = rank_loss(r, torch.tensor([3.0, 2.0, 1.0]), torch.zeros(3))
@@ -576,6 +613,7 @@ def _double(batch):
     return batch
 
 
+@pytest.mark.paper("compress-align", shows="V", case="ties alone or one caption: loss 0 with no weight")
 def test_reward_data_and_loss_through_the_row():
     model, batch = one_batch("compress-align")
     assert batch.quality.shape == (16, 5)
@@ -605,6 +643,11 @@ def test_reward_data_and_loss_through_the_row():
     assert data.skipped == {"no_text": 2}
 
 
+@pytest.mark.paper(
+    "compress-align",
+    shows="V",
+    case="scores in chunks are those at once; calibrated: mean 0, deviation 1",
+)
 def test_reward_is_the_same_in_any_chunk_and_calibrated():
     model, batch = one_batch("compress-align")
     pictures = batch.image[:, 0]

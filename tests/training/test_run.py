@@ -18,14 +18,9 @@ from panoglot.errors import RowError, UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Record, Text, contrast, list_rows, load_row, load_run, make_model, pooled_contrast
 from panoglot.networks._checkpointing import checkpoint_activations
-from panoglot.networks._contrast import contrast
 from panoglot.networks._data import Data
-from panoglot.networks._load import load_run
-from panoglot.networks._model import make_model
-from panoglot.networks._pool import pooled_contrast
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import list_rows, load_row
 from panoglot.networks.parts import PARTS
 from panoglot.training import Trainer, shapes
 from panoglot.training._distributed import Processes
@@ -274,14 +269,14 @@ def test_the_next_step_is_loaded_while_this_one_computes():
 
 def test_a_mistake_while_loading_is_raised_where_the_step_is_taken(bed, monkeypatch):
     t = Trainer(row(), bed)
-    inner = t.data._views
+    inner = t.data._show
 
-    def views(id_, k, epoch):
+    def show(id_, k, epoch):
         if epoch == 1:
             raise ZeroDivisionError("a bug")
         return inner(id_, k, epoch)
 
-    monkeypatch.setattr(t.data, "_views", views)
+    monkeypatch.setattr(t.data, "_show", show)
     seen = []
     with pytest.raises(ZeroDivisionError, match="a bug"):
         t.fit(on_step=seen.append)

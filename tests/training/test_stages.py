@@ -15,16 +15,9 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
+from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model
 from panoglot.networks._data import selected
-from panoglot.networks._ema import Ema
-from panoglot.networks._load import Ensemble, load_run
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import (
-    Row,
-    _lay,
-    load_row,
-)
+from panoglot.networks._row import _lay
 from panoglot.training import Trainer, recall, shapes
 
 TINY = {
@@ -185,6 +178,7 @@ def test_a_loss_that_is_absent_is_never_called(bed, monkeypatch):
     assert set(calls) == {"contrast"}
 
 
+@pytest.mark.paper("dc-clip", shows="V", case="two stages are two runs, one after the other")
 def test_the_second_stage_is_a_run_of_its_own_over_the_weights_of_the_first(bed):
     """Stages are nothing but two runs after each other: same losses as two trainers that hand the model on."""
     both = Trainer(dc_clip(), bed)
@@ -277,13 +271,13 @@ def test_data_of_a_stage():
     r = Record("1", texts=texts, split="gold", vectors={"text": stored})
     assert selected(r) is r
     assert selected(r, splits=["silver"]) is None
-    assert selected(r, langs=["ar"]) is None
-    thai = selected(r, langs=["th", "de"])
+    assert selected(r, lang=["ar"]) is None
+    thai = selected(r, lang=["th", "de"])
     assert [(t.lang, t.of) for t in thai.texts] == [("de", None), ("th", None)]
     assert thai.vectors["text"].tolist() == [[2.0, 3.0], [4.0, 5.0]]
     assert [t.of for t in selected(r, kinds=["raw", "translation"]).texts] == [None, 0]
     records = vectors([replace(x, split="gold" if i % 2 else "web") for i, x in enumerate(shapes(64))])
-    t = Trainer(dc_clip(stages={"align": {"select": {"splits": ["gold"], "kinds": ["long"], "langs": ["en"]}},
+    t = Trainer(dc_clip(stages={"align": {"select": {"splits": ["gold"], "kinds": ["long"], "lang": ["en"]}},
                                 "distil": {"sampler": {"kind": "one"}}},
                         languages={}), records)  # fmt: skip
     assert [len(s.data.items) for s in t.stages] == [64, 32]
@@ -332,6 +326,11 @@ def char_gru(**more):
     return load_row("vgs-char-gru", "small", **{**base, "epochs": 8, "sampler": {"kind": "one"}, **more})
 
 
+@pytest.mark.paper(
+    "vgs-char-gru",
+    shows="V",
+    case="snapshots at the ends of the periods; the ensemble sums their similarities",
+)
 def test_snapshots_are_the_models_at_the_ends_of_the_periods(bed, tmp_path):
     t = Trainer(char_gru(), bed, tmp_path, save_every=5)
     assert t.stages[0].period == 16  # four epochs of four steps

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,9 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks._contrast import contrast_dense
+from panoglot.networks import Record, Text, contrast_dense, list_rows, load_row, make_model
 from panoglot.networks._data import Data
-from panoglot.networks._model import make_model
-from panoglot.networks._records import Record, Text
-from panoglot.networks._row import list_rows, load_row
-from panoglot.training import Trainer, shapes
+from panoglot.training import Trainer, recall, shapes
 from panoglot.training._trainer import train
 
 TINY = {
@@ -139,7 +137,8 @@ def test_resume_is_exact_in_the_middle_of_an_epoch(name, bed, tmp_path):
 def test_killed_at_any_moment(tmp_path, bed):
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from panoglot.training import *\n"
+        "from panoglot.networks import load_row\n"
+        "from panoglot.training import shapes\n"
         "from panoglot.training._trainer import train\n"
         f"row = load_row('clip', 'small', **{TINY!r} | {{'epochs': 12}})\n"
         f"train(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"
@@ -173,6 +172,7 @@ def test_another_run_s_checkpoint_is_refused(tmp_path, bed):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.paper("m2-encoder", shows="V", case="k micro-batches train with the losses of the big batch, groups too")
 @pytest.mark.parametrize("name", ["clip", "m2-encoder"])
 def test_accumulation_gives_the_loss_sequence_of_the_big_batch(name, bed):
     extra = {**EXTRA.get(name, {}), "accumulate": 1}
@@ -202,6 +202,11 @@ def plain_clip(model, batch):
     return float(contrast_dense(f.x, f.y, scale=model.parts["contrast"].scale()[0]).value)
 
 
+@pytest.mark.paper("dreamlip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("rs-m-clip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("dc-clip", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("m2-encoder", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
+@pytest.mark.paper("grain", shows="V", case="with its own term switched off: CLIP's loss, 1e-12")
 def test_rows_that_must_give_clip_s_loss(bed):
     cases = {
         "dreamlip without sentences": row("dreamlip", sampler={"kind": "sentences", "k": 0}),
@@ -209,7 +214,7 @@ def test_rows_that_must_give_clip_s_loss(bed):
         "dc-clip, stage 2": row("dc-clip", languages={}, sampler={"kind": "one"}).each_stage()[1][1],
         "m2-encoder, one group": row("m2-encoder", languages={}, sampler={"kind": "one"}, shared=0, accumulate=1,
                                      losses={"contrast": {"taps": 1, "group": None}}),
-        "grain without regions": row("grain", head={"kind": "linear"}, sampler={"kind": "one"}),
+        "grain without regions": replace(row("grain"), head={"kind": "linear"}, sampler={"kind": "one"}),
     }  # fmt: skip
     want, batch, model = batch_loss(row("clip"), bed)
     clip = float(want["contrast"].value)
@@ -222,6 +227,7 @@ def test_rows_that_must_give_clip_s_loss(bed):
         assert float(again) == pytest.approx(clip, abs=1e-12), name
 
 
+@pytest.mark.paper("align", shows="V", case="the row without smoothing: twice CLIP's loss")
 def test_align_with_clip_s_scale_is_twice_clip(bed):
     one, _, model = batch_loss(row("clip"), bed)
     r = row(
@@ -234,6 +240,7 @@ def test_align_with_clip_s_scale_is_twice_clip(bed):
     assert float(fresh(batch)["contrast"].value) == pytest.approx(2 * float(one["contrast"].value), abs=1e-12)
 
 
+@pytest.mark.paper("sycoca", shows="V", case="no inpainting, no masks: CoCa's two losses")
 def test_sycoca_without_inpainting_and_masks_is_coca(bed):
     r = row("sycoca", **EXTRA["sycoca"])
     _, batch, model = batch_loss(r, bed)
@@ -245,6 +252,76 @@ def test_sycoca_without_inpainting_and_masks_is_coca(bed):
     got = model(batch)
     assert float(got["caption"].value) == pytest.approx(float(coca), abs=1e-12)
     assert float(got["contrast"].value) == pytest.approx(plain_clip(model, batch), abs=1e-12)
+
+
+@pytest.mark.paper(
+    "colbert-xm",
+    shows="V",
+    case="the row's loss: the choice between two of its own, plus that among the batch, by loops",
+)
+def test_colbert_s_two_losses_by_loops():
+    said = [
+        [(f"what is it {n}?", "question", None), (f"a cat {n}", "answer", 1.0), (f"a dog {n}", "answer", 0.0)]
+        for n in range(5)
+    ]
+    records = [
+        Record(f"q{n}", texts=[Text(text, kind, "en", score=score) for text, kind, score in some])
+        for n, some in enumerate(said)
+    ]
+    r = load_row("colbert-xm", "small", batch=5)
+    model = make_model(r).double().eval()
+    data = Data(records, model, augment=False)
+    batch = data.batch(data.plan(0)[0], 0)
+    (term,) = model(batch).values()
+    f = model.features(batch)
+    z = model.parts["colbert"].vectors(f.tokens)
+    at = {(int(o), int(k)): z[i][f.token_mask[i]] for i, (o, k) in enumerate(zip(batch.owner, batch.slot, strict=True))}
+
+    def score(q, p):
+        return float((at[q, 0] @ p.T).amax(1).sum().detach())
+
+    own, among = 0.0, 0.0
+    for q in range(5):
+        yes, no = score(q, at[q, 1]), score(q, at[q, 2])
+        own += np.log(np.exp(yes) + np.exp(no)) - yes
+        every = [score(q, at[o, k]) for o in range(5) for k in (1, 2)]
+        among += np.log(np.sum(np.exp(every))) - yes
+    assert float(term.value.detach()) == pytest.approx((own + among) / 5, abs=1e-9)
+    assert term.count == 5
+
+
+@pytest.mark.paper(
+    "sycoca",
+    shows="V",
+    case="the model: captions see the relevant half, the same half is hidden for painting, which reads the text",
+)
+def test_sycoca_s_masks_are_the_right_way_round(bed, monkeypatch):
+    extra = {**EXTRA["sycoca"], "losses": {"caption": {"width": 32, "heads": 2}, "inpaint": {"heads": 2}}}
+    _, batch, model = batch_loss(row("sycoca", **extra), bed)
+    f = model.features(batch)
+    order = torch.einsum("bnd,bd->bn", f.local, f.y).argsort(dim=1, descending=True)
+    relevant = torch.zeros(len(batch), f.local.shape[1], dtype=torch.bool)
+    relevant.scatter_(1, order[:, : f.local.shape[1] // 2], True)
+    seen = {}
+    caption, inpaint = model.parts["caption"].decoder, model.parts["inpaint"].decoder
+    monkeypatch.setattr(
+        caption, "forward", lambda i, m, keep=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep)
+    )
+    tower = model.image.forward
+    monkeypatch.setattr(
+        model.image, "forward", lambda x, keep=None, hide=None: seen.update(hide=hide) or tower(x, keep=keep, hide=hide)
+    )
+    model.parts["caption"](f, batch, model)
+    model.parts["inpaint"](f, batch, model)
+    assert torch.equal(seen["keep"], relevant)
+    assert torch.equal(seen["hide"], relevant)
+    # what is under the mask is nowhere on the way; the text is
+    paint = lambda x, tokens: inpaint(tower(x, hide=relevant)[1], tokens, f.token_mask)  # noqa: E731
+    x = batch.image[:, 0]
+    pixels = relevant.reshape(-1, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    base = paint(x, f.tokens)
+    assert torch.equal(paint(torch.where(pixels, x + 3, x), f.tokens), base)
+    assert not torch.allclose(paint(x, f.tokens.flip(0)), base, atol=1e-4)
 
 
 def test_permuting_the_batch_changes_no_loss(bed):
@@ -273,6 +350,7 @@ def with_vectors(records, seed=0, dtype=np.float32):
     return out
 
 
+@pytest.mark.paper("flame", shows="V", case="the stored vectors stay byte for byte; half precision is made unit again")
 def test_flame_trains_against_a_store_that_stays(bed):
     records = with_vectors(bed, dtype=np.float16)
     before = [r.vectors["text"].tobytes() for r in records]
@@ -285,6 +363,7 @@ def test_flame_trains_against_a_store_that_stays(bed):
     assert not any("text" in n for n, _ in t.model.named_parameters())
 
 
+@pytest.mark.paper("vgs-char-gru", shows="V", case="an epoch passes every caption of every picture; the rate cycles")
 def test_char_gru_passes_every_caption_of_every_picture(bed):
     records = with_vectors(bed)
     r = row(
@@ -297,6 +376,25 @@ def test_char_gru_passes_every_caption_of_every_picture(bed):
     period = t.steps_per_epoch * 4
     assert rates[0] == pytest.approx(0.01 * max(rates))
     assert rates[period // 2] == max(rates)
+
+
+@pytest.mark.paper(
+    "vgs-char-gru", shows="V", case="32 pairs (a red square; one-hot vectors) are learnt: recall@1 = 1 both ways"
+)
+def test_char_gru_learns_32_pairs_by_heart():
+    words = [
+        (c, s) for c in "red green blue pink grey brown white black".split() for s in "square circle cross star".split()
+    ]
+    colours, shapes_ = np.repeat(np.eye(8), 4, 0), np.tile(np.eye(4), (8, 1))
+    pictures = np.concatenate([colours, shapes_], 1).astype(np.float32)
+    texts = [f"a {colour} {shape}" for colour, shape in words]
+    records = [Record(text, texts=[Text(text)], vectors={"image": v}) for text, v in zip(texts, pictures, strict=True)]
+    small = {"image": {"kind": "vector", "width": 12}, "text": {"kind": "char_gru", "hidden": 32}, "dim": 64}
+    rate = {"optimiser": {"kind": "adam", "lr": 1e-2}, "schedule": {"kind": "cyclic_cosine", "period_epochs": 40}}
+    t = Trainer(load_row("vgs-char-gru", "small", batch=32, epochs=80, snapshots=False, **small, **rate), records)
+    t.fit(progress=False)
+    found = recall(t.encoder.encode_pixels(torch.tensor(pictures)), t.encoder.encode_texts(texts), torch.arange(32))
+    assert (found["t2i@1"], found["i2t@1"]) == (1, 1)
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------
@@ -366,6 +464,7 @@ def test_long_texts_are_cut_and_counted(bed):
     assert t.model.text.tokens.cut == 16
 
 
+@pytest.mark.paper("colbert-xm", shows="V", case="language adapters stay and have no gradient")
 def test_colbert_freezes_what_it_should(bed):
     texts = [
         Text("what is it?", "question", "en"),
@@ -386,3 +485,29 @@ def test_colbert_freezes_what_it_should(bed):
         if n in frozen:
             assert torch.equal(p, frozen[n])
             assert p.grad is None
+
+
+# ---- whole presets -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.paper(
+    "flame",
+    shows="P",
+    case="the full-size row: ViT-B/16, 768 to 5,120 by an MLP a token, s = 10, b = -10, 6 of 11 vectors, 3,072 a step",
+)
+def test_flame_s_own_preset_at_full_size():
+    r = load_row("flame")
+    assert not r.unverified
+    with torch.device("meta"):
+        model = make_model(r)
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    blocks = 12 * (12 * 768**2 + 13 * 768)
+    assert sizes["image"] == blocks + 3 * 16 * 16 * 768 + 768 + 197 * 768 + 768 + 4 * 768
+    assert sizes["head"] == 768 * 5120 + 5120 + 5120 * 5120 + 5120 + 2 * 5120
+    assert not any(name.startswith("text") for name, p in model.named_parameters())
+    part = make_model(row("flame", text={"kind": "stored", "width": 16})).parts["contrast"]
+    scale, bias = part.scale()
+    assert (float(scale), float(bias)) == (pytest.approx(10.0), -10.0)
+    assert (part.options.form, r.sampler) == ("sigmoid", {"kind": "vectors", "k": 6})
+    assert r.optimiser == {"kind": "adamw", "lr": 5e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.5}
+    assert (r.schedule, r.epochs, r.batch, r.size) == ({"kind": "cosine", "warmup": 2000}, 32, 3072, 224)

@@ -38,6 +38,9 @@ def test_half_a_translation_and_a_rambling_one_do_not(lang):
     assert check_translation(ENGLISH, DOG[lang] * 4, lang, (lang, 0.9)) == "length_ratio"
 
 
+@pytest.mark.paper(
+    "translate", shows="V", case="what is in the wrong language, too short or too long is dropped with its reason"
+)
 def test_reasons():
     assert check_translation(ENGLISH, ENGLISH, "de", ("en", 0.99)) == "untranslated"
     assert check_translation(ENGLISH, DOG["ru"], "de", ("ru", 0.99)) == "wrong_language"
@@ -53,7 +56,7 @@ def run(model, caption, **options):
 
 def test_a_translator_does_the_pairs_it_has_and_failures_do_not_spread():
     caption = Caption("A dog runs on the beach.", "en", "human", caption_id="c", image_id="i")
-    found = run(Phrasebook(), caption, to=("de", "fr", "es", "sw", "en-GB"))
+    found = run(Phrasebook(), caption, lang=("de", "fr", "es", "sw", "en-GB"))
     by_lang = {c.lang: c for c in found}
     assert set(by_lang) == {"de", "es"}  # fr failed, sw is no pair, en is the caption's own
     assert by_lang["de"].dropped is None
@@ -66,9 +69,9 @@ def test_a_translator_does_the_pairs_it_has_and_failures_do_not_spread():
 def test_all_failed_is_a_reject():
     caption = Caption("A dog runs on the beach.", "en", caption_id="c", image_id="i")
     with pytest.raises(RowError, match="no_such_word"):
-        run(Phrasebook(), caption, to=("fr",))
+        run(Phrasebook(), caption, lang=("fr",))
     with pytest.raises(RowError, match="unknown_language"):
-        run(Phrasebook(), Caption("???"), to=("de",))
+        run(Phrasebook(), Caption("???"), lang=("de",))
 
 
 class LanguageModel:
@@ -82,7 +85,7 @@ class LanguageModel:
 
 def test_a_language_model_is_asked_by_the_names_of_the_languages():
     model = LanguageModel()
-    (found,) = run(model, Caption("A dog {source} runs.", "en", caption_id="c", image_id="i"), to=("de",))
+    (found,) = run(model, Caption("A dog {source} runs.", "en", caption_id="c", image_id="i"), lang=("de",))
     assert "from English into German" in model.asked[0]
     assert model.asked[0].endswith("A dog {source} runs.")  # the caption is data, not a template
     assert found.text == "Ein Hund läuft am Strand."

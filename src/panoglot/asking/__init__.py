@@ -8,13 +8,12 @@ if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
     from panoglot.asking._asker import Asker, Models, Spent, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
-    from panoglot.asking._claims import Claims, claims_of
     from panoglot.asking._journal import Journal, journal_key
-    from panoglot.asking._memory import MEMORY, Memory
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
     from panoglot.asking._spend import Account
+    from panoglot.providers._memory import MEMORY, Memory
 
 __all__ = [
     "LOCAL_PROVIDERS",
@@ -25,7 +24,6 @@ __all__ = [
     "Asker",
     "Budget",
     "CachedEncoder",
-    "Claims",
     "Journal",
     "Memory",
     "Models",
@@ -38,7 +36,6 @@ __all__ = [
     "ask",
     "cache_folder",
     "call",
-    "claims_of",
     "encode_images",
     "encode_texts",
     "identity",
@@ -58,17 +55,15 @@ __getattr__, __dir__ = lazy_names(
     {
         "Account": "_spend",
         "read_record": "_segments",
-        "claims_of": "_claims",
-        "Claims": "_claims",
         "LOCAL_PROVIDERS": "_prices",
         "MAGIC": "_segments",
-        "MEMORY": "_memory",
+        "MEMORY": "panoglot.providers._memory",
         "TEMPLATE": "_prices",
         "Asker": "_asker",
         "Budget": "_prices",
         "CachedEncoder": "_cache",
         "Journal": "_journal",
-        "Memory": "_memory",
+        "Memory": "panoglot.providers._memory",
         "Models": "_asker",
         "PlainAsker": "_plain",
         "Price": "_prices",

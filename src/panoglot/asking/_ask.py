@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.vectors import unit_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,5 +143,4 @@ def unit(vectors: Any) -> np.ndarray:
     found = np.asarray(vectors, dtype=np.float64)
     if found.ndim != 2:
         raise UserError(f"vectors must be a matrix [N, dim], not of shape {list(found.shape)}.")
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, length, out=np.full_like(found, np.nan), where=length > 0)
+    return unit_rows(found, dtype=np.float64)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from panoglot.asking._journal import journal_key
-from panoglot.asking._memory import MEMORY
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.providers._http import as_count
+from panoglot.providers._memory import MEMORY
 from panoglot.providers._stop import came, refuse_when_stopping
 from panoglot.providers.roles import (
     ROLES,
@@ -337,11 +337,13 @@ class Asker:
 
     async def encode_image(self, image: Image) -> np.ndarray:
         """Return the unit vector `[dim]` (or vectors `[K, dim]`) of a picture."""
-        return await self.ask("encode_images", image)
+        found: np.ndarray = await self.ask("encode_images", image)
+        return found
 
     async def encode_text(self, text: str, lang: str = "und") -> np.ndarray:
         """Return the unit vector of a text."""
-        return await self.ask("encode_texts", text, lang)
+        found: np.ndarray = await self.ask("encode_texts", text, lang)
+        return found
 
     async def similarity(self, image: Image, texts: Sequence[str], langs: Sequence[str] | None = None) -> list[float]:
         """Return the cosine of a picture with every text (best view for multi-vector encoders)."""
@@ -387,7 +389,8 @@ class Asker:
 
     async def encode_query(self, parts: Sequence[Any]) -> np.ndarray:
         """Return the unit vector of a query of several parts: texts, pictures, places, embedded together."""
-        return await self.ask("encode_queries", tuple(parts))
+        found: np.ndarray = await self.ask("encode_queries", tuple(parts))
+        return found
 
     async def segment(
         self, image: Image, regions: Sequence[Region] | None = None, names: Sequence[str] | None = None
@@ -399,7 +402,8 @@ class Asker:
 
     async def depth(self, image: Image) -> np.ndarray:
         """Return how far everything is, float32 `[height, width]`."""
-        return await self.ask("depth", image)
+        found: np.ndarray = await self.ask("depth", image)
+        return found
 
     async def paint(self, prompt: Prompt | str) -> Image:
         """Return a picture made for a prompt."""

@@ -4,7 +4,7 @@ One folder, any number of processes and hosts at once, nothing to start. Every w
 own; a segment whose writer is gone gets a sorted index and is looked up on disk, so memory does not grow with the
 answers.
 
-    journal = Journal(dataset / "journal")
+    journal = Journal(dataset.journal)
     raw, was_there = await journal.answer(journal_key(model, "generate", prompt), ask)
 """
 
@@ -15,22 +15,21 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
-from panoglot.asking._claims import Claims, claims_of
 from panoglot.asking._journal_turns import Turns
-from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, sync_folder, write_index
+from panoglot.asking._segments import Sealed, index_of, joined, pack, read_record, scan, write_index
 from panoglot.errors import UserError
 from panoglot.identity import canonical
 from panoglot.providers._stop import refuse_when_stopping
+from panoglot.storage import Address, Appender, Claims, Store, open_store
 
 __all__ = ["Journal", "journal_key"]
 
@@ -68,13 +67,12 @@ def journal_key(model: Any, method: str, question: Any) -> str:
 class _Live:
     """A segment that somebody is still writing: its keys in memory, read on as it grows."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.keys, self.at = path, dict[bytes, int](), 0
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name, self.keys, self.at = store, name, dict[bytes, int](), 0
 
     def catch_up(self) -> None:
-        # opened anew each time: on a network file system that is what shows another host's writes
-        with open(self.path, "rb", buffering=1 << 18) as file:
-            end = os.fstat(file.fileno()).st_size
+        with self.store.open(f"{self.name}.seg", 1 << 18) as file:
+            end = file.seek(0, 2)
             if end > self.at:
                 found: list[tuple[bytes, int]] = []
                 self.at = scan(file, self.at, end, found)
@@ -84,19 +82,19 @@ class _Live:
         at = self.keys.get(key)
         if at is None:
             return []
-        with open(self.path, "rb") as file:
+        with self.store.open(f"{self.name}.seg") as file:
             record = read_record(file, at)
         return [record[1]] if record is not None and record[0] == key else []
 
 
 class Journal:
-    """Answers by key, in `folder`.
+    """Answers by key, in one place.
 
     Safe to use from threads, event loops, forks, processes and hosts at once. Failures are not kept: what raised is
     asked again by the next who wants it.
 
     Args:
-        folder: made when absent.
+        address: where they lie: a store, a folder; made when absent.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -106,9 +104,9 @@ class Journal:
     b'{"text": "ein Hund"}'
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, address: Address) -> None:
+        self.place = open_store(address)
+        self.place.make()
         self._begin()
         _OPEN.add(self)
         self._refresh()
@@ -118,14 +116,14 @@ class Journal:
 
     def _begin(self) -> None:
         """Start with nothing of our own: at first, and after a fork."""
-        self.claims: Claims = claims_of(self.folder / "claims.lock")
+        self.claims: Claims = self.place.claims("claims.lock")
         self._lock = threading.RLock()
         self._writing = threading.RLock()  # taken before `_lock`, so that nobody who looks waits for the disk
         self._thread: ThreadPoolExecutor | None = None
         self._sealed: dict[str, Sealed] = {}
         self._live: dict[str, _Live] = {}
         self._own: _Live | None = None
-        self._fd = -1
+        self._file: Appender | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, Turns] = {}
 
     def __enter__(self) -> Journal:
@@ -174,21 +172,19 @@ class Journal:
 
     def _refresh(self) -> None:
         """Learn of new segments, finished ones, and what the live ones have gained."""
-        with os.scandir(self.folder) as entries:
-            names = {entry.name for entry in entries}
+        names = set(self.place.names())
         there = {name.removesuffix(".seg") for name in names if name.endswith(".seg")}
-        own = self._own.path.stem if self._own else None
+        own = self._own.name if self._own else None
         for gone in (self._sealed.keys() | self._live.keys()) - there:
             self._sealed.pop(gone, None)
             self._live.pop(gone, None)
         for name in sorted(there - self._sealed.keys() - {own}):
-            path = self.folder / f"{name}.seg"
             try:
                 if f"{name}.idx" in names:
-                    self._sealed[name] = Sealed(path)
+                    self._sealed[name] = Sealed(self.place, name)
                     self._live.pop(name, None)
                 else:
-                    self._live.setdefault(name, _Live(path)).catch_up()
+                    self._live.setdefault(name, _Live(self.place, name)).catch_up()
             except FileNotFoundError:
                 self._live.pop(name, None)
 
@@ -210,9 +206,10 @@ class Journal:
                 placed.append((bytes.fromhex(key), at))
                 chunks.append(record)
                 at += len(record)
-            raw = b"".join(chunks)
+            raw, file = b"".join(chunks), self._file
+            assert file is not None  # it is there with its segment
             try:
-                self._writable(lambda: self._append(raw))
+                self._writable(lambda: file.write(raw))
             except BaseException:
                 self._abandon()  # what is half written must not precede what is written next
                 raise
@@ -222,12 +219,6 @@ class Journal:
             if len(own.keys) >= SEGMENT_RECORDS or own.at >= SEGMENT_BYTES:
                 self._seal_own()
 
-    def _append(self, raw: bytes) -> None:
-        view = memoryview(raw)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        os.fsync(self._fd)
-
     def _writable(self, work: Callable[[], T]) -> T:
         try:
             return work()
@@ -235,19 +226,16 @@ class Journal:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
                 raise
             raise UserError(
-                f"the answers of models cannot be written to {self.folder}: {error.strerror}. Make room, then run the "
-                "same command again; what was stored is not asked again."
+                f"the answers of models cannot be written to {self.place.address}: {error.strerror}. Make room, then "
+                "run the same command again; what was stored is not asked again."
             ) from error
 
     def _new_segment(self) -> _Live:
-        name = uuid.uuid4().hex
+        name = secrets.token_hex(16)
         # the claim on the name says "its writer lives"; it is there before the file, so nobody seals a file in use
         self.claims.take(bytes.fromhex(name))
-        path = self.folder / f"{name}.seg"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        self._fd = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-        sync_folder(self.folder)
-        own = _Live(path)
+        self._file = self.place.append(f"{name}.seg")
+        own = _Live(self.place, name)
         with self._lock:
             self._live.pop(name, None)  # seen by a look since the file is there
             self._own = own
@@ -257,18 +245,19 @@ class Journal:
         """Leave our segment to be sealed by whoever comes next."""
         with self._lock:
             if self._own is not None:
-                os.close(self._fd)
-                self.claims.drop(bytes.fromhex(self._own.path.stem))
-                self._own, self._fd = None, -1
+                if self._file is not None:
+                    self._file.close()
+                self.claims.drop(bytes.fromhex(self._own.name))
+                self._own, self._file = None, None
 
     def _seal_own(self) -> None:
         own = self._own
         if own is None:
             return
-        write_index(own.path, index_of(own.keys.items()), own.at)
+        write_index(self.place, own.name, index_of(own.keys.items()), own.at)
         with self._lock:
             self._abandon()
-            self._sealed[own.path.stem] = Sealed(own.path)
+            self._sealed[own.name] = Sealed(self.place, own.name)
 
     def close(self) -> None:
         """Finish this process's segment. Not closing costs nothing but a scan by the next one to open the journal."""
@@ -296,10 +285,11 @@ class Journal:
             try:
                 live.catch_up()
                 if live.keys:
-                    write_index(live.path, index_of(live.keys.items()), live.path.stat().st_size)
-                    self._sealed[name] = Sealed(live.path)
+                    size = self.place.facts(f"{name}.seg").size
+                    write_index(self.place, name, index_of(live.keys.items()), size)
+                    self._sealed[name] = Sealed(self.place, name)
                 else:
-                    live.path.unlink()
+                    self.place.remove(f"{name}.seg")
                 del self._live[name]
             except FileNotFoundError:
                 self._live.pop(name, None)
@@ -315,34 +305,28 @@ class Journal:
         try:
             self._refresh()
             small = sorted(name for name in small if name in self._sealed)
-            path = self.folder / f"{uuid.uuid4().hex}.seg"
-            temporary = path.with_suffix(f".tmpseg{os.getpid()}")
-            with open(temporary, "wb") as file:
+            merged = secrets.token_hex(16)
+            with self.place.writing(f"{merged}.seg") as file:
                 index = joined((self._sealed[name] for name in small), file)
-                size = file.tell()
-                file.flush()
-                os.fsync(file.fileno())
-            write_index(path, index, size)  # first the index: a segment with one is never taken for a live one
-            os.replace(temporary, path)
-            sync_folder(self.folder)
-            self._sealed[path.stem] = Sealed(path)
+                # first the index: a segment with one is never taken for a live one
+                write_index(self.place, merged, index, file.tell())
+            self._sealed[merged] = Sealed(self.place, merged)
             for old in small:
-                part = self._sealed.pop(old)
-                part.segment.unlink(missing_ok=True)  # first the segment: an index alone is nothing
-                part.segment.with_suffix(".idx").unlink(missing_ok=True)
+                del self._sealed[old]
+                self.place.remove(f"{old}.seg")  # first the segment: an index alone is nothing
+                self.place.remove(f"{old}.idx")
         finally:
             self.claims.drop(turn)
 
     def _sweep(self) -> None:
-        """Delete what a crash left half done: temporary files, and indexes without a segment, older than a day."""
-        with os.scandir(self.folder) as entries:
-            files = {entry.name: entry for entry in entries}
-        for name, entry in files.items():
-            stem, _, kind = name.partition(".")
-            if kind.startswith("tmp") or (kind == "idx" and f"{stem}.seg" not in files):
+        """Delete what a crash left half done: half a file, and indexes without a segment, older than a day."""
+        self.place.sweep(86400)
+        names = set(self.place.names())
+        for name in names:
+            if name.endswith(".idx") and f"{name.removesuffix('.idx')}.seg" not in names:
                 with suppress(OSError):
-                    if time.time() - entry.stat().st_mtime > 86400:
-                        os.unlink(entry.path)
+                    if time.time() - self.place.facts(name).changed / 1e9 > 86400:
+                        self.place.remove(name)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -458,8 +442,8 @@ _OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for journal in list(_OPEN):
-        if journal._fd >= 0:
-            os.close(journal._fd)  # the parent goes on writing there; we begin a segment of our own
+        if journal._file is not None:
+            journal._file.close()  # the parent goes on writing there; we begin a segment of our own
         journal._begin()
 
 

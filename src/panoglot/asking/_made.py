@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from panoglot.storage import has_scheme
+
 __all__ = ["data_hash", "made_lines", "note_model", "note_text", "recording"]
 
 #: What the command that runs now has met.
@@ -59,6 +61,10 @@ def data_hash(path: str | os.PathLike[str]) -> str:
     Empty when there is nothing there.
     """
     source = Path(path)
+    if has_scheme(path):
+        from panoglot.table import is_dataset
+
+        return _dataset_hash(path) if is_dataset(path) else ""
     try:
         if source.is_file():
             return _file_hash(source)
@@ -83,7 +89,7 @@ def _file_hash(path: Path) -> str:
     return f"ends-sha256:{found.hexdigest()}"
 
 
-def _dataset_hash(path: Path) -> str:
+def _dataset_hash(path: str | os.PathLike[str]) -> str:
     from panoglot.table import open_dataset
 
     data = open_dataset(path)

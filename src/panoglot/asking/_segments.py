@@ -9,18 +9,18 @@ An index (`.idx`) holds the first 8 bytes of every key, sorted, and the offsets:
 
 from __future__ import annotations
 
-import os
 import shutil
 import struct
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_VALUE", "Sealed", "index_of", "joined", "pack", "read_record", "scan", "sync_folder", "write_index"]
+    from panoglot.storage import Store
+
+__all__ = ["MAX_VALUE", "Sealed", "index_of", "joined", "pack", "read_record", "scan", "write_index"]
 
 MAGIC = b"\xf5PJ\xff"
 _HEAD = struct.Struct("<4sII16s")
@@ -101,20 +101,6 @@ def _next_magic(file: BinaryIO, at: int, end: int) -> int | None:
     return None
 
 
-def sync_folder(folder: Path) -> None:
-    """Make new names in `folder` durable."""
-    try:
-        fd = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open a folder
-        return
-    try:
-        os.fsync(fd)
-    except OSError:
-        pass  # some network file systems refuse; their names are durable on the server
-    finally:
-        os.close(fd)
-
-
 def index_of(entries: Iterable[tuple[bytes, int]]) -> np.ndarray:
     """Return the sorted index, uint64 `[2, N]` (key prefixes, offsets), of (key, offset) pairs: 16 bytes a pair."""
     import numpy as np
@@ -125,45 +111,44 @@ def index_of(entries: Iterable[tuple[bytes, int]]) -> np.ndarray:
     return np.stack([pairs["key"], pairs["at"]])
 
 
-def write_index(segment: Path, index: np.ndarray, size: int) -> None:
-    """Write the `index` of `segment` beside it, atomically; it is valid for a segment of `size` bytes."""
+def write_index(store: Store, name: str, index: np.ndarray, size: int) -> None:
+    """Write the `index` of the segment `name` beside it; it is valid for a segment of `size` bytes."""
     raw = index.tobytes()
-    target = segment.with_suffix(".idx")
-    temporary = target.with_suffix(f".tmpidx{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(_INDEX.pack(_INDEX_MAGIC, size, index.shape[1], zlib.crc32(raw)) + raw)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
-    sync_folder(segment.parent)
+    store.write(f"{name}.idx", _INDEX.pack(_INDEX_MAGIC, size, index.shape[1], zlib.crc32(raw)) + raw)
 
 
 class Sealed:
     """A finished segment with its index.
 
     Args:
-        segment: path of the `.seg`; its `.idx` is built again when it is damaged or does not fit.
+        store: of the journal.
+        name: of the segment, without `.seg`; its `.idx` is built again when it is damaged or does not fit.
     """
 
-    def __init__(self, segment: Path) -> None:
-        self.segment = segment
-        self.size = segment.stat().st_size
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name = store, name
+        self.size = store.facts(f"{name}.seg").size
         if not self._map():
             entries: list[tuple[bytes, int]] = []
-            with open(segment, "rb", buffering=1 << 20) as file:
+            with self.open(1 << 20) as file:
                 scan(file, 0, self.size, entries)
-            write_index(segment, index_of(entries), self.size)
+            write_index(store, name, index_of(entries), self.size)
             if not self._map():
-                raise OSError(f"cannot build the index of {segment}")
+                raise OSError(f"cannot build the index of {name} in {store.address}")
+
+    def open(self, buffer: int = 8192) -> BinaryIO:
+        """The records, to be read."""
+        return self.store.open(f"{self.name}.seg", buffer)
 
     def _map(self) -> bool:
         import numpy as np
 
-        path = self.segment.with_suffix(".idx")
+        name = f"{self.name}.idx"
         try:
-            with open(path, "rb") as file:
+            with self.store.open(name) as file:
                 magic, size, count, crc = _INDEX.unpack(file.read(_INDEX.size))
-                if magic != _INDEX_MAGIC or size != self.size or path.stat().st_size != _INDEX.size + 16 * count:
+                length = self.store.facts(name).size
+                if magic != _INDEX_MAGIC or size != self.size or length != _INDEX.size + 16 * count:
                     return False
                 if count < _LOAD_BELOW:
                     raw = file.read()
@@ -171,6 +156,7 @@ class Sealed:
                         return False
                     both = np.frombuffer(raw, dtype="<u8").reshape(2, count)
                 else:  # not read through here: a record is checked when it is used
+                    path = self.store.local(name)
                     both = np.memmap(path, dtype="<u8", mode="r", offset=_INDEX.size, shape=(2, count))
         except (OSError, struct.error):
             return False
@@ -197,7 +183,7 @@ class Sealed:
         first, last = (int(np.searchsorted(self._keys, wanted, side=side)) for side in ("left", "right"))
         if first == last:
             return []
-        with open(self.segment, "rb") as file:
+        with self.open() as file:
             records = [read_record(file, int(self._offsets[at])) for at in range(first, last)]
         return [record for record in records if record is not None and record[0].startswith(prefix)]
 
@@ -210,7 +196,7 @@ def joined(parts: Iterable[Sealed], file: BinaryIO) -> np.ndarray:
     for part in parts:
         keys.append(np.asarray(part._keys))
         offsets.append(np.asarray(part._offsets) + np.uint64(file.tell()))
-        with open(part.segment, "rb") as source:
+        with part.open() as source:
             shutil.copyfileobj(source, file, 1 << 20)
     both = np.stack([np.concatenate(keys), np.concatenate(offsets)])
     return both[:, np.lexsort((both[1], both[0]))]

@@ -6,13 +6,17 @@ Its key begins with eight bytes of the run, so the journal's indexes find a run'
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from panoglot.asking import Sealed, read_record, scan
+from panoglot.storage import open_store
+
+if TYPE_CHECKING:
+    from panoglot.storage import Address, Store
 
 __all__ = ["Account", "Paid", "paid_by_stage"]
 
@@ -60,25 +64,27 @@ class Account:
     def entry(self, tokens_in: int | None, tokens_out: int | None, price: float | None) -> dict[str, bytes]:
         """Return the record of an answer, as the journal takes it."""
         record = _Record(self.stage, tokens_in or 0, tokens_out or 0, price)
-        return {(_prefix(self.run) + os.urandom(8)).hex(): msgspec.json.encode(record)}
+        return {(_prefix(self.run) + secrets.token_bytes(8)).hex(): msgspec.json.encode(record)}
 
 
 def _prefix(run: str) -> bytes:
     return hashlib.sha256(b"paid by " + run.encode()).digest()[:8]
 
 
-def paid_by_stage(folder: Path, run: str) -> dict[str, Paid]:
+def paid_by_stage(journal: Address, run: str) -> dict[str, Paid]:
     """Return what the answers of a run cost, by stage; reads only.
 
     Args:
-        folder: of the journal.
+        journal: where the journal lies.
         run: the run's id.
     """
     prefix = _prefix(run)
     records: dict[bytes, bytes] = {}  # by key: while segments are merged a record is there twice
-    for path in sorted(folder.glob("*.seg")) if folder.is_dir() else ():
+    store = open_store(journal)
+    names = set(store.names())
+    for name in sorted(one.removesuffix(".seg") for one in names if one.endswith(".seg")):
         try:
-            records.update(_in_segment(path, prefix))
+            records.update(_in_segment(store, name, prefix, indexed=f"{name}.idx" in names))
         except OSError:
             continue  # merged into another, which is read too
     found: dict[str, Paid] = {}
@@ -91,11 +97,11 @@ def paid_by_stage(folder: Path, run: str) -> dict[str, Paid]:
     return found
 
 
-def _in_segment(path: Path, prefix: bytes) -> dict[bytes, bytes]:
-    if path.with_suffix(".idx").exists():
-        return dict(Sealed(path).starting(prefix))
+def _in_segment(store: Store, name: str, prefix: bytes, *, indexed: bool) -> dict[bytes, bytes]:
+    if indexed:
+        return dict(Sealed(store, name).starting(prefix))
     keys: list[tuple[bytes, int]] = []
-    with open(path, "rb", buffering=1 << 20) as file:  # its writer lives, or was killed
-        scan(file, 0, os.fstat(file.fileno()).st_size, keys)
+    with store.open(f"{name}.seg", 1 << 20) as file:  # its writer lives, or was killed
+        scan(file, 0, file.seek(0, 2), keys)
         records = [read_record(file, at) for key, at in keys if key.startswith(prefix)]
     return {record[0]: record[1] for record in records if record is not None}

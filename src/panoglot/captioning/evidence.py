@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from asyncio import gather
+from typing import Annotated
 
 from panoglot.asking import Models
 from panoglot.captioning._evidence_text import count_faces, english_caption, fact_caption, named_caption, written_text
+from panoglot.identity import Named
 from panoglot.languages import matches
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language
 from panoglot.pictures import Image
@@ -25,7 +27,7 @@ async def evidence(
     reader: ReaderName = "",
     detector: DetectorName = "",
     identifier: LanguageIdentifierName = "embedded:langid",
-    languages: tuple[str, ...] = (),
+    lang: Annotated[tuple[str, ...], Named("languages")] = (),
     sure: float = 0.5,
     maybe: float = 0.2,
 ) -> list[Caption]:
@@ -41,12 +43,12 @@ async def evidence(
         reader: a `Reader` of writing, such as `embedded:ocr`; empty: nobody reads.
         detector: a `Detector` of faces, such as `embedded:faces`; empty: nobody looks.
         identifier: names the language of the writing.
-        languages: also a caption in these, where the class is sure and has a name in them.
+        lang: also a caption in these, where the class is sure and has a name in them.
         sure: see above, 0..1.
         maybe: see above, 0..1.
 
     Returns:
-        A `short` caption in English and in `languages`, a `fact` (colours, size, shape), and what is written (`ocr`).
+        A `short` caption in English and in each `lang`, a `fact` (colours, size, shape), and what is written (`ocr`).
 
     Raises:
         RowError: the picture cannot be decoded.
@@ -65,14 +67,13 @@ async def evidence(
     first = Caption(text, "en", model=_names(m, tagger, detector if faces else ""), scores=scores)
     captions = [first, Caption(fact_caption(facts), "en", kind="fact", model="panoglot:facts")]
     if probability is not None and probability >= sure:
-        captions += _translated(tags[0].key, languages, probability, m[tagger].name)
+        captions += _translated(tags[0].key, lang, probability, m[tagger].name)
     if written := written_text(lines):
-        lang, confidence = await m[identifier].identify(written)
-        lang = lang if confidence >= 0.5 else UNKNOWN_LANGUAGE  # "STOP" is no Slovenian
+        found, confidence = await m[identifier].identify(written)
         captions.append(
             Caption(
                 written,
-                lang,
+                found if confidence >= 0.5 else UNKNOWN_LANGUAGE,  # "STOP" is no Slovenian
                 kind="ocr",
                 model=m[reader].name,
                 scores={"ocr": min(line.score for line in lines), "lid": confidence},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from panoglot.asking import Models
+from panoglot.identity import Named
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language
 from panoglot.pictures import Image
@@ -19,7 +22,7 @@ async def label(
     m: Models,
     *,
     tagger: TaggerName = "embedded:efficientnet-lite2",
-    languages: tuple[str, ...] = (),
+    lang: Annotated[tuple[str, ...], Named("languages")] = (),
     min_probability: float = 0.5,
     links: tuple[str, ...] = ("synset", "word"),
 ) -> list[Caption]:
@@ -32,7 +35,7 @@ async def label(
         image: the picture.
         m: the models.
         tagger: a `Tagger` whose keys are WordNet 3.0 synsets; of others only the English name is written.
-        languages: only these; empty: all that have a name. English is always given.
+        lang: only these languages; empty: all that have a name. English is always given.
         min_probability: classes below are left out, 0..1.
         links: which links to trust.
 
@@ -40,7 +43,7 @@ async def label(
         Captions of kind `label`; none when no class is likely enough. Those of other languages have the English one as
         parent.
     """
-    wanted = [canonical_language(tag) for tag in languages]
+    wanted = [canonical_language(tag) for tag in lang]
     captions = []
     for tag in await m[tagger].tag(image):
         if tag.score < min_probability:
@@ -48,14 +51,12 @@ async def label(
         model, scores = m[tagger].name, {"probability": tag.score}
         english = Caption(tag.name, "en", kind="label", model=model, scores=dict(scores))
         captions.append(english)
-        for lang, name in translations(tag.key).items():
-            if lang == "en" or name.link not in links:
+        for has, name in translations(tag.key).items():
+            if has == "en" or name.link not in links:
                 continue
-            if wanted and not any(matches(one, lang) for one in wanted):
+            if wanted and not any(matches(one, has) for one in wanted):
                 continue
             captions.append(
-                Caption(
-                    name.text, lang, "label", f"{model} + {name.source}/{name.link}", [english], scores=dict(scores)
-                )
+                Caption(name.text, has, "label", f"{model} + {name.source}/{name.link}", [english], scores=dict(scores))
             )
     return captions

@@ -144,7 +144,13 @@ def join_captions(first: str, second: str) -> str:
     return f"{first.strip().rstrip('.!?')}, {' '.join(added)}." if added else first.strip()
 
 
-@method(verb="caption", name="rank-and-fuse")
+@method(
+    verb="caption",
+    name="rank-and-fuse",
+    paper="Ranking and LLM-based Fusion",
+    year=2023,
+    about="several captioners, rank by match, fuse the best",
+)
 async def rank_and_fuse(
     image: Image,
     m: Models,

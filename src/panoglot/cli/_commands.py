@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from panoglot.checks import several
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import MANIFEST
+from panoglot.table import is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -25,7 +26,7 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "languages", "langs", "model", "option", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
@@ -58,7 +59,7 @@ def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
     first = next(iter(inspect.signature(verb).parameters), "")
     if first != "dataset" or not given or os.path.exists(str(given[0])):
         return
-    at = next((n for n, one in enumerate(given) if os.path.isfile(os.path.join(str(one), MANIFEST))), None)
+    at = next((n for n, one in enumerate(given) if is_dataset(str(one))), None)
     if at is not None:
         rest = [one for n, one in enumerate(given) if n != at]
         line = command(verb.__name__, given[at], *rest)
@@ -100,7 +101,7 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
                 f"--steps is not YAML: {yaml_fault(error)}; write for example 'length: {{min_words: 3}}'"
             ) from None
         return [name for step in steps for name in (step.split(",") if isinstance(step, str) else [step])]
-    return [one for value in given for one in value.replace(",", " ").split()]
+    return several(given)
 
 
 def _console() -> Any:
@@ -145,7 +146,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{_safe(data.path)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{_safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
     total = None if None in paid else sum(paid)
     if total is None or total - (result.spent.price or 0.0) > 1e-9:
@@ -160,7 +161,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.report:
         out.print(f"Report: {_safe(result.report)}")
     if data.vector_names():
-        out.print(_safe(f"Search: {command('search', data.path, 'a red bird')}"))
+        out.print(_safe(f"Search: {command('search', data.address, 'a red bird')}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -177,7 +178,7 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
     if not rows:
         return
-    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(str(data.path))}"))
+    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(data.address)}"))
     for reason, count in Counter(row["reason"] for row in rows).most_common(8):
         items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
         names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
@@ -197,7 +198,7 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
     from panoglot.languages import language_name, matches
 
     for note in getattr(hits, "notes", ()):
-        print(f"panoglot: {note}", file=sys.stderr)
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
     if json:
         for hit in hits:
             print(_json(hit))
@@ -220,7 +221,9 @@ def _show_hits(hits: Sequence[Any], json: bool = False) -> None:
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
     out.print(table)
     tell = (
-        command("show", hits[0].dataset.path, hits[0].image_id[:12]) if hits[0].dataset else "panoglot show DATASET ID"
+        command("show", hits[0].dataset.address, hits[0].image_id[:12])
+        if hits[0].dataset
+        else "panoglot show DATASET ID"
     )
     out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
 
@@ -258,11 +261,16 @@ def _show_export(written: dict[str, Any]) -> None:
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     out = _console()
     out.print(f"{counts} as {written['format']}: {_safe(languages)}")
+    if converted := written["converted"]:
+        shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
+        out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
+    if written["resized"]:
+        out.print(f"Pictures that were made smaller: {written['resized']:,}.")
+    if left_out := written["left_out"]:
+        shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+        out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
     for note in written.get("notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
-    if written["unreadable"]:
-        formats = ", ".join(f"{count:,} {format.upper()}" for format, count in written["unreadable"]["formats"].items())
-        out.print(f"{written['unreadable']['reader']} does not open some pictures: {formats}; they are as they came.")
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -344,22 +352,13 @@ def _show_training(result: Any) -> None:
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
+    from panoglot.cli._methods import show_methods
+
     if json:
         for row in rows:
             print(_json(row))
-        return
-    out = _console()
-    wide = max((len(row.name) for row in rows), default=0)
-    room, left = "", out.width - wide - 4  # a line each, on a narrow terminal too
-    for row in rows:
-        if row.room != room:
-            out.print(f"{chr(10) if room else ''}[bold]{row.room}[/bold]")
-            room = row.room
-        mark = "[green]●[/green]" if row.done else "[dim]○[/dim]"
-        title = row.title if len(row.title) <= left else row.title[: left - 1].rstrip() + "…"
-        out.print(f"{mark} {row.name:<{wide}}  {_safe(title)}")
-    papers = [row for row in rows if row.paper]
-    out.print(f"\n● here ({sum(r.done for r in papers)} of {len(papers)} papers)   ○ planned   --json: in full")
+    else:
+        show_methods(rows, _console(), _safe)
 
 
 def _show_models(rows: Sequence[Any], json: bool = False) -> None:

@@ -87,7 +87,9 @@ def mistake(tokens: Sequence[str], commands: Sequence[str]) -> str | None:
     if word.startswith("-") or word in commands:
         return None
     said = f"there is no command '{word}'."
-    if os.path.isfile(os.path.join(word, "panoglot.json")):
+    from panoglot.table import is_dataset
+
+    if is_dataset(word):
         what = " ".join(tokens[1:])
         look = command("search", word, what) if what and "--" not in what else command("report", word)
         return f"{said} It is a dataset; did you mean: {look}?"

@@ -1,7 +1,7 @@
 """Curation: filters answer with a reason or none; nothing is deleted.
 
-A filter is a function of one file; `FILTERS` has them all, `_contract` says what kinds there are. A preset is a list of
-filters with a name; `PRESETS` has them all. Your own, anywhere:
+A filter is a function of one file; `filters()` has them all, `_contract` says what kinds there are. A preset is a list
+of filters with a name; `presets()` has them all. Your own, anywhere, or by an entry point of `panoglot.filters`:
 
     @caption_filter("no_verb")
     def has_verb(caption, facts, *, verbs=("runs", "sits")):
@@ -18,15 +18,21 @@ from panoglot.curation._contract import (
     FILTERS,
     PRESETS,
     UNSCORED,
+    Facts,
     Filter,
     Preset,
     Step,
+    Steps,
+    Verdict,
     caption_filter,
+    filters,
+    find_filter,
     image_filter,
     image_group_filter,
     owns,
     pair_finder,
     preset,
+    presets,
     resolve,
     text_group_filter,
 )
@@ -63,12 +69,15 @@ __all__ = [
     "PRESETS",
     "UNSCORED",
     "CurateResult",
+    "Facts",
     "Filter",
     "ImageIndex",
     "PdqOperator",
     "Preset",
     "Step",
+    "Steps",
     "Texts",
+    "Verdict",
     "adult",
     "align",
     "append",
@@ -82,6 +91,8 @@ __all__ = [
     "default",
     "duplicate_text",
     "every_nth",
+    "filters",
+    "find_filter",
     "image_filter",
     "image_group_filter",
     "image_score",
@@ -95,6 +106,7 @@ __all__ = [
     "pdq",
     "pdq_stage",
     "preset",
+    "presets",
     "rare_words",
     "repetition",
     "resolve",

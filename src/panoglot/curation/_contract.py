@@ -14,6 +14,9 @@ options, and runs the stages that the filter reads the results of.
 
 A **preset** is a function of its options that returns a list of steps; it may be named wherever a filter may.
 
+Filters and presets of other packages are found by entry points of the group `panoglot.filters`,
+`name = "module:function"`; they are loaded when they are named, and when it matters whose a reason is.
+
 Every filter owns its reasons: no method may drop with the same word, because curating again clears and decides again
 whatever carries a reason of a filter.
 """
@@ -28,6 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import version_of
 from panoglot.table import KINDS, Dataset
 
@@ -47,11 +51,14 @@ __all__ = [
     "Unscored",
     "Verdict",
     "caption_filter",
+    "filters",
+    "find_filter",
     "image_filter",
     "image_group_filter",
     "owns",
     "pair_finder",
     "preset",
+    "presets",
     "resolve",
     "text_group_filter",
 ]
@@ -81,8 +88,24 @@ Verdict = str | Unscored | None
 SENTENCES = ("alt", "human", "short", "dense")
 
 
+class _Declared:
+    """What has a name and a function."""
+
+    function: Callable[..., Any]
+
+    @property
+    def about(self) -> str:
+        """First line of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def version(self) -> int:
+        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
+        return version_of(self.function)
+
+
 @dataclass(frozen=True)
-class Filter:
+class Filter(_Declared):
     """An entry of `FILTERS`.
 
     Attributes:
@@ -106,16 +129,6 @@ class Filter:
     models: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
-    def about(self) -> str:
-        """First line of its docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def version(self) -> int:
-        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
-        return version_of(self.function)
-
-    @property
     def options(self) -> dict[str, Any]:
         """Its options with their defaults."""
         found = _keywords(self.function)
@@ -128,7 +141,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(_Declared):
     """A named list of steps, with options.
 
     Attributes:
@@ -138,16 +151,6 @@ class Preset:
 
     name: str
     function: Callable[..., Steps]
-
-    @property
-    def about(self) -> str:
-        """First line of its docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
-
-    @property
-    def version(self) -> int:
-        """Raised (`@versioned` on the function) when what it decides without options, or with the same, may change."""
-        return version_of(self.function)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -162,13 +165,58 @@ def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
 
 FILTERS: dict[str, Filter] = {}
 PRESETS: dict[str, Preset] = {}
+#: Entry points of this group are filters and presets of other packages; importing one registers it.
+GROUP = "panoglot.filters"
+
+
+def find_filter(name: str) -> Filter | Preset:
+    """Return a filter or a preset, ours or that of an installed package.
+
+    Raises:
+        UserError: nothing of that name, with "did you mean"; or what an entry point names registers no such thing.
+    """
+    if name not in PRESETS and name not in FILTERS and name in find_entries(GROUP):
+        load_entry(GROUP, name, "filter")
+        if name not in PRESETS and name not in FILTERS:
+            raise UserError(f"the entry point '{name}' of {GROUP} registers no filter or preset of that name.")
+    found = PRESETS.get(name) or FILTERS.get(name)
+    if found is None:
+        known = [*FILTERS, *PRESETS, *find_entries(GROUP)]
+        raise UserError(f"there is no filter or preset '{name}'.{did_you_mean(name, known)}")
+    return found
+
+
+def _all() -> list[Filter | Preset]:
+    return [find_filter(name) for name in sorted({*FILTERS, *PRESETS, *find_entries(GROUP)})]
+
+
+def filters() -> dict[str, Filter]:
+    """Return all filters by name, those of installed packages too."""
+    return {found.name: found for found in _all() if isinstance(found, Filter)}
+
+
+def presets() -> dict[str, Preset]:
+    """Return all presets by name, those of installed packages too."""
+    return {found.name: found for found in _all() if isinstance(found, Preset)}
+
+
+def _keep(name: str, found: Filter | Preset) -> None:
+    """Register a filter or preset; a name of ours is not taken by others, whose reasons would then be another's."""
+    for known in (FILTERS.get(name), PRESETS.get(name)):
+        ours = known is not None and known.function.__module__.startswith("panoglot.")
+        if ours and not found.function.__module__.startswith("panoglot."):
+            raise UserError(f"there is a filter or preset '{name}' already: give yours another name.")
+    if isinstance(found, Filter):
+        FILTERS[name] = found
+    else:
+        PRESETS[name] = found
 
 
 def preset(name: str) -> Callable[[_Function], _Function]:
     """Give a function of options that returns steps a name among the steps."""
 
     def keep(function: _Function) -> _Function:
-        PRESETS[name] = Preset(name, function)
+        _keep(name, Preset(name, function))
         return function
 
     return keep
@@ -177,7 +225,7 @@ def preset(name: str) -> Callable[[_Function], _Function]:
 def _register(unit: str, reasons: Iterable[str], **more: Any) -> Callable[[_Function], _Function]:
     def keep(function: _Function) -> _Function:
         name = function.__name__
-        FILTERS[name] = Filter(name, unit, function, tuple(reasons), **more)
+        _keep(name, Filter(name, unit, function, tuple(reasons), **more))
         return function
 
     return keep
@@ -228,7 +276,7 @@ def owns(reason: str | None) -> bool:
     """
     if reason is None:
         return False
-    return any(found.says(reason) for found in FILTERS.values())
+    return any(found.says(reason) for found in filters().values())
 
 
 @dataclass(frozen=True)
@@ -267,9 +315,7 @@ def resolve(steps: str | Steps | None) -> list[Step]:
     found = []
     for given in ["default"] if steps is None else [steps] if isinstance(steps, str | Mapping) else steps:
         name, options = _name_and_options(given)
-        known = PRESETS.get(name) or FILTERS.get(name)
-        if known is None:
-            raise UserError(f"there is no filter or preset '{name}'.{did_you_mean(name, [*FILTERS, *PRESETS])}")
+        known = find_filter(name)
         what = "preset" if isinstance(known, Preset) else "filter"
         for key, value in options.items():
             if key not in known.options:

@@ -18,6 +18,7 @@ from panoglot.curation._contract import Step, resolve
 from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
+from panoglot.errors import verb
 from panoglot.running._runs import running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
@@ -108,6 +109,7 @@ class CurateResult:
         return StageResult("curate", done=done, rows=self.changed, seconds=self.seconds, notes=notes)
 
 
+@verb
 def curate(
     dataset: Dataset | str | os.PathLike[str],
     *,
@@ -132,7 +134,8 @@ def curate(
     Args:
         dataset: a dataset, or its path.
         steps: filters in order: names, `(name, options)`, `{name: options}`, or presets (`default`, `align`,
-            `compress-align`, `tldr`, `wit`); None for `default`. `FILTERS` and `PRESETS` list them with their options.
+            `compress-align`, `tldr`, `wit`); None for `default`. `filters()` and `presets()` list them, with
+            their options.
         run_id: of the run this belongs to; without one it is a run of its own, unless it is a dry one.
         dry_run: only count; nothing is written, not even a lock.
         quiet: no progress bar; None = when standard error is no terminal.
@@ -198,7 +201,7 @@ def _mend(data: Dataset, steps: list[Step], result: CurateResult) -> str:
     import yaml
 
     dropped = result.images_dropped if not result.images_kept else result.captions_dropped
-    path = shlex.quote(str(data.path))
+    path = shlex.quote(data.address)
     if not dropped:
         return f"methods dropped them, and curation leaves that alone: panoglot report {path}"
     (reason, _), *_ = dropped.most_common(1)
@@ -251,7 +254,7 @@ def _start(dataset: Dataset, steps: list[Step]) -> str:
     """Write the row of a run that is nothing but this; its recipe does the same again."""
     from panoglot._version import __version__
 
-    recipe = {"output": str(dataset.path), "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
+    recipe = {"output": dataset.address, "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
     versions = {f"filter {step.name}": str(step.filter.version) for step in steps if step.filter.version > 1}
     return dataset.start_run(recipe, {"panoglot": __version__, **versions})
 

@@ -45,7 +45,8 @@ class Groups:
         while (above := self._up[at]).tobytes() != at.tobytes():
             at = above
         self._up[some] = at
-        return at
+        found: np.ndarray = at
+        return found
 
     def roots(self) -> np.ndarray:
         """The smallest member of everybody's group, int64 `[count]`."""

@@ -26,13 +26,25 @@ def base(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-class Judge:
+class Bench:
+    """Who judges counts how often each filter was asked and how often it could not say."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+        self._unscored: Counter[str] = Counter()
+
+    def tell(self, result: CurateResult) -> None:
+        """Put what could not be judged into the result."""
+        result.unscored.update(self._unscored)
+        result.not_applied += [name for name, count in self._unscored.items() if count == self._asked[name]]
+
+
+class Judge(Bench):
     """Filters on images in order: the first reason speaks; filters that could not judge before it are counted."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._steps: list[tuple[Step, Callable[..., Verdict]]] = []
-        self._asked: Counter[str] = Counter()
-        self._unscored: Counter[str] = Counter()
 
     def add(self, step: Step, function: Callable[..., Verdict]) -> None:
         """Ask this filter after the others."""
@@ -52,11 +64,6 @@ class Judge:
             elif verdict is not None:
                 return verdict
         return None
-
-    def tell(self, result: CurateResult) -> None:
-        """Put what could not be judged into the result."""
-        result.unscored.update(self._unscored)
-        result.not_applied += [name for name, count in self._unscored.items() if count == self._asked[name]]
 
 
 class Writer:

@@ -16,18 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from panoglot.curation._contract import Facts, Step, Unscored, Verdict
 from panoglot.curation._count import key64
 from panoglot.identity import fingerprint
 from panoglot.providers import load_model
-from panoglot.table import Caption, Dataset, Table
+from panoglot.table import Caption, Dataset, Table, is_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,8 +84,8 @@ def _state(value: str) -> Any:
     try:
         if path.is_file():
             return [path.stat().st_size, path.stat().st_mtime_ns]
-        if (path / "panoglot.json").is_file():
-            return {name: content for name, (_, content) in table_versions(Dataset(path)).items()}
+        if is_dataset(value):
+            return {name: content for name, (_, content) in table_versions(Dataset(value)).items()}
     except (OSError, ValueError):  # a name that no file can have
         pass
     return None
@@ -123,7 +122,7 @@ def recall(dataset: Dataset, rules: str | None) -> dict[str, Any] | None:
     if rules is None:
         return None
     try:
-        found = json.loads((dataset.path / "work" / f"curate-{rules}.json").read_text())
+        found = json.loads(dataset.store.read(f"work/curate-{rules}.json"))
         contents = {name: content for name, (_, content) in table_versions(dataset).items()}
         return dict(found["result"]) if found["tables"] == contents else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -149,7 +148,7 @@ def remember(
             return
     if rules is not None:
         text = json.dumps({"tables": {name: content for name, (_, content) in after.items()}, "result": result})
-        _replace(dataset.path / "work" / f"curate-{rules}.json", lambda path: path.write_text(text))
+        _replace(dataset, f"curate-{rules}.json", lambda file: file.write(text.encode()))
 
 
 def kept_groups(
@@ -159,14 +158,14 @@ def kept_groups(
     import numpy as np
 
     rules = rules_of(finders)
-    ours = all(step.filter.function.__module__.startswith("panoglot.curate.") for step in finders)
+    ours = all(step.filter.function.__module__.startswith("panoglot.curation.") for step in finders)
     versions = table_versions(dataset).items()
     contents = {name: content for name, (_, content) in versions if not (ours and name in _DECISIONS)}
     ids = hashlib.blake2b(images.ids.tobytes(), digest_size=8).hexdigest()
-    path = dataset.path / "work" / f"groups-{fingerprint([rules, contents, ids])}.npz"
+    name = f"groups-{fingerprint([rules, contents, ids])}.npz"
     roots = np.arange(len(images), dtype=np.int64)
     try:
-        with np.load(path) as known:
+        with dataset.store.open(f"work/{name}") as file, np.load(file) as known:
             roots[known["places"]] = known["roots"]
         return roots
     except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
@@ -174,12 +173,7 @@ def kept_groups(
     roots = find()
     places = np.flatnonzero(roots != np.arange(len(roots)))
     if rules is not None and not dry_run:
-
-        def write(temporary: Path) -> None:
-            with open(temporary, "wb") as file:
-                np.savez(file, places=places, roots=roots[places])
-
-        _replace(path, write)
+        _replace(dataset, name, lambda file: np.savez(file, places=places, roots=roots[places]))
     return roots
 
 
@@ -205,7 +199,8 @@ class Judgements:
 
         self._steps = [(number, step.kinds, function) for number, step, function in steps]
         self._needs = {need for _, step, _ in steps for need in step.filter.needs}
-        self._path = dataset.path / "work" / f"curate-{rules}.npz" if rules is not None and steps else None
+        self._dataset = dataset
+        self._name = f"curate-{rules}.npz" if rules is not None and steps else None
         self._dry_run = dry_run
         self._known, self._codes = np.empty(0, np.uint64), np.empty(0, np.uint32)
         self._outcomes: list[Outcome] = [()]
@@ -218,10 +213,10 @@ class Judgements:
     def _load(self) -> None:
         import numpy as np
 
-        if self._path is None or not self._path.is_file():
+        if self._name is None:
             return
         try:
-            with np.load(self._path) as found:
+            with self._dataset.store.open(f"work/{self._name}") as file, np.load(file) as found:
                 outcomes = [tuple((n, reason) for n, reason in one) for one in json.loads(str(found["outcomes"]))]
                 known, codes = found["keys"], found["codes"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -259,7 +254,7 @@ class Judgements:
             codes[n] = code
         if len(self._new) > max(1 << 16, len(self._known) // 4):
             self._settle()
-        if last and self._path is not None:
+        if last and self._name is not None:
             self._seen.append((keys, codes))
         return [self._outcomes[code] for code in codes.tolist()]
 
@@ -294,17 +289,16 @@ class Judgements:
         """Keep what was said of the captions of the last pass, if any of it is new."""
         import numpy as np
 
-        if self._path is None or self._dry_run or not self.judged or not self._seen:
+        if self._name is None or self._dry_run or not self.judged or not self._seen:
             return
         keys, codes = (np.concatenate([part[n] for part in self._seen]) for n in range(2))
         keys, first = np.unique(keys, return_index=True)
         outcomes = np.array(json.dumps(self._outcomes))
 
-        def write(path: Path) -> None:
-            with open(path, "wb") as file:
-                np.savez(file, keys=keys, codes=codes[first], outcomes=outcomes)
+        def write(file: BinaryIO) -> None:
+            np.savez(file, keys=keys, codes=codes[first], outcomes=outcomes)
 
-        _replace(self._path, write)
+        _replace(self._dataset, self._name, write)
 
 
 def _key(caption: Caption, facts: Facts | None) -> int:
@@ -317,16 +311,14 @@ def _key(caption: Caption, facts: Facts | None) -> int:
     return key64(c.caption_id, c.image_id, c.text, c.lang, c.kind, c.recipe, c.model, more)
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def _replace(dataset: Dataset, name: str, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file as a whole, and forget the oldest of its kind."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    pattern = f"{path.name.partition('-')[0]}-*{path.suffix}"
-    others = sorted(path.parent.glob(pattern), key=lambda file: file.stat().st_mtime_ns)
+    work = dataset.store.at("work")
+    work.make()
+    with work.writing(name) as file:
+        write(file)
+    kind, end = f"{name.partition('-')[0]}-", name[name.rindex(".") :]
+    others = [one for one in work.names() if one.startswith(kind) and one.endswith(end)]
+    others.sort(key=lambda one: work.facts(one).changed)
     for old in others[: -_KEPT - 1]:
-        old.unlink(missing_ok=True)
+        work.remove(old)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns
-from panoglot.curation._judge import FACTS, Writer, base, note, progress
+from panoglot.curation._judge import FACTS, Bench, Writer, base, note, progress
 from panoglot.curation._memory import Judgements, Outcome
 from panoglot.curation._same import CARRIED
 from panoglot.curation._texts import Texts
@@ -86,16 +85,15 @@ def judge_captions(
     return write.commits
 
 
-class _Court:
+class _Court(Bench):
     """The filters on captions in order, given what those that judge one by itself said: the first reason speaks."""
 
     def __init__(self, steps: Sequence[Step], needs_image: bool) -> None:
+        super().__init__()
         ours = [(n, step) for n, step in enumerate(steps) if step.filter.unit in ("caption", "text_group")]
         self._steps = [(n, step.name, step.kinds) for n, step in ours]
         self.needs_image = needs_image
         self.groups: dict[int, Callable[[Caption, Facts], Verdict]] = {}
-        self._asked: Counter[str] = Counter()
-        self._unscored: Counter[str] = Counter()
 
     def before(self, number: int) -> _Court:
         """One with the filters before this one."""
@@ -121,11 +119,6 @@ class _Court:
             elif verdict is not None:
                 return verdict
         return None
-
-    def tell(self, result: CurateResult) -> None:
-        """Put what could not be judged into the result."""
-        result.unscored.update(self._unscored)
-        result.not_applied += [name for name, count in self._unscored.items() if count == self._asked[name]]
 
 
 def _survivors(

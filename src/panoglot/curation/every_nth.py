@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
 from panoglot.errors import UserError
 from panoglot.running import encode_stage
-from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, vector_rows, whitening
+from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, unit_rows, vector_rows, whitening
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,8 @@ def every_nth(
     by_id = np.argsort(places)  # all that follows is in the order of ids
     rows, places = rows[by_id], places[by_id]
     if len(places) and (places[1:] == places[:-1]).any():
-        raise UserError(f"{table.path.stem} has several vectors an image: filter every_nth needs an encoder with one.")
+        name = table.name.removeprefix("vectors/")
+        raise UserError(f"{name} has several vectors an image: filter every_nth needs an encoder with one.")
     drawn = _draw(images.ids[places], seed)
     training = np.sort(np.argpartition(drawn, sample - 1)[:sample]) if len(drawn) > sample else np.arange(len(drawn))
     raw = take_vectors(data, rows[training])
@@ -104,7 +105,11 @@ def every_nth(
         if len(good):
             number, far = nearest(_project(vectors[good], mean, matrix), centres)
             cluster[start + good], distance[start + good] = number, far
-    key = {"distance": lambda: distance, "random": lambda: drawn, "record": lambda: _standing(dataset, images)[places]}
+    key: dict[str, Callable[[], np.ndarray]] = {
+        "distance": lambda: distance,
+        "random": lambda: drawn,
+        "record": lambda: _standing(dataset, images)[places],
+    }
     ranked = np.lexsort((places, key[order](), cluster))
     present, starts, sizes = np.unique(cluster[ranked], return_index=True, return_counts=True)
     position = np.arange(len(ranked)) - np.repeat(starts, sizes)
@@ -124,12 +129,8 @@ def _draw(ids: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _project(vectors: np.ndarray, mean: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    import numpy as np
-
     found = vectors if matrix is None or not matrix.shape[1] else (vectors - mean) @ matrix
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    unit: np.ndarray = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
-    return unit
+    return unit_rows(found, without=0.0, dtype=found.dtype)
 
 
 def _standing(dataset: Dataset, images: ImageIndex) -> np.ndarray:

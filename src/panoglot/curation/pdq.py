@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from panoglot.asking import Spent
+from panoglot.curation._pdq_hash import GRID, hash_grid
 from panoglot.errors import RowError
-from panoglot.pictures import Image, read_header
+from panoglot.pictures import Image, plain_jpeg
 from panoglot.running import Emit, Item, Outcome, Stage, Worker
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ __all__ = ["PdqOperator", "pdq", "pdq_stage"]
 
 #: Least shorter side that is decoded: twice PDQ's grid of 64, so that the reduction to it can filter.
 _MIN_SIDE = 128
-_GRID = 64
 #: EXIF orientation to (transposed, flipped top to bottom, flipped left to right), applied in this order.
 _TURNS = {
     2: (False, False, True),
@@ -56,12 +56,7 @@ def pdq(image: Image) -> tuple[bytes, int]:
     >>> len(code), quality
     (32, 44)
     """
-    import numpy as np
-    import pdqhash
-
-    grid = _luminance(image)
-    bits, quality = pdqhash.compute(np.ascontiguousarray(np.broadcast_to(grid[:, :, None], (_GRID, _GRID, 3))))
-    return np.packbits(bits.astype(np.uint8)).tobytes(), int(quality)
+    return hash_grid(_luminance(image))
 
 
 def _luminance(image: Image) -> np.ndarray:
@@ -69,10 +64,11 @@ def _luminance(image: Image) -> np.ndarray:
     import numpy as np
     import PIL.Image
 
-    grey = _jpeg(image.data) if image.format == "jpeg" else None
+    jpeg = plain_jpeg(image.data)
+    grey = _jpeg(jpeg[0]) if jpeg is not None else None
     picture = image.pil(min_side=_MIN_SIDE).convert("L") if grey is None else PIL.Image.fromarray(grey)
-    small = np.asarray(picture.resize((_GRID, _GRID), PIL.Image.Resampling.BILINEAR))
-    if grey is not None and (turn := _TURNS.get(read_header(image.data).orientation)):
+    small = np.asarray(picture.resize((GRID, GRID), PIL.Image.Resampling.BILINEAR))
+    if jpeg is not None and grey is not None and (turn := _TURNS.get(jpeg[1])):
         transposed, rows, columns = turn
         small = small.T if transposed else small
         small = small[:: -1 if rows else 1, :: -1 if columns else 1]
@@ -86,9 +82,10 @@ def _jpeg(data: bytes) -> np.ndarray | None:
     try:
         if simplejpeg.decode_jpeg_header(data)[2] not in ("YCbCr", "Gray"):
             return None
-        return simplejpeg.decode_jpeg(
+        found: np.ndarray | None = simplejpeg.decode_jpeg(
             data, colorspace="GRAY", fastdct=True, min_height=_MIN_SIDE, min_width=_MIN_SIDE, min_factor=1
         )[:, :, 0]
+        return found
     except ValueError:
         return None
 

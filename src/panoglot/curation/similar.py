@@ -60,7 +60,8 @@ def similar(
     data = table.lance()
     rows, places = vector_rows(data, images)
     if len(np.unique(places)) != len(places):
-        raise UserError(f"{table.path.stem} has several vectors an image: filter similar needs an encoder with one.")
+        name = table.name.removeprefix("vectors/")
+        raise UserError(f"{name} has several vectors an image: filter similar needs an encoder with one.")
     order = np.argsort(places)  # order of ids
     rows, places = rows[order], places[order]
     if len(rows) <= exact_up_to:

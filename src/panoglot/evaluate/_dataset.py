@@ -141,7 +141,7 @@ def dataset_retrieval(
     empty = [tag for tag, mine in groups.items() if not mine]
     if empty or not groups:
         raise UserError(
-            f"{data.path} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}: "
+            f"{data.address} has no kept captions ({', '.join(kinds)}) in {', '.join(empty) or 'any language'}: "
             f"{' '.join(met) or 'it has no captions.'}"
         )
     ids, vectors, encoded = image_vectors(data, model, store=store)

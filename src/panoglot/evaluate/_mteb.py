@@ -165,7 +165,7 @@ def _modalities(encoder: Any) -> list[str]:
     white = Image.from_pil(PIL.Image.new("RGB", (32, 32), "white"))
     for name, method, columns in (("text", "encode_texts", (["a"], ["en"])), ("image", "encode_images", ([white],))):
         try:
-            call(encoder, method, *columns)  # type: ignore[arg-type]
+            call(encoder, method, *columns)
         except (UserError, NotImplementedError):
             continue
         found.append(name)

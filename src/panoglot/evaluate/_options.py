@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean
 
 __all__ = ["SHARED", "Option", "listed", "plain_name", "refuse_others", "spoken"]
@@ -110,8 +111,7 @@ SHARED = {
 
 def listed(values: str | Sequence[str] | None) -> list[str]:
     """Values given again and again, or with commas or spaces between them."""
-    given = [values] if isinstance(values, str) else list(values or ())
-    return [one for value in given for one in value.replace(",", " ").split()]
+    return [*several(values)]
 
 
 def plain_name(name: str) -> str:

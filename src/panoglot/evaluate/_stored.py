@@ -8,7 +8,8 @@ from typing import Any
 
 from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError
-from panoglot.evaluate._read import CAPTIONS, IDS, field, is_lines, read_json, read_lines
+from panoglot.evaluate._read import CAPTIONS, IDS, field, is_lines
+from panoglot.formats._json import read_json, read_lines
 
 __all__ = ["numbered", "one_or_more", "read_answers", "read_numbers"]
 

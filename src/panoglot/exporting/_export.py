@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from panoglot.errors import UserError, did_you_mean
-from panoglot.formats import load_format
+from panoglot.checks import several
+from panoglot.errors import RowError, UserError, did_you_mean, verb
+from panoglot.exporting._fitter import Fitter
+from panoglot.formats import FORMAT_NAMES, format_names, load_format
 from panoglot.formats._record import to_record
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
@@ -34,12 +36,6 @@ EXPORT_FORMATS = {
 }
 MANIFEST = "panoglot-export.json"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
-#: Formats of pictures that the readers of an export do not open, as far as they were tried.
-_UNREADABLE = {
-    "webdataset": ("open_clip", frozenset(("svg", "heif", "avif", "tiff", "bmp", "gif"))),
-    **dict.fromkeys(("parquet", "hf", "jsonl"), ("Hugging Face datasets (Pillow)", frozenset(("svg", "heif")))),
-    "coco": ("most readers", frozenset(("svg", "heif", "avif", "tiff"))),
-}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
 _BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
@@ -51,84 +47,83 @@ class _Writer(Protocol):
     def close(self) -> dict[str, Any]: ...
 
 
+@verb
 def export(
     dataset: Dataset | str | os.PathLike[str],
     output: str | os.PathLike[str],
     to: str = "webdataset",
     *,
-    langs: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
+    lang: str | Sequence[str] = (),
+    kinds: str | Sequence[str] = (),
     include_dropped: bool = False,
     captioned_only: bool = False,
     shard_size: int = 10_000,
+    image: str | None = None,
+    max_side: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write the kept pictures and captions of a dataset, in order of image id; the same rows give the same bytes.
 
     The folder appears at the end, whole, by one rename. An earlier export at the same place is replaced; anything else
-    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance.
+    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance; a picture
+    that was converted has an id of its own and says from what it was made.
 
     Args:
         dataset: a dataset or its path.
         output: the folder to write.
-        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`.
-        langs: languages to write, `zh` takes `zh-Hant` too; None for all. The first is preferred where a format has
+        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`,
+            or a format of an installed package.
+        lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
-        kinds: kinds of captions to write; None for all. Their order is the preference, as with `langs`.
+        kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         shard_size: pictures in a shard.
+        image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
+            common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
+            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG.
+        max_side: longest side in pixels; larger pictures are made smaller.
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        What was written: `format`, `images`, `captions`, `languages`, `shards`, and `notes` on languages that were
+        What was written: `format`, `images`, `captions`, `languages`, `shards`; `converted` (format to pictures),
+        `resized`, and `left_out` (reason to pictures that could not be decoded); and `notes` on languages that were
         taken in or not there. It is also in `panoglot-export.json`.
-        What was written: `format`, `images`, `captions`, `languages`, `shards`; and `unreadable`, the pictures in
-        formats that the usual reader of this export does not open (they are written as they came). It is also in
-        `panoglot-export.json`.
 
     Raises:
         UserError: no such format, language or kind; nothing to write; or the output is taken.
     """
-    if to not in EXPORT_FORMATS:
-        raise UserError(f"'{to}' is not an export format.{did_you_mean(to, EXPORT_FORMATS)}")
+    form = _written_as(to)
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
-    langs = [canonical_language(tag) for tag in langs] if langs else None
-    for kind in kinds or ():
+    fitter = Fitter(image, max_side)
+    langs = [canonical_language(tag) for tag in several(lang)]
+    kinds = several(kinds)
+    for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     target = Path(os.path.realpath(output))
-    _check_output(target, data.path)
-    met: list[str] | None = None
-    notes: list[str] = []
-    if langs:
-        have = Counter(row["lang"] for row in data.captions.rows(["lang"], _where(None, kinds, include_dropped)))
-        met, notes = meeting(langs, have)
-    where = _where(met, kinds, include_dropped)
-    if not len(data.images):
-        raise UserError(f"{data.path} has no images to export.")
-    if where and (langs or kinds) and data.captions.count(where) == 0:
-        have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
-        shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
-        said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.path} has no such captions (langs={langs}, kinds={kinds}); it has: {shown}.{said}")
+    _check_output(target, data.store.folder)
+    where, notes = _wanted(data, langs, kinds, include_dropped)
     with _building(target) as folder:
-        writer: _Writer = load_format(EXPORT_FORMATS[to]).Writer(folder, shard_size)
+        writer: _Writer = load_format(form).Writer(folder, shard_size)
         total = len(data.images)
         images = captions = 0
         languages: Counter[str] = Counter()
-        reader, closed = _UNREADABLE[to]
-        unreadable: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
         for row, found in _rows(data, where, include_dropped):
             if captioned_only and not found:
                 continue
             first = _preferred(found, langs, kinds)
-            suffix = _SUFFIXES.get(row["format"], f".{row['format']}")
-            writer.add(to_record(row, found, first), row["data"], suffix)
+            record = to_record(row, found, first)
+            try:
+                picture = fitter.fit(record, row["data"])
+            except RowError as error:
+                left_out[error.reason] += 1
+                continue
+            writer.add(record, picture, _SUFFIXES.get(record["format"], f".{record['format']}"))
             images, captions = images + 1, captions + len(found)
-            unreadable.update({row["format"]} & closed)
             languages.update(caption.lang for caption in found)
             if progress:
                 progress(images, total)
@@ -139,15 +134,53 @@ def export(
             "images": images,
             "captions": captions,
             "languages": dict(sorted(languages.items())),
-            "unreadable": {"reader": reader, "formats": dict(sorted(unreadable.items()))} if unreadable else {},
+            "converted": dict(sorted(fitter.converted.items())),
+            "resized": fitter.resized,
+            "left_out": dict(sorted(left_out.items())),
             "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
             **({"notes": notes} if notes else {}),
             **written,
         }
         if images == 0:
-            raise UserError(f"{data.path} has nothing to export: every picture is dropped or without captions.")
+            why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(left_out.items()))
+            why = f"no picture could be decoded ({why})" if why else "every picture is dropped or without captions"
+            raise UserError(f"{data.address} has nothing to export: {why}.")
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return facts
+
+
+def _wanted(
+    data: Dataset, langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool
+) -> tuple[str | None, list[str]]:
+    """The captions to write, as SQL, and what is to be said of their languages."""
+    met: list[str] | None = None
+    notes: list[str] = []
+    if langs:
+        have = Counter(row["lang"] for row in data.captions.rows(["lang"], _where(None, kinds, include_dropped)))
+        met, notes = meeting(langs, have)
+    where = _where(met, kinds, include_dropped)
+    if not len(data.images):
+        raise UserError(f"{data.address} has no images to export.")
+    if where and (langs or kinds) and data.captions.count(where) == 0:
+        have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
+        shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
+        said = "".join(f" {note}" for note in notes)
+        raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
+    return where, notes
+
+
+def _written_as(to: str) -> str:
+    """The format that writes `to`: one of ours, or one of another package that has a `Writer`.
+
+    Raises:
+        UserError: no such format, with "did you mean".
+    """
+    if to in EXPORT_FORMATS:
+        return EXPORT_FORMATS[to]
+    others = [name for name in format_names() if name not in FORMAT_NAMES]
+    if to in others and hasattr(load_format(to), "Writer"):
+        return to
+    raise UserError(f"'{to}' is not an export format.{did_you_mean(to, [*EXPORT_FORMATS, *others])}")
 
 
 def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool) -> str | None:
@@ -246,10 +279,10 @@ def _chunks(index: pa.Table) -> Iterator[pa.Table]:
 # -- all or nothing ----------------------------------------------------------------------------------------------------
 
 
-def _check_output(target: Path, dataset: Path) -> None:
+def _check_output(target: Path, dataset: Path | None) -> None:
     """Refuse an output that is not empty and not an earlier export of ours."""
-    inside = Path(os.path.realpath(dataset))
-    if target == inside or inside in target.parents or target in inside.parents:
+    inside = None if dataset is None else Path(os.path.realpath(dataset))
+    if inside is not None and (target == inside or inside in target.parents or target in inside.parents):
         raise UserError(f"{target} and the dataset lie in each other; give another output folder.")
     if not target.exists():
         return

@@ -35,7 +35,6 @@ __all__ = [
     "hold",
     "is_given",
     "load_format",
-    "read_header",
     "read_part",
     "read_source",
 ]

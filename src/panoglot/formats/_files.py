@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import os
 import re
 import stat
@@ -14,17 +15,19 @@ from typing import Any
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.identity import canonical_bytes
 from panoglot.pictures import MAX_BYTES, SUFFIXES
-from panoglot.table import Reject
+from panoglot.table import Reject, is_dataset
 
 __all__ = [
     "MAX_TEXT",
     "check_exists",
+    "check_regular",
     "expand",
     "find_files",
     "has_pictures",
     "inside",
     "is_hidden",
     "join_uri",
+    "open_regular",
     "part_key",
     "read_bytes",
     "read_named",
@@ -44,11 +47,11 @@ def reject(uri: str, reason: str, message: str = "") -> Reject:
     return Reject(uri, "ingest", reason, " ".join(message.split())[:500])
 
 
-def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
-    """Read a regular file of at most `limit` bytes.
+def open_regular(path: str) -> io.FileIO:
+    """Open a regular file, without buffer.
 
     Raises:
-        RowError: `missing_file`, `not_a_file` (a device or pipe is never read), `too_many_bytes`, `unreadable`.
+        RowError: `missing_file`, `not_a_file` (a device or pipe is never read), `unreadable`.
     """
     try:
         # non-blocking: opening a pipe that nobody writes to would wait for ever
@@ -57,15 +60,30 @@ def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
         raise RowError("missing_file", join_uri(path)) from None
     except OSError as error:
         raise RowError("unreadable", error.strerror or str(error)) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise RowError("not_a_file", "a device, pipe or folder")
+    return io.FileIO(handle)
+
+
+def check_regular(path: str) -> None:
+    """Raise `RowError` unless `path` is a regular file that can be read: opening a pipe would wait for ever."""
+    open_regular(path).close()
+
+
+def read_bytes(path: str, limit: int = MAX_BYTES) -> bytes:
+    """Read a regular file of at most `limit` bytes.
+
+    Raises:
+        RowError: `missing_file`, `not_a_file` (a device or pipe is never read), `too_many_bytes`, `unreadable`.
+    """
     try:
-        with open(handle, "rb", buffering=0) as file:
-            facts = os.fstat(handle)
-            if not stat.S_ISREG(facts.st_mode):
-                raise RowError("not_a_file", "a device, pipe or folder")
+        with open_regular(path) as file:
+            facts = os.fstat(file.fileno())
             if facts.st_size > limit:
                 raise RowError("too_many_bytes", f"{facts.st_size:,} bytes, the limit is {limit:,}")
             # as much as it has: a buffer of the limit's size would cost more than the reading
-            data = file.read(facts.st_size + 1)
+            data: bytes = file.read(facts.st_size + 1) or b""
             if len(data) != facts.st_size:  # it grew, or its file system does not say its size, or gives it in pieces
                 while len(data) <= limit and (more := file.read(min(limit + 1 - len(data), 2**20))):
                     data += more
@@ -232,7 +250,7 @@ def has_pictures(folder: str) -> bool:
 
 def check_exists(source: str) -> None:
     """Raise `UserError` with near names when nothing is at `source`."""
-    if os.path.exists(source) or glob.has_magic(source) or _RANGE.search(source):
+    if os.path.exists(source) or glob.has_magic(source) or _RANGE.search(source) or is_dataset(source):
         return
     folder, name = os.path.split(os.path.abspath(source))
     near = did_you_mean(name, os.listdir(folder)[:10_000]) if os.path.isdir(folder) else ""

@@ -13,10 +13,11 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
+from panoglot.formats._checked import checked
 from panoglot.formats._files import check_exists, join_uri
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
-from panoglot.table import Reject
+from panoglot.table import Reject, is_dataset
 
 __all__ = [
     "FORMAT_NAMES",
@@ -71,7 +72,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         UserError: nothing there, a web address, or nothing that is read.
     """
     source = os.fspath(source)
-    if _REMOTE.match(source):
+    if _REMOTE.match(source) and not is_dataset(source):
         raise UserError(f"'{source}' is remote; copy or mount it, or download pictures by address with img2dataset.")
     check_exists(source)
     try:
@@ -171,7 +172,8 @@ def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def read_part(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a part, streaming; nothing that is in the data raises."""
     format: Format = load_format(part.format)
-    return format.read(part)
+    for found in format.read(part):
+        yield from checked(found)
 
 
 def covers(part: Part) -> Callable[[str], bool]:

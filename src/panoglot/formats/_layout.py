@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from panoglot.errors import UserError
-from panoglot.formats._files import suffix_of
+from panoglot.errors import RowError, UserError
+from panoglot.formats._files import open_regular, suffix_of
 from panoglot.formats._rows import are_pictures, image_column
 
 __all__ = ["Layout", "find_layout", "is_table", "open_rows"]
@@ -68,10 +68,12 @@ def find_layout(path: str, delimiter: str | None = None, encoding: str | None = 
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{path} is no file but a folder, device or pipe.")
     try:
-        with open(path, "rb") as file:
+        with io.BufferedReader(open_regular(path)) as file:
             raw = file.read(_HEAD)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except RowError as error:
+        raise UserError(f"{path} cannot be read: {error.message}.") from None
     found, mark = _encoding(raw)
     if encoding is not None:
         try:
@@ -124,7 +126,7 @@ def is_table(path: str) -> bool:
 def _score(path: str, layout: Layout) -> int:
     with open_rows(path, layout) as file:
         file.seek(layout.start)
-        lines = [line.decode("utf-8", "replace") for line in itertools.islice(file, 20)]
+        lines = [line.decode("utf-8", "replace") for _ in range(20) if (line := file.readline(_HEAD))]
     rows = _read(lines, layout.delimiter)
     return int(_has_pictures(list(layout.names or ()), rows))
 
@@ -216,7 +218,7 @@ def open_rows(path: str, layout: Layout) -> Iterator[BinaryIO]:
     """Open a file of rows as UTF-8 with line feeds, whatever it is written in."""
     facts = os.stat(path)
     name = _copy(path, layout.encoding, facts.st_size, facts.st_mtime_ns).name if layout.recode else path
-    with open(name, "rb") as file:
+    with io.BufferedReader(open_regular(name)) as file:
         yield file
 
 
@@ -224,7 +226,7 @@ def open_rows(path: str, layout: Layout) -> Iterator[BinaryIO]:
 def _copy(path: str, encoding: str, size: int, changed: int) -> Any:
     """A copy in UTF-8 in a temporary file that goes with this process; made once."""
     copy = tempfile.NamedTemporaryFile(prefix="panoglot-")  # noqa: SIM115
-    with open(path, "rb") as file:
+    with io.BufferedReader(open_regular(path)) as file:
         mark = _encoding(file.read(4))[1]
         file.seek(mark)
         reader = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)

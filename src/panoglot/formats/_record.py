@@ -4,6 +4,7 @@ A record is a plain dictionary, the same in JSON and Arrow:
 
     {"image_id": …, "uri": …, "width": …, "height": …, "format": …, "group": …, "time": …, "context": {…},
      "caption": "the text a plain reader wants", "lang": "de",
+     "converted": null, or {"image_id": of the bytes that stand here; "format", "width", "height": of the original},
      "captions": [{"caption_id": …, "text": …, "lang": …, "kind": …, "recipe": …, "model": …, "parents": […],
                    "region": {"x0": …, "y0": …, "x1": …, "y1": …, "mask": …}, "scores": {…}, "dropped": …}, …]}
 """
@@ -36,6 +37,7 @@ def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption |
         "width": row["width"],
         "height": row["height"],
         "format": row["format"],
+        "converted": None,
         "group": row["group"],
         "time": row["time"],
         "context": json.loads(row["context"] or "{}"),
@@ -74,7 +76,8 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
     scores = [[{"name": k, "value": v} for k, v in sorted(c["scores"].items())] for c in record["captions"]]
     captions = [{**caption, "scores": score} for caption, score in zip(record["captions"], scores, strict=True)]
     context = json.dumps(record["context"], ensure_ascii=False, sort_keys=True)
-    return {**record, "captions": captions, "context": context}
+    converted = json.dumps(record["converted"], sort_keys=True) if record.get("converted") else None
+    return {**record, "captions": captions, "context": context, "converted": converted}
 
 
 def is_record(value: Any) -> bool:
@@ -93,16 +96,15 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
     Ids, parents and the old uri are believed only if the picture is the one they were written for; whatever is absurd
     is left out: the texts then count as given with the picture.
     """
-    ours = record["image_id"] == image_id(data)
-    captions = captions_from(record["captions"], record["image_id"] if ours else "")
+    image, converted = image_id(data), _object(record.get("converted"))
+    ours = image in (record["image_id"], converted.get("image_id"))
+    captions = captions_from(record["captions"], image if ours else "")
     if not ours:
         return Sample(data, uri, captions, place=uri)
-    context = record.get("context")
-    if isinstance(context, str) and len(context) < 2**20:
-        try:
-            context = json.loads(context)
-        except (ValueError, RecursionError):
-            context = None
+    context = _object(record.get("context"))
+    if image != record["image_id"]:  # an export wrote it in another format: say from what
+        facts = {name: converted.get(name) for name in ("format", "width", "height")}
+        context = {**context, "converted_from": {"image_id": record["image_id"], **facts}}
     group, time, old = record.get("group"), record.get("time"), record.get("uri")
     return Sample(
         data,
@@ -110,9 +112,19 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
         captions,
         group=group if isinstance(group, str) and 0 < len(group) <= 4096 else None,
         time=float(time) if isinstance(time, int | float) and math.isfinite(time) else None,
-        context=context if isinstance(context, dict) else {},
+        context=context,
         place=uri,
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """A JSON object, which tables hold as text; empty when it is none."""
+    if isinstance(value, str) and len(value) < 2**20:
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    return value if isinstance(value, dict) else {}
 
 
 def captions_from(rows: Sequence[Any], image: str) -> list[Caption]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.formats._files import read_named, reject, suffix_of
+from panoglot.formats._checked import encodable
+from panoglot.formats._files import MAX_TEXT, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Sample, Unused, own_copies
@@ -131,7 +132,7 @@ class Roles:
         return [
             os.path.join(self.folder, name)
             for name in names
-            if isinstance(name, str) and 0 < len(name) < 4096 and "\0" not in name and _encodable(name)
+            if isinstance(name, str) and 0 < len(name) < 4096 and "\0" not in name and encodable(name)
         ]
 
     def unused(self, source: str) -> Iterator[Unused]:
@@ -316,7 +317,7 @@ def _data(value: Any, roles: Roles) -> bytes:
         return _base64(value)
     if _URL.match(value):
         raise RowError("remote_url", f"{value[:200]} is not fetched; download it with img2dataset and read its output")
-    if not _encodable(value):
+    if not encodable(value):
         raise RowError("bad_encoding", "the path is not UTF-8")
     return read_named(roles.folder, value, outside=roles.options.allow_outside)
 
@@ -326,10 +327,6 @@ def _base64(value: str) -> bytes:
         return base64.b64decode(value.partition(",")[2] if value[:5].lower() == "data:" else value, validate=True)
     except (binascii.Error, ValueError):
         raise RowError("bad_base64", f"starts with {value[:40]!r}") from None
-
-
-def _encodable(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _listed(text: str) -> Any:
@@ -358,9 +355,11 @@ def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption |
         value = row.get(column)
         if isinstance(value, bytes):
             value = value.decode("utf-8", "surrogateescape")
-        if isinstance(value, str) and not _encodable(value):
-            raw = value.encode("utf-8", "surrogateescape")[:40]
-            yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {raw!r}")
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            yield reject(f"{uri}:{column}", "too_many_bytes", f"a text of {len(value):,} characters")
+            continue
+        if isinstance(value, str) and not encodable(value):
+            yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {value[:40]!a}")
             continue
         if isinstance(value, str):
             value = _listed(value)
@@ -371,7 +370,7 @@ def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption |
         if not found and value not in ([], {}) and not (isinstance(value, str) and not value.strip()):
             yield Unused(uri.rpartition("#")[0], "cell{s} of caption columns without a text", (f"{uri}:{column}",))
         for caption in found:
-            if _encodable(caption.text):
+            if encodable(caption.text):
                 yield caption
             else:
                 yield reject(f"{uri}:{column}", "bad_encoding", f"not UTF-8: {ascii(caption.text)[:60]}")

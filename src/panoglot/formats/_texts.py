@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.formats._checked import check_json
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, parse_language
 from panoglot.table import KINDS, Caption
@@ -95,7 +96,9 @@ def load_json(raw: bytes | str) -> Any:
         RowError: `bad_encoding` or `bad_json`.
     """
     try:
-        return json.loads(decode(raw) if isinstance(raw, bytes) else raw)
+        text = decode(raw) if isinstance(raw, bytes) else raw
+        check_json(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RowError("bad_json", str(error)) from None
 
@@ -232,7 +235,7 @@ def _by_language(value: dict[Any, Any]) -> bool:
     if not all(isinstance(k, str) and parse_language(k) and isinstance(v, str | list) for k, v in value.items()):
         return False
     sure = sum(key.lower() != "id" and bare_language(key) is not None for key in value)
-    return sure > 0 and 2 * (sure + ("id" in value)) > len(value)
+    return bool(sure > 0 and 2 * (sure + ("id" in value)) > len(value))
 
 
 def _in_language(value: Any, lang: str | None, texts: Given, depth: int) -> list[Caption]:

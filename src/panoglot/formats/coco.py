@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import join_uri, part_key, read_bytes, read_named, reject, states_of
+from panoglot.formats._checked import check_elements
+from panoglot.formats._files import join_uri, open_regular, part_key, read_bytes, read_named, reject, states_of
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
@@ -40,9 +41,9 @@ def _files(source: str) -> list[str]:
 
 def _is_coco(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
-            head = file.read(2**16)
-    except OSError:
+        with open_regular(path) as file:
+            head = file.read(2**16) or b""
+    except (OSError, RowError):
         return False
     return head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{" and (b'"images"' in head or b'"annotations"' in head)
 
@@ -117,16 +118,20 @@ def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
     raws = list[msgspec.Raw]  # elements are parsed one by one, so that a broken one costs no other
     shape = msgspec.defstruct("File", [("images", raws, []), ("annotations", raws, [])])
     try:
-        file: Any = msgspec.json.decode(read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf"), type=shape)
+        data = read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf")
+        check_elements(data)
+        file: Any = msgspec.json.decode(data, type=shape)
+        raw_images, raw_annotations = file.images, file.annotations
     except RowError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        said = "is not a COCO file" if error.reason == "bad_json" else "cannot be read"
+        raise UserError(f"{path} {said}: {error.message}.") from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UserError(f"{path} is not a COCO file: {error}") from None
-    images = [_element(raw) for raw in file.images]
+        raw_images, raw_annotations = _lenient(path, data, str(error))
+    images = [_element(raw) for raw in raw_images]
     known = {_key(image) for image in images if isinstance(image, dict)}
     captions: dict[str, list[Any]] = defaultdict(list)
     orphans = []
-    for raw in file.annotations:
+    for raw in raw_annotations:
         annotation = _element(raw)
         key = _key(annotation, "image_id")
         if key in known:
@@ -136,7 +141,21 @@ def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
     return images, captions, orphans
 
 
+def _lenient(path: str, data: bytes, problem: str) -> tuple[list[Any], list[Any]]:
+    """What Python's own parser makes of a file that the fast one refuses: half a surrogate pair is one text's fault."""
+    try:
+        value = load_json(data.decode("utf-8", "surrogateescape"))
+        rows = [value.get(name, []) for name in ("images", "annotations")] if isinstance(value, dict) else []
+    except RowError as error:
+        raise UserError(f"{path} is not a COCO file: {error.message}.") from None
+    if len(rows) < 2 or not all(isinstance(some, list) for some in rows):
+        raise UserError(f"{path} is not a COCO file: {problem}.")
+    return rows[0], rows[1]
+
+
 def _element(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return raw
     try:
         value = load_json(bytes(raw).decode("utf-8", "surrogateescape"))
     except RowError as error:

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
+from panoglot.errors import RowError, UserError
 from panoglot.formats import parquet
-from panoglot.formats._files import join_uri, part_key, reject
+from panoglot.formats._files import check_regular, join_uri, part_key, read_bytes, reject
 from panoglot.formats._rows import Options, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._texts import load_json
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
@@ -48,8 +49,8 @@ def parts(source: str, *, split: str | None = None, **options: Any) -> Iterator[
 
 def _json(path: str) -> dict[str, Any]:
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        value = load_json(read_bytes(path, 2**26))
+    except RowError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} is not what datasets writes.")
@@ -81,9 +82,10 @@ def _kinds(path: str) -> dict[str, str] | None:
     import pyarrow as pa
 
     try:
+        check_regular(path)
         with pa.memory_map(path) as file:
             return parquet.column_kinds(pa.ipc.open_stream(file).schema)
-    except (OSError, UnicodeDecodeError, pa.ArrowException):
+    except (OSError, RowError, UnicodeDecodeError, pa.ArrowException):
         return None
 
 
@@ -93,6 +95,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
 
     items, uri, row = part.items, part.uri, 0
     try:
+        check_regular(items["path"])
         with pa.memory_map(items["path"]) as file:
             stream = pa.ipc.open_stream(file)
             schema = stream.schema
@@ -113,8 +116,9 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
                         row += 1
             for name in sorted(broken):
                 yield reject(f"{uri}#0-{row - 1}:{name}", "bad_column", "it cannot be read; the others are")
-    except FileNotFoundError:
-        yield reject(uri, "missing_file", "named by state.json, but not there")
+    except RowError as error:
+        said = "named by state.json, but not there" if error.reason == "missing_file" else error.message
+        yield reject(uri, error.reason, said)
     except UserError:
         raise
     except Exception as error:

@@ -43,6 +43,8 @@ def parts(
             so this fits only pictures that it did not resize or encode again; a hash that fits is noted in any case.
     """
     given(lang, kind, web=True)
+    if not os.path.isdir(source):
+        raise UserError(f"'{source}' is no folder; img2dataset writes one.")
     for name in sorted(os.listdir(source)):
         match = _STATS.fullmatch(name)
         if match is None:
@@ -74,7 +76,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     flavour = items["flavour"]
     stated: dict[str, tuple[str, str]] = {}
     table = items["base"] + ".parquet"
-    if flavour != ".parquet" and os.path.exists(table):
+    if flavour != ".parquet" and os.path.isfile(table):
         try:
             stated = _statuses(table)
         except Exception as error:
@@ -146,16 +148,19 @@ def _table_rows(path: str, uri: str, items: dict[str, Any]) -> Iterator[Sample |
             )
             return
         roles = _roles(names, os.path.dirname(path), items, image)
-        for batch in file.iter_batches(batch_size=64, use_threads=False):
-            for values in parquet.rows_of(batch):
+        for group in range(file.num_row_groups):
+            for values in parquet.rows_within_limits(file, path, group, image):
+                if isinstance(values, RowError):
+                    yield reject(f"{uri}#{row}-:{values.reason}", "bad_column", values.message)
+                    continue
                 row = str(values.get("key"))
                 place = f"{uri}#{row}"
                 if values.get("status") != "success":
                     yield reject(place, _status(values.get("status")), str(values.get("error_message") or ""))
                 else:
                     yield from samples(values, place, roles)
-    except FileNotFoundError:
-        yield reject(uri, "missing_file", "the shard is gone")
+    except RowError as error:
+        yield reject(uri, error.reason, error.message)
     except Exception as error:
         yield reject(uri, "bad_archive", f"{type(error).__name__}: {error}; read up to {row}")
 

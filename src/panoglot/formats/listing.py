@@ -9,14 +9,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from panoglot.errors import UserError
-from panoglot.formats._files import expand, is_hidden, suffix_of
+from panoglot.errors import RowError, UserError
+from panoglot.formats._files import expand, is_hidden, read_bytes, suffix_of
 from panoglot.formats._sample import Part
 from panoglot.formats._texts import given
 from panoglot.formats.folder import _MOST, _TEXTS, _UNREAD, _beside, _part, read
 from panoglot.pictures import SUFFIXES
 
 __all__ = ["detect", "parts", "read"]
+
+_LONGEST = 2**30  # bytes of a file of paths
 
 
 def detect(source: str) -> bool:
@@ -57,10 +59,10 @@ def _paths(source: str) -> list[str]:
         paths = [path for path in expand(source) if not os.path.isdir(path)]
     else:
         try:
-            with open(source, encoding="utf-8", errors="surrogateescape") as file:
-                lines = [line.rstrip("\n") for line in file]
-        except OSError as error:
-            raise UserError(f"{source} cannot be read: {error.strerror}.") from None
+            text = read_bytes(source, _LONGEST).decode("utf-8", "surrogateescape")
+        except RowError as error:
+            raise UserError(f"{source} cannot be read: {error.message}.") from None
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         here = os.path.dirname(os.path.abspath(source))
         paths = [os.path.normpath(os.path.join(here, line)) for line in lines if line.strip()]
     if not paths:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from panoglot.errors import UserError
 from panoglot.formats._files import join_uri, part_key, reject
 from panoglot.formats._record import restore, to_record
 from panoglot.formats._sample import Part, Sample
-from panoglot.table import Reject, open_dataset, plain_rows
+from panoglot.table import Dataset, Reject, is_dataset, open_dataset, plain_rows
 
 __all__ = ["detect", "parts", "read"]
 
@@ -19,8 +18,8 @@ _MOST = 64
 
 
 def detect(source: str) -> bool:
-    """A folder with `panoglot.json` and `images.lance`."""
-    return os.path.isfile(os.path.join(source, "panoglot.json")) and os.path.isdir(os.path.join(source, "images.lance"))
+    """A place with a manifest and pictures."""
+    return is_dataset(source) and Dataset(source).images.exists()
 
 
 def parts(source: str, *, include_dropped: bool = True) -> Iterator[Part]:
@@ -38,7 +37,7 @@ def parts(source: str, *, include_dropped: bool = True) -> Iterator[Part]:
         dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
         ids = [image for image in ids if image not in dropped]
     version = dataset.captions.lance().version if dataset.captions.exists() else 0
-    base: dict[str, Any] = {"path": os.path.abspath(source), "include_dropped": include_dropped}
+    base: dict[str, Any] = {"path": dataset.store.absolute, "include_dropped": include_dropped}
     for start in range(0, len(ids), _MOST):
         some = ids[start : start + _MOST]
         digest = hashlib.sha256("".join(some).encode()).hexdigest()

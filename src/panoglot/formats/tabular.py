@@ -6,7 +6,6 @@ A folder with `metadata.jsonl`, `metadata.csv` or `metadata.parquet` in it or in
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -17,7 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import find_files, is_hidden, join_uri, part_key, reject, states_of
+from panoglot.formats._checked import check_elements, encodable
+from panoglot.formats._csv_rows import csv_rows, lines_of, together
+from panoglot.formats._files import check_regular, find_files, is_hidden, join_uri, part_key, reject, states_of
 from panoglot.formats._layout import Layout, find_layout, is_table, open_rows
 from panoglot.formats._record import flat
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
@@ -34,7 +35,6 @@ _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _ROWS = 1000  # rows of a part
 _LINE = 64 * 2**20  # longest line: base64 pictures are long
-_SPAN = 200  # most lines that one quoted CSV row may span; more is a stray quote
 _ENCODING = "name the file's encoding: --option encoding=cp1252"
 _MOST_FOLDERS = 2000  # folders that are looked into for a metadata file
 _MOST_JSON = 4 * 2**30  # bytes of a JSON array, which is read at once
@@ -73,25 +73,41 @@ def parts(source: str, *, delimiter: str | None = None, encoding: str | None = N
     """
     chosen = Options(**options)
     said = {"delimiter": delimiter, "encoding": encoding}
-    if not os.path.isdir(source):
-        for path in find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files"):
-            yield from _parts(path, chosen, said, None)
-        return
-    tables = list(_metadata(source))
+    tables = list(_metadata(source)) if os.path.isdir(source) else []
     if not tables:
-        for path in find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files"):
-            yield from _parts(path, chosen, said, None)
+        paths = find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files")
+        for path in paths:
+            if len(paths) > 1 and (problem := _problem(path)):
+                yield _unreadable(path, problem)
+            else:
+                yield from _parts(path, chosen, said, None)
         return
     lenient = chosen == Options(lang=chosen.lang, kind=chosen.kind)  # nobody said what its columns are
-    tables = [path for path in tables if not lenient or _names_pictures(path, chosen, said)]
+    tables = [path for path in tables if not lenient or _problem(path) or _names_pictures(path, chosen, said)]
     named: set[str] = {os.path.realpath(path) for path in tables}
     for path in tables:
-        if path.endswith(".parquet"):
+        if problem := _problem(path):
+            yield _unreadable(path, problem)
+        elif path.endswith(".parquet"):
             yield from parquet_parts(path, **options)
             named |= pictures_named(path, chosen)
         else:
             yield from _parts(path, chosen, said, named)
     yield from parts_but(source, named, lang=chosen.lang, kind=chosen.kind)
+
+
+def _problem(path: str) -> RowError | None:
+    """Why a file cannot be opened: a pipe, no permission."""
+    try:
+        check_regular(path)
+    except RowError as error:
+        return error
+    return None
+
+
+def _unreadable(path: str, problem: RowError) -> Part:
+    items = {"path": path, "problem": [problem.reason, problem.message]}
+    return Part("tabular", join_uri(path), part_key("tabular", path, problem.reason), items, 0)
 
 
 def _names_pictures(path: str, options: Options, said: dict[str, Any]) -> bool:
@@ -119,10 +135,10 @@ def _parts(path: str, options: Options, said: dict[str, Any], named: set[str] | 
         key = part_key("tabular", path, options, said, start, states_of(files))
         return Part("tabular", uri, key, {**base, "start": start, "first": first}, count)
 
-    for row, after in _rows(path, layout, start):
-        count, end = count + 1, after
+    for row, after, rows in _rows(path, layout, start):
+        count, end = count + rows, after
         files += roles.pictures_of(row) if isinstance(row, dict) else []
-        if count == _ROWS:
+        if count >= _ROWS:
             yield part()
             start, first, count = end, first + count, 0
             files = _note(files, named)
@@ -147,11 +163,14 @@ def _array_parts(path: str, uri: str, layout: Layout, options: Options) -> Itera
         with open_rows(path, layout) as file:
             file.seek(layout.start)
             raw = file.read(_MOST_JSON + 1)
+        check_elements(raw)
         if len(raw) > _MOST_JSON:
             raise UserError(f"{path} is larger than {_MOST_JSON:,} bytes; write JSON lines (jq -c '.[]').")
         rows = [_text_of(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])] if array else _keyed(raw)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except RowError as error:
+        raise UserError(f"{path} cannot be read: {error.message}.") from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     roles = _roles_of(path, (_json_row(row) for row in rows[:100]), options)
@@ -183,11 +202,11 @@ def _keyed(raw: bytes) -> list[str]:
 
 def _roles(path: str, layout: Layout, options: Options) -> Roles:
     """Look at the first rows and decide what the columns are."""
-    rows = (row for row, _ in itertools.islice(_rows(path, layout, layout.start), 100))
+    rows = (row for row, _, _ in itertools.islice(_rows(path, layout, layout.start), 100))
     if layout.names is None:
         return _roles_of(path, rows, options)
     good = [row for row in rows if isinstance(row, dict)]
-    examples = {name: [row[name] for row in good if name in row] for name in layout.names}
+    examples = {name: [row[name][:65_536] for row in good if name in row] for name in layout.names}
     return pick_roles(dict.fromkeys(layout.names, "text"), path, options, examples=examples)
 
 
@@ -197,6 +216,8 @@ def _roles_of(path: str, rows: Iterable[dict[str, Any] | RowError], options: Opt
     examples: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         for name, value in row.items() if isinstance(row, dict) else ():
+            if not encodable(name):
+                continue
             kind = "image" if isinstance(value, dict) and "bytes" in value else "text"
             if isinstance(value, str | list | dict):
                 kinds[name] = kind
@@ -207,29 +228,18 @@ def _roles_of(path: str, rows: Iterable[dict[str, Any] | RowError], options: Opt
     return pick_roles(kinds, path, options, examples=examples)
 
 
-def _rows(path: str, layout: Layout, start: int) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
-    """Yield (row or why there is none, byte after it) from byte `start` on."""
+def _rows(path: str, layout: Layout, start: int) -> Iterator[tuple[dict[str, Any] | RowError, int, int]]:
+    """Yield (row or why there is none, byte after it, how many rows it stands for) from byte `start` on."""
     with open_rows(path, layout) as file:
         file.seek(start)
         if layout.names is None:
-            yield from _json_rows(file)
+            yield from together(_json_rows(file))
         else:
-            yield from _csv_rows(file, list(layout.names), layout.delimiter)
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes | RowError, int]]:
-    """Lines of bounded length with the byte after each; a longer one is an error, and skipped."""
-    while line := file.readline(_LINE):
-        if line.endswith(b"\n") or len(line) < _LINE:
-            yield line, file.tell()
-            continue
-        while (more := file.readline(_LINE)) and not more.endswith(b"\n"):
-            pass
-        yield RowError("too_many_bytes", f"a line of more than {_LINE:,} bytes"), file.tell()
+            yield from together(csv_rows(file, list(layout.names), layout.delimiter))
 
 
 def _json_rows(file: BinaryIO) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
-    for line, after in _lines(file):
+    for line, after in lines_of(file):
         if isinstance(line, RowError):
             yield line, after
         elif line.strip():
@@ -245,74 +255,37 @@ def _json_row(text: str) -> dict[str, Any] | RowError:
     return row if isinstance(row, dict) else RowError("bad_json", "not an object")
 
 
-def _csv_rows(file: BinaryIO, header: list[str], delimiter: str) -> Iterator[tuple[dict[str, Any] | RowError, int]]:
-    """CSV rows. A quote that never closes costs the line it is in: reading goes on at the next one."""
-    csv.field_size_limit(max(csv.field_size_limit(), _LINE))
-    queue: list[tuple[bytes | RowError, int]] = []  # lines to be read again
-    source = _lines(file)
-    while True:
-        used: list[tuple[bytes | RowError, int]] = []
-
-        def feed(used: list[tuple[bytes | RowError, int]] = used) -> Iterator[str]:
-            while len(used) < _SPAN and (item := queue.pop(0) if queue else next(source, None)) is not None:
-                used.append(item)
-                if isinstance(item[0], RowError):
-                    return
-                yield item[0].decode("utf-8", "surrogateescape")
-
-        try:
-            fields = next(csv.reader(feed(), delimiter=delimiter, strict=True), None)
-        except csv.Error as error:  # a quote left open or in the wrong place
-            broken: RowError | None = RowError("bad_row", str(error))
-            try:  # many files have plain quotes in texts: read the line as it stands if that fits the columns
-                fields = next(csv.reader([_text(used[0])], delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
-            except csv.Error:
-                fields = []
-            queue[:0], used = used[1:], used[:1]
-            if len(fields) == len(header):
-                broken = None
-        else:
-            broken = None
-        if not used:
-            return
-        after = used[-1][1]
-        if isinstance(used[-1][0], RowError):
-            yield used[-1][0], after
-        elif broken is not None:
-            yield broken, after
-        elif fields and (len(fields) == len(header) or any(fields[len(header) :]) is False):
-            yield dict(zip(header, fields, strict=False)), after
-        elif fields:
-            yield RowError("bad_row", f"{len(fields)} fields, the header has {len(header)}"), after
-
-
-def _text(line: tuple[bytes | RowError, int]) -> str:
-    return line[0].decode("utf-8", "surrogateescape") if isinstance(line[0], bytes) else ""
-
-
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the rows of a part."""
     items = part.items
+    if "problem" in items:
+        yield reject(part.uri, *items["problem"])
+        return
     row = items["first"]
     if row == 0:
         yield from items["roles"].unused(part.uri)
     try:
-        rows: Iterable[dict[str, Any] | RowError]
+        rows: Iterable[tuple[dict[str, Any] | RowError, int, int]]
         if "rows" in items:
-            rows = map(_json_row, items["rows"])
+            rows = together((_json_row(text), 0) for text in items["rows"])
         else:
-            rows = (value for value, _ in _rows(items["path"], items["layout"], items["start"]))
-        for value in itertools.islice(rows, part.count):
+            rows = _rows(items["path"], items["layout"], items["start"])
+        for value, _, count in rows:
+            if row >= items["first"] + (part.count or 0):
+                return
             uri = f"{part.uri}#{row}"
             if isinstance(value, RowError):
-                yield reject(uri, value.reason, value.message)
+                place, said = (f"{uri}-{row + count - 1}", f"{count:,} rows in a row: ") if count > 1 else (uri, "")
+                yield reject(place, value.reason, said + value.message)
             else:
                 for one in samples(value, uri, items["roles"]):
                     if isinstance(one, Reject) and one.reason == "bad_encoding" and "layout" in items:
                         yield replace(one, message=f"{one.message}; {_ENCODING}")
                     else:
                         yield one
-            row += 1
+            row += count
+    except RowError as error:
+        yield reject(f"{part.uri}#{row}-", error.reason, error.message)
     except OSError as error:
         yield reject(f"{part.uri}#{row}-", "missing_file", error.strerror or str(error))
 

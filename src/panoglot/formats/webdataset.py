@@ -25,17 +25,20 @@ from panoglot.formats._files import (
     has_pictures,
     is_hidden,
     join_uri,
+    open_regular,
     part_key,
+    read_bytes,
     reject,
     suffix_of,
 )
+from panoglot.formats._inflate import PIECE, inflated, read_member
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
-from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.pictures import MAX_BYTES, SUFFIXES, may_be_picture
 from panoglot.table import Caption, Reject
 
 __all__ = ["Writer", "detect", "parts", "read", "read_shard"]
@@ -46,6 +49,8 @@ _TEXTS = frozenset((".txt", ".text", ".caption", ".json", ".cls"))
 #: Most bytes of the texts of one shard; they wait in memory up to `_IN_MEMORY`, then in a temporary file.
 _MOST = 4 * 2**30
 _IN_MEMORY = 64 * 2**20
+#: Most bytes that are inflated only to come to the next member.
+_MOST_SKIPPED = 8 * 2**30
 
 
 def detect(source: str) -> bool:
@@ -83,8 +88,8 @@ def parts(
     options = {"lang": lang, "kind": kind, "class_names": class_names, "max_bytes": max_bytes}
     for path in find_files(source, lambda name: _SHARD.fullmatch(name) is not None, "tar shards"):
         counts: dict[str, Any] = {}
-        with suppress(OSError, ValueError, RecursionError):
-            loaded = json.loads(Path(os.path.dirname(path), "sizes.json").read_text())
+        with suppress(RowError):
+            loaded = load_json(read_bytes(os.path.join(os.path.dirname(path), "sizes.json"), 2**24))
             counts = loaded if isinstance(loaded, dict) else {}
         count = counts.get(os.path.basename(path))
         items = {"path": os.path.abspath(path), **options}
@@ -204,6 +209,17 @@ def _shown(name: str) -> str:
     return f"{match[1]}.{match[2].lower()}" if match else name
 
 
+class _After:
+    """A file whose first piece was read already."""
+
+    def __init__(self, piece: bytes, file: Any) -> None:
+        self._piece, self._file = piece, file
+
+    def read(self, size: int) -> bytes:
+        piece, self._piece = self._piece, b""
+        return piece or self._file.read(size)
+
+
 def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()[:1000]
 
@@ -260,13 +276,26 @@ class _Header(tarfile.TarInfo):
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise  # the zero block: the real end
         except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-        if self.size < 0 or (self.type in (*extended, b"L", b"K") and self.size > MAX_TEXT):
+        if self.size < 0:
             raise tarfile.ReadError(f"a header that claims {self.size:,} bytes")
-        return super()._proc_member(tarfile_)  # type: ignore[misc]
+        if self.type not in (*extended, b"L", b"K") or self.size <= MAX_TEXT:
+            return super()._proc_member(tarfile_)  # type: ignore[misc]
+        # what it says of the next member is left out; the member is read under its short name
+        _skip(tarfile_, self._block(self.size))  # type: ignore[attr-defined]
+        member: Any = self.fromtarfile(tarfile_)
+        member.oversized = self.size
+        return member
+
+
+def _skip(tar: tarfile.TarFile, size: int) -> None:
+    """Go over `size` bytes of the archive, unless they are a bomb."""
+    if size > _MOST_SKIPPED:  # do not inflate it only to skip it
+        raise tarfile.ReadError(f"a header that claims {size:,} bytes")
+    tar.fileobj.seek(tar.fileobj.tell() + size)
 
 
 def _members(
@@ -275,12 +304,23 @@ def _members(
     """Yield (name, bytes if it is wanted) of regular members; say what is left out, and where an archive is torn."""
     torn = "bad_archive"
     try:
-        with tarfile.open(path, "r|*", tarinfo=_Header, errors="surrogateescape") as tar:
+        with (
+            open_regular(path) as raw,
+            tarfile.open(
+                fileobj=inflated(raw),
+                mode="r|",
+                bufsize=2**19,
+                tarinfo=_Header,
+                errors="surrogateescape",
+            ) as tar,
+        ):
             torn = "truncated_archive"
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
                 name = member.name
                 place = f"{uri}#{_clean(name)}"
+                if size := getattr(member, "oversized", 0):
+                    yield reject(f"{place}.header", "too_many_bytes", f"a header of {size:,} bytes was left out")
                 if member.isdir():
                     continue
                 pieces = re.split(r"[/\\]", name)
@@ -292,20 +332,23 @@ def _members(
                     yield name, None
                 elif member.size > (max_bytes if suffix_of(name) in SUFFIXES else MAX_TEXT):
                     yield reject(place, "too_many_bytes", f"{member.size:,} bytes")
-                    if member.size > 16 * max(max_bytes, 2**26):  # do not inflate a bomb only to skip it
+                    if member.size > _MOST_SKIPPED:  # do not inflate a bomb only to skip it
                         raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 elif not wanted(name):
                     yield name, None
                 else:
-                    file = tar.extractfile(member)
-                    data = file.read() if file else b""
+                    file: Any = tar.extractfile(member)
+                    data = read_member(file, min(member.size, PIECE))
+                    if suffix_of(name) in SUFFIXES and len(data) == PIECE and not may_be_picture(data, member.size):
+                        yield reject(place, "not_an_image", f"{member.size:,} bytes that start with {data[:12]!r}")
+                        continue
+                    if len(data) < member.size:
+                        data = read_member(_After(data, file), member.size)
                     if len(data) != member.size:
                         raise tarfile.ReadError(f"{name} ends after {len(data):,} of {member.size:,} bytes")
                     yield name, data
-    except FileNotFoundError:
-        yield reject(uri, "missing_file", "the shard is gone")
-    except PermissionError as error:
-        yield reject(uri, "unreadable", str(error))
+    except RowError as error:  # gone, no permission, a pipe
+        yield reject(uri, error.reason, error.message)
     except Exception as error:  # tarfile, zlib, lzma and bz2 raise many kinds on damage
         yield reject(uri, torn, f"{error}; what came before it was read")
 

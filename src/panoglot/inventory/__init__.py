@@ -1,12 +1,16 @@
 """What is here: methods, models, and `doctor`."""
 
 from panoglot.inventory._doctor import Finding, doctor, models
+from panoglot.inventory._evidence import LETTERS, Shown, evidence
 from panoglot.inventory._methods import MethodRow, methods
 
 __all__ = [
+    "LETTERS",
     "Finding",
     "MethodRow",
+    "Shown",
     "doctor",
+    "evidence",
     "methods",
     "models",
 ]

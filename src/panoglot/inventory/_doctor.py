@@ -9,9 +9,13 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from panoglot.providers import list_models as models
+from panoglot.errors import verb
+from panoglot.providers import list_models
 
 __all__ = ["Finding", "doctor", "models"]
+
+
+models = verb(list_models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@verb
 def doctor() -> list[Finding]:
     """Look at this installation: engine, storage, pictures, embedded models, extras, programs, disk."""
     from panoglot._version import __version__
@@ -83,11 +88,11 @@ def doctor() -> list[Finding]:
         lacks = [package for package, version in versions.items() if version is None]
         said = "not installed" if len(lacks) == len(packages) else f"without {', '.join(lacks)}"
         found.append(Finding(f"extra {extra}", said, "missing", f"pip install 'panoglot[{extra}]'"))
-    from panoglot.pictures._image import _heif
+    from panoglot.pictures import has_heif
 
     found.append(
         Finding("HEIC pictures", "read")
-        if _heif()
+        if has_heif()
         else Finding("HEIC pictures", "not read", "missing", "pip install pillow-heif")
     )
     for program, use, fix in (

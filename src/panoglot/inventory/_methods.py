@@ -1,12 +1,26 @@
-"""The table of methods: 67 papers, and which of them are here. The status is read off the code, not written by hand."""
+"""The table of methods: 67 papers and what was shown of each, and our own methods beside them.
+
+Whether a method is here is read off the evidence: its tests ran and passed. A file of its name proves nothing.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-from dataclasses import dataclass
-from importlib import resources
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import UserError, did_you_mean, verb
+from panoglot.inventory._evidence import Shown, evidence, letters
+
+if TYPE_CHECKING:
+    from panoglot.curation._contract import Preset
+    from panoglot.running import Method
 
 __all__ = ["MethodRow", "methods"]
+
+ROOMS = ("caption", "curate", "translate", "train", "search", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +30,15 @@ class MethodRow:
     Attributes:
         name: as on the command line.
         room: where it lives.
-        title: short title with the year, or what it does when it is not a paper's.
+        title: short title with the year and what it does, or what it does alone when it is not a paper's.
         paper: it is one of the 67.
-        done: it can be used now.
+        done: it is here: its worked cases ran and passed (V), and not those of its benchmark alone.
+        letters: what was shown: C complete, V verified, R real, P preset; a dot where nothing was.
+        tests: letter → the tests that showed it.
+        source: where the paper is, where it is known to the code.
+        use: the beginning of a command that uses it; a step of a recipe; empty where there is none.
+        options: option → default, when one method was asked for.
+        models: option → the role of the model that it names, when one method was asked for.
     """
 
     name: str
@@ -26,13 +46,20 @@ class MethodRow:
     title: str
     paper: bool
     done: bool
+    letters: str = "····"
+    tests: Mapping[str, tuple[Shown, ...]] = field(default_factory=dict)
+    source: str = ""
+    use: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """It is here, and of a paper all of the algorithm (C)."""
+        return self.done and ("C" in self.letters or not self.paper)
 
 
-#: The verb of a paper to the room that holds it.
-_ROOMS = {"caption": "captioning", "curate": "curation", "translate": "translation", "train": "training"}
-_ROOMS |= {"search": "retrieval", "evaluate": "evaluate"}
-
-# name | room | short title (year) | what it does
+# name | room | short title (year) | what it does; a method that is registered with its paper says it itself
 _PAPERS = """
 scalecap | caption | ScaleCap (2025) | keep the sentences the picture supports, ask about every object, merge
 fusecap | caption | FuseCap (2023) | enrich a short caption with what frozen experts see
@@ -42,7 +69,6 @@ veclip | caption | VeCLIP (2023) | put visual concepts into captions; train on a
 revisit-captions | caption | Revisit Large-Scale Image-Caption Data (2024) | four formats from one captioner
 patch-matters | caption | Patch Matters (2025) | describe overlapping patches, keep what they support, merge inward
 image-textualization | caption | Image Textualization (2024) | correct and densify a description with expert evidence
-rank-and-fuse | caption | Ranking and LLM-based Fusion (2023) | several captioners, rank by match, fuse the best
 densefusion | caption | DenseFusion-1M (2024) | tags, boxes, OCR and alt text as hints to one captioner
 sharegpt4v | caption | ShareGPT4V (2023) | buy few rich captions, train a captioner, caption many
 viscon | caption | VisCon-100K (2025) | caption web images with their page, then ask questions
@@ -104,58 +130,159 @@ mmteb | evaluate | MMTEB (2025) | embedding tasks, Borda ranks
 """
 
 
-def _paper_rows() -> list[tuple[str, str, str, str]]:
+#: Papers, or parts of them, that commands of `panoglot evaluate` measure: the command's words.
+_MEASURED = {
+    "babel-imagenet": "zeroshot --benchmark babel-imagenet",
+    "caparena": "captions --benchmark caparena-auto",
+    "capture": "captions --metrics capture",
+    "centurio": "choice --benchmark smpqa",
+    "clip-reward-finecapeval": "captions --benchmark finecapeval",
+    "dcscore": "captions --benchmark decapbench",
+    "merit-coral": "retrieval --benchmark merit",
+    "mmteb": "mteb",
+    "mvl-sib": "choice --benchmark mvl-sib",
+    "ndlb-truematch": "captions --benchmark truematch",
+    "neobabel": "generation --benchmark clc",
+    "parrot-mmmb": "choice --benchmark mmmb",
+    "sorce": "retrieval --benchmark sorce-1k",
+}
+
+
+def _papers() -> dict[str, tuple[str, str, str]]:
+    """Name → room, title with the year, what it does: of all papers, from our methods where they say it."""
     rows = [tuple(cell.strip() for cell in line.split("|")) for line in _PAPERS.strip().splitlines()]
-    return [(name, room, title, about) for name, room, title, about in rows]
+    found = {name: (room, title, about) for name, room, title, about in rows}
+    for own in _registered().values():
+        if own.paper and own.function.__module__.startswith("panoglot."):
+            found[own.name] = (own.verb, f"{own.paper} ({own.year})", own.about)
+    return found
 
 
-def _is_here(name: str, room: str) -> bool:
-    """A registered method, a module of its name in its room (or among its metrics), or a row of the trainer."""
-    from panoglot.extensions import find_entries
+def _registered() -> Mapping[str, Method]:
+    from panoglot.running import list_methods
 
-    if name in find_entries("panoglot.methods"):
-        return True
-    module = name.replace("-", "_")
-    places = [f"panoglot.{_ROOMS[room]}.{module}"]
-    if room == "evaluate":
-        places += [f"panoglot.metrics.captions.{module}", f"panoglot.evaluate.benchmarks.{module}"]
-    for place in places:
-        try:
-            if importlib.util.find_spec(place) is not None:
-                return True
-        except ModuleNotFoundError:
-            continue
-    return room == "train" and resources.files("panoglot").joinpath("networks", "rows", f"{name}.yaml").is_file()
+    return {own.name: own for own in list_methods()}
 
 
-def methods(*, room: str | None = None) -> list[MethodRow]:
-    """List the methods: those of the 67 papers, and our own beside them.
+@cache
+def _trained() -> Mapping[str, Any]:
+    from panoglot.networks._row import list_rows, load_row
+
+    return {name: load_row(name) for name in list_rows()}
+
+
+@verb
+def methods(name: str | None = None, *, room: str | None = None) -> list[MethodRow]:
+    """List the methods: those of the 67 papers, and our own beside them, with what was shown of each.
 
     Args:
+        name: only this one, with its options and the models that it needs. A name may stand in two rooms.
         room: only this room: caption, curate, translate, train, search or evaluate.
 
     Raises:
-        UserError: no such room.
+        UserError: no such method or room.
     """
-    from panoglot.curation import PRESETS
-    from panoglot.errors import UserError, did_you_mean
-    from panoglot.running import list_methods
 
-    papers = _paper_rows()
-    rows = [
-        MethodRow(name, place, f"{title}: {about}", True, _is_here(name, place)) for name, place, title, about in papers
-    ]
-    named = {(row.name, row.room) for row in rows}
-    for filters in PRESETS.values():
-        if (filters.name, "curate") not in named:
-            rows.append(MethodRow(filters.name, "curate", f"Filters: {filters.about}", False, True))
-    for own in list_methods():
-        if own.name not in {name for name, _ in named}:
-            first = (own.function.__doc__ or "").strip().partition("\n")[0]
-            rows.append(MethodRow(own.name, own.verb, first, False, True))
-    rooms = ["caption", "curate", "translate", "train", "search", "evaluate"]
-    if room is not None:
-        if room not in rooms:
-            raise UserError(f"there is no room '{room}'.{did_you_mean(room, rooms)}")
-        rows = [row for row in rows if row.room == room]
-    return sorted(rows, key=lambda row: (rooms.index(row.room) if row.room in rooms else 99, not row.done, row.name))
+    rows = _rows()
+    if room is not None and room not in ROOMS:
+        raise UserError(f"there is no room '{room}'.{did_you_mean(room, ROOMS)}")
+    if name is not None:
+        key = name.replace("_", "-")
+        known = sorted({row.name for row in rows})
+        if key not in known:
+            raise UserError(f"there is no method '{name}'.{did_you_mean(key, known)}")
+        rows = [_detailed(row) for row in rows if row.name == key]
+    rows = [row for row in rows if room in (None, row.room)]
+    return sorted(rows, key=lambda row: (ROOMS.index(row.room), not row.complete, not row.done, row.name))
+
+
+def _rows() -> list[MethodRow]:
+    from panoglot.curation import presets
+
+    papers = _papers()
+    rows = []
+    for name, (room, title, about) in papers.items():
+        about = _trained()[name].about if room == "train" and name in _trained() else about
+        rows.append(_row(name, room, f"{title}: {about}", True))
+    for preset in presets().values():
+        if papers.get(preset.name, ("",))[0] != "curate":
+            rows.append(_row(preset.name, "curate", f"Filters: {preset.about}", False))
+    for own in _registered().values():
+        if own.name not in papers and own.verb in ROOMS:
+            title = f"{own.paper} ({own.year}): {own.about}" if own.paper else own.about
+            rows.append(_row(own.name, own.verb, title, False))
+    return rows
+
+
+def _row(name: str, room: str, title: str, paper: bool) -> MethodRow:
+    shown, use = evidence().get(name, {}), _use(name, room)
+    measured_only = room != "evaluate" and use.startswith("panoglot evaluate")
+    done = bool(shown.get("V")) and not measured_only
+    return MethodRow(name, room, title, paper, done, letters(shown), shown, _source(name), use)
+
+
+def _source(name: str) -> str:
+    """Where the paper is: from the row of the trainer, or from the docstring of the method."""
+    if name in _trained():
+        return str(_trained()[name].source)
+    text = ""
+    if name in _registered():
+        import sys
+
+        function = _registered()[name].function
+        text = f"{function.__doc__}\n{sys.modules[function.__module__].__doc__}"
+    found = re.search(r"arXiv \d{4}\.\d{5}", text)
+    return found[0] if found else ""
+
+
+def _use(name: str, room: str) -> str:
+    from panoglot.curation import presets
+
+    if room == "curate" and name in presets():
+        return f"panoglot curate X.pano --steps {name}"
+    if name in _registered():
+        return (
+            f"panoglot build photos -o X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
+        )
+    if name in _trained():
+        return f"panoglot train {name} X.pano -o run/"
+    return f"panoglot evaluate {_MEASURED[name]}" if name in _MEASURED else ""
+
+
+def _detailed(row: MethodRow) -> MethodRow:
+    """With options and models."""
+    from panoglot.curation import presets
+
+    if row.use.startswith("panoglot curate"):
+        return replace(row, **_of_preset(presets()[row.name]))
+    if row.name in _registered():
+        own = _registered()[row.name]
+        options = {key: "" if p.default is p.empty else _said(p.default) for key, p in own.options().items()}
+        return replace(row, options=options, models={key: str(role) for key, role in own.roles.items()})
+    if row.use.startswith("panoglot train"):
+        return replace(row, **_of_training(row.name))
+    return row
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _of_preset(preset: Preset) -> dict[str, Any]:
+    roles = {"encoder": "encoder", "scorer": "encoder", "tagger": "tagger"}
+    options = {key: _said(value) for key, value in preset.options.items()}
+    return {"options": options, "models": {key: role for key, role in roles.items() if key in options}}
+
+
+def _of_training(name: str) -> dict[str, Any]:
+    """Presets and parts of a row of the trainer, and the towers that it names."""
+    from panoglot.networks._row import list_presets
+
+    row = _trained()[name]
+    options = {"preset": ", ".join(["paper", *list_presets(name)])}
+    options |= {key: str(getattr(row, key)) for key in ("epochs", "batch")}
+    options |= {"losses": ", ".join(row.losses), "sampler": str(row.sampler["kind"])}
+    if row.unverified:
+        options["unverified"] = ", ".join(row.unverified)
+    towers = {"image": row.image, "text": row.text}
+    return {"options": options, "models": {side: str(t["name"]) for side, t in towers.items() if t and t.get("name")}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, TypeVar
 
 from panoglot.checks import check_option, item_ids, offenders, same_ids
 from panoglot.errors import UserError
@@ -12,13 +13,77 @@ from panoglot.languages import main_script
 from panoglot.metrics._result import MetricResult, bootstrap, mean_result
 from panoglot.text import Tokenizer, one_language, other_script, tokenizer_for
 
-__all__ = ["Captions", "OnEmpty", "Predictions", "References", "check_predictions", "prepare"]
+__all__ = [
+    "Captions",
+    "Given",
+    "OnEmpty",
+    "Predictions",
+    "References",
+    "Resampled",
+    "Tokenised",
+    "check_predictions",
+    "prepare",
+    "with_options",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 Predictions = Sequence[str | None] | Mapping[Any, str | None]
 References = Sequence[Sequence[str]] | Mapping[Any, Sequence[str]]
 #: An empty caption (or item without references): stop; leave it null and counted; or score it as the reference tools
 #: do.
 OnEmpty = Literal["raise", "null", "score"]
+
+
+class Resampled(TypedDict, total=False):
+    """Options of every result that may have an interval.
+
+    Attributes:
+        ids: ids of list items.
+        confidence: level of a bootstrap interval, for example 0.95; none without.
+        resamples: of the interval, 1000 without.
+        seed: of the interval.
+    """
+
+    ids: Sequence[Any] | None
+    confidence: float | None
+    resamples: int
+    seed: int
+
+
+class Given(Resampled, total=False):
+    """Options of every metric with references.
+
+    Attributes:
+        lang: language of all captions, or one tag for each item (they must agree); English without.
+        references: number of references that every item must have; any without.
+        on_error: what empty captions do: `raise` (as without), `null`, or `score`.
+    """
+
+    lang: str | Sequence[str]
+    references: int | None
+    on_error: OnEmpty
+
+
+class Tokenised(Given, total=False):
+    """`Given`, of metrics that count tokens.
+
+    Attributes:
+        tokenizer: name, function, or None for the language's default.
+    """
+
+    tokenizer: str | Callable[[str], list[str]] | None
+
+
+def with_options(metric: _Function) -> _Function:
+    """Show the options of `**how: Unpack[Given]` one by one, with the defaults of `prepare`, to who looks at it."""
+    own = inspect.signature(metric)
+    usual = inspect.signature(prepare).parameters
+    *before, how = own.parameters.values()
+    options = inspect.unwrap(metric).__globals__[str(how.annotation).removeprefix("Unpack[").removesuffix("]")]
+    shown = [usual[name].replace(annotation=annotation) for name, annotation in options.__annotations__.items()]
+    metric.__signature__ = own.replace(parameters=[*before, *shown])  # type: ignore[attr-defined]
+    return metric
 
 
 @dataclass(frozen=True)

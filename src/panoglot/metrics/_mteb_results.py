@@ -245,5 +245,5 @@ def tag_of(code: str) -> str:
 
     try:
         return parse_language(langcodes.standardize_tag(code, macro=True)) or UNKNOWN_LANGUAGE
-    except langcodes.LanguageTagError:
+    except langcodes.tag_parser.LanguageTagError:
         return UNKNOWN_LANGUAGE

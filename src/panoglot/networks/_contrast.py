@@ -169,7 +169,9 @@ def contrast_dense(a: Tensor, b: Tensor, owner: Tensor | None = None, *args: Any
     return contrast(a, b, owner, *args, **{**more, "tiled": False})
 
 
-def _prepare(a, b, owner, o, key_a, pair_id, pair_id_b, slot, a_mask, b_mask):  # type: ignore[no-untyped-def]
+def _prepare(
+    a: Any, b: Any, owner: Any, o: Any, key_a: Any, pair_id: Any, pair_id_b: Any, slot: Any, a_mask: Any, b_mask: Any
+) -> tuple[Any, ...]:
     """Check shapes, fill in what was left out, drop rows without tokens; half precision becomes single."""
     dims = 3 if o.scorer == "maxsim" else 2
     if a.dim() != dims or b.dim() != dims or a.shape[-1] != b.shape[-1]:
@@ -255,7 +257,8 @@ def _tiled(a, b, owner, key_a, pair_id, pair_id_b, masks, scale, bias, o) -> Ter
     job.rows = tile_rows(n, m, o.chunk, width)
     job.grad = torch.is_grad_enabled() and any(t.requires_grad for t in (a, b, scale, bias))
     job.grad_b = job.grad and b.requires_grad
-    return Term(Tiled.apply(a, b, scale, bias, masks, job), count)
+    apply: Any = Tiled.apply  # which torch gives no types
+    return Term(apply(a, b, scale, bias, masks, job), count)
 
 
 def _dense(a, b, owner, key_a, pair_id, pair_id_b, masks, scale, bias, o) -> Term:  # type: ignore[no-untyped-def]
@@ -292,7 +295,8 @@ def _dense(a, b, owner, key_a, pair_id, pair_id_b, masks, scale, bias, o) -> Ter
         even = valid / valid.sum(1, keepdim=True).clamp(min=1)
         target = (1 - o.smoothing) * p.to(l.dtype) / p.sum(1, keepdim=True).clamp(min=1) + o.smoothing * even
         logp = F.log_softmax(l.masked_fill(x, float("-inf")), 1).masked_fill(x, 0.0)
-        return -(target * logp).sum(1)[p.any(1)].mean()
+        found: Tensor = -(target * logp).sum(1)[p.any(1)].mean()
+        return found
 
     loss = row_share * direction(logits, positive, out)
     if column_share:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,97 +14,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoglot.errors import RowError, UserError
+from panoglot.networks._kinds import Kinds
 from panoglot.networks._language import pad
-from panoglot.networks._model import MEAN, STD, Model
-from panoglot.networks._records import Batch, Record
-from panoglot.networks._row import Row
-from panoglot.networks.samplers import SAMPLERS, Document, Draw, Sample, batches, epoch_order, mix, shares
-from panoglot.networks.samplers._sample import matching
+from panoglot.networks._model import Model
+from panoglot.networks._records import Batch, Record, RegionText
+from panoglot.networks._row import Row, build
+from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
+from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square
+from panoglot.networks.parts import mask_of
+from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
+from panoglot.networks.samplers._select import selected
+from panoglot.networks.towers.stored import Stored
 
-__all__ = ["Data", "load_pixels", "square"]
-
-
-def load_pixels(image: Any, side: int) -> Tensor:
-    """Return [3, H, W] in 0..1 of a path, encoded bytes (or what returns them), or an array [3, H, W].
-
-    Raises:
-        RowError: the picture is broken, or holds numbers that are not finite.
-    """
-    if isinstance(image, np.ndarray):
-        x = torch.from_numpy(np.ascontiguousarray(image)).float()
-        if x.dim() != 3 or x.shape[0] != 3:
-            raise RowError("bad_shape", f"an array picture must be [3, H, W], got {tuple(x.shape)}")
-        if not bool(torch.isfinite(x).all()):
-            raise RowError("not_finite", "the picture has NaN or infinite values")
-        return x
-    from panoglot.pictures import Image
-
-    try:
-        if callable(image):
-            image = image()
-        picture = Image.from_path(image) if isinstance(image, str) else Image(image)
-    except OSError as error:
-        raise RowError("unreadable", str(error)) from error
-    return torch.from_numpy(picture.pixels(side).copy()).permute(2, 0, 1).float() / 255
-
-
-def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:
-    """Return a normalised square [3, side, side]: the centre, or a random part where a draw is given.
-
-    Args:
-        x: [3, H, W] in 0..1.
-        side: pixels.
-        draw: what the crop depends on.
-        scale: share of the area that is kept.
-    """
-    height, width = x.shape[1:]
-    if draw is None:
-        edge = min(height, width)
-        top, left = (height - edge) // 2, (width - edge) // 2
-        x = x[:, top : top + edge, left : left + edge]
-    else:
-        area = (scale[0] + (scale[1] - scale[0]) * draw.number()) * height * width
-        ratio = (3 / 4) ** (1 - 2 * draw.number())
-        h = max(1, min(height, round((area / ratio) ** 0.5)))
-        w = max(1, min(width, round((area * ratio) ** 0.5)))
-        top, left = draw.below(height - h + 1), draw.below(width - w + 1)
-        x = x[:, top : top + h, left : left + w]
-    if x.shape[1:] != (side, side):
-        x = F.interpolate(x[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0].clamp(0, 1)
-    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-
-
-def selected(
-    record: Record,
-    splits: Sequence[str] = (),
-    kinds: Sequence[str] = (),
-    langs: Sequence[str] = (),
-    sources: Sequence[str] = (),
-) -> Record | None:
-    """Return the record with the wanted texts only; None when its split or none of its texts is wanted.
-
-    Stored text vectors belong to the texts one by one and are selected with them.
-    """
-    if splits and record.split not in splits:
-        return None
-    if isinstance(record, Document) or not (kinds or langs or sources) or not record.texts:
-        return record
-    texts = matching(record, kinds, sources, langs)
-    place = {i: k for k, i in enumerate(i for i, t in enumerate(record.texts) if any(t is x for x in texts))}
-    vectors = dict(record.vectors)
-    if "text" in vectors and len(vectors["text"]) == len(record.texts):
-        vectors["text"] = vectors["text"][list(place)]
-    kept = [replace(t, of=None if t.of is None else place.get(t.of)) for t in texts]
-    return replace(record, texts=kept, vectors=vectors) if kept else None
+__all__ = ["Data", "load_pixels", "selected", "square"]
 
 
 @dataclass
-class _Chunks:
-    """What can be read of an interleaved document."""
+class _Shown:
+    """What of an item is shown: its sample, with regions where the view has them, and its pictures.
 
-    pictures: Any = None
-    chunks: list[tuple[int | None, Sequence[str]]] = field(default_factory=list)
+    Attributes:
+        sample: what it shows.
+        pictures: [V, 3 or 4, S, S] views of its picture, or the pictures of a document; None: none are needed.
+        small: further, smaller views.
+        others: [T, 3, S, S] pictures beside its own.
+        inputs: what further towers read.
+        broken: pictures that could not be read, by reason.
+        lost: regions that the view left nothing, or too little, of.
+    """
+
+    sample: Sample
+    pictures: Tensor | None = None
+    small: Tensor | None = None
+    others: Tensor | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
     broken: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
 
 
 class Data:
@@ -121,6 +65,7 @@ class Data:
     Attributes:
         skipped: reason → how many records gave nothing.
         fallbacks: samples whose wanted language or kind was missing.
+        lost: regions that crops left nothing, or too little, of.
     """
 
     def __init__(
@@ -128,17 +73,18 @@ class Data:
     ) -> None:
         self.row = model.row if row is None else row
         self.model, self.seed, self.augment = model, seed, augment
-        spec = dict(self.row.sampler)
-        from panoglot.networks._row import build
-
-        self.sampler: Any = build(SAMPLERS, spec, "sampler")
-        if getattr(self.sampler, "count", 0) is None and model.writes:  # tokens as the language model counts them
+        self.writes = model.writes and self.row.text is not None
+        self.looks = self._looks()
+        self.sampler: Any = build(Kinds("sampler"), self.row.sampler, "sampler")
+        if getattr(self.sampler, "count", 0) is None and self.writes:  # tokens as the language model counts them
             self.sampler = replace(self.sampler, count=lambda text: len(model.text.tokens.encode(text)))
+        self.tiling = Tiling(**{"side": self.row.size, **self.row.tiles}) if self.row.tiles else None
+        if self.tiling is not None and self.tiling.side != self.row.size:
+            raise UserError(f"tiles: side={self.tiling.side} must be the size of the row, {self.row.size}.")
         self.records: dict[str, Record] = {}
         self.skipped: Counter[str] = Counter()
-        self.fallbacks = 0
+        self.fallbacks = self.lost = 0
         self.items: list[tuple[str, int]] = []
-        kind = (self.row.image or {}).get("kind")
         for given in records:
             if given.id in self.records:
                 raise UserError(f"Two records have the id '{given.id}'.")
@@ -146,7 +92,7 @@ class Data:
             if r is None:
                 self.skipped["not_selected"] += 1
                 continue
-            reason = self._missing(r, kind)
+            reason = self._missing(r)
             if reason:
                 self.skipped[reason] += 1
                 continue
@@ -174,10 +120,21 @@ class Data:
             f"'{self.row.sampler['kind']}'{f' ({asked})' if asked else ''} takes: {takes} The texts here are: {have}."
         )
 
-    def _missing(self, r: Record, kind: str | None) -> str:
-        if kind == "vector" and "image" not in r.vectors:
+    def _looks(self) -> str:
+        """Return what is read of a picture: `pixels`, a stored `vector`, an `asset`, or nothing."""
+        if self.row.image is None:
+            return ""
+        if isinstance(self.model.image, Stored):
+            return "vector"
+        return "asset" if hasattr(self.model.image, "read") else "pixels"
+
+    def _missing(self, r: Record) -> str:
+        if self.looks == "vector" and "image" not in r.vectors:
             return "no_image_vector"
-        if kind not in (None, "vector") and r.image is None and not isinstance(r, Document):
+        if self.looks == "asset" and r.asset is None:
+            return "no_asset"
+        shown = isinstance(r, Document) or r.image is not None or any(turn.picture is not None for turn in r.turns)
+        if self.looks == "pixels" and not shown:
             return "no_image"
         if any(not np.isfinite(v).all() for v in r.vectors.values()):
             return "not_finite"
@@ -209,6 +166,7 @@ class Data:
         out, skipped, fallbacks = self.load(step, epoch)
         self.skipped += skipped
         self.fallbacks += fallbacks
+        self.lost += out.lost
         return out
 
     def load(
@@ -224,93 +182,172 @@ class Data:
         Returns:
             The batch, how many pictures were broken (by reason), and how many samples had a fallback.
         """
-        views = self.row.views
         kept: list[tuple[Record, Sample]] = []
-        pictures: list[Tensor] = []
-        small: list[Tensor] = []
+        shown: list[_Shown] = []
         written: list[tuple[list[int], list[int], list[int]]] = []
         skipped: Counter[str] = Counter()
-        for (id_, k), found in zip(step, each(lambda item: self._views(item[0], item[1], epoch), step), strict=True):
+        for (id_, _), found in zip(step, each(lambda item: self._show(item[0], item[1], epoch), step), strict=True):
             if isinstance(found, str):
                 skipped[found] += 1
                 continue
-            r, sample = self.records[id_], self.sampler(self.records[id_], self.seed, epoch, k)
-            if isinstance(found, _Chunks):
-                skipped += found.broken
-                sample = replace(sample, chunks=found.chunks)
-            if self.model.writes:
+            skipped += found.broken
+            if self.writes:
                 try:
-                    written.append(self._write(sample))
+                    written.append(self._write(found.sample))
                 except RowError as error:
                     skipped[error.reason] += 1
                     continue
-            if isinstance(found, _Chunks):
-                pictures.append(found.pictures)
-            elif found is not None:
-                pictures.append(found[0])
-                if views.get("local"):
-                    small.append(found[1])
-            kept.append((r, sample))
+            shown.append(found)
+            kept.append((self.records[id_], found.sample))
         fallbacks = sum(s.fallback for _, s in kept)
         if not kept:
             return Batch(), skipped, fallbacks
-        out = Batch(ids=[r.id for r, _ in kept])
+        out = Batch(ids=[r.id for r, _ in kept], lost=sum(one.lost for one in shown))
         out.pair_id = torch.tensor([self.pair[r.pair_id or r.id] for r, _ in kept], dtype=torch.long)
         out.seed = int(Draw(self.seed, epoch, "losses").number() * 2**53)
+        self._pictures(out, shown)
+        if kept and all("image" in r.vectors for r, _ in kept):
+            self._vectors(out, [r for r, _ in kept])
+        if self.writes:
+            self._language(out, kept, written)
+        elif self.row.text is not None:
+            self._texts(out, kept)
+        self._asked(out, kept)
+        for name in self.row.losses:
+            self.model.parts[name].collate(out, kept, self.model)
+        return out.check(), skipped, fallbacks
+
+    # ---- pictures ----------------------------------------------------------------------------------------------------
+
+    def _show(self, id_: str, k: int, epoch: int) -> str | _Shown:
+        """Return what an item shows, or why it cannot be read."""
+        r = self.records[id_]
+        out = _Shown(self.sampler(r, self.seed, epoch, k))
+        try:
+            for name, tower in self.model.towers.items():
+                if hasattr(tower, "read"):
+                    out.inputs[name] = tower.read(r)
+            if self.looks == "asset":
+                out.inputs["image"] = self.model.image.read(r)
+            elif self.looks == "pixels" and isinstance(r, Document):
+                return self._chunks(r, out, k, epoch)
+            elif self.looks == "pixels" and out.sample.pieces:
+                self._document(r, out, k, epoch)
+            elif self.looks == "pixels":
+                self._views(r, out, k, epoch)
+            if out.sample.others and self.looks == "pixels":
+                found = [square(load_pixels(r.pictures[n], self.row.size), self.row.size) for n in out.sample.others]
+                out.others = torch.stack(found)
+        except RowError as error:
+            return error.reason
+        return out
+
+    def _views(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
+        """Fill in the views of a picture; its regions are where the first of them has them."""
+        views, size = self.row.views, self.row.size
+        x, full = load_sized(r.image, size)
+        draw = Draw(self.seed, epoch, r.id, k, "crop") if self.augment else None
+
+        def choose(count: int, scale: Any) -> list[View]:
+            flip = float(views.get("flip", 0.0))
+            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip) for _ in range(count)]
+
+        whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))
+        sample = out.sample
+        out.pictures = torch.stack([self._shown(view, x, sample.asked, full) for view in whole])
+        if views.get("local"):
+            small = choose(views["local"], views.get("local_scale", (0.2, 0.5)))
+            out.small = torch.stack([normalised(view.pixels(x, views["local_size"])) for view in small])
+        if sample.regions or sample.asked:
+            regions = [whole[0].region(region, size, full) for region in sample.regions]
+            asked = [whole[0].region(region, size, full) for region in sample.asked]
+            out.lost = regions.count(None)
+            if sample.asked and asked[0] is None:
+                raise RowError("region_cut", "what is asked about is not in the view")
+            out.sample = replace(sample, regions=_there(regions), asked=_there(asked))
+
+    def _shown(self, view: View, x: Tensor, asked: Sequence[RegionText], full: tuple[int, int]) -> Tensor:
+        """Return a view's pixels, and where the tower has an alpha channel the regions that are asked about."""
+        pixels = normalised(view.pixels(x, self.row.size))
+        if getattr(self.model.image, "alpha", None) is None:
+            return pixels
+        side = self.row.size
+        meant = [mask_of(region, side) for region in _there([view.region(one, side, full) for one in asked])]
+        alpha = torch.stack(meant).any(0) if meant else torch.ones(side, side, dtype=torch.bool)
+        return torch.cat([pixels, alpha[None].float()])
+
+    def _chunks(self, doc: Any, out: _Shown, k: int, epoch: int) -> str | _Shown:
+        """Return the pictures of a document; one that is broken goes with its place and its sentences."""
+        pictures, chunks = [], []
+        for place, sentences in out.sample.chunks:
+            try:
+                x = load_pixels(doc.images[place], self.row.size)
+            except RowError as error:
+                out.broken[error.reason] += 1
+                continue
+            draw = Draw(self.seed, epoch, doc.id, k, "crop", place) if self.augment else None
+            pictures.append(square(x, self.row.size, draw))
+            chunks.append((place, sentences))
+        if not pictures:
+            return next(iter(out.broken), "no_text")
+        out.pictures, out.sample = torch.stack(pictures), replace(out.sample, chunks=chunks)
+        return out
+
+    def _document(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
+        """Fill in the pictures of a document with turns, in one budget of tiles where the row has one."""
+        places = [piece for piece, _ in out.sample.pieces if isinstance(piece, int)]
+        loaded = [load_sized(r.pictures[n], None if self.tiling else self.row.size) for n in places]
+        if self.tiling is None:
+            draws = [Draw(self.seed, epoch, r.id, k, "crop", n) if self.augment else None for n in places]
+            views = [choose_view(x.shape[1], x.shape[2], draw) for (x, _), draw in zip(loaded, draws, strict=True)]
+            groups = [normalised(view.pixels(x, self.row.size))[None] for view, (x, _) in zip(views, loaded)]
+        else:
+            grids = share_tiles([(x.shape[2], x.shape[1]) for x, _ in loaded], self.tiling)
+            views = [_fitted(x) for x, _ in loaded]
+            cuts = [cut_tiles(x, grid, self.row.size) for (x, _), grid in zip(loaded, grids, strict=True)]
+            groups = [torch.stack([normalised(one) for one in cut]) for cut in cuts]
+        out.pictures = torch.cat(groups)
+        counts = iter([len(group) for group in groups])
+        pieces = [(next(counts) if isinstance(piece, int) else piece, learn) for piece, learn in out.sample.pieces]
+        which = {id(t.region): places.index(t.picture) for t in r.turns if t.region is not None and t.picture in places}
+        asked = [
+            views[which[id(x)]].region(x, self.row.size, loaded[which[id(x)]][1])
+            for x in out.sample.asked
+            if id(x) in which
+        ]
+        out.sample = replace(out.sample, pieces=tuple(pieces), asked=_there(asked))
+
+    def _pictures(self, out: Batch, shown: Sequence[_Shown]) -> None:
+        """Stack what is shown of every item."""
+        pictures = [one.pictures for one in shown if one.pictures is not None]
         if pictures:
             most = max(len(p) for p in pictures)
             if any(len(p) < most for p in pictures):  # documents with fewer pictures
                 out.picture_mask = torch.tensor([[t < len(p) for t in range(most)] for p in pictures])
                 pictures = [F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in pictures]
             out.image = torch.stack(pictures)
+        small = [one.small for one in shown if one.small is not None]
         if small:
             out.local_image = torch.stack(small)
-        if kept and all("image" in r.vectors for r, _ in kept):
-            self._vectors(out, [r for r, _ in kept])
-        if self.model.writes:
-            self._language(out, kept, written)
-        else:
-            self._texts(out, kept)
-        self._regions(out, kept)
-        return out.check(), skipped, fallbacks
+        others = [one.others for one in shown if one.others is not None]
+        if others:
+            most = max(map(len, others))
+            out.others = torch.stack([F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in others])
+            out.others_mask = torch.tensor([[t < len(p) for t in range(most)] for p in others])
+        for name in shown[0].inputs:
+            out.inputs[name] = torch.stack([one.inputs[name] for one in shown])
 
-    def _views(self, id_: str, k: int, epoch: int) -> str | tuple[Tensor, Tensor] | _Chunks | None:
-        """Return the views of a picture, [V, 3, H, W] and the small ones; why it cannot be read; None: not needed."""
-        if self.row.image is None or self.row.image.get("kind") == "vector":
-            return None
-        if isinstance(self.records[id_], Document):
-            return self._chunks(id_, k, epoch)
-        try:
-            x = load_pixels(self.records[id_].image, self.row.size)
-        except RowError as error:
-            return error.reason
-        views, draw = self.row.views, Draw(self.seed, epoch, id_, k, "crop")
-
-        def cut(count: int, side: int, scale: tuple[float, float]) -> Tensor:
-            return torch.stack([square(x, side, draw if self.augment else None, scale) for _ in range(count)])
-
-        whole = cut(views.get("global", 1), self.row.size, tuple(views.get("scale", (0.9, 1.0))))
-        if not views.get("local"):
-            return whole, whole
-        return whole, cut(views["local"], views["local_size"], tuple(views.get("local_scale", (0.2, 0.5))))
-
-    def _chunks(self, id_: str, k: int, epoch: int) -> str | _Chunks:
-        """Return the pictures of a document; one that is broken goes with its place and its sentences."""
-        doc, out = self.records[id_], _Chunks()
-        pictures = []
-        for place, sentences in self.sampler(doc, self.seed, epoch, k).chunks:
-            try:
-                x = load_pixels(doc.images[place], self.row.size)  # type: ignore[attr-defined]
-            except RowError as error:
-                out.broken[error.reason] += 1
-                continue
-            draw = Draw(self.seed, epoch, id_, k, "crop", place) if self.augment else None
-            pictures.append(square(x, self.row.size, draw))
-            out.chunks.append((place, sentences))
-        if not pictures:
-            return next(iter(out.broken), "no_text")
-        out.pictures = torch.stack(pictures)
-        return out
+    def _asked(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
+        """Fill in the regions that a writer is asked about."""
+        most = max(len(s.asked) for _, s in kept)
+        if not most:
+            return
+        out.asked_boxes, out.asked_mask = torch.zeros(len(kept), most, 4), torch.zeros(len(kept), most).bool()
+        for i, (_, s) in enumerate(kept):
+            for j, x in enumerate(s.asked):
+                centred = x.centred()
+                if centred is not None:
+                    out.asked_boxes[i, j], out.asked_mask[i, j] = torch.tensor(centred), True
 
     def _vectors(self, out: Batch, records: Sequence[Record]) -> None:
         """Fill in stored picture vectors, [B, Dv], or those of regions, [B, R, Dv], with boxes and masks."""
@@ -331,10 +368,11 @@ class Data:
         """Return what is given, written and learnt of a sample."""
         text = next((t.text for t in sample.texts if t is not None), "")
         target = sample.target or text
-        if not target and not sample.chunks:
+        if not target and not sample.chunks and not sample.pieces:
             raise RowError("no_text", "there is nothing to write")
-        picture = self.row.image is not None
-        return self.model.text.compose(sample.prefix, sample.start, target, picture, sample.chunks)  # type: ignore[no-any-return]
+        picture, compose = self.row.image is not None, self.model.text.compose
+        more = {"document": sample.pieces} if sample.pieces else {}
+        return compose(sample.prefix, sample.start, target, picture, sample.chunks, **more)  # type: ignore[no-any-return]
 
     def _language(
         self,
@@ -365,14 +403,12 @@ class Data:
                 out.text_vec[i, : len(v)] = F.normalize(torch.from_numpy(np.asarray(v, np.float32)), dim=-1)
             return
         slots = max((len(s.texts) for _, s in kept), default=0)
-        if "rank" in self.row.losses and slots:
-            scores = [[math.nan if t is None or t.score is None else t.score for t in s.texts] for _, s in kept]
-            out.quality = torch.tensor([row + [math.nan] * (slots - len(row)) for row in scores])
         if not slots:
             return
         texts = [[*s.texts, *[None] * (slots - len(s.texts))] for _, s in kept]
         out.slot_mask = torch.tensor([[t is not None for t in row] for row in texts])
         out.lang = [[t.lang if t else "und" for t in row] for row in texts]
+        out.texts = [[t.text if t else "" for t in row] for row in texts]
         if hasattr(self.model.text, "tokens"):
             ids, mask = self.model.text.tokens([t.text if t else "" for row in texts for t in row])
             mask = mask & out.slot_mask.flatten()[:, None]
@@ -384,18 +420,14 @@ class Data:
                 out.text_vec = torch.zeros(len(kept), slots, stored[0].shape[-1])
                 out.text_vec[out.slot_mask] = torch.from_numpy(np.concatenate(stored))
 
-    def _regions(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
-        if "box" not in self.row.losses and "regions" not in self.row.losses:
-            return
-        most = max(1, max(len(s.regions) for _, s in kept))
-        out.boxes = torch.zeros(len(kept), most, 4)
-        out.region_mask = torch.zeros(len(kept), most, dtype=torch.bool)
-        texts = [[x.text for x in s.regions] + [""] * (most - len(s.regions)) for _, s in kept]
-        for i, (_, s) in enumerate(kept):
-            for j, x in enumerate(s.regions):
-                centred = x.centred()
-                if centred is not None:
-                    out.boxes[i, j], out.region_mask[i, j] = torch.tensor(centred), True
-        ids, mask = self.model.text.tokens([t for row in texts for t in row])
-        out.region_tokens, out.region_token_mask = (z.unflatten(0, (len(kept), most)) for z in (ids, mask))
-        out.region_lang = [s.lang for _, s in kept]
+
+def _there(regions: Sequence[RegionText | None]) -> tuple[RegionText, ...]:
+    return tuple(region for region in regions if region is not None)
+
+
+def _fitted(x: Tensor) -> View:
+    """The view of a picture fitted into a square, with nothing around it."""
+    height, width = x.shape[1:]
+    edge = max(height, width)
+    across, down = (edge - width) / 2 / width, (edge - height) / 2 / height
+    return View(-across, -down, 1 + across, 1 + down)

@@ -90,7 +90,7 @@ class TrainedEncoder:
         base = self.base("image")
         if base is not None:
             return self.encode_image_vectors(finish(base.encode_images(images)))
-        if getattr(self.model.image, "encoder", None) == "" and self.row.image and self.row.image["kind"] == "vector":
+        if getattr(self.model.image, "encoder", None) == "":  # stored vectors, and nobody said of what
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
         from panoglot.networks._data import load_pixels, square
 
@@ -123,8 +123,8 @@ class TrainedEncoder:
 
     @property
     def rewards(self) -> bool:
-        """Whether it scores pairs of a picture and a text (`score_pairs`): its row has the loss `rank`."""
-        return "rank" in self.model.parts
+        """Whether it scores pairs of a picture and a text (`score_pairs`): a loss of its row gives that."""
+        return self.model.can("score")
 
     def score_pairs(
         self, images: Sequence[Image], texts: Sequence[str], langs: Sequence[str] | None = None
@@ -154,6 +154,48 @@ class TrainedEncoder:
             for (n, _), value in zip(good, torch.stack(rewards).float().mean(0).tolist()):
                 found[n] = value if value == value else None
         return found
+
+    def encode_queries(self, queries: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Encode queries that are lists of parts, a picture and texts, embedded together: unit rows `[N, dim]`.
+
+        A query with several texts is read as one text. A query whose picture cannot be decoded, or without any part, is
+        a NaN row.
+
+        Raises:
+            UserError: the method composes nothing, or a part is of another kind.
+        """
+        import torch
+
+        from panoglot.networks._views import load_pixels, square
+        from panoglot.providers._batches import encode_rows
+
+        if not all(model.can("compose") for model in self.models):
+            raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+
+        def read(query: Sequence[Any]) -> Any:
+            texts = [part for part in query if isinstance(part, str) and part.strip()]
+            images = [part for part in query if not isinstance(part, str)]
+            if len(images) > 1 or any(not hasattr(image, "data") for image in images):
+                raise UserError(f"'{self.name}' takes one picture a query, and texts.")
+            try:
+                pixels = [square(load_pixels(i.data, self.row.size), self.row.size) for i in images]
+            except RowError as error:
+                return error
+            if not texts and not images:
+                return RowError("empty_query")
+            return (pixels[0] if pixels else None, " ".join(texts) or None)
+
+        def batch(parts: Sequence[Any]) -> Any:
+            return self._join(
+                lambda model: torch.cat(
+                    [
+                        model.encode_queries(None if x is None else x[None], None if text is None else [text])
+                        for x, text in parts
+                    ]
+                )
+            )
+
+        return encode_rows([read(query) for query in queries], batch, self.dim, self.batch_size)
 
     def encode_image_vectors(self, vectors: Any) -> np.ndarray:
         """Encode what the frozen image tower made of pictures: `[N, width]` to unit rows `[N, dim]`."""
@@ -189,7 +231,8 @@ class TrainedEncoder:
 
         with torch.no_grad():
             found = [call(model).float() for model in self.models]
-        return (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+        out: np.ndarray = (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+        return out
 
     def _pictures(self, pixels: Sequence[Any]) -> Any:
         import torch
@@ -297,7 +340,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
     found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
-    if models[0].writes and models[0].text_head is None:
+    if models[0].writes and not models[0].can("encode"):
         told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
     if any(key in options for key in writing):

@@ -33,7 +33,8 @@ class Ensemble:
         self.models = list(models)
 
     def _join(self, vectors: list[Tensor]) -> Tensor:
-        return torch.cat(vectors, 1) / len(vectors) ** 0.5
+        found: Tensor = torch.cat(vectors, 1) / len(vectors) ** 0.5
+        return found
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
         """Return unit vectors [N, models · D] of texts."""

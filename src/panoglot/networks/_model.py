@@ -1,53 +1,28 @@
-"""The model of a row: towers, heads and parts; one forward gives every loss."""
+"""The model of a row: towers, readers, bridges and losses; one forward gives every loss."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
-from panoglot.networks._language import LANGUAGE_MODELS, Language
+from panoglot.networks._kinds import Kinds
+from panoglot.networks._language import Language
+from panoglot.networks._needs import streams_of
 from panoglot.networks._records import Batch, Term
-from panoglot.networks._row import Row, build
-from panoglot.networks.parts import PARTS, Features, Widths
-from panoglot.networks.towers import (
-    Blended,
-    Block,
-    CharGru,
-    HashedText,
-    HfImage,
-    HfText,
-    OpenClipImage,
-    OpenClipText,
-    QueryDecoder,
-    Residual,
-    TextTransformer,
-    TokenMlp,
-    Vit,
-    timm_image,
-    unit,
-)
+from panoglot.networks._row import LOSS_KEYS, Row, build
+from panoglot.networks._step import Reward, Step
+from panoglot.networks.parts import Features, Widths
+from panoglot.networks.readers import Located
+from panoglot.networks.towers import Blended, Block, unit
+from panoglot.networks.towers.stored import Stored
 
 __all__ = ["Model", "make_model"]
-
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
-class _Stored(nn.Module):
-    """Features that are stored: nothing to compute.
-
-    Args:
-        width: of a vector.
-        encoder: the model that makes them, `provider:name`; the trained model asks it for new pictures and texts.
-        fingerprint: of that model.
-    """
-
-    def __init__(self, width: int, encoder: str = "", fingerprint: str = "") -> None:
-        super().__init__()
-        self.width, self.encoder, self.fingerprint = width, encoder, fingerprint
 
 
 def _known(image: Any, text: Any) -> Any:
@@ -58,31 +33,6 @@ def _known(image: Any, text: Any) -> Any:
     from panoglot.providers import load_model
 
     return load_model("embedded:conse", "encoder").parts()
-
-
-IMAGES = {"hf": HfImage, "open_clip": OpenClipImage, "timm": timm_image, "vector": _Stored, "vit": Vit}
-TEXTS = {
-    "char_gru": CharGru,
-    "hashed": HashedText,
-    "hf": HfText,
-    "open_clip": OpenClipText,
-    "stored": _Stored,
-    "transformer": TextTransformer,
-}
-
-
-def heads(model: Any, row: Any, start: Any = None) -> dict[str, Any]:
-    """Return kind → what makes the head of a model's image tower; `start`: what stored encoders have in common."""
-    return {
-        "linear": lambda: nn.Linear(model.image.width, row.dim, bias=False),
-        "token_mlp": lambda: TokenMlp(model.image.width, row.dim),
-        "queries": lambda queries=5, width=512, layers=6, heads=8, drop=0.1: QueryDecoder(
-            model.image.width, row.dim, queries, width, layers, heads, drop
-        ),
-        "residual": lambda drop=0.0, blend=1.0: Residual(model.image.width, row.dim, drop, blend, start),
-        "none": lambda: nn.Identity(),
-        **Language.readers(model),
-    }
 
 
 class Model(Language):
@@ -97,57 +47,114 @@ class Model(Language):
     def __init__(self, row: Row) -> None:
         super().__init__()
         self.row = row
-        more = {"size": row.size} if row.image and row.image.get("kind") == "vit" else {}
-        self.image = build(IMAGES, {**row.image, **more}, "image") if row.image else None
+        self.readers: Any = nn.ModuleDict()
+        if "tokeniser" in row.readers:
+            self.readers["tokeniser"] = build(Kinds("tokeniser"), row.readers["tokeniser"], "tokeniser")
+        self.image = self.make_tower(row.image, "image") if row.image else None
+        self.towers: Any = nn.ModuleDict({n: self.make_tower(spec, n) for n, spec in row.towers.items()})
         self.text = self.make_text(row) if row.text else None
-        start = _known(self.image, self.text) if row.head["kind"] == "residual" else None
-        self.head = build(heads(self, row, start), row.head, "head") if self.image is not None else None
         self.kind = row.head["kind"]
-        stored = isinstance(self.text, _Stored)
+        start = _known(self.image, self.text) if self.kind == "residual" else None
+        self.head = None
+        if self.image is not None:
+            self.head = build(Kinds("head"), row.head, "head", model=self, row=row, start=start)
         self.text_head = None
         if self.writes:
             self.make_vectors(row)
         elif self.text is not None:
-            same = stored and self.text.width == row.dim
-            self.text_head = (
-                nn.Identity() if same or self.kind == "none" else nn.Linear(self.text.width, row.dim, bias=False)
-            )
-            if self.kind == "residual":
-                known = [] if start is None else [torch.as_tensor(start[k]) for k in ("project", "offset")]
-                self.text_head = Blended(self.text.width, row.dim, row.head.get("blend", 1.0), *known)
-            if self.kind == "none" and self.text.width != row.dim:
-                raise UserError(f"head none: the text tower gives {self.text.width} numbers, dim is {row.dim}.")
+            self.make_text_head(row, start)
         if self.kind == "none" and not self.writes and self.image is not None and self.image.width != row.dim:
             raise UserError(f"head none: the image tower gives {self.image.width} numbers, dim is {row.dim}.")
         if row.shared:
-            if self.image is None or self.text is None or self.image.width != self.text.width:
-                raise UserError("shared layers need two towers of one width.")
-            heads_ = max(1, self.image.width // 64)
-            self.stack = nn.ModuleList(Block(self.image.width, heads_) for _ in range(row.shared))
-            self.head2 = nn.Linear(self.image.width, row.dim, bias=False)
-            self.text_head2 = nn.Linear(self.text.width, row.dim, bias=False)
-        self.widths = Widths(
+            self.make_shared(row)
+        self.widths = self.measure(row)
+        for name, spec in row.readers.items():
+            if name != "tokeniser":
+                self.readers[name] = build(Kinds(name), spec, name, self.widths)
+        if "locator" in self.readers:
+            self.widths = replace(self.widths, queries=getattr(self.readers["locator"], "width", 0))
+        made = {n: build(Kinds("bridge"), spec, f"bridges.{n}", self.widths) for n, spec in row.bridges.items()}
+        self.bridges: Any = nn.ModuleDict(made)
+        self.parts: Any = nn.ModuleDict()
+        self.weights: dict[str, float] = {}
+        self.rewards: dict[str, Reward] = {}
+        self._specs: dict[str, dict[str, Any]] = {}
+        self.begin(row.parts)
+
+    def make_tower(self, spec: Mapping[str, Any], what: str) -> Any:
+        """Build a picture tower; one of codes is told how many there are."""
+        kinds, more = Kinds("image"), {}
+        make = kinds[spec["kind"]] if spec.get("kind") in kinds else None
+        wants = inspect.signature(make).parameters if make is not None else {}
+        if "size" in wants and "patch" in wants and "size" not in spec:
+            more["size"] = self.row.size
+        if "cells" in wants:
+            if "tokeniser" not in self.readers:
+                raise UserError(f"{what}: {spec['kind']} reads codes: readers: {{tokeniser: {{kind: palette}}}}.")
+            more |= {"codes": self.readers["tokeniser"].codes, "cells": self.readers["tokeniser"].cells}
+        return build(kinds, spec, what, **more)
+
+    def make_text_head(self, row: Row, start: Any) -> None:
+        """Build what brings the text tower's vector into the joint space."""
+        same = isinstance(self.text, Stored) and self.text.width == row.dim
+        plain = same or self.kind == "none"
+        self.text_head = nn.Identity() if plain else nn.Linear(self.text.width, row.dim, bias=False)
+        if self.kind == "residual":
+            known = [] if start is None else [torch.as_tensor(start[k]) for k in ("project", "offset")]
+            self.text_head = Blended(self.text.width, row.dim, row.head.get("blend", 1.0), *known)
+        if self.kind == "none" and self.text.width != row.dim:
+            raise UserError(f"head none: the text tower gives {self.text.width} numbers, dim is {row.dim}.")
+
+    def make_shared(self, row: Row) -> None:
+        """Build the layers that both towers pass through."""
+        if self.image is None or self.text is None or self.image.width != self.text.width:
+            raise UserError("shared layers need two towers of one width.")
+        heads_ = max(1, self.image.width // 64)
+        self.stack = nn.ModuleList(Block(self.image.width, heads_) for _ in range(row.shared))
+        self.head2 = nn.Linear(self.image.width, row.dim, bias=False)
+        self.text_head2 = nn.Linear(self.text.width, row.dim, bias=False)
+
+    def measure(self, row: Row) -> Widths:
+        """Return the sizes that losses, readers and bridges are built for."""
+        tokeniser = dict(self.readers.items()).get("tokeniser")
+        return Widths(
             row.dim,
             self.image.width if self.image is not None else 0,
             self.text.width if self.text is not None else 0,
             getattr(getattr(self.text, "tokens", None), "size", 0),
             row.size,
             getattr(self.image, "patch", 0),
+            getattr(tokeniser, "codes", 0),
+            getattr(tokeniser, "cells", 0),
+            self.media_width() if self.writes else 0,
         )
-        self.parts: Any = nn.ModuleDict()
-        self.weights: dict[str, float] = {}
-        self._specs: dict[str, dict[str, Any]] = {}
-        self.begin(row.parts)
+
+    def reader(self, name: str) -> Any:
+        """Return a reader of the row: `locator`, `painter`, `composer`, `tokeniser`.
+
+        Raises:
+            UserError: the row has none.
+        """
+        if name not in self.readers:
+            raise UserError(f"'{self.row.method}' has no {name}: readers: {{{name}: {{kind: …}}}}.")
+        return self.readers[name]
 
     def make_text(self, row: Row) -> Any:
         """Build the text tower, or the language model."""
         assert row.text is not None
-        if row.text.get("kind") in LANGUAGE_MODELS:
+        kinds, kind = Kinds("text"), row.text.get("kind")
+        if kind in kinds and kinds.declares(str(kind), "writes", False):
             return self.make_language_model(row)
-        return build({**TEXTS, **LANGUAGE_MODELS}, row.text, "text")
+        return build(kinds, row.text, "text")
 
-    def begin(self, losses: Mapping[str, Mapping[str, Any]]) -> None:
+    def begin(
+        self, losses: Mapping[str, Mapping[str, Any]], streams: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         """Compute these losses and no others from now on: those of a row, or of one of its stages.
+
+        Args:
+            losses: name → options.
+            streams: that a step mixes; None: those of the row.
 
         A part whose options changed is made anew and takes over what it has learnt.
 
@@ -156,10 +163,10 @@ class Model(Language):
         """
         fresh: dict[str, Any] = {name: None for name in losses if name not in self.weights}  # taken up now
         for name, spec in losses.items():
-            options = {"kind": name, **{k: v for k, v in spec.items() if k != "weight"}}
+            options = {"kind": name, **{k: v for k, v in spec.items() if k not in LOSS_KEYS}}
             if self._specs.get(name) != options:
                 fresh[name] = dict(self.parts.items()).get(name)
-                self.parts[name], self._specs[name] = build(PARTS, options, "losses", self.widths), options
+                self.parts[name], self._specs[name] = build(Kinds("losses"), options, "losses", self.widths), options
         for name, old in fresh.items():
             self.parts[name].start(self)
             if old is not None:
@@ -171,11 +178,16 @@ class Model(Language):
                     ) from error
                 self.parts[name].to(next(self.parameters()).device)
         self.weights = {name: float(spec.get("weight", 1.0)) for name, spec in losses.items()}
+        self.sees = streams_of(losses, self.row.streams if streams is None else streams)
 
     @property
     def active(self) -> dict[str, Any]:
         """The losses that are computed now, by name."""
         return {name: self.parts[name] for name in self.weights}
+
+    def can(self, what: str) -> bool:
+        """Whether a loss of the row says that the model can do this when it has learnt; see `Part.gives`."""
+        return any(what in part.gives for part in self.parts.values())
 
     # ---- features --------------------------------------------------------------------------------------------------
 
@@ -184,7 +196,7 @@ class Model(Language):
         if self.writes:
             self.media(batch, f)
             return
-        if isinstance(self.image, _Stored):
+        if isinstance(self.image, Stored):
             if batch.image_vec is None:
                 raise UserError("image: {kind: vector} needs records with stored picture vectors.")
             if batch.image_vec.shape[1] != self.image.width:
@@ -193,14 +205,9 @@ class Model(Language):
                 )
             f.x = unit(self.head(batch.image_vec))
             return
-        if batch.image is None:
-            raise UserError("This method needs pictures, and the batch has none.")
-        pooled, f.patches = self.image(batch.image[:, 0])
-        if self.kind == "queries":
-            x, f.regions, f.boxes = self.head(f.patches)
-            f.x = unit(x)
-        elif self.kind == "token_mlp":
-            f.x = unit(self.head(f.patches))
+        pooled, f.patches = self.look("image", self.image, batch)
+        if hasattr(self.head, "fill"):  # heads that read patches in their own way
+            self.head.fill(pooled, f.patches, f)
         else:
             f.x, f.local = unit(self.head(pooled)), unit(self.head(f.patches))
         if self.row.shared:
@@ -208,6 +215,30 @@ class Model(Language):
             for block in self.stack:
                 z = block(z)
             f.x2 = unit(self.head2(z[:, 0]))
+
+    def look(self, name: str, tower: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a picture tower makes of a batch: of pixels, of codes, or of an input of its own."""
+        if hasattr(tower, "read"):
+            if name not in batch.inputs:
+                raise UserError(f"The tower '{name}' reads assets, and the batch has none.")
+            return tower(batch.inputs[name])  # type: ignore[no-any-return]
+        if batch.image is None:
+            raise UserError("This method needs pictures, and the batch has none.")
+        return self.look_at(tower, batch.image[:, 0])
+
+    def look_at(self, tower: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a tower makes of pictures [B, 3 or 4, H, W]."""
+        if getattr(tower, "of_codes", False):
+            pixels = self.reader("tokeniser").encode(pixels[:, :3])
+        return tower(pixels)  # type: ignore[no-any-return]
+
+    def picture_vectors(self, pixels: Tensor) -> Tensor:
+        """Return unit vectors [B, D] of normalised pictures, with gradient."""
+        f = Features()
+        self.image_features(Batch([""] * len(pixels), image=pixels[:, None]), f)
+        if f.x is None:
+            raise UserError(f"'{self.row.method}' makes no vectors of pictures.")
+        return f.x
 
     def text_vectors(self, ids: Tensor, mask: Tensor, langs: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Return unit vectors [M, D], pooled [M, width], tokens [M, L, width] of texts."""
@@ -220,7 +251,7 @@ class Model(Language):
         """Fill in what the text side makes."""
         if batch.slot_mask is None:
             raise UserError("This method needs texts, and the batch has none.")
-        if isinstance(self.text, _Stored):
+        if isinstance(self.text, Stored):
             if batch.text_vec is None:
                 raise UserError(
                     "text: {kind: stored} needs records with stored vectors of the texts that the sampler shows; "
@@ -246,22 +277,58 @@ class Model(Language):
                 z = block(z, mask[:, None].expand(-1, z.shape[1], -1))
             f.y2 = unit(self.text_head2(z[:, 0]))
 
-    def features(self, batch: Batch) -> Features:
-        """Run the towers."""
+    def features(self, batch: Batch, *, lone: bool = False) -> Features:
+        """Run towers and readers.
+
+        Args:
+            batch: of one stream.
+            lone: of a stream that may lack pictures or texts: what is not there is not asked for.
+        """
         f = Features()
+        pictures = not lone or batch.image is not None or batch.image_vec is not None or bool(batch.inputs)
         if self.writes:
-            self.language_features(batch, f)
-            return f
-        if self.image is not None:
-            self.image_features(batch, f)
-        if self.text is not None:
-            self.text_features(batch, f)
+            if not lone or batch.given is not None:
+                self.language_features(batch, f, lone)
+        else:
+            if self.image is not None and pictures:
+                self.image_features(batch, f)
+            asked = any({"text", "tokens"} & set(part.needs) for part in self.active.values()) and not lone
+            if self.text is not None and (asked or batch.slot_mask is not None):
+                self.text_features(batch, f)
+        if pictures:
+            for name, tower in self.towers.items():
+                f.towers[name] = self.look(name, tower, batch)
+            if "locator" in self.readers:
+                if f.patches is None and self.image is not None:
+                    _, f.patches = self.look("image", self.image, batch)
+                f.located = self.readers["locator"](f.patches, getattr(self.image, "places", None))
         return f
 
     def forward(self, batch: Batch) -> dict[str, Term]:
         """Return every loss of the row."""
+        if batch.streams:
+            return self.mixed(batch.streams)
         f = self.features(batch)
-        return {name: part(f, batch, self) for name, part in self.active.items()}
+        step = Step(self, batch, f, self.rewards)
+        return {name: part(f, batch, step) for name, part in self.active.items()}
+
+    def mixed(self, streams: Mapping[str, Batch]) -> dict[str, Term]:
+        """Return every loss over the streams that it sees; over several it is the mean over their items."""
+        steps = {}
+        for name, batch in streams.items():
+            steps[name] = Step(self, batch, self.features(batch, lone=True), self.rewards)
+        out = {}
+        for name, part in self.active.items():
+            terms = [part(steps[s].features, steps[s].batch, steps[s]) for s in self.sees[name] if s in steps]
+            count = sum(term.count for term in terms)
+            if not terms:
+                out[name] = Term(next(self.parameters()).reshape(-1)[:0].sum(), 0)
+            elif len(terms) == 1:
+                out[name] = terms[0]
+            else:
+                parts = [t.value * (t.count / max(1, count)) for t in terms]
+                out[name] = Term(torch.stack([p.reshape(()) for p in parts]).sum(), count)
+        return out
 
     def after_step(self, step: int, total: int) -> None:
         """Limits, moving averages."""
@@ -300,10 +367,47 @@ class Model(Language):
         return torch.cat([x for x in out if x is not None])
 
     @torch.no_grad()
+    def encode_queries(
+        self, pixels: Tensor | None, texts: Sequence[str] | None, langs: Sequence[str] | None = None
+    ) -> Tensor:
+        """Return unit vectors [N, D] of queries of a picture and a text together; either may be None for all.
+
+        Raises:
+            UserError: the row has no composer.
+        """
+        self.eval()
+        composer, here = self.reader("composer"), next(self.parameters()).device
+        x = None if pixels is None else self.picture_vectors(pixels.to(here))
+        if texts is None:
+            return composer(x)  # type: ignore[no-any-return]
+        ids, mask = (z.to(here) for z in self.text.tokens(list(texts)))
+        tags = list(langs) if langs is not None else ["und"] * len(texts)
+        _, _, tokens = self.text_vectors(ids, mask, tags)
+        return composer(x, tokens, mask[:, : tokens.shape[1]])  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def locate(self, pixels: Tensor) -> Located:
+        """Return what the row's locator finds in normalised pictures [N, 3, H, W], or in assets of its tower."""
+        self.eval()
+        locator, here = self.reader("locator"), next(self.parameters()).device
+        pixels = pixels.to(here)
+        _, patches = self.image(pixels) if hasattr(self.image, "read") else self.look_at(self.image, pixels)
+        return locator(patches, getattr(self.image, "places", None))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def paint(self, texts: Sequence[str], *, steps: int = 24, temperature: float = 0.0) -> Tensor:
+        """Return normalised pictures [N, 3, size, size] that the row's painter makes of texts."""
+        self.eval()
+        painter, here = self.reader("painter"), next(self.parameters()).device
+        ids, mask = (z.to(here) for z in self.ids_of(texts))
+        codes = painter.generate(ids, mask, steps=steps, temperature=temperature)
+        return self.reader("tokeniser").decode(codes, self.row.size)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
     def reward(
         self, pixels: Tensor, texts: Sequence[str], langs: Sequence[str] | None = None, batch_size: int = 64
     ) -> Tensor:
-        """Return how well text n fits picture n, [N]: the reward of a row with the loss `rank`, higher is better.
+        """Return how well text n fits picture n, [N]: the reward of a row with a loss that scores, higher is better.
 
         Args:
             pixels: [N, 3, H, W] normalised pictures.
@@ -314,7 +418,8 @@ class Model(Language):
         Raises:
             UserError: the row has no such loss, or the numbers differ.
         """
-        if "rank" not in self.parts:
+        scorer = next((part for part in self.parts.values() if "score" in part.gives), None)
+        if scorer is None:
             raise UserError(f"'{self.row.method}' has no reward: its row needs losses: {{rank: …}}.")
         if len(texts) != len(pixels):
             raise UserError(f"{len(pixels)} pictures, but {len(texts)} texts.")
@@ -326,7 +431,7 @@ class Model(Language):
             tags = ["und"] * len(part) if langs is None else list(langs[i : i + batch_size])
             tokens = self.text(ids, mask, tags)[1]
             patches = self.image(pixels[i : i + batch_size])[1]
-            out.append(self.parts["rank"].reward(tokens, mask[:, : tokens.shape[1]], patches))
+            out.append(scorer.reward(tokens, mask[:, : tokens.shape[1]], patches))
         return torch.cat(out)
 
 

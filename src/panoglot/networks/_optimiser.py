@@ -65,6 +65,7 @@ def make_optimiser(groups: list[dict[str, Any]], spec: Mapping[str, Any], **more
         k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k not in ("kind", "lr", "weight_decay")
     }
     try:
-        return KINDS[kind](groups, **options, **more)
+        found: torch.optim.Optimizer = KINDS[kind](groups, **options, **more)
+        return found
     except TypeError as error:
         raise UserError(f"optimiser {kind}: {error}.") from error

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.geometry import Region
+from panoglot.identity import Added, marked
 from panoglot.languages._tags import canonical_language
 from panoglot.table import Caption
 
@@ -14,7 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["TEXT_KINDS", "Batch", "Record", "RegionText", "Term", "Text", "record_from_captions", "sum_terms"]
+__all__ = [
+    "TEXT_KINDS",
+    "Batch",
+    "Record",
+    "RegionText",
+    "Term",
+    "Text",
+    "Turn",
+    "record_from_captions",
+    "region_text",
+    "sum_terms",
+]
 
 #: What a text of a record may be.
 TEXT_KINDS = ("raw", "short", "long", "translation", "question", "answer", "description")
@@ -55,12 +68,28 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class RegionText:
-    """A described box: `box` is (x0, y0, x1, y1) in a frame of `frame` = (width, height) pixels."""
+    """A described part of a picture, or of a room.
+
+    Attributes:
+        box: (x0, y0, x1, y1) in a frame of `frame` = (width, height) pixels.
+        text: what is said of it.
+        frame: see `box`; (1, 1): shares of the picture.
+        score: a detector's.
+        mask: bool [height, width] over the whole picture, at any size, or COCO's compressed run-length string; None:
+            the box.
+        points: (x, y, inside), shares of the picture.
+        box3: (x, y, z, width, depth, height): centre and size in a room.
+        aspect: what `text` is about: `colour`, `pose` …; '': everything.
+    """
 
     box: tuple[float, float, float, float]
     text: str
     frame: tuple[float, float] = (1.0, 1.0)
     score: float = 1.0
+    mask: Any = field(default=None, metadata=marked(Added(None)))
+    points: Sequence[tuple[float, float, bool]] = field(default=(), metadata=marked(Added(())))
+    box3: tuple[float, ...] | None = field(default=None, metadata=marked(Added(None)))
+    aspect: str = field(default="", metadata=marked(Added("")))
 
     def centred(self) -> tuple[float, float, float, float] | None:
         """Return (cx, cy, w, h) in 0..1, clipped to the frame; None when nothing of the box is left.
@@ -80,6 +109,25 @@ class RegionText:
         return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A piece of a document, in reading order.
+
+    Attributes:
+        text: what stands here, or empty.
+        picture: index into the record's `pictures`, or None.
+        learn: the model is to write it.
+        role: who speaks, or empty.
+        region: which part of the picture is meant, or None for all of it.
+    """
+
+    text: str = ""
+    picture: int | None = None
+    learn: bool = False
+    role: str = ""
+    region: RegionText | None = None
+
+
 @dataclass(slots=True)
 class Record:
     """One image with its texts, as the samplers read it.
@@ -94,7 +142,10 @@ class Record:
         split: `train`, `test`, …
         vectors: stored features by name, for example `{"image": [D], "text": [K, D]}`; regions of pictures are
             `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1.
-        loader: which loader it comes from, for samplers that mix loaders.
+        loader: which loader it comes from, for samplers that mix loaders, and streams that name loaders.
+        pictures: of a document, which its turns point at; of a composed query, what answers it, then what does not.
+        turns: of a document: texts and pictures in reading order.
+        asset: what is no picture: an array of points [P, 3 + C], or a function that reads it.
     """
 
     id: str
@@ -105,10 +156,20 @@ class Record:
     split: str = "train"
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     loader: str = ""
+    pictures: Sequence[str | bytes | np.ndarray | Callable[[], bytes]] = ()
+    turns: Sequence[Turn] = ()
+    asset: np.ndarray | Callable[[], np.ndarray] | None = None
 
     def langs(self) -> set[str]:
         """Return the languages of its texts."""
         return {t.lang for t in self.texts}
+
+
+def region_text(region: Region, text: str, score: float = 1.0) -> RegionText:
+    """Return a described region of a place in a dataset, with its mask, its points and its box in a room."""
+    room = region.box3
+    box3 = None if room is None else (room.x, room.y, room.z, room.width, room.depth, room.height)
+    return RegionText(region.box, text, score=score, mask=region.mask, points=region.points, box3=box3)
 
 
 def record_from_captions(image_id: str, captions: Sequence[Caption], **more: Any) -> Record:
@@ -133,9 +194,7 @@ def record_from_captions(image_id: str, captions: Sequence[Caption], **more: Any
         lang = "und" if c.lang == "und" else canonical_language(c.lang)
         texts.append(Text(c.text, kind, lang, c.model or c.recipe, c.scores.get("quality"), of))
     regions = [
-        RegionText((c.region.x0, c.region.y0, c.region.x1, c.region.y1), c.text, score=c.scores.get("detector") or 1.0)
-        for c in kept
-        if c.region is not None
+        region_text(c.region, c.text, score=c.scores.get("detector") or 1.0) for c in kept if c.region is not None
     ]
     return Record(image_id, texts=texts, regions=regions, **more)
 
@@ -177,6 +236,7 @@ class Batch:
         owner: [M] record index of each flattened text, in the order of `slot_mask.nonzero()`.
         pair_id: [B] equal for duplicates.
         lang: B lists of K tags.
+        texts: B lists of K texts, '' where there is none.
         boxes: [B, R, 4] cx, cy, w, h in 0..1; region_tokens, region_token_mask [B, R, L]; region_mask [B, R];
             region_lang, B tags.
         given, given_mask: [B, L] what a language model reads, -1 where a picture stands; written: [B, Lt] what a
@@ -185,6 +245,13 @@ class Batch:
         vec_mask, vec_boxes, vec_picture: of stored regions [B, R, Dv]: which exist, their boxes [B, R, 4] (x0, y0,
             x1, y1 in 0..1), and the index of their picture.
         quality: [B, K] what people thought of each text; NaN: nothing.
+        masks: [B, R, S, S] bool of the regions; boxes3: [B, R, 6] centre and size in a room.
+        asked_boxes, asked_mask: [B, R, 4] and [B, R]: regions that a writer is asked about.
+        others, others_mask: [B, T, 3, H, W] further pictures (what answers a composed query), [B, T] which exist.
+        inputs: what further towers read, by name.
+        targets: what losses have collated for themselves, by name.
+        streams: of a step that mixes streams: name → its batch; everything else is in those.
+        lost: regions that a view left nothing, or too little, of.
         seed: function of the run's seed and the epoch, for what is random in a loss.
         task: name of the task, empty when there is one.
     """
@@ -199,6 +266,7 @@ class Batch:
     text_vec: Tensor | None = None
     pair_id: Tensor | None = None
     lang: Sequence[Sequence[str]] = ()
+    texts: Sequence[Sequence[str]] = ()
     boxes: Tensor | None = None
     region_tokens: Tensor | None = None
     region_token_mask: Tensor | None = None
@@ -213,6 +281,16 @@ class Batch:
     vec_boxes: Tensor | None = None
     vec_picture: Tensor | None = None
     quality: Tensor | None = None
+    masks: Tensor | None = None
+    boxes3: Tensor | None = None
+    asked_boxes: Tensor | None = None
+    asked_mask: Tensor | None = None
+    others: Tensor | None = None
+    others_mask: Tensor | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    streams: dict[str, Batch] = field(default_factory=dict)
+    lost: int = 0
     seed: int = 0
     task: str = ""
 
@@ -236,7 +314,10 @@ class Batch:
     def to(self, device: Any) -> Batch:
         """Return a copy with every tensor on `device`."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")})
+        named: dict[str, Any] = {
+            k: {n: x.to(device) for n, x in v.items()} for k, v in moved.items() if isinstance(v, dict)
+        }
+        return replace(self, **{k: v.to(device) for k, v in moved.items() if hasattr(v, "to")}, **named)
 
     def check(self) -> Batch:
         """Return self when the shapes agree.
@@ -247,8 +328,11 @@ class Batch:
         b = len(self.ids)
         for f in fields(self):
             value = getattr(self, f.name)
-            if hasattr(value, "shape") and value.shape[0] != b:
-                raise UserError(f"Batch.{f.name} has {value.shape[0]} rows, but the batch has {b} records.")
+            named = value if isinstance(value, dict) and f.name != "streams" else {"": value}
+            for key, one in named.items():
+                if hasattr(one, "shape") and one.shape[0] != b:
+                    name = f"{f.name}[{key}]" if key else f.name
+                    raise UserError(f"Batch.{name} has {one.shape[0]} rows, but the batch has {b} records.")
         for name, mask in (("tokens", "token_mask"), ("region_tokens", "region_token_mask")):
             x, m = getattr(self, name), getattr(self, mask)
             if x is not None and (m is None or m.shape != x.shape):

@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean, yaml_fault
+from panoglot.extensions import find_entries
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
+from panoglot.networks._kinds import check_options
+from panoglot.networks._needs import READERS, check_row_needs
+from panoglot.networks._typing import accepts, said
 
-__all__ = ["STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
+__all__ = ["LOSS_KEYS", "STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
 
+#: Entry points of this group are rows of other packages.
+GROUP = "panoglot.rows"
 #: What may differ from stage to stage.
 STAGE_SETTINGS = (
     *("sampler", "languages", "select", "views", "losses", "freeze", "optimiser", "schedule", "clip"),
-    *("epochs", "batch", "accumulate", "ema", "snapshots"),
+    *("epochs", "batch", "accumulate", "ema", "snapshots", "streams"),
 )
+
+
+#: First names of settings of `select`, which identities go on with, and today's.
+_SELECT = {"langs": "lang"}
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,20 @@ class Row:
         clip: limit of the gradient norm, None: none.
         epochs, batch: how long, how many items a step.
         accumulate: micro-batches a step.
-        select: which records and texts: `{splits: […], kinds: […], langs: […], sources: […]}`; empty: all.
+        select: which records and texts: `{splits: […], kinds: […], lang: […], sources: […]}`; empty: all.
         ema: `{decay: 0.9999}`: the moving average of the whole model is what is kept as the encoder; empty: none.
         snapshots: keep the model at the end of every period of a cyclic schedule; their sum is an encoder.
         stages: runs of one model one after the other, name → what is different in it; see below.
         version: raised when a shipped row (or one of its presets) changes.
+        towers: further picture towers, name → `{kind: …}`, as `image`; losses read them in `features.towers`.
+        readers: `locator`, `painter`, `composer`, `tokeniser` → `{kind: …}`: what finds things, paints, embeds joint
+            queries, cuts pictures into codes.
+        bridges: name → `{kind: …}`, in order: modules between a picture's tokens and the language model.
+        streams: name → `{has: [picture, text], share: 2, sampler: …, select: …, loaders: […]}`: every step has items
+            of all of them, in these shares; a loss sees those that have what it reads, or the ones that it names:
+            `losses: {lm: {streams: [paired]}}`. Empty: one stream.
+        tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
+        vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
     A row with stages, here two of three settings that only one of them has::
 
@@ -93,11 +112,17 @@ class Row:
     snapshots: bool = False
     stages: tuple[Mapping[str, Any], ...] = ()
     version: int = field(default=1, metadata=marked(Added(1)))
+    towers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    bridges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
+    tiles: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
+    vocabulary: tuple[str, ...] = field(default=(), metadata=marked(Added(())))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):
             object.__setattr__(self, "stages", tuple({"name": n, **(s or {})} for n, s in self.stages.items()))
-        for key in ("freeze", "unverified", "stages"):
+        for key in ("freeze", "unverified", "stages", "vocabulary"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
 
     @property
@@ -170,8 +195,8 @@ def _lists(value: Any) -> Any:
 
 
 def list_rows() -> dict[str, str]:
-    """Return every method that is shipped, with its line."""
-    return {p.name.removesuffix(".yaml"): _read(p).get("about", "") for p in _files()}
+    """Return every method that is shipped, with its line; those of installed packages too."""
+    return {name: _read(path).get("about", "") for name, path in _shipped().items()}
 
 
 def list_presets(name: str | Path) -> list[str]:
@@ -180,15 +205,17 @@ def list_presets(name: str | Path) -> list[str]:
     >>> list_presets("dreamlip")
     ['small']
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     path = shipped.get(str(name)) or (Path(name) if str(name).endswith((".yaml", ".yml")) else None)
     return [*(_read(path).get("presets") or {})] if path is not None else []
 
 
-def _files() -> list[Any]:
-    return sorted(
-        (p for p in files("panoglot.networks").joinpath("rows").iterdir() if p.name.endswith(".yaml")), key=str
-    )
+def _shipped() -> dict[str, Any]:
+    """Rows by name, ours first: `name = "package"` of the group says which package holds the file `name.yaml`."""
+    folder = files("panoglot.networks").joinpath("rows")
+    own = {p.name.removesuffix(".yaml"): p for p in folder.iterdir() if p.name.endswith(".yaml")}
+    others = {name: files(point.value).joinpath(f"{name}.yaml") for name, point in find_entries(GROUP).items()}
+    return {name: (others | own)[name] for name in sorted({*others, *own})}
 
 
 def _read(path: Any) -> dict[str, Any]:
@@ -261,7 +288,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     >>> load_row("clip").batch, load_row("clip", "small").batch
     (32768, 64)
     """
-    shipped = {p.name.removesuffix(".yaml"): p for p in _files()}
+    shipped = _shipped()
     if str(name) not in shipped and not str(name).endswith((".yaml", ".yml")):
         raise UserError(f"No method is called '{name}'.{did_you_mean(str(name), shipped)}")
     raw = _read(shipped.get(str(name)) or Path(name))
@@ -280,14 +307,18 @@ def stored_row(run: str | Path) -> Row:
         UserError: it is not there, or no row.
     """
     path = Path(run) / "row.yaml"
-    return _checked(completed(Row, _read(path)), str(path))
+    stored = completed(Row, _read(path))
+    for settings in (stored, *(stored.get("stages") or {}).values()):
+        if (settings or {}).get("select"):
+            settings["select"] = {_SELECT.get(key, key): value for key, value in settings["select"].items()}
+    return _checked(stored, str(path))
 
 
 def _checked(raw: Mapping[str, Any], name: str) -> Row:
-    """Make a row of its settings.
+    """Make a row of its settings. Everything that can be known without torch is known here.
 
     Raises:
-        UserError: an unknown setting, or values that cannot be.
+        UserError: an unknown setting, kind or option, or values that cannot be.
     """
     known = [f.name for f in fields(Row)]
     for key in raw:
@@ -297,6 +328,10 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
         for key in settings or {}:
             if key not in STAGE_SETTINGS:
                 raise UserError(f"{name}: stage '{stage}' cannot set '{key}'.{did_you_mean(key, STAGE_SETTINGS)}")
+    for field_ in fields(Row):
+        value = raw.get(field_.name)
+        if field_.name in raw and field_.name != "stages" and not accepts(str(field_.type), value):
+            raise UserError(f"{name}: {field_.name}={value!r} must be {said(str(field_.type))}.")
     row = Row(**raw)
     if not row.parts:
         raise UserError(f"{name}: a row needs losses.")
@@ -304,7 +339,7 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
         at = f"{name}, stage '{stage}'" if stage else name
         if not r.losses:
             raise UserError(f"{at}: names no losses.")
-        for given, allowed in ((r.select, ["splits", "kinds", "langs", "sources"]), (r.ema, ["decay"])):
+        for given, allowed in ((r.select, ["splits", "kinds", "lang", "sources"]), (r.ema, ["decay"])):
             for key in given:
                 if key not in allowed:
                     raise UserError(f"{at}: unknown setting '{key}'.{did_you_mean(key, allowed)}")
@@ -312,7 +347,59 @@ def _checked(raw: Mapping[str, Any], name: str) -> Row:
             raise UserError(f"{at}: batch, epochs and accumulate must be at least 1.")
         if r.batch % r.accumulate:
             raise UserError(f"{at}: a batch of {r.batch} cannot be cut into {r.accumulate} micro-batches.")
+        check_settings(r)
+        check_row_needs(r, at)
     return row
+
+
+#: Keys of a loss that the trainer reads, not the loss.
+LOSS_KEYS = ("weight", "streams")
+STREAM_KEYS = ("has", "share", "sampler", "select", "loaders")
+
+
+def check_settings(row: Row) -> None:
+    """Refuse kinds, options and values that cannot be, of towers, head, sampler, losses, readers, bridges, streams.
+
+    Raises:
+        UserError: one line, with "did you mean".
+    """
+    for setting, spec in (("image", row.image), ("text", row.text), ("sampler", row.sampler)):
+        if spec:
+            check_options(setting, spec, given=("encoder", "fingerprint"))
+    if row.image:
+        check_options("head", row.head)
+    for name, spec in row.losses.items():
+        if not accepts("float", spec.get("weight", 1.0)):
+            raise UserError(f"losses {name}: weight={spec['weight']!r} must be a number.")
+        kind = {"kind": name, **spec}
+        check_options("losses", kind, f"losses {name}" if spec.get("kind") else "losses", given=LOSS_KEYS)
+        for stream in spec.get("streams", ()):
+            if stream not in row.streams:
+                raise UserError(f"losses {name}: no stream is called '{stream}'.{did_you_mean(stream, row.streams)}")
+    for reader, spec in row.readers.items():
+        if reader not in READERS:
+            raise UserError(f"readers: '{reader}' is none.{did_you_mean(reader, READERS)}")
+        check_options(reader, spec)
+    for what, setting, each in (("towers", "image", row.towers), ("bridges", "bridge", row.bridges)):
+        for name, spec in each.items():
+            check_options(setting, spec, f"{what}.{name}")
+    for name, spec in row.streams.items():
+        for key in spec:
+            if key not in STREAM_KEYS:
+                raise UserError(f"stream {name}: unknown option '{key}'.{did_you_mean(key, STREAM_KEYS)}")
+        for one in spec.get("has", ()):
+            if one not in ("picture", "text"):
+                raise UserError(f"stream {name}: has={one!r} must be picture or text.")
+        if not accepts("float", spec.get("share", 1.0)) or not spec.get("share", 1.0) > 0:
+            raise UserError(f"stream {name}: share={spec['share']!r} must be a number above 0.")
+        if "sampler" in spec:
+            check_options("sampler", spec["sampler"], f"stream {name}, sampler")
+    for key in row.tiles:
+        if key not in TILES:
+            raise UserError(f"tiles: unknown option '{key}'.{did_you_mean(key, TILES)}")
+
+
+TILES = ("budget", "side", "least", "thin")
 
 
 def build(kinds: Mapping[str, Any], spec: Mapping[str, Any], what: str, *given: Any, **more: Any) -> Any:

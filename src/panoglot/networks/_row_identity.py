@@ -7,29 +7,15 @@ from dataclasses import fields
 from typing import Any
 
 from panoglot.identity import counted, version_of
-from panoglot.networks._row import STAGE_SETTINGS, Row
+from panoglot.networks._kinds import SETTINGS, Kinds
+from panoglot.networks._row import _SELECT, STAGE_SETTINGS, Row
 
 __all__ = ["part_kinds", "row_identity"]
 
 
 def part_kinds() -> dict[str, Mapping[str, Any]]:
     """Return setting of a row → kind → what makes it, whose options may be declared as `panoglot.identity` says."""
-    from panoglot.networks._language import LANGUAGE_MODELS
-    from panoglot.networks._model import IMAGES, TEXTS, heads
-    from panoglot.networks._optimiser import KINDS
-    from panoglot.networks._schedule import SCHEDULES
-    from panoglot.networks.parts import PARTS
-    from panoglot.networks.samplers import SAMPLERS
-
-    return {
-        "image": IMAGES,
-        "text": {**TEXTS, **LANGUAGE_MODELS},
-        "head": heads(None, None),
-        "sampler": SAMPLERS,
-        "losses": PARTS,
-        "optimiser": KINDS,
-        "schedule": SCHEDULES,
-    }
+    return {setting: Kinds(setting) for setting in SETTINGS}
 
 
 def row_identity(row: Row) -> dict[str, Any]:
@@ -48,6 +34,13 @@ def row_identity(row: Row) -> dict[str, Any]:
 def _settings(row: Row) -> dict[str, Any]:
     known = part_kinds()
     said = counted(Row, {f.name: getattr(row, f.name) for f in fields(row)})
+    if said.get("select"):
+        first = {today: was for was, today in _SELECT.items()}
+        said["select"] = {first.get(key, key): value for key, value in said["select"].items()}
+    for name, settings in (("towers", "image"), ("bridges", "bridge"), ("readers", "")):
+        if said.get(name):
+            kinds_of = {key: known[settings or key] for key in said[name]}
+            said[name] = {key: _options(kinds_of[key].get(one.get("kind")), one) for key, one in said[name].items()}
     for setting, kinds in known.items():
         if setting == "losses":
             said[setting] = {name: _options(kinds.get(name), options) for name, options in row.losses.items()}

@@ -77,7 +77,8 @@ def schedule(name: str, total: int, **options: float) -> Callable[[int], float]:
     if name not in SCHEDULES:
         raise UserError(f"No schedule is called '{name}'.{did_you_mean(name, SCHEDULES)}")
     try:
-        return SCHEDULES[name](total, **options)  # type: ignore[operator]
+        found: Callable[[int], float] = SCHEDULES[name](total, **options)  # type: ignore[operator]
+        return found
     except TypeError as error:
         raise UserError(f"schedule {name}: {error}.") from error
 

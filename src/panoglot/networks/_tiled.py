@@ -354,7 +354,7 @@ class Tiled(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         """Scale what forward made."""
         if torch.is_grad_enabled():
             raise UserError(

@@ -1,7 +1,9 @@
 """The picture itself: header, decoding, SVG, thumbnails, what goes to a server."""
 
+from panoglot.pictures._decoder import FORMATS, MAX_BYTES, MAX_PIXELS, has_heif
 from panoglot.pictures._encode import data_uri
-from panoglot.pictures._image import FORMATS, MAX_BYTES, MAX_PIXELS, SUFFIXES, Header, Image, read_header
+from panoglot.pictures._image import SUFFIXES, Header, Image, plain_jpeg, read_header
+from panoglot.pictures._parse import may_be_picture
 from panoglot.pictures._regions import decode_mask, draw_region, encode_mask, pixel_box
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
 from panoglot.pictures._thumbnail import Picture, load_pictures
@@ -18,9 +20,12 @@ __all__ = [
     "decode_mask",
     "draw_region",
     "encode_mask",
+    "has_heif",
     "is_svg",
     "load_pictures",
+    "may_be_picture",
     "pixel_box",
+    "plain_jpeg",
     "read_header",
     "render_svg",
     "svg_size",

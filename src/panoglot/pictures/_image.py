@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
 from panoglot.geometry import Region
+from panoglot.pictures._decoder import BIG, MAX_BYTES, MAX_PIXELS, load, opacity, open_picture, to_rgb
+from panoglot.pictures._guard import guarded
+from panoglot.pictures._parse import Parsed, looks_whole, parse
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
 from panoglot.table import Caption, image_id
 
@@ -24,24 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "Header", "Image", "read_header"]
+__all__ = ["SUFFIXES", "Header", "Image", "plain_jpeg", "read_header"]
 
-#: Most pixels a picture may have before it is decoded (a decompression bomb is refused by its header).
-#: Just under the point where Pillow itself refuses to open a file, so that header check and decoding agree.
-MAX_PIXELS = 178_000_000
-#: Most bytes an encoded picture may have.
-MAX_BYTES = 512 * 2**20
-
-#: Formats that are read, as Pillow names them. What else Pillow knows stays closed: fewer parsers, less risk.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 #: File name endings that a folder is searched for.
 SUFFIXES = frozenset(
     f".{ending}" for ending in "jpg jpeg jpe jfif png webp gif tif tiff bmp avif heic heif svg".split()
-)
-
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
-_HEIC_BRANDS = tuple(
-    b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 )
 
 
@@ -67,122 +55,6 @@ class Header:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-@lru_cache(maxsize=1)
-def _heif() -> bool:
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
-def _open(data: bytes) -> PIL.Image.Image:
-    """Open lazily with only our formats, with Pillow's own guards turned into row errors."""
-    import PIL.Image
-
-    if not data:
-        raise RowError("empty_file", "0 bytes")
-    if len(data) > MAX_BYTES:
-        raise RowError("too_many_bytes", f"{len(data):,} bytes, the limit is {MAX_BYTES:,}")
-    formats = FORMATS if _heif() else FORMATS[:-1]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return PIL.Image.open(io.BytesIO(data), formats=formats)
-    except PIL.Image.DecompressionBombError as error:
-        raise RowError("too_many_pixels", str(error)) from None
-    except PIL.UnidentifiedImageError:
-        if data[4:12] in _HEIC_BRANDS:
-            if _heif():
-                raise RowError("bad_header", "a HEIC that its library cannot open") from None
-            raise RowError("unsupported_format", "HEIC: pip install pillow-heif") from None
-        reason = "bad_header" if data.startswith(_MAGIC) else "not_an_image"
-        raise RowError(reason, f"starts with {data[:12]!r}") from None
-    except Exception as error:  # Pillow's parsers raise many kinds on hostile headers
-        raise RowError("bad_header", f"{type(error).__name__}: {error}") from None
-
-
-def _jpeg_header(data: bytes) -> Header | None:
-    """Walk the markers up to the frame header; None when anything is unusual (Pillow then decides)."""
-    orientation, at, end = 0, 2, len(data)
-    while at + 9 < end:
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        size = (data[at + 2] << 8) | data[at + 3]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return Header(width, height, "jpeg", orientation or 1) if width and height else None
-        if marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _exif_orientation(data[at + 10 : at + 2 + size])
-        if size < 2 or marker == 0xDA:
-            return None
-        at += 2 + size
-    return None
-
-
-def _png_header(data: bytes) -> Header | None:
-    """Size from IHDR, orientation from an `eXIf` chunk anywhere (Pillow would decode every pixel to look for it)."""
-    if data[12:16] != b"IHDR" or len(data) < 33:
-        return None
-    width, height = struct.unpack_from(">II", data, 16)
-    at = 33
-    while at + 12 <= len(data):
-        size = int.from_bytes(data[at : at + 4])
-        if data[at + 4 : at + 8] == b"eXIf":
-            return Header(width, height, "png", _exif_orientation(data[at + 8 : at + 8 + size]))
-        at += 12 + size
-    return Header(width, height, "png")
-
-
-def _webp_header(data: bytes) -> Header | None:
-    """Walk the RIFF chunks (Pillow would allocate the canvas first, which a hostile header makes gigabytes)."""
-    kind, at, orientation, size = data[12:16], 12, 1, (0, 0)
-    if kind == b"VP8X" and len(data) >= 30:
-        size = (int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
-        while at + 8 <= len(data):
-            length = int.from_bytes(data[at + 4 : at + 8], "little")
-            if data[at : at + 4] == b"EXIF":
-                orientation = _exif_orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
-                break
-            at += 8 + length + length % 2
-    elif kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a" and len(data) >= 30:
-        width, height = struct.unpack_from("<HH", data, 26)
-        size = (width & 0x3FFF, height & 0x3FFF)
-    elif kind == b"VP8L" and len(data) >= 25 and data[20] == 0x2F:
-        bits = int.from_bytes(data[21:25], "little")
-        size = ((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1)
-    return Header(*size, "webp", orientation) if all(size) else None
-
-
-def _fast_header(data: bytes) -> Header | None:
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg_header(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _png_header(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp_header(data)
-    return None  # Pillow opens the others cheaply (and enlarges a GIF to its first frame)
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    try:
-        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
-        (offset,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, offset)
-        for n in range(min(count, 200)):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, offset + 2 + 12 * n)
-            if tag == 0x0112:
-                return value if 1 <= value <= 8 else 1
-    except (KeyError, struct.error):
-        pass
-    return 1
-
-
 def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
     """Read size, format and orientation from the encoded bytes, without decoding a pixel.
 
@@ -194,77 +66,69 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         RowError: `empty_file`, `not_an_image`, `unsupported_format`, `bad_header`, `too_many_bytes` or
             `too_many_pixels`; `truncated` when the file's end is missing and what is there does not decode.
     """
-    header = _fast_header(data) if len(data) <= MAX_BYTES else None
-    if header is None and is_svg(data):
-        header = Header(*svg_size(data), "svg")
-        if not data.rstrip().endswith(b">"):
-            raise RowError("truncated", "the drawing's end is missing")
-    if header is None:
-        header = _slow_header(_open(data))
+    header, parsed = _header(data, max_pixels)
     if header.width * header.height > max_pixels:
         raise RowError("too_many_pixels", f"{header.width} x {header.height}, the limit is {max_pixels:,} pixels")
     if header.width < 1 or header.height < 1:
         raise RowError("bad_header", f"{header.width} x {header.height}")
-    if header.format != "svg" and not _looks_whole(data, header.format):
+    if header.format not in ("svg", "tiff", "bmp") and not looks_whole(data, header.format):
         try:  # only decoding can tell whether what is missing matters
-            _load(_open(data))
+            _check(data, header, parsed)
         except RowError as error:
-            reason = error.reason if header.format in ("tiff", "bmp") else "truncated"
-            raise RowError(reason, error.message) from None
+            limit = error.reason in ("decode_timeout", "decode_memory")
+            raise RowError(error.reason if limit else "truncated", error.message) from None
     return header
 
 
-def _looks_whole(data: bytes, name: str) -> bool:
-    """Say whether the file's own end or size fits, without decoding; a torn picture never looks whole for long."""
-    if name == "jpeg":
-        if data.find(b"\xff\xd9", max(len(data) - 64, 2)) >= 0:  # nearly always: no need to look further
-            return True
-        near = max(len(data) - 65536, 2)
-        return data.find(b"\xff\xd9", near) >= 0 or data.rfind(b"\xff\xd9", data.rfind(b"\xff\xda")) >= 0
-    if name == "png":
-        return data.rfind(b"IEND", 33) >= 0
-    if name == "gif":
-        return data.rstrip(b"\0")[-1:] == b";"
-    if name == "webp":
-        return int.from_bytes(data[4:8], "little") <= len(data) - 8
-    if name in ("avif", "heif"):  # ISO base media: boxes up to the end
-        at = 0
-        while at + 8 <= len(data):
-            size = int.from_bytes(data[at : at + 4])
-            if size == 1:
-                size = int.from_bytes(data[at + 8 : at + 16])
-            at = len(data) if size == 0 else at + max(size, 8)
-        return at == len(data)
-    return False  # TIFF and BMP: rare, and the data may lie anywhere
+def _header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, Parsed | None]:
+    """The header by our own walk where there is one; what it does not understand is opened apart."""
+    parsed = parse(data) if len(data) <= MAX_BYTES else None
+    if parsed is not None:
+        return Header(*parsed[:4]), parsed
+    if len(data) <= MAX_BYTES and is_svg(data):
+        if not data[-4096:].rstrip().endswith(b">"):
+            svg_size(data)
+            raise RowError("truncated", "the drawing's end is missing")
+        return Header(*svg_size(data), "svg"), None
+    if not data or len(data) > MAX_BYTES:
+        open_picture(data)  # raises
+    return Header(*guarded("facts", data, max_pixels=max_pixels)), None
 
 
-def _load(opened: PIL.Image.Image) -> None:
+def _apart(header: Header, parsed: Parsed | None) -> bool:
+    """Say whether a picture is decoded in a process apart: rare formats, large ones, what may cost more than usual."""
+    return parsed is None or parsed.odd or header.width * header.height > BIG
+
+
+def _check(data: bytes, header: Header, parsed: Parsed | None) -> None:
+    """Decode, for the errors alone."""
+    lean = parsed.lean(data) if parsed else data
+    if _apart(header, parsed):
+        guarded("load", lean, header.width * header.height)
+    else:
+        load(open_picture(lean))
+
+
+def _pixels(data: bytes, header: Header, parsed: Parsed | None, min_side: int | None) -> PIL.Image.Image:
+    lean = parsed.lean(data) if parsed else data
+    # turned by the orientation that the header says, so that both always agree; TIFF is turned while it loads
+    orientation = 1 if header.format == "tiff" else header.orientation
+    if _apart(header, parsed):
+        pixels = header.width * header.height
+        found: PIL.Image.Image = guarded("rgb", lean, pixels, orientation=orientation, min_side=min_side)
+        return found
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened.load()
-    except Exception as error:
-        torn = any(
-            word in str(error).lower() for word in ("truncated", "not enough", "end of file", "buffer is not large")
-        )
-        raise RowError("truncated" if torn else "undecodable", f"{type(error).__name__}: {error}") from None
+        return to_rgb(lean, orientation, min_side)
+    except MemoryError:
+        raise RowError("decode_memory", f"{header.width} x {header.height}") from None
 
 
-def _slow_header(opened: PIL.Image.Image) -> Header:
-    name = (opened.format or "").lower()
-    width, height = opened.size
-    try:
-        if name == "tiff":  # Pillow already swaps the size of a turned TIFF
-            tags: Any = opened.tag_v2  # type: ignore[attr-defined]
-            width, height, orientation = int(tags[256]), int(tags[257]), tags.get(0x0112, 1)
-        elif name == "png":  # `getexif` would decode it
-            orientation = 1
-        else:
-            orientation = opened.getexif().get(0x0112, 1)
-    except Exception:  # a broken EXIF block is no reason to lose the picture
-        orientation = 1
-    orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-    return Header(width, height, {"mpo": "jpeg"}.get(name, name), orientation)
+def plain_jpeg(data: bytes) -> tuple[bytes, int] | None:
+    """A JPEG that any decoder takes in stride: its bytes without metadata, and its orientation; None for all else."""
+    parsed = parse(data) if data[:2] == b"\xff\xd8" else None
+    if parsed is None or parsed.odd or parsed.width * parsed.height > BIG:
+        return None
+    return parsed.lean(data), parsed.orientation
 
 
 @dataclass(eq=False)
@@ -350,24 +214,10 @@ class Image:
 
     def pil(self, min_side: int | None = None) -> PIL.Image.Image:
         """The same as `pixels`, as a Pillow picture in mode RGB."""
-        import PIL.Image
-
         header = read_header(self.data)
         if header.format == "svg":
             return render_svg(self.data, min_side)
-        opened = _open(self.data)
-        if opened.width * opened.height > MAX_PIXELS:  # a JPEG's preview or a GIF's frame larger than its header says
-            raise RowError("too_many_pixels", f"{opened.width} x {opened.height}")
-        try:
-            if min_side and opened.format == "JPEG":
-                opened.draft(None, (min_side, min_side))
-        except Exception as error:
-            raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
-        _load(opened)
-        # turned by the orientation that `read_header` saw, so that both always agree; TIFF is turned while it loads
-        turn = _TURNS.get(header.orientation) if header.format != "tiff" else None
-        upright = opened if turn is None else opened.transpose(PIL.Image.Transpose(turn))
-        return _rgb_over_white(upright)
+        return _pixels(self.data, header, parse(self.data), min_side)
 
     def thumbnail(self, side: int) -> np.ndarray:
         """Decode and resize (area average) to exactly `side` x `side`, aspect not kept: uint8 `[side, side, 3]`.
@@ -388,21 +238,19 @@ class Image:
         """
         import numpy as np
         import PIL.Image
-        import PIL.ImageOps
 
         if self.format == "svg":
-            picture = render_svg(self.data, side, white=False)
-        elif self.format in ("jpeg", "bmp"):
+            drawn = render_svg(self.data, side, white=False).getchannel("A")
+            return np.asarray(drawn.resize((side, side), PIL.Image.Resampling.BOX)) / 255
+        if self.format in ("jpeg", "bmp"):
             return np.ones((side, side))
+        header, parsed = _header(self.data)
+        lean = parsed.lean(self.data) if parsed else self.data
+        if _apart(header, parsed):
+            alpha = guarded("opacity", lean, header.width * header.height, side=side)
         else:
-            opened = _open(self.data)
-            try:
-                if not opened.has_transparency_data:
-                    return np.ones((side, side))
-                picture = PIL.ImageOps.exif_transpose(opened).convert("RGBA")
-            except Exception as error:  # Pillow's decoders raise many kinds on broken data
-                raise RowError("undecodable", f"{type(error).__name__}: {error}") from None
-        return np.asarray(picture.getchannel("A").resize((side, side), PIL.Image.Resampling.BOX)) / 255
+            alpha = opacity(lean, side)
+        return np.asarray(alpha) / 255
 
     def small(self, side: int = 320) -> bytes:
         """Return a PNG whose longer side is at most `side` pixels, aspect kept: a thumbnail to look at.
@@ -431,28 +279,3 @@ class Image:
         import base64
 
         return f"data:image/{self.format or 'jpeg'};base64,{base64.b64encode(self.data).decode()}"
-
-
-#: EXIF orientation -> `PIL.Image.Transpose`.
-_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
-
-
-def _rgb_over_white(picture: PIL.Image.Image) -> PIL.Image.Image:
-    import numpy as np
-    import PIL.Image
-
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16-bit and float: scale to 8 bit, never clip to white
-        values = np.asarray(picture, dtype=np.float64)
-        highest = values.max(initial=0, where=np.isfinite(values))
-        top = 65535.0 if picture.mode.startswith("I;16") or highest > 255 else 255.0
-        if picture.mode == "F" and highest <= 1:  # floating point TIFF in 0..1
-            top = 1.0
-        values = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).astype(np.uint8)
-        return PIL.Image.fromarray(values, "L").convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return PIL.Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")

@@ -5,10 +5,11 @@
 
 from panoglot.providers._finish import finish
 from panoglot.providers._judge import judge_of
-from panoglot.providers._names import ModelInfo, list_models, load_model, parse_model_name, register
+from panoglot.providers._names import ModelInfo, Options, list_models, load_model, parse_model_name, register
 
 __all__ = [
     "ModelInfo",
+    "Options",
     "finish",
     "judge_of",
     "list_models",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoglot.errors import PanoglotError, RowError
+from panoglot.vectors import unit_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from panoglot.pictures import Image
 
-__all__ = ["chunks", "decode", "encode_rows", "halving", "is_out_of_memory", "unit_rows"]
+__all__ = ["chunks", "decode", "encode_rows", "halving", "is_out_of_memory"]
 
 logger = logging.getLogger("panoglot.providers")
 
@@ -101,16 +102,6 @@ def decode(
             picture = picture.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
         decoded.append(picture)
     return decoded
-
-
-def unit_rows(vectors: Any) -> np.ndarray:
-    """Scale the last axis to length one, float32. A zero vector has no direction and becomes NaN."""
-    import numpy as np
-
-    vectors = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(length > 0, vectors / length, np.nan).astype(np.float32)
 
 
 def encode_rows(

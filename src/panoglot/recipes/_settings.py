@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from panoglot.errors import verb
 from panoglot.retrieval import choose
 from panoglot.table import Dataset, open_dataset
 
 __all__ = ["settings"]
 
 
+@verb
 def settings(dataset: Dataset | str | os.PathLike[str], *, encoder: str | None = None) -> dict[str, str]:
     """Show or change what a dataset is set to.
 

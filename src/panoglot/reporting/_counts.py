@@ -62,7 +62,8 @@ class Tally:
         for length in sorted(self.lengths):
             seen += self.lengths[length]
             if seen >= wanted:
-                return EDGES[length]
+                found: int | None = EDGES[length]
+                return found
         return None
 
 
@@ -175,6 +176,6 @@ def _values(column: pa.Array) -> dict[str, int]:
     return {pair["values"] or "": pair["counts"] for pair in pc.value_counts(column).to_pylist()}
 
 
-def _grouped(table: pa.Table, *columns: str) -> list[tuple]:
+def _grouped(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     grouped = table.group_by(list(columns)).aggregate([([], "count_all")]).select([*columns, "count_all"])
     return list(zip(*(column.to_pylist() for column in grouped.columns)))

@@ -59,8 +59,8 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
     longest = max(12, counts.total.quantile(0.99) or 0)
     spread = max([tally.quantile(0.95) or 0 for tally in counts.kinds.values()], default=0)
     return {
-        "title": dataset.path.name.removesuffix(".pano") or dataset.path.name,
-        "begin": command("build", "PICTURES", "-o", dataset.path.name),
+        "title": dataset.name.removesuffix(".pano") or dataset.name,
+        "begin": command("build", "PICTURES", "-o", dataset.name),
         "counts": counts,
         "hero": _hero(dataset, cards),
         "cards": cards,

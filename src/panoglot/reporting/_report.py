@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, verb
+from panoglot.storage import open_store
 from panoglot.table import Dataset, open_dataset
 
 __all__ = ["report"]
@@ -15,6 +14,7 @@ __all__ = ["report"]
 MOST_SAMPLES = 1000
 
 
+@verb
 def report(
     dataset: Dataset | str | os.PathLike[str],
     *,
@@ -43,21 +43,21 @@ def report(
     if isinstance(samples, bool) or not isinstance(samples, int) or not 0 <= samples <= MOST_SAMPLES:
         raise UserError(f"samples={samples!r}: give a number of pictures from 0 to {MOST_SAMPLES}.")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    path = Path(output) if output is not None else data.path
-    if path.is_dir():
-        path = path / "report.html"
     from panoglot.reporting._page import gather, render
 
+    place, name = data.store, "report.html"
+    if output is not None:
+        folder = Path(output) if Path(output).is_dir() else Path(output).parent
+        place, name = open_store(folder), "report.html" if Path(output).is_dir() else Path(output).name
     page = render(gather(data, samples))
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
+        if output is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        place.write(name, page.encode("utf-8", "replace"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"cannot write the report to '{path}': {error.strerror}; give another --output.") from None
+        where = os.path.join(place.address, name)
+        raise UserError(f"cannot write the report to '{where}': {error.strerror}; give another --output.") from None
+    path = place.local(name)
     if open:
         import webbrowser
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError
+from panoglot.errors import RowError, verb
 from panoglot.pictures import Image
 from panoglot.reporting._text import bytes_text, number, words
 from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
@@ -171,6 +171,7 @@ def _label(caption: Caption, *, again: bool, known: dict[str, Caption], image: s
     return label
 
 
+@verb
 def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
     """Show one image: facts, what curation decided, all its texts with their provenance, vectors, failures.
 

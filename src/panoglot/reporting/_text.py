@@ -130,6 +130,8 @@ _REASONS = {
     "undecodable": "The pixels cannot be decoded.",
     "too_many_pixels": "More pixels than the limit; refused by its header, never decoded.",
     "too_many_bytes": "Larger than the limit.",
+    "decode_timeout": "Decoding would take longer than the limit.",
+    "decode_memory": "Decoding would take more memory than the limit.",
     "bad_encoding": "Text that is not UTF-8.",
     "bad_json": "Text that is not JSON.",
     "unsafe_path": "A name that points outside its archive.",
@@ -153,9 +155,9 @@ def reason_text(reason: str) -> str:
     """
     if reason in _REASONS:
         return _REASONS[reason]
-    from panoglot.curation import FILTERS
+    from panoglot.curation import filters
 
-    for found in FILTERS.values():
+    for found in filters().values():
         if reason in found.reasons:
             return found.about.replace("`", "")
     return ""

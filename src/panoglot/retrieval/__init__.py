@@ -7,25 +7,26 @@ memory, at its speed. Beyond, an index (`index`) finds the nearest and the store
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from panoglot.errors import UserError, command
+from panoglot.errors import UserError, command, verb
 from panoglot.retrieval._query import choose
 from panoglot.retrieval._searcher import EXACT_UP_TO, Hit, Hits, Searcher
-from panoglot.table import MANIFEST, Dataset, open_dataset, sql_in
+from panoglot.table import Dataset, is_dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
 
 __all__ = ["Hit", "Hits", "Searcher", "choose", "delete", "index", "search"]
 
 
+@verb
 def search(
     dataset: Dataset | str | os.PathLike[str],
     text: str | None = None,
     *,
     image: Any = None,
-    lang: str | None = None,
-    kind: str | None = None,
+    lang: str | Sequence[str] = (),
+    kinds: str | Sequence[str] = (),
     k: int = 10,
     encoder: Any = None,
     weight: float = 0.5,
@@ -39,16 +40,18 @@ def search(
         text: what to look for, in any language that the encoder knows.
         image: a picture file, or an image of the dataset: its id, the beginning of it, its uri or the name of its file;
             in Python a picture of Pillow, an array or bytes too.
-        lang: only images that have a kept caption in this language (`zh` takes `zh-Hant` too); these are shown. The
-            language of the text you search with does not matter.
-        kind: only images that have a kept caption of this kind (`human`, `short` …); with `lang`, both in one caption.
+        lang: only images that have a kept caption in one of these languages (`zh` takes `zh-Hant` too, `pt` takes
+            `pt-BR`); these are shown, and `notes` of the result says what was taken. The language of the text you
+            search with does not matter.
+        kinds: only images that have a kept caption of one of these kinds (`human`, `short` …); with `lang`, both in one
+            caption.
         k: how many images.
         encoder: whose vectors: a model name or a name of vectors; default: those that the dataset is set to (panoglot
             settings), at first those that were made first.
         weight: share of the text when there is a picture too: 0 only the picture, 1 only the text. The query is the
             weighted sum of the two unit vectors, at unit length again.
         over: `images` compares with the vectors of pictures, `captions` with those of their kept captions (of `lang`
-            and `kind`), `both` with either; an image counts with its best.
+            and `kinds`), `both` with either; an image counts with its best.
         backend: `exact`, `index`, or `auto`.
 
     Returns:
@@ -61,18 +64,14 @@ def search(
 
     Source: weighted sum of image and text as a query: ALIGN (Jia et al. 2021), section 5.3.
     """
-    if isinstance(text, str) and not isinstance(dataset, Dataset) and not os.path.exists(dataset) and _is_dataset(text):
+    if isinstance(text, str) and not isinstance(dataset, Dataset) and not os.path.exists(dataset) and is_dataset(text):
         right = command("search", text, os.fspath(dataset))
         raise UserError(f"the dataset comes first, then what to look for: {right}")
     searcher = Searcher(dataset, encoder, backend=backend)
-    hits = Hits(searcher.search(text, image=image, lang=lang, kind=kind, k=k, weight=weight, over=over))
-    if lang is not None:
+    hits = Hits(searcher.search(text, image=image, lang=lang, kinds=kinds, k=k, weight=weight, over=over))
+    if lang:
         hits.notes += searcher.languages_met(lang)
     return hits
-
-
-def _is_dataset(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, MANIFEST))
 
 
 def index(
@@ -102,7 +101,7 @@ def index(
     name, _ = choose(data, encoder)
     table = data.vectors(name)
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
-        Vectors(table, data.path / "cache").refresh()  # leaves the copy that the first search maps
+        Vectors(table).refresh()  # leaves the copy that the first search maps
         return "exact"
     done = make_index(table, rebuild=rebuild)
     if data.captions.exists():  # to show the captions of hits

@@ -14,31 +14,35 @@ from panoglot.vectors import stamp
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Allowed", "contains", "where_captions"]
+__all__ = ["Allowed", "Tags", "contains", "where_captions"]
+
+#: Languages or kinds that were asked for; none: all.
+Tags = tuple[str, ...]
 
 
-def where_captions(lang: str | None, kind: str | None, present: Callable[[], Mapping[str, int]]) -> str:
-    """SQL for kept captions of a language and kind.
+def where_captions(lang: Tags, kinds: Tags, present: Callable[[], Mapping[str, int]]) -> str:
+    """SQL for kept captions of some languages and kinds; none are all.
 
     Args:
-        lang: a tag; captions of every language that meets it are taken.
-        kind: kind of caption.
+        lang: tags; captions of every language that meets one are taken.
+        kinds: kinds of captions.
         present: languages of the kept captions that are there, and how many.
 
-    >>> where_captions("PT", "alt", lambda: {"pt": 2, "pt-BR": 1, "de": 3})
-    "dropped is null and lang in ('pt', 'pt-BR') and kind = 'alt'"
+    >>> where_captions(("PT",), ("alt",), lambda: {"pt": 2, "pt-BR": 1, "de": 3})
+    "dropped is null and lang in ('pt', 'pt-BR') and kind in ('alt')"
 
     Raises:
         UserError: not a language tag, or no such kind.
     """
     where = "dropped is null"
-    if lang is not None:
-        found, _ = meeting([canonical_language(lang)], present())
+    if lang:
+        found, _ = meeting([*map(canonical_language, lang)], present())
         where += f" and {sql_in('lang', found)}"
-    if kind is not None:
+    for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"there is no kind of caption '{kind}'.{did_you_mean(kind, KINDS)}")
-        where += f" and kind = '{kind}'"
+    if kinds:
+        where += f" and {sql_in('kind', kinds)}"
     return where
 
 
@@ -49,7 +53,8 @@ def contains(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
     if not len(ids):
         return np.zeros(len(some), bool)
     at = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
-    return ids[at] == some
+    found: np.ndarray = ids[at] == some
+    return found
 
 
 class Allowed:
@@ -57,11 +62,11 @@ class Allowed:
 
     def __init__(self, dataset: Dataset) -> None:
         self._data = dataset
-        self._known: dict[tuple[str, str | None, str | None], tuple[tuple[int, ...], np.ndarray]] = {}
+        self._known: dict[tuple[str, Tags, Tags], tuple[tuple[int, ...], np.ndarray]] = {}
         self._languages: tuple[int, Counter[str]] | None = None
 
     def _remember(
-        self, key: tuple[str, str | None, str | None], now: tuple[int, ...], read: Callable[[], np.ndarray]
+        self, key: tuple[str, Tags, Tags], now: tuple[int, ...], read: Callable[[], np.ndarray]
     ) -> np.ndarray:
         if key not in self._known or self._known[key][0] != now:
             if len(self._known) > 64:
@@ -77,41 +82,41 @@ class Allowed:
             self._languages = now, Counter({one["values"]: one["counts"] for one in counts})
         return self._languages[1]
 
-    def where(self, lang: str | None, kind: str | None) -> str:
-        """SQL for kept captions of a language and kind; see `where_captions`."""
-        return where_captions(lang, kind, self.languages)
+    def where(self, lang: Tags, kinds: Tags) -> str:
+        """SQL for kept captions of some languages and kinds; see `where_captions`."""
+        return where_captions(lang, kinds, self.languages)
 
     def dropped(self) -> np.ndarray:
         """Images that are dropped."""
         return self._remember(
-            ("dropped", None, None),
+            ("dropped", (), ()),
             (stamp(self._data.marks),),
             lambda: _ids(self._data.marks.read(["image_id"], "dropped is not null")["image_id"]),
         )
 
-    def images(self, lang: str | None, kind: str | None) -> np.ndarray | None:
-        """Images with a kept caption of that language and kind; None when all are."""
-        if lang is None and kind is None:
+    def images(self, lang: Tags, kinds: Tags) -> np.ndarray | None:
+        """Images with a kept caption of one of the languages and kinds; None when all are."""
+        if not lang and not kinds:
             return None
-        where = self.where(lang, kind)
+        where = self.where(lang, kinds)
         return self._remember(
-            ("images", lang, kind),
+            ("images", lang, kinds),
             (stamp(self._data.captions),),
             lambda: _ids(self._data.captions.read(["image_id"], where)["image_id"]),
         )
 
-    def captions(self, lang: str | None, kind: str | None) -> np.ndarray:
+    def captions(self, lang: Tags, kinds: Tags) -> np.ndarray:
         """Pairs (caption id, image id) of kept captions, `[n]` with fields, sorted by caption."""
         import numpy as np
 
         def read() -> np.ndarray:
-            rows = self._data.captions.read(["caption_id", "image_id"], self.where(lang, kind))
+            rows = self._data.captions.read(["caption_id", "image_id"], self.where(lang, kinds))
             pairs = np.empty(rows.num_rows, [("caption", "S32"), ("image", "S32")])
             pairs["caption"] = np.array(rows["caption_id"].to_pylist(), "S32")
             pairs["image"] = np.array(rows["image_id"].to_pylist(), "S32")
             return np.sort(pairs, order="caption")
 
-        return self._remember(("captions", lang, kind), (stamp(self._data.captions),), read)
+        return self._remember(("captions", lang, kinds), (stamp(self._data.captions),), read)
 
 
 def _ids(column: object) -> np.ndarray:

@@ -12,6 +12,7 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.formats import as_image
 from panoglot.pictures import Image
 from panoglot.providers import finish, load_model
+from panoglot.retrieval._filter import Tags
 from panoglot.table import Dataset, find_image, sql_in
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
     """
     names = dataset.vector_names()
     if not names:
-        make = command("build", "PICTURES", "-o", dataset.path)
-        raise UserError(f"{dataset.path} has no vectors to search. Make them: {make}")
+        make = command("build", "PICTURES", "-o", dataset.address)
+        raise UserError(f"{dataset.address} has no vectors to search. Make them: {make}")
     made = {name: _made_by(dataset, name) for name in names}
     if encoder is None:
         name = dataset.searched_vectors() or names[0]
@@ -49,21 +50,23 @@ def choose(dataset: Dataset, encoder: Any) -> tuple[str, Any]:
         encoder = encoder.name
     if not fit:
         known = {value for name in names for value in (name, made[name].get("model")) if value}
-        raise UserError(f"{dataset.path} has no vectors of encoder '{encoder}'.{did_you_mean(encoder, known)}")
+        raise UserError(f"{dataset.address} has no vectors of encoder '{encoder}'.{did_you_mean(encoder, known)}")
     if len(fit) > 1:
         models = [made[name].get("model") or name for name in fit]
         shown = models if len(set(models)) == len(models) else fit
-        raise UserError(f"{dataset.path} has several vectors of '{encoder}': say which, encoder={' or '.join(shown)}.")
+        raise UserError(
+            f"{dataset.address} has several vectors of '{encoder}': say which, encoder={' or '.join(shown)}."
+        )
     return fit[0], model if model is not None else made[fit[0]].get("model")
 
 
 def no_vectors_of_captions(dataset: Dataset, name: str) -> str:
     """Say that captions were not encoded, and the command that does it."""
     model = _made_by(dataset, name).get("model") or "NAME"
-    where, model_ = json.dumps(str(dataset.path.absolute()), ensure_ascii=False), json.dumps(model)
+    where, model_ = json.dumps(dataset.store.absolute, ensure_ascii=False), json.dumps(model)
     recipe = f"{{output: {where}, steps: [encode: {{encoder: {model_}, of: captions}}]}}"
     line = f"echo {shlex.quote(recipe)} > encode.yaml && {command('build', 'encode.yaml')}"
-    return f"{dataset.path} has no vectors of captions by {model}; search over images, or make them: {line}"
+    return f"{dataset.address} has no vectors of captions by {model}; search over images, or make them: {line}"
 
 
 def _load_named(encoder: str) -> Any:
@@ -82,7 +85,7 @@ def _made_by(dataset: Dataset, name: str) -> dict[str, Any]:
 
 
 def query_vector(
-    dataset: Dataset, name: str, model: Any, text: str | None, image: Any, weight: float, lang: str | None
+    dataset: Dataset, name: str, model: Any, text: str | None, image: Any, weight: float, lang: Tags
 ) -> tuple[np.ndarray, Any]:
     """Return the unit vector of a query, float32 `[dim]`, and the model if it had to be loaded.
 
@@ -106,7 +109,8 @@ def query_vector(
         model = _load(dataset, name, model)
     parts = []
     if text is not None:
-        parts.append((weight, _unit(_ask(model.encode_texts, [text], [lang or "und"]), f"the text '{text}'")))
+        tag = lang[0] if len(lang) == 1 else "und"
+        parts.append((weight, _unit(_ask(model.encode_texts, [text], [tag]), f"the text '{text}'")))
     if image is not None:
         vector = stored if stored is not None else _ask(model.encode_images, [picture])
         parts.append((1 - weight, _unit(vector, "the image")))
@@ -123,7 +127,7 @@ def _load(dataset: Dataset, name: str, model: str | None) -> Any:
         raise UserError(f"nobody knows which model made the vectors '{name}': give it, encoder=load_model(…).")
     loaded = load_model(model, "encoder")
     if loaded.fingerprint != dataset.vector_model(name)["fingerprint"]:
-        again = command("build", "PICTURES", "-o", dataset.path, "--encoder", model)
+        again = command("build", "PICTURES", "-o", dataset.address, "--encoder", model)
         raise UserError(f"'{model}' has changed since it made the vectors '{name}': make them anew, {again}")
     return loaded
 
@@ -145,7 +149,8 @@ def _unit(vectors: np.ndarray, what: str) -> np.ndarray:
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or not length:
         raise UserError(f"the encoder has no vector for {what}.")
-    return vector / length
+    found: np.ndarray = vector / length
+    return found
 
 
 def _named(dataset: Dataset, image: Any) -> str | None:
@@ -160,7 +165,7 @@ def _named(dataset: Dataset, image: Any) -> str | None:
         near = str(error).partition("Did you mean")
         hint = f" Did you mean{near[2]}" if near[1] else ""
         raise UserError(
-            f"the image '{image}' is no file, and {dataset.path} has none of that id, name or uri.{hint}"
+            f"the image '{image}' is no file, and {dataset.address} has none of that id, name or uri.{hint}"
         ) from None
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
-from panoglot.retrieval._filter import Allowed, contains
+from panoglot.retrieval._filter import Allowed, Tags, contains
 from panoglot.retrieval._notebook import page_of_hits
 from panoglot.retrieval._query import choose, no_vectors_of_captions, query_vector
 from panoglot.table import Caption, Dataset, open_dataset, sql_in
@@ -39,7 +40,7 @@ class Hit:
         image_id: which.
         score: cosine of the query and its best vector.
         uri: where it came from.
-        captions: its kept captions, those of the language and kind that were asked for, in order of id.
+        captions: its kept captions, those of the languages and kinds that were asked for, in order of id.
         dataset: where it was found.
     """
 
@@ -112,7 +113,7 @@ class Searcher:
         self.name, self._model = choose(self.dataset, encoder)
         self.table = self.dataset.vectors(self.name)
         self.backend = backend
-        self._vectors = Vectors(self.table, self.dataset.path / "cache")
+        self._vectors = Vectors(self.table)
         self._allowed = Allowed(self.dataset)
         self._choice: tuple[int, bool] | None = None
         self._masks: dict[Any, tuple[Any, list[Any], list[Any] | None]] = {}
@@ -123,8 +124,8 @@ class Searcher:
         text: str | None = None,
         *,
         image: Any = None,
-        lang: str | None = None,
-        kind: str | None = None,
+        lang: str | Sequence[str] = (),
+        kinds: str | Sequence[str] = (),
         k: int = 10,
         weight: float = 0.5,
         over: str = "images",
@@ -134,29 +135,35 @@ class Searcher:
             raise UserError(f"k={k} must be at least 1.")
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
-        where = self._allowed.where(lang, kind)
+        lang, kinds = several(lang), several(kinds)
+        where = self._allowed.where(lang, kinds)
         if over != "images" and not self.table.count("of = 'caption'"):
             raise UserError(no_vectors_of_captions(self.dataset, self.name))
         query, self._model = query_vector(self.dataset, self.name, self._model, text, image, weight, lang)
-        found = self.nearest(query, k, lang=lang, kind=kind, over=over)
+        found = self.nearest(query, k, lang=lang, kinds=kinds, over=over)
         ids = [image_id for image_id, _ in found]
         captions = self.dataset.captions_of(ids, where) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
         return Hits(Hit(i, score, uris.get(i) or "", captions.get(i, []), self.dataset) for i, score in found)
 
-    def languages_met(self, lang: str) -> list[str]:
-        """Say what a language met, as lines: other tags that it took in, near ones that it did not, or nothing."""
-        return meeting([canonical_language(lang)], self._allowed.languages())[1]
+    def languages_met(self, lang: str | Sequence[str]) -> list[str]:
+        """Say what languages met, as lines: other tags that it took in, near ones that it did not, or nothing."""
+        return meeting([*map(canonical_language, several(lang))], self._allowed.languages())[1]
 
     def nearest(
-        self, query: np.ndarray, k: int = 10, *, lang: str | None = None, kind: str | None = None, over: str = "images"
+        self,
+        query: np.ndarray,
+        k: int = 10,
+        *,
+        lang: str | Sequence[str] = (),
+        kinds: str | Sequence[str] = (),
+        over: str = "images",
     ) -> list[tuple[str, float]]:
         """Find the images nearest to a unit vector, float32 `[dim]`: (image id, cosine), best first, ties by id."""
         if not self.table.exists():
             return []
-        return (
-            self._indexed(query, k, lang, kind, over) if self._by_index() else self._exact(query, k, lang, kind, over)
-        )
+        find = self._indexed if self._by_index() else self._exact
+        return find(query, k, several(lang), several(kinds), over)
 
     def _by_index(self) -> bool:
         """Whether to ask the index; looked up again when the table has changed."""
@@ -177,20 +184,18 @@ class Searcher:
         if self.backend == "index" or size > EXACT_BYTES:
             raise UserError(
                 f"{rows:,} vectors '{self.name}' have no index: "
-                f"panoglot.retrieval.index('{self.dataset.path}') makes one."
+                f"panoglot.retrieval.index('{self.dataset.address}') makes one."
             )
         return False
 
     # -- in memory -------------------------------------------------------------------------------------------------
 
-    def _exact(
-        self, query: np.ndarray, k: int, lang: str | None, kind: str | None, over: str
-    ) -> list[tuple[str, float]]:
+    def _exact(self, query: np.ndarray, k: int, lang: Tags, kinds: Tags, over: str) -> list[tuple[str, float]]:
         import numpy as np
 
         self._vectors.refresh()
         parts = self._vectors.parts
-        images, masks = self._found_in(lang, kind, over)
+        images, masks = self._found_in(lang, kinds, over)
         wanted = k
         while True:
             rows, scores = top_rows([p.vectors for p in parts], query, wanted, masks, self._pool)
@@ -201,30 +206,30 @@ class Searcher:
                 return best[:k]
             wanted *= 4
 
-    def _found_in(self, lang: str | None, kind: str | None, over: str) -> tuple[list[Any], list[Any] | None]:
+    def _found_in(self, lang: Tags, kinds: Tags, over: str) -> tuple[list[Any], list[Any] | None]:
         """Images of the rows of every part, and masks; remembered until something is committed."""
-        key, parts = (lang, kind, over), self._vectors.parts
+        key, parts = (lang, kinds, over), self._vectors.parts
         now = (*(stamp(t) for t in (self.table, self.dataset.marks, self.dataset.captions)), *map(id, parts))
         if key not in self._masks or self._masks[key][0] != now:
             if len(self._masks) >= 16:
                 self._masks.clear()
-            found = [self._images_of(p.owners, p.captions, lang, kind, over) for p in parts]
+            found = [self._images_of(p.owners, p.captions, lang, kinds, over) for p in parts]
             masks = None if all(mask is None for _, mask in found) else [mask for _, mask in found]
             self._masks[key] = (now, [images for images, _ in found], masks)
         return self._masks[key][1:]
 
     def _images_of(
-        self, owners: np.ndarray, captions: np.ndarray, lang: str | None, kind: str | None, over: str
+        self, owners: np.ndarray, captions: np.ndarray, lang: Tags, kinds: Tags, over: str
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The image of every row, and which rows may be found (None: all)."""
         import numpy as np
 
-        dropped, allowed = self._allowed.dropped(), self._allowed.images(lang, kind)
+        dropped, allowed = self._allowed.dropped(), self._allowed.images(lang, kinds)
         if over == "images":
             mask = ~captions if captions.any() else None
             images = owners
         else:
-            pairs = self._allowed.captions(lang, kind)
+            pairs = self._allowed.captions(lang, kinds)
             known = captions & contains(pairs["caption"], owners)
             images = owners.copy()
             images[known] = pairs["image"][np.searchsorted(pairs["caption"], owners[known])]
@@ -239,11 +244,9 @@ class Searcher:
 
     # -- by the index ----------------------------------------------------------------------------------------------
 
-    def _indexed(
-        self, query: np.ndarray, k: int, lang: str | None, kind: str | None, over: str
-    ) -> list[tuple[str, float]]:
+    def _indexed(self, query: np.ndarray, k: int, lang: Tags, kinds: Tags, over: str) -> list[tuple[str, float]]:
         where = {"images": "of = 'image'", "captions": "of = 'caption'", "both": None}[over]
-        allowed = self._allowed.images(lang, kind)
+        allowed = self._allowed.images(lang, kinds)
         if allowed is not None and over == "images" and len(allowed) <= _FEW:
             where = f"{where} and {sql_in('id', [owner.decode() for owner in allowed.tolist()])}"
         if over == "images" and self.table.count("of = 'caption'") == 0 and where == "of = 'image'":
@@ -251,7 +254,7 @@ class Searcher:
         wanted = k
         while True:
             owners, captions, scores = nearest_indexed(self.table, query, wanted, where)
-            images, mask = self._images_of(owners, captions, lang, kind, over)
+            images, mask = self._images_of(owners, captions, lang, kinds, over)
             keep = slice(None) if mask is None else mask
             best = _best(images[keep], scores[keep])
             if len(best) >= k or len(owners) < wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
@@ -14,33 +15,71 @@ if TYPE_CHECKING:
 
     from panoglot.pictures import Image
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Pace"]
+
+#: Seconds that outcomes wait for a commit, at most so long where commits are dear: what a kill costs unjournalled work.
+WAIT, LONGEST = 5.0, 60.0
+#: Time between commits, in times of what the last one took.
+APART = 10
+#: So many outcomes, or so many bytes of pictures, are committed at once.
+MOST, MOST_BYTES = 8192, 64 * 2**20
+
+
+@dataclass(slots=True)
+class Pace:
+    """What the last commit of a worker took, in seconds; it outlives the batches that the worker is given."""
+
+    cost: float = 0.0
+
+    def due(self, waiting: int, enough: int, waited: float, size: int = 0) -> bool:
+        """Say whether to commit now.
+
+        >>> Pace(0.1).due(64, 64, 0.5), Pace(0.1).due(64, 64, 1.0), Pace(0.1).due(1, 64, 5.0), Pace(2.0).due(1, 64, 5.0)
+        (False, True, True, False)
+
+        Args:
+            waiting: outcomes that wait.
+            enough: how many are worth a commit.
+            waited: seconds since the last one.
+            size: bytes of pictures that wait.
+        """
+        apart = min(APART * self.cost, LONGEST)
+        if waiting >= MOST or size >= MOST_BYTES:
+            return True
+        return waited >= (apart if waiting >= enough else max(WAIT, apart))
 
 
 class Committer:
-    """Gathers outcomes and commits them in chunks.
+    """Gathers outcomes and commits them in chunks: a tenth of the time at most goes into commits, whatever they take.
 
     Order matters: what an item made goes in first, its ledger row last. A crash in between costs a repetition, whose
     rows have the same ids and insert nothing.
     """
 
-    def __init__(self, stage: Stage, worker: Worker) -> None:
-        self.stage, self.worker = stage, worker
+    def __init__(self, stage: Stage, worker: Worker, pace: Pace | None = None) -> None:
+        self.stage, self.worker, self.pace = stage, worker, pace or Pace()
         self.result = StageResult(stage.name, stage.id)
         self._waiting: list[tuple[str, Outcome]] = []
         self._since = self._trimmed = time.monotonic()
+        self._bytes = 0
 
     def emit(self, key: str, outcome: Outcome) -> None:
-        """Take an outcome; commit when enough wait, or the oldest has waited for five seconds."""
+        """Take an outcome; commit when it is time to."""
         self._waiting.append((key, outcome))
-        if len(self._waiting) >= self.stage.commit or time.monotonic() - self._since > 5:
+        self._bytes += sum(len(image.data) for image in outcome.images)
+        if self.pace.due(len(self._waiting), self.stage.commit, time.monotonic() - self._since, self._bytes):
             self.flush()
 
     def flush(self) -> None:
         """Commit what waits."""
-        waiting, self._waiting, self._since = self._waiting, [], time.monotonic()
-        if not waiting:
-            return
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        if waiting:
+            started = time.monotonic()
+            self._commit(waiting)
+            self.pace.cost = time.monotonic() - started
+        self._since = time.monotonic()
+
+    def _commit(self, waiting: list[tuple[str, Outcome]]) -> None:
         data, run, stage = self.worker.dataset, self.worker.run_id, self.stage
         done = [(key, o) for key, o in waiting if not o.reject and not o.pending]
         failed = [(key, o) for key, o in waiting if o.reject]

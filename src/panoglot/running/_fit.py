@@ -76,7 +76,9 @@ def _peeked(items: Iterator[Any], chosen: Method, dataset: Dataset) -> Iterable[
 
     first = list(itertools.islice(items, 1))
     if not first:
-        raise UserError(f"method '{chosen.name}' has nothing to learn from in {dataset.path}: no kept {chosen.unit}s.")
+        raise UserError(
+            f"method '{chosen.name}' has nothing to learn from in {dataset.address}: no kept {chosen.unit}s."
+        )
     return itertools.chain(first, items)
 
 

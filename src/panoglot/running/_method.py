@@ -143,10 +143,10 @@ class Method:
     def uses(self, options: Mapping[str, Any]) -> dict[str, str]:
         """Return the model names in some resolved options that are read, with the role asked of each."""
         read = read_options(self.function, options)
-        return {name: role for key, role in self._roles.items() for name in _names(read.get(key))}
+        return {name: role for key, role in self.roles.items() for name in _names(read.get(key))}
 
     @cached_property
-    def _roles(self) -> dict[str, str]:
+    def roles(self) -> dict[str, str]:
         """The options that name models, with their roles."""
         hints = typing.get_type_hints(self.function, include_extras=True)
         marks = {key: getattr(hint, "__metadata__", ()) for key, hint in hints.items()}
@@ -160,10 +160,10 @@ class Method:
             models: fingerprints of models by what the options call them; a model's address is no part of the step.
         """
         said: dict[str, Any] = counted(self.function, options)
-        named = {name for key in self._roles for name in _names(said.get(key))}
+        named = {name for key in self.roles for name in _names(said.get(key))}
         for key, value in read_options(self.function, options).items():
             # a later option that is as it was is left out, but not a model that nothing else names
-            if key in self._roles and (key in said or not named.issuperset(_names(value))):
+            if key in self.roles and (key in said or not named.issuperset(_names(value))):
                 said[key] = [models[name] for name in _names(value)]
         return fingerprint({"method": self.name, "version": self.version, "options": said})
 

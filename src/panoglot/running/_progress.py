@@ -44,7 +44,8 @@ class Progress:
         self._quiet = not sys.stderr.isatty() if quiet is None else quiet
         self._lines = quiet is None and self._quiet
         self._bar: Any = None
-        self._seen, self._said = (0, 0), 0.0
+        self._seen, self._said, self._at = (0, 0), 0.0, 0
+        self._shown = 0  # items that are done in batches that are not
 
     def __enter__(self) -> Progress:
         if not self._quiet:
@@ -78,7 +79,19 @@ class Progress:
         notes = [f"{result.rejected} rejects"] if result.rejected else []
         if result.spent.price != 0:
             notes.append(price_text(result.spent.price))
-        self._bar.update(self._task, advance=advance, rate=rate, note="  ".join(notes))
+        self._at += advance
+        self._bar.update(self._task, completed=max(self._at, self._shown), rate=rate, note="  ".join(notes))
+
+    def reach(self, done: int) -> None:
+        """Show that so many items are done, before the batch that they are in is."""
+        if self._lines and done > sum(self._seen):
+            self._seen = done, self._seen[1]
+            if time.monotonic() - max(self._said, self._started) > EVERY:
+                self._say("so far")
+        if self._bar is not None and done > max(self._at, self._shown):
+            self._shown = done
+            rate = f"{done / max(1e-9, time.monotonic() - self._started):,.1f}/s"
+            self._bar.update(self._task, completed=done, rate=rate)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from panoglot.asking import Claims, claims_of
+from panoglot.asking import MEMORY, Spent
 from panoglot.asking._spend import Paid, paid_by_stage
-from panoglot.running._stage import Spent, StageResult
+from panoglot.running._stage import StageResult
+from panoglot.storage import Claims
 from panoglot.table import Dataset
 
-__all__ = ["GONE", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]
+__all__ = ["GONE", "answers_folder", "close_gone_runs", "finish_run", "is_running", "paid_stages", "running"]
 
 #: What is written beside a run that ended without a word.
 GONE = "killed, or its machine went away; the same command goes on"
@@ -23,7 +27,7 @@ GONE = "killed, or its machine went away; the same command goes on"
 
 def _lock(dataset: Dataset) -> Claims | None:
     try:
-        return claims_of(Path(dataset.path) / "runs.lock")
+        return dataset.store.claims("runs.lock")
     except OSError:  # a dataset that may only be read
         return None
 
@@ -34,15 +38,28 @@ def _key(run_id: str) -> bytes:
 
 @contextmanager
 def running(dataset: Dataset, run_id: str) -> Iterator[None]:
-    """Hold the run's lock while it runs; it vanishes with the process, however that ends."""
+    """Hold the run's lock while it runs; it vanishes with the process, however that ends.
+
+    As long, its processes share what frozen models said.
+    """
     lock, key = _lock(dataset), _key(run_id)
     if lock is not None:
         lock.take(key)
+    folder = answers_folder(dataset, run_id)
+    with contextlib.suppress(OSError):  # a full disk: every process asks for itself
+        os.makedirs(folder, 0o700)
     try:
         yield
     finally:
+        MEMORY.share(None)
+        shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             lock.drop(key)
+
+
+def answers_folder(dataset: Dataset, run_id: str) -> Path:
+    """Where the processes of a run share what frozen models said."""
+    return dataset.store.scratch(f".answers-{run_id}")
 
 
 def is_running(dataset: Dataset, run_id: str) -> bool:
@@ -106,5 +123,6 @@ def close_gone_runs(dataset: Dataset) -> list[str]:
     for row in dataset.runs.rows(["run_id"], "status = 'running'"):
         if not is_running(dataset, row["run_id"]):
             finish_run(dataset, row["run_id"], "stopped", paid_stages(dataset, row["run_id"], []), message=GONE)
+            shutil.rmtree(answers_folder(dataset, row["run_id"]), ignore_errors=True)
             closed.append(row["run_id"])
     return closed

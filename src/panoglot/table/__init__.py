@@ -1,6 +1,14 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.table._dataset import MANIFEST, Dataset, caption_from_row, caption_to_row, create_dataset, open_dataset
+from panoglot.table._dataset import (
+    MANIFEST,
+    Dataset,
+    caption_from_row,
+    caption_to_row,
+    create_dataset,
+    is_dataset,
+    open_dataset,
+)
 from panoglot.table._find import find_image
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
@@ -30,6 +38,7 @@ __all__ = [
     "give_back_memory",
     "given_caption_id",
     "image_id",
+    "is_dataset",
     "open_dataset",
     "plain_rows",
     "reject_id",

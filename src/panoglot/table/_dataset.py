@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, command, did_you_mean
 from panoglot.geometry import Region
+from panoglot.storage import open_store
 from panoglot.table._memory import give_back_memory
 from panoglot.table._records import Caption
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
@@ -23,6 +21,9 @@ from panoglot.table._table import Table, plain_rows, sql_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from panoglot.storage import Address, Store
 
 __all__ = [
     "MANIFEST",
@@ -30,6 +31,7 @@ __all__ = [
     "caption_from_row",
     "caption_to_row",
     "create_dataset",
+    "is_dataset",
     "open_dataset",
 ]
 
@@ -40,7 +42,7 @@ class Dataset:
     """The tables of one dataset. Get one from `open_dataset` or `create_dataset`.
 
     Attributes:
-        path: the folder.
+        store: where it lies.
         images: one row an image, with its bytes.
         assets: scenes, videos, pages: what images are views or parts of.
         documents: ordered parts over several images: pages, conversations.
@@ -57,8 +59,8 @@ class Dataset:
         runs: what was run, with which recipe, counts and price.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, address: Address) -> None:
+        self.store: Store = open_store(address)
         self.images = self._table("images")
         self.assets = self._table("assets")
         self.documents = self._table("documents")
@@ -75,14 +77,42 @@ class Dataset:
         self.runs = self._table("runs")
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.path)!r}: {len(self.images)} images, {len(self.captions)} captions)"
+        return f"Dataset({self.address!r}: {len(self.images)} images, {len(self.captions)} captions)"
+
+    @property
+    def uri(self) -> str:
+        """Where it lies: `file:///…` for a folder of this machine."""
+        return self.store.uri
+
+    @property
+    def address(self) -> str:
+        """The same as people write it: the path as it was given, or the URI."""
+        return self.store.address
+
+    @property
+    def name(self) -> str:
+        """Last part of the address, for example `photos.pano`."""
+        return self.store.absolute.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+    @property
+    def path(self) -> Path:
+        """The folder on this machine.
+
+        Raises:
+            UserError: it lies elsewhere.
+        """
+        folder = self.store.folder
+        if folder is None:
+            copy = command("build", self.address, "-o", "NEW.pano")
+            raise UserError(f"{self.address} is no folder of this machine, and this needs one. Copy it: {copy}")
+        return folder
 
     def _table(self, name: str) -> Table:
-        return Table(self.path / f"{name}.lance", schema(name), KEYS[name])
+        return Table(self.store, name, schema(name), KEYS[name])
 
     def work(self, stage: str) -> Table:
         """The ledger of a stage: which items are done. `stage` is `name-fingerprint`."""
-        return Table(self.path / "work" / f"{_file_name(stage)}.lance", schema("work"), KEYS["work"])
+        return Table(self.store, f"work/{_file_name(stage)}", schema("work"), KEYS["work"])
 
     def vectors(self, encoder: str, dim: int | None = None) -> Table:
         """The vectors of an encoder.
@@ -94,17 +124,16 @@ class Dataset:
         Raises:
             UserError: no such vectors and no `dim`.
         """
-        path = self.path / "vectors" / f"{_file_name(encoder)}.lance"
+        place = f"vectors/{_file_name(encoder)}"
         if dim is None:
-            if not path.is_dir():
+            if not self.store.has_table(place):
                 raise UserError(
-                    f"{self.path} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
-                    f"Make them: {command('build', 'PICTURES', '-o', self.path, '--encoder', 'NAME')}"
+                    f"{self.address} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
+                    f"Make them: {command('build', 'PICTURES', '-o', self.address, '--encoder', 'NAME')}"
                 )
-            import lance
-
-            dim = lance.dataset(str(path)).schema.field("vector").type.list_size
-        return Table(path, vector_schema(dim), KEYS["vectors"])
+            found = Table(self.store, place, vector_schema(1), KEYS["vectors"]).lance()
+            dim = found.schema.field("vector").type.list_size
+        return Table(self.store, place, vector_schema(dim), KEYS["vectors"])
 
     def add_vectors(self, model: str, model_fingerprint: str, dim: int) -> str:
         """Make room for the vectors of an encoder and return their name.
@@ -114,31 +143,27 @@ class Dataset:
             model_fingerprint: other weights are other vectors.
             dim: size of a vector.
         """
-        folder = self.path / "vectors"
-        folder.mkdir(exist_ok=True)
         name = f"{_file_name(model)}-{_file_name(model_fingerprint[:8])}"
         with contextlib.suppress(OSError, ValueError):
-            if json.loads((folder / f"{name}.json").read_text())["fingerprint"] != model_fingerprint:
+            if json.loads(self.store.read(f"vectors/{name}.json"))["fingerprint"] != model_fingerprint:
                 # `my-model-v1` and `my-model-v2` begin alike: never one place for two models
                 name += f"-{hashlib.sha256(model_fingerprint.encode()).hexdigest()[:8]}"
-        if not (folder / f"{name}.json").exists():
-            temporary = folder / f".{name}-{secrets.token_hex(4)}"
+        if not self.store.has(f"vectors/{name}.json"):
             made = datetime.now(UTC).isoformat()
             facts = {"model": model, "fingerprint": model_fingerprint, "dim": dim, "made": made}
-            temporary.write_text(json.dumps(facts) + "\n")
-            temporary.rename(folder / f"{name}.json")
+            self.store.write(f"vectors/{name}.json", f"{json.dumps(facts)}\n".encode(), new=True)
         self.vectors(name, dim).ensure()
         return name
 
     def vector_model(self, name: str) -> dict[str, Any]:
         """Return `model`, `fingerprint` and `dim` of the encoder that made the vectors `name`."""
         self.vectors(name)
-        found: dict[str, Any] = json.loads((self.path / "vectors" / f"{name}.json").read_text())
+        found: dict[str, Any] = json.loads(self.store.read(f"vectors/{name}.json"))
         return found
 
     def vector_names(self) -> list[str]:
         """Names of the encoders whose vectors are here."""
-        return sorted(path.stem for path in (self.path / "vectors").glob("*.lance"))
+        return [name.partition("/")[2] for name in self.store.tables("vectors")]
 
     def searched_vectors(self) -> str | None:
         """Name of the vectors that a search takes unless told otherwise, None without any.
@@ -162,7 +187,7 @@ class Dataset:
 
     def settings(self) -> dict[str, str]:
         """Return what was chosen for this dataset; see `change_settings`."""
-        found = json.loads((self.path / MANIFEST).read_text()).get("settings")
+        found = json.loads(self.store.read(MANIFEST)).get("settings")
         return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
     def change_settings(self, **values: str | None) -> dict[str, str]:
@@ -171,19 +196,17 @@ class Dataset:
         Args:
             **values: `encoder`, the name of the vectors that a search takes; None takes a setting back.
         """
-        with self._lock(shared=False, name="settings.lock", wait=True):
-            manifest = json.loads((self.path / MANIFEST).read_text())
+        with self.store.lock("settings.lock", wait=True):
+            manifest = json.loads(self.store.read(MANIFEST))
             kept = {name: value for name, value in {**self.settings(), **values}.items() if value is not None}
             manifest["settings"] = kept
-            temporary = self.path / f".panoglot-{secrets.token_hex(4)}"
-            temporary.write_text(json.dumps(manifest, indent=1) + "\n")
-            temporary.replace(self.path / MANIFEST)
+            self.store.write(MANIFEST, _manifest(manifest))
         return kept
 
     @property
-    def journal(self) -> Path:
-        """Folder of the response journal."""
-        return self.path / "journal"
+    def journal(self) -> Store:
+        """Where the response journal lies."""
+        return self.store.at("journal")
 
     # -- runs and locks --------------------------------------------------------------------------------------------
 
@@ -208,28 +231,17 @@ class Dataset:
     @contextlib.contextmanager
     def writer(self) -> Iterator[None]:
         """Hold the shared writer lock: nobody compacts meanwhile. It vanishes with the process, kill -9 included."""
-        with self._lock(shared=True):
+        with self.store.lock("writers.lock", shared=True):
             yield
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
         """Try for the exclusive lock; yields whether it was had."""
         try:
-            with self._lock(shared=False):
+            with self.store.lock("writers.lock"):
                 yield True
         except BlockingIOError:
             yield False
-
-    @contextlib.contextmanager
-    def _lock(self, *, shared: bool, name: str = "writers.lock", wait: bool = False) -> Iterator[None]:
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system: one run at a time is the user's care
-            yield
-            return
-        with open(self.path / name, "a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            yield
 
     def tidy(self) -> bool:
         """Compact and index every table if nobody else writes; say whether it was done."""
@@ -240,21 +252,18 @@ class Dataset:
                     table.tidy()
         return mine
 
-    def reindex(self) -> None:
-        """Bring the key indexes of big tables up to date; of several runs at once one does it."""
-        with contextlib.suppress(BlockingIOError), self._lock(shared=False, name="index.lock"):
+    def tend(self) -> None:
+        """Keep commits to every table cheap while runs write; of several runs at once one does it."""
+        with contextlib.suppress(BlockingIOError), self.store.lock("index.lock"):
             for table in self._tables():
-                table.reindex()
+                table.tend()
 
     def _tables(self) -> list[Table]:
-        return [self._at(path) for path in sorted([*self.path.glob("*.lance"), *self.path.glob("*/*.lance")])]
+        return [self._at(name) for folder in ("", "vectors", "work") for name in self.store.tables(folder)]
 
-    def _at(self, path: Path) -> Table:
-        if path.parent.name == "vectors":
-            return self.vectors(path.stem)
-        if path.parent.name == "work":
-            return self.work(path.stem)
-        return self._table(path.stem)
+    def _at(self, name: str) -> Table:
+        folder, _, last = name.rpartition("/")
+        return self.vectors(last) if folder == "vectors" else self.work(last) if folder else self._table(last)
 
     # -- scores ----------------------------------------------------------------------------------------------------
 
@@ -270,7 +279,7 @@ class Dataset:
         """
         target: Table = getattr(self, table)
         ids = list(values)
-        with self._lock(shared=False, name="scores.lock", wait=True):  # read, merge, write: one at a time
+        with self.store.lock("scores.lock", wait=True):  # read, merge, write: one at a time
             rows = {row[target.key]: row for row in plain_rows(target.get(ids, ["scores", "dropped"]))}
             merged = []
             for key in ids:
@@ -353,80 +362,65 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"
 
 
-def create_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Open the dataset at `path`, creating it if nothing is there.
+def _manifest(facts: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(facts, indent=1)}\n".encode()
+
+
+def is_dataset(address: object) -> bool:
+    """Say whether a dataset lies at what may be an address, and may as well be a source of any other kind."""
+    try:
+        return open_store(address).has(MANIFEST)  # type: ignore[arg-type]
+    except (UserError, OSError, ValueError):
+        return False
+
+
+def create_dataset(address: Address) -> Dataset:
+    """Open the dataset at `address`, a path or a URI, creating it if nothing is there.
 
     Raises:
-        UserError: the folder holds something else, or a dataset of a newer Panoglot.
+        UserError: something else is there, or a dataset of a newer Panoglot, or a URI that is not supported.
     """
-    folder = Path(path)
-    if (folder / MANIFEST).exists():
-        return open_dataset(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give a new folder name for the dataset, for example {_free(folder)}")
-    if folder.is_dir() and any(
-        entry.name not in ("writers.lock",) and not entry.name.startswith(".panoglot-") for entry in folder.iterdir()
-    ):
-        raise UserError(f"{folder} is not empty and not a Panoglot dataset; give another output folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    store = open_store(address)
+    if store.has(MANIFEST):
+        return open_dataset(store)
+    store.make()
+    if set(store.names()) - {"writers.lock"}:
+        raise UserError(f"{store.address} is not empty and not a Panoglot dataset; give another output folder.")
     from panoglot._version import __version__
 
-    manifest = {"schema_version": SCHEMA_VERSION, "created_by": f"panoglot {__version__}"}
-    temporary = folder / f".panoglot-{secrets.token_hex(4)}"
-    temporary.write_text(json.dumps(manifest, indent=1) + "\n")
-    with contextlib.suppress(FileExistsError):  # two runs at once: the first one's manifest stands
-        os.link(temporary, folder / MANIFEST)
-    temporary.unlink()
-    return open_dataset(folder)
+    facts = {"schema_version": SCHEMA_VERSION, "created_by": f"panoglot {__version__}"}
+    store.write(MANIFEST, _manifest(facts), new=True)  # two runs at once: the first one's stands
+    return open_dataset(store)
 
 
-def _not_readable(folder: Path) -> Path | None:
-    """The dataset's folder, or the first table, file or folder in it, that may not be read; None when all may."""
-    if not folder.is_dir():
-        return None
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return folder
-    tables = [*folder.glob("*.lance"), folder / "vectors", *folder.glob("vectors/*.lance"), folder / "work"]
-    parts = [table / part for table in tables for part in ("", "_versions", "data")]
-    return next((part for part in parts if part.exists() and not os.access(part, os.R_OK | os.X_OK)), None)
-
-
-def _free(taken: Path) -> Path:
-    """A name beside one that is taken: `photos-2.pano`."""
-    names = (taken.with_name(f"{taken.stem}-{n}.pano") for n in range(2, 1000))
-    return next((name for name in names if not name.exists()), taken.with_name(f"{taken.stem}-new.pano"))
-
-
-def open_dataset(path: str | os.PathLike[str] | Dataset) -> Dataset:
-    """Open a dataset (one that is open already is returned as it is).
+def open_dataset(address: Address | Dataset) -> Dataset:
+    """Open a dataset by its path or URI (one that is open already is returned as it is).
 
     Raises:
-        UserError: nothing there, not a dataset, or written by a newer Panoglot.
+        UserError: nothing there, not a dataset, or written by a newer Panoglot, or a URI that is not supported.
     """
-    if isinstance(path, Dataset):
-        return path
-    folder = Path(path)
-    if not folder.exists():
-        near = (
-            did_you_mean(folder.name, [p.name for p in folder.parent.glob("*.pano")]) if folder.parent.is_dir() else ""
-        )
-        make = command("build", "PICTURES", "-o", folder)
-        raise UserError(f"there is no dataset at {folder}.{near} Make one: {make}")
-    if shut := _not_readable(folder):
-        raise UserError(f"no permission to read '{shut}': chmod -R u+rX {shlex.quote(str(folder))}, or ask its owner.")
+    if isinstance(address, Dataset):
+        return address
+    store = open_store(address)
+    place = store.address
+    if not store.exists():
+        near = did_you_mean(Dataset(store).name, store.beside())
+        raise UserError(f"there is no dataset at {place}.{near} Make one: {command('build', 'PICTURES', '-o', place)}")
+    if refused := store.refused():
+        raise UserError(f"no permission to read {refused}.")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads(store.read(MANIFEST))
         version = int(manifest["schema_version"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder} is not a Panoglot dataset (no readable {MANIFEST} in it).") from None
+        raise UserError(f"{place} is not a Panoglot dataset (no readable {MANIFEST} in it).") from None
     if version < SCHEMA_VERSION:
         raise UserError(
-            f"{folder} was written by an older Panoglot (schema version {version}, now {SCHEMA_VERSION}). "
+            f"{place} was written by an older Panoglot (schema version {version}, now {SCHEMA_VERSION}). "
             f"Make it anew: panoglot build SOURCE -o NEW.pano"
         )
     if version > SCHEMA_VERSION:
         raise UserError(
-            f"{folder} has schema version {version}, this Panoglot knows up to {SCHEMA_VERSION}: "
+            f"{place} has schema version {version}, this Panoglot knows up to {SCHEMA_VERSION}: "
             f"pip install --upgrade panoglot"
         )
-    return Dataset(folder)
+    return Dataset(store)

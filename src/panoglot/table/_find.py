@@ -50,9 +50,9 @@ def find_image(data: Dataset, wanted: str) -> str:
     if failed:
         raise UserError(
             f"'{wanted}' is not in the dataset: it was rejected by {failed[0]['stage']} ({failed[0]['reason']}). "
-            f"Try again: {command('retry', data.path)}"
+            f"Try again: {command('retry', data.address)}"
         )
-    raise UserError(f"{data.path} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
+    raise UserError(f"{data.address} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
 
 
 def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:

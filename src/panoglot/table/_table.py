@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# a join of fragments that a commit came between is given up, and done later: nothing to warn people of
+os.environ.setdefault("LANCE_LOG", "error")
 
 if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
+    from panoglot.storage import Store, TableAddress
+
 __all__ = ["Table", "plain_rows", "sql_in"]
+
+#: A fragment with fewer rows is small (one of pictures: with fewer bytes, for those are not to be copied).
+SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
+#: Columns besides the key that are looked up by value, by the table's key column.
+LOOKED_UP = {"caption_id": ("image_id",)}
+#: An index is made from so many rows on: of the key, of what else is looked up.
+INDEX_KEY, INDEX_OTHER = 20_000, 1_000
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
@@ -29,48 +42,73 @@ class Table:
     """A table of a dataset. Handles are opened fresh at every call, so that a long run sees what others commit.
 
     Attributes:
-        path: the Lance folder.
+        store: where its dataset lies.
+        name: within the store, for example `captions` or `vectors/NAME`.
         schema: Arrow schema.
         key: name of the key column.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, key: str) -> None:
-        self.path, self.schema, self.key = Path(path), schema, key
+    def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
+        self.store, self.name, self.schema, self.key = store, name, schema, key
 
     def __repr__(self) -> str:
-        return f"Table({str(self.path)!r}, {self.count()} rows)" if self.exists() else f"Table({str(self.path)!r})"
+        place = self.store.table(self.name).uri
+        return f"Table({place!r}, {self.count()} rows)" if self.exists() else f"Table({place!r})"
 
     def __len__(self) -> int:
         return self.count()
 
     def exists(self) -> bool:
         """Say whether anything was ever committed."""
-        return (self.path / "_versions").is_dir() and any((self.path / "_versions").iterdir())
+        return self.store.has_table(self.name)
 
     def ensure(self) -> Table:
         """Create the empty table if it is not there; safe when several processes do so at once."""
-        import shutil
-
         import lance
+
+        def make(address: TableAddress) -> None:
+            empty = self.schema.empty_table()
+            lance.write_dataset(empty, address.uri, mode="create", storage_options=address.options)
 
         if not self.exists():
-            # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
-            # beside its place, and let the file system decide whose rename comes first
-            temporary = self.path.with_name(f".{self.path.name}-{secrets.token_hex(4)}")
-            lance.write_dataset(self.schema.empty_table(), str(temporary), mode="create")
-            try:
-                temporary.rename(self.path)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if not self.exists():
-                    raise
+            self.store.new_table(self.name, make)
         return self
 
-    def lance(self) -> lance.LanceDataset:
-        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do."""
+    def lance(self, version: int | None = None) -> lance.LanceDataset:
+        """Return the newest version as a `lance.LanceDataset`, for everything that Lance can do.
+
+        While the handle, a scanner or a stream of it lives, its version is not cleaned away.
+
+        Args:
+            version: an older one.
+        """
         import lance
 
-        return lance.dataset(str(self.path))
+        for _ in range(100):
+            address = self.store.table(self.name)
+            try:
+                data = lance.dataset(address.uri, version=version, storage_options=address.options)
+            except (OSError, ValueError):
+                if version is None and self.exists():
+                    continue  # what was the newest version a moment ago has been cleaned away
+                raise
+            give_up = self.store.hold(self.name, data.version)
+            if give_up is not None:
+                weakref.finalize(data, give_up).atexit = False
+                return data
+            if data.version in self.store.versions(self.name):
+                return data  # a place without locks: old versions stay for a day there
+        return lance.dataset(address.uri, version=version, storage_options=address.options)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the versions that a commit has to be compared with; whatever commits opens its handle in here."""
+        give_up = self.store.hold(self.name)
+        try:
+            yield
+        finally:
+            if give_up is not None:
+                give_up()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -155,50 +193,128 @@ class Table:
         if len(first) != len(keys):
             rows = rows.take(sorted(first))
         self.ensure()
-        merge = self.lance().merge_insert(self.key)
-        if update:
-            merge = merge.when_matched_update_all()
-        if whole:
-            merge = merge.when_not_matched_insert_all()
-        merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
-        return int(merge.execute(rows)["num_inserted_rows"])
+        with self.writing():
+            data = self.lance()  # held until the commit is done
+            merge = data.merge_insert(self.key)
+            if update:
+                merge = merge.when_matched_update_all()
+            if whole:
+                merge = merge.when_not_matched_insert_all()
+            merge = merge.conflict_retries(50).retry_timeout(timedelta(minutes=5))
+            return int(merge.execute(rows)["num_inserted_rows"])
 
     def delete(self, where: str) -> None:
         """Delete rows (only what is derived and can be made again: vectors)."""
         if self.exists():
-            self.lance().delete(where)
+            with self.writing():
+                data = self.lance()
+                data.delete(where)
 
-    def reindex(self, *, small: int = 100_000) -> None:
-        """Bring the key's index up to date, if the table is big: inserts then look keys up instead of reading them all.
+    # -- upkeep --------------------------------------------------------------------------------------------------
 
-        Safe beside writers.
-        """
-        if not self.exists() or self.count() < small:
-            return
-        data = self.lance()
-        if any(index.name == f"{self.key}_idx" for index in data.describe_indices()):
-            data.optimize.optimize_indices()
-        else:
-            data.create_scalar_index(self.key, "BTREE", name=f"{self.key}_idx")
+    def tend(self, *, most: int = 24) -> None:
+        """Keep commits and look-ups cheap while others write and read: join small fragments, index new rows, clean up.
 
-    def tidy(self, *, small: int = 100_000) -> None:
-        """Merge small fragments, index the key of big tables, forget versions older than a day.
-
-        Never while somebody writes: the dataset's lock sees to it.
+        What it costs does not grow with what is there: a fragment counts as small below a sixteenth of the table, and
+        an index is renewed when an eighth is new, so that a row is moved and indexed a few times however many follow.
         """
         if not self.exists():
             return
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a commit came between: the next time will do
+            with self.writing():
+                done = self._join_fragments(most)
+                done |= self._index()
+            if done:
+                self._clean()
+
+    def tidy(self, *, small: int = INDEX_KEY) -> None:
+        """Join small fragments, index what is looked up, forget old versions unless somebody reads them.
+
+        Never while somebody writes: the dataset's lock sees to it.
+
+        Args:
+            small: a table with fewer rows gets no index of its key.
+        """
+        if not self.exists():
+            return
+        with self.writing():
+            self._join_fragments(8)
+            self._index(small)
+        self._clean(left_over=True)
+
+    def _join_fragments(self, most: int) -> bool:
+        """Join the small fragments if there are more than `most`; whether it was done."""
         data = self.lance()
-        if len(data.get_fragments()) > 8:
-            # pictures are copied as they lie, a few megabytes at a time: memory does not grow with the table
-            data.optimize.compact_files(
-                target_rows_per_fragment=16_384 if "data" in self.schema.names else 1_048_576,
-                compaction_mode="try_binary_copy",
-                binary_copy_read_batch_bytes=4 * 2**20,
-                num_threads=1,
-            )
-        self.reindex(small=small)
-        self.lance().cleanup_old_versions(older_than=timedelta(days=1))
+        fragments = [fragment.metadata for fragment in data.get_fragments()]
+        pictures = "data" in self.schema.names
+        if pictures:
+            large = [f.id for f in fragments if sum(file.file_size_bytes or 0 for file in f.files) >= SMALL_BYTES]
+            rows = 2**31
+        else:
+            rows = max(SMALL_ROWS, sum(f.physical_rows for f in fragments) // 16)
+            large = [f.id for f in fragments if f.physical_rows >= rows]
+        if len(fragments) - len(large) <= most:
+            return False
+        # pictures are copied as they lie, a few megabytes at a time: memory does not grow with the table. Of all else
+        # the pages are made anew: look-ups in pages of a commit each take several times as long
+        copied: dict[str, Any] = {"compaction_mode": "try_binary_copy", "binary_copy_read_batch_bytes": 4 * 2**20}
+        if pictures:
+            copied |= {"excluded_fragment_ids": large, "max_bytes_per_file": 16 * SMALL_BYTES}
+        data.optimize.compact_files(target_rows_per_fragment=rows, num_threads=1, **(copied if pictures else {}))
+        return True
+
+    def _index(self, small: int = INDEX_KEY) -> bool:
+        """Index the columns that are looked up, where an eighth of the rows or more is not in; whether it was done."""
+        data, done = self.lance(), False
+        count, have = data.count_rows(), {index.name: index for index in data.describe_indices()}
+        for column, least in ((self.key, small), *((other, INDEX_OTHER) for other in LOOKED_UP.get(self.key, ()))):
+            name = f"{column}_idx"
+            if name not in have:
+                if count >= max(1, least):
+                    self.lance().create_scalar_index(column, "BTREE", name=name)
+                    done = True
+            elif count - have[name].num_rows_indexed > count // 8:
+                self.lance().optimize.optimize_indices(index_names=[name])
+                done = True
+        return done
+
+    def _clean(self, *, left_over: bool = False) -> None:
+        """Delete the old versions that nobody reads; where there are no locks, those older than a day.
+
+        Args:
+            left_over: delete the files of commits that were killed too, unless somebody writes.
+        """
+        data = self.lance()
+        old = [version for version in self.store.versions(self.name) if version != data.version]
+        if not old:
+            return
+        free: dict[int, Callable[[], None]] = {}
+        unwritten = self.store.hold(self.name, alone=True)
+        try:
+            for version in old:
+                give_up = self.store.hold(self.name, version, alone=True)
+                if give_up is not None:
+                    free[version] = give_up
+                elif unwritten is None:
+                    break  # a commit is compared with all versions since the one that it began with
+            if free:
+                data.cleanup_old_versions(
+                    versions=list(free),
+                    delete_unverified=left_over and unwritten is not None,
+                    error_if_tagged_old_versions=False,
+                )
+            elif unwritten is None and not self._locks():
+                data.cleanup_old_versions(older_than=timedelta(days=1), error_if_tagged_old_versions=False)
+        finally:
+            for give_up in (*free.values(), *([] if unwritten is None else [unwritten])):
+                give_up()
+
+    def _locks(self) -> bool:
+        """Whether tables can be held there."""
+        give_up = self.store.hold(self.name)
+        if give_up is not None:
+            give_up()
+        return give_up is not None
 
 
 def _map_items(value: Any) -> Any:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.text._answers import read_answer, read_json_answer, sound_text
     from panoglot.text._ptb import PTBTable, ptb_tokens
+    from panoglot.text._sentences import split_sentences
     from panoglot.text._tokenize import TOKENIZERS, Tokenizer, one_language, other_script, tokenizer_for
     from panoglot.text._wordnet import Synonyms, WordNet, find_wordnet, synonyms_for
     from panoglot.text._words import grams, is_spaceless, letters, same_text, tokens, word_count
@@ -23,7 +25,11 @@ __all__ = [
     "one_language",
     "other_script",
     "ptb_tokens",
+    "read_answer",
+    "read_json_answer",
     "same_text",
+    "sound_text",
+    "split_sentences",
     "synonyms_for",
     "tokenizer_for",
     "tokens",
@@ -45,6 +51,10 @@ __getattr__, __dir__ = lazy_names(
         "letters": "_words",
         "one_language": "_tokenize",
         "ptb_tokens": "_ptb",
+        "read_answer": "_answers",
+        "read_json_answer": "_answers",
+        "sound_text": "_answers",
+        "split_sentences": "_sentences",
         "same_text": "_words",
         "synonyms_for": "_wordnet",
         "tokenizer_for": "_tokenize",

@@ -9,8 +9,10 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.training._accumulate import accumulate
+    from panoglot.training._check import Checked
     from panoglot.training._commands import TrainingMethod, train
     from panoglot.training._dataset import Reading, read_records
+    from panoglot.training._fit import fit_each, keep_fits, read_fit
     from panoglot.training._measure import recall
     from panoglot.training._run import Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
@@ -18,15 +20,19 @@ if TYPE_CHECKING:
     from panoglot.training._trainer import Trainer
 
 __all__ = [
+    "Checked",
     "Reading",
     "ScalingLaw",
     "Trained",
     "Trainer",
     "TrainingMethod",
     "accumulate",
+    "fit_each",
     "fit_scaling",
+    "keep_fits",
     "plot_scaling",
     "points_of_runs",
+    "read_fit",
     "read_records",
     "recall",
     "shapes",
@@ -36,15 +42,19 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Checked": "_check",
         "Reading": "_dataset",
         "ScalingLaw": "_scaling",
         "Trained": "_run",
         "Trainer": "_trainer",
         "TrainingMethod": "_commands",
         "accumulate": "_accumulate",
+        "fit_each": "_fit",
         "fit_scaling": "_scaling",
+        "keep_fits": "_fit",
         "plot_scaling": "_scaling",
         "points_of_runs": "_scaling",
+        "read_fit": "_fit",
         "read_records": "_dataset",
         "recall": "_measure",
         "shapes": "_shapes",

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, command, did_you_mean, require
+from panoglot.checks import several
+from panoglot.errors import UserError, command, did_you_mean, require, verb
 from panoglot.identity import completed
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import Dataset, is_dataset, open_dataset
 from panoglot.training._run import TRAINING, Trained, alone, is_main, run
 
 if TYPE_CHECKING:
-    pass
+    from panoglot.networks._row import Row
+    from panoglot.training._check import Checked
 
 __all__ = ["Trained", "TrainingMethod", "train"]
 
@@ -39,6 +41,7 @@ class TrainingMethod:
     presets: tuple[str, ...]
 
 
+@verb
 def train(
     method: str | os.PathLike[str] | None = None,
     dataset: str | os.PathLike[str] | Dataset | None = None,
@@ -69,6 +72,7 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
+    check: bool = False,
     quiet: bool | None = None,
 ) -> Any:
     """Train a model on the kept captions of a dataset. What it learns is the encoder pano:FOLDER.
@@ -104,10 +108,12 @@ def train(
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
+        check: say what the method would learn from in the dataset, and what is missing; nothing is loaded or trained.
         quiet: no progress bars.
 
     Returns:
-        What the run came to (`Trained`); a list of `TrainingMethod` with `list`; the `Row` with `print_config`.
+        What the run came to (`Trained`); a list of `TrainingMethod` with `list`; the `Row` with `print_config`; what
+        there is and what is missing (`Checked`) with `check`.
 
     Raises:
         UserError: a wrong name, setting or path, nothing to train on, a folder that holds another run or is in use.
@@ -115,8 +121,35 @@ def train(
     given = dict(locals())
     if list:
         return _methods()
+    if resume is None:
+        row = _look(given)
+        if check:
+            return _checked(row, given)
     require("torch", "panoglot[train]", "panoglot train")
     return _begin(given) if resume is None else _resume(Path(resume), given)
+
+
+def _checked(row: Row, given: Mapping[str, Any]) -> Checked:
+    """Say what a row would learn from."""
+    from panoglot.training._check import check
+
+    if given["dataset"] is None:
+        raise UserError(f"name a dataset: panoglot train {given['method']} X.pano --check")
+    asked: dict[str, Any] = {name: [*several(given[name])] for name in ("lang", "kinds", "sources")}
+    asked |= {"held_out": given["held_out"], "teacher": given["teacher"]}
+    return check(open_dataset(given["dataset"]), row, asked)
+
+
+def _look(given: Mapping[str, Any]) -> Row:
+    """Find mistakes in names and settings before anything heavy is loaded; returns the row as far as it is known."""
+    from panoglot.training._settings import look_over
+
+    method, dataset = given["method"], given["dataset"]
+    if method is None:
+        raise UserError("name a method and a dataset: panoglot train clip X.pano -o run/ (panoglot train --list).")
+    if isinstance(dataset, str) and "=" not in dataset and dataset.endswith((".yaml", ".yml")):
+        raise UserError(f"'{dataset}' is no dataset: {command('train', dataset, 'X.pano')}")
+    return look_over({**given, "method": os.fspath(method)})
 
 
 def _begin(given: Mapping[str, Any]) -> Any:
@@ -124,15 +157,11 @@ def _begin(given: Mapping[str, Any]) -> Any:
     from panoglot.training._settings import encoder_name, need_encoders, resolve
 
     method, dataset, output = given["method"], given["dataset"], given["output"]
-    if method is None:
-        raise UserError("name a method and a dataset: panoglot train clip X.pano -o run/ (panoglot train --list).")
-    if isinstance(dataset, str) and "=" not in dataset and dataset.endswith((".yaml", ".yml")):
-        raise UserError(f"'{dataset}' is no dataset: {command('train', dataset, 'X.pano')}")
     row = resolve(
         os.fspath(method),
         given["preset"],
         **{name: given[name] for name in ("image_tower", "text_tower", "epochs", "batch", "teacher")},
-        freeze=_several(given["freeze"]),
+        freeze=[*several(given["freeze"])],
         settings=[given["set"]] if isinstance(given["set"], str) else given["set"],
     )
     if given["print_config"]:
@@ -146,8 +175,8 @@ def _begin(given: Mapping[str, Any]) -> Any:
     teacher = given["teacher"]
     settings = {
         "data": {
-            "dataset": str(data.path.resolve()),
-            **{name: _several(given[name]) for name in ("lang", "kinds", "sources")},
+            "dataset": data.store.absolute,
+            **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
         },
@@ -161,11 +190,6 @@ def _begin(given: Mapping[str, Any]) -> Any:
         if (folder / "run.json").exists() and is_main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
         return run(folder, data, row, settings, **how)
-
-
-def _several(values: str | Sequence[str]) -> list[str]:
-    given = [values] if isinstance(values, str) else [*values]
-    return [one for value in given for one in value.replace(",", " ").split()]
 
 
 def _methods() -> list[TrainingMethod]:
@@ -207,11 +231,11 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
         if name in training and value != usual[name]:
             training[name] = value
     place = given["dataset"] if given["dataset"] is not None else data_settings["dataset"]
-    if given["dataset"] is None and not Path(place).exists():
+    if given["dataset"] is None and not is_dataset(place):
         raise UserError(
             f"the dataset of '{folder}' is no longer at {place}: panoglot train --resume {folder} --dataset X.pano"
         )
     data = open_dataset(place)
-    data_settings["dataset"] = str(data.path.resolve())
+    data_settings["dataset"] = data.store.absolute
     with alone(folder):
         return run(folder, data, row, settings, quiet=given["quiet"], device=given["device"], shard=given["shard"])

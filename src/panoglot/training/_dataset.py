@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.networks.samplers._draw import Draw
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.training._others import rated, read_documents, read_triples
 
 if TYPE_CHECKING:
     import os
@@ -38,8 +39,8 @@ class _Pictures:
     """The images of a dataset at one version; opened when first asked, once in every process."""
 
     def __init__(self, dataset: Dataset, version: int) -> None:
-        self._path, self._version = str(dataset.images.path), version
-        self._lock, self._dataset = threading.Lock(), dataset
+        self._version, self._dataset = version, dataset
+        self._lock = threading.Lock()
         self._data: Any = None
 
     def __reduce__(self) -> Any:
@@ -47,21 +48,19 @@ class _Pictures:
 
     def read(self, address: int, id_: str) -> bytes:
         """Return the encoded bytes of a picture."""
-        import lance
-
         try:
             with self._lock:
                 if self._data is None:
-                    self._data = lance.dataset(self._path, version=self._version)
+                    self._data = self._dataset.images.lance(self._version)
             rows = self._data._take_rows([address], columns=["image_id", "data"])
             if rows.num_rows == 1 and rows["image_id"][0].as_py() == id_:
-                return rows["data"][0].as_py()
+                return bytes(rows["data"][0].as_py())
         except (OSError, ValueError):  # the version was tidied away meanwhile: addresses have changed, ids have not
             pass
         rows = self._dataset.images.get([id_], ["data"])
         if not rows.num_rows:
-            raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.path}")
-        return rows["data"][0].as_py()
+            raise RowError("unreadable", f"image {id_} is no longer in {self._dataset.address}")
+        return bytes(rows["data"][0].as_py())
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,27 +143,30 @@ class Reading:
 def read_records(
     dataset: Dataset | str | os.PathLike[str],
     *,
-    langs: Sequence[str] = (),
+    lang: Sequence[str] = (),
     kinds: Sequence[str] = (),
     sources: Sequence[str] = (),
     held_out: float = 0.0,
     image_vectors: str | None = None,
     text_vectors: str | None = None,
+    takes: Collection[str] = ("caption",),
 ) -> Reading:
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
     A picture is a reference to its row, read when it is needed; texts (about 1 KB a caption) are in memory. The texts
-    of a picture are in the order of `langs`, then of kind (human first), then of caption id.
+    of a picture are in the order of `lang`, then of kind (human first), then of caption id.
 
     Args:
         dataset: open, or its path.
-        langs: languages as BCP-47 tags (`zh` takes `zh-Hant` too); empty takes all.
+        lang: languages as BCP-47 tags (`zh` takes `zh-Hant` too); empty takes all.
         kinds: kinds of captions, of `panoglot.table.KINDS`; empty takes `TRAINED_KINDS`.
         sources: who wrote them: model names, or `human`, `web` … for what was given; empty takes all.
         held_out: share of pictures with `split="test"`, by a hash of the image id (of the group, where it has one: the
             frames of one video stay together). Pictures whose source names a split other than train are held out too.
         image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
         text_vectors: the same for texts, `vectors["text"]`, a row a text.
+        takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
+            their score; `picture`, pictures without a caption.
 
     Raises:
         UserError: no dataset, an unknown language or kind, or nothing to train on.
@@ -175,7 +177,7 @@ def read_records(
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
-    wanted = [canonical_language(tag) for tag in langs]
+    wanted = [canonical_language(tag) for tag in lang]
     left_out: Counter[str] = Counter()
     rows = _captions(data, wanted, kinds, sources, left_out)
     images, licence_of = _images(data, left_out)
@@ -184,7 +186,8 @@ def read_records(
     licences: Counter[str] = Counter()
     owners: list[tuple[str, ...]] = []
     digest, order = hashlib.blake2b(digest_size=16), _order(wanted)
-    for image_id, group in _by_image(rows):
+    kept = dict(images)
+    for image_id, group in _by_image(rows) if "caption" in takes else ():
         if image_id not in images:
             left_out["caption: of_dropped_picture"] += len(group)
             continue
@@ -200,10 +203,22 @@ def read_records(
         used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
         licences[licence_of.get(image_id, "unknown")] += 1
         digest.update(f"{image_id} {split} {' '.join(c.caption_id for c in captions)}\n".encode())
-    if images:
+    if "rating" in takes:
+        rated(data, records, owners, left_out, digest)
+    if "picture" in takes:
+        for image_id, (picture, split, together) in sorted(images.items()):
+            if split == "train" and held_out and Draw("held out", together).number() < held_out:
+                split = "test"
+            records.append(Record(picture.id, picture, split=split))
+            digest.update(f"picture {image_id} {split}\n".encode())
+    elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
+    for kind, read in (("document", read_documents), ("triple", read_triples)):
+        if kind in takes:
+            records += read(data, kept, wanted, held_out, left_out, digest)
+    owners += [()] * (len(records) - len(owners))
     if not records:
-        raise UserError(_nothing(data, wanted, kinds, sources))
+        raise UserError(_nothing(data, wanted, kinds, sources, takes))
     reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners)
     reading.add_vectors(data, image=image_vectors, text=text_vectors)
     return reading
@@ -236,12 +251,12 @@ def _caption(row: dict[str, Any]) -> Caption:
 
 
 def captions_where(
-    data: Dataset, langs: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
+    data: Dataset, lang: Sequence[str] = (), kinds: Sequence[str] = (), sources: Sequence[str] = ()
 ) -> str:
     """Return the SQL filter on `captions` of what `read_records` reads; the arguments are its own."""
     where = f"dropped is null and {sql_in('kind', kinds or TRAINED_KINDS)}"
-    if langs:
-        wanted = [canonical_language(tag) for tag in langs]
+    if lang:
+        wanted = [canonical_language(tag) for tag in lang]
         present = set(data.captions.read(["lang"], where)["lang"].unique().to_pylist())
         where += " and " + sql_in("lang", sorted(p for p in present if any(matches(w, p) for w in wanted)))
     if sources:
@@ -318,13 +333,16 @@ def _licence(facts: dict[str, Any]) -> str:
     return ""
 
 
-def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str]) -> str:
+def _nothing(
+    data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str], takes: Collection[str]
+) -> str:
+    if "caption" not in takes:
+        return f"{data.address} has no {' and no '.join(f'{kind}s' for kind in sorted(takes))} to train on."
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:
-        return (
-            f"{data.path} has no kept captions to train on. Make some: {command('build', 'PICTURES', '-o', data.path)}"
-        )
+        make = command("build", "PICTURES", "-o", data.address)
+        return f"{data.address} has no kept captions to train on. Make some: {make}"
     names = [tag if language_name(tag) == tag else f"{tag} ({language_name(tag)})" for tag in wanted]
     asked = [
         *([f"in {', '.join(names)}"] if wanted else []),
@@ -333,7 +351,7 @@ def _nothing(data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources
     ]
     have = ", ".join(f"{count:,} {lang} {kind}" for (lang, kind), count in there.most_common(8))
     said = " ".join(asked) or "that are sentences"
-    return f"{data.path} has no kept captions {said} of pictures that are kept. It has: {have}."
+    return f"{data.address} has no kept captions {said} of pictures that are kept. It has: {have}."
 
 
 # ---- stored vectors --------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class Processes:
         if norm > most:
             for g in (*cut, *whole):
                 g.mul_(most / (norm + 1e-6))
-        return norm
+        return float(norm)
 
     def state(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
         """Return the weights and the optimiser's state, whole (in the main process, where they are sharded)."""

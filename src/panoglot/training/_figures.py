@@ -45,7 +45,7 @@ def measure(encoder: TrainedEncoder, records: Sequence[Record], *, twins: int = 
     for start in range(0, len(chosen), 256):
         part = chosen[start : start + 256]
         if stored_images:
-            blank = np.full(encoder.row.image["width"], np.nan, np.float32)  # type: ignore[index]
+            blank = np.full(encoder.row.image["width"], np.nan, np.float32)
             rows.append(encoder.encode_image_vectors([r.vectors.get("image", blank) for r in part]))
         else:
             rows.append(encoder.encode_images([_image(r) for r in part]))

@@ -48,7 +48,7 @@ class Trained:
     row: Row
     steps: int
     total: int
-    dataset: Path
+    dataset: str
     loss: float | None = None
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
@@ -119,8 +119,8 @@ def run(
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
         raise UserError(
-            f"{data.path} does not have the captions any more that '{folder}' was begun with (other ones were added or "
-            "dropped): train anew in another folder."
+            f"{data.address} does not have the captions any more that '{folder}' was begun with (other ones were added "
+            "or dropped): train anew in another folder."
         )
     asked["fingerprint"] = reading.fingerprint
     options = {name: training[name] for name in TRAINING}
@@ -136,17 +136,21 @@ def run(
             f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
         ) from None
     if not trainer.processes.main:
-        return Trained(folder, row, trainer.step, trainer.total, data.path)
+        return Trained(folder, row, trainer.step, trainer.total, data.address)
     return _finish(folder, data, reading, trainer, settings, quiet)
 
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
+    from panoglot.networks._needs import taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
-    what = {"langs": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
-    reading = read_records(data, **what, held_out=asked["held_out"])  # mistakes are known before anything is encoded
+    what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
+    takes = taken_of(row)
+    reading = read_records(
+        data, **what, held_out=asked["held_out"], takes=takes
+    )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if teacher := asked.get("teacher"):
         for side, name in towers.items():
@@ -211,29 +215,30 @@ def _finish(
 
     row = trainer.row
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    result = Trained(folder, row, trainer.step, trainer.total, data.path, loss=log[-1]["loss"] if log else None)
+    result = Trained(folder, row, trainer.step, trainer.total, data.address, loss=log[-1]["loss"] if log else None)
     result.seconds = sum(float(line["seconds"]) for line in log)
     result.notes += _notes(row, reading, trainer)
     encoder = None
     model = trainer.model
-    if model.writes and model.text_head is None:
+    if not model.can("encode") and model.writes:
         result.figures = {"why": "the method writes texts; recall is of vectors"}
-    elif row.image is None or row.text is None or row.head.get("kind") == "reward":
+    elif row.image is None or row.text is None or not model.can("encode"):
         result.figures = {"why": "the method has no two towers to compare"}
     else:
         encoder = load_model(f"pano:{folder}", "encoder")
-    if encoder is not None and reading.held_out:
+    pairs = [r for r in reading.held_out if r.image is not None and r.texts]  # not documents, not triples of texts
+    if encoder is not None and pairs:
         from panoglot.training._figures import measure
 
-        result.figures = measure(encoder, reading.held_out)
+        result.figures = measure(encoder, pairs)
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())
     facts = {
         "name": name,
         "folder": f"{name}/",
-        "writes": model.writes and model.text_head is None,
-        "data": {**settings["data"], "dataset": data.path.name},
+        "writes": model.writes and not model.can("encode"),
+        "data": {**settings["data"], "dataset": data.name},
         "training": settings["training"],
         "steps": trainer.step,
         "total": trainer.total,
@@ -288,8 +293,11 @@ def _store(data: Dataset, folder: Path, encoder: Any, quiet: bool | None) -> str
 
 
 def _notes(row: Row, reading: Reading, trainer: Trainer) -> list[str]:
+    from panoglot.networks._kinds import Kinds
+
     out = []
-    if row.sampler.get("kind") == "one" and len(reading.languages) > 1:
+    same = Kinds("sampler").declares(str(row.sampler.get("kind")), "always_the_same", False)
+    if same and len(reading.languages) > 1:
         out.append(
             f"{row.method} shows one text a picture, always the same; there are {len(reading.languages)} languages: "
             "--set sampler.kind=each, or translation, shows all of them."

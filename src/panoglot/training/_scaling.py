@@ -71,7 +71,8 @@ def _fit(n: np.ndarray, s: np.ndarray, loss: np.ndarray, starts: list[np.ndarray
     solve = require("scipy.optimize", "scipy", "fitting a scaling law").least_squares
 
     def residual(x: np.ndarray) -> np.ndarray:
-        return np.log(_law(x[[0, 1, 3]], x[2], x[4], n, s)) - np.log(loss)
+        found: np.ndarray = np.log(_law(x[[0, 1, 3]], x[2], x[4], n, s)) - np.log(loss)
+        return found
 
     low, high = [-30.0, -30.0, 1e-3, -30.0, 1e-3], [10.0, 80.0, 3.0, 80.0, 3.0]
     best = None
@@ -92,7 +93,8 @@ def _fit(n: np.ndarray, s: np.ndarray, loss: np.ndarray, starts: list[np.ndarray
         if best is None or out.cost < best.cost:
             best = out
     assert best is not None
-    return best.x
+    found: np.ndarray = best.x
+    return found
 
 
 def fit_scaling(points: Sequence[Sequence[float]], *, twins: int = 50, seed: int = 0) -> ScalingLaw:

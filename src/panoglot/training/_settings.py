@@ -13,6 +13,8 @@ from typing import Any
 from panoglot.errors import MissingPackage, UserError, did_you_mean, require, yaml_fault
 from panoglot.extensions import find_entries
 from panoglot.networks._frozen import load_tower
+from panoglot.networks._kinds import Kinds
+from panoglot.networks._needs import reads_of
 from panoglot.networks._row import Row, list_presets, load_row
 from panoglot.providers import parse_model_name
 from panoglot.providers._names import GROUP
@@ -31,10 +33,6 @@ HEADS: dict[str, Any] = {
     "epochs": 30,
     "batch": 256,
 }
-
-# losses that need more of a tower than one vector
-_NEEDS_PATCHES = ("box", "caption", "group_patches", "inpaint", "regions", "views")
-_NEEDS_TOKENS = ("caption", "colbert", "inpaint", "regions")
 
 
 def resolve(
@@ -86,9 +84,11 @@ def resolve(
     if "width" in over.get("text", {}) and (plain.text or {}) == {"kind": "stored", "width": plain.dim}:
         over["dim"] = over["text"]["width"]  # the method compares with the texts' vectors themselves
     if teacher is not None:
-        if "regress" not in plain.parts:
-            raise UserError(f"{plain.method} learns from no teacher: it has no loss 'regress'. dc-clip has.")
-        over["losses"] = {"regress": {"teacher": int(load_tower("image", teacher).dim)}}
+        learns = [name for name, spec in plain.parts.items() if "teacher" in reads_of(name, spec)]
+        if not learns:
+            raise UserError(f"{plain.method} learns from no teacher: none of its losses does. dc-clip has one.")
+        width = int(load_tower("image", teacher).dim)
+        over["losses"] = {name: {"teacher": width} for name in learns}
     over |= {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     for one in settings:
         _put(over, one)
@@ -98,6 +98,22 @@ def resolve(
     row = _asked(row)
     _check(row)
     return row
+
+
+def look_over(given: Mapping[str, Any]) -> Row:
+    """Return the row as far as it is known before torch or a model is loaded; what cannot be is refused.
+
+    Raises:
+        UserError: an unknown method, preset or setting.
+    """
+    method, preset = given["method"], given["preset"] or "paper"
+    row = load_row(method, preset)
+    over: dict[str, Any] = {key: given[key] for key in ("epochs", "batch") if given[key] is not None}
+    for one in [given["set"]] if isinstance(given["set"], str) else given["set"]:
+        _put(over, one)
+    if given["preset"] is None and (given["image_tower"] or given["text_tower"]):
+        return row  # the towers decide on the rest
+    return load_row(method, preset, **over)
 
 
 def need_encoders(row: Row) -> None:
@@ -130,9 +146,7 @@ def _asked(row: Row) -> Row:
 
 def _tower(side: str, name: str) -> dict[str, Any]:
     """Return the tower that a name stands for, as a row has it."""
-    from panoglot.networks._model import IMAGES, TEXTS
-
-    kinds = [kind for kind in (IMAGES if side == "image" else TEXTS) if kind not in ("vector", "stored")]
+    kinds = [kind for kind in Kinds(side) if "vector" not in Kinds(side).declares(kind, "gives", ())]
     plain, _, query = name.partition("?")
     provider, colon, rest = plain.partition(":")
     if not colon or provider in LEARNT:
@@ -275,30 +289,19 @@ def _check(row: Row) -> None:
 
     from panoglot.networks._model import Model
     from panoglot.networks._optimiser import KINDS
-    from panoglot.networks._row import build
     from panoglot.networks._schedule import SCHEDULES
-    from panoglot.networks.samplers import SAMPLERS
     from panoglot.training._stage import begin, make_schedule
 
     stored = stored_towers(row)
-    for side, needs, what in (("image", _NEEDS_PATCHES, "patches"), ("text", _NEEDS_TOKENS, "tokens")):
-        for loss in row.parts:
-            if side in stored and loss in needs:
-                raise UserError(
-                    f"the loss '{loss}' of {row.method} needs the {what} of its {side} tower, and '{stored[side]}' "
-                    f"gives one vector: take a tower that learns, for example hf:NAME."
-                )
-    if "image" in stored and row.head.get("kind") not in ("linear", "none", "residual"):
-        raise UserError(f"head {row.head.get('kind')} needs the patches of a tower: add --set head.kind=linear")
     model = None
     if not any((tower or {}).get("kind") in LEARNT for tower in (row.image, row.text)):  # those would read weights
         with torch.device("meta"):
             model = Model(row)
     for name, stage in row.each_stage():
-        build(SAMPLERS, stage.sampler, "sampler")
-        if "text" in stored and stage.sampler.get("kind") == "sentences":
+        kind = str(stage.sampler.get("kind"))
+        if "text" in stored and Kinds("sampler").declares(kind, "shows_parts", False):
             raise UserError(
-                f"the sampler 'sentences' of {row.method} shows parts of texts, and '{stored['text']}' gives vectors "
+                f"the sampler '{kind}' of {row.method} shows parts of texts, and '{stored['text']}' gives vectors "
                 "of whole ones: add --set sampler.kind=each, or take a text tower that learns."
             )
         _known("optimiser", stage.optimiser, KINDS, ("lr", "weight_decay"))

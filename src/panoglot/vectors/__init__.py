@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._kmeans import k_means, nearest, whitening
     from panoglot.vectors._neighbours import stored_vectors, take_vectors, vector_rows
     from panoglot.vectors._stored import Vectors, stamp
+    from panoglot.vectors._unit import unit_rows
 
 __all__ = [
     "ImageIndex",
@@ -31,6 +32,7 @@ __all__ = [
     "take_vectors",
     "threads",
     "top_rows",
+    "unit_rows",
     "vector_rows",
     "whitening",
 ]
@@ -55,6 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "take_vectors": "_neighbours",
         "threads": "_exact",
         "top_rows": "_exact",
+        "unit_rows": "_unit",
         "vector_rows": "_neighbours",
         "whitening": "_kmeans",
     },

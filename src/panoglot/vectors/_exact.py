@@ -26,7 +26,8 @@ def dots(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Dot products of float16 rows `[N, dim]` with a float32 query `[dim]`, in float64, the same for equal rows."""
     import numpy as np
 
-    return (rows.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    found: np.ndarray = (rows.astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+    return found
 
 
 def _scores(rows: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:
@@ -134,7 +135,8 @@ def gather(parts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
     import numpy as np
 
     if len(parts) == 1:
-        return parts[0][rows]
+        found: np.ndarray = parts[0][rows]
+        return found
     edges = np.cumsum([0] + [len(part) for part in parts])
     picked = [part[rows[(rows >= low) & (rows < high)] - low] for part, low, high in zip(parts, edges[:-1], edges[1:])]
     return np.concatenate(picked)

@@ -67,7 +67,7 @@ def _bucket_bits(count: int, bands: int) -> int:
     def cost(bits: int) -> float:
         if bits == 0:
             return count * count / 2
-        return bands * ((1 + bits / 2) * count * count / 2**bits + 2**bits * _BUCKET + 200.0 * count)
+        return float(bands * ((1 + bits / 2) * count * count / 2**bits + 2**bits * _BUCKET + 200.0 * count))
 
     return min(range(0, min(256 // bands, 24) + 1), key=cost)
 
@@ -138,7 +138,8 @@ def _places(columns: np.ndarray, others: list[tuple[int, int]]) -> np.ndarray:
 
     starts = np.cumsum([0] + [b - a for a, b in others[:-1]])
     which = np.searchsorted(starts, columns, side="right") - 1
-    return np.array([a for a, _ in others])[which] + columns - starts[which]
+    found: np.ndarray = np.array([a for a, _ in others])[which] + columns - starts[which]
+    return found
 
 
 def _scratch() -> _Scratch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError
+from panoglot.vectors._unit import unit_rows
 
 if TYPE_CHECKING:
     import lance
@@ -25,9 +26,11 @@ def stored_vectors(dataset: Dataset, encoder: str, of: str) -> Table:
     names = dataset.vector_names()
     found = [name for name in names if not encoder or encoder in (name, _model(dataset, name))]
     if len(found) > 1:
-        raise UserError(f"filter {of}: {dataset.path} has vectors of {', '.join(found)}: name one, encoder={found[0]}.")
+        raise UserError(
+            f"filter {of}: {dataset.address} has vectors of {', '.join(found)}: name one, encoder={found[0]}."
+        )
     if not found and not encoder:
-        raise UserError(f"filter {of}: {dataset.path} has no vectors. Make them: panoglot build … --encoder NAME")
+        raise UserError(f"filter {of}: {dataset.address} has no vectors. Make them: panoglot build … --encoder NAME")
     return dataset.vectors(found[0] if found else encoder)
 
 
@@ -62,5 +65,4 @@ def take_vectors(data: lance.LanceDataset, rows: np.ndarray) -> np.ndarray:
     sorted_vectors = found.flatten().to_numpy().reshape(len(rows), -1).astype(np.float32)
     vectors = np.empty_like(sorted_vectors)
     vectors[order] = sorted_vectors
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)  # NaN and 0 are like nothing
+    return unit_rows(vectors, without=0.0)  # NaN and 0 are like nothing

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import lance
     import numpy as np
+    import pyarrow as pa
 
     from panoglot.table import Table
 
@@ -26,13 +25,7 @@ KEEP = 20_000
 
 def stamp(table: Table) -> int:
     """A number that changes with every commit to a table; costs microseconds."""
-    try:
-        changed = os.stat(table.path / "_versions").st_mtime_ns
-    except FileNotFoundError:
-        return 0
-    now = time.time_ns()
-    # the clock of a file system ticks every few milliseconds: a commit just now may not be the last of its tick
-    return now if abs(now - changed) < 50_000_000 else changed
+    return table.store.stamp(table.name)
 
 
 @dataclass
@@ -57,9 +50,12 @@ class Vectors:
     """All rows of a vectors table, kept up to date by `refresh`."""
 
     table: Table
-    cache: Path
     parts: list[Part] = field(default_factory=list)
     _stamp: int = -1
+
+    def __post_init__(self) -> None:
+        self.cache: Path = self.table.store.scratch("cache")
+        self._name = self.table.name.rpartition("/")[2]
 
     def __len__(self) -> int:
         return sum(len(part.vectors) for part in self.parts)
@@ -86,7 +82,7 @@ class Vectors:
 
         fragments = data.get_fragments()
         states = frozenset(map(_state, fragments))
-        folder = self.cache / f"{self.table.path.stem}.{data.version}"
+        folder = self.cache / f"{self._name}.{data.version}"
         if (folder / "state.json").exists():
             with contextlib.suppress(OSError, ValueError):
                 arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("vectors", "owners", "captions")}
@@ -107,7 +103,7 @@ class Vectors:
             for name in ("vectors", "owners", "captions"):
                 np.save(temporary / f"{name}.npy", getattr(part, name))
             (temporary / "state.json").write_text(json.dumps(sorted(part.fragments)))
-            for old in self.cache.glob(f"{self.table.path.stem}.*"):
+            for old in self.cache.glob(f"{self._name}.*"):
                 shutil.rmtree(old, ignore_errors=True)
             temporary.rename(folder)  # complete or not there
         finally:
@@ -122,6 +118,7 @@ def _state(fragment: lance.LanceFragment) -> str:
 
 def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str]) -> Part:
     import numpy as np
+    import pyarrow.compute as pc
 
     dim = data.schema.field("vector").type.list_size
     count = sum(fragment.count_rows() for fragment in fragments)
@@ -133,10 +130,30 @@ def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states
     for batch in scanner.to_batches():
         rows = slice(at, at + batch.num_rows)
         part.vectors[rows] = batch["vector"].flatten().to_numpy().reshape(-1, dim)
-        part.owners[rows] = np.array(batch["id"].to_pylist(), "S32")
-        part.captions[rows] = np.array(batch["of"].to_pylist()) == "caption"
+        part.owners[rows] = _ids(batch["id"])
+        part.captions[rows] = pc.equal(batch["of"], "caption").fill_null(False).to_numpy(zero_copy_only=False)
         at += batch.num_rows
     return part
+
+
+def _ids(column: pa.Array) -> np.ndarray:
+    """Ids as `S32` `[n]`: as they lie in Arrow's buffer, where all are of 32 bytes, as ours are.
+
+    >>> import pyarrow as pa
+    >>> _ids(pa.array(["a" * 32, "b" * 32, "c" * 32])[1:]).tolist() == [b"b" * 32, b"c" * 32]
+    True
+    >>> _ids(pa.array(["i1", "i2"])).tolist()
+    [b'i1', b'i2']
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_string(column.type) and not column.null_count and len(column):
+        _, offsets, values = column.buffers()
+        places = np.frombuffer(offsets, np.int32, len(column) + 1, 4 * column.offset)
+        if (np.diff(places) == 32).all():
+            return np.frombuffer(values, "S32", len(column), int(places[0]))
+    return np.array(column.to_pylist(), "S32")
 
 
 def _join(parts: list[Part]) -> Part:

@@ -29,6 +29,11 @@ from panoglot.metrics.captions.pope import _WORDS, read_yes_no
 
 
 # ---- FineCapEval ---------------------------------------------------------------------------------------------------
+@pytest.mark.paper(
+    "clip-reward-finecapeval",
+    shows="V",
+    case="FineCapEval's rows by hand: background 50, object 100, relation 50",
+)
 def test_finecapeval_worked_case_from_the_csv(tmp_path: Path) -> None:
     file = tmp_path / "FineCapEval.csv"
     file.write_text(

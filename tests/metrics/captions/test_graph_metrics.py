@@ -10,10 +10,9 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate import capture, spice
 from panoglot.metrics.captions.capture import capture_kinds, match_stages
-from panoglot.metrics.captions.readability import split_sentences
 from panoglot.metrics.captions.spice import graph_tuples, match_tuples
 from panoglot.providers.roles import SceneGraph
-from panoglot.text import WordNet, find_wordnet, synonyms_for
+from panoglot.text import WordNet, find_wordnet, split_sentences, synonyms_for
 
 REF = SceneGraph(
     objects=("car", "truck", "street", "tree"),
@@ -70,6 +69,7 @@ class HalfEncoder:
 PARSER = {"ref": REF, "cand": CAND}
 
 
+@pytest.mark.paper("capture", shows="V", case="the card's two graphs, exact and synonyms: .5, .8, 0: .541666")
 def test_capture_toy_hard_stages_only() -> None:
     found = capture(["cand"], [["ref"]], Table(PARSER), synonyms=same, stop_words=())
     assert found.value == pytest.approx(0.541666, abs=1e-6)
@@ -79,6 +79,7 @@ def test_capture_toy_hard_stages_only() -> None:
     assert "soft stage" in found.notes[-1]
 
 
+@pytest.mark.paper("capture", shows="V", case="with the soft stage: .75, .8, .25: .687499")
 def test_capture_toy_with_the_soft_stage() -> None:
     found = capture(["cand"], [["ref"]], Table(PARSER), HalfEncoder(), synonyms=same, stop_words=())
     assert found.value == pytest.approx(0.687499, abs=1e-6)
@@ -86,6 +87,7 @@ def test_capture_toy_with_the_soft_stage() -> None:
     assert found.parts["relation_f1"] == pytest.approx(0.25, abs=1e-5)
 
 
+@pytest.mark.paper("capture", shows="V", case="with WordNet 3.0: .541666")
 def test_capture_toy_with_real_wordnet() -> None:
     if find_wordnet() is None:
         pytest.skip("WordNet is not installed")
@@ -94,6 +96,7 @@ def test_capture_toy_with_real_wordnet() -> None:
     assert found.options["synonyms"] == "wordnet-3.0"
 
 
+@pytest.mark.paper("capture", shows="V", case="itself 1; without relations .8333; without attributes .4167; empty 0")
 def test_capture_properties() -> None:
     graphs = {
         **PARSER,
@@ -115,12 +118,34 @@ def test_capture_properties() -> None:
     assert run("cand", "ref", weights=(0.5, 0.5, 0)).value == pytest.approx((0.25 + 0.8) / 2, abs=1e-5)
 
 
+@pytest.mark.paper("capture", shows="V", case="the order in a graph changes nothing")
 def test_capture_does_not_depend_on_the_order_in_a_graph() -> None:
     values = set()
     for objects in itertools.permutations(REF.objects):
         turned = SceneGraph(objects, REF.attributes[::-1], REF.relations[::-1])
         values.add(capture(["cand"], [["ref"]], Table({"ref": turned, "cand": CAND}), synonyms=same).value)
     assert len(values) == 1
+
+
+@pytest.mark.paper(
+    "capture",
+    shows="V",
+    case="an object that matches nothing never raises recall; weight 0 of relations: they change nothing",
+)
+def test_capture_recall_and_weights() -> None:
+    more = SceneGraph((*REF.objects, "zebra"), REF.attributes, REF.relations)
+    other = SceneGraph(REF.objects, REF.attributes, (("truck", "under", "tree"),))
+    graphs = {**PARSER, "more": more, "other": other}
+
+    def run(ref: str, **options):
+        return capture(["cand"], [[ref]], Table(graphs), synonyms=same, stop_words=(), **options)
+
+    assert run("more").parts["object_f1"] < run("ref").parts["object_f1"]
+    assert run("more").value < run("ref").value
+    weights = (0.5, 0.5, 0)
+    assert run("other", weights=weights).value == run("ref", weights=weights).value
+    full = capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=()).value
+    assert capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=(), weights=weights).value > full
 
 
 def test_capture_kinds_gates_nouns_and_keeps_attributes_of_stop_words() -> None:
@@ -134,6 +159,7 @@ def test_capture_kinds_gates_nouns_and_keeps_attributes_of_stop_words() -> None:
     assert capture_kinds(graph, {"white"})["attribute"] == ["big", "red"]
 
 
+@pytest.mark.paper("capture", shows="V", case="man in woman counts; negative similarities subtract")
 def test_substring_rule_is_kept_and_soft_credit_may_be_negative() -> None:
     assert match_stages(["man"], ["woman"]) == (1.0, 1.0)
     assert match_stages(["man"], ["dog"], similarity=lambda one, other: -0.2) == (-0.2, -0.2)

@@ -69,6 +69,7 @@ def test_overall_is_the_mean_over_tags() -> None:
         geneval(specs, [yes] * 6, classes=["dog"])
 
 
+@pytest.mark.paper("neobabel", shows="V", case="CLC of three languages by hand: .6, .5; equal pictures: 1")
 def test_clc_worked_case() -> None:
     case = {"p": {"en": [[1, 0], [0, 1]], "fr": [[1, 0], [0.6, 0.8]], "nl": [[0, 1], [0, 1]]}}
     found = cross_lingual_consistency(case)
@@ -92,6 +93,9 @@ def test_mixed_prompts() -> None:
     assert (found.value, found.unscored) == (pytest.approx(0.6), 1)
 
 
+PICTURE = Image(picture_bytes(0))
+
+
 def test_dpg_children_count_only_under_a_yes() -> None:
     class Says:
         def generate(self, prompts):
@@ -101,8 +105,8 @@ def test_dpg_children_count_only_under_a_yes() -> None:
         {"id": 1, "question": "A?"}, {"id": 2, "question": "B?", "parents": [1]},
         {"id": 3, "question": "C?"}, {"id": 4, "question": "D?", "parents": [3]}, {"id": 5, "question": "E?"},
     ]  # fmt: skip
-    found = dpg([rows], [Image(picture_bytes(1))], Says())
+    found = dpg([rows], [PICTURE], Says())
     assert found.value == pytest.approx(2 / 4)
     assert found.notes == ("1 answers said neither yes nor no.",)
     with pytest.raises(UserError, match="depends on 9"):
-        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], [Image(picture_bytes(1))], Says())
+        dpg([[{"id": 1, "question": "A?", "parents": [9]}]], [PICTURE], Says())

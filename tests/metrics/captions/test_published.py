@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoglot.evaluate import cider, hat, rouge_l
+from panoglot.evaluate import agreement, capture, cider, hat, rouge_l
 from panoglot.metrics.captions.hallucination import average_precision
 
 
@@ -46,3 +46,27 @@ def test_references_rank_hallucinated_captions_below_chance_never(test_data: Pat
     found = hat(scores, labels, metric="rouge-l")
     assert found.value > found.parts["chance"] + 0.03
     assert found.value == pytest.approx(average_precision([-score for score in scores], labels))
+
+
+@pytest.mark.paper(
+    "capture",
+    shows="R",
+    case="2,000 captions of four captioners (THumB), rule parser, hard stages: agrees with people beyond chance",
+)
+def test_capture_agrees_with_people_on_captions_of_real_captioners(test_data: Path) -> None:
+    folder = test_data / "jungokasai+THumB"
+    references = {
+        row["seg_id"]: row["refs"]
+        for row in map(json.loads, (folder / "mscoco_mscoco_references.json").open(encoding="utf-8"))
+    }
+    rows = [
+        row
+        for row in map(json.loads, (folder / "mscoco_mscoco_THumB-1.0.jsonl").open(encoding="utf-8"))
+        if row["SYS"] != "Human"
+    ]
+    found = capture([row["hyp"] for row in rows], [references[row["seg_id"]] for row in rows], synonyms="none")
+    assert (len(rows), found.unscored) == (2000, 0)
+    for mark, least in (("human_score", 0.2), ("P", 0.15), ("R", 0.05)):
+        people = [row[mark] for row in rows]
+        agreed = agreement(found.per_item, people, statistic="pearson", confidence=0.95, resamples=200)
+        assert agreed.interval.low > least, mark

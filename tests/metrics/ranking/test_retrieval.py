@@ -128,6 +128,16 @@ def test_ignored_rows_do_not_compete_and_candidates_confine():
     assert retrieval([[1, 0]], [[1, 0], [-1, 0.1]], [1], metrics=["rank"], ignore=[[0]]).value == 1
 
 
+@pytest.mark.paper(
+    "mmteb",
+    shows="V",
+    case="nDCG@10 of ranks 3, and 1 and 3: .5, .9197; ranks -1, -1, 2, -1, 7: R@10 .4, MRR .128571",
+)
+@pytest.mark.paper(
+    "merit-coral",
+    shows="V",
+    case="nDCG@10 of ranks 3, and 1 and 3: .5, .9197; ranks -1, -1, 2, -1, 7: R@10 .4, MRR .128571",
+)
 def test_worked_cases_of_the_cards():
     circo = rankings({"q": list("xabyz")}, {"q": list("abc")}, metrics=["map@5", "map@2"])
     assert circo.parts == {"map@5": pytest.approx(0.3889, abs=1e-4), "map@2": 0.25}

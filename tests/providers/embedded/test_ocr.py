@@ -121,7 +121,7 @@ def test_where_both_read_the_surer_stays(rapid, tesseract):
 def test_languages_that_rapidocr_cannot_read_are_always_looked_for(rapid, tesseract):
     calls = tesseract(("Привет", 10, 90, 95))
     assert texts(TextReader()) == []
-    assert texts(TextReader(langs="ru,de")) == ["Привет"]
+    assert texts(TextReader(lang="ru,de")) == ["Привет"]
     assert calls.read_text().count("-l rus ") == 1
 
 
@@ -142,7 +142,7 @@ def test_a_failing_program_fails_the_row_alone(rapid, tesseract, tmp_path, broke
 def test_missing_and_wrong(monkeypatch, tesseract):
     tesseract()
     with pytest.raises(UserError, match="tesseract-ocr-tha"):
-        load_model("embedded:ocr?engine=tesseract&langs=th")
+        load_model("embedded:ocr?engine=tesseract&lang=th")
     with pytest.raises(UserError, match="Did you mean 'rapidocr'"):
         load_model("embedded:ocr?engine=rapidocrr")
     monkeypatch.setenv("PATH", "/nowhere")
@@ -173,7 +173,7 @@ def written(text, font):
 def test_real_tesseract(lang, text, font):
     picture = written(text, font)
     try:
-        model = load_model(f"embedded:ocr?engine=tesseract&langs={lang}", "reader")
+        model = load_model(f"embedded:ocr?engine=tesseract&lang={lang}", "reader")
     except UserError as error:
         pytest.skip(str(error))
     (found,) = model.read([picture])

@@ -63,7 +63,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
     try:
         names = pyarrow.parquet.read_schema(path).names
-        return pyarrow.parquet.read_table(path, columns=[name for name in names if name != "binary"]).to_pylist()
+        found: list[dict[str, Any]] = pyarrow.parquet.read_table(
+            path, columns=[name for name in names if name != "binary"]
+        ).to_pylist()
+        return found
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except (OSError, ArrowException) as error:

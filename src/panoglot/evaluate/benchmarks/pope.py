@@ -13,8 +13,8 @@ from panoglot.asking import ask, open_picture
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._declare import Benchmark, Way
-from panoglot.evaluate._read import read_rows
 from panoglot.evaluate._stored import one_or_more, read_answers
+from panoglot.formats._json import read_rows
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.captions.pope import pope
 from panoglot.providers.roles import Prompt
@@ -76,7 +76,7 @@ def _scores(
 ) -> ResultSet:
     tag = one_or_more(lang)[0]
     labels = [row["label"] for row in rows]
-    return ResultSet({tag: pope(said, labels, lang=tag, parse=parse, confidence=confidence)})  # type: ignore[arg-type]
+    return ResultSet({tag: pope(said, labels, lang=tag, parse=parse, confidence=confidence)})
 
 
 POPE = Benchmark(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.asking import call
 from panoglot.errors import RowError
-from panoglot.metrics.captions.readability import split_sentences
+from panoglot.text import split_sentences
 
 if TYPE_CHECKING:
     from panoglot.providers.roles import Parser, SceneGraph
@@ -38,7 +38,7 @@ def parse_captions(parser: Parser, texts: Sequence[str], lang: str) -> list[Scen
     """Parse sentence by sentence and join the graphs of each caption; every distinct sentence is parsed once."""
     from panoglot.providers.roles import SceneGraph
 
-    split = {text: split_sentences(text) for text in dict.fromkeys(texts)}
+    split = {text: split_sentences(text, lower_case=False) for text in dict.fromkeys(texts)}
     distinct = list(dict.fromkeys(sentence for sentences in split.values() for sentence in sentences))
     parsed = dict(zip(distinct, call(parser, "parse", distinct, [lang] * len(distinct))))
     joined: dict[str, SceneGraph | RowError] = {}

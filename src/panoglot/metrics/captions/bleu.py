@@ -7,13 +7,13 @@ no tokeniser), `self_bleu` (captions against each other).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Predictions, References, Tokenised, prepare, with_options
 from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
@@ -27,38 +27,25 @@ _MOST = 2**16
 _LENGTHS = ("closest", "shortest", "average")
 
 
+@with_options
 def bleu(
     preds: Predictions,
     refs: References,
     *,
-    lang: str | Sequence[str] = "en",
-    tokenizer: str | Callable[[str], list[str]] | None = None,
-    ids: Sequence[Any] | None = None,
     n: int = 4,
     level: str = "corpus",
     reference_length: str = "closest",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Tokenised],
 ) -> MetricResult:
     """BLEU of a corpus, with a sentence BLEU for every item.
 
     Args:
         preds: a caption for each item.
         refs: references of each item.
-        lang: language of all captions.
-        tokenizer: name, function, or None for the language's default.
-        ids: item ids.
         n: highest order; `value` is BLEU-n, `parts` hold BLEU-1..n.
         level: `corpus` (counts are summed, as published) or `sentence` (mean of the item values).
         reference_length: `closest` to the prediction, `shortest`, or `average`.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval, for example 0.95.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, tokeniser, ids, empty captions, interval: see `Tokenised`.
 
     Raises:
         UserError: bad input, naming the first offenders.
@@ -72,10 +59,7 @@ def bleu(
     check_option("reference_length", reference_length, _LENGTHS)
     if not 1 <= n <= 9:
         raise UserError(f"n={n} must lie between 1 and 9.")
-    given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
-        confidence=confidence, resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, **how)
     counts = bleu_statistics(given.preds, given.refs, n, reference_length)
     items = bleu_from_counts(counts)
     finals: np.ndarray | None = None

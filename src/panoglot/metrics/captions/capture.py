@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from panoglot.asking import encode_texts
 from panoglot.checks import check_option
 from panoglot.errors import RowError, UserError
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Given, Predictions, References, prepare, with_options
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.captions._graphs import default_parser, parse_captions, unparsed
 from panoglot.text import Synonyms, synonyms_for
@@ -167,25 +167,20 @@ def _compare(
     return {"score": total / sum(weights), **found}
 
 
+@with_options
 def capture(
     preds: Predictions,
     refs: References,
     parser: Parser | None = None,
     encoder: Encoder | None = None,
     *,
-    lang: str | Sequence[str] = "en",
-    ids: Sequence[Any] | None = None,
     weights: tuple[float, float, float] = (0.5, 0.5, 0.2),
     synonyms: str | Synonyms = "auto",
     stop_words: Collection[str] | None = None,
     nouns: Callable[[str], Collection[str]] | None = None,
     aggregate: str = "mean",
     matching: str = "greedy",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Given],
 ) -> MetricResult:
     """Mean CAPTURE score in 0..1.
 
@@ -194,19 +189,13 @@ def capture(
         refs: references of each item.
         parser: any `Parser`; None is the rule parser (English).
         encoder: text encoder of the soft stage; None ends after the hard stages (recorded).
-        lang: language of all captions.
-        ids: item ids.
         weights: of objects, attributes, relations.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
         stop_words: generic nouns; None is `GENERIC_NOUNS`.
         nouns: gives the noun lemmas of a caption (a tagger's gate); None trusts the parser.
         aggregate: `mean` or `max` over the references.
         matching: `greedy` or `optimal` in the synonym stage.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, ids, empty captions, interval: see `Given`.
 
     Returns:
         `parts`: precision, recall and F1 of the three kinds; `details`: what was compared on the prediction's side.
@@ -219,10 +208,7 @@ def capture(
         raise UserError(f"weights={weights} must not be negative and not all zero.")
     parser = parser or default_parser()
     stops = GENERIC_NOUNS if stop_words is None else frozenset(stop_words)
-    given = prepare(
-        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, read=False, **how)
     same, used, notes = synonyms_for(synonyms, wide=True)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
     every = [*given.texts, *(text for item in given.ref_texts for text in item)]

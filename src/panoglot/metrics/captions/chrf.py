@@ -5,44 +5,36 @@ Source: Popović, WMT 2015 and 2017. Sibling: `bleu` (words).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from panoglot.checks import check_option
 from panoglot.errors import require
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Given, Predictions, References, prepare, with_options
 from panoglot.metrics._result import MetricResult
 from panoglot.text._letters import LETTERS, same_letters
 
 __all__ = ["CHRF", "chrf"]
 
 
+@with_options
 def chrf(
     preds: Predictions,
     refs: References,
     *,
-    lang: str | Sequence[str] = "en",
-    ids: Sequence[Any] | None = None,
     char_order: int = 6,
     word_order: int = 0,
     beta: float = 2.0,
     level: str = "corpus",
     letters: bool = True,
     lowercase: bool = False,
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Given],
 ) -> MetricResult:
     """chrF (0..100) of the corpus, with a value for every item; the best reference of each item counts.
 
     Args:
         preds: a caption for each item.
         refs: references of each item; their numbers may differ.
-        lang: language of all captions (recorded and checked; the score does not use it).
-        ids: item ids.
         char_order: highest character n-gram.
         word_order: highest word n-gram: 0 is chrF, 2 is chrF++.
         beta: weight of recall.
@@ -51,11 +43,7 @@ def chrf(
         letters: write letters that are the same in one form first (see `panoglot.text._letters`); False takes
             texts as they stand, as sacrebleu does.
         lowercase: compare in lower case.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, ids, empty captions, interval: see `Given`.
 
     Raises:
         UserError: bad input; MissingPackage: sacrebleu is not installed.
@@ -64,10 +52,7 @@ def chrf(
 
     check_option("level", level, ("corpus", "sentence"))
     module = require("sacrebleu.metrics.chrf", "panoglot[metrics]", "chrF")
-    given = prepare(
-        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, read=False, **how)
     scorer = module.CHRF(char_order=char_order, word_order=word_order, beta=beta, lowercase=lowercase)
     # sentence statistics of the best reference add up to the corpus score: sacrebleu's own definition
     base = given.language.split("-")[0]

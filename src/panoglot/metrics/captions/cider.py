@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Predictions, References, Tokenised, prepare, with_options
 from panoglot.metrics._result import MetricResult
 
 if TYPE_CHECKING:
@@ -70,42 +70,29 @@ def _grams(words: Sequence[str], n: int) -> Iterable[str]:
             yield " ".join(words[at : at + order])
 
 
+@with_options
 def cider(
     preds: Predictions,
     refs: References,
     *,
-    lang: str | Sequence[str] = "en",
-    tokenizer: str | Callable[[str], list[str]] | None = None,
-    ids: Sequence[Any] | None = None,
     n: int = 4,
     sigma: float = 6.0,
     variant: str = "d",
     length_unit: str = "bigrams",
     frequencies: DocumentFrequencies | None = None,
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Tokenised],
 ) -> MetricResult:
     """Mean CIDEr-D, on the scale of the COCO tools (0 to 10).
 
     Args:
         preds: a caption for each item.
         refs: references of each item.
-        lang: language of all captions.
-        tokenizer: name, function, or None for the language's default.
-        ids: item ids.
         n: highest n-gram order.
         sigma: width of the Gaussian length penalty, in words.
         variant: `d` or `plain`.
         length_unit: `bigrams` (as the reference code) or `words`.
         frequencies: document frequencies of a larger corpus; None counts in `refs`.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval (document frequencies stay as they are).
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, tokeniser, ids, empty captions, interval: see `Tokenised`.
 
     Raises:
         UserError: bad input, naming the first offenders.
@@ -116,10 +103,7 @@ def cider(
     """
     check_option("variant", variant, ("d", "plain"))
     check_option("length_unit", length_unit, ("bigrams", "words"))
-    given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
-        confidence=confidence, resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, **how)
     if frequencies is not None and frequencies.tokenizer != given.tokenizer.name:
         raise UserError(
             f"the document frequencies were counted with '{frequencies.tokenizer}' but the captions are read with "

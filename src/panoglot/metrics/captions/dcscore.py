@@ -76,9 +76,9 @@ def fact_scores(facts: Sequence[Fact], references: int, *, duplicates: str = "al
     shares = Counter(
         fact.match for fact in facts if fact.match is not None and (duplicates == "all" or fact.true)
     )  # fmt: skip
-    every = _half(facts, shares, references)  # type: ignore[arg-type]
+    every = _half(facts, shares, references)
     # the shares stay those of all facts: that is how the original weighs them
-    seen = _half([fact for fact in facts if fact.relevant], shares, references)  # type: ignore[arg-type]
+    seen = _half([fact for fact in facts if fact.relevant], shares, references)
     names = ("precision", "recall", "f1")
     scores = dict(zip(names, every)) | {f"relevant_{name}": value for name, value in zip(names, seen)}
     return {**scores, "dcscore": (every[2] + seen[2]) / 2}

@@ -9,10 +9,11 @@ point at one of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from panoglot.checks import item_ids
 from panoglot.errors import UserError
+from panoglot.metrics._inputs import Resampled, with_options
 from panoglot.metrics._result import Interval, MetricResult, mean_result, resample_weights
 
 __all__ = ["average_precision", "foil", "hat", "localisation", "roc_area"]
@@ -60,15 +61,13 @@ def _no_nan(values: Sequence[float | None]) -> Any:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
+@with_options
 def foil(
     true_scores: Sequence[float | None],
     foil_scores: Sequence[float | None],
     *,
     metric: str = "",
-    ids: Sequence[Any] | None = None,
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Resampled],
 ) -> MetricResult:
     """Pairwise accuracy: how often the true caption scores above its foil; a tie counts half.
 
@@ -76,10 +75,7 @@ def foil(
         true_scores: score of each true caption; None could not be scored.
         foil_scores: score of its foil.
         metric: name of the metric under test, recorded.
-        ids: pair ids.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: pair ids, and a bootstrap interval: see `Resampled`.
 
     Returns:
         `parts`: `ties`, and `average_precision` and `roc_area` of finding the foils among all captions.
@@ -103,10 +99,7 @@ def foil(
         "foil-accuracy",
         values.tolist(),
         version="1",
-        ids=ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        **how,
         parts={
             "ties": float((good == bad)[kept].mean()) if kept.any() else None,
             "average_precision": average_precision(both, is_foil),
@@ -184,15 +177,13 @@ def hat(
     )
 
 
+@with_options
 def localisation(
     word_scores: Sequence[Sequence[float] | None],
     wrong_words: Sequence[Collection[int]],
     *,
     metric: str = "",
-    ids: Sequence[Any] | None = None,
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Resampled],
 ) -> MetricResult:
     """How often the lowest-scored word of a caption is a wrong one; ties share the hit. Captions without one are left
     out.
@@ -201,10 +192,7 @@ def localisation(
         word_scores: a score for each word of each caption, low for suspicious; None could not be scored.
         wrong_words: positions of the words that are wrong.
         metric: name of the metric under test, recorded.
-        ids: caption ids.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: caption ids, and a bootstrap interval: see `Resampled`.
 
     Raises:
         UserError: positions outside a caption, different numbers.
@@ -215,7 +203,7 @@ def localisation(
     if len(word_scores) != len(wrong_words):
         raise UserError(f"word scores of {len(word_scores)} captions but labels of {len(wrong_words)}.")
     values: list[float | None] = []
-    for name, scores, wrong in zip(item_ids(ids, len(word_scores)), word_scores, wrong_words):
+    for name, scores, wrong in zip(item_ids(how.get("ids"), len(word_scores)), word_scores, wrong_words):
         if scores is None or not scores or not wrong:
             values.append(None)
             continue
@@ -228,9 +216,6 @@ def localisation(
         "localisation-accuracy",
         values,
         version="1",
-        ids=ids,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        **how,
         options={"metric": metric},
     )

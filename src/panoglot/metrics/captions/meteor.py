@@ -18,12 +18,12 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from panoglot.checks import check_option
 from panoglot.errors import UserError, require
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import Captions, OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Captions, Predictions, References, Tokenised, prepare, with_options
 from panoglot.metrics._result import MetricResult
 from panoglot.text import Synonyms, synonyms_for
 
@@ -329,13 +329,11 @@ def _read_captions(
     return mine, theirs, phrases
 
 
+@with_options
 def meteor_exact_stem_synonym(
     preds: Predictions,
     refs: References,
     *,
-    lang: str | Sequence[str] = "en",
-    tokenizer: str | Callable[[str], list[str]] | None = None,
-    ids: Sequence[Any] | None = None,
     synonyms: str | Synonyms = "auto",
     resources: str | None = None,
     alpha: float = 0.85,
@@ -343,20 +341,13 @@ def meteor_exact_stem_synonym(
     gamma: float = 0.6,
     delta: float = 0.75,
     level: str = "corpus",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Tokenised],
 ) -> MetricResult:
     """METEOR, without paraphrases unless `resources` has them; the best reference counts.
 
     Args:
         preds: a caption for each item.
         refs: references of each item.
-        lang: language of all captions; stems where Snowball has the language, synonyms and function words in English.
-        tokenizer: name, function, or None for the language's default.
-        ids: item ids.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
         resources: path of `meteor-1.5.jar`, for its English function words and (with `synonyms="auto"`) synonyms, and
             the paraphrases in `data/paraphrase-en.gz` beside it; None looks at the environment variable
@@ -366,11 +357,7 @@ def meteor_exact_stem_synonym(
         gamma: height of the penalty.
         delta: weight of content words against function words.
         level: `corpus` (statistics are summed, as the Java program ends) or `sentence` (mean of the item values).
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, tokeniser, ids, empty captions, interval: see `Tokenised`.
 
     Raises:
         UserError: bad input, naming the first offenders; WordNet asked for and absent.
@@ -384,10 +371,7 @@ def meteor_exact_stem_synonym(
     check_option("level", level, ("corpus", "sentence"))
     if not (0 <= alpha <= 1 and 0 <= delta <= 1 and 0 <= gamma <= 1 and beta >= 0):
         raise UserError("METEOR needs alpha, gamma, delta in 0..1 and beta >= 0.")
-    given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
-        confidence=confidence, resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, **how)
     base = given.language.split("-")[0]
     stem = _stemmer(base)
     functions, named, same, used, table, notes = _resources(base, resources, synonyms)

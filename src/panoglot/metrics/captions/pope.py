@@ -151,7 +151,8 @@ def pope(
     table = np.stack([yes & truth, yes, truth, yes == truth], axis=1).astype(np.float64)
 
     def f1(means: np.ndarray) -> np.ndarray:
-        return 2 * means[:, 0] / np.maximum(means[:, 1] + means[:, 2], 1e-12)
+        found: np.ndarray = 2 * means[:, 0] / np.maximum(means[:, 1] + means[:, 2], 1e-12)
+        return found
 
     parts = _parts(table[read])
     for group in sorted(set(groups or ())):

@@ -15,35 +15,9 @@ from panoglot.errors import UserError
 from panoglot.metrics._declare import Metric
 from panoglot.metrics._inputs import OnEmpty, Predictions, prepare
 from panoglot.metrics._result import MetricResult
+from panoglot.text import split_sentences
 
-__all__ = ["LENGTH", "READABILITY", "caption_length", "readability", "split_sentences"]
-
-_STOPS = ".!?。！？।॥؟۔።។៕"
-_END = re.compile(rf"(?<=[{_STOPS}])(?![{_STOPS}])[\"'”’»)\]]*\s*(?=\S)|\n+")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|No|e\.g|i\.e|bzw|z\.B)|\b\w)\.$")
-
-
-def split_sentences(text: str) -> list[str]:
-    """Split at full stops and their relatives in other scripts.
-
-    >>> split_sentences("A cat. It sits on St. Mark's sq. and sleeps!  是猫。好。")
-    ['A cat.', "It sits on St. Mark's sq. and sleeps!", '是猫。', '好。']
-    """
-    found: list[str] = []
-    at = 0
-    for match in _END.finditer(text):
-        piece = text[at : match.start()].strip()
-        following = text[match.end() : match.end() + 1]
-        newline = "\n" in match[0]
-        # a Latin full stop ends a sentence when a space and no lower-case letter follow
-        open_ended = match[0] == "" or following.islower() or _ABBREVIATION.search(piece)
-        if piece.endswith(".") and not newline and open_ended:
-            continue
-        if piece:
-            found.append(text[at : match.end()].strip())
-        at = match.end()
-    rest = text[at:].strip()
-    return [*found, rest] if rest else found
+__all__ = ["LENGTH", "READABILITY", "caption_length", "readability"]
 
 
 def caption_length(
@@ -68,7 +42,7 @@ def caption_length(
     if sizes:
         parts = {
             "characters": statistics.fmean(len(text) for text in given.texts),
-            "sentences": statistics.fmean(len(split_sentences(text)) for text in given.texts),
+            "sentences": statistics.fmean(len(split_sentences(text, lower_case=False)) for text in given.texts),
             "shortest": float(min(sizes)),
             "median": float(statistics.median(sizes)),
             "longest": float(max(sizes)),
@@ -98,7 +72,7 @@ def readability(
         raise UserError(f"LIX counts words between spaces, which '{given.language}' does not write.")
     values, flesch = [], []
     for text, words in zip(given.texts, given.preds):
-        sentences = max(len(split_sentences(text)), 1)
+        sentences = max(len(split_sentences(text, lower_case=False)), 1)
         values.append(len(words) / sentences + 100 * sum(len(word) > 6 for word in words) / max(len(words), 1))
         if given.language.split("-")[0] == "en" and words:
             syllables = sum(map(_syllables, words)) / len(words)

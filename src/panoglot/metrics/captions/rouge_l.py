@@ -6,12 +6,12 @@ The longest common subsequence is found bit-parallel (Hyyrö 2004): one big-inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 from panoglot.checks import check_option
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Predictions, References, Tokenised, prepare, with_options
 from panoglot.metrics._result import MetricResult
 
 __all__ = ["ROUGE_L", "lcs_lengths", "rouge_l"]
@@ -40,36 +40,23 @@ def lcs_lengths(words: Sequence[str], others: Sequence[Sequence[str]]) -> list[i
     return found
 
 
+@with_options
 def rouge_l(
     preds: Predictions,
     refs: References,
     *,
-    lang: str | Sequence[str] = "en",
-    tokenizer: str | Callable[[str], list[str]] | None = None,
-    ids: Sequence[Any] | None = None,
     beta: float = 1.2,
     combine: str = "max",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Tokenised],
 ) -> MetricResult:
     """Mean ROUGE-L.
 
     Args:
         preds: a caption for each item.
         refs: references of each item.
-        lang: language of all captions.
-        tokenizer: name, function, or None for the language's default.
-        ids: item ids.
         beta: weight of recall.
         combine: `max` takes best precision and best recall apart (COCO), `best` the reference with the best score.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, tokeniser, ids, empty captions, interval: see `Tokenised`.
 
     Raises:
         UserError: bad input, naming the first offenders.
@@ -78,10 +65,7 @@ def rouge_l(
     0.6
     """
     check_option("combine", combine, ("max", "best"))
-    given = prepare(
-        preds, refs, lang=lang, tokenizer=tokenizer, ids=ids, references=references, on_error=on_error,
-        confidence=confidence, resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, **how)
     square = beta * beta
     values = []
     for words, others in zip(given.preds, given.refs):

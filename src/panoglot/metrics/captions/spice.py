@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from panoglot.asking import call
 from panoglot.errors import RowError
 from panoglot.metrics._declare import Metric
-from panoglot.metrics._inputs import OnEmpty, Predictions, References, prepare
+from panoglot.metrics._inputs import Given, Predictions, References, prepare, with_options
 from panoglot.metrics._result import MetricResult
 from panoglot.metrics.captions._graphs import default_parser, unparsed
 from panoglot.text import Synonyms, synonyms_for
@@ -100,19 +100,14 @@ def _merge(graphs: Sequence[frozenset[Tuple]], same: Synonyms | None) -> frozens
     )
 
 
+@with_options
 def spice(
     preds: Predictions,
     refs: References,
     parser: Parser | None = None,
     *,
-    lang: str | Sequence[str] = "en",
-    ids: Sequence[Any] | None = None,
     synonyms: str | Synonyms = "auto",
-    references: int | None = None,
-    on_error: OnEmpty = "raise",
-    confidence: float | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
+    **how: Unpack[Given],
 ) -> MetricResult:
     """Mean SPICE, with a value for each kind of tuple.
 
@@ -120,14 +115,8 @@ def spice(
         preds: a caption for each item.
         refs: references of each item; their graphs are merged.
         parser: any `Parser`; None is the rule parser (English), in the style of SPICE's.
-        lang: language of all captions; a language the parser does not know is null.
-        ids: item ids.
         synonyms: `auto`, `wordnet`, `none`, or a function of two words.
-        references: number of references every item must have.
-        on_error: what empty captions do: `raise`, `null`, `score`.
-        confidence: level of a bootstrap interval.
-        resamples: of the interval.
-        seed: of the interval.
+        **how: language, ids, empty captions, interval: see `Given`.
 
     Returns:
         `parts` hold `precision`, `recall` and the F of `object`, `attribute`, `relation`, `color`, `size`, `count`
@@ -141,10 +130,7 @@ def spice(
     1.0
     """
     parser = parser or default_parser("spice")
-    given = prepare(
-        preds, refs, lang=lang, ids=ids, references=references, on_error=on_error, read=False, confidence=confidence,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
+    given = prepare(preds, refs, read=False, **how)
     same, used, notes = synonyms_for(synonyms)
     same = lru_cache(maxsize=1_000_000)(same) if same else None
     distinct = list(dict.fromkeys([*given.texts, *(text for item in given.ref_texts for text in item)]))

@@ -188,7 +188,7 @@ def agreement(
         raise UserError(f"{len(kept)} items have both scores; agreement needs at least two.")
     buckets: dict[Any, list[int]] = {}
     for n in kept:
-        buckets.setdefault(str(groups[n]) if groups is not None else "", []).append(n)  # type: ignore[index]
+        buckets.setdefault(str(groups[n]) if groups is not None else "", []).append(n)
 
     def over(name: str, rows: Sequence[int]) -> float | None:
         return _FUNCTIONS[name]([x[n] for n in rows], [y[n] for n in rows])

@@ -257,12 +257,12 @@ def _rated(
         cells, own = _cells(first, second, score, len(models))
         solve = _bradley_terry if rating == "bradley-terry" else _win_minus_loss
         arguments: tuple[Any, ...] = (start, scale) if rating == "bradley-terry" else ()
-        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]  # type: ignore[operator]
+        final = solve(cells, own[None].astype(np.float64), len(models), *arguments)[0]
         if rating == "bradley-terry":
             arguments += ((final - start) * math.log(10) / scale,)
         random = np.random.default_rng(seed)
         drawn = random.multinomial(len(judged), own / own.sum(), size=resamples)
-        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]  # type: ignore[operator]
+        blocks = [solve(cells, drawn[at : at + 2000], len(models), *arguments) for at in range(0, resamples, 2000)]
         draws = np.concatenate(blocks) if blocks else np.empty((0, len(models)))
         won = np.zeros(len(models)), np.zeros(len(models))
         np.add.at(won[0], first, score)
@@ -364,7 +364,8 @@ def _bradley_terry(
         if np.abs(step).max() < 1e-8:
             break
     strength -= strength.mean(axis=1, keepdims=True)
-    return start + strength * scale / math.log(10)
+    found: np.ndarray = start + strength * scale / math.log(10)
+    return found
 
 
 def _win_minus_loss(cells: np.ndarray, weights: np.ndarray, models: int) -> np.ndarray:
@@ -376,7 +377,10 @@ def _win_minus_loss(cells: np.ndarray, weights: np.ndarray, models: int) -> np.n
     surplus[rows, cells[:, 0]], surplus[rows, cells[:, 1]] = cells[:, 2] - 1, 1 - cells[:, 2]
     games[rows, cells[:, 0]] = games[rows, cells[:, 1]] = 1
     played = weights @ games
-    return np.divide(100 * (weights @ surplus), played, out=np.full(played.shape, np.nan), where=played > 0)
+    found: np.ndarray = np.divide(
+        100 * (weights @ surplus), played, out=np.full(played.shape, np.nan), where=played > 0
+    )
+    return found
 
 
 def audit(

@@ -6,7 +6,7 @@ The positive's own score is read from the same product as its rivals', so roundi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TIES",
+    "RankOptions",
     "Ties",
     "check_vectors",
     "positive_ranks",
@@ -53,7 +54,8 @@ def check_vectors(vectors: Any, what: str, *, dim: int | None = None, similarity
     if similarity == "dot":
         return rows
     length = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)).astype(np.float32)[:, None]
-    return np.divide(rows, length, out=np.full_like(rows, np.nan), where=(length > 0) & np.isfinite(length))
+    out: np.ndarray = np.divide(rows, length, out=np.full_like(rows, np.nan), where=(length > 0) & np.isfinite(length))
+    return out
 
 
 def score_rows(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -87,15 +89,27 @@ def _row_ranks(row: np.ndarray, own: np.ndarray, ties: Ties, best: bool) -> list
     return found[:1] if best else found
 
 
+class RankOptions(TypedDict, total=False):
+    """Options of ranks.
+
+    Attributes:
+        ties: how equal scores count.
+        ignore: gallery rows that do not compete with each query's positives.
+        candidates: gallery rows that each query is confined to.
+        best: only the first positive's rank.
+    """
+
+    ties: Ties
+    ignore: Sequence[Sequence[int]] | Mapping[int, Sequence[int]] | None
+    candidates: Sequence[Sequence[int] | None] | None
+    best: bool
+
+
 def positive_ranks(
     queries: np.ndarray,
     gallery: np.ndarray,
     positives: Sequence[Sequence[int]],
-    *,
-    ties: Ties = "mean",
-    ignore: Sequence[Sequence[int]] | Mapping[int, Sequence[int]] | None = None,
-    candidates: Sequence[Sequence[int] | None] | None = None,
-    best: bool = False,
+    **how: Unpack[RankOptions],
 ) -> list[list[float]]:
     """Ranks (1 is best) of the positives of every query, ascending; options as `ranks_of_scores`.
 
@@ -103,14 +117,9 @@ def positive_ranks(
         queries: float32 `[N, dim]`. A row with NaN has no ranks.
         gallery: float32 `[G, dim]`. A row with NaN is never found: a positive there has no rank.
         positives: gallery rows of each query.
-        ties: how equal scores count.
-        ignore: gallery rows that do not compete with each query's positives.
-        candidates: gallery rows that each query is confined to.
-        best: only the first positive's rank.
+        **how: see `RankOptions`.
     """
-    return ranks_of_scores(
-        score_rows(queries, gallery), positives, ties=ties, ignore=ignore, candidates=candidates, best=best
-    )
+    return ranks_of_scores(score_rows(queries, gallery), positives, **how)
 
 
 def ranks_of_scores(

@@ -40,7 +40,8 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Adapt x [..., width]."""
-        return x + self.up(F.gelu(self.down(x)))
+        found: Tensor = x + self.up(F.gelu(self.down(x)))
+        return found
 
 
 class KroneckerLinear(nn.Module):

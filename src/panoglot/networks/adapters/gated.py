@@ -57,7 +57,8 @@ class GatedCrossAttention(nn.Module):
         pictures, tokens = media.shape[1:3]
 
         def split(z: Tensor) -> Tensor:
-            return z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, ·, d]
+            found: Tensor = z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, ·, d]
+            return found
 
         q = split(self.q(self.norm(x)))
         k, v = (split(z) for z in self.kv(media.flatten(1, 2)).chunk(2, -1))
@@ -69,4 +70,5 @@ class GatedCrossAttention(nn.Module):
         attended = self.out(attended.transpose(1, 2).reshape(b, length, -1)).masked_fill(blind[..., None], 0.0)
         x = x + self.gate.tanh() * attended
         fed = self.feed(self.norm_ff(x)).masked_fill(blind[..., None], 0.0)
-        return x + self.gate_ff.tanh() * fed
+        found: Tensor = x + self.gate_ff.tanh() * fed
+        return found

@@ -42,7 +42,8 @@ class LanguageAdapters(nn.Module):
             raise UserError(f"{len(x)} texts, but {len(langs)} languages.")
         self.check(set(langs))
         if len(set(langs)) == 1:
-            return self.each[langs[0]](x)
+            found: Tensor = self.each[langs[0]](x)
+            return found
         out = torch.empty_like(x)
         for lang in sorted(set(langs)):
             rows = torch.tensor([i for i, other in enumerate(langs) if other == lang], device=x.device)

@@ -4,10 +4,15 @@ Adding one = a file, an import, a line in `PARTS`.
 """
 
 from panoglot.networks.parts._base import Features, Part, Widths
+from panoglot.networks.parts._regions import collate_regions, mask_of
 from panoglot.networks.parts.colbert import ColbertPart
+from panoglot.networks.parts.composed import ComposedPart
 from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
+from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import RegressPart, ViewsPart
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
+from panoglot.networks.parts.located import LocatePart, matched
+from panoglot.networks.parts.painted import PaintPart, hidden_cells
 from panoglot.networks.parts.rank import RankPart
 from panoglot.networks.parts.regions import BoxPart, RegionsPart
 from panoglot.networks.parts.sycoca import CaptionPart, InpaintPart
@@ -17,10 +22,14 @@ PARTS: dict[str, type[Part]] = {
     "box": BoxPart,
     "caption": CaptionPart,
     "colbert": ColbertPart,
+    "composed": ComposedPart,
     "contrast": ContrastPart,
+    "critical": CriticalPart,
     "group_patches": GroupPatchesPart,
     "inpaint": InpaintPart,
     "lm": LmPart,
+    "locate": LocatePart,
+    "paint": PaintPart,
     "rank": RankPart,
     "recon": ReconPart,
     "regions": RegionsPart,
@@ -34,11 +43,15 @@ __all__ = [
     "BoxPart",
     "CaptionPart",
     "ColbertPart",
+    "ComposedPart",
     "ContrastPart",
+    "CriticalPart",
     "Features",
     "GroupPatchesPart",
     "InpaintPart",
     "LmPart",
+    "LocatePart",
+    "PaintPart",
     "Part",
     "RankPart",
     "ReconPart",
@@ -47,4 +60,8 @@ __all__ = [
     "ViewsPart",
     "VqPart",
     "Widths",
+    "collate_regions",
+    "hidden_cells",
+    "mask_of",
+    "matched",
 ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
-from panoglot.networks._records import Batch, Term
+from panoglot.networks._records import Batch, Record, Term
+from panoglot.networks.readers import Located
+from panoglot.networks.samplers import Sample
 from panoglot.networks.towers import Scale
+
+if TYPE_CHECKING:
+    from panoglot.networks._step import Step
 
 __all__ = ["Features", "Part", "Widths"]
 
@@ -25,6 +30,8 @@ class Features:
         tokens: [M, L, width] the text tower's tokens; token_mask: [M, L].
         regions: [B, Q, D], boxes: [B, Q, 4] of the query decoder.
         logits: [B, L, vocabulary] of a language model; seen: [B, N, width] its hidden states at the picture's tokens.
+        located: what the row's locator found.
+        towers: name → (pooled [B, width], tokens [B, N, width]) of the row's further towers.
     """
 
     x: Tensor | None = None
@@ -39,11 +46,25 @@ class Features:
     boxes: Tensor | None = None
     logits: Tensor | None = None
     seen: Tensor | None = None
+    located: Located | None = None
+    towers: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Widths:
-    """The sizes a part is built for."""
+    """The sizes a loss, a reader or a bridge is built for; 0: the row has no such thing.
+
+    Attributes:
+        dim: of the joint space.
+        image: of the picture tower's tokens.
+        text: of the text tower's tokens.
+        vocabulary: of the text tower.
+        size: side of the pictures.
+        patch: of the picture tower.
+        codes: of the tokeniser; cells: of a picture.
+        media: of the picture's tokens as the language model reads them.
+        queries: of what the locator finds.
+    """
 
     dim: int
     image: int = 0
@@ -51,23 +72,52 @@ class Widths:
     vocabulary: int = 0
     size: int = 0
     patch: int = 0
+    codes: int = 0
+    cells: int = 0
+    media: int = 0
+    queries: int = 0
 
 
 class Part(nn.Module):
-    """A loss with its parameters.
+    """A loss with its parameters. What it says of itself is written as literals: it is read before anything is built.
 
     Attributes:
+        needs: what the model must have, of `NEEDS`; needs_when: (option, value, need), what an option needs besides.
+        reads: what an item must have for this loss to learn from it, of `READS`; others are not counted for it.
+        gives: what can be done with the model when it has learnt: `encode` (vectors of pictures and texts that are
+            compared), `write`, `score` (pairs, by `reward`), `paint`, `locate`, `compose` (vectors of joint queries).
+        in_use: `replace` holds outside of training too.
         across: what several processes make of it. `mean`: it is a mean over `count` items, and the trainer makes it the
             mean over the items of all processes. `own`: the part pools the items itself. '': it cannot be, and a run of
             several processes is refused.
         by_features: it needs nothing but x, y, and may be computed on the features of many micro-batches.
     """
 
+    needs: tuple[str, ...] = ()
+    needs_when: tuple[tuple[str, Any, str], ...] = ()
+    reads: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    in_use = False
     across, by_features = "mean", False
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
-        """Return the loss of the batch."""
+    def __init__(self, widths: Widths | None = None) -> None:
+        super().__init__()
+
+    def forward(self, f: Features, batch: Batch, step: Step) -> Term:
+        """Return the loss of the batch.
+
+        Args:
+            f: what the towers and readers made of it.
+            batch: with what `collate` put into it.
+            step: the model, and what may be done with it inside a step: writing and painting without gradient.
+        """
         raise NotImplementedError
+
+    def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
+        """Put what this loss compares with into the batch: `out.targets[…]`, or what several losses share.
+
+        Called for every batch, in the thread that loads it, before anything is moved to another device.
+        """
 
     def check(self, records: Iterable[Any]) -> None:
         """Refuse records that this loss cannot learn from: called before the first step.
@@ -78,6 +128,10 @@ class Part(nn.Module):
 
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
+
+    def reward(self, tokens: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
+        """Return [M] how well texts fit pictures: of a loss that gives `score`."""
+        raise NotImplementedError
 
     def replace(self, media: Tensor, real: Tensor, batch: Batch, model: Any) -> Tensor:
         """Return the picture's tokens [B, T, N, ·] (`real` [B, T, N]) as the language model is to see them."""

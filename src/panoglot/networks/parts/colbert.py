@@ -26,6 +26,7 @@ class ColbertPart(Part):
         in_batch: False is v1.
     """
 
+    needs, reads = ("tokens",), ("triple",)
     across = "own"
 
     def __init__(self, widths: Widths, dim: int = 128, in_batch: bool = True) -> None:
@@ -41,7 +42,7 @@ class ColbertPart(Part):
         """Return unit token vectors [M, L, dim]."""
         return nn.functional.normalize(self.project(tokens), dim=-1)
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the sum of the two losses."""
         if f.tokens is None or f.token_mask is None or batch.slot_mask is None:
             raise UserError("colbert: needs a text tower and sampler: {kind: triples}.")

@@ -29,6 +29,8 @@ class ContrastPart(Part):
         options: of `ContrastOptions`.
     """
 
+    needs, needs_when = ("picture", "text"), (("taps", 2, "second"),)
+    reads, gives = ("picture", "text"), ("encode",)
     across, by_features = "own", True
 
     def __init__(
@@ -78,7 +80,7 @@ class ContrastPart(Part):
         options = self.options if self.pool is None else replace(self.options, group=None)
         return pooled_contrast(x, y, batch.owner, options, group=self.pool, **more)
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss, over both taps where there are two."""
         if f.x is None or f.y is None:
             raise UserError("contrast: needs an image tower and a text tower.")
@@ -93,6 +95,7 @@ class ContrastPart(Part):
 class GroupPatchesPart(Part):
     """DreamLIP's grouping loss with a scale of its own."""
 
+    needs, reads = ("local", "text"), ("picture", "text")
     across = "own"
 
     def __init__(
@@ -106,7 +109,7 @@ class GroupPatchesPart(Part):
         """Sentences meet those of all processes."""
         self.pool = processes.group
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss over all sentences of the batch."""
         if f.local is None or f.y is None or batch.slot_mask is None:
             raise UserError("group_patches: needs an image tower with patches and a text tower.")
@@ -115,4 +118,4 @@ class GroupPatchesPart(Part):
             (batch.owner, batch.slot), f.y
         )  # text m goes to its own record and slot, whatever the order
         more = {"delta": self.delta, "norm": self.norm, "pair_id": batch.pair_id, "group": self.pool}
-        return group_patches(f.local, texts, batch.slot_mask, scale=self.scale()[0], **more)  # type: ignore[arg-type]
+        return group_patches(f.local, texts, batch.slot_mask, scale=self.scale()[0], **more)

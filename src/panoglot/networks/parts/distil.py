@@ -33,6 +33,8 @@ class ViewsPart(Part):
         warmup: share of the run in which the teacher's temperature rises.
     """
 
+    needs, reads = ("patches",), ("picture",)
+
     def __init__(
         self,
         widths: Widths,
@@ -58,7 +60,7 @@ class ViewsPart(Part):
         """Copy the student; called once, when the model is whole."""
         self.teacher = Ema(nn.ModuleList([model.image, self.head]))
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss of the batch's views."""
         if batch.image is None or self.teacher is None:
             raise UserError("views: needs pictures and views: {global: …, local: …} in the row.")
@@ -66,9 +68,9 @@ class ViewsPart(Part):
         tower, head = self.teacher.teacher.children()
         with torch.no_grad():
             z_t = torch.stack([head(tower(v)[0]) for v in globals_])
-        student = [self.head(model.image(v)[0]) for v in globals_]
+        student = [self.head(step.model.image(v)[0]) for v in globals_]
         if batch.local_image is not None:
-            student += [self.head(model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
+            student += [self.head(step.model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
         self._seen = z_t
         share = float(self.progress) / self.warmup if self.warmup else 1.0
         tau = ramp(round(1000 * min(1.0, share)), 1000, self.tau_teacher[0], self.tau_teacher[1], "linear")
@@ -100,6 +102,7 @@ class RegressPart(Part):
             2022, takes the English text's vector for all).
     """
 
+    reads, gives = ("teacher",), ("encode",)
     across = "own"
 
     def __init__(
@@ -117,8 +120,9 @@ class RegressPart(Part):
         if not 0 <= shared <= 1:
             raise UserError(f"regress: shared={shared} must be in 0..1.")
         self.shared = shared
-        make = lambda: nn.Linear(widths.dim, teacher) if adapter == "linear" else nn.Identity()  # noqa: E731
-        self.image, self.text = make(), make()
+        self.image, self.text = (
+            nn.Linear(widths.dim, teacher) if adapter == "linear" else nn.Identity() for _ in range(2)
+        )
         self.distance, self.beta = distance, beta
         # unit student vectors against the teacher's: a linear adapter can reach any length
         self.gain = nn.Parameter(torch.tensor(math.log(1.0))) if adapter == "none" else None
@@ -128,7 +132,7 @@ class RegressPart(Part):
         if not any(r.vectors for r in records):
             raise UserError("regress: learns from a teacher's stored vectors; name one: --teacher embedded:conse")
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the mean of the sides that are there."""
         here = [z for z in (f.x, f.y) if z is not None]
         sides = [nothing(*here), nothing(*here)]

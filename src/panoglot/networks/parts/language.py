@@ -28,17 +28,19 @@ class LmPart(Part):
             both ways and is seen by all (Croc's stage 1.5). Writing is always causal.
     """
 
+    needs, reads, gives = ("writer",), ("target",), ("write",)
+
     def __init__(self, widths: Widths, attention: str = "causal") -> None:
         super().__init__()
         if attention not in ("causal", "mixed"):
             raise UserError(f"lm: attention={attention!r} must be 'causal' or 'mixed'.")
         self.attention = attention
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss of the batch's targets."""
         if f.logits is None or batch.target is None:
             raise UserError("lm: needs a language model: text: {kind: causal}, seq2seq, decoder or encoder_decoder.")
-        return lm(f.logits, batch.target[:, -f.logits.shape[1] :], shift=model.text.shift)
+        return lm(f.logits, batch.target[:, -f.logits.shape[1] :], shift=step.model.text.shift)
 
 
 @torch.no_grad()
@@ -87,6 +89,8 @@ class ReconPart(Part):
 
     Source: Croc arXiv 2410.14332 (weight 10).
     """
+
+    needs, reads = ("media",), ("picture", "target")
 
     def __init__(
         self,
@@ -138,7 +142,7 @@ class ReconPart(Part):
             rows.append(one.index_copy(0, at, self.pool[index].to(one.dtype)))
         return torch.stack(rows).view_as(media)
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss of the rebuilt tokens."""
         if f.seen is None or self._target is None or self._replaced is None or self._real is None:
             raise UserError(
@@ -169,6 +173,7 @@ class VqPart(Part):
     Source: TL;DR arXiv 2305.20087.
     """
 
+    needs, reads, in_use = ("media",), ("picture", "target"), True
     idle: Tensor
 
     def __init__(self, widths: Widths, codes: int = 1024, beta: float = 0.25, revive: int = 0) -> None:
@@ -185,7 +190,8 @@ class VqPart(Part):
         out, index, self._term = self.codebook(media, real)
         if self.revive and self.training:
             self._last = (media.detach()[real], index[real])
-        return out
+        found: Tensor = out
+        return found
 
     @torch.no_grad()
     def after_step(self, model: Any, step: int, total: int) -> None:
@@ -205,7 +211,7 @@ class VqPart(Part):
             self.codebook.codes[dead] = z[at].to(self.codebook.codes.dtype)
             self.idle[dead] = 0
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the distance of tokens and codes."""
         term, self._term = self._term, None
         return nothing(self.codebook.codes) if term is None else term
@@ -213,4 +219,5 @@ class VqPart(Part):
     @torch.no_grad()
     def codes(self, media: Tensor) -> Tensor:
         """Return the indices of the codes of tokens [..., D]."""
-        return self.codebook(media)[1]
+        found: Tensor = self.codebook(media)[1]
+        return found

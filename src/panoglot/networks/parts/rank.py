@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
-from panoglot.networks._records import Batch, Term
+from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks.losses import rank
 from panoglot.networks.parts._base import Features, Part, Widths
+from panoglot.networks.samplers import Sample
 from panoglot.networks.towers import Block
 
 __all__ = ["RankPart"]
@@ -28,6 +31,7 @@ class RankPart(Part):
     Source: arXiv 2312.06726 (image-text matching backbone, MLP, -ln σ(r_better - r_worse)).
     """
 
+    needs, reads, gives = ("patches", "tokens"), ("picture", "rating"), ("score",)
     mean: Tensor
     deviation: Tensor
 
@@ -48,9 +52,17 @@ class RankPart(Part):
             tokens = layer(tokens, see, patches)
         real = mask[..., None].to(tokens.dtype)
         pooled = (self.after(tokens) * real).sum(1) / real.sum(1).clamp(min=1)
-        return (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        found: Tensor = (self.mlp(pooled)[:, 0] - self.mean) / self.deviation
+        return found
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
+        """Put what people thought of each text into the batch."""
+        slots = 0 if out.slot_mask is None else out.slot_mask.shape[1]
+        if slots:
+            scores = [[math.nan if t is None or t.score is None else t.score for t in s.texts] for _, s in items]
+            out.quality = torch.tensor([row + [math.nan] * (slots - len(row)) for row in scores])
+
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the mean over pictures of the loss over their ordered pairs; it counts pictures that have one."""
         if f.tokens is None or f.token_mask is None or f.patches is None or batch.quality is None:
             raise UserError("rank: needs pictures with patches, and sampler: {kind: ranked}.")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from panoglot.errors import UserError
+from panoglot.identity import versioned
 from panoglot.networks._contrast import ContrastOptions
 from panoglot.networks._pool import pooled_queries
-from panoglot.networks._records import Batch, Term
+from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks.losses import box, match_boxes
 from panoglot.networks.losses.nothing import nothing
 from panoglot.networks.parts._base import Features, Part, Widths
+from panoglot.networks.parts._regions import collate_regions
+from panoglot.networks.samplers import Sample
 from panoglot.networks.towers import Scale
 
 __all__ = ["BoxPart", "RegionsPart"]
@@ -28,21 +31,30 @@ def _needed(f: Features, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return f.boxes, f.regions, batch.boxes, batch.region_mask
 
 
+@versioned(2)  # boxes move with the crops of their picture
 class BoxPart(Part):
     """L1 + (1 - GIoU) of the matched boxes."""
+
+    needs, reads, gives = ("regions",), ("picture", "regions"), ("locate",)
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
+        """Put boxes and descriptions into the batch."""
+        collate_regions(out, items, model)
+
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss over the matched boxes of the batch."""
         boxes, _, target, mask = _needed(f, batch)
         return box(boxes, target, mask)
 
 
+@versioned(2)  # likewise
 class RegionsPart(Part):
     """Every matched region finds its own description among those of the batch; equal descriptions are one."""
 
+    needs, reads = ("regions", "tokens"), ("picture", "regions")
     across = "own"
 
     def __init__(self, widths: Widths, scale: Mapping[str, float] | None = None) -> None:
@@ -50,11 +62,15 @@ class RegionsPart(Part):
         self.scale = Scale(**(scale or {}))
         self.pool: Any = None
 
+    def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
+        """Put boxes and descriptions into the batch."""
+        collate_regions(out, items, model)
+
     def in_processes(self, name: str, processes: Any, batch: int) -> None:
         """Regions meet the descriptions of all processes."""
         self.pool = processes.group
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the loss over the matched regions of the batch."""
         boxes, regions, target, mask = _needed(f, batch)
         i, q, t = match_boxes(boxes, target, mask)
@@ -64,7 +80,7 @@ class RegionsPart(Part):
         texts, same = regions.flatten(0, 1)[:0], at[:, 0]
         if len(at) and batch.region_tokens is not None and batch.region_token_mask is not None:
             ids, token_mask = batch.region_tokens[mask], batch.region_token_mask[mask]
-            texts = model.text_vectors(ids, token_mask, [batch.region_lang[int(b)] for b in at[:, 0]])[0]
+            texts = step.model.text_vectors(ids, token_mask, [batch.region_lang[int(b)] for b in at[:, 0]])[0]
             same = _hash(ids, token_mask)
         # descriptions are named by (image, place), regions by what they matched: no counting that could shift
         name = at[:, 0] * mask.shape[1] + at[:, 1]

@@ -53,6 +53,8 @@ class CaptionPart(Part):
         policy: `attentive`, `random`, `inverse`, or `none` (CoCa).
     """
 
+    needs, reads = ("patches", "local", "text", "tokens"), ("picture", "text")
+
     def __init__(
         self,
         widths: Widths,
@@ -67,7 +69,7 @@ class CaptionPart(Part):
         self.decoder = CaptionDecoder(widths.vocabulary, widths.image, width, layers, heads, length)
         self.ratio, self.policy, self.length = ratio, policy, length
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return nats a token of the records' first texts."""
         _check(batch, self.policy)
         if f.patches is None or batch.tokens is None or batch.token_mask is None:
@@ -90,6 +92,8 @@ class InpaintPart(Part):
         policy: as in `CaptionPart`.
     """
 
+    needs, reads = ("patches", "local", "text", "tokens"), ("picture", "text")
+
     def __init__(
         self, widths: Widths, layers: int = 2, heads: int = 8, ratio: float = 0.5, policy: str = "attentive"
     ) -> None:
@@ -99,12 +103,12 @@ class InpaintPart(Part):
         self.decoder = ImageDecoder(widths.image, widths.text, 3 * widths.patch**2, layers, heads)
         self.ratio, self.policy, self.patch = ratio, policy, widths.patch
 
-    def forward(self, f: Features, batch: Batch, model: Any) -> Term:
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the mean error on the hidden patches."""
         _check(batch, self.policy)
         if f.tokens is None or f.token_mask is None or batch.image is None:
             raise UserError("inpaint: needs pictures and a text tower with tokens.")
         hide = attentive_masks(relevance(f, batch, self.policy), self.ratio)[1]
         image, first = batch.image[:, 0], _first(batch)
-        painted = self.decoder(model.image(image, hide=hide)[1], f.tokens[first], f.token_mask[first])
+        painted = self.decoder(step.model.image(image, hide=hide)[1], f.tokens[first], f.token_mask[first])
         return recon_px(painted, patchify(image, self.patch), hide)

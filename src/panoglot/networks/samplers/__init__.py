@@ -7,8 +7,9 @@ A *text sampler* turns one record into a `Sample`; `items(record)` says how many
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._order import batches, epoch_order, language_pools, mix, shares, task_batches
 from panoglot.networks.samplers._sample import Sample, Sampler
+from panoglot.networks.samplers.documents import Composed, Pictures, Turns
 from panoglot.networks.samplers.interleave import Document, Interleave, Loaders
-from panoglot.networks.samplers.regions import Regions
+from panoglot.networks.samplers.regions import EachRegion, Regions
 from panoglot.networks.samplers.sentences import Sentences, split_sentences
 from panoglot.networks.samplers.tasks import Coverage, Ranked, TaskPrefix, Triples
 from panoglot.networks.samplers.texts import Coin, Each, One, Translation, Vectors
@@ -16,30 +17,37 @@ from panoglot.networks.samplers.texts import Coin, Each, One, Translation, Vecto
 #: Name in a row -> sampler. Adding one = a file, an import, a line here.
 SAMPLERS: dict[str, type] = {
     "coin": Coin,
+    "composed": Composed,
     "coverage": Coverage,
     "each": Each,
+    "each_region": EachRegion,
     "interleave": Interleave,
     "loaders": Loaders,
     "one": One,
+    "pictures": Pictures,
     "ranked": Ranked,
     "regions": Regions,
     "sentences": Sentences,
     "task_prefix": TaskPrefix,
     "translation": Translation,
     "triples": Triples,
+    "turns": Turns,
     "vectors": Vectors,
 }
 
 __all__ = [
     "SAMPLERS",
     "Coin",
+    "Composed",
     "Coverage",
     "Document",
     "Draw",
     "Each",
+    "EachRegion",
     "Interleave",
     "Loaders",
     "One",
+    "Pictures",
     "Ranked",
     "Regions",
     "Sample",
@@ -48,6 +56,7 @@ __all__ = [
     "TaskPrefix",
     "Translation",
     "Triples",
+    "Turns",
     "Vectors",
     "batches",
     "epoch_order",

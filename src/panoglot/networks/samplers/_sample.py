@@ -25,6 +25,9 @@ class Sample:
         task, lang: of the target.
         fallback: the wanted language or kind was missing and another took its place (counted, reported).
         chunks: of an interleaved document: (image index or None, its sentences), in order.
+        pieces: of a document with turns: (a text, or an index of the record's pictures; it is learnt), in order.
+        asked: regions that a writer is asked about (a box token, an alpha channel).
+        others: indices of the record's pictures that are shown beside its own.
     """
 
     texts: Sequence[Text | None] = ()
@@ -37,10 +40,18 @@ class Sample:
     lang: str = "und"
     fallback: bool = False
     chunks: Sequence[tuple[int | None, Sequence[str]]] = ()
+    pieces: Sequence[tuple[str | int, bool]] = ()
+    asked: Sequence[RegionText] = ()
+    others: Sequence[int] = ()
 
 
 class Sampler(Protocol):
-    """A text sampler."""
+    """A text sampler.
+
+    A class may say, as literals: `takes`, the rows of a dataset that it reads (`caption`, the default, `document`,
+    `triple`, `rating`, `picture`: those without a caption); `shows_parts`, it shows parts of texts, which have no
+    stored vectors; `always_the_same`, of several texts of a picture it ever shows one.
+    """
 
     def items(self, record: Any) -> int:
         """How many items of an epoch this record makes; 0: it has nothing for this method (counted as skipped)."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from panoglot.identity import Named, marked
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._order import batches, epoch_order, mix, shares
@@ -66,6 +67,8 @@ class Interleave:
         count: text → tokens; None counts characters over four.
     """
 
+    takes = ("document",)
+
     max_images: int = 3
     max_tokens: int = 128
     min_similarity: float = 0.24
@@ -80,7 +83,7 @@ class Interleave:
 
     def items(self, record: Document) -> int:
         """1 when an image has a sentence."""
-        return int(bool(self._by_image(record)))
+        return int(isinstance(record, Document) and bool(self._by_image(record)))
 
     def __call__(self, record: Document, seed: int, epoch: int, item: int = 0) -> Sample:
         """Draw images; they and their sentences come in the document's order."""
@@ -111,14 +114,16 @@ class Loaders:
 
     Attributes:
         weights: loader → weight; None: all alike.
-        kinds, sources, langs: of the pairs' texts, see `One`.
+        kinds, sources, lang: of the pairs' texts, see `One`.
         max_images, max_tokens, min_similarity, count: of the documents, see `Interleave`.
     """
+
+    takes = ("caption", "document")
 
     weights: Mapping[str, float] | None = None
     kinds: Sequence[str] = ()
     sources: Sequence[str] = ()
-    langs: Sequence[str] = ()
+    lang: Sequence[str] = field(default=(), metadata=marked(Named("langs")))
     max_images: int = 3
     max_tokens: int = 128
     min_similarity: float = 0.24
@@ -127,7 +132,7 @@ class Loaders:
     def _of(self, record: Record | Document) -> Any:
         if isinstance(record, Document):
             return Interleave(self.max_images, self.max_tokens, self.min_similarity, self.count)
-        return One(self.kinds, self.sources, self.langs)
+        return One(self.kinds, self.sources, self.lang)
 
     def items(self, record: Record | Document) -> int:
         """1 when there is a text for a picture."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,38 +9,9 @@ from panoglot.errors import UserError
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._sample import Sample
+from panoglot.text import split_sentences
 
 __all__ = ["Sentences", "split_sentences"]
-
-# marks that end a sentence wherever they stand (Chinese, Japanese, Hindi, Arabic, Urdu, Ethiopic, Khmer, Armenian)
-_ALWAYS = "。！？．…।॥؟۔።፧။៕։"
-_BREAK = re.compile(rf"</s>|[\r\n]+|(?<=[{_ALWAYS}])|(?<=[.!?])\s+|(?<=[.!?][\"'”’»)\]])\s+")
-# what ends in a dot and ends nothing; a single letter is an initial
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[^\W\d_]|e\.g|i\.e|etc|vs|cf|approx|no|nr|st|mr|mrs|ms|dr|prof|bzw|ca|z\.b|d\.h|usw)\.$", re.I
-)
-
-
-def split_sentences(text: str) -> list[str]:
-    """Split at line ends, `</s>` and sentence marks of many scripts; not within `3.5 cm` nor after `e.g.`.
-
-    Thai and other scripts without sentence marks stay whole between line ends.
-
-    >>> split_sentences("A cat, e.g. a tabby, 3.5 kg. It sleeps!\\nQuiet.")
-    ['A cat, e.g. a tabby, 3.5 kg.', 'It sleeps!', 'Quiet.']
-    >>> split_sentences("一只猫。它在睡觉。"), split_sentences("एक बिल्ली। वह सोती है।")
-    (['一只猫。', '它在睡觉。'], ['एक बिल्ली।', 'वह सोती है।'])
-    """
-    out: list[str] = []
-    for piece in _BREAK.split(text):
-        piece = piece.strip()
-        if not any(c.isalnum() for c in piece):
-            continue
-        if out and _ABBREVIATION.search(out[-1]):
-            out[-1] += " " + piece
-        else:
-            out.append(piece)
-    return out
 
 
 @dataclass(frozen=True)
@@ -57,6 +27,8 @@ class Sentences:
         sources: which writers' texts are split; empty is all.
         splitter: text → sentences.
     """
+
+    shows_parts = True  # stored vectors are of whole texts
 
     k: int = 6
     merge: int = 1

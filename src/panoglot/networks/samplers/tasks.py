@@ -127,6 +127,8 @@ class Triples:
     mined negative.
     """
 
+    takes = ("caption", "triple")
+
     negatives: int = 1
 
     def _passages(self, record: Record) -> tuple[list[Text], list[Text], list[Text]]:
@@ -157,6 +159,8 @@ class Ranked:
     Attributes:
         k: captions a step; records with more are drawn from.
     """
+
+    takes = ("caption", "rating")
 
     k: int = 5
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from panoglot.errors import UserError
+from panoglot.identity import Named, marked
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._sample import Sample, matching
@@ -17,17 +18,19 @@ __all__ = ["Coin", "Each", "One", "Translation", "Vectors"]
 class One:
     """The first text of the wanted kinds, sources, languages (CLIP, ALIGN, SyCoCa, Croc)."""
 
+    always_the_same = True  # of several texts of a picture one is ever shown
+
     kinds: Sequence[str] = ()
     sources: Sequence[str] = ()
-    langs: Sequence[str] = ()
+    lang: Sequence[str] = field(default=(), metadata=marked(Named("langs")))
 
     def items(self, record: Record) -> int:
         """1 when there is such a text."""
-        return int(bool(matching(record, self.kinds, self.sources, self.langs)))
+        return int(bool(matching(record, self.kinds, self.sources, self.lang)))
 
     def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
         """Return it."""
-        text = matching(record, self.kinds, self.sources, self.langs)[0]
+        text = matching(record, self.kinds, self.sources, self.lang)[0]
         return Sample([text], lang=text.lang)
 
 
@@ -75,15 +78,15 @@ class Each:
 
     kinds: Sequence[str] = ()
     sources: Sequence[str] = ()
-    langs: Sequence[str] = ()
+    lang: Sequence[str] = field(default=(), metadata=marked(Named("langs")))
 
     def items(self, record: Record) -> int:
         """As many as there are texts."""
-        return len(matching(record, self.kinds, self.sources, self.langs))
+        return len(matching(record, self.kinds, self.sources, self.lang))
 
     def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
         """Return the item-th text."""
-        text = matching(record, self.kinds, self.sources, self.langs)[item]
+        text = matching(record, self.kinds, self.sources, self.lang)[item]
         return Sample([text], lang=text.lang)
 
 

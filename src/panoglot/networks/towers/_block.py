@@ -47,10 +47,12 @@ class Attention(nn.Module):
         )
         if see is None:
             out = F.scaled_dot_product_attention(q, k, v)
-            return self.out(out.transpose(1, 2).flatten(2))
+            seen: Tensor = self.out(out.transpose(1, 2).flatten(2))
+            return seen
         blind = ~see.any(-1, keepdim=True)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=(see | blind)[:, None])
-        return self.out(out.transpose(1, 2).flatten(2)).masked_fill(blind, 0.0)
+        found: Tensor = self.out(out.transpose(1, 2).flatten(2)).masked_fill(blind, 0.0)
+        return found
 
 
 class Block(nn.Module):
@@ -75,7 +77,8 @@ class Block(nn.Module):
         x = x + self.drop(self.attention(self.norm1(x), see=see))
         if self.cross is not None and self.norm_memory is not None and memory is not None:
             x = x + self.drop(self.cross(self.norm_memory(x), memory, see_memory))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        found: Tensor = x + self.drop(self.mlp(self.norm2(x)))
+        return found
 
 
 def initialise(blocks: nn.ModuleList, width: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Pieces:
             raise UserError(f"A sample of {length} tokens holds no text.")
         self.tokenizer, self.length, self.cut = tokenizer, length, 0
         self.before: list[int]
+        self.added: dict[str, int] = {}
         if tokenizer is None:
             self.size, self.before, self.end, self.pad = ByteTokens.size, [START], END, PAD
             return
@@ -52,10 +54,37 @@ class Pieces:
             self.before = [int(tokenizer.bos_token_id)]
         self.pad = self.end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
+    def grow(self, tokens: Sequence[str]) -> None:
+        """Add tokens to the vocabulary: each is one id from now on, behind those that are there.
+
+        >>> pieces = Pieces(length=20)
+        >>> pieces.grow(["<3>"])
+        >>> pieces.encode("<3> a"), pieces.size, pieces.decode([259, 35, 100])
+        ([259, 35, 100], 260, '<3> a')
+        """
+        if len(set(tokens)) < len(tokens) or not all(tokens):
+            raise UserError("vocabulary: every new token is a text of its own.")
+        if self.tokenizer is not None:
+            self.tokenizer.add_tokens(list(tokens))
+            self.size = len(self.tokenizer)
+            return
+        self.added = {token: self.size + n for n, token in enumerate(tokens)}
+        self.size += len(tokens)
+
+    def _bytes(self, text: str) -> list[int]:
+        """Return the ids of a text in bytes and in what was added, the longest that fits first."""
+        if not self.added:
+            return [b + 3 for b in text.encode("utf-8", "replace")]
+        pattern = "|".join(re.escape(token) for token in sorted(self.added, key=lambda t: (-len(t), t)))
+        out: list[int] = []
+        for piece in re.split(f"({pattern})", text):
+            out += [self.added[piece]] if piece in self.added else [b + 3 for b in piece.encode("utf-8", "replace")]
+        return out
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens."""
         if self.tokenizer is None:
-            return [b + 3 for b in text.encode("utf-8", "replace")]
+            return self._bytes(text)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
@@ -66,12 +95,18 @@ class Pieces:
         if self.end in values:
             values = values[: values.index(self.end)]
         if self.tokenizer is None:
-            return bytes(i - 3 for i in values if i > END).decode("utf-8", "replace")
+            names = {i: token.encode() for token, i in self.added.items()}
+            return b"".join(names.get(i, bytes([i - 3]) if END < i < 259 else b"") for i in values).decode(
+                "utf-8", "replace"
+            )
         return str(self.tokenizer.decode(values, skip_special_tokens=True)).strip()
 
     def _fit(self, ids: list[int], room: int) -> list[int]:
-        if self.tokenizer is None:  # between characters, never within one
+        if self.tokenizer is None and not self.added:  # between characters, never within one
             return self.encode(bytes(i - 3 for i in ids[:room]).decode("utf-8", "ignore"))
+        if self.tokenizer is None:
+            while room > 0 and ids[room] < 259 and 0x80 <= ids[room] - 3 < 0xC0:
+                room -= 1
         return ids[:room]
 
     def write(

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, require
+from panoglot.networks._kinds import says
 from panoglot.networks.adapters import GatedCrossAttention, attach, media_of_tokens
 from panoglot.networks.towers._block import Attention, Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.networks.towers._pretrained import load_pretrained
+from panoglot.networks.towers._spread import grown, spread
 
 __all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
 
@@ -49,7 +51,8 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return [B, width] of tokens [B, L, width]; padding (mask [B, L] False) is not read."""
         y = self.read(self.query.expand(len(x), -1, -1), x, mask[:, None])
-        return self.after(y + self.feed(y))[:, 0]
+        found: Tensor = self.after(y + self.feed(y))[:, 0]
+        return found
 
 
 class OwnDecoder(nn.Module):
@@ -74,7 +77,8 @@ class OwnDecoder(nn.Module):
         see_memory = None if real is None else real[:, None].expand(-1, x.shape[1], -1)
         for block in self.layers:
             x = block(x, see, memory, see_memory)
-        return self.after(x)
+        found: Tensor = self.after(x)
+        return found
 
 
 class _Held:
@@ -86,8 +90,8 @@ class _Held:
         self.output: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
-        memo[id(self)] = _Held()
-        return memo[id(self)]
+        memo[id(self)] = copied = _Held()
+        return copied
 
     def __reduce__(self) -> Any:
         return _Held, ()
@@ -193,6 +197,18 @@ class CausalLm(nn.Module):
     def _embedding(self) -> Any:
         return self.lm.embed if self.own else self.lm.get_input_embeddings()
 
+    def embedding(self) -> Any:
+        """Return the module that embeds ids."""
+        return self._embedding()
+
+    def grow(self, tokens: Sequence[str]) -> None:
+        """Add tokens to the vocabulary; their embeddings begin as the mean of those that are there."""
+        self.tokens.grow(tokens)
+        if self.own:
+            self.lm.embed = grown(self.lm.embed, self.tokens.size)
+        else:
+            self.lm.resize_token_embeddings(max(self.tokens.size, self._embedding().num_embeddings))
+
     def _layers(self) -> Any:
         return self._stack().layers if self.own else self._found[1]
 
@@ -241,6 +257,7 @@ class CausalLm(nn.Module):
         target: str,
         picture: bool,
         chunks: Sequence[tuple[int | None, Sequence[str]]] = (),
+        document: Sequence[tuple[str | int, bool]] = (),
     ) -> tuple[list[int], list[int], list[int]]:
         """Return what is given, what the decoder writes beside it (nothing: it writes what it reads), and labels.
 
@@ -250,6 +267,8 @@ class CausalLm(nn.Module):
             target: the answer; '': none, a prompt to go on from.
             picture: there is one.
             chunks: of an interleaved document, instead of the three texts: its pictures, each with sentences.
+            document: of a document with turns, instead of all that: (a text, or how many pictures stand here; it is
+                learnt), in order. What is learnt is ended.
 
         Raises:
             RowError: the prompt leaves no room.
@@ -258,12 +277,22 @@ class CausalLm(nn.Module):
         here = picture and not self.cross
         for image, sentences in chunks:
             pieces += [(PICTURE, False)] * (image is not None) + [(" ".join(sentences), True), (self.tokens.end, True)]
+        if pieces_ := list(document):
+            for n, (piece, learn) in enumerate(pieces_):
+                if isinstance(piece, int):
+                    pieces += [] if self.cross else [(PICTURE, False)] * piece
+                    continue
+                pieces.append((piece, learn))
+                if learn and (n + 1 == len(pieces_) or not pieces_[n + 1][1]):
+                    pieces.append((self.tokens.end, True))
+            ids, labels = self.tokens.write(pieces)
+            return ids, [], labels
         if chunks and self.mark is None:
             raise UserError("Interleaved documents need a language model with gates: text: {gated: …}.")
         if not chunks:
             between = " " if prefix and start else ""
             given = prefix + between + start
-            given += " " if given and target and not given[-1].isspace() else ""
+            given += " " if given and not given[-1].isspace() else ""
             pieces = [(PICTURE, False)] * here + [(given, False)] * bool(given)
             pieces += [(target, True), (self.tokens.end, True)] if target else []
         ids, labels = self.tokens.write(pieces)
@@ -282,7 +311,7 @@ class CausalLm(nn.Module):
             self._sight.media, self._sight.which = media, None if media is None else self._which(at, real)
             x = torch.where(at[..., None], self.mark.to(x.dtype), x)
         elif not self.cross and media is not None and bool(at.any()):
-            if not bool(at[:, first].all()):
+            if not bool(at[:, first].all()) or int(at.sum(1).max()) > 1:
                 raise UserError("The pictures of a text stand at its beginning in this language model.")
             v = media.flatten(1, 2).to(x.dtype)
             there = torch.ones_like(v[..., 0], dtype=torch.bool) if real is None else real.flatten(1)
@@ -318,6 +347,8 @@ class CausalLm(nn.Module):
             written: not used: a decoder writes what it reads.
             mixed: [B, L] labels; everything before the first one that is learnt is seen by all, both ways.
         """
+        if self._spread(ids, media):
+            return self._forward_spread(ids, mask, media, real, mixed)
         x, full, first, n = self._enter(ids, mask, media, real)
         shifted = ids.shape[1] - first if n else ids.shape[1]
         logits, hidden = self._run(x, full, self._prefix(mixed, mask, n), shifted, media, real)
@@ -326,6 +357,29 @@ class CausalLm(nn.Module):
         if self.pool is not None:
             pooled = self.pool(self._half.output, mask & (ids != PICTURE))
         return Written(logits, seen, pooled)
+
+    # ---- pictures anywhere in a text ---------------------------------------------------------------------------------
+
+    def _spread(self, ids: Tensor, media: Tensor | None) -> bool:
+        """Whether pictures stand elsewhere than once, at the beginning."""
+        if media is None or self.cross or self.mark is not None:
+            return False
+        at = ids == PICTURE
+        return bool((at.sum(1) > 1).any()) or bool((at.any(1) & ~at[:, len(self.tokens.before)]).any())
+
+    def _expanded(self, ids: Tensor, mask: Tensor, media: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return embeddings and mask with every picture's tokens in its place, and where each id ends [B, L]."""
+        return spread(self._embedding()(ids.clamp(min=0)), ids == PICTURE, mask, media, real)
+
+    def _forward_spread(
+        self, ids: Tensor, mask: Tensor, media: Tensor | None, real: Tensor | None, mixed: Tensor | None
+    ) -> Written:
+        if mixed is not None:
+            raise UserError("lm: attention: mixed is for one picture at the beginning of a text.")
+        assert media is not None
+        x, full, ends = self._expanded(ids, mask, media, real)
+        logits, _ = self._run(x, full, None, x.shape[1], None, None)
+        return Written(logits.gather(1, ends[..., None].expand(-1, -1, logits.shape[-1])))
 
     def _prefix(self, labels: Tensor | None, mask: Tensor, n: int) -> Tensor | None:
         if labels is None:
@@ -340,7 +394,8 @@ class CausalLm(nn.Module):
             raise UserError("This language model makes no text vectors; text: {split: …} says after how many layers.")
         x, mask, _, _ = self._enter(ids, mask, None, None)
         self._run(x, mask, None, 0, None, None)
-        return self.pool(self._half.output, mask & (ids != PICTURE))
+        found: Tensor = self.pool(self._half.output, mask & (ids != PICTURE))
+        return found
 
     @torch.no_grad()
     def generate(
@@ -355,7 +410,10 @@ class CausalLm(nn.Module):
     ) -> list[list[int]]:
         """Write after ids [B, L] (no padding); returns new ids. `start` stands at the end of ids already."""
         if not self.own:
-            x, full, _, _ = self._enter(ids, mask, media, real)
+            if media is not None and self._spread(ids, media):
+                x, full, _ = self._expanded(ids, mask, media, real)
+            else:
+                x, full, _, _ = self._enter(ids, mask, media, real)
             out = self.lm.generate(
                 inputs_embeds=x, attention_mask=full.long(), max_new_tokens=most, num_beams=beams, do_sample=False,
                 eos_token_id=self.tokens.end, pad_token_id=self.tokens.pad,
@@ -366,9 +424,8 @@ class CausalLm(nn.Module):
         before = media.shape[1] * media.shape[2] if media is not None and not self.cross and self.mark is None else 0
         room = self.lm.place.shape[0] - ids.shape[1] - before
 
-        def scores(whole: Tensor) -> Tensor:
-            seen = whole.new_ones(whole.shape, dtype=torch.bool)
-            return self(whole, seen, media, real).logits[:, -1]
+        def scores(whole: Tensor) -> Any:
+            return self(whole, whole.new_ones(whole.shape, dtype=torch.bool), media, real).logits[:, -1]
 
         out = greedy(scores, ids, self.tokens.end, self.tokens.pad, min(most, room))
         return out[:, ids.shape[1] :].tolist()
@@ -378,6 +435,7 @@ def _heads(width: int) -> int:
     return next(h for h in (8, 4, 2, 1) if width % h == 0)
 
 
+@says(writes=True)
 def causal_lm(
     name: str = "",
     media_width: int = 0,
@@ -411,6 +469,7 @@ def load_language_model(hf: Any, kind: Any, name: str, pretrained: bool, dtype: 
     return kind.from_config(load_pretrained(hf.AutoConfig, name), **more)
 
 
+@says(writes=True)
 def own_decoder(
     media_width: int = 0,
     width: int = 512,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._tokens import END, START
+from panoglot.networks.towers.heads import unit
 
 __all__ = ["CaptionDecoder", "ImageDecoder", "QueryDecoder", "Resampler"]
 
@@ -56,6 +59,11 @@ class QueryDecoder(nn.Module):
         x = self.after(x)
         return self.picture(x[:, -1]), self.region(x[:, :-1]), self.box(x[:, :-1]).sigmoid()
 
+    def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
+        """Fill in the features that come from the patches."""
+        x, f.regions, f.boxes = self(patches)
+        f.x = unit(x)
+
 
 class CaptionDecoder(nn.Module):
     """Writes a caption from picture tokens, left to right.
@@ -95,7 +103,8 @@ class CaptionDecoder(nn.Module):
         see_memory = None if keep is None else keep[:, None].expand(-1, ids.shape[1], -1)
         for block in self.blocks:
             x = block(x, see, memory, see_memory)
-        return self.after(x) @ self.embed.weight.T
+        found: Tensor = self.after(x) @ self.embed.weight.T
+        return found
 
     @torch.no_grad()
     def generate(self, memory: Tensor, most: int | None = None, start: Tensor | None = None) -> Tensor:
@@ -132,7 +141,8 @@ class ImageDecoder(nn.Module):
         see = text_mask[:, None].expand(-1, patches.shape[1], -1)
         for block in self.blocks:
             patches = block(patches, memory=text, see_memory=see)
-        return self.paint(self.after(patches))
+        found: Tensor = self.paint(self.after(patches))
+        return found
 
 
 class Resampler(nn.Module):

@@ -59,7 +59,12 @@ class TokenMlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return [B, dim] of tokens [B, N, width]."""
-        return self.mlp(tokens).mean(1)
+        found: Tensor = self.mlp(tokens).mean(1)
+        return found
+
+    def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
+        """Fill in the features that come from the patches."""
+        f.x = unit(self(patches))
 
 
 class PrototypeHead(nn.Module):
@@ -172,10 +177,10 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, dim] of vectors x [B, width]."""
         x = unit(x)
-        y = self.linear(self.drop(x))
-        if not self.known:
-            return y
-        return y + unit(F.linear(x, self.classes, self.class_bias).softmax(-1) @ self.labels)
+        y: Tensor = self.linear(self.drop(x))
+        if self.known:
+            y = y + unit(F.linear(x, self.classes, self.class_bias).softmax(-1) @ self.labels)
+        return y
 
 
 class Reward(nn.Module):
@@ -197,7 +202,8 @@ class Reward(nn.Module):
         """Return rewards [M] of pictures x [M, D] and texts y [M, D]."""
         cosine = F.cosine_similarity(x, y, dim=-1)[:, None]
         raw = self.mlp(torch.cat([x, y, x * y, (x - y).abs(), cosine], -1))[:, 0]
-        return (raw - self.mean) / self.deviation
+        found: Tensor = (raw - self.mean) / self.deviation
+        return found
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, y: Tensor) -> None:

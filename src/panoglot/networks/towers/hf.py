@@ -98,6 +98,8 @@ class HfImage(nn.Module):
         layer: whose tokens are given, counted from the end; -1 is the last (Croc and LLaVA read -2).
     """
 
+    gives = ("picture", "patches")
+
     def __init__(self, name: str = "", model: Any = None, layer: int = -1) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")

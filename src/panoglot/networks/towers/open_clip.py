@@ -31,6 +31,8 @@ class OpenClipImage(nn.Module):
         pretrained: name of the weights or a local file; '' starts anew.
     """
 
+    gives = ("picture", "patches")
+
     def __init__(self, name: str, pretrained: str = "") -> None:
         super().__init__()
         self.model = _load(name, pretrained)[1].visual

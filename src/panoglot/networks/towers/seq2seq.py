@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, require
+from panoglot.networks._kinds import says
 from panoglot.networks.adapters import attach
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
 from panoglot.networks.towers._pieces import Pieces, pieces_of
+from panoglot.networks.towers._spread import grown
 from panoglot.networks.towers.causal import Written, load_language_model
 
 __all__ = ["OwnSeq2Seq", "Seq2SeqLm", "own_seq2seq", "seq2seq_lm"]
@@ -37,7 +39,8 @@ class OwnSeq2Seq(nn.Module):
         see = mask[:, None].expand(-1, x.shape[1], -1)
         for block in self.encoder:
             x = block(x, see)
-        return self.between(x)
+        found: Tensor = self.between(x)
+        return found
 
     def decode(self, ids: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Return logits [B, L, vocabulary] of decoder inputs ids [B, L]."""
@@ -46,7 +49,8 @@ class OwnSeq2Seq(nn.Module):
         read = mask[:, None].expand(-1, ids.shape[1], -1)
         for block in self.decoder:
             x = block(x, see, memory, read)
-        return self.after(x) @ self.embed.weight.T
+        found: Tensor = self.after(x) @ self.embed.weight.T
+        return found
 
 
 class Seq2SeqLm(nn.Module):
@@ -84,6 +88,18 @@ class Seq2SeqLm(nn.Module):
     def _embedding(self) -> Any:
         return self.lm.embed if self.own else self.lm.get_input_embeddings()
 
+    def embedding(self) -> Any:
+        """Return the module that embeds ids."""
+        return self._embedding()
+
+    def grow(self, tokens: Sequence[str]) -> None:
+        """Add tokens to the vocabulary; their embeddings begin as the mean of those that are there."""
+        self.tokens.grow(tokens)
+        if self.own:
+            self.lm.embed = grown(self.lm.embed, self.tokens.size)
+        else:
+            self.lm.resize_token_embeddings(max(self.tokens.size, self._embedding().num_embeddings))
+
     def _first(self) -> int:
         for config in (self.lm.config, getattr(self.lm, "generation_config", None)):
             for key in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
@@ -99,10 +115,18 @@ class Seq2SeqLm(nn.Module):
         target: str,
         picture: bool,
         chunks: Sequence[tuple[int | None, Sequence[str]]] = (),
+        document: Sequence[tuple[str | int, bool]] = (),
     ) -> tuple[list[int], list[int], list[int]]:
         """Return what the encoder is given, what the decoder writes, and its labels; see `CausalLm.compose`."""
         if chunks:
             raise UserError("Interleaved documents need a decoder language model: text: {kind: causal, gated: …}.")
+        if document:
+            texts = [(piece, learn) for piece, learn in document if isinstance(piece, str)]
+            if not texts[-1][1] or any(learn for _, learn in texts[:-1]):
+                raise UserError(
+                    "An encoder-decoder learns the last turn of a document only; take text: {kind: causal} or decoder."
+                )
+            prefix, start, target = " ".join(text for text, _ in texts[:-1]), "", texts[-1][0]
         given = self.tokens.write([(prefix, False), (self.tokens.end, False)])[0]
         pieces: list[tuple[str | int, bool]] = [(start, False)] * bool(start)
         pieces += [(target, True), (self.tokens.end, True)] if target else []
@@ -180,6 +204,7 @@ class Seq2SeqLm(nn.Module):
         return greedy(lambda new: self.lm.decode(new, memory, full)[:, -1], new, end, pad, most)[:, begin:].tolist()
 
 
+@says(writes=True)
 def seq2seq_lm(
     name: str = "",
     media_width: int = 0,
@@ -203,6 +228,7 @@ def seq2seq_lm(
     return Seq2SeqLm(lm, pieces_of(name, length), media_width, adapters)
 
 
+@says(writes=True)
 def own_seq2seq(
     media_width: int = 0,
     width: int = 512,

@@ -32,4 +32,5 @@ class VisualEmbedding(nn.Module):
         """Return tokens [B, N, width] of features [B, N, F] and boxes [B, N, 4] (x0, y0, x1, y1 in 0..1)."""
         area = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))[..., None]
         which = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device) if image is None else image
-        return self.feature(x) + self.box(torch.cat([boxes, area], -1)) + self.image(which)
+        found: Tensor = self.feature(x) + self.box(torch.cat([boxes, area], -1)) + self.image(which)
+        return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks.towers._block import Block, initialise
 
 __all__ = ["Vit"]
@@ -21,11 +24,23 @@ class Vit(nn.Module):
         width: of the tokens.
         layers: depth.
         heads: of the attention.
+        alpha: a fourth channel says which part of the picture is meant: its patches are embedded beside those of the
+            colours, from zero, so that at first nothing changes.
 
-    Source: CLIP arXiv 2103.00020 (class token, learned positions, norms before and after).
+    Source: CLIP arXiv 2103.00020 (class token, learned positions, norms before and after); Alpha-CLIP arXiv 2312.03818.
     """
 
-    def __init__(self, size: int = 224, patch: int = 16, width: int = 768, layers: int = 12, heads: int = 12) -> None:
+    gives = ("picture", "patches")
+
+    def __init__(
+        self,
+        size: int = 224,
+        patch: int = 16,
+        width: int = 768,
+        layers: int = 12,
+        heads: int = 12,
+        alpha: Annotated[bool, Added(False)] = False,
+    ) -> None:
         super().__init__()
         if size % patch:
             raise UserError(f"vit: a picture of {size} cannot be cut into patches of {patch}.")
@@ -37,6 +52,9 @@ class Vit(nn.Module):
         self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         initialise(self.blocks, width)
+        self.alpha = nn.Conv2d(1, width, patch, patch, bias=False) if alpha else None
+        if self.alpha is not None:
+            nn.init.zeros_(self.alpha.weight)
 
     def places(self, rows: int, columns: int) -> Tensor:
         """Return the positions [1 + rows·columns, width] of another grid."""
@@ -50,7 +68,7 @@ class Vit(nn.Module):
         """Encode.
 
         Args:
-            image: [B, 3, H, W].
+            image: [B, 3, H, W], or [B, 4, H, W] with `alpha` (1 is meant, 0 is not).
             hide: [B, N] bool: these patches are replaced by a learned token before anything looks at them.
             keep: [B, N] bool: only these patches may be attended to.
 
@@ -60,7 +78,11 @@ class Vit(nn.Module):
         height, width = image.shape[-2:]
         if height % self.patch or width % self.patch:
             raise UserError(f"vit: a picture of {height}×{width} cannot be cut into patches of {self.patch}.")
-        x = self.embed(image).flatten(2).transpose(1, 2)  # [B, N, width]
+        x = self.embed(image[:, :3])
+        if self.alpha is not None:
+            meant = image[:, 3:] if image.shape[1] > 3 else torch.ones_like(image[:, :1])
+            x = x + self.alpha(meant)
+        x = x.flatten(2).transpose(1, 2)  # [B, N, width]
         if hide is not None:
             x = torch.where(hide[..., None], self.hidden.to(x.dtype), x)
         x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], 1)

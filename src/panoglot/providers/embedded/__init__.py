@@ -43,7 +43,7 @@ def _ocr(options: Options) -> Any:
 
     return TextReader(
         engine=options.take("engine", str, "auto"),
-        langs=options.take("langs", str, ""),
+        lang=options.take("lang", str, ""),
         min_score=options.take("min_score", float, 0.7),
         threads=options.take("threads", int, 1),
         timeout=options.take("timeout", float, 60.0),

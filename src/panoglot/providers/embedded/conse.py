@@ -20,7 +20,7 @@ from panoglot.errors import UserError, require
 from panoglot.identity import extended, fingerprint, later
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded.e5 import E5
-from panoglot.providers.embedded.efficientnet import EfficientNetLite2, classifier, synsets
+from panoglot.providers.embedded.efficientnet import EfficientNetLite2, Seen, classifier, synsets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +76,9 @@ class Conse:
         """Encode pictures: unit vectors `[N, 384]`; a picture that cannot be decoded is a NaN row."""
         import numpy as np
 
-        _, logits, _ = self._pictures.run(images)  # [N, 1000]
-        rows = [self._mix(row) for row in logits]
+        nothing = np.full(self.dim, np.nan, np.float32)
+        seen = self._pictures.see(images, self._classes)
+        rows = [self._mix(one) if isinstance(one, Seen) else nothing for one in seen]
         return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
@@ -111,21 +112,23 @@ class Conse:
             "offset": -self._mean,
         }
 
-    def _mix(self, logits: np.ndarray) -> np.ndarray:
+    def _mix(self, seen: Seen) -> np.ndarray:
         import numpy as np
 
-        best = np.argsort(-logits, kind="stable")[: self._classes]
-        weights = np.exp((logits[best] - logits.max()) / self._temperature)  # the norm is divided out below
+        best, logits = list(seen.best[: self._classes]), seen.logits[: self._classes]
+        weights = np.exp((logits - logits[0]) / self._temperature)  # the norm is divided out below
         return _unit(weights @ self._labels[best])
 
     def _project(self, vectors: np.ndarray) -> np.ndarray:
-        return vectors - (vectors @ self._languages.T) @ self._languages
+        found: np.ndarray = vectors - (vectors @ self._languages.T) @ self._languages
+        return found
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return found
 
 
 def _table(encoder: E5) -> bytes:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import RowError, UserError, require
-from panoglot.identity import extended, later
+from panoglot.identity import extended, hash_parts, later
+from panoglot.providers._memory import MEMORY
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded._onnx import Graph
 from panoglot.providers.embedded._torch_pickle import read_state_dict
@@ -25,13 +27,40 @@ if TYPE_CHECKING:
 
     from panoglot.pictures import Image
 
-__all__ = ["EfficientNetLite2", "classifier", "synsets"]
+__all__ = ["EfficientNetLite2", "Seen", "classifier", "synsets"]
 
 _SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 _SIDE = 260
 #: (repeats, kernel, stride, expansion) of the seven stages of Lite0, deepened by 1.2 for Lite2 (first and last are
 #: not).
 _STAGES = ((1, 3, 1, 1), (3, 3, 2, 6), (3, 5, 2, 6), (4, 3, 2, 6), (4, 5, 1, 6), (5, 5, 2, 6), (1, 3, 1, 6))
+
+
+#: Classes of a picture that are remembered: as many as tags and vectors are usually made of.
+REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the network said of a picture: enough for the tags and vectors that are made of it.
+
+    Attributes:
+        best: the likeliest classes, best first.
+        logits: float32, of those.
+        total: sum of exp(logit - highest logit) over all classes.
+    """
+
+    best: tuple[int, ...]
+    logits: np.ndarray
+    total: np.float32
+
+    @classmethod
+    def of(cls, logits: np.ndarray, classes: int) -> Seen:
+        """Keep the best of all logits `[1000]`."""
+        import numpy as np
+
+        best = np.argsort(-logits, kind="stable")[:classes]
+        return cls(tuple(best.tolist()), logits[best], np.exp(logits - logits.max()).sum())
 
 
 @lru_cache(maxsize=1)
@@ -140,6 +169,7 @@ class EfficientNetLite2:
         )
         self.batch_size = 8
         self.per_core = True
+        self._network = f"efficientnet-lite2-{_SHA256[:16]}-{_SIDE}-bicubic-1"
         self._top, self._names = top, synsets()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -162,12 +192,26 @@ class EfficientNetLite2:
                 errors[n] = error
         return features, logits, errors
 
+    def see(self, images: Sequence[Image], classes: int = REMEMBERED) -> list[Seen | RowError]:
+        """Return the best `classes` of pictures; the network runs once a picture, whoever asks."""
+        classes = max(classes, REMEMBERED)
+        keys = [hash_parts("seen", self._network, str(classes), image.id) for image in images]
+        found: list[Seen | RowError | None] = [MEMORY.get(key, None) for key in keys]
+        new = [n for n, seen in enumerate(found) if seen is None]
+        _, logits, errors = self.run([images[n] for n in new])
+        for n, row, error in zip(new, logits, errors, strict=True):
+            found[n] = error or Seen.of(row, classes)
+            if error is None:
+                MEMORY.put(keys[n], found[n])
+        return [seen for seen in found if seen is not None]
+
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Encode pictures: unit vectors `[N, 1280]`; a picture that cannot be decoded is a NaN row."""
         import numpy as np
 
         features = self.run(images)[0]
-        return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+        found: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+        return found
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
         """Refuse: this model sees pictures only."""
@@ -177,16 +221,17 @@ class EfficientNetLite2:
 
     def tag(self, images: Sequence[Image]) -> list[list[Tag] | RowError]:
         """Classify pictures: the `top` classes, softmax probabilities, keys are WordNet 3.0 synsets."""
-        _, logits, errors = self.run(images)
-        return [error or self._tags(row) for row, error in zip(logits, errors, strict=True)]
+        seen = self.see(images, self._top)
+        return [one if isinstance(one, RowError) else self._tags(one) for one in seen]
 
-    def _tags(self, logits: np.ndarray) -> list[Tag]:
+    def _tags(self, seen: Seen) -> list[Tag]:
         import numpy as np
 
-        probability = np.exp(logits - logits.max())
-        probability /= probability.sum()
-        best = np.argsort(-probability, kind="stable")[: self._top]
-        return [Tag(_spoken(self._names[n][1]), float(probability[n]), self._names[n][0]) for n in best]
+        probability = np.exp(seen.logits - seen.logits[0]) / seen.total
+        return [
+            Tag(_spoken(self._names[n][1]), float(share), self._names[n][0])
+            for n, share in zip(seen.best[: self._top], probability)
+        ]
 
 
 def _pixels(image: Image) -> np.ndarray:

@@ -101,7 +101,8 @@ def _colours(lab: np.ndarray) -> np.ndarray:
     decides nothing.
     """
     owner, examples = _palette()
-    return owner[(lab @ (-2 * examples.T) + (examples**2).sum(1)).argmin(1)]
+    found: np.ndarray = owner[(lab @ (-2 * examples.T) + (examples**2).sum(1)).argmin(1)]
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 `rapidocr` reads Latin letters, Chinese and Japanese well, and nothing else: of Cyrillic it returns the commas, of
 Arabic or Devanagari nothing. So `tesseract` is asked as well, where it is installed, when the first reading looks like
-that (a box without letters, a low score) or when `langs` names a language that needs it.
+that (a box without letters, a low score) or when `lang` names a language that needs it.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class TextReader:
 
     Args:
         engine: `auto`, `rapidocr` or `tesseract`.
-        langs: BCP-47 tags, comma separated, that `tesseract` shall look for; empty: all that are installed.
+        lang: BCP-47 tags, comma separated, that `tesseract` shall look for; empty: all that are installed.
         min_score: lines that are less sure (0..1) are left out.
         threads: threads of one picture.
         timeout: seconds for one picture in `tesseract`; after that the row fails.
     """
 
     def __init__(
-        self, engine: str = "auto", langs: str = "", min_score: float = 0.7, threads: int = 1, timeout: float = 60.0
+        self, engine: str = "auto", lang: str = "", min_score: float = 0.7, threads: int = 1, timeout: float = 60.0
     ) -> None:
         if engine not in _ENGINES:
             raise UserError(f"embedded:ocr has no engine '{engine}'.{did_you_mean(engine, _ENGINES)}")
@@ -66,7 +66,7 @@ class TextReader:
         self._rapid: Any = None if engine == "tesseract" else self._load_rapid(engine)
         if self._rapid is None and self._tesseract is None:
             raise MissingPackage("embedded:ocr needs: pip install 'panoglot[ocr]', or apt-get install tesseract-ocr")
-        tags = [canonical_language(tag) for tag in langs.split(",") if tag.strip()]
+        tags = [canonical_language(tag) for tag in lang.split(",") if tag.strip()]
         self._codes = self._installed(tags) if self._tesseract else []
         self._always = self._rapid is None or any(not _rapid_reads(tag) for tag in tags)
         parts = [f"rapidocr-{_version('rapidocr')}"] if self._rapid else []

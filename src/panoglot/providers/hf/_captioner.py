@@ -32,7 +32,7 @@ class Captioner(Family):
     def start(self) -> int:
         """The token that a caption begins with."""
         stated = self.config.get_text_config().bos_token_id
-        return self.tokenizer.cls_token_id if self.config.model_type == "git" or stated is None else stated
+        return int(self.tokenizer.cls_token_id if self.config.model_type == "git" or stated is None else stated)
 
     def prefix(self, prompt: Prompt) -> list[int]:
         """The tokens that a caption goes on from."""
@@ -67,9 +67,11 @@ class Captioner(Family):
     def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
         """Run once, with or without the picture."""
         if self.config.model_type == "blip" and not batch.tensors:  # the decoder without cross-attention
-            return self.model.text_decoder(**inputs, use_cache=False).logits
+            decoded: torch.Tensor = self.model.text_decoder(**inputs, use_cache=False).logits
+            return decoded
         more = {} if self.config.model_type == "blip" else {"use_cache": False}
-        return self.model(**inputs, **self.to_device(batch.tensors), **more).logits
+        found: torch.Tensor = self.model(**inputs, **self.to_device(batch.tensors), **more).logits
+        return found
 
 
 class EncoderDecoder(Family):
@@ -91,7 +93,7 @@ class EncoderDecoder(Family):
             for key in ("decoder_start_token_id", "bos_token_id"):
                 token = getattr(owner, key, None)
                 if token is not None:
-                    return token
+                    return int(token)
         return self.pad
 
     def prefix(self, prompt: Prompt) -> list[int]:
@@ -121,6 +123,7 @@ class EncoderDecoder(Family):
     def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
         """Run encoder and decoder once."""
         tensors = self.to_device(batch.tensors)
-        return self.model(**tensors, decoder_input_ids=inputs["input_ids"], use_cache=False).logits
+        found: torch.Tensor = self.model(**tensors, decoder_input_ids=inputs["input_ids"], use_cache=False).logits
+        return found
 
     keeps = False

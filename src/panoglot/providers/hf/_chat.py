@@ -116,7 +116,7 @@ class DecoderOnly(Family):
             return ""
         token = getattr(token, "content", token)
         if self.template is None:
-            return token
+            return str(token)
         turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "x"}]}]
         shown = re.search(rf"(<\|vision_start\|>)?{re.escape(token)}(<\|vision_end\|>)?", self._rendered(turn, False))
         return shown.group() if shown else token

@@ -130,4 +130,5 @@ class HFEncoder:
         }
         with torch.inference_mode():
             out = tower(**moved)
-            return getattr(out, "pooler_output", out).float().cpu().numpy()
+            found: np.ndarray = getattr(out, "pooler_output", out).float().cpu().numpy()
+            return found

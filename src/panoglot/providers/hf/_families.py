@@ -72,7 +72,8 @@ class Family:
             if isinstance(template, dict):
                 template = template.get("default")
             if template:
-                return template
+                found: str | None = template
+                return found
         return None
 
     def prepare(self, prompts: Sequence[Prompt], pictures: Sequence[Sequence[PIL.Image.Image]]) -> Prepared:
@@ -162,4 +163,5 @@ class Family:
 
     def forward(self, inputs: dict[str, Any], batch: Prepared) -> torch.Tensor:
         """Run the model once: logits `[B, L, V]`."""
-        return self.model(**inputs, **self.to_device(batch.tensors), use_cache=False).logits
+        found: torch.Tensor = self.model(**inputs, **self.to_device(batch.tensors), use_cache=False).logits
+        return found

@@ -107,11 +107,12 @@ class OnnxEncoder(Described):
 
     def _pooled(self, found: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         if found.ndim == 3 and mask is not None and self._pool == "mean":
-            return (found * mask[..., None]).sum(1) / mask.sum(1, keepdims=True).clip(1)
+            out: np.ndarray = (found * mask[..., None]).sum(1) / mask.sum(1, keepdims=True).clip(1)
+            return out
         if found.ndim == 3 and mask is not None and self._pool == "cls":
             return found[:, 0]
         if found.ndim == 4:  # feature maps of a convolutional tower
-            return found.mean((2, 3))
+            found = found.mean((2, 3))
         if found.ndim != 2:
             raise UserError(f'\'{self.name}\' gives {found.ndim}-dimensional output: state "pool" or another "output".')
         return found

@@ -139,7 +139,8 @@ class Graph:
         if missing:
             raise UserError(f"the graph wants the input '{missing[0]}', known are {', '.join(sorted(given))}.")
         feed = {name: given[name].astype(kinds.get(kind, np.float32)) for name, kind in self.inputs}
-        return self.session.run([self.output], feed)[0]
+        found: np.ndarray = self.session.run([self.output], feed)[0]
+        return found
 
 
 class Described:

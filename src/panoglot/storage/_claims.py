@@ -1,12 +1,4 @@
-"""Claims: who is asking which question right now, over all processes and hosts that share the folder.
-
-A claim is a one-byte POSIX lock on a file at an offset made from the key. The kernel drops it when the process ends,
-however it ends, so nothing has to be cleaned up after a kill -9. POSIX locks belong to the process, and closing *any*
-descriptor of the file drops all of them: so the file is opened once a process and never closed, and what the process
-itself holds is kept in a set (its own threads and event loops do not conflict in the kernel).
-
-Without `fcntl` (Windows), or on a file system without locks, claims hold within the process only.
-"""
+"""Claims of a folder: locks on single bytes of a file, over all processes and hosts that share it."""
 
 from __future__ import annotations
 
@@ -15,12 +7,14 @@ import threading
 import warnings
 from pathlib import Path
 
+from panoglot.storage._contract import Claims
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Claims", "claims_of"]
+__all__ = ["claims_of"]
 
 _NOTE = (
     "no file locks here ({why}): two runs at once on this dataset may pay twice for one question. "
@@ -28,11 +22,14 @@ _NOTE = (
 )
 
 
-class Claims:
-    """The claims of this process on one folder. Get it from `claims_of`.
+class LocalClaims:
+    """One-byte POSIX locks on a file, at offsets made from the keys.
 
-    Attributes:
-        shared: claims are seen by other processes.
+    The kernel drops them when the process ends, however it ends, so nothing has to be cleaned up after a kill -9. POSIX
+    locks belong to the process, and closing *any* descriptor of the file drops all of them: so the file is opened once
+    a process and never closed, and what the process itself holds is kept in a set (its own threads and event loops do
+    not conflict in the kernel). Without `fcntl` (Windows), or on a file system without locks, claims hold within the
+    process only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +41,6 @@ class Claims:
             warnings.warn(_NOTE.format(why="this system has no fcntl"), stacklevel=3)
 
     def take(self, key: bytes) -> bool:
-        """Claim `key` (8 bytes or more); False when anybody has it, this process included."""
         offset = int.from_bytes(key[:8], "big") >> 2
         with self._lock:
             if offset in self._held:
@@ -61,14 +57,12 @@ class Claims:
             return True
 
     def held(self, key: bytes) -> bool:
-        """Say whether anybody has `key`, without taking it."""
         if not self.take(key):
             return True
         self.drop(key)
         return False
 
     def drop(self, key: bytes) -> None:
-        """Give the claim on `key` up."""
         offset = int.from_bytes(key[:8], "big") >> 2
         with self._lock:
             if offset in self._held:
@@ -82,14 +76,14 @@ _ALL_LOCK = threading.Lock()
 
 
 def claims_of(path: Path) -> Claims:
-    """Return this process's claims on the lock file `path`: one object a file, however the path is spelled."""
+    """This process's claims on a lock file: one object a file, however the path is spelled."""
     with _ALL_LOCK:
         if not path.exists():  # never open and close an existing one: that would drop our own locks
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
         facts = os.stat(path)
         identity = (facts.st_dev, facts.st_ino)
         if identity not in _ALL:
-            _ALL[identity] = Claims(path)
+            _ALL[identity] = LocalClaims(path)
         return _ALL[identity]
 
 

@@ -1,0 +1,32 @@
+"""Readers beside the towers: what finds things, paints, embeds queries of several parts, and cuts pictures into codes.
+
+A row names them: `readers: {locator: {kind: set, queries: 20}, painter: {kind: masked}}`. A loss says which it `needs`.
+Adding one = a file, an import, a line in its table.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from panoglot.networks.readers._composer import JointComposer
+from panoglot.networks.readers._locator import Located, SetLocator, match_sets
+from panoglot.networks.readers._painter import MaskedPainter, committed
+from panoglot.networks.readers._tokeniser import Palette
+
+COMPOSERS: dict[str, Callable[..., Any]] = {"joint": JointComposer}
+LOCATORS: dict[str, Callable[..., Any]] = {"set": SetLocator}
+PAINTERS: dict[str, Callable[..., Any]] = {"masked": MaskedPainter}
+TOKENISERS: dict[str, Callable[..., Any]] = {"palette": Palette}
+
+__all__ = [
+    "COMPOSERS",
+    "LOCATORS",
+    "PAINTERS",
+    "TOKENISERS",
+    "JointComposer",
+    "Located",
+    "MaskedPainter",
+    "Palette",
+    "SetLocator",
+    "committed",
+    "match_sets",
+]

@@ -1,0 +1,25 @@
+"""Where a dataset lies: its tables, files, locks, ledger and journal go through one interface, `Store`.
+
+    store = open_store("photos.pano")                  # a folder; or file:///data/photos.pano
+    store.write("panoglot.json", b"{}", new=True)      # atomic, durable, only if nobody was first
+    lance.dataset(*store.table("images"))              # where Lance finds a table, and with which options
+
+Names within a store are words joined by `/`. Nothing outside this module knows what they become: a folder of this
+machine (`LocalStore`) makes files and folders of them, an object store would make keys.
+"""
+
+from panoglot.storage._contract import Address, Appender, Claims, FileFacts, Store, TableAddress
+from panoglot.storage._local import LocalStore
+from panoglot.storage._open import has_scheme, open_store
+
+__all__ = [
+    "Address",
+    "Appender",
+    "Claims",
+    "FileFacts",
+    "LocalStore",
+    "Store",
+    "TableAddress",
+    "has_scheme",
+    "open_store",
+]

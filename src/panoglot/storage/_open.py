@@ -1,0 +1,72 @@
+"""Addresses to stores."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from panoglot.errors import UserError
+from panoglot.storage._contract import Address, Store
+from panoglot.storage._local import LocalStore
+
+__all__ = ["has_scheme", "open_store"]
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def has_scheme(address: object) -> bool:
+    """Say whether an address is a URI, not a path.
+
+    >>> has_scheme("s3://bucket/x.pano"), has_scheme("C:/x.pano"), has_scheme("x.pano")
+    (True, False, False)
+    """
+    return isinstance(address, str) and _SCHEME.match(address) is not None
+
+
+def open_store(address: Address) -> Store:
+    """Return the store at an address (a store as it is); nothing is made or looked at.
+
+    Args:
+        address: a path, or a `file://` URI.
+
+    Raises:
+        UserError: a URI of another kind.
+
+    >>> open_store("photos.pano").table("images").uri
+    'photos.pano/images.lance'
+    >>> open_store("file:///data/my%20photos.pano").address
+    '/data/my photos.pano'
+    >>> open_store("s3://bucket/photos.pano")
+    Traceback (most recent call last):
+    ...
+    panoglot.errors.UserError: 's3://bucket/photos.pano': datasets on s3:// are not supported yet: ...
+    """
+    if not isinstance(address, str | os.PathLike):
+        return address
+    text = os.fspath(address)
+    if not has_scheme(text):
+        return LocalStore(text)
+    parts = urlsplit(text)
+    if parts.scheme.lower() in _SCHEMES:
+        return _SCHEMES[parts.scheme.lower()](text)
+    name = parts.path.rstrip("/").rpartition("/")[2] or parts.netloc or "NEW.pano"
+    raise UserError(
+        f"'{text}': datasets on {parts.scheme}:// are not supported yet: give a folder of this machine, "
+        f"for example {shlex.quote(name)}"
+    )
+
+
+def _file_uri(uri: str) -> Store:
+    # not urlsplit: a `#` or `?` is a character of a path that somebody did not quote
+    host, slash, path = uri.partition("://")[2].partition("/")
+    if host.lower() not in ("", "localhost") or not path:
+        raise UserError(f"'{uri}' names no folder of this machine: such a URI begins with three slashes, file:///…")
+    return LocalStore(url2pathname(slash + path) if os.name == "nt" else unquote(slash + path))
+
+
+#: Scheme to what opens its URIs.
+_SCHEMES: dict[str, Callable[[str], Store]] = {"file": _file_uri}

@@ -1,0 +1,211 @@
+"""Documents, triples and ratings of a dataset as records, beside its captions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from panoglot.languages import matches
+from panoglot.languages._tags import canonical_language
+from panoglot.networks._records import Record, Text, Turn, region_text
+from panoglot.networks.samplers import Document, Draw
+from panoglot.table import Dataset, plain_rows, sql_in
+from panoglot.table import Document as StoredDocument
+
+__all__ = ["rated", "read_documents", "read_triples"]
+
+
+def _split(said: str | None, id_: str, held_out: float) -> str:
+    if said and not said.lower().startswith("train"):
+        return said
+    return "test" if held_out and Draw("held out", id_).number() < held_out else "train"
+
+
+def _spoken(lang: str | None, wanted: Sequence[str]) -> bool:
+    return not wanted or any(matches(canonical_language(tag), lang or "und") for tag in wanted)
+
+
+def read_documents(
+    data: Dataset,
+    images: Mapping[str, Any],
+    wanted: Sequence[str],
+    held_out: float,
+    left_out: Counter[str],
+    digest: Any,
+) -> list[Any]:
+    """Return documents that are not dropped: with turns where some part is learnt, else interleaved ones.
+
+    In an interleaved document a text belongs to the picture before it; what stands before the first, to the first.
+
+    Args:
+        data: the dataset.
+        images: image id → (picture, …) of the pictures that are kept.
+        wanted: languages; empty: all.
+        held_out: share with `split="test"`.
+        left_out: is added to.
+        digest: of what was read; is updated.
+    """
+    out: list[Any] = []
+    if not data.documents.exists():
+        return out
+    rows = sorted(plain_rows(data.documents.read(None, "dropped is null")), key=lambda row: row["document_id"])
+    for row in rows:
+        doc = StoredDocument.of(row)
+        if not _spoken(doc.lang, wanted):
+            left_out["document: not_selected"] += 1
+            continue
+        gone = {p.image_id for p in doc.parts if p.image_id and p.image_id not in images}
+        if gone:
+            left_out["document: of_dropped_picture"] += 1
+            continue
+        split, lang = _split(doc.split, doc.document_id, held_out), _lang(doc.lang)
+        made = _turns(doc, images, split) if any(p.learn for p in doc.parts) else _page(doc, images, lang, split)
+        if made is None:
+            left_out["document: no_text"] += 1
+            continue
+        out.append(made)
+        digest.update(f"document {doc.document_id} {split}\n".encode())
+    return out
+
+
+def _lang(tag: str | None) -> str:
+    return "und" if not tag or tag == "und" else canonical_language(tag)
+
+
+def _turns(doc: StoredDocument, images: Mapping[str, Any], split: str) -> Record:
+    pictures: list[Any] = []
+    turns = []
+    for part in doc.parts:
+        place = None
+        if part.image_id:
+            place = len(pictures)
+            pictures.append(images[part.image_id][0])
+        region = None if part.region is None else region_text(part.region, part.text)
+        turns.append(Turn(part.text, place, part.learn, part.role, region))
+    return Record(doc.document_id, pictures=pictures, turns=turns, split=split, loader="documents")
+
+
+def _page(doc: StoredDocument, images: Mapping[str, Any], lang: str, split: str) -> Document | None:
+    pictures: list[Any] = []
+    sentences: list[tuple[str, int]] = []
+    for part in doc.parts:
+        if part.image_id:
+            pictures.append(images[part.image_id][0])
+        if part.text.strip():
+            sentences.append((part.text, max(0, len(pictures) - 1)))
+    if not sentences:
+        return None
+    match = [(n, image, 1.0) for n, (_, image) in enumerate(sentences) if pictures]
+    return Document(doc.document_id, pictures, [text for text, _ in sentences], match, lang, split)
+
+
+def read_triples(
+    data: Dataset,
+    images: Mapping[str, Any],
+    wanted: Sequence[str],
+    held_out: float,
+    left_out: Counter[str],
+    digest: Any,
+) -> list[Record]:
+    """Return queries with what answers them and what does not; the arguments are those of `read_documents`.
+
+    Passages (captions, documents) are texts of kind `answer`, with score 1 or 0; pictures are those of the record, the
+    answers first. A triple without a negative is kept: samplers that need one leave it out.
+    """
+    out: list[Record] = []
+    if not data.triples.exists():
+        return out
+    rows = sorted(plain_rows(data.triples.read(None)), key=lambda row: row["triple_id"])
+    texts = _passages(data, rows)
+    for row in rows:
+        if not _spoken(row["lang"], wanted):
+            left_out["triple: not_selected"] += 1
+            continue
+        image = images.get(row["image_id"] or "")
+        if row["image_id"] and image is None:
+            left_out["triple: of_dropped_picture"] += 1
+            continue
+        better, worse = row["positives"] or [], row["negatives"] or []
+        known: Mapping[str, Any] = images if row["of"] == "images" else texts
+        missing = [id_ for id_ in (*better, *worse) if id_ not in known]
+        left_out["triple: passage_is_gone"] += len(missing)
+        better, worse = ([id_ for id_ in ids if id_ in known] for ids in (better, worse))
+        if not better or not ((row["text"] or "").strip() or image):
+            left_out["triple: no_answer" if not better else "triple: no_query"] += 1
+            continue
+        lang = _lang(row["lang"])
+        said = [Text(row["text"], "question", lang)] if (row["text"] or "").strip() else []
+        record = Record(row["triple_id"], None if image is None else image[0], said, loader="triples")
+        record.split = _split(row["split"], row["triple_id"], held_out)
+        if row["of"] == "images":
+            record.pictures = [images[id_][0] for id_ in (*better, *worse)]
+        else:
+            scored = [(id_, 1.0) for id_ in better] + [(id_, 0.0) for id_ in worse]
+            record.texts = [*said, *(Text(texts[i][0], "answer", texts[i][1], score=score) for i, score in scored)]
+        out.append(record)
+        digest.update(f"triple {record.id} {record.split} {' '.join((*better, *worse))}\n".encode())
+    left_out += Counter()
+    return out
+
+
+def _passages(data: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Return id → (text, language) of the captions and documents that triples name."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        wanted[row["of"]].update([*(row["positives"] or []), *(row["negatives"] or [])])
+    out: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(wanted["captions"]), 4096):
+        ids = sorted(wanted["captions"])[start : start + 4096]
+        for row in plain_rows(data.captions.read(["caption_id", "text", "lang"], sql_in("caption_id", ids))):
+            if row["text"].strip():
+                out[row["caption_id"]] = row["text"], _lang(row["lang"])
+    if wanted["documents"]:
+        for row in plain_rows(data.documents.read(None, sql_in("document_id", sorted(wanted["documents"])))):
+            text = " ".join(part["text"] for part in row["parts"] if (part["text"] or "").strip())
+            if text:
+                out[row["document_id"]] = text, _lang(row["lang"])
+    return out
+
+
+def rated(
+    data: Dataset, records: Sequence[Any], owners: Sequence[tuple[str, ...]], left_out: Counter[str], digest: Any
+) -> int:
+    """Give texts the mean of what was said of their captions, as `score`; returns how many got one.
+
+    Ratings of one criterion on one scale are taken, the most frequent. Where there are comparisons only, a caption's
+    score is the mean of what it got in them.
+
+    Args:
+        data: the dataset.
+        records: are changed.
+        owners: caption ids of the texts of every record.
+        left_out: is added to.
+        digest: of what was read; is updated.
+    """
+    if not data.ratings.exists():
+        return 0
+    rows = [row for row in plain_rows(data.ratings.read(None, "of = 'captions'")) if row["value"] is not None]
+    plain = [row for row in rows if not row["against"]]
+    rows = plain or rows
+    kinds = Counter((row["criterion"] or "", row["scale"] or "") for row in rows)
+    if not kinds:
+        return 0
+    best = min(kinds, key=lambda kind: (-kinds[kind], kind))
+    left_out["rating: of another criterion or scale"] += len(rows) - kinds[best]
+    said: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if ((row["criterion"] or ""), (row["scale"] or "")) == best:
+            said[row["item"]].append(float(row["value"]))
+            if row["against"]:
+                said[row["against"]].append(1.0 - float(row["value"]))
+    count = 0
+    for record, ids in zip(records, owners, strict=True):
+        scores = {n: sum(said[id_]) / len(said[id_]) for n, id_ in enumerate(ids) if id_ in said}
+        if scores:
+            record.texts = [replace(t, score=scores.get(n, t.score)) for n, t in enumerate(record.texts)]
+            digest.update(f"rating {record.id} {sorted(scores.items())}\n".encode())
+            count += len(scores)
+    left_out += Counter()
+    return count
