@@ -97,14 +97,14 @@ class IngestOperator:
         for item in items:
             if not isinstance(item.part, Part):
                 continue
-            count = 0
+            self._new = 0
             self._languages.clear()
             self._notes: dict[str, Any] = {}
             self._unused: dict[tuple[str, str, str], Unused] = {}
             self._failed: set[str] = set()
             for found in read_part(item.part):
                 if isinstance(found, Sample):
-                    count += self._take(found)
+                    self._take(found)
                 elif isinstance(found, Unused):
                     have = self._unused.get((found.source, found.what, found.hint))
                     self._unused[found.source, found.what, found.hint] = have.and_more(found) if have else found
@@ -117,18 +117,18 @@ class IngestOperator:
                 self._resolve(filter(covers(item.part), self._failing))
             if self._unused:
                 self._notes["unused"] = [one.to_dict() for one in self._unused.values()]
-            emit(item.key, Outcome(count=count, rejected=len(self._failed), notes=self._notes))
+            emit(item.key, Outcome(count=self._new, rejected=len(self._failed), notes=self._notes))
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _take(self, sample: Sample) -> int:
-        """Check one sample's header and keep it for the next commit; 1 if it is good."""
+    def _take(self, sample: Sample) -> None:
+        """Check one sample's header and keep it for the next commit."""
         try:
             header = read_header(sample.data, max_pixels=self.max_pixels)
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
-            return 0
+            return
         key = image_id(sample.data)
         width, height = header.upright
         row = {
@@ -151,7 +151,6 @@ class IngestOperator:
                 captions.append(caption)
         self._chunk.append((row, captions, sample.place or sample.uri))
         self._bytes += len(sample.data)
-        return 1
 
     def _commit(self, part: Part) -> None:
         """Write the chunk, and note what it held that was there."""
@@ -178,7 +177,9 @@ class IngestOperator:
                 captions.append(caption_to_row(caption))
             given.append(Given(place, row["image_id"], own))
         data.captions.insert(captions)
-        add_notes(self._notes, record_places(data, given, run, moved))
+        new, notes = record_places(data, given, run, moved)
+        self._new += new
+        add_notes(self._notes, notes)
         data.rejects.upsert(
             [
                 {

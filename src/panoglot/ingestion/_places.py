@@ -37,7 +37,9 @@ def is_gone(uri: str) -> bool:
     return not os.path.lexists(uri) and not ("#" in uri and os.path.lexists(uri.rpartition("#")[0]))
 
 
-def record_places(data: Dataset, given: Sequence[Given], run_id: str, moved: Collection[str] = ()) -> dict[str, int]:
+def record_places(
+    data: Dataset, given: Sequence[Given], run_id: str, moved: Collection[str] = ()
+) -> tuple[int, dict[str, int]]:
     """Write what places give now, and drop what they gave before and give no longer (`superseded`).
 
     A text stays kept while any other place that is there gives it, and so does a picture; what was superseded and is
@@ -50,10 +52,11 @@ def record_places(data: Dataset, given: Sequence[Given], run_id: str, moved: Col
         moved: pictures whose old places are gone: what a place of the same name gives takes the place of theirs.
 
     Returns:
-        Counts for the notes of the stage: `superseded_captions`, `superseded_images`.
+        How many places are new or give something else, and counts for the notes of the stage: `superseded_captions`,
+        `superseded_images`.
     """
     if not given:
-        return {}
+        return 0, {}
     old = {row["place"]: row for row in data.places.get([one.place for one in given]).to_pylist()}
     changed = [
         one
@@ -92,7 +95,7 @@ def record_places(data: Dataset, given: Sequence[Given], run_id: str, moved: Col
             for one in changed
         ]
     )
-    return notes
+    return len(changed), notes
 
 
 def _keep_again(data: Dataset, texts: set[str], pictures: set[str]) -> None:
