@@ -166,19 +166,26 @@ def _registered(name):
     return found
 
 
-#: The tables themselves.
+#: The table of roles itself.
 TABLES = {"panoglot.providers.roles"}
+#: Named before there was this rule; to be renamed when nobody works in their rooms.
+OLD = {
+    "panoglot.networks._encoder",  # the provider `pano:`
+    "panoglot.networks.losses.nothing",
+    "panoglot.providers.embedded.facts",
+    "panoglot.providers.embedded.labels",
+}
 
 
 def test_plain_files_are_those_that_declare_something():
     """In rooms: a format, provider, metric, benchmark, filter, loss … has a plain name, all others an underscore."""
     declared, wrong = _declared(), []
     assert len(declared) > 40
-    for name in declared - {"panoglot.networks._encoder"}:  # the provider `pano:`
+    for name in declared - OLD:
         assert not name.rpartition(".")[2].startswith("_"), f"{name} is named by an entry point"
     for name, (path, _) in _trees().items():
         parts = name.split(".")
-        if len(parts) < 3 or path.stem.startswith("_") or name in declared | TABLES:
+        if len(parts) < 3 or path.stem.startswith("_") or name in declared | TABLES | OLD:
             continue
         packages = [".".join(parts[:n]) for n in range(2, len(parts))]
         if not any(name in _registered(package) for package in packages):

@@ -17,9 +17,20 @@ if TYPE_CHECKING:
     from panoglot.evaluate._declare import Benchmark, Way
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
     from panoglot.evaluate._zeroshot import classify, zeroshot
+    from panoglot.formats._json import read_rows
     from panoglot.metrics import *  # noqa: F403
 
-__all__ = ["Benchmark", "MtebEncoder", "Way", "classify", "dataset_retrieval", "mteb", "mteb_standings", "zeroshot"]
+__all__ = [
+    "Benchmark",
+    "MtebEncoder",
+    "Way",
+    "classify",
+    "dataset_retrieval",
+    "mteb",
+    "mteb_standings",
+    "read_rows",
+    "zeroshot",
+]
 __all__ += metrics.__all__
 
 _own, _ = lazy_names(
@@ -32,6 +43,7 @@ _own, _ = lazy_names(
         "dataset_retrieval": "_dataset",
         "mteb": "_mteb",
         "mteb_standings": "_mteb",
+        "read_rows": "panoglot.formats._json",
         "zeroshot": "_zeroshot",
     },
 )
