@@ -54,6 +54,12 @@ def test_a_command_has_the_options_of_its_function(name, verb, extra):
     assert function & printing <= {"per_item"}  # of `compare`, which has it on both sides
 
 
+@pytest.mark.parametrize(("name", "verb"), [pytest.param(*one[:2], id=one[0]) for one in _verbs()])
+def test_an_option_that_a_function_does_not_have_is_answered(name, verb):
+    with pytest.raises(panoglot.UserError):
+        verb(nonsense=1)
+
+
 def test_a_command_is_public_under_its_name():
     for name, verb, _ in _verbs():
         if not name.startswith("evaluate_"):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from panoglot.asking import PlainAsker, load_asked
 from panoglot.asking._made import data_hash, finish, recording
 from panoglot.errors import UserError
+from panoglot.errors import verb as answering
 from panoglot.evaluate._declare import Way, benchmark_names, find_benchmark, option_of
 from panoglot.evaluate._names import POSITIONAL
 from panoglot.evaluate._options import SHARED, listed, refuse_others, spoken
@@ -214,13 +215,13 @@ def _merged(name: str, rows: Sequence[inspect.Parameter], *, first: bool = False
 
 def command(verb: Verb) -> Verb:
     """Make a function a command: messages speak of the command line, its result says what it was made with."""
-    signature = inspect.signature(verb)
+    signature, asked = inspect.signature(verb), answering(verb)
 
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             with recording() as met:
-                result = verb(*args, **kwargs)
+                result = asked(*args, **kwargs)
         except UserError as error:
             raise type(error)(spoken(str(error), signature.parameters)) from None
         given = {**dict(zip(signature.parameters, args)), **kwargs}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from panoglot.errors import UserError, command, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean, verb
 from panoglot.identity import hash_parts, normal_text
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, matches
 from panoglot.retrieval._indexing import telling
@@ -60,6 +60,7 @@ def _open(dataset: Dataset | str | os.PathLike[str]) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
 
 
+@verb
 def edit(
     dataset: Dataset | str | os.PathLike[str],
     image: str,
@@ -163,6 +164,7 @@ def _note(data: Dataset, item: str, action: str, before: str, after: str, author
     data.edits.insert([{**row, "edit_id": key, "time": now, "run_id": ""}])
 
 
+@verb
 def forget(
     dataset: Dataset | str | os.PathLike[str], *images: str, author: str = "", dry_run: bool = False
 ) -> Forgotten:

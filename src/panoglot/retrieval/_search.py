@@ -118,6 +118,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+@verb
 def index(
     dataset: Dataset | str | os.PathLike[str],
     encoder: Any = None,

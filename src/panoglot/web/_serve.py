@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
 
-from panoglot.errors import UserError, command
+from panoglot.errors import UserError, command, verb
 from panoglot.retrieval import Searcher
 from panoglot.table import Dataset
 from panoglot.table._visible import terminal
@@ -200,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Problem(code, message or "not understood").answer())
 
 
+@verb
 def serve(
     dataset: Dataset | str | os.PathLike[str],
     *,
