@@ -152,7 +152,9 @@ class Api:
         k = body.get("k", 60)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_HITS:
             raise Problem(422, f"k must be a whole number, 1 to {MOST_HITS}.", field="k")
-        options = {key: body[key] for key in ("lang", "kind", "where", "preset", "plan", "min_score") if key in body}
+        options: dict[str, Any] = {
+            key: body[key] for key in ("lang", "kind", "where", "preset", "plan", "min_score") if key in body
+        }
         if "by" in body:
             options["parts"] = body["by"]
         if "plan" in options:

@@ -68,11 +68,9 @@ class Server:
         server = self
 
         class Handler(_Handler):
-            api = self.api
-
-            @property
-            def gate(self) -> Gate:
-                return server.gate
+            def setup(self) -> None:
+                self.api, self.gate = server.api, server.gate
+                super().setup()
 
         class Listener(ThreadingHTTPServer):
             daemon_threads = True
