@@ -366,7 +366,7 @@ def _show_result(
     options = {"per_item": per_item} if "per_item" in inspect.signature(result.to_json).parameters else {}
     if output:
         try:
-            Path(output).write_text(result.toplain_json(**options) + "\n", encoding="utf-8", errors="backslashreplace")
+            Path(output).write_text(result.to_json(**options) + "\n", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UserError(f"{output} cannot be written ({error.strerror}).") from None
     if plot:
@@ -374,7 +374,7 @@ def _show_result(
 
         draw(result, plot)
     if json:
-        print(json_line(result.toplain_json(**options)))
+        print(json_line(result.to_json(**options)))
     else:
         console().print(result.table(), markup=False)
     if getattr(result, "scored", True):
