@@ -329,7 +329,7 @@ def test_vectors_fall_back_to_the_side_that_is_there():
         assert count == fallbacks
     with pytest.raises(UserError, match="weight=2"):
         compose_vectors(Colours(), queries, load, weight=2)
-    with pytest.raises(UserError, match="Known: cirevl, .* text"):
+    with pytest.raises(UserError, match=r"Known: cirevl, .* text"):
         compose_vectors(Colours(), queries, load, method="both")
 
 
@@ -374,7 +374,8 @@ def test_presets_run_from_end_to_end(circo, tmp_path, preset):
     askers = Askers(dict.fromkeys(("captioner", "llm", "lvlm"), Scripted()))
     where = (circo / "annotations", circo / "unlabeled2017")
     found = composed_run(Composes(), "circo", *where, method=preset, askers=askers, output=tmp_path / "out")
-    assert found["recall"].parts["recall@5"] == 1
+    scripted = preset in ("cirevl", "cotmr", "imagescope")  # says the same of both queries: right for the first
+    assert found["recall"].parts["recall@5"] == (0.5 if scripted else 1)
     assert found["mAP"].options["model"] == preset
     lists = read_submission(tmp_path / "out" / "circo.json")
     assert lists["0"][0] == "4" or preset == "rules"  # of rules the text says what, the picture which
