@@ -42,7 +42,9 @@ def built(listed: Path, stamps: Path, folder: Path) -> Path:
 
 def hide(searcher: Any, lang: str | None) -> None:
     """Let the searcher see no caption of a language."""
-    from panoglot.languages import base_language
+    from panoglot.languages import base_language, script_of_character
+    from panoglot.table import sql_in
+    from panoglot.text import grams
 
     plain = type(searcher.lexicon)._ask
 
@@ -51,8 +53,13 @@ def hide(searcher: Any, lang: str | None) -> None:
         return plain(searcher.lexicon, query, limit, " and ".join(f"({w})" for w in (own, where) if w) or None)
 
     searcher.lexicon._ask = ask
-    if lang is not None:
-        assert lang == base_language(lang)
+    tags = {row["lang"] for row in searcher.dataset.captions.rows(["lang"], "dropped is null")}
+    seen = sorted(tag for tag in tags if lang is None or base_language(tag) != lang)
+    counts: dict[str, set[str]] = {}
+    for row in searcher.dataset.captions.rows(["text"], f"dropped is null and {sql_in('lang', seen)}"):
+        for word in grams(row["text"]):
+            counts.setdefault(script_of_character(word[0]), set()).add(word)
+    searcher.lexicon.scripts = lambda: {script: len(words) for script, words in counts.items()}
 
 
 def main() -> None:

@@ -4,8 +4,9 @@
 
 The vectors are clustered, as those of real encoders are. All see the same queries; recall is against float64 brute
 force over the stored float16 vectors. `panoglot` is a `Searcher` on a real dataset, from a query vector to (id, score),
-and the times of its first query: with the table read, and with the mapped copy that the first one left. The floor is
-the time of reading the vectors once, measured here with as many threads.
+and the times of its first query: with the table read, and with the mapped copy that the first one left. `search()` is
+the whole way: query, plan, terms, scores, hits; with `--captions` also over that many captions a picture by words and
+vectors, beside its parts alone. The floor is the time of reading the vectors once, measured here with as many threads.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class Given:
     name, fingerprint, batch_size = "bench:given", "given-1", 1
 
     def __init__(self, dim: int) -> None:
-        self.dim = dim
+        self.dim, self.next = dim, np.zeros(dim, np.float32)
+
+    def encode_texts(self, texts, langs=None):
+        return np.repeat(self.next[None], len(texts), axis=0)
 
 
 def vectors(start: int, count: int, dim: int, centres: np.ndarray) -> np.ndarray:
@@ -103,7 +107,48 @@ def read_ms(every: np.ndarray, pool: ThreadPoolExecutor, times: int) -> float:
     return float(np.median(took))
 
 
-def run(count: int, dim: int, asked: int, with_index: bool) -> dict[str, object]:
+def whole(dataset, searcher, queries: np.ndarray, best: list[set[int]], given: Given) -> dict[str, object]:
+    """Times of `search()` with every part, over the same queries."""
+    searcher._model = given
+    captions = dataset.captions.exists() and dataset.captions.count() > 0
+    found: dict[str, object] = {}
+    for parts in ["picture", "lexical", "lexical,picture"] if captions else ["picture"]:
+
+        def ask(query: np.ndarray, parts: str = parts) -> list[int]:
+            given.next = query
+            words = " ".join(WORDS[int(abs(x) * 1e4) % len(WORDS)] for x in query[:3])
+            return [int(hit.image_id, 16) for hit in searcher.search(words, k=K, parts=parts)]
+
+        found[f"panoglot search() {parts}"] = measure(ask, queries, best)
+    return found
+
+
+WORDS = [f"{a}{b}{c}o" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfglmnrst"]
+
+
+def say(dataset, count: int, each: int) -> None:
+    """Write captions of made-up words."""
+    import lance
+    import pyarrow as pa
+
+    rng = np.random.default_rng(2)
+    table = dataset.captions.ensure()
+    for start in range(0, count, 10_000):
+        ids = [f"{n:032x}" for n in range(start, min(count, start + 10_000)) for _ in range(each)]
+        words = rng.zipf(1.3, (len(ids), 8)) % len(WORDS)
+        texts = [" ".join(WORDS[w] for w in row) for row in words]
+        columns = {
+            "caption_id": [f"{start * each + n:032x}" for n in range(len(ids))], "image_id": ids, "text": texts,
+            "lang": ["en"] * len(ids), "kind": ["alt"] * len(ids),
+        }  # fmt: skip
+        arrays = [
+            pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(ids), field.type)
+            for field in table.schema
+        ]
+        lance.write_dataset(pa.Table.from_arrays(arrays, schema=table.schema), str(table.path), mode="append")
+
+
+def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -> dict[str, object]:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((2000, dim), dtype=np.float32)
     pool = ThreadPoolExecutor(threads())
@@ -114,6 +159,8 @@ def run(count: int, dim: int, asked: int, with_index: bool) -> dict[str, object]
         queries = every[rng.integers(0, count, asked)] + 0.02 * rng.standard_normal((asked, dim), dtype=np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         best = truth(every, queries)
+        if captions:
+            say(dataset, count, captions)
         results: dict[str, object] = {"rows": count, "dim": dim}
         floor = read_ms(every, pool, 15)
         results["floor_read_ms"] = round(floor, 3)
@@ -125,6 +172,7 @@ def run(count: int, dim: int, asked: int, with_index: bool) -> dict[str, object]
             searcher.nearest(queries[0], K)
             results[label] = round(time.perf_counter() - start, 3)
         results["panoglot f16"] = measure(lambda q: [int(key, 16) for key, _ in searcher.nearest(q, K)], queries, best)
+        results |= whole(dataset, searcher, queries, best, Given(dim))
         del searcher
 
         def halves(query: np.ndarray) -> list[int]:
@@ -170,10 +218,11 @@ def main() -> None:
     options.add_argument("--dim", type=int, default=512)
     options.add_argument("--queries", type=int, default=40)
     options.add_argument("--index", action="store_true", help="also build and measure the index (minutes)")
+    options.add_argument("--captions", type=int, default=0, help="captions a picture, to search their words too")
     args = options.parse_args()
     report = []
     for count in args.sizes:
-        results = run(count, args.dim, args.queries, args.index)
+        results = run(count, args.dim, args.queries, args.index, args.captions)
         report.append(results)
         print(f"\n{count:,} x {args.dim}, top {K}, {threads()} threads")
         print(f"  floor: reading float16 once  {results['floor_read_ms']:8.2f} ms   {results['bandwidth_gb_s']} GB/s")

@@ -329,7 +329,7 @@ def test_vectors_fall_back_to_the_side_that_is_there():
         assert count == fallbacks
     with pytest.raises(UserError, match="weight=2"):
         compose_vectors(Colours(), queries, load, weight=2)
-    with pytest.raises(UserError, match="Known: image"):
+    with pytest.raises(UserError, match=r"Known: cirevl, .* text"):
         compose_vectors(Colours(), queries, load, method="both")
 
 
@@ -352,3 +352,35 @@ def test_command(circo, tmp_path, monkeypatch):
         _commands.composed(benchmark="circo", annotations="x")
     with pytest.raises(UserError, match=r"'genecis' needs --images.*github.com/facebookresearch/genecis"):
         _commands.composed(benchmark="genecis", encoder="toy:composed", annotations="x")
+
+
+@pytest.mark.parametrize("preset", ["rules", "cirevl", "cotmr", "imagescope", "identity", "learned", "conditions"])
+def test_presets_run_from_end_to_end(circo, tmp_path, preset):
+    from panoglot.providers.roles import Answer
+    from panoglot.retrieval import Askers
+
+    class Scripted:
+        name, fingerprint, batch_size, chat, sees = "toy:scripted", "scripted-1", 4, True, True
+
+        def generate(self, prompts):
+            said = 'Edited: red blue\n{"target_caption": "red blue", "existent": ["blue"], "step2": ["red blue"]}'
+            return [Answer(said) for _ in prompts]
+
+    class Composes(Colours):
+        def encode_queries(self, queries):
+            assert all(len(parts) == 2 for parts in queries)
+            return np.array([[1, 0, 1], [0, 1, 1]], np.float32)
+
+    askers = Askers(dict.fromkeys(("captioner", "llm", "lvlm"), Scripted()))
+    where = (circo / "annotations", circo / "unlabeled2017")
+    found = composed_run(Composes(), "circo", *where, method=preset, askers=askers, output=tmp_path / "out")
+    scripted = preset in ("cirevl", "cotmr", "imagescope")  # says the same of both queries: right for the first
+    assert found["recall"].parts["recall@5"] == (0.5 if scripted else 1)
+    assert found["mAP"].options["model"] == preset
+    lists = read_submission(tmp_path / "out" / "circo.json")
+    assert lists["0"][0] == "4" or preset == "rules"  # of rules the text says what, the picture which
+
+
+def test_a_preset_without_its_models_says_which(circo):
+    with pytest.raises(UserError, match="--model captioner=PROVIDER:NAME"):
+        composed_run(Colours(), "circo", circo / "annotations", circo / "unlabeled2017", method="cirevl")

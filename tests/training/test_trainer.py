@@ -17,7 +17,7 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Record, Text, contrast_dense, list_rows, load_row, make_model
+from panoglot.networks import Record, Step, Text, contrast_dense, list_rows, load_row, make_model
 from panoglot.networks._data import Data
 from panoglot.training import Trainer, recall, shapes
 from panoglot.training._trainer import train
@@ -311,8 +311,9 @@ def test_sycoca_s_masks_are_the_right_way_round(bed, monkeypatch):
     monkeypatch.setattr(
         model.image, "forward", lambda x, keep=None, hide=None: seen.update(hide=hide) or tower(x, keep=keep, hide=hide)
     )
-    model.parts["caption"](f, batch, model)
-    model.parts["inpaint"](f, batch, model)
+    step = Step(model, batch, f, {})
+    model.parts["caption"](f, batch, step)
+    model.parts["inpaint"](f, batch, step)
     assert torch.equal(seen["keep"], relevant)
     assert torch.equal(seen["hide"], relevant)
     # what is under the mask is nowhere on the way; the text is

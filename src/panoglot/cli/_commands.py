@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
+from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
@@ -104,13 +105,6 @@ def _values(key: str, given: Sequence[str] | None) -> Any:
     return several(given)
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    terminal = sys.stdout.isatty()  # in a pipe nothing is cut at 80 columns
-    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
-
-
 def _max_reject_rate(
     *,
     max_reject_rate: Annotated[
@@ -122,7 +116,7 @@ def _max_reject_rate(
 def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
 
-    out = _console()
+    out = console()
     if result is None:
         out.print("Nothing is rejected.")
         return 0
@@ -146,7 +140,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count("dropped is not null")
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{_safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
+    out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
     total = None if None in paid else sum(paid)
     if total is None or total - (result.spent.price or 0.0) > 1e-9:
@@ -156,12 +150,12 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     for remark in result.remarks:
-        out.print(_safe(remark))
+        out.print(safe(remark))
     _show_rejects(data, out)
     if result.report:
-        out.print(f"Report: {_safe(result.report)}")
+        out.print(f"Report: {safe(result.report)}")
     if data.vector_names():
-        out.print(_safe(f"Search: {command('search', data.address, 'a red bird')}"))
+        out.print(safe(f"Search: {command('search', data.address, 'a red bird')}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -178,150 +172,19 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
     if not rows:
         return
-    out.print(_safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(data.address)}"))
+    out.print(safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(data.address)}"))
     for reason, count in Counter(row["reason"] for row in rows).most_common(8):
         items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
         names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
-        out.print(_safe(f"  {count:>6,}  {reason}: {names}"))
+        out.print(safe(f"  {count:>6,}  {reason}: {names}"))
 
 
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
 
 
-def _as_hits(
-    *,
-    json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False,
-    paths: Annotated[bool, Parameter(help="Print where the pictures came from, one a line.", negative=())] = False,
-    explain: Annotated[
-        bool,
-        Parameter(
-            help="Say how the query was read and which part found what; with --json print the plan, for --plan.",
-            negative=(),
-        ),
-    ] = False,
-) -> None: ...
-
-
-#: Which caption says best what a picture is: the first of these kinds.
-_TELLING = ("human", "short", "dense", "alt", "label")
-
-
-def _show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool = False) -> None:
-    from rich.table import Table
-
-    from panoglot.languages import language_name, matches
-
-    for note in getattr(hits, "notes", ()):
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
-    if explain and json:
-        print(json_line(hits.plan.to_json()) if hits.plan else "{}")
-        return
-    if paths:
-        for hit in hits:
-            print(terminal(hit.uri or hit.image_id))
-        return
-    if json:
-        for hit in hits:
-            print(_json(hit))
-        return
-    out = _console()
-    if explain and hits.plan is not None:
-        _show_plan(hits.plan, out)
-    if not hits:
-        out.print("Nothing found.")
-        return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    table.add_column()
-    for hit in hits:
-        said = [c for c in hit.captions if c.kind != "fact"]
-        telling = [c for kind in _TELLING for c in said if c.kind == kind] or said
-        english = [c for c in telling if matches("en", c.lang)] or telling
-        text = f"{_safe(english[0].text)} [dim]{_safe(language_name(english[0].lang))}[/dim]" if english else ""
-        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
-        more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
-        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], _safe(Path(hit.uri).name), text + more)
-        if explain:
-            table.add_row("", "", "", f"[dim]{_safe(_why(hit))}[/dim]")
-    out.print(table)
-    tell = (
-        command("show", hits[0].dataset.address, hits[0].image_id[:12])
-        if hits[0].dataset
-        else "panoglot show DATASET ID"
-    )
-    out.print(f"[dim]{_safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
-
-
-def _show_plan(plan: Any, out: Any) -> None:
-    """The plan as text."""
-    out.print(f"[bold]{_safe(plan.preset)}[/bold]" + (" (a fallback)" if plan.fallback_used else ""))
-    for line in plan.explain:
-        out.print(f"  {_safe(line)}")
-    signed = [("+", term) for term in plan.positives] + [("-", term) for term in plan.negatives]
-    signed += [(f"condition {n}", term) for n, group in enumerate(plan.conditions, 1) for term in group]
-    for sign, term in signed:
-        what = term.value if term.kind == "text" else f"the {term.kind} {getattr(term.value, 'id', term.value) or ''}"
-        out.print(f"  {sign} {term.weight:g} {_safe(what)}")
-    for one in plan.propositions:
-        out.print(f"  ? {_safe(one.question)} {'yes' if one.expected else 'no'}")
-
-
-def _why(hit: Any) -> str:
-    """Which part found a hit, in words."""
-    said = []
-    for name, part in hit.parts.items():
-        line = f"{name} {part['score']:.3f} (rank {part['rank']}, {part['value']:.3f})"
-        if part.get("words"):
-            line += f" {', '.join(part['words'])} in “{part['caption'][:80]}”"
-        terms = part.get("terms") or {}
-        if len(terms) > 1:
-            line += " = " + " ".join(f"{key} {value:+.3f}" for key, value in terms.items())
-        said.append(line)
-    return "; ".join(said)
-
-
-def _show_index(done: str) -> None:
-    exact = "No index of vectors is needed: search compares them all."
-    print({"exact": exact, "built": "Index built.", "updated": "Index updated."}[done])
-
-
-def _show_edit(done: Any, json: bool = False) -> None:
-    if json:
-        print(_json(done))
-        return
-    kept = f"{done.caption_id[:12]} {done.lang}: {terminal(done.text)}" if done.caption_id else ""
-    gone = f"dropped {done.replaced[:12]}" if done.replaced else ""
-    print("; ".join(part for part in (kept, gone) if part) or "Nothing changed.")
-
-
-def _show_forgotten(done: Any, json: bool = False) -> int:
-    if json:
-        print(_json(done))
-    else:
-        print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
-    if not done.erased:
-        print("panoglot: their bytes are still on the disk: nothing was erased.", file=sys.stderr)
-    return 0
-
-
-def _safe(text: object) -> str:
-    """A text for rich's markup, with nothing in it that steers the terminal."""
-    from rich.markup import escape
-
-    return escape(terminal(text))
-
-
-def _json(value: Any) -> str:
-    from dataclasses import asdict, is_dataclass
-
-    plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
-    return json_line(json.dumps(plain, ensure_ascii=False, default=str))
-
-
 def _show_settings(found: dict[str, str], json: bool = False) -> None:
     if json:
-        print(_json(found))
+        print(plain_json(found))
         return
     for name, value in found.items():
         print(f"{name}: {value}")
@@ -336,8 +199,8 @@ def _show_path(path: Path) -> None:
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
-    out = _console()
-    out.print(f"{counts} as {written['format']}: {_safe(languages)}")
+    out = console()
+    out.print(f"{counts} as {written['format']}: {safe(languages)}")
     if converted := written["converted"]:
         shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
@@ -352,13 +215,13 @@ def _show_export(written: dict[str, Any]) -> None:
 
 def _show_picture(shown: Any, json: bool = False) -> None:
     if json:
-        print(_json(shown))
+        print(plain_json(shown))
     else:
-        _console().print(shown)
+        console().print(shown)
 
 
 def _show_curation(result: Any) -> int:
-    out = _console()
+    out = console()
     for what in ("images", "captions"):
         dropped = getattr(result, f"{what}_dropped")
         kept, total = getattr(result, f"{what}_kept"), getattr(result, what)
@@ -373,13 +236,13 @@ def _show_curation(result: Any) -> int:
     for name in result.not_applied:
         out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
     for name, found in result.statistics.items():
-        out.print(f"  {name}: {_safe(json.dumps(found, ensure_ascii=False))}")
+        out.print(f"  {name}: {safe(json.dumps(found, ensure_ascii=False))}")
     if result.carried:
         out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
     if result.kept_apart:
         out.print(f"{result.kept_apart:,} pictures like others stay: captions or pixels differ")
     for name, count in result.without_vectors.items():
-        out.print(f"{count:,} kept images have no vectors {_safe(name)} yet; search finds them after the next build")
+        out.print(f"{count:,} kept images have no vectors {safe(name)} yet; search finds them after the next build")
     if result.nothing_kept:
         print(f"panoglot: {result.nothing_kept}; {result.mend}", file=sys.stderr)
         return 3
@@ -391,13 +254,13 @@ def _show_training(result: Any) -> None:
 
     from panoglot.languages._tags import language_name
 
-    out = _console()
+    out = console()
     if isinstance(result, list):
         table = Table(box=None, pad_edge=False)
         for name in ("method", "presets", "source", "what"):
             table.add_column(name)
         for row in result:
-            table.add_row(row.name, ", ".join(row.presets), _safe(row.source), _safe(row.about))
+            table.add_row(row.name, ", ".join(row.presets), safe(row.source), safe(row.about))
         out.print(table)
         return
     if hasattr(result, "yaml"):
@@ -413,7 +276,7 @@ def _show_training(result: Any) -> None:
             table.add_column(name, justify="right")
         for tag, found in list(languages.items())[:12]:
             values = [f"{found[f't2i@{k}'][0]:.3f}" for k in (1, 5, 10)]
-            table.add_row(_safe(language_name(tag)), f"{found['texts']:,}", *values)
+            table.add_row(safe(language_name(tag)), f"{found['texts']:,}", *values)
         mean = result.figures["mean"]
         values = [f"{mean[f't2i@{k}']:.3f}" for k in (1, 5, 10)]
         table.add_row(f"mean of {len(languages)} languages", "", *values)
@@ -421,11 +284,11 @@ def _show_training(result: Any) -> None:
     loss = "" if result.loss is None else f", last loss {result.loss:.4g}"
     out.print(f"\n{result.run}: {result.row.method}, step {result.steps:,} of {result.total:,}{loss}")
     for note in result.notes:
-        out.print(f"[yellow]{_safe(note)}[/yellow]")
+        out.print(f"[yellow]{safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
     if result.vectors:
         line = command("search", result.dataset, "--encoder", f"pano:{result.run}", "a red bird")
-        out.print(_safe(f"Search: {line}"))
+        out.print(safe(f"Search: {line}"))
 
 
 def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
@@ -433,9 +296,9 @@ def _show_methods(rows: Sequence[Any], json: bool = False) -> None:
 
     if json:
         for row in rows:
-            print(_json(row))
+            print(plain_json(row))
     else:
-        show_methods(rows, _console(), _safe)
+        show_methods(rows, console(), safe)
 
 
 def _show_models(rows: Sequence[Any], json: bool = False) -> None:
@@ -443,9 +306,9 @@ def _show_models(rows: Sequence[Any], json: bool = False) -> None:
 
     if json:
         for row in rows:
-            print(_json(row))
+            print(plain_json(row))
         return
-    out = _console()
+    out = console()
     narrow = out.width < 160
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
@@ -455,8 +318,8 @@ def _show_models(rows: Sequence[Any], json: bool = False) -> None:
     table.add_column()
     for row in rows:
         mark = "[green]●[/green]" if row.ready else "[dim]○[/dim]"
-        name, roles = f"[bold]{_safe(row.name)}[/bold]", ", ".join(row.roles)
-        about = _safe(row.about) + ("" if row.ready or not row.install else f"\n[yellow]{_safe(row.install)}[/yellow]")
+        name, roles = f"[bold]{safe(row.name)}[/bold]", ", ".join(row.roles)
+        about = safe(row.about) + ("" if row.ready or not row.install else f"\n[yellow]{safe(row.install)}[/yellow]")
         cells = [f"{name}  [dim]{roles}[/dim]\n{about}"] if narrow else [name, roles, about]
         table.add_row(mark, *cells)
     out.print(table)
@@ -464,15 +327,15 @@ def _show_models(rows: Sequence[Any], json: bool = False) -> None:
 
 
 def _show_doctor(findings: Sequence[Any], json: bool = False) -> int:
-    out = _console()
+    out = console()
     if json:
         for finding in findings:
-            print(_json(finding))
+            print(plain_json(finding))
     else:
         for finding in findings:
             mark = {"ok": "[green]●[/green]", "missing": "[dim]○[/dim]", "bad": "[red]●[/red]"}[finding.state]
-            fix = f"  [yellow]{_safe(finding.fix)}[/yellow]" if finding.fix else ""
-            out.print(f"{mark} {_safe(finding.what)}: {_safe(finding.found)}{fix}")
+            fix = f"  [yellow]{safe(finding.fix)}[/yellow]" if finding.fix else ""
+            out.print(f"{mark} {safe(finding.what)}: {safe(finding.found)}{fix}")
     return 1 if any(finding.state == "bad" for finding in findings) else 0
 
 
@@ -509,7 +372,7 @@ def _show_result(
     if json:
         print(json_line(result.to_json(**options)))
     else:
-        _console().print(result.table(), markup=False)
+        console().print(result.table(), markup=False)
     if getattr(result, "scored", True):
         return 0
     print("panoglot: nothing could be scored; the notes say why.", file=sys.stderr)
@@ -523,10 +386,10 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "retry": ("panoglot.recipes:retry", _show_run, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
-    "search": ("panoglot.retrieval:search", _show_hits, _as_hits),
-    "index": ("panoglot.retrieval:index", _show_index, None),
-    "edit": ("panoglot.retrieval:edit", _show_edit, _as_json),
-    "forget": ("panoglot.retrieval:forget", _show_forgotten, _as_json),
+    "search": ("panoglot.retrieval:search", show_hits, as_hits),
+    "index": ("panoglot.retrieval:index", show_index, None),
+    "edit": ("panoglot.retrieval:edit", show_edit, _as_json),
+    "forget": ("panoglot.retrieval:forget", show_forgotten, _as_json),
     "serve": ("panoglot.web:serve", lambda _: None, None),
     "settings": ("panoglot.recipes:settings", _show_settings, _as_json),
     "train": ("panoglot.training:train", _show_training, None),

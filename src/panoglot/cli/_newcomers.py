@@ -51,8 +51,13 @@ def spelt(tokens: Sequence[str], commands: Sequence[str]) -> list[str]:
     ['evaluate', 'captions', 'P.jsonl', '--metrics', 'cider,recall@1']
     >>> spelt(["evaluate", "composed", "--benchmark=CIRR"], ["evaluate"])
     ['evaluate', 'composed', '--benchmark=cirr']
+
+    Options of earlier versions go on:
+
+    >>> spelt(["build", "photos", "--languages", "de"], ["build"])
+    ['build', 'photos', '--lang', 'de']
     """
-    found = list(tokens)
+    found = [re.sub(r"^--(languages|langs)(?==|$)", "--lang", token) for token in tokens]
     if found and found[0] not in commands and found[0].casefold() in commands:
         found[0] = found[0].casefold()
     if found[:1] != ["evaluate"]:

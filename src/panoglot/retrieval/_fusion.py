@@ -1,7 +1,8 @@
 """Several rankings into one: reciprocal ranks, each part's share shown.
 
 `score = sum_p w_p (K + 1) / (K + rank_p) / sum_p w_p` over the parts that were asked (Cormack et al. 2009): an
-image that is first in all has 1, and its parts add up to its score. One part alone keeps its own scores.
+image that is first in all has 1, and its parts add up to its score. A share of `lexical` is multiplied by its BM25 over
+the best one's, for a caption may have nothing but an article of the text. One part alone keeps its own scores.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def fuse(ranked: Mapping[str, Sequence[Ranked]], weights: Mapping[str, float]) -
             if abs(one.score - before) > 1e-6 or not rank:  # equals share the better rank: the other parts decide
                 rank, before = place, one.score
             share = one.score if len(ranked) == 1 else weights[name] * (K + 1) / (K + rank) / total
+            if name == "lexical" and len(ranked) > 1:  # "a" and "the" alone are no find beside the whole text
+                share *= one.score / row[0].score if row[0].score > 0 else 0.0
             into = found.setdefault(one.image_id, Fused(one.image_id, 0.0))
             into.score += share
             into.parts[name] = {"score": share, "rank": rank, "value": one.score, "terms": dict(one.parts)}

@@ -198,4 +198,4 @@ class Gate:
 
 def _is_static(path: str) -> bool:
     """The page without any data."""
-    return path == "/" or path.startswith("/a/")
+    return path in ("/", "/favicon.ico") or path.startswith("/a/")

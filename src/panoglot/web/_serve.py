@@ -68,11 +68,9 @@ class Server:
         server = self
 
         class Handler(_Handler):
-            api = self.api
-
-            @property
-            def gate(self) -> Gate:  # type: ignore[override]
-                return server.gate
+            def setup(self) -> None:
+                self.api, self.gate = server.api, server.gate
+                super().setup()
 
         class Listener(ThreadingHTTPServer):
             daemon_threads = True
@@ -162,6 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
             name, kind = _FILES[request.path]
             data = resources.files("panoglot.web").joinpath("page", name).read_bytes()
             return Answer(data, kind, headers={"Cache-Control": "no-cache"})
+        if request.path == "/favicon.ico":
+            return Answer(status=204)
         if request.path == "/healthz":
             return Answer.of({"ok": True})
         if request.path == "/session":

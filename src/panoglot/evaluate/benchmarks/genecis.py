@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,11 @@ from panoglot.metrics.ranking._ranks import ranks_of_scores
 from panoglot.retrieval import combine
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
-    from panoglot.retrieval import Askers
+    from panoglot.retrieval import Askers, Pack
 
 __all__ = ["GENECIS", "TASKS", "crop_box", "genecis"]
 
@@ -93,6 +96,12 @@ def _load(key: str, files: Mapping[str, Path]) -> Image:
     square = PIL.Image.new("RGB", (side, side))
     square.paste(part, ((side - part.width) // 2, (side - part.height) // 2))
     return Image.from_pil(square)
+
+
+def _scores(pack: Pack, vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return combine(pack, pack.vectors @ vectors.T).total.astype(np.float32)
 
 
 def genecis(
@@ -162,20 +171,16 @@ def genecis(
             ComposedQuery(f"{task}/{n}", _key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
             for n, row in enumerate(rows[task])
         ]
-        packs, fallbacks = compose_packs(
-            encoder, queries, lambda key: _load(key, files), method=method, weight=weight, lang=lang, askers=askers
-        )
+        load = partial(_load, files=files)
+        options = {"method": method, "weight": weight, "lang": lang, "askers": askers}
+        packs, fallbacks = compose_packs(encoder, queries, load, **options)  # type: ignore[arg-type]
         keys = list(dict.fromkeys(key for row in lists for key in row))
-        vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, lambda key: _load(key, files))])
+        vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, load)])
         lost = int(np.isnan(vectors).any(axis=1).sum())
         if lost and on_error == "raise":
             raise UserError(f"{task}: {lost} pictures cannot be read; leave them out with on_error='null'.")
         place = {key: n for n, key in enumerate(keys)}
-        scores = [
-            combine(packs[query.id], packs[query.id].vectors @ vectors[[place[key] for key in row]].T)
-            .total.astype(np.float32)
-            for row, query in zip(lists, queries)
-        ]  # fmt: skip
+        scores = [_scores(packs[q.id], vectors[[place[key] for key in row]]) for row, q in zip(lists, queries)]
         for n, (row, values) in enumerate(zip(lists, scores)):
             order = np.lexsort((np.arange(len(row)), -np.nan_to_num(values, nan=-np.inf)))
             written[f"{task}/{n}"] = [int(at) for at in order]

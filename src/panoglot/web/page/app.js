@@ -27,7 +27,7 @@ async function api(path, body, type = "application/json") {
 async function enter() {
   const code = decodeURIComponent(location.hash.slice(1));
   if (code) {
-    history.replaceState(null, "", location.pathname);
+    history.replaceState(null, "", location.pathname + location.search);
     await api("/session", { code });
   }
   state.info = await api("/api/v1");
@@ -40,6 +40,8 @@ async function enter() {
     $("lang").append(make("option", { value: tag }, say(tag)));
   for (const kind of ["human", "short", "dense", "alt", "label", "ocr"]) $("kind").append(make("option", { value: kind }, kind));
   $("status").textContent = `${state.info.images.toLocaleString()} pictures`;
+  const q = new URLSearchParams(location.search).get("q"); // the address is the question: it can be sent to others
+  if (q) { $("q").value = q; await search(); }
 }
 
 function asked() {
@@ -191,7 +193,12 @@ addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTran
 let composing = false;
 $("q").addEventListener("compositionstart", () => { composing = true; });
 $("q").addEventListener("compositionend", () => { composing = false; });
-$("ask").addEventListener("submit", (event) => { event.preventDefault(); if (!composing) { state.plan = null; state.k = 60; search(); } });
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); if (composing) return;
+  state.plan = null; state.k = 60;
+  const q = $("q").value.trim();
+  history.replaceState(null, "", q ? `?q=${encodeURIComponent(q)}` : location.pathname);
+  search();
+});
 for (const id of ["lang", "kind", "least"]) $(id).addEventListener("change", () => { if (state.hits.length || $("q").value) search(); });
 $("more").addEventListener("click", () => { state.k *= 2; search(); });
 addEventListener("keydown", (event) => {

@@ -1,0 +1,152 @@
+"""What the commands around search print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from panoglot.errors import command
+from panoglot.table._visible import json_line, terminal
+
+__all__ = ["as_hits", "console", "plain_json", "safe", "show_edit", "show_forgotten", "show_hits", "show_index"]
+
+#: Which caption says best what a picture is: the first of these kinds.
+_TELLING = ("human", "short", "dense", "alt", "label")
+
+
+def console() -> Any:
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()  # in a pipe nothing is cut at 80 columns
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
+
+
+def safe(text: object) -> str:
+    """A text for rich's markup, with nothing in it that steers the terminal."""
+    from rich.markup import escape
+
+    return escape(terminal(text))
+
+
+def plain_json(value: Any) -> str:
+    from dataclasses import asdict, is_dataclass
+
+    plain = value.to_dict() if hasattr(value, "to_dict") else asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
+    return json_line(json.dumps(plain, ensure_ascii=False, default=str))
+
+
+def as_hits(
+    *,
+    json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False,
+    paths: Annotated[bool, Parameter(help="Print where the pictures came from, one a line.", negative=())] = False,
+    explain: Annotated[
+        bool,
+        Parameter(
+            help="Say how the query was read and which part found what; with --json print the plan, for --plan.",
+            negative=(),
+        ),
+    ] = False,
+) -> None: ...
+
+
+def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool = False) -> None:
+    from rich.table import Table
+
+    from panoglot.languages import language_name, matches
+
+    for note in getattr(hits, "notes", ()):
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    if explain and json:
+        print(json_line(hits.plan.to_json()) if hits.plan else "{}")
+        return
+    if paths:
+        for hit in hits:
+            print(terminal(hit.uri or hit.image_id))
+        return
+    if json:
+        for hit in hits:
+            print(plain_json(hit))
+        return
+    out = console()
+    if explain and hits.plan is not None:
+        _show_plan(hits.plan, out)
+    if not hits:
+        out.print("Nothing found.")
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    for hit in hits:
+        said = [c for c in hit.captions if c.kind != "fact"]
+        telling = [c for kind in _TELLING for c in said if c.kind == kind] or said
+        english = [c for c in telling if matches("en", c.lang)] or telling
+        text = f"{safe(english[0].text)} [dim]{safe(language_name(english[0].lang))}[/dim]" if english else ""
+        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
+        more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
+        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], safe(Path(hit.uri).name), text + more)
+        if explain:
+            table.add_row("", "", "", f"[dim]{safe(_why(hit))}[/dim]")
+    out.print(table)
+    tell = (
+        command("show", hits[0].dataset.address, hits[0].image_id[:12])
+        if hits[0].dataset
+        else "panoglot show DATASET ID"
+    )
+    out.print(f"[dim]{safe(tell)} tells all about a picture; --json gives whole paths and texts.[/dim]")
+
+
+def _show_plan(plan: Any, out: Any) -> None:
+    """The plan as text."""
+    out.print(f"[bold]{safe(plan.preset)}[/bold]" + (" (a fallback)" if plan.fallback_used else ""))
+    for line in plan.explain:
+        out.print(f"  {safe(line)}")
+    signed = [("+", term) for term in plan.positives] + [("-", term) for term in plan.negatives]
+    signed += [(f"condition {n}", term) for n, group in enumerate(plan.conditions, 1) for term in group]
+    for sign, term in signed:
+        what = term.value if term.kind == "text" else f"the {term.kind} {getattr(term.value, 'id', term.value) or ''}"
+        out.print(f"  {sign} {term.weight:g} {safe(what)}")
+    for one in plan.propositions:
+        out.print(f"  ? {safe(one.question)} {'yes' if one.expected else 'no'}")
+
+
+def _why(hit: Any) -> str:
+    """Which part found a hit, in words."""
+    said = []
+    for name, part in hit.parts.items():
+        line = f"{name} {part['score']:.3f} (rank {part['rank']}, {part['value']:.3f})"
+        if part.get("words"):
+            line += f" {', '.join(part['words'])} in “{part['caption'][:80]}”"
+        terms = part.get("terms") or {}
+        if len(terms) > 1:
+            line += " = " + " ".join(f"{key} {value:+.3f}" for key, value in terms.items())
+        said.append(line)
+    return "; ".join(said)
+
+
+def show_index(done: str) -> None:
+    exact = "No index of vectors is needed: search compares them all."
+    print({"exact": exact, "built": "Index built.", "updated": "Index updated."}[done])
+
+
+def show_edit(done: Any, json: bool = False) -> None:
+    if json:
+        print(plain_json(done))
+        return
+    kept = f"{done.caption_id[:12]} {done.lang}: {terminal(done.text)}" if done.caption_id else ""
+    gone = f"dropped {done.replaced[:12]}" if done.replaced else ""
+    print("; ".join(part for part in (kept, gone) if part) or "Nothing changed.")
+
+
+def show_forgotten(done: Any, json: bool = False) -> int:
+    if json:
+        print(plain_json(done))
+    else:
+        print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
+    if not done.erased:
+        print("panoglot: their bytes are still on the disk: nothing was erased.", file=sys.stderr)
+    return 0
