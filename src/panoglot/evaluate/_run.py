@@ -156,6 +156,7 @@ class Command:
         run.__name__ = run.__qualname__ = self.verb
         parameters, about = self._parameters()
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
         lines = [f"    {p.name}: {about[p.name]}" for p in parameters]
         run.__doc__ = "\n".join([self.about, "", "Args:", *lines])
         return command(run)
