@@ -153,8 +153,12 @@ class MemoryStore:
     def stamp(self, name):
         return lance.dataset(self.table(name).uri).version if self.has_table(name) else 0
 
-    def hold(self, name, *, alone=False):
-        lock = self.lock(f"{name} is read", shared=not alone)
+    def versions(self, name):
+        found = lance.dataset(self.table(name).uri).versions() if self.has_table(name) else []
+        return sorted(one["version"] for one in found)
+
+    def hold(self, name, version=None, *, alone=False):
+        lock = self.lock(f"{name} {version or ''} is read", shared=not alone)
         try:
             lock.__enter__()
         except BlockingIOError:

@@ -170,6 +170,9 @@ def _registered(name):
 TABLES = {"panoglot.providers.roles"}
 #: Named before there was this rule; to be renamed when nobody works in their rooms.
 OLD = {
+    "panoglot.networks.towers.codes",  # `kind: codes` of a row
+    "panoglot.networks.towers.points",
+    "panoglot.networks.towers.stored",
     "panoglot.networks._encoder",  # the provider `pano:`
     "panoglot.networks.losses.nothing",
     "panoglot.providers.embedded.facts",

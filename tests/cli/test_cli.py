@@ -220,7 +220,7 @@ def test_tables_fit_a_terminal_of_80_columns(verb, monkeypatch, capsys):
     from panoglot.cli import _commands
 
     rows = getattr(panoglot, verb)()
-    monkeypatch.setattr(_commands, "_console", lambda: rich.console.Console(width=80, color_system=None))
+    monkeypatch.setattr(_commands, "console", lambda: rich.console.Console(width=80, color_system=None))
     getattr(_commands, f"_show_{verb}")(rows)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

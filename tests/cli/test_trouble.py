@@ -187,7 +187,7 @@ for n in range(60):
                      format=image.format, context="{{}}"))
 data.images.insert(rows)
 try:
-    run_stage(data, Stage("toy.dies", "1", Dies(), processes=1), data.start_run({{}}, {{}}))
+    run_stage(data, Stage("toy.dies", "1", Dies(), processes=1), data.start_run({{}}, {{}}), limit=40)
 except UserError as error:
     print(error)
 """

@@ -70,8 +70,8 @@ def test_old_versions_go_when_nobody_reads_them(tmp_path):
     del reader
     data.captions.insert(rows(12, 13))
     data.tidy()
-    assert len(list((data.captions.path / "_versions").glob("*.manifest"))) == 1
-    assert len(list((data.captions.path / "data").iterdir())) == fragments(data.captions)
+    assert len(list((data.path / "captions.lance" / "_versions").glob("*.manifest"))) == 1
+    assert len(list((data.path / "captions.lance" / "data").iterdir())) == fragments(data.captions)
 
 
 READER = """
@@ -112,7 +112,7 @@ def test_readers_go_on_while_tables_are_written_compacted_and_cleaned(tmp_path):
     most = 0
     while any(reader.poll() is None for reader in readers):
         data.captions.tend(most=4)
-        most = max(most, len(list((data.captions.path / "_versions").glob("*.manifest"))))
+        most = max(most, len(list((data.path / "captions.lance" / "_versions").glob("*.manifest"))))
         data.captions._clean()
         time.sleep(0.01)
     writer.join()
@@ -125,15 +125,16 @@ def test_readers_go_on_while_tables_are_written_compacted_and_cleaned(tmp_path):
     commits = data.captions.lance().version
     assert most < commits / 2, (most, commits)  # cleaned under load, too
     data.tidy()
-    assert len(list((data.captions.path / "_versions").glob("*.manifest"))) == 1
+    assert len(list((data.path / "captions.lance" / "_versions").glob("*.manifest"))) == 1
 
 
 @pytest.mark.parametrize("pictures", [False, True])
 def test_a_killed_commit_leaves_nothing_behind(tmp_path, pictures):
     data = create_dataset(tmp_path / "x.pano")
     table = data.images if pictures else data.captions
+    place = data.path / ("images.lance" if pictures else "captions.lance")
     for n in range(2):
         table.insert([{"image_id": f"i{n}", "data": b"x"}] if pictures else rows(n, n + 1))
-    (table.path / "data" / "0123456789abcdef.lance").write_bytes(b"half a file")
+    (place / "data" / "0123456789abcdef.lance").write_bytes(b"half a file")
     data.tidy()
-    assert len(list((table.path / "data").iterdir())) == fragments(table)
+    assert len(list((place / "data").iterdir())) == fragments(table)

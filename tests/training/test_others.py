@@ -50,9 +50,9 @@ def test_documents(data):
     assert (talk.split, [p.id for p in talk.pictures]) == ("val", [b])
     assert found.left_out == {"dropped": 1, "document: of_dropped_picture": 1, "document: no_text": 1}
     assert read_records(data, takes=("document",)).fingerprint == found.fingerprint
-    assert len(read_records(data, takes=("document",), langs=["en"]).records) == 2
+    assert len(read_records(data, takes=("document",), lang=["en"]).records) == 2
     with pytest.raises(UserError, match="has no documents to train on"):
-        read_records(data, takes=("document",), langs=["de"])
+        read_records(data, takes=("document",), lang=["de"])
 
 
 def test_triples(data):

@@ -207,9 +207,9 @@ def test_records_without_captions_cannot_train(bed):
 
 def test_a_language_that_nobody_speaks(bed):
     with pytest.raises(UserError, match="None of 64 pictures"):
-        Trainer(row(sampler={"kind": "one", "langs": ["sw"]}), bed)
+        Trainer(row(sampler={"kind": "one", "lang": ["sw"]}), bed)
     with pytest.raises(UserError, match="64 not_selected"):
-        Trainer(row(select={"langs": ["sw"]}), bed)
+        Trainer(row(select={"lang": ["sw"]}), bed)
 
 
 def test_pictures_of_nan_are_counted_in_every_step_and_cost_nobody_else(bed):

@@ -20,7 +20,8 @@ def test_the_page_searches_and_the_browser_is_content(scenes, tmp_path):  # noqa
     with Server(Searcher(scenes.data, scenes.encoder, files=False), port=0, token=TOKEN) as server:
         address = server.url.replace("#", f"?q={quote('roter Kater')}#")
         done = subprocess.run(
-            [browser.program, *_FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={tmp_path}", "--dump-dom", address],
+            [browser.program, *_FLAGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+             f"--user-data-dir={tmp_path}", "--dump-dom", address],
             capture_output=True, text=True, timeout=180, check=True,
         )  # fmt: skip
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
