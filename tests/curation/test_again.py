@@ -5,6 +5,7 @@ import pytest
 from panoglot.curation import FILTERS, _memory, caption_filter, curate, resolve
 from panoglot.curation import language as language_filter
 from panoglot.curation._memory import recall, rules_of, table_versions
+from panoglot.table import create_dataset
 
 STEPS = ["boilerplate", ("length", {"min_words": 2}), "common_text", "duplicate_text"]
 
@@ -238,3 +239,17 @@ def test_many_judgements_are_kept_in_arrays(maker, asked):
     again = Judgements(maker.dataset, [(0, step, step.bind())], "x", dry_run=False)
     assert again(captions[::-1], {}, last=True) == expected[::-1]
     assert again.judged == 0
+
+
+def test_joining_fragments_of_an_indexed_table_changes_no_content(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    for n in range(10):
+        rows = [{"caption_id": f"{n}-{k}", "image_id": "i", "text": "t", "lang": "en"} for k in range(300)]
+        data.captions.insert(rows)
+        if n == 5:
+            data.captions._index()
+    before = table_versions(data)["captions"]
+    data.captions._join_fragments(2)
+    after = table_versions(data)["captions"]
+    assert after[0] > before[0]
+    assert after[1] == before[1]
