@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,24 +115,11 @@ A model is named `provider:name`, and options follow a question mark: `openai:UR
     return text + _table(["role", "protocol", "methods", "what it does"], roles)
 
 
-def _arguments(verb: Callable[..., Any]) -> dict[str, str]:
-    """What a Google docstring says about every argument."""
-    found: dict[str, str] = {}
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(verb) or "", re.M | re.S)
-    name = ""
-    for line in section[1].splitlines() if section else ():
-        head = re.fullmatch(r" {4}(\w+): (.*)", line)
-        if head:
-            name, found[head[1]] = head[1], head[2]
-        elif name and line.strip():
-            found[name] += " " + line.strip()
-    return found
-
-
 def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
+    from panoglot.evaluate._declare import arguments_of
     from panoglot.evaluate._names import COMMANDS as JUDGING
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
@@ -157,7 +143,7 @@ interrupted; 143 terminated.
         command = getattr(shown, target)
         about = (inspect.getdoc(command) or "").partition("\n\nArgs:")[0].partition("\n\nRaises:")[0]
         text += f"\n## {name}\n\n{about.partition('Returns:')[0].strip()}\n\n"
-        said = _arguments(command)
+        said = arguments_of(command)
         rows = []
         for p in inspect.signature(command).parameters.values():
             given = p.kind is not p.KEYWORD_ONLY

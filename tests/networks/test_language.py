@@ -205,7 +205,7 @@ def test_tokens_before_the_text(disk, kind):
         alone = lm(ids[i : i + 1, :n], mask[i : i + 1, :n], v[i : i + 1]).logits[0]
         assert torch.allclose(out.logits[i, : n - first], alone, atol=1e-5)
     # the picture's tokens are what an untouched model would read at their place
-    x = torch.cat([lm._embedding()(ids[:1, :first]), v[:1, 0], lm._embedding()(ids[:1, first + 1 :])], 1)
+    x = torch.cat([lm.embedding()(ids[:1, :first]), v[:1, 0], lm.embedding()(ids[:1, first + 1 :])], 1)
     n = int(mask[0].sum()) + 3
     if kind != "own":
         plain = lm.lm(inputs_embeds=x[:, :n], use_cache=False).logits[0, first + 3 :]
@@ -281,7 +281,7 @@ def test_closed_gates_are_the_untouched_model_bit_for_bit(disk, kind):
     lm = causal(disk, kind, **GATES)
     ids, mask, _, _ = composed(lm)
     looking = lm(ids, mask, media(width=12)).logits
-    x = lm._embedding()(ids.clamp(min=0)).masked_fill((ids == t.PICTURE)[..., None], 0.0)
+    x = lm.embedding()(ids.clamp(min=0)).masked_fill((ids == t.PICTURE)[..., None], 0.0)
     if kind == "own":
         plain = t.own_decoder(width=16, layers=4, heads=2, length=64, media=4).eval()
         plain.lm.load_state_dict(lm.lm.state_dict())

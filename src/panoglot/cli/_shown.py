@@ -14,9 +14,6 @@ from panoglot.table._visible import json_line, terminal
 
 __all__ = ["as_hits", "console", "plain_json", "safe", "show_edit", "show_forgotten", "show_hits", "show_index"]
 
-#: Which caption says best what a picture is: the first of these kinds.
-_TELLING = ("human", "short", "dense", "alt", "label")
-
 
 def console() -> Any:
     from rich.console import Console
@@ -57,6 +54,7 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
     from rich.table import Table
 
     from panoglot.languages import language_name, matches
+    from panoglot.retrieval import TELLING
 
     for note in getattr(hits, "notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
@@ -83,7 +81,7 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
     table.add_column()
     for hit in hits:
         said = [c for c in hit.captions if c.kind != "fact"]
-        telling = [c for kind in _TELLING for c in said if c.kind == kind] or said
+        telling = [c for kind in TELLING for c in said if c.kind == kind] or said
         english = [c for c in telling if matches("en", c.lang)] or telling
         text = f"{safe(english[0].text)} [dim]{safe(language_name(english[0].lang))}[/dim]" if english else ""
         others = len({c.lang for c in said} - {c.lang for c in english[:1]})

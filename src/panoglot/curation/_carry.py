@@ -78,7 +78,7 @@ def _given(dataset: Dataset, images: set[str]) -> Iterator[dict[str, Any]]:
     where = f"(model is null or model = '') and {OWN} and kind != 'fact'"
     for batch in dataset.captions.batches(where=where, size=_BATCH):
         some: pa.RecordBatch = batch.filter(pc.is_in(batch["image_id"], ids))
-        for row in plain_rows(pa.Table.from_batches([some])):
+        for row in plain_rows(some):
             if (row["dropped"] is None or owns(row["dropped"])) and not row["parents"]:
                 yield row
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._carry import carry
@@ -19,7 +17,7 @@ from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
 from panoglot.errors import verb
-from panoglot.running._runs import running
+from panoglot.running._runs import finish_run, running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
 
@@ -260,9 +258,8 @@ def _start(dataset: Dataset, steps: list[Step]) -> str:
 
 
 def _finish(dataset: Dataset, run_id: str, result: CurateResult, failed: str | None = None) -> None:
-    row = {"run_id": run_id, "finished": datetime.now(UTC), "status": "failed" if failed else "done"}
-    stages = json.dumps([result.stage().to_dict()])
-    dataset.runs.change([{**row, "stages": stages, "seconds": result.seconds, "price": 0.0, "message": failed}])
+    status = "failed" if failed else "done"
+    finish_run(dataset, run_id, status, [result.stage()], seconds=result.seconds, message=failed)
 
 
 def _prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns
 from panoglot.curation._judge import FACTS, Bench, Writer, base, note, progress
@@ -14,8 +14,6 @@ from panoglot.table import Caption, Dataset, caption_from_row, plain_rows
 from panoglot.vectors import ImageIndex
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from panoglot.curation._curate import CurateResult
 
 __all__ = ["judge_captions"]
@@ -59,7 +57,7 @@ def judge_captions(
     batches = progress(dataset.captions.batches(size=_BATCH), dataset.captions.count(), "curate captions", quiet)
     for batch in batches:
         captions = []
-        for row in _rows(batch):
+        for row in plain_rows(batch):
             result.captions += 1
             old = row["dropped"]
             if old is not None and not owned.setdefault(base(old), owns(old)):
@@ -136,12 +134,6 @@ def _survivors(
         return [c for c, outcome in found if court(c, outcome, facts.get(c.image_id, {})) is None]
 
     return keep
-
-
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    import pyarrow as pa
-
-    return plain_rows(pa.Table.from_batches([batch]))
 
 
 def _facts(dataset: Dataset, captions: Sequence[Caption]) -> dict[str, Facts]:

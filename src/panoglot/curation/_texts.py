@@ -46,7 +46,6 @@ class Texts:
             any_image: do not leave out those of dropped images.
             scores: with their scores.
         """
-        import pyarrow as pa
 
         left_out = set() if kept or scores else {"scores", "parents"}
         names = [name for name in self._dataset.captions.schema.names if name not in left_out]
@@ -54,7 +53,7 @@ class Texts:
         for batch in self._dataset.captions.batches(names, where, size=_BATCH):
             captions = [
                 caption_from_row({"scores": None, "parents": None, **row})
-                for row in plain_rows(pa.Table.from_batches([batch]))
+                for row in plain_rows(batch)
                 if row["dropped"] is None or owns(row["dropped"])
             ]
             yield self._keep(captions, any_image) if kept else captions

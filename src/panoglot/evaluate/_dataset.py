@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 
     from panoglot.providers.roles import Encoder
 
-__all__ = ["KINDS", "dataset_retrieval", "dropped_pictures", "image_vectors"]
+__all__ = ["KINDS", "dataset_retrieval", "image_vectors"]
 
 #: Captions that describe the whole picture.
 KINDS = ("human", "alt", "short", "dense")
-
-
-def dropped_pictures(dataset: Dataset) -> set[str]:
-    """Ids of pictures that curation dropped."""
-    return set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
 
 
 def image_vectors(dataset: Dataset, encoder: Encoder, *, store: bool = True) -> tuple[list[str], np.ndarray, int]:
@@ -51,7 +46,7 @@ def image_vectors(dataset: Dataset, encoder: Encoder, *, store: bool = True) -> 
 
     from panoglot.pictures import Image
 
-    ids = sorted(set(dataset.images.read(["image_id"])["image_id"].to_pylist()) - dropped_pictures(dataset))
+    ids = sorted(set(dataset.images.read(["image_id"])["image_id"].to_pylist()) - dataset.dropped_images())
     place = {key: n for n, key in enumerate(ids)}
     found = np.full((len(ids), encoder.dim), np.nan, dtype=np.float32)
     have = np.zeros(len(ids), dtype=np.int64)
@@ -147,7 +142,7 @@ def dataset_retrieval(
     ids, vectors, encoded = image_vectors(data, model, store=store)
     place = {key: n for n, key in enumerate(ids)}
     notes = [f"{encoded} of {len(ids)} pictures were encoded now, the others' vectors were stored"]
-    gone = len(dropped_pictures(data))
+    gone = len(data.dropped_images())
     if gone:
         notes.append(f"{gone} pictures that curation dropped are neither searched nor found")
     if lang not in (None, "all"):

@@ -23,7 +23,7 @@ from panoglot.errors import UserError
 from panoglot.evaluate._options import SHARED, Option, plain_name
 from panoglot.extensions import find_entries, load_entry
 
-__all__ = ["GROUP", "Benchmark", "Way", "benchmark_names", "find_benchmark"]
+__all__ = ["GROUP", "Benchmark", "Way", "arguments_of", "benchmark_names", "find_benchmark"]
 
 #: Entry points that name benchmarks.
 GROUP = "panoglot.benchmarks"
@@ -86,7 +86,7 @@ class Way:
 
     def about(self) -> dict[str, str]:
         """What its docstrings say of its options."""
-        return {**_arguments(self.read), **_arguments(self.run)}
+        return {**arguments_of(self.read), **arguments_of(self.run)}
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ def _annotation(function: Callable[..., Any], p: inspect.Parameter) -> Any:
     return str if p.annotation is p.empty else p.annotation
 
 
-def _arguments(function: Callable[..., Any] | None) -> dict[str, str]:
-    """What a Google docstring says about every argument."""
+def arguments_of(function: Callable[..., Any] | None) -> dict[str, str]:
+    """Return what a Google docstring says about every argument."""
     found: dict[str, str] = {}
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S) if function else None
     name = ""

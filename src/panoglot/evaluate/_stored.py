@@ -35,9 +35,7 @@ def _by_id(path: Any, data: Any, ids: Sequence[str], read: Any, what: str) -> li
     if isinstance(data, dict):
         found = {str(key): read(value) for key, value in data.items()}
     elif isinstance(data, list):
-        keys = [
-            str(next((row[name] for name in IDS if name in row), "")) if isinstance(row, dict) else "" for row in data
-        ]
+        keys = [_id_of(row) for row in data]
         named = all(keys) and len(set(keys)) == len(keys)
         if not named or not set(ids) & set(keys):  # in the order of the questions
             if len(data) != len(ids):

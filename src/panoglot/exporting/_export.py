@@ -313,8 +313,8 @@ def _building(target: Path) -> Iterator[Path]:
     lock = _lock(folder)
     try:
         yield folder
-        for path in folder.rglob("*"):
-            if path.is_file() and path.parent == folder:
+        for path in folder.iterdir():
+            if path.is_file():
                 _sync(path)
         (folder / ".lock").unlink()
         folder.chmod(0o755)

@@ -34,7 +34,7 @@ def parts(source: str, *, include_dropped: bool = True) -> Iterator[Part]:
         raise UserError(f"'{source}' has no images.")
     ids = sorted(dataset.images.read(["image_id"])["image_id"].to_pylist())
     if not include_dropped:
-        dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+        dropped = dataset.dropped_images()
         ids = [image for image in ids if image not in dropped]
     version = dataset.captions.lance().version if dataset.captions.exists() else 0
     base: dict[str, Any] = {"path": dataset.store.absolute, "include_dropped": include_dropped}

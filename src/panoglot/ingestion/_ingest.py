@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -180,19 +180,7 @@ class IngestOperator:
         new, notes = record_places(data, given, run, moved)
         self._new += new
         add_notes(self._notes, notes)
-        data.rejects.upsert(
-            [
-                {
-                    "reject_id": reject_id(r.item, "ingest"),
-                    "item": r.item,
-                    "stage": "ingest",
-                    "reason": r.reason,
-                    "message": r.message[:2000],
-                    "run_id": run,
-                }
-                for r in rejects
-            ]
-        )
+        data.rejects.upsert([{**replace(r, stage="ingest").plain(), "run_id": run} for r in rejects])
         self._failed |= {r.item for r in rejects}
         if self._failing:
             self._resolve([uri for row, _, place in chunk for uri in {row["uri"], place}])

@@ -241,6 +241,8 @@ def _use(name: str, room: str) -> str:
     if room == "curate" and name in presets():
         return f"panoglot curate X.pano --steps {name}"
     if name in _registered():
+        if _registered()[name].unit == "query":
+            return f'panoglot search X.pano "…" --preset {name}'
         return (
             f"panoglot build photos -o X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
         )

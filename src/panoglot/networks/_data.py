@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,35 @@ class _Shown:
     lost: int = 0
 
 
-class Data:
+class Loading(ABC):
+    """What makes batches of the steps of its plan, and counts what was not used.
+
+    Attributes:
+        skipped: reason → how many records gave nothing.
+        fallbacks: samples whose wanted language or kind was missing.
+        lost: regions that crops left nothing, or too little, of.
+    """
+
+    skipped: Counter[str]
+    fallbacks: int
+    lost: int
+
+    def batch(self, step: Sequence[tuple[str, int]], epoch: int) -> Batch:
+        """Make the tensors of a step. Records whose picture is broken are left out and counted."""
+        out, skipped, fallbacks = self.load(step, epoch)
+        self.skipped += skipped
+        self.fallbacks += fallbacks
+        self.lost += out.lost
+        return out
+
+    @abstractmethod
+    def load(
+        self, step: Sequence[tuple[str, int]], epoch: int, each: Callable[..., Iterable[Any]] = map
+    ) -> tuple[Batch, Counter[str], int]:
+        """Make the tensors of a step and change nothing here; see `Data.load`."""
+
+
+class Data(Loading):
     """The items of a training run.
 
     Args:
@@ -61,11 +90,6 @@ class Data:
         seed: of everything random.
         augment: random crops; False takes the middle.
         row: a stage of the model's row; None: its whole row.
-
-    Attributes:
-        skipped: reason → how many records gave nothing.
-        fallbacks: samples whose wanted language or kind was missing.
-        lost: regions that crops left nothing, or too little, of.
     """
 
     def __init__(
@@ -160,14 +184,6 @@ class Data:
         share = shares({n: len(p) for n, p in pools.items()}, **self.row.languages)
         order = [item for _, item in mix(pools, share, self.seed, epoch, length=len(self.items))]
         return batches(order, self.row.batch)
-
-    def batch(self, step: Sequence[tuple[str, int]], epoch: int) -> Batch:
-        """Make the tensors of a step. Records whose picture is broken are left out and counted."""
-        out, skipped, fallbacks = self.load(step, epoch)
-        self.skipped += skipped
-        self.fallbacks += fallbacks
-        self.lost += out.lost
-        return out
 
     def load(
         self, step: Sequence[tuple[str, int]], epoch: int, each: Callable[..., Iterable[Any]] = map

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.networks._data import Data
+from panoglot.networks._data import Data, Loading
 from panoglot.networks._model import Model
 from panoglot.networks._needs import streams_of
 from panoglot.networks._records import Batch, Record
@@ -27,7 +27,7 @@ def make_data(
     return kind(records, model, seed, augment=augment, row=row)
 
 
-class Streams:
+class Streams(Loading):
     """The items of a row with streams; what `Data` is for one.
 
     A record belongs to the first stream whose `loaders` name its loader, or, where none does, to the first without
@@ -101,14 +101,6 @@ class Streams:
         share = shares({n: len(p) for n, p in pools.items()}, weights)
         order = [item for _, item in mix(pools, share, self.seed, epoch, length=len(self.items))]
         return batches(order, self.row.batch)
-
-    def batch(self, step: Sequence[tuple[str, int]], epoch: int) -> Batch:
-        """Make the tensors of a step."""
-        out, skipped, fallbacks = self.load(step, epoch)
-        self.skipped += skipped
-        self.fallbacks += fallbacks
-        self.lost += out.lost
-        return out
 
     def load(
         self, step: Sequence[tuple[str, int]], epoch: int, each: Callable[..., Iterable[Any]] = map

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 
+from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
 from panoglot.table import Dataset, sql_in
 
-__all__ = ["command", "nothing_read", "reasons", "remarks", "what_went_wrong"]
-
-
-def command(*words: object) -> str:
-    """Write a command line that runs when it is copied.
-
-    >>> command("retry", "my photos.pano")
-    "panoglot retry 'my photos.pano'"
-    """
-    return shlex.join(["panoglot", *map(str, words)])
+__all__ = ["nothing_read", "reasons", "remarks", "what_went_wrong"]
 
 
 def reasons(counts: Counter[str], most: int = 4) -> str:

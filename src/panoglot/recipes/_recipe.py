@@ -31,9 +31,6 @@ from panoglot.table import is_dataset
 
 __all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
 
-#: Steps that are not methods.
-VERBS = ("align", "curate", "encode", "index", "report", "train")
-
 
 @dataclass
 class Recipe:
@@ -81,16 +78,15 @@ class Recipe:
         from panoglot.asking import Prices
         from panoglot.curation import resolve as resolve_filters
         from panoglot.providers import parse_model_name
+        from panoglot.recipes._build import STEPS
         from panoglot.running import METHODS, get_method
 
         Prices.load(self.prices)
         for name in self.models.values():
             parse_model_name(name)
         for step, options in self.steps:
-            if step in VERBS:
-                from panoglot.recipes import _build
-
-                known = inspect.signature(_build.STEPS[step]).parameters
+            if step in STEPS:
+                known = inspect.signature(STEPS[step]).parameters
                 for key in options:
                     if key not in list(known)[1:]:
                         raise UserError(f"step '{step}' has no option '{key}'.{did_you_mean(key, list(known)[1:])}")
@@ -101,7 +97,7 @@ class Recipe:
             try:
                 chosen = get_method(step)
             except UserError:
-                choices = [*METHODS, *VERBS]
+                choices = [*METHODS, *STEPS]
                 raise UserError(f"there is no step or method '{step}'.{did_you_mean(step, choices)}") from None
             resolved = chosen.resolve(options)
             for alias in chosen.uses(resolved):

@@ -133,7 +133,6 @@ def captions_of(
     dataset: Dataset, image_ids: list[str], columns: list[str] | None = None, most: int = MOST_CAPTIONS
 ) -> dict[str, list[Caption]]:
     """Read the captions of some images, dropped ones last, at most `most` an image: kept before dropped, then by id."""
-    import pyarrow as pa
 
     found: dict[str, list[Caption]] = {image: [] for image in image_ids}
 
@@ -143,7 +142,7 @@ def captions_of(
     for start in range(0, len(image_ids), 50):
         where = sql_in("image_id", image_ids[start : start + 50])
         for rows in dataset.captions.batches(columns, where, size=4096):
-            for row in plain_rows(pa.Table.from_batches([rows])):
+            for row in plain_rows(rows):
                 captions = found[row["image_id"]]
                 captions.append(caption_from_row({**_BLANK, **row}))
                 if len(captions) >= 4 * most:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
     from panoglot.retrieval._hits import Hit, Hits
-    from panoglot.retrieval._indexing import VIEWS, view_boxes
+    from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes
     from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
     from panoglot.retrieval._query import choose
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "POOLS",
     "PRESETS",
+    "TELLING",
     "VIEWS",
     "Askers",
     "Edited",
@@ -60,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "POOLS": "_records",
         "PRESETS": "_planning",
+        "TELLING": "_indexing",
         "VIEWS": "_indexing",
         "Askers": "_planning",
         "Edited": "_editing",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.providers import finish
-from panoglot.retrieval._composer import unit_rows
+from panoglot.retrieval._composer import answered_rows
 from panoglot.table import Dataset
 
 __all__ = ["calibrate", "made_up", "thresholds"]
@@ -65,8 +65,8 @@ def calibrate(dataset: Dataset, name: str, encoder: Any, gallery: Any, *, words:
     import numpy as np
 
     asked = made_up(words, seed=7)
-    rows = unit_rows(finish(encoder.encode_texts(asked, ["und"] * len(asked))), "made-up words")
-    found: dict[str, float] = {"images": float(dataset.images.count()), "captions": float(gallery.has_captions())}
+    rows = answered_rows(finish(encoder.encode_texts(asked, ["und"] * len(asked))), "made-up words")
+    found: dict[str, float] = {}
     for part, over in (("picture", "images"), ("caption", "captions")):
         if over == "captions" and not gallery.has_captions():
             continue

@@ -13,19 +13,20 @@ from panoglot.errors import RowError, UserError
 from panoglot.providers import finish
 from panoglot.retrieval._records import Plan, Query, Term
 from panoglot.retrieval._scorer import Pack
+from panoglot.vectors import unit_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
     from panoglot.pictures import Image
 
-__all__ = ["compose", "compose_all", "query_parts", "unit_rows"]
+__all__ = ["answered_rows", "compose", "compose_all", "query_parts"]
 
 #: From a picture of a query (an `Image`, a path, a name) to its stored vector, or to the picture to encode.
 Resolve = Callable[[Any], Any]
 
 
-def unit_rows(vectors: Any, what: str) -> np.ndarray:
+def answered_rows(vectors: Any, what: str) -> np.ndarray:
     """Unit vectors float32 `[N, dim]`; several vectors an item become their mean, what has none is NaN.
 
     Raises:
@@ -41,9 +42,7 @@ def unit_rows(vectors: Any, what: str) -> np.ndarray:
         found = found.mean(axis=1)
     if found.ndim != 2:
         raise UserError(f"the encoder did not answer with vectors of {what}: an array {list(found.shape)}.")
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    scaled: np.ndarray = np.divide(found, length, out=np.full_like(found, np.nan), where=length > 0)
-    return scaled
+    return unit_rows(found)
 
 
 def query_parts(query: Query, picture: Callable[[Any], Image]) -> list[Any]:
@@ -176,7 +175,7 @@ def _encode_texts(encoder: Any, texts: list[tuple[str, str]]) -> dict[tuple[str,
     for start in range(0, len(texts), size):
         some = texts[start : start + size]
         rows = finish(encoder.encode_texts([text for text, _ in some], [lang for _, lang in some]))
-        found |= dict(zip(some, unit_rows(_filled(rows), "the texts")))
+        found |= dict(zip(some, answered_rows(_filled(rows), "the texts")))
     return found
 
 
@@ -189,7 +188,7 @@ def _encode_pictures(encoder: Any, pictures: Mapping[Any, Any], resolve: Resolve
 
     def settle() -> None:
         if held:
-            rows = unit_rows(_filled(finish(encoder.encode_images([image for _, image in held]))), "the pictures")
+            rows = answered_rows(_filled(finish(encoder.encode_images([image for _, image in held]))), "the pictures")
             found.update(zip((key for key, _ in held), rows))
             held.clear()
 
@@ -198,7 +197,7 @@ def _encode_pictures(encoder: Any, pictures: Mapping[Any, Any], resolve: Resolve
         if isinstance(one, RowError):
             continue
         if isinstance(one, np.ndarray):
-            found[key] = unit_rows(one.reshape(1, *one.shape) if one.ndim == 2 else one[None], "the picture")[0]
+            found[key] = answered_rows(one.reshape(1, *one.shape) if one.ndim == 2 else one[None], "the picture")[0]
             continue
         held.append((key, one))
         if len(held) >= size:
@@ -233,7 +232,7 @@ def _encode_queries(
             can.append(key)
     if not can:
         return {}
-    return dict(zip(can, unit_rows(_filled(finish(encoder.encode_queries(parts))), "the queries")))
+    return dict(zip(can, answered_rows(_filled(finish(encoder.encode_queries(parts))), "the queries")))
 
 
 def _filled(rows: Any) -> Any:

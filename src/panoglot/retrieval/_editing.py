@@ -56,10 +56,6 @@ class Forgotten:
     erased: bool
 
 
-def _open(dataset: Dataset | str | os.PathLike[str]) -> Dataset:
-    return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-
-
 @verb
 def edit(
     dataset: Dataset | str | os.PathLike[str],
@@ -89,7 +85,7 @@ def edit(
     Raises:
         UserError: no such picture or caption, an empty text, both a text and a drop.
     """
-    data = _open(dataset)
+    data = open_dataset(dataset)
     key = find_image(data, image)
     if (text is None) == (drop is None):
         raise UserError(
@@ -183,7 +179,7 @@ def forget(
     Raises:
         UserError: no such picture, or none given.
     """
-    data = _open(dataset)
+    data = open_dataset(dataset)
     if not images:
         raise UserError(f"say which pictures: {command('forget', data.address, 'IMAGE')}")
     ids = list(dict.fromkeys(find_image(data, one) for one in images))
@@ -201,10 +197,8 @@ def forget(
             for some in _chunks(owners):
                 data.vectors(name).delete(sql_in("id", some))
         for some in _chunks(ids):
-            for table in ("captions", "hashes", "facts", "images"):
+            for table in ("captions", "hashes", "facts", "images", "places", "triples"):
                 getattr(data, table).delete(sql_in("image_id", some))
-            data.places.delete(sql_in("image_id", some))
-            data.triples.delete(sql_in("image_id", some))
         for some in _chunks(owners):
             data.ratings.delete(sql_in("item", some))
             _unsaid(data, some)
@@ -224,14 +218,11 @@ def erase(data: Dataset) -> bool:
         if not mine:
             return False
         for table in data._tables():
-            if not table.exists():
-                continue
             held: Any = table.lance()
             held.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0, num_threads=1)
             table.lance().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
-        shutil.rmtree(
-            data.store.scratch("cache"), ignore_errors=True
-        )  # copies of vectors and words; made again when needed
+        # copies of vectors and words; made again when needed
+        shutil.rmtree(data.store.scratch("cache"), ignore_errors=True)
     return True
 
 

@@ -14,7 +14,7 @@ from panoglot.vectors import stamp
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Allowed", "Tags", "contains", "where_captions"]
+__all__ = ["Allowed", "Tags", "contains", "ids_of", "where_captions"]
 
 #: Languages or kinds that were asked for; none: all.
 Tags = tuple[str, ...]
@@ -92,8 +92,27 @@ class Allowed:
         return self.remembered(
             ("dropped", (), ()),
             (stamp(self._data.marks),),
-            lambda: _ids(self._data.marks.read(["image_id"], "dropped is not null")["image_id"]),
+            lambda: ids_of(self._data.marks.read(["image_id"], "dropped is not null")["image_id"]),
         )
+
+    def every(self) -> np.ndarray:
+        """All images."""
+        return self.remembered(
+            ("every", (), ()),
+            (stamp(self._data.images),),
+            lambda: ids_of(self._data.images.read(["image_id"])["image_id"]),
+        )
+
+    def is_forgotten(self, image: str) -> bool:
+        """Whether an image was forgotten; see `forget`."""
+        import numpy as np
+
+        gone = self.remembered(
+            ("forgotten", (), ()),
+            (stamp(self._data.marks),),
+            lambda: ids_of(self._data.marks.read(["image_id"], "dropped = 'forgotten'")["image_id"]),
+        )
+        return bool(contains(gone, np.array([image], "S32"))[0])
 
     def images(self, lang: Tags, kinds: Tags) -> np.ndarray | None:
         """Images with a kept caption of one of the languages and kinds; None when all are."""
@@ -103,7 +122,7 @@ class Allowed:
         return self.remembered(
             ("images", lang, kinds),
             (stamp(self._data.captions),),
-            lambda: _ids(self._data.captions.read(["image_id"], where)["image_id"]),
+            lambda: ids_of(self._data.captions.read(["image_id"], where)["image_id"]),
         )
 
     def captions(self, lang: Tags, kinds: Tags) -> np.ndarray:
@@ -120,7 +139,8 @@ class Allowed:
         return self.remembered(("captions", lang, kinds), (stamp(self._data.captions),), read)
 
 
-def _ids(column: object) -> np.ndarray:
+def ids_of(column: object) -> np.ndarray:
+    """Ids of a column, sorted, each once, `S32`."""
     import numpy as np
 
     return np.unique(np.array(column.to_pylist(), "S32"))  # type: ignore[attr-defined]

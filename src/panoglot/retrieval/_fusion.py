@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean
 from panoglot.retrieval._gallery import Ranked
 
@@ -42,7 +43,7 @@ def part_names(given: str | Sequence[str]) -> list[str]:
     Raises:
         UserError: none, or an unknown one.
     """
-    names = given.replace(",", " ").split() if isinstance(given, str) else [n for g in given for n in g.split(",")]
+    names = several(given)
     for name in names:
         if name not in PARTS:
             raise UserError(f"a search has no part '{name}'.{did_you_mean(name, PARTS)}")

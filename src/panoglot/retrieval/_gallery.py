@@ -57,6 +57,7 @@ class Gallery:
         self._choice: tuple[int, bool] | None = None
         self._masks: dict[Any, tuple[Any, list[Any], list[Any] | None]] = {}
         self._captioned: tuple[int, bool] = (-1, False)
+        self._several: tuple[list[Any], bool] | None = None
         self._pool = ThreadPoolExecutor(threads()) if threads() > 1 else None
 
     def has_captions(self) -> bool:
@@ -98,14 +99,13 @@ class Gallery:
             return True
         self._vectors.refresh()
         images, masks = self._found_in((), (), over)
-        key = ("views", *map(id, images))
-        if key not in self._masks:
+        if self._several is None or self._several[0] is not images:
             import numpy as np
 
             kept = [rows if mask is None else rows[mask] for rows, mask in zip(images, masks or [None] * len(images))]
             every = np.concatenate(kept) if kept else np.empty(0, "S32")
-            self._masks[key] = (len(np.unique(every)) < len(every), [], None)
-        return bool(self._masks[key][0])
+            self._several = images, len(np.unique(every)) < len(every)
+        return self._several[1]
 
     def _parts_of(self, pack: Pack, ids: list[str], over: str) -> dict[str, dict[str, float]]:
         """Parts of the scores of a few images."""
@@ -127,7 +127,10 @@ class Gallery:
         import numpy as np
 
         if self._by_index():
-            near = [self.nearest(row, _CANDIDATES, over=over) for row in pack.vectors[pack.weights > 0]]
+            near = [
+                self.nearest(row, _CANDIDATES, lang=lang, kinds=kinds, over=over, within=within)
+                for row in pack.vectors[pack.weights > 0]
+            ]
             among: np.ndarray | None = np.unique(np.array([i for one in near for i, _ in one], "S32"))
         else:
             among = None
@@ -302,7 +305,7 @@ class Gallery:
             allowed = within if allowed is None else np.intersect1d(allowed, within, assume_unique=True)
         if allowed is not None and over == "images" and len(allowed) <= _FEW:
             where = f"{where} and {sql_in('id', [owner.decode() for owner in allowed.tolist()])}"
-        if over == "images" and self.table.count("of = 'caption'") == 0 and where == "of = 'image'":
+        if where == "of = 'image'" and not self.has_captions():
             where = None
         wanted = k
         while True:

@@ -11,6 +11,7 @@ from panoglot.languages import matches
 from panoglot.pictures import Image
 from panoglot.providers import finish
 from panoglot.table import Dataset, vector_id
+from panoglot.vectors import unit_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,10 +132,7 @@ def _rows(vectors: Any) -> np.ndarray:
     import numpy as np
 
     found = np.asarray(vectors, np.float32)
-    found = found.reshape(-1, found.shape[-1])
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    scaled: np.ndarray = np.divide(found, length, out=np.full_like(found, np.nan), where=length > 0)
-    return scaled
+    return unit_rows(found.reshape(-1, found.shape[-1]))
 
 
 def _insert(table: Any, encoder: Any, of: str, keys: list[tuple[str, str, int]], vectors: list[Any]) -> int:

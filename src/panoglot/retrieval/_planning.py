@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 #: Our planners.
 PRESETS = ("identity", "learned", "rules", "conditions", "cirevl", "cotmr", "imagescope")
-#: What looks at the best candidates beside the planner: alias to role.
-LOOKERS = {"verifier": "generator", "evaluator": "generator"}
 
 
 def _ours() -> None:
@@ -79,6 +77,7 @@ class Askers:
         prices: file of prices, or None.
         max_cost: most US dollars, or None.
         spent: what all questions cost.
+        budget: what is left of `max_cost`.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +85,11 @@ class Askers:
     prices: str | None = None
     max_cost: float | None = None
     spent: Spent = field(default_factory=Spent)
+    budget: Budget | None = None
+
+    def begin(self) -> None:
+        """Begin a search: `max_cost` holds for its planner and for all that looks at the best, together."""
+        self.budget = None if self.max_cost is None else Budget(self.max_cost)
 
     def find(self, uses: Mapping[str, str], what: str) -> dict[str, Any]:
         """Load the models of some aliases.
@@ -122,10 +126,13 @@ class Askers:
                 journal = Journal(self.journal)
             except OSError:  # a dataset that may only be read: answers are not kept
                 journal = None
-        budget = None if self.max_cost is None else Budget(self.max_cost)
+        if self.budget is None:
+            self.begin()
         prices = Prices.load(self.prices) if models else None
         askers = {
-            alias: Asker(model, journal=journal, prices=prices, budget=budget, full=str(self.names.get(alias, alias)))
+            alias: Asker(
+                model, journal=journal, prices=prices, budget=self.budget, full=str(self.names.get(alias, alias))
+            )
             for alias, model in models.items()
         }
         token = spending.set(self.spent)

@@ -150,7 +150,7 @@ def index(
     """
     from panoglot.vectors import make_index
 
-    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    data = open_dataset(dataset)
     name, model = choose(data, encoder)
     table = data.vectors(name)
     if captions or views != "whole":
@@ -164,11 +164,9 @@ def index(
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
         Vectors(table).refresh()  # leaves the copy that the first search maps
         return "exact"
-    done = make_index(table, rebuild=rebuild)
-    if data.captions.exists():  # to show the captions of hits
-        rows = data.captions.lance()
-        if not any(found.name == "image_id_idx" for found in rows.describe_indices()):
-            rows.create_scalar_index("image_id", "BTREE", name="image_id_idx")
+    with data.writer():
+        done = make_index(table, rebuild=rebuild)
+        data.captions.tend()  # its index of images shows the captions of hits
     return done
 
 
@@ -183,7 +181,7 @@ def delete(dataset: Dataset | str | os.PathLike[str], image_ids: Iterable[str], 
     Returns:
         How many vectors were deleted.
     """
-    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    data = open_dataset(dataset)
     ids = list(dict.fromkeys(image_ids))
     names = data.vector_names() if encoder is None else [choose(data, encoder)[0]]
     deleted = 0

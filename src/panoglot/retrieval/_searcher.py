@@ -100,7 +100,7 @@ class Searcher:
         Raises:
             UserError: no vectors, none of that encoder, an unknown backend.
         """
-        self.dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+        self.dataset = open_dataset(dataset)
         self.lexicon = Lexicon(self.dataset)
         self._allowed = Allowed(self.dataset)
         self._files = files
@@ -156,6 +156,7 @@ class Searcher:
         min_score: float | None = None,
     ) -> Hits:
         """Find images; see `panoglot.search`."""
+        self.askers.begin()
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
         asked, said = self._read(text, image, product, query, k)
@@ -228,7 +229,7 @@ class Searcher:
         return plan
 
     def _has_captions(self) -> bool:
-        return self.dataset.captions.exists() and self.dataset.captions.count("dropped is null") > 0
+        return bool(self._allowed.languages())
 
     def _picture(self, value: Any) -> Image:
         """The picture of a query: itself, of the dataset, or of a file where those may be opened."""
@@ -261,11 +262,12 @@ class Searcher:
 
     def _encoder(self, plan: Plan) -> Any:
         """The encoder, loaded if the plan needs it: not for pictures whose vectors are stored."""
-        needed = any(
-            term.kind in ("text", "query") or (term.kind == "image" and not _stored(self._resolve(term.value)))
+        if self._model is not None and not isinstance(self._model, str):
+            return self._model
+        if any(
+            term.kind in ("text", "query") or (term.kind == "image" and isinstance(self._resolve(term.value), Image))
             for term in plan.terms
-        )
-        if needed and (self._model is None or isinstance(self._model, str)):
+        ):
             self._model = loaded_encoder(self.dataset, self.name, self._model)
         return self._model
 
@@ -279,7 +281,7 @@ class Searcher:
         if where is not None:
             condition = read_where(where)
             now = (stamp(self.dataset.captions), stamp(self.dataset.images))
-            read = lambda: images_where(self.dataset, condition, self._allowed.languages)  # noqa: E731
+            read = lambda: images_where(self.dataset, condition, self._allowed)  # noqa: E731
             sets.append(self._allowed.remembered(("where", (where,), ()), now, read))
         if query.subset is not None:
             sets.append(_sorted(query.subset))
@@ -294,7 +296,7 @@ class Searcher:
         if not sets and not len(out):
             return None
         if not sets:
-            sets = [_sorted(self.dataset.images.read(["image_id"])["image_id"].to_pylist())]
+            sets = [self._allowed.every()]
         joined = sets[0]
         for one in sets[1:]:
             joined = np.intersect1d(joined, one, assume_unique=True)
@@ -366,22 +368,20 @@ class Searcher:
 
     def _above(self, run: _Run, found: list[Any], least: float) -> list[Any]:
         """Those whose best cosine is high enough, or whose caption has every word."""
+        said = [one.parts["lexical"]["terms"]["caption"] for one in found if "lexical" in one.parts]
+        rows = self.dataset.captions.get(said, ["text"]).to_pylist() if said else []
+        texts = {row["caption_id"]: row["text"] for row in rows}
         kept = []
         for one in found:
             values = [part["value"] for name, part in one.parts.items() if name != "lexical"]
             if any(value >= least for value in values) or (
-                "lexical" in one.parts and (not values or self._says_all(run, one))
+                "lexical" in one.parts and _says_all(run, texts.get(one.parts["lexical"]["terms"]["caption"]))
             ):
                 kept.append(one)
         if found and not kept:
             best = max((p["value"] for one in found for n, p in one.parts.items() if n != "lexical"), default=0.0)
             run.notes.append(f"nothing reaches --min-score {least:g}: the best is {best:.3f}.")
         return kept
-
-    def _says_all(self, run: _Run, one: Any) -> bool:
-        words = words_of(run.said.text)
-        rows = self.dataset.captions.get([one.parts["lexical"]["terms"]["caption"]], ["text"]).to_pylist()
-        return bool(rows) and len(matched(words, rows[0]["text"])) == len(words)
 
     # -- looking at the best -------------------------------------------------------------------------------------------
 
@@ -444,6 +444,11 @@ def _product(given: Any) -> QueryPart:
     return QueryPart("product", path, condition=condition)
 
 
+def _says_all(run: _Run, text: str | None) -> bool:
+    words = words_of(run.said.text)
+    return text is not None and len(matched(words, text)) == len(words)
+
+
 def _texts_only(pack: Pack) -> Pack | None:
     """The terms that captions can be compared with."""
     import numpy as np
@@ -456,10 +461,6 @@ def _texts_only(pack: Pack) -> Pack | None:
         pack.vectors[at], pack.weights[at], tuple(pack.names[n] for n in at), pack.texts[at], pack.groups[at],
         replace(pack.plan, tau=0.0),
     )  # fmt: skip
-
-
-def _stored(value: Any) -> bool:
-    return not isinstance(value, Image) and not isinstance(value, RowError)
 
 
 def _array(ids: Sequence[str]) -> np.ndarray:

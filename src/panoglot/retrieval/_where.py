@@ -6,13 +6,13 @@ Names are checked, values are quoted by us: nothing of what was written reaches 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
+from panoglot.retrieval._filter import Allowed, ids_of
 from panoglot.table import KINDS, Dataset, sql_in
 
 if TYPE_CHECKING:
@@ -176,30 +176,27 @@ def read_where(text: str) -> Condition | Atom:
     return found
 
 
-def images_where(dataset: Dataset, condition: Condition | Atom, languages: Callable[[], dict[str, int]]) -> np.ndarray:
+def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed) -> np.ndarray:
     """Ids of the images that a condition takes, sorted, `S32`; one on captions: images with such a kept caption."""
     import numpy as np
 
-    def every() -> np.ndarray:
-        return _ids(dataset.images.read(["image_id"])["image_id"])
-
     if isinstance(condition, Atom):
-        return _atom(dataset, condition, languages)
-    parts = [images_where(dataset, part, languages) for part in condition.parts]
+        return _atom(dataset, condition, allowed)
+    parts = [images_where(dataset, part, allowed) for part in condition.parts]
     if condition.op == "not":
-        return np.setdiff1d(every(), parts[0], assume_unique=True)
+        return np.setdiff1d(allowed.every(), parts[0], assume_unique=True)
     joined = parts[0]
     for part in parts[1:]:
         joined = np.intersect1d(joined, part, assume_unique=True) if condition.op == "and" else np.union1d(joined, part)
     return joined
 
 
-def _atom(dataset: Dataset, atom: Atom, languages: Callable[[], dict[str, int]]) -> np.ndarray:
+def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     import numpy as np
 
     table, _ = NAMES[atom.name]
     if atom.name == "lang" and atom.op in ("=", "in", "!=", "not in"):
-        tags, _ = meeting([canonical_language(str(one)) for one in atom.values], languages())
+        tags, _ = meeting([canonical_language(str(one)) for one in atom.values], allowed.languages())
         sql = sql_in("lang", tags)
     elif atom.name == "kind" and (odd := [str(v) for v in atom.values if atom.op != "like" and v not in KINDS]):
         raise UserError(f"there is no kind of caption '{odd[0]}'.{did_you_mean(odd[0], KINDS)}")
@@ -208,9 +205,9 @@ def _atom(dataset: Dataset, atom: Atom, languages: Callable[[], dict[str, int]])
     source = dataset.captions if table == "captions" else dataset.images
     if table == "captions":
         sql = f"dropped is null and ({sql})"
-    found = _ids(source.read(["image_id"], sql)["image_id"])
+    found = ids_of(source.read(["image_id"], sql)["image_id"])
     if table == "captions" and atom.op in ("!=", "not in"):  # has no such caption
-        return np.setdiff1d(_ids(dataset.images.read(["image_id"])["image_id"]), found, assume_unique=True)
+        return np.setdiff1d(allowed.every(), found, assume_unique=True)
     return found
 
 
@@ -231,9 +228,3 @@ def _sql(atom: Atom) -> str:
         return within if atom.op == "in" or NAMES[atom.name][0] == "captions" else f"not ({within})"
     op = "=" if atom.op == "!=" and NAMES[atom.name][0] == "captions" else atom.op
     return f"{column} {op} {quoted(atom.values[0])}"
-
-
-def _ids(column: object) -> np.ndarray:
-    import numpy as np
-
-    return np.unique(np.array(column.to_pylist(), "S32"))  # type: ignore[attr-defined]

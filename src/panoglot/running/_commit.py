@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
-from panoglot.table import caption_to_row, give_back_memory, reject_id, vector_id
+from panoglot.table import Reject, caption_to_row, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,14 +112,7 @@ class Committer:
             rows += len(scored)
         data.rejects.upsert(
             [
-                {
-                    "reject_id": reject_id(key, stage.id),
-                    "item": key,
-                    "stage": stage.id,
-                    "reason": o.reject.reason,
-                    "message": o.reject.message[:2000],
-                    "run_id": run,
-                }
+                {**Reject(key, stage.id, o.reject.reason, o.reject.message).plain(), "run_id": run}
                 for key, o in failed
                 if o.reject
             ]

@@ -96,6 +96,8 @@ class _EncoderOperator:
         """
         import numpy as np
 
+        from panoglot.vectors import unit_rows
+
         answer = finish(method(*batch))
         try:
             vectors = np.asarray(answer, np.float32)
@@ -108,7 +110,7 @@ class _EncoderOperator:
             )
         lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
         off = np.isfinite(lengths) & (np.abs(lengths - 1) > 1e-3)
-        return np.where(off, vectors / np.where(lengths > 0, lengths, np.nan), vectors) if off.any() else vectors
+        return np.where(off, unit_rows(vectors), vectors) if off.any() else vectors
 
 
 def _shape(answer: Any) -> str:

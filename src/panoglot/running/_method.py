@@ -22,6 +22,7 @@ from functools import cached_property, partial
 from typing import Annotated, Any
 
 from panoglot.asking import Asker, Journal, Models, Prices, Spent, spending
+from panoglot.asking._spend import Account
 from panoglot.errors import BudgetReached, PanoglotError, RowError, Stopped, UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import counted, fingerprint, read_options
@@ -343,11 +344,14 @@ def _prepared(
     if chosen.fit is not None and chosen.fit_per == "dataset":
         from panoglot.providers import load_model
 
+        account = Account(run_id, stage.id)
         with Journal(dataset.journal) as journal:
             table = Prices.load(prices)
             m = Models(
                 {
-                    alias: Asker(load_model(full), journal=journal, prices=table, budget=None, full=full)
+                    alias: Asker(
+                        load_model(full), journal=journal, prices=table, budget=None, account=account, full=full
+                    )
                     for alias, full in names.items()
                 }
             )
@@ -374,7 +378,6 @@ class MethodOperator:
     def open(self, worker: Worker) -> None:
         """Load the models."""
         from panoglot.asking import Budget
-        from panoglot.asking._spend import Account
         from panoglot.providers import load_model
 
         journal = Journal(worker.dataset.journal) if self.journal else None

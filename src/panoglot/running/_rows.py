@@ -45,7 +45,7 @@ def image_of_row(row: dict[str, Any], captions: Sequence[Caption] = ()) -> Image
 
 def image_items(dataset: Dataset, where: str | None = None) -> Iterator[Image]:
     """Read the pictures that are not dropped, a few at a time, in order of id."""
-    dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    dropped = dataset.dropped_images()
     ids = sorted(set(dataset.images.read(["image_id"], where)["image_id"].to_pylist()) - dropped)
     for start in range(0, len(ids), _CHUNK):
         for row in plain_rows(dataset.images.get(ids[start : start + _CHUNK])):
@@ -54,7 +54,7 @@ def image_items(dataset: Dataset, where: str | None = None) -> Iterator[Image]:
 
 def group_parts(dataset: Dataset, where: str | None = None) -> Iterator[GroupPart]:
     """List the groups of pictures that are not dropped: by asset, else by `group`; pictures of none are no group."""
-    dropped = set(dataset.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    dropped = dataset.dropped_images()
     rows = dataset.images.rows(["image_id", "group", "asset_id", "time"], where)
     groups: dict[str, list[tuple[float, str]]] = {}
     for row in rows:

@@ -300,6 +300,10 @@ class Dataset:
 
     # -- reading for people ----------------------------------------------------------------------------------------
 
+    def dropped_images(self) -> set[str]:
+        """Return the ids of the images that are dropped."""
+        return set(self.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+
     def captions_of(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, list[Caption]]:
         """Read the captions of some images, in order of caption id."""
         ids = list(dict.fromkeys(image_ids))

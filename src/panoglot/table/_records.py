@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from panoglot.geometry import Region
+from panoglot.table._ids import reject_id
 
 __all__ = ["KINDS", "Caption", "Document", "DocumentPart", "Fact", "Rating", "Reject", "Triple"]
 
@@ -67,6 +68,11 @@ class Reject:
     stage: str
     reason: str
     message: str = ""
+
+    def plain(self) -> dict[str, str]:
+        """Return the row of the table `rejects`, but for its run."""
+        row = {"item": self.item, "stage": self.stage, "reason": self.reason, "message": self.message[:2000]}
+        return {"reject_id": reject_id(self.item, self.stage), **row}
 
 
 @dataclass(frozen=True, slots=True)

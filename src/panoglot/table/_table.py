@@ -321,7 +321,7 @@ def _map_items(value: Any) -> Any:
     return list(value.items()) if isinstance(value, dict) else value
 
 
-def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+def plain_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     """Arrow rows as dictionaries, with maps as dictionaries too."""
     import pyarrow as pa
 

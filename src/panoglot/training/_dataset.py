@@ -292,7 +292,7 @@ def _order(wanted: Sequence[str]) -> Any:
 
 def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[StoredImage, str, str]], dict[str, str]]:
     """Return image id → (picture, split, what it belongs together with), and the licences that are recorded."""
-    dropped = set(data.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
+    dropped = data.dropped_images()
     found: dict[str, tuple[StoredImage, str, str]] = {}
     licences: dict[str, str] = {}
     if not data.images.exists():

@@ -9,7 +9,6 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +167,7 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
 def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool | None) -> str:
     """Store the vectors that are missing of an encoder; returns their name."""
     from panoglot.running import encode_stage, run_stage
-    from panoglot.running._runs import running
+    from panoglot.running._runs import finish_run, running
 
     stage = encode_stage(data, encoder, of=of, where=where)
     assert stage.vectors is not None
@@ -178,8 +177,7 @@ def _encode(data: Dataset, encoder: str, of: str, where: str | None, quiet: bool
             run_id = data.start_run({"train": {"encode": of, "encoder": encoder}}, _versions())
             with running(data, run_id):
                 done = run_stage(data, stage, run_id, quiet=quiet)
-            ended = {"finished": datetime.now(UTC), "status": "done", "stages": json.dumps([done.to_dict()])}
-            data.runs.change([{"run_id": run_id, **ended, "seconds": done.seconds, "price": done.spent.price}])
+            finish_run(data, run_id, "done", [done], seconds=done.seconds)
         data.tidy()
     _wait()
     return name

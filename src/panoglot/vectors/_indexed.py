@@ -30,13 +30,14 @@ def _partitions(rows: int) -> int:
 
 def make_index(table: Table, *, rebuild: bool = False) -> str:
     """Build the index, or take new rows into it; returns `built` or `updated`."""
-    data = table.lance()
-    if has_index(table) and not rebuild:
-        data.optimize.optimize_indices()
-        return "updated"
-    partitions = _partitions(data.count_rows())
-    data.create_index("vector", "IVF_RQ", name=INDEX, metric="dot", num_partitions=partitions, replace=True)
-    table.lance().create_scalar_index("id", "BTREE", name="id_idx", replace=True)
+    with table.writing():
+        data = table.lance()
+        if has_index(table) and not rebuild:
+            data.optimize.optimize_indices()
+            return "updated"
+        partitions = _partitions(data.count_rows())
+        data.create_index("vector", "IVF_RQ", name=INDEX, metric="dot", num_partitions=partitions, replace=True)
+        table.lance().create_scalar_index("id", "BTREE", name="id_idx", replace=True)
     return "built"
 
 

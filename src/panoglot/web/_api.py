@@ -133,8 +133,7 @@ class Api:
     def _id(self, given: str) -> str:
         if not _ID.fullmatch(given):
             raise Problem(404, "an image is named by its id, 32 hexadecimal digits.")
-        marks = self.data.marks.rows(["dropped"], f"image_id = '{given}'")
-        if any(row["dropped"] == "forgotten" for row in marks):
+        if self.searcher._allowed.is_forgotten(given):
             raise Problem(410, "this picture is forgotten.")
         return given
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 __all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback"]
 
@@ -74,12 +74,12 @@ class Request:
     headers: Any
     read: Any
     path: str = ""
-    query: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.target)
-        self.path = unquote(parts.path, errors="replace")
-        self.query = {key: values[-1] for key, values in parse_qs(parts.query, max_num_fields=20).items()}
+        try:
+            self.path = unquote(urlsplit(self.target).path, errors="replace")
+        except ValueError:
+            raise Problem(400, "the address is not understood.") from None
 
     def length(self, most: int) -> int:
         """How long the body says it is.
@@ -136,10 +136,11 @@ class Gate:
     """Who may come in."""
 
     def __init__(self, host: str, port: int, token: str | None) -> None:
-        names = ["localhost", "127.0.0.1", "[::1]"] if is_loopback(host) else [host]
+        own = f"[{host}]" if ":" in host else host.lower()
+        names = {own, "localhost", "127.0.0.1", "[::1]"} if is_loopback(host) else {own}
         self.hosts = None if host in ("0.0.0.0", "::", "") else {f"{name}:{port}" for name in names}
         if self.hosts is not None and port == 80:
-            self.hosts |= set(names)
+            self.hosts |= names
         self.token = token
         self._key = secrets.token_bytes(32)
         self._wrong: list[float] = []

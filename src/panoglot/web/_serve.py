@@ -139,8 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
     def _answer(self) -> None:
-        request = Request(self.command, self.path, self.headers, self.rfile.read)
         try:
+            request = Request(self.command, self.path, self.headers, self.rfile.read)
             self.gate.check(request)
             answer = self._route(request)
         except Exception as error:

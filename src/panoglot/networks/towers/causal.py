@@ -14,9 +14,10 @@ from panoglot.networks._kinds import says
 from panoglot.networks.adapters import GatedCrossAttention, attach, media_of_tokens
 from panoglot.networks.towers._block import Attention, Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
+from panoglot.networks.towers._language_model import LanguageModel
 from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.networks.towers._pretrained import load_pretrained
-from panoglot.networks.towers._spread import grown, spread
+from panoglot.networks.towers._spread import spread
 
 __all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
 
@@ -123,7 +124,7 @@ class _Gate(nn.Module):
         return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
 
 
-class CausalLm(nn.Module):
+class CausalLm(LanguageModel):
     """A decoder language model as text tower and as writer.
 
     Pictures enter as tokens between the beginning and the text (the default), through gated cross-attention before
@@ -141,7 +142,6 @@ class CausalLm(nn.Module):
     Source: Croc arXiv 2410.14332 (tokens), COSMO 2401.00849 (gates, split).
     """
 
-    lm: Any
     shift = True
 
     def __init__(
@@ -157,7 +157,7 @@ class CausalLm(nn.Module):
         self.lm, self.tokens = lm, tokens
         self.own = isinstance(lm, OwnDecoder)
         self.cross = self.own and self.lm.layers[0].cross is not None
-        self.width = int(self._embedding().weight.shape[1])
+        self.width = int(self.embedding().weight.shape[1])
         layers = self._layers()
         if not 0 <= split <= len(layers):
             raise UserError(f"text: split={split}, but the language model has {len(layers)} layers.")
@@ -193,21 +193,6 @@ class CausalLm(nn.Module):
         self.adapters = None if adapters is None else attach(self.lm, **dict(adapters))
 
     # ---- the language model ------------------------------------------------------------------------------------------
-
-    def _embedding(self) -> Any:
-        return self.lm.embed if self.own else self.lm.get_input_embeddings()
-
-    def embedding(self) -> Any:
-        """Return the module that embeds ids."""
-        return self._embedding()
-
-    def grow(self, tokens: Sequence[str]) -> None:
-        """Add tokens to the vocabulary; their embeddings begin as the mean of those that are there."""
-        self.tokens.grow(tokens)
-        if self.own:
-            self.lm.embed = grown(self.lm.embed, self.tokens.size)
-        else:
-            self.lm.resize_token_embeddings(max(self.tokens.size, self._embedding().num_embeddings))
 
     def _layers(self) -> Any:
         return self._stack().layers if self.own else self._found[1]
@@ -305,7 +290,7 @@ class CausalLm(nn.Module):
     ) -> tuple[Tensor, Tensor, int, int]:
         """Return embeddings, their mask, and first place and number of the picture's tokens in the text."""
         at = ids == PICTURE
-        x = self._embedding()(ids.clamp(min=0))
+        x = self.embedding()(ids.clamp(min=0))
         first, n = len(self.tokens.before), 0
         if self.mark is not None:
             self._sight.media, self._sight.which = media, None if media is None else self._which(at, real)
@@ -369,7 +354,7 @@ class CausalLm(nn.Module):
 
     def _expanded(self, ids: Tensor, mask: Tensor, media: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings and mask with every picture's tokens in its place, and where each id ends [B, L]."""
-        return spread(self._embedding()(ids.clamp(min=0)), ids == PICTURE, mask, media, real)
+        return spread(self.embedding()(ids.clamp(min=0)), ids == PICTURE, mask, media, real)
 
     def _forward_spread(
         self, ids: Tensor, mask: Tensor, media: Tensor | None, real: Tensor | None, mixed: Tensor | None

@@ -13,8 +13,8 @@ from panoglot.networks._kinds import says
 from panoglot.networks.adapters import attach
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._greedy import greedy
+from panoglot.networks.towers._language_model import LanguageModel
 from panoglot.networks.towers._pieces import Pieces, pieces_of
-from panoglot.networks.towers._spread import grown
 from panoglot.networks.towers.causal import Written, load_language_model
 
 __all__ = ["OwnSeq2Seq", "Seq2SeqLm", "own_seq2seq", "seq2seq_lm"]
@@ -53,7 +53,7 @@ class OwnSeq2Seq(nn.Module):
         return found
 
 
-class Seq2SeqLm(nn.Module):
+class Seq2SeqLm(LanguageModel):
     """An encoder-decoder: the prompt and the picture's tokens go into the encoder, the decoder writes.
 
     Args:
@@ -66,7 +66,6 @@ class Seq2SeqLm(nn.Module):
     model get one here, as everything that enters its encoder does).
     """
 
-    lm: Any
     shift = False
     cross = False
 
@@ -75,7 +74,7 @@ class Seq2SeqLm(nn.Module):
     ) -> None:
         super().__init__()
         self.lm, self.tokens, self.own = lm, tokens, isinstance(lm, OwnSeq2Seq)
-        self.width = int(self._embedding().weight.shape[1])
+        self.width = int(self.embedding().weight.shape[1])
         if media_width and media_width != self.width:
             raise UserError(
                 f"The picture's tokens have {media_width} numbers, the language model {self.width}: use "
@@ -84,21 +83,6 @@ class Seq2SeqLm(nn.Module):
         #: what stands before the first token that is written
         self.first = tokens.before[0] if self.own else int(self._first())
         self.adapters = None if adapters is None else attach(self.lm, **dict(adapters))
-
-    def _embedding(self) -> Any:
-        return self.lm.embed if self.own else self.lm.get_input_embeddings()
-
-    def embedding(self) -> Any:
-        """Return the module that embeds ids."""
-        return self._embedding()
-
-    def grow(self, tokens: Sequence[str]) -> None:
-        """Add tokens to the vocabulary; their embeddings begin as the mean of those that are there."""
-        self.tokens.grow(tokens)
-        if self.own:
-            self.lm.embed = grown(self.lm.embed, self.tokens.size)
-        else:
-            self.lm.resize_token_embeddings(max(self.tokens.size, self._embedding().num_embeddings))
 
     def _first(self) -> int:
         for config in (self.lm.config, getattr(self.lm, "generation_config", None)):
@@ -134,7 +118,7 @@ class Seq2SeqLm(nn.Module):
         return given, written, labels
 
     def _enter(self, ids: Tensor, mask: Tensor, media: Tensor | None, real: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = self._embedding()(ids)
+        x = self.embedding()(ids)
         if self.own:
             x = x + self.lm.place[: x.shape[1]]
         if media is not None:
