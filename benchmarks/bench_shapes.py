@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from panoglot.networks._data import load_pixels, square
 from panoglot.networks._records import Record, Text
 from panoglot.networks._row import list_rows, load_row
+from panoglot.networks._views import square_of
 from panoglot.networks.losses import generalised_iou, match_boxes
 from panoglot.networks.towers import HashTokens
 from panoglot.training import Trainer, recall, shapes
@@ -30,7 +30,7 @@ LANGS = {"rs-m-clip": ("en", "qaa", "qab"), "dc-clip": ("en", "qaa", "qab"), "m2
 
 
 def pixels(records):
-    return torch.stack([square(load_pixels(r.image, 32), 32) for r in records])
+    return torch.stack([square_of(r.image, 32) for r in records])
 
 
 def text(record, lang):

@@ -304,7 +304,8 @@ def canonical(value: Any) -> Any:
         return {"bytes": hashlib.sha256(value).hexdigest()}
     if isinstance(value, Sequence):
         return [canonical(v) for v in value]
-    if hasattr(value, "data_uri") and hasattr(value, "id"):  # a picture, without importing its class
+    # a picture, without importing its class; asked of the type: on a picture the attribute encodes all its bytes
+    if hasattr(type(value), "data_uri") and hasattr(value, "id"):
         return {"image": value.id}
     if is_dataclass(value) and not isinstance(value, type):
         said = counted(type(value), {f.name: getattr(value, f.name) for f in fields(value)})

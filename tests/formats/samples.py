@@ -99,12 +99,13 @@ def full_dataset(path, count=9):
         sample = Sample(data, f"wo/bild {n}.x", group=f"film-{n}" if n % 3 else None, time=n / 3 if n % 3 else None)
         sample.context = context
         rows.append(image_row(key, data, read_header(data), sample))
+        region = Region(0.1, 0.2, 0.5 + n / 100, 1.0, "PPYo0", ((0.2, 0.3, True), (0.9, 0.1, False)), 1.5, 3.0)
         made = [
             Caption("A disc\non waves", "en", "human", recipe="human"),
             Caption("Eine Scheibe", "de", "short", model="m:1", recipe="describe@1"),
             Caption("قرص على أمواج", "ar", "dense", model="m:1", recipe="describe@1"),
             Caption("波浪上的圓盤", "zh-Hant", "alt", recipe="web"),
-            Caption("diski", "sw", "region", region=Region(0.1, 0.2, 0.5 + n / 100, 1.0, "PPYo0"), recipe="r@1"),
+            Caption("diski", "sw", "region", region=region, recipe="r@1"),
             Caption("bad", "und", "short", dropped="too_short", recipe="describe@1"),
         ]
         for m, caption in enumerate(made[: 6 if n else 0]):  # the first picture has none

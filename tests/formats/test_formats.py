@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from panoglot.errors import UserError
 from panoglot.formats import FORMAT_NAMES, Part, detect, find_format, format_options, read_part
-from panoglot.formats._record import captions_from, restore
-from panoglot.table import KINDS, image_id
+from panoglot.formats._record import captions_from, flat, restore, to_record
+from panoglot.geometry import Box3, Region
+from panoglot.table import KINDS, Caption, image_id
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, write_tar
 
@@ -286,6 +287,30 @@ def test_a_sound_record_is_restored():
         "too_short",
     )
     assert (caption.model, caption.recipe, caption.scores, caption.region.x1) == ("m", "describe@1", {"clip": 0.5}, 0.5)
+
+
+@pytest.mark.parametrize("flattened", [False, True])
+def test_what_a_region_says_beside_its_box_is_restored(flattened):
+    data = picture_bytes(0)
+    region = Region(
+        0.1, 0.2, 0.5, 1.0, points=((0.2, 0.3, True), (0.9, 0.9, False)), start=1.5, end=3.0,
+        track=((1.5, 0.1, 0.2, 0.5, 1.0),), box3=Box3(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5),
+    )  # fmt: skip
+    said = Caption("Ein Bild", "de", "short", region=region, image_id=image_id(data), caption_id="a" * 32)
+    facts = {"width": 4, "height": 4, "format": "jpeg", "group": "", "time": None, "context": None}
+    row = to_record({"image_id": image_id(data), "uri": "a.jpg", **facts}, [said], None)
+    (caption,) = restore(flat(row) if flattened else row, data, "here").captions
+    assert caption.region == region
+
+
+@pytest.mark.parametrize(
+    "other", ["no JSON", '{"points": 5}', '{"points": [{"x": 1}]}', '{"start": Infinity}', '{"box3": {"a": 1}}', "[1]"]
+)
+def test_of_a_region_that_says_nonsense_beside_its_box_the_box_is_restored(other):
+    data = picture_bytes(0)
+    given = {"x0": 0.0, "y0": 0.0, "x1": 0.5, "y1": 1.0, "mask": None, "other": other}
+    (caption,) = restore(record(data, region=given), data, "here").captions
+    assert caption.region == Region(0.0, 0.0, 0.5, 1.0)
 
 
 @pytest.mark.parametrize(

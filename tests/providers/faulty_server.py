@@ -247,9 +247,15 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"The model `{self.body['model']}` does not exist."
             self.reply(404, {"error": {"message": message, "code": "model_not_found"}})
         else:
-            self.reply(200, self.answer())
-            with fake.lock:
-                fake.paid[question(self.body)] += 1
+            answer, asked = self.answer(), question(self.body)
+            with fake.lock:  # before the reply: who has the answer may look at once
+                fake.paid[asked] += 1
+            try:
+                self.reply(200, answer)
+            except OSError:
+                with fake.lock:
+                    fake.paid[asked] -= 1
+                raise
 
     def answer(self, text: str | None = None) -> dict[str, Any]:
         body = self.body

@@ -191,4 +191,21 @@ def _region(value: Any) -> Region | None:
     x0, y0, x1, y1 = (float(v) for v in box if v is not None)
     mask = value.get("mask")
     mask = mask if isinstance(mask, str) and len(mask) <= 2**20 and mask.isascii() else None
-    return Region(x0, y0, x1, y1, mask) if x0 < x1 and y0 < y1 else None
+    if not (x0 < x1 and y0 < y1):
+        return None
+    row = {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "mask": mask}
+    return _whole_region(row, _object(value.get("other"))) or Region.of(row)
+
+
+def _whole_region(row: dict[str, Any], rest: dict[str, Any]) -> Region | None:
+    """A region with its points, times, track and box in a scene; None where one of them is not what it should be."""
+    try:
+        region = Region.of({**rest, **row})
+        if region is None or len(region.points) > _MOST or len(region.track) > _MOST:
+            return None
+        numbers = [v for point in region.points for v in point] + [v for at in region.track for v in at]
+        numbers += [v for v in (region.start, region.end) if v is not None]
+        numbers += [getattr(region.box3, name) for name in region.box3.__slots__] if region.box3 else []
+        return region if all(math.isfinite(v) for v in numbers) else None
+    except (KeyError, TypeError, AttributeError):
+        return None

@@ -19,7 +19,7 @@ from panoglot.formats._files import MAX_TEXT, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Sample, Unused, own_copies
-from panoglot.formats._texts import Given, clean_context, from_json, given, is_talk
+from panoglot.formats._texts import LANG_NAMES, Given, clean_context, from_json, given, is_talk
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -63,7 +63,6 @@ _NOT_CAPTIONS = re.compile(
     r"error|status|context|title)s?.*",
     re.IGNORECASE,
 )
-_LANGS = ("lang", "language", "lang_code", "language_code", "locale")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -178,7 +177,7 @@ def pick_roles(
             f"{path} has no column that can be the picture; name it with image_column. "
             f"Its columns: {', '.join(list(columns)[:30])}."
         )
-    lang = options.lang_column or _first(columns, _LANGS, ("text",))
+    lang = options.lang_column or _first(columns, LANG_NAMES, ("text",))
     taken = {image, url, lang, options.group_column, options.time_column}
     others: list[str]
     if options.text_columns is not None:

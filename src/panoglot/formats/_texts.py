@@ -14,14 +14,25 @@ from panoglot.formats._names import Role, bare_language, doubtful_role, is_runni
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language, parse_language
 from panoglot.table import KINDS, Caption
 
-__all__ = ["Given", "clean_context", "decode", "from_json", "from_text", "given", "is_talk", "key_roles", "load_json"]
+__all__ = [
+    "LANG_NAMES",
+    "Given",
+    "clean_context",
+    "decode",
+    "from_json",
+    "from_text",
+    "given",
+    "is_talk",
+    "key_roles",
+    "load_json",
+]
 
 _TUXPAINT = re.compile(r"([A-Za-z]{2,3}(?:[_-][A-Za-z0-9]+)*(?:@[A-Za-z]+)?)\.utf-?8=(.*)", re.IGNORECASE)
 #: Where a picture stands in a question.
 _IMAGE_TOKEN = re.compile(
     r"<\s*/?\s*(?:image|img|image_\d+|picture|video)\s*>|<\|(?:image|image_pad|image_\d+|vision_\w+)\|>", re.IGNORECASE
 )
-_LANG_NAMES = ("lang", "language", "lang_code", "language_code", "locale")
+LANG_NAMES = ("lang", "language", "lang_code", "language_code", "locale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +163,13 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
         return [], {}
     if _by_language(value):
         return [c for k, v in value.items() for c in _in_language(v, parse_language(k), texts, depth)], {}
-    said = next((value[k] for k in value if str(k).lower() in _LANG_NAMES and isinstance(value[k], str)), None)
+    said = next((value[k] for k in value if str(k).lower() in LANG_NAMES and isinstance(value[k], str)), None)
     roles = key_roles(value)
     captions, rest = [], {}
     for key, item in value.items():
         role = roles.get(key)
         if role is None or not isinstance(item, str | list | dict):
-            if str(key).lower() not in _LANG_NAMES and item is not None:
+            if str(key).lower() not in LANG_NAMES and item is not None:
                 rest[key] = item
             continue
         captions += from_json(item, texts.said(said).of(role), depth=depth + 1)[0]

@@ -199,7 +199,7 @@ def export_schema() -> pa.Schema:
     import pyarrow as pa
 
     text, real, whole = pa.string(), pa.float64(), pa.int32()
-    region = pa.struct([("x0", real), ("y0", real), ("x1", real), ("y1", real), ("mask", text)])
+    region = pa.struct([("x0", real), ("y0", real), ("x1", real), ("y1", real), ("mask", text), ("other", text)])
     caption = [(name, text) for name in ("caption_id", "text", "lang", "kind", "recipe", "model")]
     caption += [("parents", pa.list_(text)), ("region", region)]
     caption += [("scores", pa.list_(pa.struct([("name", text), ("value", real)]))), ("dropped", text)]

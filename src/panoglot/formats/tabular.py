@@ -34,7 +34,6 @@ __all__ = ["Writer", "detect", "parts", "read"]
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _ROWS = 1000  # rows of a part
-_LINE = 64 * 2**20  # longest line: base64 pictures are long
 _ENCODING = "name the file's encoding: --option encoding=cp1252"
 _MOST_FOLDERS = 2000  # folders that are looked into for a metadata file
 _MOST_JSON = 4 * 2**30  # bytes of a JSON array, which is read at once

@@ -21,13 +21,13 @@ from panoglot.networks._model import Model
 from panoglot.networks._records import Batch, Record, RegionText
 from panoglot.networks._row import Row, build
 from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
-from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square
+from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square, square_of
 from panoglot.networks.parts import mask_of
 from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
 from panoglot.networks.samplers._select import selected
 from panoglot.networks.towers.stored import Stored
 
-__all__ = ["Data", "load_pixels", "selected", "square"]
+__all__ = ["Data", "Loading", "selected"]
 
 
 @dataclass
@@ -252,7 +252,7 @@ class Data(Loading):
             elif self.looks == "pixels":
                 self._views(r, out, k, epoch)
             if out.sample.others and self.looks == "pixels":
-                found = [square(load_pixels(r.pictures[n], self.row.size), self.row.size) for n in out.sample.others]
+                found = [square_of(r.pictures[n], self.row.size) for n in out.sample.others]
                 out.others = torch.stack(found)
         except RowError as error:
             return error.reason

@@ -92,11 +92,10 @@ class TrainedEncoder:
             return self.encode_image_vectors(finish(base.encode_images(images)))
         if getattr(self.model.image, "encoder", None) == "":  # stored vectors, and nobody said of what
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
-        from panoglot.networks._data import load_pixels, square
 
         def pixels(image: Image) -> Any:
             try:
-                return square(load_pixels(image.data, self.row.size), self.row.size)
+                return _square(image, self.row.size)
             except RowError as error:
                 return error
 
@@ -136,14 +135,12 @@ class TrainedEncoder:
         """
         import torch
 
-        from panoglot.networks._data import load_pixels, square
-
         tags = list(langs) if langs is not None else ["und"] * len(texts)
         good: list[tuple[int, Any]] = []
         for n, (image, text) in enumerate(zip(images, texts, strict=True)):
             try:
                 if text.strip():
-                    good.append((n, square(load_pixels(image.data, self.row.size), self.row.size)))
+                    good.append((n, _square(image, self.row.size)))
             except RowError:
                 continue
         found: list[float | None] = [None] * len(texts)
@@ -166,7 +163,6 @@ class TrainedEncoder:
         """
         import torch
 
-        from panoglot.networks._views import load_pixels, square
         from panoglot.providers._batches import encode_rows
 
         if not all(model.can("compose") for model in self.models):
@@ -178,7 +174,7 @@ class TrainedEncoder:
             if len(images) > 1 or any(not hasattr(image, "data") for image in images):
                 raise UserError(f"'{self.name}' takes one picture a query, and texts.")
             try:
-                pixels = [square(load_pixels(i.data, self.row.size), self.row.size) for i in images]
+                pixels = [_square(i, self.row.size) for i in images]
             except RowError as error:
                 return error
             if not texts and not images:
@@ -278,7 +274,6 @@ class TrainedGenerator:
         """Write a text for the picture of each prompt."""
         import torch
 
-        from panoglot.networks._data import load_pixels, square
         from panoglot.providers.roles import Answer
 
         out: list[Answer | RowError] = []
@@ -288,7 +283,7 @@ class TrainedGenerator:
                     raise RowError("one_picture", f"'{self.name}' takes one picture, got {len(prompt.images)}")
                 if prompt.schema is not None or prompt.logprobs:
                     raise UserError(f"'{self.name}' writes plain texts: no JSON schema, no log-probabilities.")
-                x = square(load_pixels(prompt.images[0].data, self.row.size), self.row.size)[None]
+                x = _square(prompt.images[0], self.row.size)[None]
                 asked = "" if self.task == "caption" else prompt.text
                 with torch.no_grad():
                     (text,) = self.model.generate(x, asked, self.lang, task=self.task, most=prompt.max_tokens)
@@ -353,3 +348,9 @@ def catalog() -> list[ModelInfo]:
     ready = importlib.util.find_spec("torch") is not None
     about = "what `panoglot train … -o FOLDER` made"
     return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]
+
+
+def _square(image: Image, side: int) -> Any:
+    from panoglot.networks._views import square_of
+
+    return square_of(image, side)

@@ -16,7 +16,6 @@ def load_tower(side: str, name: str, fingerprint: str | None = None) -> Any:
     Raises:
         UserError: it cannot be loaded, has no such side, gives several vectors, or is not the one that was trained on.
     """
-    import io
 
     import PIL.Image
 
@@ -26,9 +25,7 @@ def load_tower(side: str, name: str, fingerprint: str | None = None) -> Any:
     if fingerprint and model.fingerprint != fingerprint:
         raise UserError(f"'{name}' has changed since it was trained on: its weights or settings are not the same.")
     if side == "image":
-        buffer = io.BytesIO()
-        PIL.Image.new("RGB", (32, 32), "white").save(buffer, "PNG")
-        found = finish(model.encode_images([Image(buffer.getvalue())]))
+        found = finish(model.encode_images([Image.from_pil(PIL.Image.new("RGB", (32, 32), "white"))]))
     else:
         found = finish(model.encode_texts(["a red bird"], ["en"]))
     if isinstance(found[0], RowError) or getattr(found, "shape", (1, model.dim)) != (1, model.dim):

@@ -17,7 +17,7 @@ from panoglot.pictures import Image, decode_mask
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MEAN", "STD", "View", "choose_view", "load_pixels", "load_sized", "normalised", "square"]
+__all__ = ["MEAN", "STD", "View", "choose_view", "load_pixels", "load_sized", "normalised", "square", "square_of"]
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -134,7 +134,7 @@ def load_pixels(image: Any, side: int) -> Tensor:
 
 
 def load_sized(image: Any, side: int | None) -> tuple[Tensor, tuple[int, int]]:
-    """Return [3, H, W] in 0..1 of a path, encoded bytes (or what returns them), or an array [3, H, W]; and its size.
+    """Return [3, H, W] in 0..1, and its size, of a picture, a path, encoded bytes (or what returns them), or an array.
 
     Args:
         image: the picture.
@@ -156,11 +156,18 @@ def load_sized(image: Any, side: int | None) -> tuple[Tensor, tuple[int, int]]:
     try:
         if callable(image):
             image = image()
-        picture = Image.from_path(image) if isinstance(image, str) else Image(image)
+        if isinstance(image, str):
+            image = Image.from_path(image)
+        picture = image if isinstance(image, Image) else Image(image)
     except OSError as error:
         raise RowError("unreadable", str(error)) from error
     pixels = torch.from_numpy(picture.pixels(side).copy()).permute(2, 0, 1).float() / 255
     return pixels, (picture.width, picture.height)
+
+
+def square_of(image: Any, side: int) -> Tensor:
+    """Return the middle of a picture as a normalised square [3, side, side]; see `load_sized`."""
+    return square(load_pixels(image, side), side)
 
 
 def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:

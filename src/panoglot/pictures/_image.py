@@ -66,6 +66,11 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         RowError: `empty_file`, `not_an_image`, `unsupported_format`, `bad_header`, `too_many_bytes` or
             `too_many_pixels`; `truncated` when the file's end is missing and what is there does not decode.
     """
+    return _sound(data, max_pixels)[0]
+
+
+def _sound(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, Parsed | None]:
+    """The header, checked, and what our own walk found on the way."""
     header, parsed = _header(data, max_pixels)
     if header.width * header.height > max_pixels:
         raise RowError("too_many_pixels", f"{header.width} x {header.height}, the limit is {max_pixels:,} pixels")
@@ -77,7 +82,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         except RowError as error:
             limit = error.reason in ("decode_timeout", "decode_memory")
             raise RowError(error.reason if limit else "truncated", error.message) from None
-    return header
+    return header, parsed
 
 
 def _header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, Parsed | None]:
@@ -214,10 +219,10 @@ class Image:
 
     def pil(self, min_side: int | None = None) -> PIL.Image.Image:
         """The same as `pixels`, as a Pillow picture in mode RGB."""
-        header = read_header(self.data)
+        header, parsed = _sound(self.data)
         if header.format == "svg":
             return render_svg(self.data, min_side)
-        return _pixels(self.data, header, parse(self.data), min_side)
+        return _pixels(self.data, header, parsed, min_side)
 
     def thumbnail(self, side: int) -> np.ndarray:
         """Decode and resize (area average) to exactly `side` x `side`, aspect not kept: uint8 `[side, side, 3]`.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.identity import extended, fingerprint, later
+from panoglot.providers._finish import finish
 from panoglot.providers._http import Endpoint, ask_each
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class OpenAIEncoder:
                 finally:
                     await self.endpoint.aclose()
 
-            with ThreadPoolExecutor(1) as thread:  # its own event loop: the caller may be inside one
-                thread.submit(lambda: asyncio.run(probe())).result()
+            finish(probe())
         assert self._dim is not None
         return self._dim
 

@@ -15,12 +15,12 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.identity import extended, fingerprint, later
+from panoglot.providers._finish import finish
 from panoglot.providers._http import Endpoint, Policy, as_count, ask_each
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
@@ -167,19 +167,19 @@ class OpenAIGenerator:
             if not isinstance(text, str | None):
                 raise TypeError(f"a text that is a {type(text).__name__}")
             refusal = message.get("refusal")
-            finish = choice.get("finish_reason") or "stop"
+            stopped = choice.get("finish_reason") or "stop"
             tokens = _token_logprobs(choice.get("logprobs")) if prompt.logprobs else None
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise RowError("bad_response", f"unexpected shape: {type(error).__name__}: {error}") from None
-        if finish == "content_filter":
+        if stopped == "content_filter":
             raise RowError("content_filter", "the server's filter stopped the answer")
         if refusal:
             raise RowError("refused", self.endpoint.clean(str(refusal)))
         try:
             text = sound_text(text or "", json=prompt.schema is not None, chat=prompt.chat)
         except RowError as error:
-            ended = f"finish_reason={self.endpoint.clean(str(finish), 40)}"
-            if finish == "length" and error.reason in ("empty_answer", "thinking_only"):
+            ended = f"finish_reason={self.endpoint.clean(str(stopped), 40)}"
+            if stopped == "length" and error.reason in ("empty_answer", "thinking_only"):
                 ended += f"; all {tokens_out} tokens were spent before any text: raise max_tokens"
             said = self.endpoint.clean(error.message) if error.reason == "refused" else ended
             raise RowError(error.reason, said) from None
@@ -191,8 +191,8 @@ class OpenAIGenerator:
             try:
                 json.loads(text)
             except (ValueError, RecursionError):
-                raise RowError("not_json", f"a JSON answer was asked for; finish_reason={finish!s:.40}") from None
-        return Answer(text, "length" if finish == "length" else "stop", tokens_in, tokens_out, tokens)
+                raise RowError("not_json", f"a JSON answer was asked for; finish_reason={stopped!s:.40}") from None
+        return Answer(text, "length" if stopped == "length" else "stop", tokens_in, tokens_out, tokens)
 
     # -- scoring given texts ---------------------------------------------------------------------------------------
 
@@ -355,8 +355,8 @@ def _offered(endpoint: Endpoint) -> list[str]:
         finally:
             await endpoint.aclose()
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(ask())).result()
+    found: list[str] = finish(ask())
+    return found
 
 
 def catalog() -> list[ModelInfo]:

@@ -110,6 +110,7 @@ def check(data: Dataset, row: Row, asked: Mapping[str, Any]) -> Checked:
 
 def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -> None:
     sees = streams_of(row.losses, row.streams)
+    reads = {loss: reads_of(loss, spec) for loss, spec in row.losses.items()}
     seen: Counter[str] = Counter(dict.fromkeys(row.losses, 0))
     total = 0
     for stream, spec in (row.streams or {"": {}}).items():
@@ -123,7 +124,7 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
                 sample = sampler(record, 0, 0, item)
                 for loss in row.losses:
                     if not row.streams or stream in sees[loss]:
-                        seen[loss] += eligible(reads_of(loss, row.losses[loss]), record, sample, teacher)
+                        seen[loss] += eligible(reads[loss], record, sample, teacher)
         total += count
         out.items[" ".join(filter(None, (name, stream))) or "all"] = count
     at = f"stage '{name}': " if name else ""
@@ -135,8 +136,8 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
     for loss, count in seen.items():
         out.losses[f"{name} {loss}".strip()] = count
         if not count:
-            lacks = [one for one in reads_of(loss, row.losses[loss]) if not _any(one, reading, row, teacher)]
-            need = "; ".join(f"{one}: {READS[one]}" for one in lacks or reads_of(loss, row.losses[loss]))
+            lacks = [one for one in reads[loss] if not _any(one, reading, row, teacher)]
+            need = "; ".join(f"{one}: {READS[one]}" for one in lacks or reads[loss])
             out.missing.append(f"{at}the loss '{loss}' learns from nothing here. It reads {need}.")
 
 

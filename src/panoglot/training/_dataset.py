@@ -15,9 +15,8 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
-from panoglot.networks.samplers._draw import Draw
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
-from panoglot.training._others import rated, read_documents, read_triples
+from panoglot.training._others import rated, read_documents, read_triples, split_of
 
 if TYPE_CHECKING:
     import os
@@ -196,8 +195,7 @@ def read_records(
         if not captions:
             left_out["caption: empty"] += len(group)
             continue
-        if split == "train" and held_out and Draw("held out", together).number() < held_out:
-            split = "test"
+        split = split_of(split, together, held_out)
         records.append(record_from_captions(picture.id, captions, image=picture, split=split))
         owners.append(tuple(c.caption_id for c in captions if c.region is None))
         used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
@@ -207,8 +205,7 @@ def read_records(
         rated(data, records, owners, left_out, digest)
     if "picture" in takes:
         for image_id, (picture, split, together) in sorted(images.items()):
-            if split == "train" and held_out and Draw("held out", together).number() < held_out:
-                split = "test"
+            split = split_of(split, together, held_out)
             records.append(Record(picture.id, picture, split=split))
             digest.update(f"picture {image_id} {split}\n".encode())
     elif images and "caption" in takes:

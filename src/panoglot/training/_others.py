@@ -14,10 +14,11 @@ from panoglot.networks.samplers import Document, Draw
 from panoglot.table import Dataset, plain_rows, sql_in
 from panoglot.table import Document as StoredDocument
 
-__all__ = ["rated", "read_documents", "read_triples"]
+__all__ = ["rated", "read_documents", "read_triples", "split_of"]
 
 
-def _split(said: str | None, id_: str, held_out: float) -> str:
+def split_of(said: str | None, id_: str, held_out: float) -> str:
+    """Return the split of a record: what it says, else a draw by its id for `held_out` of them."""
     if said and not said.lower().startswith("train"):
         return said
     return "test" if held_out and Draw("held out", id_).number() < held_out else "train"
@@ -60,7 +61,7 @@ def read_documents(
         if gone:
             left_out["document: of_dropped_picture"] += 1
             continue
-        split, lang = _split(doc.split, doc.document_id, held_out), _lang(doc.lang)
+        split, lang = split_of(doc.split, doc.document_id, held_out), _lang(doc.lang)
         made = _turns(doc, images, split) if any(p.learn for p in doc.parts) else _page(doc, images, lang, split)
         if made is None:
             left_out["document: no_text"] += 1
@@ -138,7 +139,7 @@ def read_triples(
         lang = _lang(row["lang"])
         said = [Text(row["text"], "question", lang)] if (row["text"] or "").strip() else []
         record = Record(row["triple_id"], None if image is None else image[0], said, loader="triples")
-        record.split = _split(row["split"], row["triple_id"], held_out)
+        record.split = split_of(row["split"], row["triple_id"], held_out)
         if row["of"] == "images":
             record.pictures = [images[id_][0] for id_ in (*better, *worse)]
         else:
