@@ -1,7 +1,8 @@
 """Every command of the pages runs as it stands, copied into a shell: in a folder like that of somebody who reads them.
 
 A block of commands is fenced with `sh`. What cannot run here says so in the fence, `sh needs=WHAT`, one of `NEEDS`: it
-is counted, and said. `sh server` is started and stays in the background.
+is counted, and said. `sh server` is started and stays in the background. A block of Python that begins with the name of a
+file, `# my_captioner.py`, is that file.
 """
 
 import json
@@ -42,6 +43,11 @@ def blocks(page):
     return [*found, ("", "\n".join(rows))] if rows else found
 
 
+def files(page):
+    """(name, text) of the files that a page shows."""
+    return re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
 def commands(body):
     """The commands of a block, continued lines joined."""
     return [line for line in re.sub(r"\\\n\s*", " ", body).splitlines() if line.partition(" #")[0].strip()]
@@ -65,13 +71,16 @@ def everything(tmp_path_factory):
     trip.mkdir()
     for n, name in enumerate(("cat.png", "coffee.png", "chelsea.png", "flower.jpg", "rocket.jpg", "hubble.jpg")):
         form = "PNG" if name.endswith("png") else "JPEG"
-        (photos / name).write_bytes(picture_bytes(n, 320, 240, form))
+        width, height = (640, 480) if n else (320, 240)
+        (photos / name).write_bytes(picture_bytes(n, width, height, form))
         (photos / name).with_suffix(".txt").write_text(
             f"A small disc before waves, number {n}.\nde.utf8=Scheibe {n}.\n"
         )
     shutil.copytree(photos, trip, dirs_exist_ok=True)
     shutil.copytree(photos, home / "Pictures" / "holiday")
-    (home / "rows.csv").write_text("photo,title,titel\nphotos/cat.png,A cat,Eine Katze\n")
+    (home / "rows.csv").write_text(
+        "photo,title,titel,Notiz,story\nphotos/cat.png,A cat,Eine Katze,Sie schläft.,It sleeps.\n"
+    )
     rows = [{"id": str(n), "caption": f"a dog runs on beach {n}"} for n in range(8)]
     for name in ("preds.jsonl", "a.jsonl"):
         (home / name).write_text("\n".join(map(json.dumps, rows)))
@@ -79,6 +88,15 @@ def everything(tmp_path_factory):
     (home / "preds.json").write_text(json.dumps({row["id"]: f"Ein Hund läuft {row['id']}" for row in rows}))
     (home / "refs.json").write_text(json.dumps({r["id"]: [r["caption"], "a dog at the sea"] for r in rows}))
     (home / "refs-de.json").write_text(json.dumps({r["id"]: [f"Ein Hund rennt {r['id']}", "Hund"] for r in rows}))
+    coco = {"images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(8)]}
+    dogs = {
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"image_id": n, "category_id": 1} for n in range(8)],
+    }
+    said = {"annotations": [{"image_id": int(row["id"]), "caption": row["caption"]} for row in rows]}
+    (home / "instances_val2014.json").write_text(json.dumps(coco | dogs))
+    (home / "captions_val2014.json").write_text(json.dumps(coco | said))
+    (home / "synonyms.txt").write_text("dog, hund, puppy\nboat, ship\n")
     votes = [{"model_a": a, "model_b": b, "winner": w} for a, b, w in (("x", "y", "model_a"), ("y", "z", "tie"))]
     (home / "battles.jsonl").write_text("\n".join(map(json.dumps, votes * 4)))
     for name in ("a", "b"):
@@ -144,6 +162,8 @@ def serve(line, home):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_commands_run_as_they_stand(page, place):
     left, server = Counter(), None
+    for name, text in files(page):
+        (place / name).write_text(text, encoding="utf-8")
     try:
         for info, body in blocks(page):
             if info.startswith("needs="):
