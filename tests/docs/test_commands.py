@@ -1,8 +1,8 @@
 """Every command of the pages runs as it stands, copied into a shell: in a folder like that of somebody who reads them.
 
-A block of commands is fenced with `sh`. What cannot run here says so in the fence, `sh needs=WHAT`, one of `NEEDS`: it
-is counted, and said. `sh server` is started and stays in the background. A block of Python that begins with the name of a
-file, `# my_captioner.py`, is that file.
+A block of commands is fenced with `sh`. What cannot run here says so in the fence, `sh needs=WHAT`, one of `NEEDS`:
+it is counted, and said. `sh server` is started and stays in the background. A block of Python that begins with the
+name of a file, `# my_captioner.py`, is that file.
 """
 
 import json
