@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Journal
-from panoglot.asking._spend import Account, paid_by_stage
+from panoglot.asking import Account, Journal
+from panoglot.asking._spend import paid_by_stage
 from panoglot.errors import UserError
 from panoglot.recipes import load_recipe
 from panoglot.retrieval import index

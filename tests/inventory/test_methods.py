@@ -12,8 +12,7 @@ import pytest
 import panoglot
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.inventory import LETTERS, _methods, evidence
-from panoglot.inventory._evidence import Shown
+from panoglot.inventory import LETTERS, Shown, _methods, evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,9 +9,8 @@ from collections import Counter
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.networks import Record, RegionText, Text
+from panoglot.networks import Record, RegionText, Text, Turn
 from panoglot.networks import samplers as s
-from panoglot.networks._records import Turn
 
 
 def record(id_: str = "r", **more) -> Record:

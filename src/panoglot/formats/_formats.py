@@ -19,19 +19,6 @@ from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
 from panoglot.table import Reject, is_dataset
 
-__all__ = [
-    "FORMAT_NAMES",
-    "counted_options",
-    "covers",
-    "detect",
-    "find_format",
-    "format_names",
-    "format_options",
-    "load_format",
-    "read_part",
-    "read_source",
-]
-
 #: Entry points of this group are formats: modules with `detect`, `parts` and `read`, and a `Writer` if they can write.
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before

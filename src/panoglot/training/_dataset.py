@@ -16,7 +16,7 @@ from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
-from panoglot.training._others import rated, read_documents, read_triples, split_of
+from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
 
 if TYPE_CHECKING:
     import os
@@ -210,9 +210,10 @@ def read_records(
             digest.update(f"picture {image_id} {split}\n".encode())
     elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
+    asked = Wanted(kept, wanted, held_out, left_out, digest)
     for kind, read in (("document", read_documents), ("triple", read_triples)):
         if kind in takes:
-            records += read(data, kept, wanted, held_out, left_out, digest)
+            records += read(data, asked)
     owners += [()] * (len(records) - len(owners))
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources, takes))
