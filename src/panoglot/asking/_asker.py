@@ -9,13 +9,14 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from panoglot.asking._journal import journal_key
+from panoglot.asking._spend import Spent
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
@@ -45,39 +46,9 @@ if TYPE_CHECKING:
     from panoglot.asking._prices import Budget, Prices
     from panoglot.asking._spend import Account
 
-__all__ = ["Asker", "Models", "Spent", "spending"]
+__all__ = ["Asker", "Models", "spending"]
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Spent:
-    """What an item cost.
-
-    Attributes:
-        seconds: busy seconds of models, shared evenly by the items of a batch.
-        tokens_in: tokens read.
-        tokens_out: tokens written.
-        price: US dollars; None when a model's price is not known.
-        asked: questions that a model really answered.
-        recalled: questions that the journal answered.
-    """
-
-    seconds: float = 0.0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    price: float | None = 0.0
-    asked: int = 0
-    recalled: int = 0
-
-    def add(self, other: Spent) -> None:
-        """Add another's to this."""
-        self.seconds += other.seconds
-        self.tokens_in += other.tokens_in
-        self.tokens_out += other.tokens_out
-        self.price = None if self.price is None or other.price is None else self.price + other.price
-        self.asked += other.asked
-        self.recalled += other.recalled
 
 
 #: What the item that this coroutine works for has spent; tasks that it starts inherit it.

@@ -21,7 +21,7 @@ from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
-from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
+from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
 from panoglot.storage import open_store
 from panoglot.table import Dataset, create_dataset, is_dataset, open_dataset
 
@@ -198,11 +198,9 @@ def run_recipe(
             try:
                 _take_steps(run, ingest_first, stages)
             except BaseException as error:
-                result.status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+                result.status, why = how_it_ended(error)
                 with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
-                    _finish(
-                        run, message=str(error) if result.status == "stopped" else f"{type(error).__name__}: {error}"
-                    )
+                    _finish(run, message=why)
                 raise
             result.problem = what_went_wrong(result.dataset, run_id, result.stages)
             _finish(run, message=result.problem)
