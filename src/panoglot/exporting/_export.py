@@ -38,7 +38,8 @@ MANIFEST = "panoglot-export.json"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
-_BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
+#: Pictures whose ids are sorted at once, whose facts and captions are read at once; bytes of pictures read at once.
+_BUCKET, _AT_ONCE, _PICTURE_BYTES = 250_000, 1024, 8 * 2**20
 
 
 class _Writer(Protocol):
@@ -212,7 +213,7 @@ def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: 
 
 def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[tuple[dict[str, Any], list[Caption]]]:
     """Stream (row of images, captions) in order of image id: a range of ids at a time, then its rows by address."""
-    images = data.images.lance()
+    images, facts = data.images.lance(), [name for name in data.images.schema.names if name != "data"]
     captions = data.captions.lance() if data.captions.exists() else None
     for span in _spans(max(len(data.images), len(data.captions) // 4)):
         index = _index(images, ["size"], span)
@@ -224,8 +225,9 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
         counts = Counter(owners)
         places = texts["_rowaddr"].to_pylist() if texts is not None else []
         at = 0
-        for chunk in _chunks(index):
-            ids = chunk["image_id"].to_pylist()
+        for start in range(0, index.num_rows, _AT_ONCE):
+            chunk = index.slice(start, _AT_ONCE)
+            ids, addresses = chunk["image_id"].to_pylist(), chunk["_rowaddr"].to_pylist()
             first = at
             while at < len(owners) and owners[at] <= ids[-1]:
                 at += counts[owners[at]]
@@ -234,9 +236,19 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
                 for row in plain_rows(captions._take_rows(places[first:at], columns=data.captions.schema.names)):
                     if row["image_id"] in found:
                         found[row["image_id"]].append(caption_from_row(row))
-            rows = plain_rows(images._take_rows(chunk["_rowaddr"].to_pylist(), columns=data.images.schema.names))
-            for row in rows:
-                yield row, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+            rows = plain_rows(images._take_rows(addresses, columns=facts))
+            for row, picture in zip(rows, _pictures(images, addresses, chunk["size"].to_pylist()), strict=True):
+                yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
+    """The pictures at some addresses, a few megabytes at a time: apart from what else a row holds they cost half."""
+    start = room = 0
+    for n, size in enumerate([*sizes, None]):
+        if n == len(sizes) or (n > start and room + (size or 0) > _PICTURE_BYTES):
+            yield from images._take_rows(addresses[start:n], columns=["data"])["data"].to_pylist()
+            start, room = n, 0
+        room += size or 0
 
 
 def _spans(count: int) -> Iterator[str]:
@@ -261,19 +273,6 @@ def _without(index: pa.Table, dropped: list[str]) -> pa.Table:
     import pyarrow.compute as pc
 
     return index.filter(pc.invert(pc.is_in(index["image_id"], value_set=pa.array(dropped, pa.string()))))
-
-
-def _chunks(index: pa.Table) -> Iterator[pa.Table]:
-    """Cut so that the pictures of a chunk are some 64 MB."""
-    start = room = 0
-    sizes = index["size"].to_pylist()
-    for n, size in enumerate(sizes):
-        if n > start and (n - start >= _CHUNK_ROWS or room + (size or 0) > _CHUNK_BYTES):
-            yield index.slice(start, n - start)
-            start, room = n, 0
-        room += size or 0
-    if start < len(sizes):
-        yield index.slice(start)
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------
