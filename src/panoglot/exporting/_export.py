@@ -16,7 +16,7 @@ from panoglot.checks import several
 from panoglot.errors import RowError, UserError, did_you_mean, verb
 from panoglot.exporting._fitter import Fitter
 from panoglot.formats import FORMAT_NAMES, format_names, load_format
-from panoglot.formats._record import to_record
+from panoglot.formats._record import FACTS, to_record
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
@@ -213,7 +213,7 @@ def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: 
 
 def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[tuple[dict[str, Any], list[Caption]]]:
     """Stream (row of images, captions) in order of image id: a range of ids at a time, then its rows by address."""
-    images, facts = data.images.lance(), [name for name in data.images.schema.names if name != "data"]
+    images = data.images.lance()
     captions = data.captions.lance() if data.captions.exists() else None
     for span in _spans(max(len(data.images), len(data.captions) // 4)):
         index = _index(images, ["size"], span)
@@ -233,12 +233,19 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
                 at += counts[owners[at]]
             found: dict[str, list[Caption]] = {image: [] for image in ids}
             if captions is not None and at > first:
-                for row in plain_rows(captions._take_rows(places[first:at], columns=data.captions.schema.names)):
+                for row in _taken(captions, places[first:at], data.captions.schema.names):
                     if row["image_id"] in found:
                         found[row["image_id"]].append(caption_from_row(row))
-            rows = plain_rows(images._take_rows(addresses, columns=facts))
+            rows = _taken(images, addresses, FACTS)
             for row, picture in zip(rows, _pictures(images, addresses, chunk["size"].to_pylist()), strict=True):
                 yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows at some addresses, in their order: Lance reads them as they lie, and would copy them once more for it."""
+    order = sorted(range(len(addresses)), key=addresses.__getitem__)
+    rows = plain_rows(table._take_rows([addresses[n] for n in order], columns=list(columns)))
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=lambda one: one[0])]
 
 
 def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
@@ -246,7 +253,7 @@ def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Ite
     start = room = 0
     for n, size in enumerate([*sizes, None]):
         if n == len(sizes) or (n > start and room + (size or 0) > _PICTURE_BYTES):
-            yield from images._take_rows(addresses[start:n], columns=["data"])["data"].to_pylist()
+            yield from (row["data"] for row in _taken(images, addresses[start:n], ["data"]))
             start, room = n, 0
         room += size or 0
 

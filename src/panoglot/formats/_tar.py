@@ -29,7 +29,7 @@ class TarFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb", buffering=2**16)  # noqa: SIM115
+        self._file = open(path, "wb", buffering=2**18)  # noqa: SIM115
 
     def add(self, name: str, data: bytes) -> None:
         """Write one file."""
