@@ -21,7 +21,6 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
-from panoglot.providers._http import as_count
 from panoglot.providers._memory import MEMORY
 from panoglot.providers._stop import came, refuse_when_stopping
 from panoglot.providers.roles import (
@@ -37,7 +36,6 @@ from panoglot.providers.roles import (
     Verdict,
     find_role,
 )
-from panoglot.text._answers import sound_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -408,6 +406,8 @@ def _question(method: str) -> Question:
 
 def _sound(answer: Any, prompt: Prompt) -> Any:
     """A generator's text freed of what is no answer; a verdict as it is."""
+    from panoglot.text._answers import sound_text  # a search without models asks nothing
+
     if not isinstance(answer, Answer):
         return answer
     return replace(answer, text=sound_text(answer.text, json=prompt.schema is not None, chat=prompt.chat))
@@ -419,6 +419,8 @@ def _checked(answer: Any, prompt: Prompt) -> Any:
     Raises:
         RowError: it cannot be stored, or there is no text in it; with the tokens that it cost.
     """
+    from panoglot.providers._http import as_count
+
     tokens = (as_count(getattr(answer, "tokens_in", None)), as_count(getattr(answer, "tokens_out", None)))
     try:
         checked = replace(_sound(answer, prompt), tokens_in=tokens[0], tokens_out=tokens[1])

@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130 interrupted (Ctrl-C), 143 terminated
     (SIGTERM).
     """
+    import gc
+
+    gc.disable()  # nothing that is imported becomes garbage; `_commands` enables it before a verb runs
     import cyclopts
 
     import panoglot

@@ -16,7 +16,7 @@ from panoglot.checks import several
 from panoglot.errors import RowError, UserError, did_you_mean, verb
 from panoglot.exporting._fitter import Fitter
 from panoglot.formats import FORMAT_NAMES, format_names, load_format
-from panoglot.formats._record import to_record
+from panoglot.formats._record import FACTS, to_record
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
@@ -38,7 +38,8 @@ MANIFEST = "panoglot-export.json"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
-_BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
+#: Pictures whose ids are sorted at once, whose facts and captions are read at once; bytes of pictures read at once.
+_BUCKET, _AT_ONCE, _PICTURE_BYTES = 250_000, 1024, 8 * 2**20
 
 
 class _Writer(Protocol):
@@ -224,19 +225,37 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
         counts = Counter(owners)
         places = texts["_rowaddr"].to_pylist() if texts is not None else []
         at = 0
-        for chunk in _chunks(index):
-            ids = chunk["image_id"].to_pylist()
+        for start in range(0, index.num_rows, _AT_ONCE):
+            chunk = index.slice(start, _AT_ONCE)
+            ids, addresses = chunk["image_id"].to_pylist(), chunk["_rowaddr"].to_pylist()
             first = at
             while at < len(owners) and owners[at] <= ids[-1]:
                 at += counts[owners[at]]
             found: dict[str, list[Caption]] = {image: [] for image in ids}
             if captions is not None and at > first:
-                for row in plain_rows(captions._take_rows(places[first:at], columns=data.captions.schema.names)):
+                for row in _taken(captions, places[first:at], data.captions.schema.names):
                     if row["image_id"] in found:
                         found[row["image_id"]].append(caption_from_row(row))
-            rows = plain_rows(images._take_rows(chunk["_rowaddr"].to_pylist(), columns=data.images.schema.names))
-            for row in rows:
-                yield row, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+            rows = _taken(images, addresses, FACTS)
+            for row, picture in zip(rows, _pictures(images, addresses, chunk["size"].to_pylist()), strict=True):
+                yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows at some addresses, in their order: Lance reads them as they lie, and would copy them once more for it."""
+    order = sorted(range(len(addresses)), key=addresses.__getitem__)
+    rows = plain_rows(table._take_rows([addresses[n] for n in order], columns=list(columns)))
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=lambda one: one[0])]
+
+
+def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
+    """The pictures at some addresses, a few megabytes at a time: apart from what else a row holds they cost half."""
+    start = room = 0
+    for n, size in enumerate([*sizes, None]):
+        if n == len(sizes) or (n > start and room + (size or 0) > _PICTURE_BYTES):
+            yield from (row["data"] for row in _taken(images, addresses[start:n], ["data"]))
+            start, room = n, 0
+        room += size or 0
 
 
 def _spans(count: int) -> Iterator[str]:
@@ -261,19 +280,6 @@ def _without(index: pa.Table, dropped: list[str]) -> pa.Table:
     import pyarrow.compute as pc
 
     return index.filter(pc.invert(pc.is_in(index["image_id"], value_set=pa.array(dropped, pa.string()))))
-
-
-def _chunks(index: pa.Table) -> Iterator[pa.Table]:
-    """Cut so that the pictures of a chunk are some 64 MB."""
-    start = room = 0
-    sizes = index["size"].to_pylist()
-    for n, size in enumerate(sizes):
-        if n > start and (n - start >= _CHUNK_ROWS or room + (size or 0) > _CHUNK_BYTES):
-            yield index.slice(start, n - start)
-            start, room = n, 0
-        room += size or 0
-    if start < len(sizes):
-        yield index.slice(start)
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------

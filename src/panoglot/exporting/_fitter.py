@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
@@ -21,6 +22,8 @@ _SAVED: dict[str, tuple[str, dict[str, Any]]] = {
     "png": ("PNG", {}),
     "webp": ("WEBP", {"quality": 95}),
 }
+#: Markers of a JPEG's frame, which says how many components there are.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _FORMAT = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 _SHOWN = {"jpg": "JPEG", "png": "PNG", "webp": "WebP"}
 
@@ -108,16 +111,11 @@ def _plain(data: bytes) -> bool:
         depth, colour = data[24], data[25]
         return (depth <= 8 or colour == 3) and b"acTL" not in data[:4096]
     if found.format == "jpeg":
-        return _components(found.lean(data)) in (1, 3)
+        return _components(data, found.pieces or ()) in (1, 3)
     return found.format == "webp" and not (data[12:16] == b"VP8X" and data[20] & 2)
 
 
-def _components(lean: bytes) -> int:
+def _components(data: bytes, pieces: Sequence[tuple[int, int]]) -> int:
     """How many a JPEG has: four are inks, which readers take for something else."""
-    at = 2
-    while at + 9 < len(lean):
-        marker = lean[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return lean[at + 9]
-        at += 2 + int.from_bytes(lean[at + 2 : at + 4])
-    return 0
+    frame = (data[start + 9] for start, _ in pieces if data[start + 1] in _FRAMES)
+    return next(frame, 0)

@@ -22,11 +22,13 @@ from panoglot.geometry import Region
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id
 
-__all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]
+__all__ = ["FACTS", "captions_from", "flat", "is_record", "restore", "to_record"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,80}(:[^\s]{0,120})?")
 _MOST = 1000
+#: The columns of `images` that a record is made of; the picture itself stands beside it.
+FACTS = ("image_id", "uri", "width", "height", "format", "group", "time", "context")
 
 
 def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ within limits; so the members of a sample may lie anywhere in the shard. Reader 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -36,6 +35,7 @@ from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._tar import TarFile
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES, may_be_picture
@@ -51,6 +51,7 @@ _MOST = 4 * 2**30
 _IN_MEMORY = 64 * 2**20
 #: Most bytes that are inflated only to come to the next member.
 _MOST_SKIPPED = 8 * 2**30
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def detect(source: str) -> bool:
@@ -359,7 +360,7 @@ class Writer:
     def __init__(self, folder: Path, shard_size: int) -> None:
         self.folder, self.shard_size = folder, shard_size
         self.counts: dict[str, int] = {}
-        self._tar: tarfile.TarFile | None = None
+        self._tar: TarFile | None = None
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record."""
@@ -367,20 +368,14 @@ class Writer:
         if self._tar is None or self.counts[name] >= self.shard_size:
             self.close_shard()
             name = f"{len(self.counts):05d}.tar"
-            self._tar = tarfile.open(self.folder / name, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+            self._tar = TarFile(self.folder / name)
             self.counts[name] = 0
         key = record["image_id"]
-        self._member(f"{key}{suffix}", data)
+        self._tar.add(f"{key}{suffix}", data)
         if record["caption"]:
-            self._member(f"{key}.txt", record["caption"].encode())
-        self._member(f"{key}.json", json.dumps({"key": key, **record}, ensure_ascii=False, sort_keys=True).encode())
+            self._tar.add(f"{key}.txt", record["caption"].encode())
+        self._tar.add(f"{key}.json", _JSON({"key": key, **record}).encode())
         self.counts[name] += 1
-
-    def _member(self, name: str, data: bytes) -> None:
-        assert self._tar is not None
-        member = tarfile.TarInfo(name)  # time 0, owner 0, mode 0644: the same rows give the same bytes
-        member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data))
 
     def close_shard(self) -> None:
         """Finish the open shard."""
