@@ -14,7 +14,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher
 from panoglot.web import Server
-from panoglot.web._api import ROUTES
+from panoglot.web._routes import ROUTES
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
 TOKEN = "a-token-of-twenty-letters"
