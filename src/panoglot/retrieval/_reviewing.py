@@ -1,6 +1,6 @@
 """What a person decides on captions: keep, reject, which is best; and taking a decision back.
 
-Every decision is a row in `ratings` (what was thought) and one in `edits` (what was done); a caption's text never changes.
+Every decision is a row in `ratings` (what was thought) and one in `edits` (what was done); no text ever changes.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from panoglot._version import __version__
@@ -52,8 +53,7 @@ class Api:
                 if route.method == request.method or (route.method, request.method) == ("GET", "HEAD"):
                     if route.writes and self.read_only:
                         raise Problem(403, "this server was started to be read only.")
-                    run = getattr(self, f"_{route.name}")
-                    return route.name, lambda: run(request, *found.groups())
+                    return route.name, partial(getattr(self, f"_{route.name}"), request, *found.groups())
         if methods:
             raise Problem(405, f"use {' or '.join(methods)} here.")
         raise Problem(404, "there is nothing here.")

@@ -67,16 +67,17 @@ class Review:
             UserError: no such queue, not a language.
         """
         kind, _, name = why.partition(":")
+        steps, quoted = sql_in("dropped", _STEPS), "'" + name.replace("'", "''") + ":'"
         where = {
             "kept": "dropped is null",
-            "dropped": sql_in("dropped", [name]) if name else f"dropped is not null and not {sql_in('dropped', _STEPS)}",
+            "dropped": f"dropped is not null and not {steps}",
             "language": "lang = 'und' or starts_with(dropped, 'language_')",
             "low": "dropped is null",
-        }.get(kind)  # fmt: skip
-        if where is None or (kind == "low") != bool(name and kind == "low"):
+        }.get(kind)
+        if where is None or (kind == "low" and not name) or (name and kind not in ("low", "dropped")):
             raise UserError(f"why='{why}': a queue is kept, dropped, dropped:REASON, language or low:SCORE.")
         if kind == "dropped" and name:
-            where = f"{where} or starts_with(dropped, '{name.replace(chr(39), chr(39) * 2)}:')"
+            where = f"{sql_in('dropped', [name])} or starts_with(dropped, {quoted})"
         sql = f"({where}) and kind != 'fact' and {self._langs(lang)}"
         low = name if kind == "low" else ""
         rows = self._data.captions.read(["caption_id", *(["scores"] if low else [])], sql)
@@ -147,7 +148,7 @@ class Review:
     def _votes(self, table: list[dict[str, Any]], chosen: Sequence[str]) -> dict[str, Any]:
         """How often people found each writer better than another one of these, and how often no difference."""
         of = {one["caption_id"]: chosen[n] for row in table for n, one in enumerate(row["captions"])}
-        better: Counter[str] = Counter({writer: 0 for writer in chosen})
+        better: Counter[str] = Counter(dict.fromkeys(chosen, 0))
         equal = 0
         for row in self._data.ratings.rows(["item", "against", "value"], sql_in("criterion", [BEST])):
             if row["item"] in of and row["against"] in of:
@@ -233,13 +234,9 @@ def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str
         each = []
         for column, mean in zip(columns, means):
             interval = bootstrap(column, ids=ids)
+            low, high = (interval.low, interval.high) if interval else (mean, mean)
             apart = bootstrap([a - b for a, b in zip(column, columns[best])], ids=ids)
-            each.append(
-                {
-                    "mean": mean, "low": interval.low if interval else mean, "high": interval.high if interval else mean,
-                    "below_best": bool(apart and apart.high < 0),
-                }
-            )  # fmt: skip
+            each.append({"mean": mean, "low": low, "high": high, "below_best": bool(apart and apart.high < 0)})
         made.append({"name": name, "pictures": len(both), "each": each, "best": best})
     return made
 

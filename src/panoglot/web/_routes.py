@@ -22,7 +22,7 @@ Fields = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True)
 class Route:
-    """A route: method, path with `{id}`, what it does, the fields of its JSON body or of its query, whether it writes."""
+    """A route: method, path with `{id}`, what it does, the fields of its JSON body or query, whether it writes."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ ROUTES = (
     Route("POST", "/api/v1/query-picture", "query_picture", "Send a picture (image/*) to search with; gives its id."),
     Route(
         "GET", "/api/v1/layout", "layout",
-        "Shapes of all pictures in order of id: width / height × 1000 as uint16, little-endian; the version in the ETag.",
+        "Shapes of all pictures in order of id: width / height × 1000, uint16, little-endian; the ETag is the version.",
         query=_FILTERS,
     ),
     Route(
@@ -73,7 +73,7 @@ ROUTES = (
     ),
     Route("GET", "/api/v1/images/{id}", "image", "A picture's facts and all its captions, dropped ones too."),
     Route("GET", "/api/v1/thumb/{id}/{size}.webp", "thumb", "The picture, re-encoded: 240, 480 or 1600 high."),
-    Route("GET", "/api/v1/overview", "overview", "Counts: languages, kinds, writers, drops, gaps, rejects, runs, edits."),
+    Route("GET", "/api/v1/overview", "overview", "Counts: languages, kinds, writers, drops, gaps, rejects, runs."),
     Route(
         "GET", "/api/v1/queue", "queue", "Captions to review, those that nobody has judged.",
         query=(
@@ -99,7 +99,7 @@ ROUTES = (
         (("caption", "string", "which"), ("reason", "string", "why"), _AUTHOR), writes=True,
     ),
     Route(
-        "POST", "/api/v1/images/{id}/judge", "judge", "Say that a caption is right (it is kept) or not (it is dropped).",
+        "POST", "/api/v1/images/{id}/judge", "judge", "Say that a caption is right (then it is kept) or not (dropped).",
         (("caption", "string", "which"), ("keep", "boolean", "whether it is right"), ("reason", "string", "why not"),
          _AUTHOR),
         writes=True,
