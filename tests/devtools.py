@@ -107,7 +107,11 @@ class Tab:
     def look_as(self, width: int, height: int, *, dark: bool = False, scale: float = 1) -> None:
         """Take a size and a theme."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 600,
         )
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[theme])
@@ -116,7 +120,16 @@ class Tab:
         """Press a key, as a keyboard does."""
         text = key if len(key) == 1 and not ctrl else "\r" if key == "Enter" else ""
         name = f"Key{key.upper()}" if key.isalpha() and len(key) == 1 else key
-        numbers = {"Enter": 13, "Tab": 9, "Escape": 27, "Delete": 46, "Home": 36, "End": 35, "PageUp": 33, "PageDown": 34}
+        numbers = {
+            "Enter": 13,
+            "Tab": 9,
+            "Escape": 27,
+            "Delete": 46,
+            "Home": 36,
+            "End": 35,
+            "PageUp": 33,
+            "PageDown": 34,
+        }
         numbers |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         same: dict[str, Any] = {
             "key": key, "code": name, "modifiers": 2 * ctrl + 8 * shift,

@@ -14,6 +14,7 @@ from typing import Any
 from panoglot._version import __version__
 from panoglot.checks import several
 from panoglot.errors import PanoglotError, RowError, UserError
+from panoglot.languages import language_name
 from panoglot.pictures import Image
 from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit, forget, judge, undo, vote
 from panoglot.vectors import stamp
@@ -70,6 +71,7 @@ class Api:
         counts = dict(self.searcher._allowed.languages().most_common(200))
         return {
             "name": self.data.name, "images": len(self.data.images), "languages": counts,
+            "names": {tag: language_name(tag) for tag in counts},
             "vectors": self.searcher.name, "read_only": self.read_only, "version": __version__,
         }  # fmt: skip
 

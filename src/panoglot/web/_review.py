@@ -216,27 +216,34 @@ def _differ(texts: Sequence[str]) -> float:
 
 
 def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """Means with intervals, and the paired difference of each writer from the best; both over the same pictures."""
+    """Means with intervals, and the paired difference of each writer from the best.
+
+    Both are over the pictures where all who have the score at all have it.
+    """
     names = sorted({name for row in table for one in row["captions"] for name in one["scores"]})
     made = []
     for name in [*names, "length"]:
-        both = []
-        for row in table:
-            values = [len(c["text"]) if name == "length" else c["scores"].get(name) for c in row["captions"]]
-            if all(value is not None for value in values):
-                both.append((row["image"], [float(value) for value in values]))
+        values = [
+            [len(c["text"]) if name == "length" else c["scores"].get(name) for c in row["captions"]] for row in table
+        ]
+        has = [n for n in range(len(chosen)) if any(row[n] is not None for row in values)]
+        both = [
+            (row["image"], [float(v[n]) for n in has])
+            for row, v in zip(table, values)
+            if None not in [v[n] for n in has]
+        ]
         if len(both) < 2:
             continue
         ids = [key for key, _ in both]
-        columns = [[values[n] for _, values in both] for n in range(len(chosen))]
-        means = [sum(column) / len(column) for column in columns]
-        best = max(range(len(chosen)), key=lambda n: means[n])
-        each = []
-        for column, mean in zip(columns, means):
+        columns = dict(zip(has, zip(*(row for _, row in both))))
+        best = max(has, key=lambda n: sum(columns[n]))
+        each: list[dict[str, Any] | None] = [None] * len(chosen)
+        for n, column in columns.items():
+            mean = sum(column) / len(column)
             interval = bootstrap(column, ids=ids)
             low, high = (interval.low, interval.high) if interval else (mean, mean)
             apart = bootstrap([a - b for a, b in zip(column, columns[best])], ids=ids)
-            each.append({"mean": mean, "low": low, "high": high, "below_best": bool(apart and apart.high < 0)})
+            each[n] = {"mean": mean, "low": low, "high": high, "below_best": bool(apart and apart.high < 0)}
         made.append({"name": name, "pictures": len(both), "each": each, "best": best})
     return made
 

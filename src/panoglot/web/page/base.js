@@ -21,7 +21,9 @@ export const date = (text) => (text ? new Intl.DateTimeFormat(UI, { dateStyle: "
 const names = new Intl.DisplayNames([UI, "en"], { type: "language", fallback: "code" });
 export function language(tag) {
   if (tag === "und") return t("unknown language");
-  try { return names.of(tag) || tag; } catch { return tag; }
+  let found = tag;
+  try { found = names.of(tag) || tag; } catch { /* not a tag that the browser reads */ }
+  return found === tag ? state.info.names?.[tag] || tag : found;
 }
 
 /** An element: attributes, `on…` listeners, children; null and false are left out. */

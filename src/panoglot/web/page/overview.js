@@ -7,13 +7,16 @@ export const key = () => false;
 function bars(entries, name, address, lost = false) {
   const most = Math.max(1, ...entries.map(([, n]) => n));
   if (!entries.length) return make("p", { class: "quiet" }, t("None."));
-  return make("ul", { class: "bars" }, ...entries.map(([key, n]) => {
+  const line = ([key, n]) => {
     const label = make("bdi", { dir: "auto" }, name(key)), to = address(key);
     return make("li", {}, to ? make("a", { href: to }, label) : make("span", {}, label), styled(make("i", { class: lost ? "lost" : "", "aria-hidden": "true" }), { "inline-size": `${n / most * 100}%` }), make("b", {}, number(n)));
-  }));
+  };
+  const more = entries.slice(12);
+  return make("div", {}, make("ul", { class: "bars" }, ...entries.slice(0, 12).map(line)),
+    more.length ? make("details", {}, make("summary", {}, `${t("More")} · ${number(more.length)}`), make("ul", { class: "bars" }, ...more.map(line))) : null);
 }
 const sorted = (counts) => Object.entries(counts).sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
-const card = (title, ...inside) => make("section", { class: "card", "aria-label": title }, make("h2", {}, title), ...inside);
+const card = (title, ...inside) => make("div", { class: "card" }, make("h2", {}, title), ...inside);
 
 export async function open(main) {
   main.replaceChildren(make("section", { class: "page", "aria-labelledby": "title" }, make("h1", { id: "title" }, t("Overview")), make("div", { id: "body" }, make("p", { class: "quiet" }, t("Counting …")))));
