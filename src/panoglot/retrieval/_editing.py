@@ -115,7 +115,7 @@ def edit(
     with data.writer():
         data.captions.insert([caption_to_row(row)])
         data.captions.change([{"caption_id": fresh, "dropped": None}])  # corrected away once, and right again
-    if old is not None and old.caption_id != fresh:
+    if old is not None and old.caption_id != fresh and old.dropped is None:  # a reason that it has stays
         _dropped(data, old.caption_id, CORRECTED)
     done = _note(
         data, fresh, "correct" if old is not None else "add", old.text if old is not None else "", said, author

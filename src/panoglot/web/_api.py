@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit
 from panoglot.vectors import stamp
 from panoglot.web._http import Answer, Problem, Request
 from panoglot.web._review import Review, captions_of
-from panoglot.web._routes import MOST_HITS, ROUTES, SIZES, fields, is_id, query
+from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
 from panoglot.web._shelf import Shelf, shown
 
 __all__ = ["Api", "problem_of"]
@@ -85,6 +86,9 @@ class Api:
         k = body.get("k", 60)
         if not 1 <= k <= MOST_HITS:
             raise Problem(422, f"k must be a whole number, 1 to {MOST_HITS}.", field="k")
+        most = body.get("captions", 10)
+        if not 0 <= most <= MOST_CAPTIONS:
+            raise Problem(422, f"captions must be a whole number, 0 to {MOST_CAPTIONS}.", field="captions")
         options: dict[str, Any] = {
             key: body[key] for key in ("lang", "kinds", "where", "preset", "plan", "min_score") if key in body
         }
@@ -93,18 +97,21 @@ class Api:
         if "plan" in options:
             options["plan"] = self._plan(options["plan"])
         with self._lock:
+            began = time.perf_counter()
             if "parts" in body:
                 hits = self.searcher.search(query=self._query(body["parts"], k), **options)
             else:
                 image = self._asked_picture(body["image"]) if body.get("image") else None
                 hits = self.searcher.search(body.get("text") or None, image=image, k=k, **options)
+            took = (time.perf_counter() - began) * 1000
         shapes = self.shelf.of([hit.image_id for hit in hits])
         return Answer.of(
             {
-                "hits": [self._hit(hit, shape, body.get("show")) for hit, shape in zip(hits, shapes)],
+                "hits": [self._hit(hit, shape, body.get("show"), most) for hit, shape in zip(hits, shapes)],
                 "notes": hits.notes, "plan": hits.plan.plain() if hits.plan else None,
                 "version": stamp(self.data.captions),
-            }
+            },
+            headers={"Server-Timing": f"scorer;dur={took:.3f}"},
         )  # fmt: skip
 
     def _query(self, parts: Any, k: int) -> Query:
@@ -137,16 +144,13 @@ class Api:
             raise Problem(422, "an image is an id of the dataset, or what query-picture gave.", field="image")
         return self._uploads.get(given, given)
 
-    def _hit(self, hit: Hit, shape: float, show: str | None) -> dict[str, Any]:
+    def _hit(self, hit: Hit, shape: float, show: str | None, most: int) -> dict[str, Any]:
         made = {"id": hit.image_id, "score": hit.score, "parts": hit.parts, "shape": shape}
         if show is not None:
             return {**made, **shown(hit.captions, several(show))}
-        captions = [
-            {"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind}
-            for c in hit.captions
-            if c.kind != "fact"
-        ]
-        return {**made, "captions": captions[:200]}
+        kept = [c for c in hit.captions if c.kind != "fact"]
+        some = [{"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind} for c in kept[:most]]
+        return {**made, "captions": some, "more_captions": len(kept) - len(some)}
 
     def _query_picture(self, request: Request) -> Answer:
         try:

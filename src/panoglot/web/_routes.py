@@ -9,11 +9,23 @@ from typing import Any
 from panoglot._version import __version__
 from panoglot.web._http import Problem
 
-__all__ = ["MOST_HITS", "MOST_ITEMS", "ROUTES", "SIZES", "Route", "fields", "is_id", "of_dataset", "openapi", "query"]
+__all__ = [
+    "MOST_CAPTIONS",
+    "MOST_HITS",
+    "MOST_ITEMS",
+    "ROUTES",
+    "SIZES",
+    "Route",
+    "fields",
+    "is_id",
+    "of_dataset",
+    "openapi",
+    "query",
+]
 
 #: Heights of pictures that are given out; most hits of a search; most rows of a window.
 SIZES = (240, 480, 1600)
-MOST_HITS, MOST_ITEMS = 1000, 200
+MOST_HITS, MOST_ITEMS, MOST_CAPTIONS = 1000, 200, 200
 _ROOT = "/api/v1"
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -58,6 +70,7 @@ ROUTES = (
             *_FILTERS, ("k", "integer", f"how many, at most {MOST_HITS}"),
             ("by", "string", "parts that look: lexical,caption,picture"), ("preset", "string", "how the query is read"),
             ("plan", "object", "search with this plan"), ("min_score", "number", "least cosine"),
+            ("captions", "integer", f"captions of each hit, at most {MOST_CAPTIONS}; without it 10"),
             (_SHOW[0], _SHOW[1], "only one caption of each hit: the first of these languages that there is"),
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
@@ -98,17 +99,26 @@ class Shelf:
 
 
 def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:
-    """The text and language of the caption that a reader of some languages is shown, and how many there are."""
+    """The text and language of the caption that a reader of some languages is shown, and how many there are.
+
+    >>> both = [Caption("a dog", "en", "human", caption_id="1"), Caption("ein Hund", "de-AT", "human", caption_id="2")]
+    >>> shown(both, ["de", "en"]), shown(both, ["sw"])["text"]
+    ({'text': 'ein Hund', 'lang': 'de-AT', 'captions': 2}, 'a dog')
+    """
     kept = [c for c in captions if c.kind != "fact"]
-    rows = [{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in kept]
-    best: dict[str, Any] | None = None
-    for lang in langs:
-        tag = canonical_language(lang)
-        fit = [row for row in rows if matches(tag, row["lang"]) or base_language(tag) == base_language(row["lang"])]
-        if fit:
-            best = telling(fit)
-            break
-    else:
-        best = telling(rows) if rows else None
-    more = {"text": best["text"], "lang": best["lang"]} if best else {"text": "", "lang": "und"}
-    return {**more, "captions": len(rows)}
+    fit = next((some for lang in langs if (some := [c for c in kept if _fits(lang, c.lang)])), kept)
+    if not fit:
+        return {"text": "", "lang": "und", "captions": 0}
+    best = telling([{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in fit])
+    return {"text": best["text"], "lang": best["lang"], "captions": len(kept)}
+
+
+@lru_cache(maxsize=1 << 14)
+def _fits(asked: str, lang: str) -> bool:
+    """Whether who reads a language may be shown a text of another tag of it.
+
+    Raises:
+        UserError: not a language.
+    """
+    tag = canonical_language(asked)
+    return matches(tag, lang) or base_language(tag) == base_language(lang)
