@@ -32,6 +32,7 @@ class Edited:
         replaced: the caption that is dropped now, or empty.
         text: the text that is kept.
         lang: its language.
+        edit_id: its row in `edits`, which `undo` takes; empty when nothing had to be done.
     """
 
     image_id: str
@@ -39,6 +40,7 @@ class Edited:
     replaced: str
     text: str
     lang: str
+    edit_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,10 @@ def edit(
     if drop is not None:
         if old is None:
             raise UserError(f"{image} has no such caption to drop.")
-        reason = "_".join(drop.lower().split())
-        if not reason.replace("_", "").isalnum():
-            raise UserError(f"drop='{drop}': give a reason in a word or two, for example wrong_animal.")
+        reason = _drop_reason(drop)
         _dropped(data, old.caption_id, reason)
-        _note(data, old.caption_id, "drop", old.text, reason, author)
-        return Edited(key, "", old.caption_id, old.text, old.lang)
+        done = _note(data, old.caption_id, "drop", old.text, reason, author)
+        return Edited(key, "", old.caption_id, old.text, old.lang, done)
     said = normal_text(str(text)).strip()
     if not said or len(said) > _LONGEST:
         raise UserError("the text is empty." if not said else f"the text has {len(said):,} characters.")
@@ -115,10 +115,24 @@ def edit(
     with data.writer():
         data.captions.insert([caption_to_row(row)])
         data.captions.change([{"caption_id": fresh, "dropped": None}])  # corrected away once, and right again
-    if old is not None and old.caption_id != fresh:
+    if old is not None and old.caption_id != fresh and old.dropped is None:  # a reason that it has stays
         _dropped(data, old.caption_id, CORRECTED)
-    _note(data, fresh, "correct" if old is not None else "add", old.text if old is not None else "", said, author)
-    return Edited(key, fresh, old.caption_id if old is not None and old.caption_id != fresh else "", said, tag)
+    done = _note(
+        data, fresh, "correct" if old is not None else "add", old.text if old is not None else "", said, author
+    )
+    return Edited(key, fresh, old.caption_id if old is not None and old.caption_id != fresh else "", said, tag, done)
+
+
+def _drop_reason(given: str) -> str:
+    """A reason to drop as it is stored.
+
+    Raises:
+        UserError: none.
+    """
+    reason = "_".join(given.lower().split())
+    if not reason.replace("_", "").isalnum():
+        raise UserError(f"drop='{given}': give a reason in a word or two, for example wrong_animal.")
+    return reason
 
 
 def _caption(data: Dataset, image: str, wanted: str | None, lang: str | None) -> Caption | None:
@@ -153,11 +167,13 @@ def _dropped(data: Dataset, caption: str, reason: str) -> None:
             data.vectors(name).delete(f"{sql_in('id', [caption])} and of = 'caption'")
 
 
-def _note(data: Dataset, item: str, action: str, before: str, after: str, author: str, of: str = "captions") -> None:
+def _note(data: Dataset, item: str, action: str, before: str, after: str, author: str, of: str = "captions") -> str:
+    """Leave a row in `edits` and return its id."""
     now = datetime.now(UTC)
     row = {"item": item, "of": of, "action": action, "before": before, "after": after, "author": author or None}
     key = hash_parts("edit", item, action, now.isoformat(), after)
     data.edits.insert([{**row, "edit_id": key, "time": now, "run_id": ""}])
+    return key
 
 
 @verb
