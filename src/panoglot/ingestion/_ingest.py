@@ -17,7 +17,7 @@ from panoglot.ingestion._places import Given, is_gone, record_places
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.pictures import MAX_PIXELS, read_header
 from panoglot.running import Emit, Item, Outcome, Stage, Worker, add_notes
-from panoglot.table import Caption, Dataset, Reject, caption_to_row, given_caption_id, image_id, reject_id
+from panoglot.table import Caption, Dataset, Reject, caption_to_row, forgotten, given_caption_id, image_id, reject_id
 
 __all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 
@@ -89,6 +89,7 @@ class IngestOperator:
         self._worker = worker
         self._identifier: Any = None
         self._named = 0
+        self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
@@ -157,6 +158,15 @@ class IngestOperator:
         chunk, rejects = self._chunk, self._rejects
         self._chunk, self._rejects, self._bytes = [], [], 0
         data, run = self._worker.dataset, self._worker.run_id
+        gone = forgotten(data, (row["image_id"] for row, _, _ in chunk))
+        read = [uri for row, _, place in chunk for uri in {row["uri"], place}] if self._failing else []
+        if gone:
+            kept = [one for one in chunk if one[0]["image_id"] not in gone]
+            fresh = gone - self._forgotten
+            self._forgotten |= fresh
+            if fresh:
+                add_notes(self._notes, {"forgotten": len(fresh), "forgotten_names": sorted(fresh)[:MOST_NAMED]})
+            chunk = kept
         said = self._name_languages([c for _, captions, _ in chunk for c in captions])
         rows = [row for row, _, _ in chunk]
         moved: set[str] = set()
@@ -183,7 +193,7 @@ class IngestOperator:
         data.rejects.upsert([{**replace(r, stage="ingest").plain(), "run_id": run} for r in rejects])
         self._failed |= {r.item for r in rejects}
         if self._failing:
-            self._resolve([uri for row, _, place in chunk for uri in {row["uri"], place}])
+            self._resolve(read)
 
     def _resolve(self, items: Iterable[str]) -> None:
         """Say of items that failed before that they were read now, unless they failed again."""
