@@ -20,7 +20,7 @@ from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, s
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import is_dataset
+from panoglot.table import LEFT_OUT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -28,7 +28,19 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "product", "set", "sources", "steps"}
+LISTS = {
+    "caption_column",
+    "emptied",
+    "freeze",
+    "kinds",
+    "lang",
+    "model",
+    "option",
+    "product",
+    "set",
+    "sources",
+    "steps",
+}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
@@ -93,7 +105,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("caption_column", "model", "option", "product", "set") or given is None:
+    if key in ("caption_column", "emptied", "model", "option", "product", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
@@ -141,7 +153,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     data = result.dataset
     told = "kind != 'fact'"  # what was measured about a picture is no caption of it
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
-    left_out = data.marks.count("dropped is not null")
+    left_out = data.marks.count(LEFT_OUT)
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
@@ -154,6 +166,9 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         out.print("Stopped at --max-cost; the same command goes on.")
     for remark in result.remarks:
         out.print(safe(remark))
+    if not result.erased:
+        again = command("forget", data.address)
+        print(f"panoglot: bytes of what was forgotten are still on the disk; to erase them: {again}", file=sys.stderr)
     _show_rejects(data, out)
     if result.report:
         out.print(f"Report: {safe(result.report)}")

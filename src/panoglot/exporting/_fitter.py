@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.pictures import Image
+from panoglot.pictures import Image, read_metadata, without_metadata
 from panoglot.pictures._parse import parse
 from panoglot.table import image_id
 
@@ -49,7 +49,7 @@ class Fitter:
             raise UserError("image='original' keeps every byte, so max_side changes nothing; leave one of them out.")
         self.image, self.max_side = image, max_side
         self.converted: Counter[str] = Counter()
-        self.resized = 0
+        self.resized = self.stripped = 0
 
     def fit(self, record: dict[str, Any], data: bytes) -> bytes:
         """The bytes to write; `record` is changed to say what they are, and what they were.
@@ -60,7 +60,16 @@ class Fitter:
         large = self.max_side is not None and max(record["width"], record["height"]) > self.max_side
         target = self._target(record["format"], data, large)
         if target is None:
-            return data
+            if self.image == "original" or not read_metadata(data).private:
+                return data
+            # lies as it lay; where it was taken, with what, and whose it is are nobody's business
+            written = without_metadata(data)
+            if written is not None:
+                self.stripped += 1
+                was = {name: record[name] for name in ("format", "width", "height")}
+                record["converted"] = {"image_id": image_id(written), **was}
+                return written
+            target = "jpg" if record["format"] == "jpeg" else record["format"]
         written, size = self._encode(data, record, target)
         was = {name: record[name] for name in ("format", "width", "height")}
         record["format"], (record["width"], record["height"]) = _FORMAT[target], size

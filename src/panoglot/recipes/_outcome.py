@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
-from panoglot.table import Dataset, sql_in
+from panoglot.table import FORGOTTEN, LEFT_OUT, Dataset, sql_in
 
 __all__ = ["nothing_read", "reasons", "remarks", "what_went_wrong"]
 
@@ -22,18 +22,19 @@ def reasons(counts: Counter[str], most: int = 4) -> str:
     return listed + (" …" if len(short) > most else "")
 
 
-def remarks(stages: Sequence[StageResult], most: int = 8) -> list[str]:
+def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int = 8) -> list[str]:
     """What is to be said of a run beside its counts, a line each: what was not used, what was there already."""
     unused: dict[tuple[str, str], Unused] = {}
     counts: Counter[str] = Counter()
-    twice: list[str] = []
+    names: dict[str, list[str]] = {}
     for stage in stages:
         for value in stage.notes.get("unused", ()):
             one = Unused.from_dict(value)
             have = unused.get((one.source, one.what))
             unused[one.source, one.what] = have.and_more(one) if have else one
         counts.update({name: n for name in _COUNTED if isinstance(n := stage.notes.get(name), int)})
-        twice += stage.notes.get("duplicate_names", ())
+        for name, kept_as in _NAMED.items():
+            names.setdefault(name, []).extend(stage.notes.get(kept_as, ()))
     lines = [one.line() for one in list(unused.values())[:most]]
     if len(unused) > most:
         rest = sum(one.count for one in list(unused.values())[most:])
@@ -42,17 +43,29 @@ def remarks(stages: Sequence[StageResult], most: int = 8) -> list[str]:
         )
     for name, text in _COUNTED.items():
         if counts[name]:
-            few = ", ".join(twice[:2]) + (" …" if counts[name] > 2 else "")
+            few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
             words = ("", "is", "has", "was") if counts[name] == 1 else ("s", "are", "have", "were")
             forms = dict(zip(("s", "are", "have", "were"), words, strict=True))
-            lines.append(text.format(count=f"{counts[name]:,}", names=few, **forms))
+            undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
+            lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
     return lines
 
 
+#: Where the names of what is counted are kept.
+_NAMED = {
+    "duplicates": "duplicate_names",
+    "forgotten": "forgotten_names",
+    "gone": "gone_names",
+    "would_go": "would_go_names",
+}
 #: Counts of the notes that are told, with the words around them.
 _COUNTED = {
     "duplicates": "{count} exact duplicate{s}, whose texts are kept with the picture that was there: {names}",
     "moved": "{count} picture{s} {have} moved: the dataset names the new place",
+    "gone": "{count} picture{s} {are} gone from the source, and {are} forgotten: {names}",
+    "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
+    "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
+    "to read one again: {undo}",
     "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",
     "superseded_captions": "{count} text{s} {are} no longer in the source: dropped as superseded",
 }
@@ -61,6 +74,10 @@ _COUNTED = {
 def nothing_read(dataset: Dataset, source: str, failing: Counter[str]) -> str:
     """Say that a source gave no picture: why, with an example, and where the rest is told."""
     if not failing:
+        gone = dataset.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'", limit=1)["image_id"].to_pylist()
+        if gone:
+            undo = command("forget", dataset.address, "--undo", *gone)
+            return f"no picture could be read from '{source}' but what was forgotten before; to read one again: {undo}"
         return f"no picture could be read from '{source}'."
     row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
     example = f"{row['item'].rpartition('/')[2]}: {row['message']}"
@@ -87,7 +104,7 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
             again = command("retry", dataset.address)
             return f"{stage.name}: all {stage.rejected:,} failed ({reasons(why)}). When it is mended: {again}"
     images = dataset.images.count()
-    left_out = Counter(dataset.marks.read(["dropped"], "dropped is not null")["dropped"].to_pylist())
+    left_out = Counter(dataset.marks.read(["dropped"], LEFT_OUT)["dropped"].to_pylist())
     if images and left_out.total() >= images:
         return f"all {images:,} pictures are dropped ({reasons(left_out)}). {_mend(dataset, left_out)}"
     made = dataset.captions.read(["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft')")

@@ -15,7 +15,9 @@ steps:
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +31,7 @@ from panoglot.formats import is_given
 from panoglot.storage import has_scheme
 from panoglot.table import is_dataset
 
-__all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
+__all__ = ["Recipe", "held", "load_recipe", "options_of", "output_of", "pairs_of", "recipe_from_options", "versions"]
 
 
 @dataclass
@@ -305,3 +307,35 @@ def recipe_from_options(
         prices=prices,
         steps=steps,
     )
+
+
+def options_of(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
+    """The options of a format; its columns of captions have a flag of their own."""
+    options: dict[str, Any] = pairs_of(option, "--option", "NAME=VALUE")
+    columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
+    return {**options, "text_columns": columns} if columns else options
+
+
+def pairs_of(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
+    if isinstance(values, Mapping):
+        return dict(values)
+    found = {}
+    for value in values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag} {value}: write {form}.")
+        found[key] = rest
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run is made with, by name."""
+    from panoglot._version import __version__
+
+    found = {"panoglot": __version__, "python": platform.python_version()}
+    for package in ("daft", "pylance", "onnxruntime", "pillow", "torch", "transformers"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

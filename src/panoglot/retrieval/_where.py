@@ -28,6 +28,8 @@ NAMES = {
     "licence": ("images", "text"), "asset_id": ("images", "text"), "image_id": ("images", "text"),
     "lang": ("captions", "text"), "kind": ("captions", "text"), "model": ("captions", "text"),
     "text": ("captions", "text"),
+    "make": ("facts", "text"), "camera": ("facts", "text"), "keyword": ("facts", "text"), "city": ("facts", "text"),
+    "state": ("facts", "text"), "country": ("facts", "text"), "gps": ("facts", "text"),
 }  # fmt: skip
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<number>-?\d+(?:\.\d+)?(?![\w-]))"
@@ -177,7 +179,7 @@ def read_where(text: str) -> Condition | Atom:
 
 
 def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed) -> np.ndarray:
-    """Ids of the images that a condition takes, sorted, `S32`; one on captions: images with such a kept caption."""
+    """Ids of the images that a condition takes, sorted, `S32`; one on captions or facts: images with such a one."""
     import numpy as np
 
     if isinstance(condition, Atom):
@@ -202,18 +204,20 @@ def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
         raise UserError(f"there is no kind of caption '{odd[0]}'.{did_you_mean(odd[0], KINDS)}")
     else:
         sql = _sql(atom)
-    source = dataset.captions if table == "captions" else dataset.images
     if table == "captions":
         sql = f"dropped is null and ({sql})"
-    found = ids_of(source.read(["image_id"], sql)["image_id"])
-    if table == "captions" and atom.op in ("!=", "not in"):  # has no such caption
+    elif table == "facts":  # what the file says, and no model
+        sql = f"kind = '{atom.name}' and source = 'file' and ({sql})"
+    found = ids_of(getattr(dataset, table).read(["image_id"], sql)["image_id"])
+    if table != "images" and atom.op in ("!=", "not in"):  # has no such caption or fact
         return np.setdiff1d(allowed.every(), found, assume_unique=True)
     return found
 
 
 def _sql(atom: Atom) -> str:
-    """A comparison as SQL; of captions, `!=` is turned round by the caller."""
-    column = f"`{atom.name}`"
+    """A comparison as SQL; of captions and facts, `!=` is turned round by the caller."""
+    several = NAMES[atom.name][0] != "images"
+    column = "`text`" if NAMES[atom.name][0] == "facts" else f"`{atom.name}`"
 
     def quoted(value: str | float) -> str:
         if isinstance(value, float):
@@ -225,6 +229,6 @@ def _sql(atom: Atom) -> str:
 
     if atom.op in ("in", "not in"):
         within = f"{column} in ({', '.join(map(quoted, atom.values))})"
-        return within if atom.op == "in" or NAMES[atom.name][0] == "captions" else f"not ({within})"
-    op = "=" if atom.op == "!=" and NAMES[atom.name][0] == "captions" else atom.op
+        return within if atom.op == "in" or several else f"not ({within})"
+    op = "=" if atom.op == "!=" and several else atom.op
     return f"{column} {op} {quoted(atom.values[0])}"
