@@ -17,15 +17,16 @@ from typing import Any
 from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
+from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
 from panoglot.recipes._result import RunResult
-from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
 from panoglot.storage import open_store
 from panoglot.table import Dataset, create_dataset, is_dataset, open_dataset
 
-__all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
+__all__ = ["RunResult", "build", "ingest", "pairs", "retry", "run_recipe"]
 
 
 @dataclass
@@ -260,7 +261,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
             if not options.get("output"):
                 raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
-            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices)
+            own, narrowing = apart(get_method(step), options)
+            stages[number] = narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing)
     return stages
 
 
@@ -355,7 +357,7 @@ def build(
         if output:
             recipe.output = output
     else:
-        aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
+        aliases = pairs(model, "--model", "ALIAS=PROVIDER:NAME")
         if (
             source is not None
             and not os.path.exists(source)
@@ -449,12 +451,17 @@ def retry(
 
 def _options(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
     """The options of a format; its columns of captions have a flag of their own."""
-    options: dict[str, Any] = _pairs(option, "--option", "NAME=VALUE")
+    options: dict[str, Any] = pairs(option, "--option", "NAME=VALUE")
     columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
     return {**options, "text_columns": columns} if columns else options
 
 
-def _pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
+def pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
+    """Read `NAME=VALUE` again and again.
+
+    Raises:
+        UserError: not of that form.
+    """
     if isinstance(values, Mapping):
         return dict(values)
     found = {}
