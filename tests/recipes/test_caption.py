@@ -1,6 +1,7 @@
 """`caption` and `translate`: methods over a dataset as verbs of their own."""
 
 import json
+import shutil
 
 import pytest
 
@@ -45,29 +46,34 @@ class Speaker:
         return [Answer(SENTENCES[tag], tokens_in=1000, tokens_out=50) for tag in tags]
 
 
-@pytest.fixture
-def data(tmp_path):
-    """Four pictures; two of them came with texts."""
-    photos = tmp_path / "photos"
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A dataset of four pictures; two of them came with texts. It is copied, or only read."""
+    photos = tmp_path_factory.mktemp("caption") / "photos"
     photos.mkdir()
     for n in range(4):
         (photos / f"{n}.jpg").write_bytes(picture_bytes(n, 64 + 10 * n))
     (photos / "0.txt").write_text("A small disc before waves.\nde.utf8=Eine kleine Scheibe vor Wellen.\n")
     (photos / "1.txt").write_text("A disc in front of a striped wall.\n")
-    return panoglot.ingest(str(photos), str(tmp_path / "x.pano")).dataset
+    return panoglot.ingest(str(photos), f"{photos}.pano").dataset.path
+
+
+@pytest.fixture
+def data(photos, tmp_path):
+    return panoglot.open(shutil.copytree(photos, tmp_path / "x.pano"))
 
 
 def written(data, recipe="describe/1"):
     return data.captions.rows(where=f"recipe = '{recipe}'")
 
 
-@pytest.mark.parametrize("tag", SENTENCES.keys() & QUESTIONS.keys())
-def test_a_language_is_asked_for_in_its_own_words_and_stored_as_it_is(data, tag, tmp_path):
-    log = tmp_path / "log"
-    result = panoglot.caption(data, captioner=f"{SPEAKER}?log={log}", lang=tag, limit=1)
-    assert [(row["lang"], row["text"], row["dropped"]) for row in written(data)] == [(tag, SENTENCES[tag], None)]
-    assert [json.loads(line) for line in calls(log)] == [QUESTIONS[tag]]
-    assert (result.problem, dict(result.made.kept)) == (None, {tag: 1})
+def test_a_language_is_asked_for_in_its_own_words_and_stored_as_it_is(data, tmp_path):
+    log, tags = tmp_path / "log", sorted(SENTENCES.keys() & QUESTIONS.keys())
+    result = panoglot.caption(data, captioner=f"{SPEAKER}?log={log}", lang=tags, limit=1)
+    found = {row["lang"]: (row["text"], row["dropped"]) for row in written(data)}
+    assert found == {tag: (SENTENCES[tag], None) for tag in tags}
+    assert [json.loads(line) for line in calls(log)] == [QUESTIONS[tag] for tag in tags]
+    assert (result.problem, dict(result.made.kept)) == (None, dict.fromkeys(tags, 1))
 
 
 def test_the_question_is_known_as_its_own_language():
@@ -108,7 +114,9 @@ def test_a_run_that_keeps_nothing_says_what_mends_it_and_the_line_runs(data, cap
     assert len(said.err.strip().splitlines()) <= 2
     import shlex
 
-    line = shlex.split(said.err.strip().splitlines()[-1].partition("To keep them in the language that comes: panoglot ")[2])
+    line = shlex.split(
+        said.err.strip().splitlines()[-1].partition("To keep them in the language that comes: panoglot ")[2]
+    )
     with pytest.raises(SystemExit) as ended:
         main(line)
     assert ended.value.code == 0
@@ -134,7 +142,9 @@ def test_what_is_put_in_is_no_template(data, tmp_path):
     log = tmp_path / "log"
     caption = next(row for row in data.captions.rows() if row["text"].startswith("A disc in"))
     panoglot.edit(data, caption["image_id"], lang="en", text="{title} {evidence}")
-    panoglot.caption(data, captioner=f"{SPEAKER}?only=en&log={log}", prompt="About {human}", where="text = '{title} {evidence}'")
+    panoglot.caption(
+        data, captioner=f"{SPEAKER}?only=en&log={log}", prompt="About {human}", where="text = '{title} {evidence}'"
+    )
     assert [json.loads(line) for line in calls(log)] == ["About {title} {evidence}"]
 
 
@@ -180,7 +190,8 @@ def test_options_of_methods_are_options_of_the_command(data):
         ({"captoner": "x"}, "Did you mean 'captioner'"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(data, options, message):
+def test_mistakes_are_told_before_anything_is_written(photos, options, message):
+    data = panoglot.open(photos)
     runs = len(data.runs)
     with pytest.raises(UserError) as raised:
         panoglot.caption(data, **{"captioner": WRITER, **options})
@@ -229,7 +240,8 @@ def test_a_dry_run_counts_prices_and_writes_nothing(data, tmp_path):
     assert again.seconds > 0
 
 
-def test_a_price_that_nobody_knows_is_no_zero(data):
+def test_a_price_that_nobody_knows_is_no_zero(photos):
+    data = panoglot.open(photos)
     found = panoglot.caption(data, captioner="openai:http://127.0.0.1:9/v1#some-model", dry_run=True)
     assert found.price is None
     assert found.steps[0].needs[0].price is None
@@ -253,8 +265,10 @@ def test_translate_is_a_verb(data):
         panoglot.translate(data, lang="de", translator=PHRASEBOOK, kinds="humn")
 
 
-def test_the_words_of_the_command(data, capsys):
+def test_the_words_of_the_command(photos, capsys):
     from panoglot.cli import main
+
+    data = panoglot.open(photos)
 
     with pytest.raises(SystemExit) as ended:
         main(["translate", data.address, "--to", "de", "--with", PHRASEBOOK, "--dry-run"])

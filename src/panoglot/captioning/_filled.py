@@ -1,4 +1,4 @@
-"""Prompts that read: `{title}` from the context a picture came with, `{ocr}` from what an earlier step wrote about it."""
+"""Prompts that read: `{title}` from the context a picture came with, `{ocr}` from what an earlier step wrote."""
 
 from __future__ import annotations
 

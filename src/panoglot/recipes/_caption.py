@@ -48,17 +48,17 @@ def caption(
 
     Args:
         dataset: the dataset.
-        method: captioning methods, with commas between them; default describe with a captioner, evidence without, fields
-            with a schema. panoglot methods --room caption lists them, panoglot methods NAME says what one does.
+        method: captioning methods, with commas between them; default describe with a captioner, evidence without,
+            fields with a schema. panoglot methods --room caption lists them, panoglot methods NAME says what one does.
         captioner: who sees the pictures and writes, for example openai:URL#MODEL.
         llm: a language model for methods that fuse or rewrite.
         encoder: who says how well a text fits a picture, for methods that ask.
         detector: who finds things, for methods that ask.
         reader: who reads writing, for methods that ask.
         model: further models by alias, as ALIAS=PROVIDER:NAME.
-        lang: languages to answer in, as BCP-47 tags; a caption each. They are asked for in the language's own words where
-            these are known; what is surely in another is dropped as wrong_language. Without it the language that comes is
-            identified.
+        lang: languages to answer in, as BCP-47 tags; a caption each. They are asked for in the language's own words
+            where these are known; what is surely in another is dropped as wrong_language. Without it the language that
+            comes is identified.
         prompt: the question. {title} and other keys of a picture's context may stand in it, and what earlier steps
             wrote: {alt}, {ocr} (a kind of caption), {evidence} (a method).
         schema: a JSON schema (file): typed fields instead of a sentence, stored as facts.
@@ -87,20 +87,22 @@ def caption(
         models=models,
         lang=languages(lang),
         prompt=prompt,
-        schema=None if schema is None else read_schema(schema),
+        schema=None if schema is None else read_schema(os.fspath(schema)),
         given=[set] if isinstance(set, str) else set,
         narrowing={"where": where} if where else {},
     )
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
-    if isinstance(done, RunResult) and done.problem and done.made.dropped.most_common(1) == [
-        ("wrong_language", done.made.dropped.total())
-    ]:
+    if (
+        isinstance(done, RunResult)
+        and done.problem
+        and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]
+    ):
         models_again = [part for alias, name in models.items() for part in _flag(alias, name, named)]
         again = command("caption", data.address, "--method", ",".join(methods), *models_again)
         came = ", ".join(tag for tag, _ in done.made.dropped_in.most_common(3))
         done.problem = (
-            f"all {done.made.dropped.total():,} captions of this run are dropped (wrong_language): they are in {came}, not "
-            f"in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
+            f"all {done.made.dropped.total():,} captions of this run are dropped (wrong_language): they are in {came}, "
+            f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
         )
     return done
 
@@ -159,7 +161,7 @@ def translate(
         line = command("translate", data.address, "--to", ",".join(tags), "--with", "embedded:apertium")
         raise UserError(f"say who translates, for example {line} (panoglot models --role translator lists them).")
     options = set_options([set] if isinstance(set, str) else set, [get_method("translate")])["translate"]
-    narrowing = {"where": where} if where else {}
+    narrowing: dict[str, Any] = {"where": where} if where else {}
     if only := several(kinds):
         narrowing["kinds"] = only
     steps: list[Step] = [("translate", {**options, "lang": tuple(tags), **narrowing})]
@@ -184,9 +186,7 @@ def _run(
     if dry_run:
         recipe.check()
         return forecast(data, recipe, limit=limit)
-    result = run_recipe(
-        recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet
-    )
+    result = run_recipe(recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet)
     if result.problem is None and result.status == "done":
         result.problem = nothing_made(data, result)
     return result

@@ -38,7 +38,9 @@ def check_narrowing(chosen: Method, narrowing: Mapping[str, Any]) -> None:
         read_where(str(narrowing["where"]))
     for kind in narrowing.get("kinds") or ():
         if chosen.unit != "caption":
-            raise UserError(f"method '{chosen.name}' works on pictures, not on captions of some kinds: leave kinds out.")
+            raise UserError(
+                f"method '{chosen.name}' works on pictures, not on captions of some kinds: leave kinds out."
+            )
         if kind not in KINDS:
             raise UserError(f"there is no kind of caption '{kind}'.{did_you_mean(kind, KINDS)}")
 

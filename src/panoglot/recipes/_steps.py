@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import typing
@@ -181,10 +182,8 @@ def typed(own: Method, option: str, value: str) -> Any:
     except yaml.YAMLError as error:
         raise UserError(f"--set {option}={value} is not YAML: {yaml_fault(error)}") from None
     if isinstance(read, str) and isinstance(usual, float):  # YAML takes 1e-3 for a text
-        try:
+        with contextlib.suppress(ValueError):
             read = float(read)
-        except ValueError:
-            pass
     try:
         return msgspec.convert(read, kind, strict=False) if kind is not inspect.Parameter.empty else read
     except msgspec.ValidationError as error:

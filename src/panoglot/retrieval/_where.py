@@ -1,5 +1,7 @@
 """Which pictures a search may find, as a condition that people write: `lang='de' and width>800 and not kind='label'`.
 
+`fact.NAME` is a fact of that kind: `fact.colour='red' and fact.people>2`.
+
 Names are checked, values are quoted by us: nothing of what was written reaches the engine as it stands.
 """
 
@@ -29,6 +31,8 @@ NAMES = {
     "lang": ("captions", "text"), "kind": ("captions", "text"), "model": ("captions", "text"),
     "text": ("captions", "text"),
 }  # fmt: skip
+#: What the name of a fact begins with.
+FACT = "fact."
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<number>-?\d+(?:\.\d+)?(?![\w-]))"
     r"|(?P<op><=|>=|!=|<>|==|=|<|>|\(|\)|,|~)|(?P<word>[\w.-]+))"
@@ -108,8 +112,8 @@ class _Reader:
 
     def atom(self) -> Atom:
         kind, name = self.take()
-        if kind != "word" or name not in NAMES:
-            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, NAMES)}")
+        if kind != "word" or not (name in NAMES or (name.startswith(FACT) and name != FACT)):
+            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, [*NAMES, FACT + 'NAME'])}")
         _, op = self.take()
         if op.lower() == "not" and self.peek() == "in":
             self.take()
@@ -136,7 +140,7 @@ class _Reader:
         if kind == "op":
             raise UserError(f"--where: a value is missing after {name}; write for example {EXAMPLE}")
         text = raw[1:-1].replace(raw[0] * 2, raw[0]) if kind == "text" else raw
-        wanted = NAMES[name][1]
+        wanted = NAMES[name][1] if name in NAMES else "number" if kind == "number" and not like else "text"
         if wanted == "text" or like:
             return text
         if wanted == "time" and not re.fullmatch(r"-?\d+(\.\d+)?", text):
@@ -194,6 +198,8 @@ def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed
 def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     import numpy as np
 
+    if atom.name.startswith(FACT):
+        return _fact(dataset, atom, allowed)
     table, _ = NAMES[atom.name]
     if atom.name == "lang" and atom.op in ("=", "in", "!=", "not in"):
         tags, _ = meeting([canonical_language(str(one)) for one in atom.values], allowed.languages())
@@ -211,8 +217,23 @@ def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     return found
 
 
-def _sql(atom: Atom) -> str:
-    """A comparison as SQL; of captions, `!=` is turned round by the caller."""
+def _fact(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
+    """Images with such a fact; of a number its value is compared, else its text; `!=`: images with none that equals it."""
+    import numpy as np
+
+    numbers = all(isinstance(value, float) for value in atom.values)
+    column = "value" if numbers else "text"
+    op = {"!=": "=", "not in": "in"}.get(atom.op, atom.op)
+    values = atom.values if numbers else tuple(str(value) for value in atom.values)
+    sql = _sql(Atom(column, op, values), "captions")
+    where = f"{sql_in('kind', [atom.name.removeprefix(FACT)])} and ({sql})"
+    found = ids_of(dataset.facts.read(["image_id"], where)["image_id"])
+    return np.setdiff1d(allowed.every(), found, assume_unique=True) if op != atom.op else found
+
+
+def _sql(atom: Atom, table: str = "") -> str:
+    """A comparison as SQL; of captions and facts, `!=` is turned round by the caller."""
+    table = table or NAMES[atom.name][0]
     column = f"`{atom.name}`"
 
     def quoted(value: str | float) -> str:
@@ -225,6 +246,6 @@ def _sql(atom: Atom) -> str:
 
     if atom.op in ("in", "not in"):
         within = f"{column} in ({', '.join(map(quoted, atom.values))})"
-        return within if atom.op == "in" or NAMES[atom.name][0] == "captions" else f"not ({within})"
-    op = "=" if atom.op == "!=" and NAMES[atom.name][0] == "captions" else atom.op
+        return within if atom.op == "in" or table == "captions" else f"not ({within})"
+    op = "=" if atom.op == "!=" and table == "captions" else atom.op
     return f"{column} {op} {quoted(atom.values[0])}"

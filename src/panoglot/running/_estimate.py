@@ -13,8 +13,8 @@ from panoglot.asking import Prices
 from panoglot.errors import PanoglotError, RowError
 from panoglot.running._method import Method, MethodOperator
 from panoglot.running._rows import group_parts, image_of_row, read_group
-from panoglot.running._standins import Demand, stand_ins
 from panoglot.running._stage import Item, Stage
+from panoglot.running._standins import Demand, stand_ins
 from panoglot.table import Dataset, caption_from_row, plain_rows, sql_in
 
 __all__ = ["Estimate", "Need", "estimate", "needs_of", "pending_ids", "read_items"]

@@ -169,7 +169,9 @@ def _value(schema: Mapping[str, Any], depth: int = 0) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {key: _value(one, depth + 1) for key, one in (schema.get("properties") or {}).items()} if depth < 8 else {}
+        return (
+            {key: _value(one, depth + 1) for key, one in (schema.get("properties") or {}).items()} if depth < 8 else {}
+        )
     if kind == "array":
         return [_value(schema.get("items") or {"type": "string"}, depth + 1)] if depth < 8 else []
     return {"integer": 1, "number": 1.0, "boolean": True, "null": None}.get(kind, "A brown dog.")
