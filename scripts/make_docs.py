@@ -119,7 +119,7 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
-    from panoglot.evaluate._declare import arguments_of
+    from panoglot.extensions import arguments_of
     from panoglot.evaluate._names import COMMANDS as JUDGING
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}

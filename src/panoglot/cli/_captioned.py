@@ -18,6 +18,8 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
 
     if hasattr(result, "steps"):
         return _show_forecast(result)
+    if hasattr(result, "methods"):
+        return _show_comparison(result)
     out = console()
     for line in result.made.lines():
         out.print(safe(line))
@@ -33,6 +35,29 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.made.captions or result.made.facts or done:
         out.print()
     return show_run(result, max_reject_rate)
+
+
+def _show_comparison(found: Any) -> int:
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("method", "kept", "dropped", "failed", "price of 1,000", "time of 1,000"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    names = list(dict.fromkeys(name for one in found.methods for name in one.scores))
+    for name in names:
+        table.add_column(name, justify="right")
+    for one in found.methods:
+        scores = [one.scores.get(name, (None,))[0] for name in names]
+        cells = [f"{len(one.kept):,}", f"{len(one.dropped):,}", f"{len(one.problems):,}", price_text(one.price)]
+        cells.append("" if one.seconds is None else _time(one.seconds))
+        table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
+    out.print(table)
+    out.print(safe(f"\n{len(found.images):,} pictures, side by side: {found.path} (nothing is in the dataset)"))
+    if found.problem:
+        print(f"panoglot: {terminal(found.problem)}", file=sys.stderr)
+        return 3
+    return 0
 
 
 def _show_forecast(found: Any) -> int:

@@ -34,7 +34,7 @@ LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "produc
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
+PATHS = {"compare", "dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from panoglot.checks import several
 from panoglot.errors import UserError, command, verb
 from panoglot.recipes._build import pairs, run_recipe
+from panoglot.recipes._compare import Comparison, compare_methods
 from panoglot.recipes._forecast import Forecast, forecast
 from panoglot.recipes._outcome import nothing_made
 from panoglot.recipes._recipe import Recipe
@@ -36,6 +37,8 @@ def caption(
     schema: str | os.PathLike[str] | None = None,
     set: Sequence[str] = (),
     where: str | None = None,
+    sample: int | None = None,
+    compare: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
     prices: str | None = None,
     max_cost: float | None = None,
@@ -43,7 +46,7 @@ def caption(
     on_error: str = "reject",
     limit: int | None = None,
     quiet: bool | None = None,
-) -> RunResult | Forecast:
+) -> RunResult | Forecast | Comparison:
     """Caption the pictures of a dataset by one method or several. The same command again goes on where it stopped.
 
     Args:
@@ -64,6 +67,9 @@ def caption(
         schema: a JSON schema (file): typed fields instead of a sentence, stored as facts.
         set: options of the methods, as OPTION=VALUE; METHOD.OPTION=VALUE for one of several methods.
         where: only pictures of which this holds, as in search: "lang='de' and width>800".
+        sample: how many pictures are compared; default 20.
+        compare: write a page (HTML) with the methods side by side on the same pictures, with price, time and scores,
+            and nothing into the dataset. With an encoder it says how well captions and pictures fit.
         dry_run: count and price what would be done; ask nothing, write nothing.
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
@@ -73,13 +79,16 @@ def caption(
         quiet: no progress bars.
 
     Returns:
-        What every method did; with dry_run what it would do and cost.
+        What every method did; with dry_run what it would do and cost; with compare what every method wrote.
 
     Raises:
         UserError: a wrong name, option or condition; nothing was written then.
     """
     data = open_dataset(dataset)
     named = {"captioner": captioner, "llm": llm, "encoder": encoder, "detector": detector, "reader": reader}
+    if sample is not None and (compare is None or sample < 1):
+        raise UserError("--sample N says how many pictures --compare PAGE.html shows; a trial is --limit N.")
+    judge = encoder if compare is not None else None
     models = {alias: name for alias, name in named.items() if name} | pairs(model, "--model", "ALIAS=PROVIDER:NAME")
     methods = several(method) or (("fields",) if schema else ("describe",) if "captioner" in models else ("evidence",))
     steps = caption_steps(
@@ -90,7 +99,12 @@ def caption(
         schema=None if schema is None else read_schema(os.fspath(schema)),
         given=[set] if isinstance(set, str) else set,
         narrowing={"where": where} if where else {},
+        spare=("encoder",) if judge else (),
     )
+    if compare is not None:
+        recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
+        recipe.check()
+        return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if (
         isinstance(done, RunResult)

@@ -30,6 +30,7 @@ def caption_steps(
     schema: str | None = None,
     given: Sequence[str] = (),
     narrowing: Mapping[str, Any] | None = None,
+    spare: Sequence[str] = (),
 ) -> list[Step]:
     """Make the steps of `panoglot caption`.
 
@@ -41,6 +42,7 @@ def caption_steps(
         schema: a JSON schema as text.
         given: options of methods, `key=value` or `method.key=value`.
         narrowing: `where`.
+        spare: models that no method need ask for.
 
     Raises:
         UserError: a method that is none or does not caption; an option, a model or a language that no method takes.
@@ -51,7 +53,7 @@ def caption_steps(
         _give(chosen, said, "prompt", prompt)
     if schema is not None:
         _give(chosen, said, "schema", schema)
-    _name_models(chosen, said, models)
+    _name_models(chosen, said, models, spare)
     steps: list[Step] = []
     for own in chosen:
         options = said[own.name]
@@ -80,7 +82,9 @@ def _give(chosen: Sequence[Method], said: dict[str, dict[str, Any]], option: str
         said[own.name].setdefault(option, value)
 
 
-def _name_models(chosen: Sequence[Method], said: dict[str, dict[str, Any]], models: Mapping[str, str]) -> None:
+def _name_models(
+    chosen: Sequence[Method], said: dict[str, dict[str, Any]], models: Mapping[str, str], spare: Sequence[str]
+) -> None:
     """Let the options that models are for name them: `detector=` of a method that has one, where none was said.
 
     Raises:
@@ -96,7 +100,7 @@ def _name_models(chosen: Sequence[Method], said: dict[str, dict[str, Any]], mode
                     options[alias] = (alias,) if isinstance(usual, tuple) else alias
                 taken = True
             taken = taken or any(alias in _names(options.get(key, own.options()[key].default)) for key in own.roles)
-        if not taken:
+        if not taken and alias not in spare:
             wanted = sorted({key for own in chosen for key in own.roles})
             methods = ", ".join(own.name for own in chosen)
             raise UserError(

@@ -93,7 +93,7 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
     found.pending, found.before, found.failing = len(ids.pending), ids.done, ids.failing
     if own.fit is None and found.pending:
         items = read_items(dataset, stage, ids.pending[:sample])
-        needs, failed = needs_of(own, operator.options, operator.models, items, prices=prices)
+        needs, failed = needs_of(own, operator.options, operator.models, items, prices=prices, dataset=dataset)
         found.needs = needs
         found.price = None if any(one.price is None for one in needs) else sum(one.price or 0.0 for one in needs)
         found.notes += [f"{count} of {len(items)} rows could not be counted: {why}" for why, count in failed.items()]
@@ -156,21 +156,23 @@ def needs_of(
     *,
     prices: str | None = None,
     dataset: Dataset | None = None,
+    load: bool = True,
 ) -> tuple[list[Need], Counter[str]]:
     """Count what a method asks of its models, for 1,000 rows; and why rows could not be counted.
 
     Args:
         own: the method.
         options: resolved.
-        models: what the options call a model to its full name; a name without a provider stands for any model.
+        models: what the options call a model to its full name.
         items: rows.
         prices: price file.
         dataset: where groups are read from.
+        load: look at the models themselves; False: any models of those roles.
     """
     from panoglot.providers import load_model
 
     roles = own.uses(options)
-    loaded = {a: load_model(models.get(a, a), role) for a, role in roles.items() if ":" in models.get(a, a)}
+    loaded = {alias: load_model(models.get(alias, alias), role) for alias, role in roles.items()} if load else {}
     m, demands = stand_ins(roles, loaded)
     failed: Counter[str] = Counter()
 
