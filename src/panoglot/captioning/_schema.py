@@ -37,8 +37,8 @@ class Fields:
     """What a schema asks for.
 
     Attributes:
-        schema: as it is sent, with `required` and `additionalProperties: false` on every object where it says nothing of
-            them: servers are strict only then.
+        schema: as it is sent, with `required` and `additionalProperties: false` on every object where it says nothing
+            of them: servers are strict only then.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -126,15 +126,17 @@ def _type(schema: Mapping[str, Any], name: str) -> Any:
         found = one if n == 0 else found | one
     limits = {_LIMITS[key]: schema[key] for key in _LIMITS if key in schema}
     try:
-        return Annotated[found, msgspec.Meta(**limits)] if limits else found
+        limited = Annotated[found, msgspec.Meta(**limits)] if limits else found
+        msgspec.json.Decoder(limited)  # a limit that the type cannot have is told here
     except (TypeError, ValueError) as error:
-        raise UserError(f"the schema of '{name}': {error}.") from None
+        raise UserError(f"the schema of '{name}': {str(error).partition(chr(10))[0]}.") from None
+    return limited
 
 
 def _one(kind: Any, schema: Mapping[str, Any], name: str) -> Any:
     if kind == "object":
         required = schema["required"]
-        fields = []
+        fields: list[tuple[Any, ...]] = []
         for key, inner in schema["properties"].items():
             read = _type(inner, key)
             place = f"field_{len(fields)}"
@@ -142,7 +144,7 @@ def _one(kind: Any, schema: Mapping[str, Any], name: str) -> Any:
         names = dict(zip((field[0] for field in fields), schema["properties"]))
         fields.sort(key=len)
         closed = schema["additionalProperties"] is False
-        return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=closed)  # type: ignore[arg-type]
+        return msgspec.defstruct(name, fields, rename=names, forbid_unknown_fields=closed)
     if kind == "array":
         return list[_type(schema["items"], name)]  # type: ignore[misc]
     if not isinstance(kind, str) or kind not in _PLAIN:

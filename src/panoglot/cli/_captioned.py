@@ -49,7 +49,8 @@ def _show_comparison(found: Any) -> int:
         table.add_column(name, justify="right")
     for one in found.methods:
         scores = [one.scores.get(name, (None,))[0] for name in names]
-        cells = [f"{len(one.kept):,}", f"{len(one.dropped):,}", f"{len(one.problems):,}", price_text(one.price)]
+        cells = [f"{len(one.kept):,}", f"{len(one.dropped):,}", f"{len(one.problems):,}"]
+        cells.append("" if one.recalled else price_text(one.price))
         cells.append("" if one.seconds is None else _time(one.seconds))
         table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
     out.print(table)

@@ -18,7 +18,7 @@ from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._recipe import Recipe
 from panoglot.reporting._compare import Column, comparison_page
 from panoglot.running import Outcome, Stage, Worker, get_method, method_stage
-from panoglot.running._estimate import pending_ids, read_items
+from panoglot.running._estimate import read_items
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["Comparison", "compare_methods"]
@@ -88,7 +88,9 @@ def compare_methods(
     """
     path = Path(output)
     if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--compare {path}: give the name of a page in a folder that is there, for example compare.html")
+        raise UserError(
+            f"--compare {path}: give the name of a page in a folder that is there, for example compare.html"
+        )
     stages = []
     for step, options in recipe.steps:
         own, narrowing = apart(get_method(step), options)
@@ -197,7 +199,7 @@ def _score(
             column.scores[name] = (result.value, bounds.low if bounds else None, bounds.high if bounds else None)
     notes.append("Scores are of one caption a picture, in the method's commonest language, without references.")
     if any(column.recalled for column in columns):
-        notes.append("A time is not told where the journal answered: those questions were asked before.")
+        notes.append("Time and price are not told where the journal answered: those questions were asked before.")
     if not encoder:
         notes.append("With --encoder MODEL the page says how well the captions fit the pictures, too.")
     return notes

@@ -50,17 +50,17 @@ class Made:
         """What is to be said, a line each."""
         said = []
         if self.kept:
-            said.append(f"Written: {self.kept.total():,} captions ({_listed(self.kept)})")
+            said.append(f"Written: {_many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
         if self.facts:
-            said.append(f"Written: {self.facts.total():,} facts ({_listed(self.facts)})")
+            said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
         if self.drafts:
             said.append(f"Drafts that they were made of: {self.drafts:,}")
         if self.dropped:
-            said.append(f"Dropped: {self.dropped.total():,} captions ({reasons(self.dropped)})")
+            said.append(f"Dropped: {_many(self.dropped.total(), 'caption')} ({reasons(self.dropped)})")
         if self.fell_back:
             share = self.fell_back / max(1, self.captions)
             many = " - more than a fifth: the models did not do what the method asks" if share > MANY_FALLBACKS else ""
-            said.append(f"Fell back: {self.fell_back:,} of {self.captions:,} captions ({share:.0%}){many}")
+            said.append(f"Fell back: {self.fell_back:,} of {_many(self.captions, 'caption')} ({share:.0%}){many}")
         return said
 
 
@@ -79,6 +79,10 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
         made.fell_back += bool(dict(row["scores"] or {}).get("fallback"))
     made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
     return made
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _listed(counts: Counter[str], most: int = 12) -> str:

@@ -57,6 +57,10 @@ def caption_steps(
     steps: list[Step] = []
     for own in chosen:
         options = said[own.name]
+        if own.name == "fields" and "schema" in options:
+            from panoglot.captioning._schema import read_fields
+
+            read_fields(options["schema"])
         for tags in _languages(own, options, lang):
             steps.append((own.name, {**options, **tags, **(narrowing or {})}))
     return steps

@@ -101,12 +101,14 @@ def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """What was written, what failed, price and time."""
     share = [one.fell_back / max(1, len(one.kept) + len(one.dropped)) for one in columns]
     rows = [
-        _row("captions kept", "", [(number(len(one.kept)), "", False, not one.kept and not one.facts) for one in columns]),
+        _row(
+            "captions kept", "", [(number(len(one.kept)), "", False, not one.kept and not one.facts) for one in columns]
+        ),
         _row("dropped", "", [(number(len(one.dropped)), "", False, bool(one.dropped)) for one in columns]),
         _row("pictures failed", "", [(number(len(one.problems)), "", False, bool(one.problems)) for one in columns]),
         _row("fell back", "the models did not do what was asked", [(f"{s:.0%}", "", False, s > 0.2) for s in share]),
-        _row("questions asked", "answered by the journal", [_asked(one) for one in columns]),
-        _row("price", "of 1,000 pictures", [(price_text(one.price), "", False, False) for one in columns]),
+        _row("questions asked", "+ answered by the journal", [_asked(one) for one in columns]),
+        _row("price", "of 1,000 pictures", [(_price(one), "", False, False) for one in columns]),
         _row("time", "of 1,000 pictures, as it was here", [(_time(one.seconds), "", False, False) for one in columns]),
     ]
     return [row for row in rows if row["name"] != "fell back" or any(one.fell_back for one in columns)]
@@ -114,6 +116,10 @@ def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 def _asked(one: Column) -> tuple[str, str, bool, bool]:
     return number(one.asked), f"+ {number(one.recalled)}" if one.recalled else "", False, False
+
+
+def _price(one: Column) -> str:
+    return "–" if one.recalled else price_text(one.price)
 
 
 def _time(seconds: float | None) -> str:

@@ -284,4 +284,6 @@ def render(found: dict[str, Any]) -> str:
 
     style, script_ = template("report.css"), template("report.js")
     page = environment().get_template("report.html.j2")
-    return page.render(found, style=Markup(style), script=Markup(script_), policy=policy_of(style, script_), version=__version__)
+    return page.render(
+        found, style=Markup(style), script=Markup(script_), policy=policy_of(style, script_), version=__version__
+    )

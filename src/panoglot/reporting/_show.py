@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, verb
 from panoglot.pictures import Image
-from panoglot.reporting._why import chains
 from panoglot.reporting._text import bytes_text, number, words
+from panoglot.reporting._why import chains
 from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
 from panoglot.table._visible import plain
 

@@ -218,7 +218,7 @@ def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
 
 
 def _fact(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
-    """Images with such a fact; of a number its value is compared, else its text; `!=`: images with none that equals it."""
+    """Images with such a fact; a number is compared with its value, else its text; `!=`: those that have none."""
     import numpy as np
 
     numbers = all(isinstance(value, float) for value in atom.values)
