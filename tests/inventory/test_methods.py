@@ -162,7 +162,12 @@ def test_a_method_says_what_options_mean_and_what_models_are_asked(printed):
     assert row.use == "panoglot caption X.pano --method describe"
     assert row.meanings["seed"] == "for sampling."
     (captioner,) = [need for need in row.needs if need.role == "generator"]
-    assert (captioner.model, captioner.asked, captioner.images, captioner.tokens_out) == ("captioner", 1000, 1000, 200_000)
+    assert (captioner.model, captioner.asked, captioner.images, captioner.tokens_out) == (
+        "captioner",
+        1000,
+        1000,
+        200_000,
+    )
     out = printed("methods", "describe")
     assert "max_tokens: 200  most tokens of the answer" in out
     assert "captioner: 1,000 questions; at most 1.56 × its price of a million tokens read + 0.20 × that" in out

@@ -93,8 +93,8 @@ def test_a_comparison_of_which_nothing_would_be_kept_ends_with_three(data, tmp_p
     from panoglot.cli import main
 
     page = tmp_path / "out.html"
+    refuses = f"{WRITER}?fail={'|'.join('0123456789abcdef')}"
     with pytest.raises(SystemExit) as ended:
-        refuses = f"{WRITER}?fail={'|'.join('0123456789abcdef')}"
         main(["caption", data.address, "--captioner", refuses, "--compare", str(page)])
     assert ended.value.code == 3
     assert "no method wrote a caption that would be kept (refused 6)" in capsys.readouterr().err

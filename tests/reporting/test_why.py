@@ -1,9 +1,11 @@
 """`show --why`: every kept caption, and step by step what it was made of."""
 
+import pytest
+
 import panoglot
 from panoglot.table import Caption
-from tests.reporting.library import insert_captions, insert_image
 from tests.conftest import picture_bytes
+from tests.reporting.library import insert_captions, insert_image
 
 
 def test_a_caption_is_followed_to_what_it_was_made_of(tmp_path, capsys):
@@ -21,7 +23,14 @@ def test_a_caption_is_followed_to_what_it_was_made_of(tmp_path, capsys):
             made("a", "zwei hunde \u202eam strand", "de", kind="human", recipe="human", author="Ana"),
             made("b", "Two dogs.", "en", recipe="describe/1", model="toy:one", dropped="draft", scores={"match": 0.25}),
             made("c", "Two cats.", "en", recipe="describe/1", model="toy:two", dropped="draft", parents=["a" * 32]),
-            made("d", "Two dogs on a beach.", "en", recipe="rank-and-fuse/1", model="toy:llm", parents=["b" * 32, "c" * 32]),
+            made(
+                "d",
+                "Two dogs on a beach.",
+                "en",
+                recipe="rank-and-fuse/1",
+                model="toy:llm",
+                parents=["b" * 32, "c" * 32],
+            ),
             made("e", "كلبان على الشاطئ", "ar", recipe="translate/1", model="toy:mt", parents=["d" * 32, "f" * 32]),
             made("9", "Gone.", "en", recipe="describe/1", model="toy:one", dropped="repetition"),
         ],
@@ -47,10 +56,9 @@ def test_a_caption_is_followed_to_what_it_was_made_of(tmp_path, capsys):
 
     from panoglot.cli import main
 
-    try:
+    with pytest.raises(SystemExit) as ended:
         main(["show", str(tmp_path / "x.pano"), "a.jpg", "--why"])
-    except SystemExit as ended:
-        assert ended.code == 0
+    assert not ended.value.code
     assert "by translate · with toy:mt" in capsys.readouterr().out
 
 
