@@ -119,8 +119,8 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
-    from panoglot.evaluate._declare import arguments_of
     from panoglot.evaluate._names import COMMANDS as JUDGING
+    from panoglot.extensions import arguments_of
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
     every |= {f"evaluate {name}": (f"evaluate_{name}", line) for name, (_, line) in JUDGING.items()}

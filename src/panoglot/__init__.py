@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.recipes import build, ingest, retry, settings
+    from panoglot.recipes import build, caption, ingest, retry, settings, translate
     from panoglot.reporting import report, show
     from panoglot.retrieval import Searcher, edit, forget, index, search
     from panoglot.running import method
@@ -43,6 +43,7 @@ __all__ = [
     "Searcher",
     "UserError",
     "build",
+    "caption",
     "compare",
     "curate",
     "doctor",
@@ -64,6 +65,7 @@ __all__ = [
     "settings",
     "show",
     "train",
+    "translate",
 ]
 
 #: Public name to the room that it comes from; rooms are imported when a name is first used.
@@ -76,6 +78,7 @@ _HOMES = {
     "Searcher": "retrieval",
     "UserError": "errors",
     "build": "recipes",
+    "caption": "recipes",
     "compare": "evaluate._commands",
     "curate": "curation",
     "doctor": "inventory",
@@ -95,6 +98,7 @@ _HOMES = {
     "settings": "recipes",
     "show": "reporting",
     "train": "training",
+    "translate": "recipes",
 }
 
 

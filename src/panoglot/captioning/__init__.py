@@ -2,7 +2,8 @@
 
 from panoglot.captioning.describe import describe
 from panoglot.captioning.evidence import evidence
+from panoglot.captioning.fields import fields
 from panoglot.captioning.label import label
 from panoglot.captioning.rank_and_fuse import rank_and_fuse
 
-__all__ = ["describe", "evidence", "label", "rank_and_fuse"]
+__all__ = ["describe", "evidence", "fields", "label", "rank_and_fuse"]

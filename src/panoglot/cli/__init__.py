@@ -10,6 +10,8 @@ __all__ = ["main"]
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("build", "Make a captioned, multilingual, searchable dataset of pictures.", "Make"),
     "ingest": ("ingest", "Read pictures and their texts into a dataset, and nothing else.", "Make"),
+    "caption": ("caption", "Caption the pictures of a dataset by one method or several, in any language.", "Make"),
+    "translate": ("translate", "Translate the captions of a dataset, kept where they pass two checks.", "Make"),
     "curate": ("curate", "Filter captions and pictures and find duplicates, each drop with its reason.", "Make"),
     "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
     "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),

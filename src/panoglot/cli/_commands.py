@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
+from panoglot.cli._captioned import show_captioning
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
@@ -25,6 +26,8 @@ from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
+#: Other names of options, on one command.
+ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
@@ -44,7 +47,7 @@ LISTS = {
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "plan", "resume", "source"}
+PATHS = {"compare", "dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
@@ -62,7 +65,7 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
     run.__doc__ = verb.__doc__
     signature = inspect.signature(verb, eval_str=True)
     lists = {p.name for p in signature.parameters.values() if _is_list(p)}
-    parameters = [_option(p) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
+    parameters = [_option(p, verb.__name__) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
     if extra is not None:
         parameters += inspect.signature(extra, eval_str=True).parameters.values()
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -86,7 +89,7 @@ def _is_list(p: inspect.Parameter) -> bool:
     return p.name in LISTS and p.annotation not in (str, str | None)
 
 
-def _option(p: inspect.Parameter) -> inspect.Parameter:
+def _option(p: inspect.Parameter, verb: str = "") -> inspect.Parameter:
     """A parameter of a verb as an option of its command."""
     kind: Any = p.annotation
     if _is_list(p):
@@ -98,6 +101,8 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
     settings: dict[str, Any] = {}
     if p.name in SHORT:
         settings["alias"] = SHORT[p.name]
+    if (verb, p.name) in ALSO:
+        settings["alias"] = ALSO[verb, p.name]
     if p.default is False or (p.default is None and kind == bool | None):
         settings["negative"] = ()
     return p.replace(annotation=Annotated[kind, Parameter(**settings)] if settings else kind)
@@ -128,7 +133,7 @@ def _max_reject_rate(
 ) -> None: ...
 
 
-def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
+def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
 
     out = console()
@@ -399,9 +404,11 @@ def _show_result(
 
 #: Command to (module, verb, what prints it, options of the printing).
 _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
-    "build": ("panoglot.recipes:build", _show_run, _max_reject_rate),
-    "ingest": ("panoglot.recipes:ingest", _show_run, _max_reject_rate),
-    "retry": ("panoglot.recipes:retry", _show_run, _max_reject_rate),
+    "build": ("panoglot.recipes:build", show_run, _max_reject_rate),
+    "ingest": ("panoglot.recipes:ingest", show_run, _max_reject_rate),
+    "retry": ("panoglot.recipes:retry", show_run, _max_reject_rate),
+    "caption": ("panoglot.recipes:caption", show_captioning, _max_reject_rate),
+    "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
     "search": ("panoglot.retrieval:search", show_hits, as_hits),

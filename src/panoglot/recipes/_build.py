@@ -16,6 +16,7 @@ from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
+from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
@@ -28,7 +29,7 @@ from panoglot.recipes._recipe import (
     versions,
 )
 from panoglot.recipes._result import RunResult
-from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
+from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
 from panoglot.storage import open_store
 from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
@@ -287,7 +288,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
             if not options.get("output"):
                 raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
-            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices)
+            own, narrowing = apart(get_method(step), options)
+            stages[number] = narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing)
     return stages
 
 

@@ -28,6 +28,7 @@ from typing import Any
 from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
+from panoglot.recipes._narrow import apart, check_narrowing
 from panoglot.storage import has_scheme
 from panoglot.table import is_dataset
 
@@ -101,7 +102,9 @@ class Recipe:
             except UserError:
                 choices = [*METHODS, *STEPS]
                 raise UserError(f"there is no step or method '{step}'.{did_you_mean(step, choices)}") from None
-            resolved = chosen.resolve(options)
+            own, narrowing = apart(chosen, options)
+            check_narrowing(chosen, narrowing)
+            resolved = chosen.resolve(own)
             for alias in chosen.uses(resolved):
                 if ":" not in alias and alias not in self.models:
                     raise UserError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from panoglot.asking import Spent
 from panoglot.formats import Unused
 from panoglot.recipes._languages import NotMade
-from panoglot.recipes._outcome import remarks
+from panoglot.recipes._outcome import Made, made_by, remarks
 from panoglot.running import StageResult
 from panoglot.table import Dataset
 
@@ -53,6 +53,11 @@ class RunResult:
     def remarks(self) -> list[str]:
         """What is to be said beside the counts, a line each: what was not used, duplicates, what has changed."""
         return remarks(self.stages, self.dataset.address)
+
+    @property
+    def made(self) -> Made:
+        """What the run wrote, counted in the dataset."""
+        return made_by(self.dataset, self.run_id)
 
     @property
     def spent(self) -> Spent:

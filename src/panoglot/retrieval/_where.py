@@ -1,5 +1,7 @@
 """Which pictures a search may find, as a condition that people write: `lang='de' and width>800 and not kind='label'`.
 
+`fact.NAME` is a fact of that kind: `fact.colour='red' and fact.people>2`.
+
 Names are checked, values are quoted by us: nothing of what was written reaches the engine as it stands.
 """
 
@@ -31,6 +33,8 @@ NAMES = {
     "make": ("facts", "text"), "camera": ("facts", "text"), "keyword": ("facts", "text"), "city": ("facts", "text"),
     "state": ("facts", "text"), "country": ("facts", "text"), "gps": ("facts", "text"),
 }  # fmt: skip
+#: What the name of a fact begins with.
+FACT = "fact."
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<number>-?\d+(?:\.\d+)?(?![\w-]))"
     r"|(?P<op><=|>=|!=|<>|==|=|<|>|\(|\)|,|~)|(?P<word>[\w.-]+))"
@@ -110,8 +114,8 @@ class _Reader:
 
     def atom(self) -> Atom:
         kind, name = self.take()
-        if kind != "word" or name not in NAMES:
-            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, NAMES)}")
+        if kind != "word" or not (name in NAMES or (name.startswith(FACT) and name != FACT)):
+            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, [*NAMES, FACT + 'NAME'])}")
         _, op = self.take()
         if op.lower() == "not" and self.peek() == "in":
             self.take()
@@ -138,7 +142,7 @@ class _Reader:
         if kind == "op":
             raise UserError(f"--where: a value is missing after {name}; write for example {EXAMPLE}")
         text = raw[1:-1].replace(raw[0] * 2, raw[0]) if kind == "text" else raw
-        wanted = NAMES[name][1]
+        wanted = NAMES[name][1] if name in NAMES else "number" if kind == "number" and not like else "text"
         if wanted == "text" or like:
             return text
         if wanted == "time" and not re.fullmatch(r"-?\d+(\.\d+)?", text):
@@ -196,6 +200,8 @@ def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed
 def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     import numpy as np
 
+    if atom.name.startswith(FACT):
+        return _fact(dataset, atom, allowed)
     table, _ = NAMES[atom.name]
     if atom.name == "lang" and atom.op in ("=", "in", "!=", "not in"):
         tags, _ = meeting([canonical_language(str(one)) for one in atom.values], allowed.languages())
@@ -214,10 +220,23 @@ def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     return found
 
 
-def _sql(atom: Atom) -> str:
+def _fact(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
+    """Images with such a fact; a number is compared with its value, else its text; `!=`: those that have none."""
+    import numpy as np
+
+    numbers = all(isinstance(value, float) for value in atom.values)
+    values = atom.values if numbers else tuple(str(value) for value in atom.values)
+    sql = _sql(Atom(atom.name, atom.op, values), "value" if numbers else "text")
+    where = f"{sql_in('kind', [atom.name.removeprefix(FACT)])} and ({sql})"
+    found = ids_of(dataset.facts.read(["image_id"], where)["image_id"])
+    return np.setdiff1d(allowed.every(), found, assume_unique=True) if atom.op in ("!=", "not in") else found
+
+
+def _sql(atom: Atom, column: str = "") -> str:
     """A comparison as SQL; of captions and facts, `!=` is turned round by the caller."""
-    several = NAMES[atom.name][0] != "images"
-    column = "`text`" if NAMES[atom.name][0] == "facts" else f"`{atom.name}`"
+    table = NAMES[atom.name][0] if not column else "facts"
+    several = table != "images"
+    column = f"`{column or ('text' if table == 'facts' else atom.name)}`"
 
     def quoted(value: str | float) -> str:
         if isinstance(value, float):
