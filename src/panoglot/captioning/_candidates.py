@@ -68,6 +68,7 @@ class Writer:
         name: str,
         prompt: str,
         *parts: Image | RegionPart,
+        values: Mapping[str, object] | None = None,
         lang: str | None = None,
         kind: str = "dense",
         parents: Sequence[Caption] = (),
@@ -80,6 +81,7 @@ class Writer:
             name: the generator.
             prompt: the question, in English or as the user wrote it.
             parts: pictures and places.
+            values: what stands for the prompt's placeholders: data, which the answer may repeat.
             lang: the language of the answer; None is `self.lang`.
             kind: of the caption.
             parents: of the caption.
@@ -94,10 +96,11 @@ class Writer:
         """
         wanted = self.lang if lang is None else lang
         wanted = AUTO if wanted == UNKNOWN_LANGUAGE else wanted
-        question = await ask_for(prompt, wanted, self.m, self.identifier)
+        asked = await ask_for(prompt, wanted, self.m, self.identifier)
+        question = fill(asked, values) if values else asked
         whole = Prompt(turns=[Turn("user", (*parts, question))], **options) if parts else Prompt(question, **options)
         answer = await self.m[name].generate(whole)
-        if reason := check_text(answer.text, question):
+        if reason := check_text(answer.text, asked):
             raise RowError(reason, f"{self.m[name].name} wrote {answer.text[:80]!r}")
         text, looped = without_loops(answer.text)
         region = next((part.region for part in parts if isinstance(part, RegionPart)), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from panoglot.checks import check_option
 from panoglot.providers.roles import SceneGraph
 from panoglot.text import is_spaceless, split_sentences
 
-__all__ = ["UNITS", "Claim", "assertions", "joined", "read_lines", "split_claims"]
+__all__ = ["UNITS", "Claim", "assertions", "join_sentences", "joined", "read_lines", "split_claims"]
 
 #: What a caption can be split into.
 UNITS = ("sentence", "clause", "statement")
@@ -127,6 +128,16 @@ def _finished(text: str, kept: list[Claim]) -> str:
     rest = re.match(r"[^\n.!?。！？।॥؟۔]*([.!?。！？।॥؟۔]*)", text[kept[-1].end :])
     mark = rest.group(1)[:1] if rest else ""
     return said if not mark or said.endswith(mark) else said + mark
+
+
+def join_sentences(sentences: Sequence[str]) -> str:
+    """Return sentences as one text: with spaces between them, but for those of Chinese and Japanese marks.
+
+    >>> join_sentences(["一只猫。", "一盏灯。"]), join_sentences(["สุนัขวิ่ง", "แมวนอน"]), join_sentences(["A.", "", "B."])
+    ('一只猫。一盏灯。', 'สุนัขวิ่ง แมวนอน', 'A. B.')
+    """
+    said = [sentence.strip() for sentence in sentences if sentence.strip()]
+    return "".join(s if s.endswith(("。", "！", "？")) else s + " " for s in said).strip()
 
 
 def read_lines(text: str, prefix: str = "") -> list[str]:

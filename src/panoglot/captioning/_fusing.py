@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from panoglot.captioning._candidates import Writer, fill
+from panoglot.captioning._candidates import Writer
+from panoglot.captioning._claims import join_sentences
 from panoglot.captioning._evidence_block import Thing
 from panoglot.captioning._evidence_text import with_article
 from panoglot.captioning._regions import cell
@@ -57,7 +58,7 @@ async def fuse(
         return by_rule, BY_RULE, {}
     wanted = None if writer.lang != "auto" or lang == UNKNOWN_LANGUAGE else lang
     draft = await writer.attempt(
-        step, writer.draft(llm, fill(prompt, values), *parts, lang=wanted, kind=kind, words=words, **options)
+        step, writer.draft(llm, prompt, *parts, values=values, lang=wanted, kind=kind, words=words, **options)
     )
     return (by_rule, BY_RULE, {}) if draft is None else (draft.text, draft.model, dict(draft.scores))
 
@@ -154,7 +155,7 @@ def without_objects(text: str, names: Sequence[str]) -> str:
     """
     wrong = [name for name in names if name.strip()]
     kept = [sentence for sentence in split_sentences(text) if not any(mentions(sentence, name) for name in wrong)]
-    return ("" if is_spaceless(text) else " ").join(kept)
+    return join_sentences(kept)
 
 
 def mentions(text: str, name: str) -> bool:
@@ -199,7 +200,7 @@ def append_sentences(first: str, others: Sequence[str]) -> str:
         if words - have:
             kept.append(sentence)
             have |= words
-    return ("" if is_spaceless(first) else " ").join(filter(None, kept))
+    return join_sentences(kept)
 
 
 def language_of(captions: Sequence[Caption]) -> str:

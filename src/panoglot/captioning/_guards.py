@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from panoglot.captioning._claims import join_sentences
 from panoglot.text import grams, split_sentences, word_count
 
 __all__ = [
@@ -77,14 +78,14 @@ def leaks(text: str, prompt: str = "") -> bool:
     return any(tuple(said[n : n + _RUN]) in runs for n in range(len(said) - _RUN + 1))
 
 
-def copies(text: str, *inputs: str) -> bool:
-    """Whether a fused text holds all its inputs word for word: it was joined, not fused.
+def copies(text: str, raw: str, caption: str) -> bool:
+    """Whether a fused text holds both of its inputs word for word, but for the caption's full stop: it was joined.
 
     >>> copies("A dog on grass and Rex 2", "Rex 2", "A dog on grass."), copies("Rex on grass", "Rex", "A dog.")
     (True, False)
     """
     said = text.lower()
-    return all(given.strip().lower().removesuffix(".") in said for given in inputs)
+    return raw.strip().lower() in said and caption.strip().lower().rstrip(".") in said
 
 
 def is_finished(text: str) -> bool:
@@ -116,7 +117,7 @@ def without_loops(text: str) -> tuple[str, bool]:
     counts = Counter(sentence.casefold() for sentence in sentences)
     if all(count < 3 for count in counts.values()):
         return text, False
-    return " ".join({sentence.casefold(): sentence for sentence in reversed(sentences)}[key] for key in counts), True
+    return join_sentences(list({sentence.casefold(): sentence for sentence in sentences}.values())), True
 
 
 def first_sentences(text: str, most: int) -> str:
@@ -132,7 +133,7 @@ def first_sentences(text: str, most: int) -> str:
         if word_count(" ".join([*kept, sentence])) > most:
             break
         kept.append(sentence)
-    return " ".join(kept)
+    return join_sentences(kept)
 
 
 def lint(text: str, openings: Sequence[str] = OPENINGS, hedges: Sequence[str] = HEDGES) -> list[str]:

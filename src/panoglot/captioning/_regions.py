@@ -243,11 +243,11 @@ def inclusion(boxes: Sequence[BoxTuple], share: float = 0.9) -> list[int | None]
     def parent(n: int) -> int | None:
         own = _area(boxes[n])
         around = [
-            (_area(other), k)
+            (_area(other), -k)
             for k, other in enumerate(boxes)
             if (_area(other), -k) > (own, -n) and own and overlap(boxes[n], other) >= share * own
         ]
-        return min(around, default=(0.0, None))[1]
+        return -min(around)[1] if around else None
 
     return [parent(n) for n in range(len(boxes))]
 
