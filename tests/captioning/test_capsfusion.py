@@ -139,7 +139,6 @@ def test_a_captioner_writes_what_is_not_stored():
     caption, (prompt,) = fuse([ALT], given=given, captioner="c")
     assert "B: A wheel of a car" in prompt.text
     assert [parent.kind for parent in caption.parents] == ["alt", "short"]
-    assert caption.parents[1].dropped == "draft"
     given = {"c": Says(RowError("down"))}
     caption, _ = fuse([ALT], given=given, captioner="c")
     assert (caption.text, caption.scores["fallback_captioner"]) == (ALT.text, 1)

@@ -159,9 +159,6 @@ class Writer:
         tag, found, dropped = await check_answer(text, "", wanted, self.m, self.identifier)
         if tag == UNKNOWN_LANGUAGE and lang:
             tag = lang
-        for parent in parents:
-            if not parent.caption_id:
-                parent.dropped = parent.dropped or "draft"
         return Caption(
             text, tag, kind, model, tuple(parents), None, {**found, **(scores or {}), **self.scores()}, dropped
         )

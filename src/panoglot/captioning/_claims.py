@@ -10,7 +10,7 @@ from panoglot.checks import check_option
 from panoglot.providers.roles import SceneGraph
 from panoglot.text import is_spaceless, split_sentences
 
-__all__ = ["UNITS", "Claim", "assertions", "join_sentences", "joined", "read_lines", "split_claims"]
+__all__ = ["UNITS", "Claim", "assertions", "concrete", "join_sentences", "joined", "read_lines", "split_claims"]
 
 #: What a caption can be split into.
 UNITS = ("sentence", "clause", "statement")
@@ -21,6 +21,12 @@ _RELATIVE = re.compile(
     r"(?:which|who|whom|whose|where|that|both|each|all of|der|die|das|dessen|deren|wobei|qui|que|dont|où|cuyo|donde|il"
     r" quale|el cual|ambos)\b|الذي|التي|जो|जिस|ซึ่ง|ที่",
     re.I,
+)
+#: Nouns of captions that no detector can find.
+_NO_OBJECTS = frozenset(
+    """top bottom left right centre center middle side corner edge front back foreground background part area distance
+    image picture photo photograph scene view shot composition frame angle perspective atmosphere mood style detail
+    colour color light lighting shadow time day night way kind type number group variety""".split()
 )
 
 
@@ -128,6 +134,15 @@ def _finished(text: str, kept: list[Claim]) -> str:
     rest = re.match(r"[^\n.!?。！？।॥؟۔]*([.!?。！？।॥؟۔]*)", text[kept[-1].end :])
     mark = rest.group(1)[:1] if rest else ""
     return said if not mark or said.endswith(mark) else said + mark
+
+
+def concrete(graph: SceneGraph | None) -> list[str]:
+    """The objects of a caption that can be looked for: not its places, and not the picture itself.
+
+    >>> concrete(SceneGraph(("cat", "top", "photo", "left")))
+    ['cat']
+    """
+    return [name for name in (graph.objects if graph else ()) if name not in _NO_OBJECTS]
 
 
 def join_sentences(sentences: Sequence[str]) -> str:

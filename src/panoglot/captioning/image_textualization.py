@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO
 from panoglot.captioning._candidates import Writer, fill, stored
-from panoglot.captioning._claims import read_lines
+from panoglot.captioning._claims import concrete, read_lines
 from panoglot.captioning._evidence_block import Thing, one_of_each
 from panoglot.captioning._fusing import BY_RULE, add_objects, fuse, without_objects
 from panoglot.captioning._support import find_objects
@@ -231,7 +231,7 @@ async def _listed(writer: Writer, llm: str, parser: str, draft: Caption) -> list
     else:
         writer.fall_back("lister")
     graph = await writer.attempt("parser", writer.m[parser].parse(draft.text, draft.lang))
-    return list(graph.objects) if graph else []
+    return concrete(graph)
 
 
 async def _details(

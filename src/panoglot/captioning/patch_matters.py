@@ -271,8 +271,6 @@ class _Work:
             )
         else:
             self.writer.fall_back("nothing_kept")
-        for draft in drafts:
-            draft.dropped = draft.dropped or "draft"
         return Caption(text, drafts[0].lang, "region", model, tuple(drafts), around, dict(scored))
 
     async def sorted(self, texts: Sequence[str], lang: str) -> Sorted:

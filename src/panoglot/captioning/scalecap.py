@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO
 from panoglot.captioning._candidates import Writer, fill
-from panoglot.captioning._claims import Claim, join_sentences, joined, read_lines, split_claims
+from panoglot.captioning._claims import Claim, concrete, join_sentences, joined, read_lines, split_claims
 from panoglot.captioning._fusing import append_sentences, fuse
 from panoglot.captioning._selection import supported
 from panoglot.captioning._support import claim_support, contrast
@@ -235,7 +235,7 @@ async def _objects(writer: Writer, llm: str, parser: str, sentence: str, lang: s
     else:
         writer.fall_back("lister")
     graph = await writer.attempt("parser", writer.m[parser].parse(sentence, lang))
-    return list(graph.objects) if graph else []
+    return concrete(graph)
 
 
 async def _answer(writer: Writer, captioner: str, image: Image, question: str, first: Caption, tokens: int) -> Caption:
