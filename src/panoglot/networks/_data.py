@@ -24,6 +24,7 @@ from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
 from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square, square_of
 from panoglot.networks.parts import mask_of
 from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
+from panoglot.networks.samplers._sample import named
 from panoglot.networks.samplers._select import selected
 from panoglot.networks.towers.stored import Stored
 
@@ -96,6 +97,7 @@ class Data(Loading):
         self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True, row: Row | None = None
     ) -> None:
         self.row = model.row if row is None else row
+        model.learn_tokens(records)
         self.model, self.seed, self.augment = model, seed, augment
         self.writes = model.writes and self.row.text is not None
         self.looks = self._looks()
@@ -180,7 +182,7 @@ class Data(Loading):
         pools: dict[str, list[tuple[str, int]]] = {}
         for id_, k in self.items:
             lang = self.sampler(self.records[id_], self.seed, epoch, k).lang
-            pools.setdefault(lang, []).append((id_, k))
+            pools.setdefault(named(lang, self.row.languages.get("weights", ())), []).append((id_, k))
         share = shares({n: len(p) for n, p in pools.items()}, **self.row.languages)
         order = [item for _, item in mix(pools, share, self.seed, epoch, length=len(self.items))]
         return batches(order, self.row.batch)
