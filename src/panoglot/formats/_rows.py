@@ -11,15 +11,17 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.formats._checked import encodable
-from panoglot.formats._files import MAX_TEXT, read_named, reject, suffix_of
+from panoglot.formats._files import MAX_TEXT, find_named, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Sample, Unused, own_copies
+from panoglot.formats._subset import wanted
 from panoglot.formats._texts import LANG_NAMES, Given, clean_context, from_json, given, is_talk
+from panoglot.identity import Added
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -80,6 +82,7 @@ class Options:
         allow_outside: read paths that lead out of that folder.
         lang: language of captions that do not say theirs; None to identify it.
         kind: kind of the captions; `human`, or `alt` where the rows have a web address.
+        uids: a file of the rows that are wanted, by their column `uid`: DataComp's `.npy`, or a text with one a line.
     """
 
     image_column: str | None = None
@@ -91,6 +94,7 @@ class Options:
     allow_outside: bool = False
     lang: str | None = None
     kind: str | None = None
+    uids: Annotated[str | None, Added(None)] = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,8 @@ def pick_roles(
     """
     labels, examples = labels or {}, examples or {}
     given(options.lang, options.kind)
+    if options.uids:
+        wanted(options.uids, "")  # a mistake in the file, before anything is read
     for option in ("image_column", "lang_column", "group_column", "time_column"):
         name = getattr(options, option)
         if name is not None and name not in columns:
@@ -184,10 +190,18 @@ def pick_roles(
         texts, others = _named_texts(columns, path, options.text_columns), []
     else:
         texts, others = _text_columns({n: k for n, k in columns.items() if n not in taken}, examples, bool(labels))
-    folder = os.path.abspath(options.image_dir or os.path.dirname(path) or ".")
+    folder = os.path.abspath(options.image_dir or _folder_of(path, examples.get(image or "", ())))
     kept = {name: names for name, names in labels.items() if name != image}
     readable = any(isinstance(value, str) for value in examples.get(others[0], ())) if others else True
     return Roles(image, url, texts, lang, folder, options, kept, others, readable)
+
+
+def _folder_of(path: str, values: Sequence[Any]) -> str:
+    """The folder that paths are relative to: the file's, or one in it where the first of them are (kohya)."""
+    here = os.path.dirname(path) or "."
+    flat = [one for value in values[:20] for one in (value if isinstance(value, list) else [value])]
+    names = [one for one in flat if isinstance(one, str) and len(one) < 300 and suffix_of(one) in SUFFIXES]
+    return find_named(here, names, above=False) if names else here
 
 
 def _named_texts(columns: dict[str, str], path: str, wanted: Sequence[str]) -> list[tuple[str, Role]]:
@@ -268,6 +282,9 @@ def _first(columns: dict[str, str], names: Sequence[str], kinds: tuple[str, ...]
 
 def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Reject | Unused]:
     """Make the samples of a row: usually one; several when the picture column holds a list; none with a reject."""
+    if roles.options.uids and not wanted(roles.options.uids, row.get("uid")):
+        yield Unused(uri.rpartition("#")[0], "row{s} outside of the uids that were asked for", (uri,))
+        return
     value = row.get(roles.image) if roles.image is not None else None
     if value is None or value == "":
         url = row.get(roles.url) if roles.url else None

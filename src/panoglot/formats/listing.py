@@ -1,4 +1,4 @@
-"""Picture files one by one: a pattern such as `photos/*.png`, or a file `NAME.list` with a path a line.
+"""Picture files one by one: a pattern such as `photos/*.png`, or a file `NAME.list` or `.txt` with a path a line.
 
 Texts beside them are read as in a folder of pictures, and with the same options.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError
+from panoglot.formats._annotations import head_of
 from panoglot.formats._files import expand, is_hidden, read_bytes, suffix_of
 from panoglot.formats._sample import Part
 from panoglot.formats._texts import given
@@ -22,10 +23,19 @@ _LONGEST = 2**30  # bytes of a file of paths
 
 
 def detect(source: str) -> bool:
-    """A pattern that ends like a picture, or a file `NAME.list`."""
+    """A pattern that ends like a picture, a file `NAME.list`, or a text file whose lines are names of pictures."""
     if os.path.exists(source):
-        return source.lower().endswith(".list") and os.path.isfile(source)
+        named = source.lower()
+        return os.path.isfile(source) and (named.endswith(".list") or (named.endswith(".txt") and _is_list(source)))
     return suffix_of(source) in SUFFIXES
+
+
+def _is_list(path: str) -> bool:
+    """Say whether the first lines of a text file are paths of pictures."""
+    lines = head_of(path).decode("utf-8", "surrogateescape").splitlines()[:20]
+    said = [line.strip() for line in lines if line.strip()]
+    whole = said[:-1] if len(said) == 20 else said  # the last may be cut
+    return bool(whole) and all(suffix_of(line) in SUFFIXES for line in whole)
 
 
 def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: str | None = None) -> Iterator[Part]:
