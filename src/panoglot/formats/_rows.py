@@ -18,7 +18,7 @@ from panoglot.formats._checked import encodable
 from panoglot.formats._files import MAX_TEXT, find_named, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Sample, Unused, own_copies
+from panoglot.formats._sample import Address, Sample, Unused, own_copies
 from panoglot.formats._subset import wanted
 from panoglot.formats._texts import LANG_NAMES, Given, clean_context, from_json, given, is_talk
 from panoglot.identity import Added
@@ -65,6 +65,8 @@ _NOT_CAPTIONS = re.compile(
     r"error|status|context|title)s?.*",
     re.IGNORECASE,
 )
+_FETCH = "make a table of the addresses alone, or download them with img2dataset and read its output"
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -83,6 +85,9 @@ class Options:
         lang: language of captions that do not say theirs; None to identify it.
         kind: kind of the captions; `human`, or `alt` where the rows have a web address.
         uids: a file of the rows that are wanted, by their column `uid`: DataComp's `.npy`, or a text with one a line.
+        download: fetch the pictures of tables that give addresses instead of pictures.
+        allow_private: hosts of private networks and of this machine may be asked.
+        per_host: requests to one host at once.
     """
 
     image_column: str | None = None
@@ -95,6 +100,9 @@ class Options:
     lang: str | None = None
     kind: str | None = None
     uids: Annotated[str | None, Added(None)] = None
+    download: Annotated[bool, Added(True)] = True
+    allow_private: Annotated[bool, Added(False)] = False
+    per_host: Annotated[int, Added(4)] = 4
 
 
 @dataclass(frozen=True)
@@ -288,23 +296,26 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
     value = row.get(roles.image) if roles.image is not None else None
     if value is None or value == "":
         url = row.get(roles.url) if roles.url else None
-        if isinstance(url, str) and url:
-            yield reject(
-                uri, "remote_url", f"{url[:200]} is not fetched; download it with img2dataset and read its output"
-            )
+        if isinstance(url, str) and url and roles.image is None and roles.options.download:
+            value = url
+        elif isinstance(url, str) and url:
+            why = "the table has pictures" if roles.image is not None else "download=false"
+            yield reject(uri, "remote_url", f"{url[:200]} is not fetched: {why}; {_FETCH}")
+            return
         else:
-            yield reject(uri, "no_image", f"nothing in column '{roles.image}'")
-        return
+            yield reject(uri, "no_image", f"nothing in column '{roles.image or roles.url}'")
+            return
     values = value if isinstance(value, list) else [value]
     captions: list[Caption] | None = None
     for n, one in enumerate(values):
         place = uri if len(values) == 1 else f"{uri}/{n}"
+        address = _address(one, roles)
         try:
-            data = _data(one, roles)
+            data = b"" if address else _data(one, roles)
         except RowError as error:
             yield reject(place, error.reason, error.message)
             continue
-        if is_record(row):
+        if is_record(row) and not address:
             yield restore(row, data, place)
             continue
         if captions is None:
@@ -315,7 +326,17 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
                 else:
                     yield found
             context, group, time = _around(row, roles)
-        yield Sample(data, place, own_copies(captions), group=group, time=time, context=dict(context))
+        about = {**context, "url": address.url} if address else dict(context)
+        yield Sample(data, place, own_copies(captions), group=group, time=time, context=about, address=address)
+
+
+def _address(value: Any, roles: Roles) -> Address | None:
+    """The address that a cell holds instead of a picture, if addresses are fetched."""
+    if isinstance(value, dict) and value.get("bytes") is None:
+        value = value.get("path") or value.get("url") or value.get("src")
+    if not roles.options.download or not isinstance(value, str) or not _WEB.match(value):
+        return None
+    return Address(value, roles.options.allow_private, roles.options.per_host)
 
 
 def _data(value: Any, roles: Roles) -> bytes:
@@ -332,7 +353,7 @@ def _data(value: Any, roles: Roles) -> bytes:
     if value[:64].lower().startswith("data:image/") or (len(value) > 200 and suffix_of(value) not in SUFFIXES):
         return _base64(value)
     if _URL.match(value):
-        raise RowError("remote_url", f"{value[:200]} is not fetched; download it with img2dataset and read its output")
+        raise RowError("remote_url", f"{value[:200]} is not fetched; {_FETCH}")
     if not encodable(value):
         raise RowError("bad_encoding", "the path is not UTF-8")
     return read_named(roles.folder, value, outside=roles.options.allow_outside)

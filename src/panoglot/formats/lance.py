@@ -11,12 +11,12 @@ from panoglot.formats import parquet
 from panoglot.formats._files import is_hidden, join_uri, part_key, reject, states_of
 from panoglot.formats._rows import Options, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.pictures import MAX_BYTES
 from panoglot.table import Reject
 
 __all__ = ["detect", "parts", "read"]
 
 _BATCH = 64  # rows that are read at once: pictures are large
-_MOST_BLOB = 2**29
 
 
 def detect(source: str) -> bool:
@@ -126,7 +126,10 @@ def _blob(data: Any, column: str, address: int) -> bytes | None:
     files = data.take_blobs(column, addresses=[address])
     if not files or files[0] is None:
         return None
-    raw: bytes = files[0].read(_MOST_BLOB + 1) if hasattr(files[0], "read") else files[0].readall()
+    size = files[0].size()  # a buffer of the limit's size would cost more than the reading
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, the limit is {MAX_BYTES:,}")
+    raw: bytes = files[0].read(size)
     return raw or None
 
 

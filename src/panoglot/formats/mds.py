@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from panoglot.errors import RowError, UserError
@@ -80,7 +79,7 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
             "roles": pick_roles(kinds, path, chosen),
         }
         count = shard.get("samples")
-        key = part_key("mds", file, asdict(chosen))
+        key = part_key("mds", file, chosen)
         yield Part("mds", join_uri(file), key, items, count if isinstance(count, int) else None)
 
 

@@ -28,6 +28,7 @@ from panoglot.formats._texts import load_json
 from panoglot.formats.folder import parts_but
 from panoglot.formats.parquet import parts as parquet_parts
 from panoglot.formats.parquet import pictures_named
+from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
@@ -201,7 +202,7 @@ def _array_parts(
         items = {"rows": some, "roles": roles, "first": start}
         good = (row for row in map(_json_row, some) if isinstance(row, dict))
         files = [name for row in good for name in roles.pictures_of(row)]
-        key = part_key("tabular", path, asdict(options), start, states_of(files))
+        key = part_key("tabular", path, counted(Options, asdict(options)), start, states_of(files))
         _note(files, named)
         yield Part("tabular", uri, key, items, len(some))
 
