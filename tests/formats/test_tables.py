@@ -127,9 +127,9 @@ def test_class_names_and_several_pictures_in_a_row(tmp_path):
     assert [[(c.kind, c.text) for c in s.captions] for s in samples] == [[("label", "dog")]] * 2
 
 
-def test_addresses_are_not_fetched(tmp_path):
+def test_addresses_are_not_fetched_unless_they_are_asked_for(tmp_path):
     path = write(tmp_path / "a.parquet", {"URL": ["https://example.org/a.jpg", None], "TEXT": ["x", "y"]})
-    samples, rejects = take(path)
+    samples, rejects = take(path, download=False)
     assert samples == []
     assert reasons(rejects) == ["no_image", "remote_url"]
     assert "img2dataset" in next(r.message for r in rejects if r.reason == "remote_url")

@@ -4,6 +4,7 @@ for found in read_source("photos/"):         # or shards/{00000..00099}.tar, row
     ...                                      # a Sample, a Reject with its reason, or what was not used
 """
 
+from panoglot.formats._download import Downloads, Limits
 from panoglot.formats._formats import (
     FORMAT_NAMES,
     counted_options,
@@ -17,11 +18,14 @@ from panoglot.formats._formats import (
     read_source,
 )
 from panoglot.formats._given import as_image, hold, is_given
-from panoglot.formats._sample import Format, Part, Sample, Unused
+from panoglot.formats._sample import Address, Format, Part, Sample, Unused
 
 __all__ = [
     "FORMAT_NAMES",
+    "Address",
+    "Downloads",
     "Format",
+    "Limits",
     "Part",
     "Sample",
     "Unused",

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
@@ -23,6 +23,7 @@ __all__ = [
     "check_regular",
     "expand",
     "find_files",
+    "find_named",
     "has_pictures",
     "inside",
     "is_hidden",
@@ -155,6 +156,31 @@ def read_named(folder: str, name: str, *, outside: bool = False) -> bytes:
                 raise
             missing = missing or error
     raise missing or RowError("missing_file", join_uri(name))
+
+
+def find_named(folder: str, names: Sequence[str], *, above: bool = True) -> str:
+    """The folder in which the first of some pictures lie: `folder`, one in it, or the one that it is in.
+
+    Args:
+        folder: where to begin.
+        names: paths that a file in it gives.
+        above: look in the folder that it is in, too.
+    """
+    below = [os.path.join(folder, name) for name in _folders(folder)]
+    choices = [folder, *below, *([os.path.normpath(os.path.join(folder, ".."))] if above else [])]
+    for name in names[:20]:
+        for choice in choices:
+            if name and "\0" not in name and os.path.isfile(os.path.join(choice, name)):
+                return choice
+    return folder
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))[:200]
+    except OSError:
+        return []
 
 
 def states_of(paths: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._checked import checked
+from panoglot.formats._download import Downloads
 from panoglot.formats._files import check_exists, join_uri
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
@@ -23,7 +24,10 @@ from panoglot.table import Reject, is_dataset
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
-FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "listing", "folder")
+FORMAT_NAMES = (
+    *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
+    *("coco", "webdataset", "tabular", "parquet", "listing", "folder"),
+)
 #: Names that people use -> our names.
 _ALIASES = {
     "csv": "tabular",
@@ -60,7 +64,9 @@ def detect(source: str | os.PathLike[str]) -> str:
     """
     source = os.fspath(source)
     if _REMOTE.match(source) and not is_dataset(source):
-        raise UserError(f"'{source}' is remote; copy or mount it, or download pictures by address with img2dataset.")
+        raise UserError(
+            f"'{source}' is remote; copy or mount it. Pictures by address: a text file with an address a line."
+        )
     check_exists(source)
     try:
         for name in format_names():
@@ -156,11 +162,20 @@ def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def read_part(part: Part) -> Iterator[Sample | Reject | Unused]:
-    """Read a part, streaming; nothing that is in the data raises."""
+def read_part(part: Part, downloads: Downloads | None = None) -> Iterator[Sample | Reject | Unused]:
+    """Read a part, streaming; nothing that is in the data raises.
+
+    Args:
+        part: a part of a source.
+        downloads: what fetches pictures that are given by their addresses; one for several parts counts over them.
+    """
     format: Format = load_format(part.format)
-    for found in format.read(part):
-        yield from checked(found)
+    fetching = downloads or Downloads()
+    try:
+        yield from fetching.of(one for found in format.read(part) for one in checked(found))
+    finally:
+        if downloads is None:
+            fetching.close()
 
 
 def covers(part: Part) -> Callable[[str], bool]:

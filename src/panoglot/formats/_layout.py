@@ -17,13 +17,18 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import open_regular, suffix_of
+from panoglot.formats._files import find_named, open_regular, suffix_of
 from panoglot.formats._rows import are_pictures, image_column
+from panoglot.pictures import SUFFIXES
 
-__all__ = ["Layout", "find_layout", "is_table", "open_rows"]
+__all__ = ["Layout", "find_layout", "is_table", "names_pictures", "open_rows"]
 
 _HEAD = 2**18  # bytes that are looked at
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe"}
+_NAME = re.compile(
+    r"[^\x00-\x1f\"',;|<>:]{1,300}\.(?:" + "|".join(sorted(name[1:] for name in SUFFIXES)) + r")(?=[\"',;|\s])",
+    re.IGNORECASE,
+)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -121,6 +126,23 @@ def is_table(path: str) -> bool:
     except UserError:
         return False
     return layout.kind == "csv" and len(layout.names or ()) > 1 and _score(path, layout) > 0
+
+
+def names_pictures(path: str) -> list[str]:
+    """Pictures in a folder that the first bytes of a file there name, as paths from its folder or one below it."""
+    try:
+        with io.BufferedReader(open_regular(path)) as file:
+            raw = file.read(_HEAD)
+    except (OSError, RowError):
+        return []
+    encoding, mark = _encoding(raw)
+    text = raw[mark:].decode(encoding, "replace")
+    kind = _json_kind(path, text) if suffix_of(path) == ".json" else ""
+    if kind == "lines":  # one JSON object of another kind: COCO, settings …
+        return []
+    names = list(itertools.islice((match[0].strip().replace("\\/", "/") for match in _NAME.finditer(text)), 20))
+    folder = find_named(os.path.dirname(path) or ".", names, above=False)
+    return [os.path.join(folder, name) for name in names if os.path.isfile(os.path.join(folder, name))]
 
 
 def _score(path: str, layout: Layout) -> int:

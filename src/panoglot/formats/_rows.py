@@ -11,15 +11,17 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.formats._checked import encodable
-from panoglot.formats._files import MAX_TEXT, read_named, reject, suffix_of
+from panoglot.formats._files import MAX_TEXT, find_named, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
-from panoglot.formats._sample import Sample, Unused, own_copies
+from panoglot.formats._sample import Address, Sample, Unused, own_copies
+from panoglot.formats._subset import wanted
 from panoglot.formats._texts import LANG_NAMES, Given, clean_context, from_json, given, is_talk
+from panoglot.identity import Added
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -63,6 +65,8 @@ _NOT_CAPTIONS = re.compile(
     r"error|status|context|title)s?.*",
     re.IGNORECASE,
 )
+_FETCH = "make a table of the addresses alone, or download them with img2dataset and read its output"
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -80,6 +84,10 @@ class Options:
         allow_outside: read paths that lead out of that folder.
         lang: language of captions that do not say theirs; None to identify it.
         kind: kind of the captions; `human`, or `alt` where the rows have a web address.
+        uids: a file of the rows that are wanted, by their column `uid`: DataComp's `.npy`, or a text with one a line.
+        download: fetch the pictures of tables that give addresses instead of pictures.
+        allow_private: hosts of private networks and of this machine may be asked.
+        per_host: requests to one host at once.
     """
 
     image_column: str | None = None
@@ -91,6 +99,10 @@ class Options:
     allow_outside: bool = False
     lang: str | None = None
     kind: str | None = None
+    uids: Annotated[str | None, Added(None)] = None
+    download: Annotated[bool, Added(True)] = True
+    allow_private: Annotated[bool, Added(False)] = False
+    per_host: Annotated[int, Added(4)] = 4
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,8 @@ def pick_roles(
     """
     labels, examples = labels or {}, examples or {}
     given(options.lang, options.kind)
+    if options.uids:
+        wanted(options.uids, "")  # a mistake in the file, before anything is read
     for option in ("image_column", "lang_column", "group_column", "time_column"):
         name = getattr(options, option)
         if name is not None and name not in columns:
@@ -184,10 +198,18 @@ def pick_roles(
         texts, others = _named_texts(columns, path, options.text_columns), []
     else:
         texts, others = _text_columns({n: k for n, k in columns.items() if n not in taken}, examples, bool(labels))
-    folder = os.path.abspath(options.image_dir or os.path.dirname(path) or ".")
+    folder = os.path.abspath(options.image_dir or _folder_of(path, examples.get(image or "", ())))
     kept = {name: names for name, names in labels.items() if name != image}
     readable = any(isinstance(value, str) for value in examples.get(others[0], ())) if others else True
     return Roles(image, url, texts, lang, folder, options, kept, others, readable)
+
+
+def _folder_of(path: str, values: Sequence[Any]) -> str:
+    """The folder that paths are relative to: the file's, or one in it where the first of them are (kohya)."""
+    here = os.path.dirname(path) or "."
+    flat = [one for value in values[:20] for one in (value if isinstance(value, list) else [value])]
+    names = [one for one in flat if isinstance(one, str) and len(one) < 300 and suffix_of(one) in SUFFIXES]
+    return find_named(here, names, above=False) if names else here
 
 
 def _named_texts(columns: dict[str, str], path: str, wanted: Sequence[str]) -> list[tuple[str, Role]]:
@@ -268,26 +290,32 @@ def _first(columns: dict[str, str], names: Sequence[str], kinds: tuple[str, ...]
 
 def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Reject | Unused]:
     """Make the samples of a row: usually one; several when the picture column holds a list; none with a reject."""
+    if roles.options.uids and not wanted(roles.options.uids, row.get("uid")):
+        yield Unused(uri.rpartition("#")[0], "row{s} outside of the uids that were asked for", (uri,))
+        return
     value = row.get(roles.image) if roles.image is not None else None
     if value is None or value == "":
         url = row.get(roles.url) if roles.url else None
-        if isinstance(url, str) and url:
-            yield reject(
-                uri, "remote_url", f"{url[:200]} is not fetched; download it with img2dataset and read its output"
-            )
+        if isinstance(url, str) and url and roles.image is None and roles.options.download:
+            value = url
+        elif isinstance(url, str) and url:
+            why = "the table has pictures" if roles.image is not None else "download=false"
+            yield reject(uri, "remote_url", f"{url[:200]} is not fetched: {why}; {_FETCH}")
+            return
         else:
-            yield reject(uri, "no_image", f"nothing in column '{roles.image}'")
-        return
+            yield reject(uri, "no_image", f"nothing in column '{roles.image or roles.url}'")
+            return
     values = value if isinstance(value, list) else [value]
     captions: list[Caption] | None = None
     for n, one in enumerate(values):
         place = uri if len(values) == 1 else f"{uri}/{n}"
+        address = _address(one, roles)
         try:
-            data = _data(one, roles)
+            data = b"" if address else _data(one, roles)
         except RowError as error:
             yield reject(place, error.reason, error.message)
             continue
-        if is_record(row):
+        if is_record(row) and not address:
             yield restore(row, data, place)
             continue
         if captions is None:
@@ -298,7 +326,17 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
                 else:
                     yield found
             context, group, time = _around(row, roles)
-        yield Sample(data, place, own_copies(captions), group=group, time=time, context=dict(context))
+        about = {**context, "url": address.url} if address else dict(context)
+        yield Sample(data, place, own_copies(captions), group=group, time=time, context=about, address=address)
+
+
+def _address(value: Any, roles: Roles) -> Address | None:
+    """The address that a cell holds instead of a picture, if addresses are fetched."""
+    if isinstance(value, dict) and value.get("bytes") is None:
+        value = value.get("path") or value.get("url") or value.get("src")
+    if not roles.options.download or not isinstance(value, str) or not _WEB.match(value):
+        return None
+    return Address(value, roles.options.allow_private, roles.options.per_host)
 
 
 def _data(value: Any, roles: Roles) -> bytes:
@@ -315,7 +353,7 @@ def _data(value: Any, roles: Roles) -> bytes:
     if value[:64].lower().startswith("data:image/") or (len(value) > 200 and suffix_of(value) not in SUFFIXES):
         return _base64(value)
     if _URL.match(value):
-        raise RowError("remote_url", f"{value[:200]} is not fetched; download it with img2dataset and read its output")
+        raise RowError("remote_url", f"{value[:200]} is not fetched; {_FETCH}")
     if not encodable(value):
         raise RowError("bad_encoding", "the path is not UTF-8")
     return read_named(roles.folder, value, outside=roles.options.allow_outside)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from panoglot.table import Caption, Reject
 
-__all__ = ["Format", "Part", "Sample", "Unused", "own_copies"]
+__all__ = ["Address", "Format", "Part", "Sample", "Unused", "own_copies"]
 
 #: So many names of a kind are told; the rest is counted.
 MOST_NAMES = 12
@@ -35,6 +35,21 @@ class Part:
     count: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where on the web a picture is.
+
+    Attributes:
+        url: its address.
+        allow_private: hosts of private networks and of this machine may be asked.
+        per_host: requests to one host at once.
+    """
+
+    url: str
+    allow_private: bool = False
+    per_host: int = 4
+
+
 @dataclass(slots=True)
 class Sample:
     """One picture with the texts that came with it, as a format found it.
@@ -47,6 +62,7 @@ class Sample:
         time: seconds or page inside the group.
         context: page title, surrounding text, EXIF …
         place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
+        address: where to fetch it, when there are no `data` yet; `read_part` does.
     """
 
     data: bytes
@@ -56,6 +72,7 @@ class Sample:
     time: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
     place: str = ""
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""COCO captions: one JSON file of `images` and `annotations`, the pictures in a folder beside it. Both ways."""
+"""COCO: one JSON file of `images` and `annotations`, the pictures in a folder beside it. Captions both ways.
+
+Boxes, masks and panoptic segments are read too: the name of their class is a caption of kind `label` of that place.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,19 @@ from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements
 from panoglot.formats._files import join_uri, open_regular, part_key, read_bytes, read_named, reject, states_of
 from panoglot.formats._record import is_record, restore
+from panoglot.formats._regions import label, mask_of, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
 from panoglot.identity import counted
-from panoglot.table import Reject
+from panoglot.table import Caption, Reject
 
-__all__ = ["Writer", "detect", "file_name_of", "parts", "read"]
+__all__ = ["Writer", "annotations_of", "detect", "file_name_of", "id_of", "parts", "read"]
 
 _MOST = 16 * 2**30
 #: Keys of an image that say where and how large it is.
 _FACTS = frozenset(("file_name", "filename", "filepath", "width", "height"))
 _KINDS = ("short", "dense", "human", "alt")
+_STARTS = ("annotations", "captions", "instances", "panoptic")
 
 
 def _files(source: str) -> list[str]:
@@ -34,7 +39,7 @@ def _files(source: str) -> list[str]:
     found = []
     for folder in (source, os.path.join(source, "annotations")):
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-            if name.endswith(".json") and name.startswith(("annotations", "captions")):
+            if name.endswith(".json") and name.startswith(_STARTS):
                 found.append(os.path.join(folder, name))
     return found
 
@@ -49,7 +54,8 @@ def _is_coco(path: str) -> bool:
 
 
 def detect(source: str) -> bool:
-    """A JSON object with `images` or `annotations` near its beginning; or a folder with such a `captions_*.json`."""
+    """A JSON object with `images` or `annotations` near its beginning; or a folder with such a `captions_*.json`,
+    `instances_*.json` or `panoptic_*.json`."""
     return any(_is_coco(path) for path in _files(source))
 
 
@@ -77,26 +83,27 @@ def parts(
 
 
 def _parts(path: str, image_dir: str | None, options: dict[str, Any]) -> Iterator[Part]:
-    images, captions, orphans = _join(path)
+    images, captions, orphans, categories = _join(path)
     names = [file_name_of(image) if isinstance(image, dict) else "" for image in images]
     folder = image_dir or _image_dir(path, names)
     uri = join_uri(path)
     base = {"folder": os.path.abspath(folder), "shown": folder, **options}
     said = {"folder": base["folder"], "shown": folder, **counted(parts, options)}
     for start in range(0, len(images), 256):
-        rows = [[image, captions[_key(image)]] for image in images[start : start + 256]]
+        rows = [[image, captions[id_of(image)]] for image in images[start : start + 256]]
         states = states_of(os.path.join(folder, name) for name in names[start : start + 256])
-        key = part_key("coco", path, said, start, states)
-        yield Part("coco", uri, key, {**base, "rows": rows, "orphans": []}, len(rows))
+        key = part_key("coco", path, said, start, states, *(["labels"] if categories else []))
+        items = {**base, "rows": rows, "orphans": [], "categories": categories}
+        yield Part("coco", uri, key, items, len(rows))
     for start in range(0, len(orphans), 256):
         some = orphans[start : start + 256]
         yield Part("coco", uri, part_key("coco", path, "orphans", start), {**base, "rows": [], "orphans": some}, 0)
 
 
-def _key(image: Any, name: str = "id") -> str:
+def id_of(image: Any, name: str = "id") -> str:
     """An id as it is compared: 1, 1.0 and "1" are one, as tools on the way change the type of ids.
 
-    >>> _key({"id": 1.0}), _key({"id": "1"}), _key({"id": "007"}), _key({"id": [1]}), _key("?")
+    >>> id_of({"id": 1.0}), id_of({"id": "1"}), id_of({"id": "007"}), id_of({"id": [1]}), id_of("?")
     ('1', '1', '007', '[1]', '')
     """
     value = image.get(name) if isinstance(image, dict) else ""
@@ -111,46 +118,57 @@ def file_name_of(image: dict[str, Any]) -> str:
     return os.path.join(str(image.get("filepath") or ""), name) if isinstance(name, str) and name else ""
 
 
-def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str]]:
-    """Read the file: images (a broken one is its error), annotations by image, annotations of no image."""
+def annotations_of(path: str) -> tuple[list[Any], list[Any], dict[str, str]]:
+    """Read the file: images and annotations (a broken one is its error), names of categories by id.
+
+    Raises:
+        UserError: no file, or none of COCO.
+    """
     import msgspec
 
     raws = list[msgspec.Raw]  # elements are parsed one by one, so that a broken one costs no other
-    shape = msgspec.defstruct("File", [("images", raws, []), ("annotations", raws, [])])
+    shape = msgspec.defstruct("File", [("images", raws, []), ("annotations", raws, []), ("categories", raws, [])])
     try:
         data = read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf")
         check_elements(data)
         file: Any = msgspec.json.decode(data, type=shape)
-        raw_images, raw_annotations = file.images, file.annotations
+        raw = [file.images, file.annotations, file.categories]
     except RowError as error:
         said = "is not a COCO file" if error.reason == "bad_json" else "cannot be read"
         raise UserError(f"{path} {said}: {error.message}.") from None
     except (msgspec.MsgspecError, RecursionError) as error:
-        raw_images, raw_annotations = _lenient(path, data, str(error))
-    images = [_element(raw) for raw in raw_images]
-    known = {_key(image) for image in images if isinstance(image, dict)}
+        raw = _lenient(path, data, str(error))
+    images, annotations, categories = (map(_element, some) for some in raw)
+    names = {id_of(one): str(one.get("name") or "") for one in categories if isinstance(one, dict)}
+    return list(images), list(annotations), names
+
+
+def _join(path: str) -> tuple[list[Any], dict[str, list[Any]], list[str], dict[str, str]]:
+    """Images, annotations by image, annotations of no image, names of categories."""
+    images, annotations, categories = annotations_of(path)
+    known = {id_of(image) for image in images if isinstance(image, dict)}
     captions: dict[str, list[Any]] = defaultdict(list)
     orphans = []
-    for raw in raw_annotations:
-        annotation = _element(raw)
-        key = _key(annotation, "image_id")
+    for annotation in annotations:
+        key = id_of(annotation, "image_id")
         if key in known:
             captions[key].append(annotation)
         else:
             orphans.append(str(annotation.get("id")) if isinstance(annotation, dict) else str(annotation))
-    return images, captions, orphans
+    return images, captions, orphans, categories
 
 
-def _lenient(path: str, data: bytes, problem: str) -> tuple[list[Any], list[Any]]:
+def _lenient(path: str, data: bytes, problem: str) -> list[list[Any]]:
     """What Python's own parser makes of a file that the fast one refuses: half a surrogate pair is one text's fault."""
     try:
         value = load_json(data.decode("utf-8", "surrogateescape"))
-        rows = [value.get(name, []) for name in ("images", "annotations")] if isinstance(value, dict) else []
+        names = ("images", "annotations", "categories")
+        rows = [value.get(name, []) for name in names] if isinstance(value, dict) else []
     except RowError as error:
         raise UserError(f"{path} is not a COCO file: {error.message}.") from None
-    if len(rows) < 2 or not all(isinstance(some, list) for some in rows):
+    if len(rows) < 3 or not all(isinstance(some, list) for some in rows):
         raise UserError(f"{path} is not a COCO file: {problem}.")
-    return rows[0], rows[1]
+    return rows
 
 
 def _element(raw: Any) -> Any:
@@ -190,7 +208,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
             yield reject(f"{part.uri}#images", "bad_json", image)
             continue
         name = file_name_of(image)
-        uri = join_uri(items["shown"], name) if name else f"{part.uri}#{_key(image)[:100]}"
+        uri = join_uri(items["shown"], name) if name else f"{part.uri}#{id_of(image)[:100]}"
         try:
             data = _read(name, items)
         except RowError as error:
@@ -206,6 +224,8 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         for annotation in said:
             place = f"{part.uri}#annotation-{str(annotation.get('id'))[:100]}"
             text = annotation.get("caption")
+            labels = list(_labels(annotation, image, items)) if text is None else []
+            captions += labels
             if not isinstance(text, str):
                 if text is not None:
                     yield reject(place, "bad_row", "the caption is not a text")
@@ -214,11 +234,28 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
             else:
                 known = {k: annotation[k] for k in ("caption", "lang", "language") if k in annotation}
                 captions += from_json(known, texts)[0]
-            silent += not isinstance(text, str)
+            silent += not isinstance(text, str) and not labels
         own, rest = from_json({k: v for k, v in image.items() if k not in _FACTS}, texts)
-        yield Sample(data, uri, captions + own, context=clean_context(rest))
+        # a picture has one place in a file of captions and another in one of boxes: neither supersedes the other
+        place = f"{part.uri}#{id_of(image)[:100]}" if items.get("categories") else ""
+        yield Sample(data, uri, captions + own, context=clean_context(rest), place=place)
     if silent:
         yield Unused(part.uri, "annotation{s} without a caption", count=silent)
+
+
+def _labels(annotation: dict[str, Any], image: dict[str, Any], items: dict[str, Any]) -> Iterator[Caption]:
+    """The names of the classes of an annotation's places: a box with its mask, or the segments of a panoptic picture.
+
+    The masks of panoptic segments are colours of a PNG beside the file; their boxes are read.
+    """
+    categories, size = items.get("categories") or {}, (image.get("width"), image.get("height"))
+    segments = annotation.get("segments_info")
+    for one in segments if isinstance(segments, list) else [annotation]:
+        if isinstance(one, dict):
+            region = region_of(one.get("bbox"), size, mask_of(one.get("segmentation"), size))
+            found = label(categories.get(id_of(one, "category_id")), region, items["lang"])
+            if found is not None:
+                yield found
 
 
 def _read(name: Any, items: dict[str, Any]) -> bytes:

@@ -194,6 +194,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         start = folder + os.sep if folder else ""
         beside, left = pair(pictures, texts)
         if described:
+            left = [name for name in left if os.path.join(real, name) not in described]
             there = [name for name in pictures if os.path.join(real, name) in described]
             left += sorted({text for name in there for text, _ in beside.pop(name, ())})
             pictures = [name for name in pictures if os.path.join(real, name) not in described]

@@ -1,34 +1,56 @@
-"""Picture files one by one: a pattern such as `photos/*.png`, or a file `NAME.list` with a path a line.
+"""Pictures one by one: a pattern such as `photos/*.png`, or a file `NAME.list` or `.txt` with a path or address a line.
 
-Texts beside them are read as in a folder of pictures, and with the same options.
+Texts beside files are read as in a folder of pictures, and with the same options.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._files import expand, is_hidden, read_bytes, suffix_of
-from panoglot.formats._sample import Part
+from panoglot.formats._annotations import head_of
+from panoglot.formats._files import expand, is_hidden, join_uri, part_key, read_bytes, suffix_of
+from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import given
-from panoglot.formats.folder import _MOST, _TEXTS, _UNREAD, _beside, _part, read
+from panoglot.formats.folder import _MOST, _TEXTS, _UNREAD, _beside, _part
+from panoglot.identity import Added
 from panoglot.pictures import SUFFIXES
+from panoglot.table import Reject
 
 __all__ = ["detect", "parts", "read"]
 
+_ADDRESSES = 1000  # of a part
 _LONGEST = 2**30  # bytes of a file of paths
 
 
 def detect(source: str) -> bool:
-    """A pattern that ends like a picture, or a file `NAME.list`."""
+    """A pattern that ends like a picture, a file `NAME.list`, or a text file whose lines are names of pictures."""
     if os.path.exists(source):
-        return source.lower().endswith(".list") and os.path.isfile(source)
+        named = source.lower()
+        return os.path.isfile(source) and (named.endswith(".list") or (named.endswith(".txt") and _is_list(source)))
     return suffix_of(source) in SUFFIXES
 
 
-def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: str | None = None) -> Iterator[Part]:
+def _is_list(path: str) -> bool:
+    """Say whether the first lines of a text file are paths of pictures."""
+    lines = head_of(path).decode("utf-8", "surrogateescape").splitlines()[:20]
+    said = [line.strip() for line in lines if line.strip()]
+    whole = said[:-1] if len(said) == 20 else said  # the last may be cut
+    web = all(line.lower().startswith(("http://", "https://")) for line in whole)
+    return bool(whole) and (web or all(suffix_of(line) in SUFFIXES for line in whole))
+
+
+def parts(
+    source: str,
+    *,
+    captions: bool = True,
+    lang: str | None = None,
+    kind: str | None = None,
+    allow_private: Annotated[bool, Added(False)] = False,
+    per_host: Annotated[int, Added(4)] = 4,
+) -> Iterator[Part]:
     """List the files, in parts of at most 256 of one folder; a file that is not there is a reject.
 
     Args:
@@ -36,8 +58,17 @@ def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: 
         captions: read the texts beside the pictures.
         lang: language of texts that do not say theirs; None to identify it.
         kind: kind of the captions; `human` unless they say otherwise.
+        allow_private: addresses of private networks and of this machine may be asked.
+        per_host: requests to one host at once.
     """
     given(lang, kind)
+    addresses = _addresses(source)
+    for start in range(0, len(addresses), _ADDRESSES):
+        some = addresses[start : start + _ADDRESSES]
+        items = {"addresses": some, "first": start, "allow_private": allow_private, "per_host": per_host}
+        yield Part("listing", join_uri(source), part_key("listing", source, start), items, len(some))
+    if addresses:
+        return
     options = {"captions": captions, "lang": lang, "kind": kind}
     folders: dict[str, list[str]] = {}
     for path in _paths(source):
@@ -51,6 +82,23 @@ def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: 
                 for name in names[start : start + _MOST]
             ]
             yield _part(folder, entries, options)
+
+
+def _addresses(source: str) -> list[str]:
+    """The lines of a file of web addresses; none where its first line is another thing."""
+    head = head_of(source) if os.path.isfile(source) else b""
+    if not head.lower().startswith((b"http://", b"https://")):
+        return []
+    text = read_bytes(source, _LONGEST).decode("utf-8-sig", "surrogateescape")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read(part: Part) -> Iterator[Sample | Reject | Unused]:
+    """The pictures of addresses, still to be fetched."""
+    items = part.items
+    for number, url in enumerate(items["addresses"], items["first"]):
+        address = Address(url, items["allow_private"], items["per_host"])
+        yield Sample(b"", f"{part.uri}#{number}", context={"url": url}, address=address)
 
 
 def _paths(source: str) -> list[str]:

@@ -1,7 +1,8 @@
 """CSV, TSV, JSON and JSON lines whose rows name pictures (paths) or hold them (base64), with captions in columns.
 
 A folder with `metadata.jsonl`, `metadata.csv` or `metadata.parquet` in it or in its folders (Hugging Face's
-`imagefolder`, with or without splits) is one too, and what `Writer` writes.
+`imagefolder`, with or without splits) is one too, a folder with a table whose rows name pictures in it (LLaVA,
+LLaMA-Factory, ms-swift), and what `Writer` writes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements, encodable
 from panoglot.formats._csv_rows import csv_rows, lines_of, together
 from panoglot.formats._files import check_regular, find_files, is_hidden, join_uri, part_key, reject, states_of
-from panoglot.formats._layout import Layout, find_layout, is_table, open_rows
+from panoglot.formats._layout import Layout, find_layout, is_table, names_pictures, open_rows
 from panoglot.formats._record import flat
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
@@ -27,12 +28,15 @@ from panoglot.formats._texts import load_json
 from panoglot.formats.folder import parts_but
 from panoglot.formats.parquet import parts as parquet_parts
 from panoglot.formats.parquet import pictures_named
+from panoglot.identity import counted
 from panoglot.table import Reject
 
 __all__ = ["Writer", "detect", "parts", "read"]
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+_BESIDE = (".txt", ".caption", ".json")
+_MOST_TABLES = 100  # files of a folder that are looked into for names of its pictures
 _ROWS = 1000  # rows of a part
 _ENCODING = "name the file's encoding: --option encoding=cp1252"
 _MOST_FOLDERS = 2000  # folders that are looked into for a metadata file
@@ -42,12 +46,30 @@ _MOST_JSON = 4 * 2**30  # bytes of a JSON array, which is read at once
 def detect(source: str) -> bool:
     """A file or pattern named so, a JSON array, a text file of such rows; or a folder with a metadata file."""
     if os.path.isdir(source):
-        return next(_metadata(source, _MOST_FOLDERS), None) is not None
+        return next(_tables(source, _MOST_FOLDERS), None) is not None
     if source.lower().endswith(".json") and os.path.isfile(source):
         return find_layout(source).kind in ("array", "object")
     if source.lower().endswith(".txt") and os.path.isfile(source):
         return is_table(source)
     return source.lower().endswith(_SUFFIXES)
+
+
+def _tables(source: str, most: int | None = None) -> Iterator[str]:
+    """The metadata files of a folder; where it has none, tables in it whose rows name its pictures (LLaVA, CSV …).
+
+    Where texts lie beside the pictures that a table names, the texts are read and the table is not.
+    """
+    found = False
+    for path in _metadata(source, most):
+        found = True
+        yield path
+    if found:
+        return
+    names = sorted(name for name in os.listdir(source) if name.lower().endswith((*_SUFFIXES, ".json")))[:_MOST_TABLES]
+    for name in names:
+        named = [] if is_hidden(name) else names_pictures(os.path.join(source, name))
+        if named and not any(os.path.exists(os.path.splitext(one)[0] + end) for one in named for end in _BESIDE):
+            yield os.path.join(source, name)
 
 
 def _metadata(source: str, most: int | None = None) -> Iterator[str]:
@@ -72,7 +94,7 @@ def parts(source: str, *, delimiter: str | None = None, encoding: str | None = N
     """
     chosen = Options(**options)
     said = {"delimiter": delimiter, "encoding": encoding}
-    tables = list(_metadata(source)) if os.path.isdir(source) else []
+    tables = list(_tables(source)) if os.path.isdir(source) else []
     if not tables:
         paths = find_files(source, lambda name: name.lower().endswith(_SUFFIXES), "CSV, TSV or JSONL files")
         for path in paths:
@@ -123,7 +145,7 @@ def _parts(path: str, options: Options, said: dict[str, Any], named: set[str] | 
     layout = find_layout(path, **said)
     uri = join_uri(path)
     if layout.kind in ("array", "object"):
-        yield from _array_parts(path, uri, layout, options)
+        yield from _array_parts(path, uri, layout, options, named)
         return
     roles = _roles(path, layout, options)
     start, first, count, end = layout.start, 0, 0, layout.start
@@ -153,7 +175,9 @@ def _note(files: list[str], named: set[str] | None) -> list[str]:
     return []
 
 
-def _array_parts(path: str, uri: str, layout: Layout, options: Options) -> Iterator[Part]:
+def _array_parts(
+    path: str, uri: str, layout: Layout, options: Options, named: set[str] | None = None
+) -> Iterator[Part]:
     """The parts of one JSON array or object: their rows travel with them, as text."""
     import msgspec
 
@@ -177,8 +201,10 @@ def _array_parts(path: str, uri: str, layout: Layout, options: Options) -> Itera
         some = rows[start : start + _ROWS]
         items = {"rows": some, "roles": roles, "first": start}
         good = (row for row in map(_json_row, some) if isinstance(row, dict))
-        states = states_of(name for row in good for name in roles.pictures_of(row))
-        yield Part("tabular", uri, part_key("tabular", path, asdict(options), start, states), items, len(some))
+        files = [name for row in good for name in roles.pictures_of(row)]
+        key = part_key("tabular", path, counted(Options, asdict(options)), start, states_of(files))
+        _note(files, named)
+        yield Part("tabular", uri, key, items, len(some))
 
 
 def _text_of(raw: Any) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import Part, Sample, Unused, counted_options, covers, find_format, read_part
+from panoglot.formats import Downloads, Part, Sample, Unused, counted_options, covers, find_format, read_part
 from panoglot.identity import extended, fingerprint, hash_parts, later, normal_text
 from panoglot.ingestion._places import Given, is_gone, record_places
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
@@ -102,6 +102,7 @@ class IngestOperator:
         self._named = 0
         self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
+        self._downloads = Downloads(have=self._fetched)
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
@@ -114,7 +115,10 @@ class IngestOperator:
             self._notes: dict[str, Any] = {}
             self._unused: dict[tuple[str, str, str], Unused] = {}
             self._failed: set[str] = set()
-            for found in read_part(item.part):
+            self._table: str | None = None
+            self._stored: dict[str, str] = {}
+            before = self._downloads.counts()
+            for found in read_part(item.part, self._downloads):
                 if isinstance(found, Sample):
                     self._take(found)
                 elif isinstance(found, Unused):
@@ -127,12 +131,27 @@ class IngestOperator:
             self._commit(item.part)
             if self._failing:
                 self._resolve(filter(covers(item.part), self._failing))
+            add_notes(self._notes, {k: v - before[k] for k, v in self._downloads.counts().items() if v - before[k]})
             if self._unused:
                 self._notes["unused"] = [one.to_dict() for one in self._unused.values()]
             emit(item.key, Outcome(count=self._new, rejected=len(self._failed), notes=self._notes))
 
     def close(self) -> None:
-        """Nothing to release."""
+        """End what fetches."""
+        self._downloads.close()
+
+    def _fetched(self, sample: Sample) -> bytes | None:
+        """The bytes that an earlier run fetched for this place from this address: it is not asked for again."""
+        data, table = self._worker.dataset, sample.uri.rpartition("#")[0].replace("'", "''")
+        if self._table != table:  # what was read of a table before, in one look
+            rows = data.places.read(["place", "image_id"], f"place >= '{table}#' and place < '{table}$'").to_pylist()
+            self._table, self._stored = table, {row["place"]: row["image_id"] for row in rows}
+        held = self._stored.get(sample.uri)
+        for row in data.images.get([held], ["data", "context"]).to_pylist() if held else ():
+            if sample.address and json.loads(row["context"] or "{}").get("url") == sample.address.url:
+                stored: bytes = row["data"]
+                return stored
+        return None
 
     def _take(self, sample: Sample) -> None:
         """Check one sample's header and keep it for the next commit."""

@@ -142,6 +142,7 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
         lines.append(
             f"{rest:,} more things were not used, in {len(unused) - most:,} more places (the report names them)"
         )
+    lines += _downloads(stages)
     for name, text in _COUNTED.items():
         if counts[name]:
             few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
@@ -150,6 +151,21 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
             lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
     return lines
+
+
+def _downloads(stages: Sequence[StageResult]) -> list[str]:
+    """What was fetched from the web, how quickly, and what was not, by reason."""
+    total: Counter[str] = Counter()
+    for stage in stages:
+        total.update({k: n for k, n in stage.notes.items() if k.startswith("download_") and isinstance(n, int)})
+    named = Counter({name.removeprefix("download_"): count for name, count in total.items()})
+    size, seconds, done, kept = (named.pop(k, 0) for k in ("bytes", "milliseconds", "downloaded", "kept"))
+    if not (done or kept or named):
+        return []
+    rate = f", {1000 * done / seconds:,.0f} a second, {size / 1000 / seconds:,.1f} MB/s" if done and seconds else ""
+    line = f"{done:,} pictures were downloaded ({size / 1e6:,.1f} MB{rate})"
+    line += f"; {kept:,} were fetched before" if kept else ""
+    return [line + (f"; {named.total():,} were not: {reasons(named)}" if named else "")]
 
 
 #: Where the names of what is counted are kept.
