@@ -12,7 +12,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "ingest": ("ingest", "Read pictures and their texts into a dataset, and nothing else.", "Make"),
     "curate": ("curate", "Filter captions and pictures and find duplicates, each drop with its reason.", "Make"),
     "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
-    "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),
+    "export": (
+        "export",
+        "Write what is kept for a trainer or tool: WebDataset, Parquet, LLaVA, kohya and others.",
+        "Make",
+    ),
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "index": ("index", "Prepare search: words and meaning of captions, several views a picture, the index.", "Look"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),

@@ -27,7 +27,7 @@ SHORT = {"output": "-o", "k": "-k"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "product", "set", "sources", "steps"}
+LISTS = {"caption_column", "freeze", "kinds", "lang", "mask", "model", "option", "product", "set", "sources", "steps"}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
@@ -206,9 +206,15 @@ def _show_export(written: dict[str, Any]) -> None:
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
     if written["resized"]:
         out.print(f"Pictures that were made smaller: {written['resized']:,}.")
+    if cleaned := written["cleaned"]:
+        out.print(f"Pictures freed of where they were taken and by which device: {cleaned:,}.")
+    if masked := written.get("masked"):
+        out.print("Masked: " + ", ".join(f"{count:,} {name}" for name, count in masked.items()) + ".")
+    if splits := written.get("splits"):
+        out.print("Splits: " + ", ".join(f"{safe(name)} {count:,}" for name, count in splits.items()) + ".")
     if left_out := written["left_out"]:
         shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
-        out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
+        out.print(f"[yellow]Pictures that are left out: {shown}.[/yellow]")
     for note in written.get("notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
 

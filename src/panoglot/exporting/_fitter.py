@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.pictures import Image
+from panoglot.pictures import Image, without_private
 from panoglot.pictures._parse import parse
 from panoglot.table import image_id
 
@@ -28,6 +28,8 @@ _SHOWN = {"jpg": "JPEG", "png": "PNG", "webp": "WebP"}
 class Fitter:
     """Decides for one picture after the other what is written, and counts what was changed.
 
+    Where a picture was taken, by which device and for whom is left out of what is written, but for `original`.
+
     Args:
         image: `original` keeps every byte; `jpg`, `png`, `webp` write all pictures so; None keeps what readers of JPEG,
             PNG and WebP take as it is, and writes the rest as JPEG (what was lossy) or PNG.
@@ -47,6 +49,7 @@ class Fitter:
         self.image, self.max_side = image, max_side
         self.converted: Counter[str] = Counter()
         self.resized = 0
+        self.cleaned = 0
 
     def fit(self, record: dict[str, Any], data: bytes) -> bytes:
         """The bytes to write; `record` is changed to say what they are, and what they were.
@@ -56,12 +59,16 @@ class Fitter:
         """
         large = self.max_side is not None and max(record["width"], record["height"]) > self.max_side
         target = self._target(record["format"], data, large)
+        was = record["converted"] or {name: record[name] for name in ("format", "width", "height")}
         if target is None:
-            return data
+            written = data if self.image == "original" else without_private(data)
+            if written is not data:
+                record["converted"] = {**was, "image_id": image_id(written)}
+                self.cleaned += 1
+            return written
         written, size = self._encode(data, record, target)
-        was = {name: record[name] for name in ("format", "width", "height")}
         record["format"], (record["width"], record["height"]) = _FORMAT[target], size
-        record["converted"] = {"image_id": image_id(written), **was}
+        record["converted"] = {**was, "image_id": image_id(written)}
         if large:
             self.resized += 1
         if record["format"] != was["format"] or not large:

@@ -34,7 +34,7 @@ from panoglot.formats._files import (
 from panoglot.formats._inflate import PIECE, inflated, read_member
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
-from panoglot.formats._record import is_record, restore
+from panoglot.formats._record import is_record, name_of, restore
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
@@ -354,14 +354,20 @@ def _members(
 
 
 class Writer:
-    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id."""
+    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id.
 
-    def __init__(self, folder: Path, shard_size: int) -> None:
-        self.folder, self.shard_size = folder, shard_size
+    Args:
+        folder: where to.
+        shard_size: pictures in a shard.
+        json: write all captions with their provenance; `load_dataset("webdataset")` reads no JSON whose types differ.
+    """
+
+    def __init__(self, folder: Path, shard_size: int, *, json: bool = True) -> None:
+        self.folder, self.shard_size, self._json = folder, shard_size, json
         self.counts: dict[str, int] = {}
         self._tar: tarfile.TarFile | None = None
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture with its record."""
         name = f"{len(self.counts) - 1:05d}.tar"
         if self._tar is None or self.counts[name] >= self.shard_size:
@@ -369,12 +375,15 @@ class Writer:
             name = f"{len(self.counts):05d}.tar"
             self._tar = tarfile.open(self.folder / name, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
             self.counts[name] = 0
-        key = record["image_id"]
+        key = name_of(record)
         self._member(f"{key}{suffix}", data)
         if record["caption"]:
             self._member(f"{key}.txt", record["caption"].encode())
-        self._member(f"{key}.json", json.dumps({"key": key, **record}, ensure_ascii=False, sort_keys=True).encode())
+        if self._json:
+            said = json.dumps({"key": key, **record}, ensure_ascii=False, sort_keys=True)
+            self._member(f"{key}.json", said.encode())
         self.counts[name] += 1
+        return None
 
     def _member(self, name: str, data: bytes) -> None:
         assert self._tar is not None

@@ -3,6 +3,7 @@
 from panoglot.pictures._decoder import FORMATS, MAX_BYTES, MAX_PIXELS, has_heif
 from panoglot.pictures._encode import data_uri
 from panoglot.pictures._image import SUFFIXES, Header, Image, plain_jpeg, read_header
+from panoglot.pictures._metadata import without_private
 from panoglot.pictures._parse import may_be_picture
 from panoglot.pictures._regions import decode_mask, draw_region, encode_mask, pixel_box
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
@@ -29,4 +30,5 @@ __all__ = [
     "read_header",
     "render_svg",
     "svg_size",
+    "without_private",
 ]
