@@ -16,6 +16,8 @@ __all__ = ["Tally", "drops", "write_card"]
 
 #: So many licences, writers … are named; the others are counted together.
 _MOST = 40
+#: The files of a format that `load_dataset(FOLDER)` finds by the card.
+_FILES = {"parquet": "*.parquet", "croissant": "*.parquet", "webdataset": "*.tar"}
 _LICENCE = frozenset(("license", "licence", "licensename", "licenseurl", "rights"))
 
 
@@ -87,14 +89,11 @@ def write_card(
     from panoglot._version import __version__
 
     head = ["---", "language:", *(f"- {json.dumps(lang)}" for lang in tally.languages if lang != "und")]
-    if facts["format"] in ("parquet", "croissant"):
+    files = _FILES.get(facts["format"])
+    if files:
         head += ["configs:", "- config_name: default", "  data_files:"]
-        splits = (
-            [("train", "*.parquet")]
-            if not tally.splits
-            else [(name, f"{name}/*.parquet") for name in sorted(tally.splits)]
-        )
-        for name, path in splits:
+        for name in sorted(tally.splits) or ["train"]:
+            path = f"{name}/{files}" if tally.splits else files
             head += [f"  - split: {json.dumps(name)}", f"    path: {json.dumps(path)}"]
     if not tally.languages.keys() - {"und"}:
         head.remove("language:")

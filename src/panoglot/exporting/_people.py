@@ -73,9 +73,9 @@ class Masker:
         self.counts: Counter[str] = Counter()
         self._detector: Any = None
         if "faces" in self.kinds:
-            from panoglot.providers import load_model
+            from panoglot.asking import load_asked
 
-            self._detector = load_model(detector, "detector")
+            self._detector = load_asked(detector, "detector", "off")
 
     def texts(self, record: dict[str, Any], authors: Iterable[str] = ()) -> None:
         """Mask what a record says; a caption that changed has an id of its own.
@@ -134,7 +134,7 @@ class Masker:
         """
         if self._detector is None:
             return data
-        (found,) = self._detector.detect([Image(data, id=record["image_id"])])
+        (found,) = self._detector.detect([Image(data, id=record["image_id"])], [None])
         if isinstance(found, RowError):
             raise found
         boxes = [box.region for box in found if box.name == "face"]
