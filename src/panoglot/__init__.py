@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
+    from panoglot.handling import info, merge, split, subset
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
@@ -52,8 +53,10 @@ __all__ = [
     "export",
     "forget",
     "index",
+    "info",
     "ingest",
     "load_model",
+    "merge",
     "method",
     "methods",
     "models",
@@ -64,6 +67,8 @@ __all__ = [
     "serve",
     "settings",
     "show",
+    "split",
+    "subset",
     "train",
     "translate",
 ]
@@ -86,8 +91,10 @@ _HOMES = {
     "export": "exporting",
     "forget": "retrieval",
     "index": "retrieval",
+    "info": "handling",
     "ingest": "recipes",
     "load_model": "providers",
+    "merge": "handling",
     "method": "running",
     "methods": "inventory",
     "models": "inventory",
@@ -97,6 +104,8 @@ _HOMES = {
     "serve": "web",
     "settings": "recipes",
     "show": "reporting",
+    "split": "handling",
+    "subset": "handling",
     "train": "training",
     "translate": "recipes",
 }

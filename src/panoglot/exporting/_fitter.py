@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.pictures import Image, read_metadata, without_metadata
+from panoglot.pictures import Image, without_private
 from panoglot.pictures._parse import parse
 from panoglot.table import image_id
 
@@ -31,6 +31,8 @@ _SHOWN = {"jpg": "JPEG", "png": "PNG", "webp": "WebP"}
 class Fitter:
     """Decides for one picture after the other what is written, and counts what was changed.
 
+    Where a picture was taken, by which device and for whom is left out of what is written, but for `original`.
+
     Args:
         image: `original` keeps every byte; `jpg`, `png`, `webp` write all pictures so; None keeps what readers of JPEG,
             PNG and WebP take as it is, and writes the rest as JPEG (what was lossy) or PNG.
@@ -49,7 +51,8 @@ class Fitter:
             raise UserError("image='original' keeps every byte, so max_side changes nothing; leave one of them out.")
         self.image, self.max_side = image, max_side
         self.converted: Counter[str] = Counter()
-        self.resized = self.stripped = 0
+        self.resized = 0
+        self.cleaned = 0
 
     def fit(self, record: dict[str, Any], data: bytes) -> bytes:
         """The bytes to write; `record` is changed to say what they are, and what they were.
@@ -59,21 +62,19 @@ class Fitter:
         """
         large = self.max_side is not None and max(record["width"], record["height"]) > self.max_side
         target = self._target(record["format"], data, large)
+        was = record["converted"] or {name: record[name] for name in ("format", "width", "height")}
         if target is None:
-            if self.image == "original" or not read_metadata(data).private:
-                return data
-            # lies as it lay; where it was taken, with what, and whose it is are nobody's business
-            written = without_metadata(data)
-            if written is not None:
-                self.stripped += 1
-                was = {name: record[name] for name in ("format", "width", "height")}
-                record["converted"] = {"image_id": image_id(written), **was}
-                return written
+            kept = data if self.image == "original" else without_private(data)
+            if kept is not None:
+                if kept is not data:  # where, with what and by whom it was taken is nobody's business
+                    record["converted"] = {**was, "image_id": image_id(kept)}
+                    self.cleaned += 1
+                return kept
             target = "jpg" if record["format"] == "jpeg" else record["format"]
+            self.cleaned += 1
         written, size = self._encode(data, record, target)
-        was = {name: record[name] for name in ("format", "width", "height")}
         record["format"], (record["width"], record["height"]) = _FORMAT[target], size
-        record["converted"] = {"image_id": image_id(written), **was}
+        record["converted"] = {**was, "image_id": image_id(written)}
         if large:
             self.resized += 1
         if record["format"] != was["format"] or not large:

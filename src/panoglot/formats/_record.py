@@ -22,13 +22,15 @@ from panoglot.geometry import Region
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id
 
-__all__ = ["FACTS", "captions_from", "flat", "is_record", "restore", "to_record"]
+__all__ = ["FACTS", "TOLD", "captions_from", "flat", "is_record", "name_of", "restore", "to_record"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,80}(:[^\s]{0,120})?")
 _MOST = 1000
 #: The columns of `images` that a record is made of; the picture itself stands beside it.
-FACTS = ("image_id", "uri", "width", "height", "format", "group", "time", "context")
+FACTS = ("image_id", "uri", "width", "height", "format", "group", "time", "context", "author", "licence")
+#: Kinds of captions that say what is in the whole picture: what plain readers get.
+TOLD = ("short", "dense", "human", "alt")
 
 
 def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption | None) -> dict[str, Any]:
@@ -71,6 +73,11 @@ def _flat_region(region: Region) -> dict[str, Any]:
     first = {name: row.pop(name) for name in ("x0", "y0", "x1", "y1", "mask")}
     rest = {name: value for name, value in row.items() if value is not None}
     return first | {"other": json.dumps(rest, sort_keys=True) if rest else None}
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """The name of a picture's files in an export: the one that it was given there, else its id."""
+    return str(record.get("name") or record["image_id"])
 
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from panoglot.formats._files import (
 from panoglot.formats._inflate import PIECE, inflated, read_member
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
-from panoglot.formats._record import is_record, restore
+from panoglot.formats._record import is_record, name_of, restore
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._tar import TarFile
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
@@ -355,14 +355,20 @@ def _members(
 
 
 class Writer:
-    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id."""
+    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id.
 
-    def __init__(self, folder: Path, shard_size: int) -> None:
-        self.folder, self.shard_size = folder, shard_size
+    Args:
+        folder: where to.
+        shard_size: pictures in a shard.
+        json: write all captions with their provenance; `load_dataset("webdataset")` reads no JSON whose types differ.
+    """
+
+    def __init__(self, folder: Path, shard_size: int, *, json: bool = True) -> None:
+        self.folder, self.shard_size, self._json = folder, shard_size, json
         self.counts: dict[str, int] = {}
         self._tar: TarFile | None = None
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture with its record."""
         name = f"{len(self.counts) - 1:05d}.tar"
         if self._tar is None or self.counts[name] >= self.shard_size:
@@ -370,12 +376,14 @@ class Writer:
             name = f"{len(self.counts):05d}.tar"
             self._tar = TarFile(self.folder / name)
             self.counts[name] = 0
-        key = record["image_id"]
+        key = name_of(record)
         self._tar.add(f"{key}{suffix}", data)
         if record["caption"]:
             self._tar.add(f"{key}.txt", record["caption"].encode())
-        self._tar.add(f"{key}.json", _JSON({"key": key, **record}).encode())
+        if self._json:
+            self._tar.add(f"{key}.json", _JSON({"key": key, **record}).encode())
         self.counts[name] += 1
+        return None
 
     def close_shard(self) -> None:
         """Finish the open shard."""

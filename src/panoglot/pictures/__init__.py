@@ -5,7 +5,7 @@ from panoglot.pictures._encode import data_uri
 from panoglot.pictures._image import SUFFIXES, Header, Image, plain_jpeg, read_header
 from panoglot.pictures._metadata import Metadata, read_metadata
 from panoglot.pictures._parse import may_be_picture
-from panoglot.pictures._private import without_metadata
+from panoglot.pictures._private import without_metadata, without_private
 from panoglot.pictures._regions import decode_mask, draw_region, encode_mask, pixel_box
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
 from panoglot.pictures._thumbnail import Picture, load_pictures
@@ -34,4 +34,5 @@ __all__ = [
     "render_svg",
     "svg_size",
     "without_metadata",
+    "without_private",
 ]

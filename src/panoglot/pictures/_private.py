@@ -5,13 +5,31 @@ from __future__ import annotations
 import re
 import struct
 
+from panoglot.pictures._metadata import read_metadata
 from panoglot.pictures._parse import parse
 
-__all__ = ["without_metadata"]
+__all__ = ["without_metadata", "without_private"]
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 #: EXIF that says how a picture lies, and nothing else.
 _LIES = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01%b\0\0\0\0\0\0"
+
+
+def without_private(data: bytes) -> bytes | None:
+    """The same picture without place, serial numbers and owner; the very same bytes where it says none of them.
+
+    Where such a thing is said, all that the file says beside the picture goes: it is repeated in many ways.
+
+    Args:
+        data: the encoded bytes.
+
+    Returns:
+        The bytes; None where it cannot be told: it has to be encoded again.
+
+    >>> without_private(b"GIF89a")
+    b'GIF89a'
+    """
+    return without_metadata(data) if read_metadata(data).private else data
 
 
 def without_metadata(data: bytes) -> bytes | None:
