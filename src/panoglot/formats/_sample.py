@@ -47,6 +47,7 @@ class Sample:
         time: seconds or page inside the group.
         context: page title, surrounding text, EXIF …
         place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
+        image_id: id of the bytes, where a reader had to know it; empty where nobody asked yet.
     """
 
     data: bytes
@@ -56,6 +57,7 @@ class Sample:
     time: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
     place: str = ""
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

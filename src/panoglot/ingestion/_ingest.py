@@ -129,7 +129,7 @@ class IngestOperator:
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
             return
-        key = image_id(sample.data)
+        key = sample.image_id or image_id(sample.data)
         width, height = header.upright
         row = {
             "image_id": key,
