@@ -109,7 +109,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
     ours = image in (record["image_id"], converted.get("image_id"))
     captions = captions_from(record["captions"], image if ours else "")
     if not ours:
-        return Sample(data, uri, captions, place=uri)
+        return Sample(data, uri, captions, place=uri, image_id=image)
     context = _object(record.get("context"))
     if image != record["image_id"]:  # an export wrote it in another format: say from what
         facts = {name: converted.get(name) for name in ("format", "width", "height")}
@@ -123,6 +123,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
         time=float(time) if isinstance(time, int | float) and math.isfinite(time) else None,
         context=context,
         place=uri,
+        image_id=image,
     )
 
 

@@ -63,6 +63,7 @@ class Sample:
         context: page title, surrounding text, EXIF …
         place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
         address: where to fetch it, when there are no `data` yet; `read_part` does.
+        image_id: id of the bytes, where a reader had to know it; empty where nobody asked yet.
     """
 
     data: bytes
@@ -73,6 +74,7 @@ class Sample:
     context: dict[str, Any] = field(default_factory=dict)
     place: str = ""
     address: Address | None = None
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,12 @@ from panoglot.table import Caption, Reject
 
 __all__ = ["Writer", "detect", "parts", "read", "read_shard"]
 
+#: A name that leads out of where an archive is unpacked.
+_UNSAFE = re.compile(r"\A[/\\]|\A[A-Za-z]:[/\\]|(?:\A|[/\\])\.\.(?:[/\\]|\Z)|\0")
 _SHARD = re.compile(r".*\.(tar|tar\.(gz|bz2|xz)|tgz)", re.IGNORECASE)
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # as webdataset splits: the folder and the name up to its first dot
 _TEXTS = frozenset((".txt", ".text", ".caption", ".json", ".cls"))
+_READ = SUFFIXES | _TEXTS
 #: Most bytes of the texts of one shard; they wait in memory up to `_IN_MEMORY`, then in a temporary file.
 _MOST = 4 * 2**30
 _IN_MEMORY = 64 * 2**20
@@ -210,17 +213,6 @@ def _shown(name: str) -> str:
     return f"{match[1]}.{match[2].lower()}" if match else name
 
 
-class _After:
-    """A file whose first piece was read already."""
-
-    def __init__(self, piece: bytes, file: Any) -> None:
-        self._piece, self._file = piece, file
-
-    def read(self, size: int) -> bytes:
-        piece, self._piece = self._piece, b""
-        return piece or self._file.read(size)
-
-
 def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()[:1000]
 
@@ -271,6 +263,19 @@ class _Header(tarfile.TarInfo):
     """Headers as tarfile reads them, but a torn archive is an error and not its end, and no header is huge."""
 
     @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Any:
+        """Of a plain file with a short name only name, size and check sum are read: nobody asks for the rest of it."""
+        name, end, _ = buf[:100].partition(b"\0")
+        if end and buf[156:157] == tarfile.REGTYPE and buf[257:262] == b"ustar" and not buf[345]:
+            size, total = (buf[a:b].strip(b" \0") for a, b in ((124, 136), (148, 156)))
+            with suppress(ValueError):
+                if int(total, 8) == sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
+                    header = cls(name.decode(encoding, errors))
+                    header.size = int(size, 8)
+                    return header
+        return super().frombuf(buf, encoding, errors)
+
+    @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Any:
         try:
             return super().fromtarfile(tarfile_)
@@ -307,10 +312,10 @@ def _members(
     try:
         with (
             open_regular(path) as raw,
+            nullcontext(inflated(raw)) as stream,
             tarfile.open(
-                fileobj=inflated(raw),
-                mode="r|",
-                bufsize=2**19,
+                fileobj=stream,  # type: ignore[call-overload]
+                mode="r:",
                 tarinfo=_Header,
                 errors="surrogateescape",
             ) as tar,
@@ -318,33 +323,31 @@ def _members(
             torn = "truncated_archive"
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-                name = member.name
+                name, suffix = member.name, suffix_of(member.name)
                 place = f"{uri}#{_clean(name)}"
                 if size := getattr(member, "oversized", 0):
                     yield reject(f"{place}.header", "too_many_bytes", f"a header of {size:,} bytes was left out")
                 if member.isdir():
                     continue
-                pieces = re.split(r"[/\\]", name)
-                if ".." in pieces or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or "\0" in name:
+                if _UNSAFE.search(name):
                     yield reject(place, "unsafe_path", f"the member is named {name!r}")
                 elif not member.isreg() or member.sparse is not None:
                     yield reject(place, "not_a_file", "a link, device or sparse member; only plain files are read")
-                elif suffix_of(name) not in SUFFIXES | _TEXTS:
+                elif suffix not in _READ:
                     yield name, None
-                elif member.size > (max_bytes if suffix_of(name) in SUFFIXES else MAX_TEXT):
+                elif member.size > (max_bytes if suffix in SUFFIXES else MAX_TEXT):
                     yield reject(place, "too_many_bytes", f"{member.size:,} bytes")
                     if member.size > _MOST_SKIPPED:  # do not inflate a bomb only to skip it
                         raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 elif not wanted(name):
                     yield name, None
                 else:
-                    file: Any = tar.extractfile(member)
-                    data = read_member(file, min(member.size, PIECE))
-                    if suffix_of(name) in SUFFIXES and len(data) == PIECE and not may_be_picture(data, member.size):
+                    data = read_member(stream, min(member.size, PIECE))
+                    if suffix in SUFFIXES and len(data) == PIECE and not may_be_picture(data, member.size):
                         yield reject(place, "not_an_image", f"{member.size:,} bytes that start with {data[:12]!r}")
                         continue
                     if len(data) < member.size:
-                        data = read_member(_After(data, file), member.size)
+                        data = read_member(stream, member.size, data)
                     if len(data) != member.size:
                         raise tarfile.ReadError(f"{name} ends after {len(data):,} of {member.size:,} bytes")
                     yield name, data

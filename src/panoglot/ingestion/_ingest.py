@@ -160,7 +160,7 @@ class IngestOperator:
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
             return
-        key = image_id(sample.data)
+        key = sample.image_id or image_id(sample.data)
         width, height = header.upright
         said = read_metadata(sample.data)
         context = {**({"photo": photo} if (photo := said.context()) else {}), **sample.context}
