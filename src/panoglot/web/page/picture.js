@@ -1,5 +1,5 @@
 // One picture: all that is said about it, who says so, and what to do with it.
-import { $, author, button, caption, code, complain, date, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
+import { $, author, button, caption, code, complain, date, fill, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
 import { why } from "/a/search.js";
 
 let now = null, tab = "mine", at = 0;
@@ -20,7 +20,7 @@ export async function open(main) {
   const best = now.captions.filter(kept).sort((a, b) => mine(b.lang) - mine(a.lang))[0];
   big.alt = best ? best.text : "";
   tab = now.captions.some(tabs.mine) ? "mine" : now.captions.some(kept) ? "all" : "gone";
-  $("facts").replaceChildren(code(`${now.width} × ${now.height}`), " · ", code(`${(now.format || "").toUpperCase()} ${Math.ceil(now.size / 1024) || "?"} KB`), " · ", code(now.id.slice(0, 12)),
+  fill($("facts"), code(`${now.width} × ${now.height}`), " · ", code(`${(now.format || "").toUpperCase()} ${Math.ceil(now.size / 1024) || "?"} KB`), " · ", code(now.id.slice(0, 12)),
     now.time ? ` · ${date(now.time * 1000)}` : "", now.author ? make("span", {}, " · ", make("bdi", {}, now.author)) : "", now.licence ? make("span", {}, " · ", make("bdi", {}, now.licence)) : "",
     now.dropped ? make("b", { class: "lost" }, ` · ${t("dropped: {0}", now.dropped)}`) : "");
   draw(best);
@@ -51,7 +51,7 @@ function draw(best) {
   } }, ...Object.keys(tabs).map((key) => button(`${names[key]} · ${number(now.captions.filter(tabs[key]).length)}`, () => { tab = key; at = 0; draw(best); $(`tab-${key}`).focus(); },
     { role: "tab", id: `tab-${key}`, "aria-selected": String(key === tab), "aria-controls": "panel", tabindex: key === tab ? "0" : "-1" })));
   const but = make("input", { id: "but", dir: "auto", maxlength: 2000, placeholder: t("but …"), "aria-label": t("And this, but …") });
-  $("said").replaceChildren(
+  fill($("said"),
     make("h1", { id: "title" }, caption(best ? best.text : t("Picture"), best ? best.lang : "und", "span")),
     make("form", { class: "row", onsubmit: (event) => { event.preventDefault(); go("search", { image: now.id, q: but.value.trim() }); } },
       button(t("More like this"), () => go("search", { image: now.id })), but, make("button", { type: "submit" }, t("And this, but …"))),

@@ -173,7 +173,7 @@ function chips(found, query) {
     return make("span", { class: "pair" }, main, button("✕", away, { class: "chip", "aria-label": t("take out {0}", term.kind === "text" ? term.value : t("the picture")) }));
   };
   const word = make("input", { id: "word", dir: "auto", "aria-label": t("with or without"), placeholder: t("with or without …"), maxlength: 500 });
-  const add = (list, weight) => { const value = word.value.trim(); if (value) edited((next) => next[list].push({ kind: "text", value, weight, label: "typed" })); };
+  const add = (list, weight) => { const value = word.value.trim(); if (value) edited((next) => next[list].push({ kind: "text", value, weight, source: "typed" })); };
   const text = JSON.stringify(found, null, 1);
   box.replaceChildren(make("span", { class: "lead" }, t("Read as"), " ", code(found.preset), found.fallback_used ? ` · ${t("a fallback")}` : ""),
     ...found.positives.map((_, n) => chip("positives", n, "+")), ...found.negatives.map((_, n) => chip("negatives", n, "−")),
@@ -186,9 +186,8 @@ function chips(found, query) {
 // -- why --------------------------------------------------------------------------------------------------------------
 
 export function why(hit) {
-  if (!hit) return [];
+  if (!hit?.parts) return [];
   const made = [make("h2", {}, t("Why this picture")), make("p", {}, caption(hit.text || "", hit.lang || "und", "span"))];
-  if (!hit.parts) return hit.text ? made.slice(1) : [];
   made.push(make("p", { class: "score" }, make("b", {}, number(hit.score)), " ", t("in all")));
   const total = Object.values(hit.parts).reduce((sum, part) => sum + Math.abs(part.score), 0) || 1;
   made.push(make("div", { class: "stack", "aria-hidden": "true" }, ...Object.entries(hit.parts).map(([name, part]) => styled(make("i", { class: COLOURS[name] }), { width: `${Math.abs(part.score) / total * 100}%` }))));
