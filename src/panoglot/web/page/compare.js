@@ -16,7 +16,7 @@ export async function open(main) {
   try { found = await get(`/compare?${new URLSearchParams({ lang, writers: query.get("writers") || "", n: 50 })}`); }
   catch (error) { $("body").replaceChildren(draw_filters([], []), make("p", { class: "lost" }, error.message), make("p", {}, make("a", { href: "#/compare" }, t("Start again")))); say(error.message); return; }
   const names = found.chosen, body = $("body");
-  if (!body) return;
+  if (!body || where().screen !== "compare") return;
   body.replaceChildren(draw_filters(found.writers, names));
   if (names.length < 2) { body.append(make("div", { class: "nothing" }, make("h2", {}, t("There is only one writer here.")), make("p", {}, t("Captions of two or more models or people are needed.")))); return; }
   body.append(make("p", { class: "quiet" }, t("{0} pictures that all of them describe. Intervals of 95 % by a bootstrap over the pictures; those where the words differ most come first.", number(found.pictures))),

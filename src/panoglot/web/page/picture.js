@@ -16,7 +16,8 @@ export async function open(main) {
     make("div", {}, make("figure", { class: "still" }, big), make("p", { id: "facts" }), make("div", { id: "why" }, ...why(state.hits.get(id))),
       make("h2", {}, t("More like this")), make("ul", { id: "like", class: "strip" })),
     make("div", { id: "said" }, make("h1", { id: "title", class: "t" }, "…"))));
-  try { now = await get(`/images/${encodeURIComponent(id)}`); } catch (error) { gone(error); return; }
+  const here = () => big.isConnected; // somebody may have gone on while it came
+  try { const found = await get(`/images/${encodeURIComponent(id)}`); if (!here()) return; now = found; } catch (error) { if (here()) gone(error); return; }
   const best = now.captions.filter(kept).sort((a, b) => mine(b.lang) - mine(a.lang))[0];
   big.alt = best ? best.text : "";
   tab = now.captions.some(tabs.mine) ? "mine" : now.captions.some(kept) ? "all" : "gone";
@@ -36,9 +37,9 @@ function gone(error) {
 async function like(id) {
   try {
     const found = await post("/search", { image: id, k: 9, show: "en" });
-    if (where().rest !== id) return;
+    if (where().rest !== id || !$("like")) return;
     $("like").replaceChildren(...found.hits.filter((hit) => hit.id !== id).slice(0, 8).map((hit) => make("li", {}, make("a", { href: `#/picture/${hit.id}` }, make("img", { src: thumb(hit.id, 240), alt: hit.text || t("Picture"), loading: "lazy" })))));
-  } catch { $("like").replaceChildren(make("li", {}, t("There are no vectors to compare pictures with."))); }
+  } catch { $("like")?.replaceChildren(make("li", {}, t("There are no vectors to compare pictures with."))); }
 }
 
 function draw(best) {
@@ -106,6 +107,7 @@ function edit(c) {
 
 async function again(done) {
   const fresh = await get(`/images/${now.id}`);
+  if (where().rest !== fresh.id) return;
   now = fresh;
   draw(now.captions.filter(kept).sort((a, b) => mine(b.lang) - mine(a.lang))[0]);
   say(done);
@@ -143,14 +145,15 @@ async function forget() {
 }
 
 export function key(event) {
-  if (typing(event.target) || !now) return false;
+  if (typing(event.target)) return false;
+  if (letter(event) === "Escape") { if (history.length > 1) history.back(); else go("search"); return true; }
+  if (!now) return false;
   const list = now.captions.filter(tabs[tab]).sort((a, b) => mine(b.lang) - mine(a.lang) || a.lang.localeCompare(b.lang)), pressed = letter(event);
   if ("jk".includes(pressed) && pressed && state.order.count) {
     const next = state.cursor + (pressed === "j" ? 1 : -1), item = state.order.item(next >= 0 && next < state.order.count ? next : -1);
     if (item) { state.cursor = next; location.hash = `#/picture/${item.id}`; } else say(t("There is no further one."));
     return true;
   }
-  if (pressed === "Escape") { history.length > 1 ? history.back() : go("search"); return true; }
   if (pressed === "m") { go("search", { image: now.id }); return true; }
   if (pressed === "b") { $("but").focus(); return true; }
   if (state.info.read_only || !list[at]) return false;

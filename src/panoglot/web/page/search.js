@@ -6,7 +6,8 @@ const PARTS = { lexical: "words of captions", caption: "meaning of captions", pi
 const COLOURS = { lexical: "pa", caption: "pb", picture: "pc" };
 let grid = null, turn = 0, plan = null, k = 120;
 
-export function close() { grid?.close(); grid = null; }
+function stop() { grid?.close(); grid = null; }
+export function close() { turn += 1; stop(); } // what is still under way is for nobody
 
 /** The condition on images that two dates make. */
 function dates(query) {
@@ -88,7 +89,7 @@ async function every(query, mine) {
     const more = new URLSearchParams({ ...filters(query), from, n, version, show: show(query.get("lang")) });
     return (await get(`/items?${more}`)).items;
   };
-  const shelf = new Shelf(shapes, version, fetched, (error) => (error.status === 409 ? run() : complain(error)));
+  const shelf = new Shelf(shapes, version, fetched, (error) => (mine !== turn ? null : error.status === 409 ? run() : complain(error)));
   $("plan").replaceChildren(); $("notes").replaceChildren();
   shown(shelf, shapes.length === 1 ? t("1 picture") : t("{0} pictures", number(shapes.length)));
   shelf.arrived = () => grid?.arrived();
@@ -106,7 +107,7 @@ function found_(found, query) {
 }
 
 function shown(source, text) {
-  close();
+  stop();
   const view = $("view");
   state.order = source;
   $("sum").replaceChildren(make("strong", {}, text));
@@ -135,7 +136,7 @@ function empty(query) {
 }
 
 function failed(error, query) {
-  close();
+  stop();
   say(error.message);
   $("plan").replaceChildren(); $("sum").replaceChildren(); $("notes").replaceChildren(); $("why").replaceChildren();
   const again = [button(t("Try again"), run)];
