@@ -89,10 +89,11 @@ class Tab:
         assert "exceptionDetails" not in found, (expression, found["exceptionDetails"])
         return found["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 30) -> Any:
+    def wait(self, expression: str, seconds: float = 12) -> Any:
         """Wait until an expression is true, and return its value."""
         until = time.monotonic() + seconds
-        while not (found := self.js(expression)):
+        asked = f"(found => found instanceof Node || found)({expression})"  # an element has no plain value
+        while not (found := self.js(asked)):
             shown = self.js("document.body.innerText.slice(0, 1500)") if time.monotonic() > until else ""
             assert time.monotonic() < until, f"{expression} never came; {self.said}; the page says: {shown}"
             time.sleep(0.05)

@@ -164,7 +164,8 @@ def test_every_decision_can_be_taken_back(scenes):  # noqa: F811
     for work in (
         lambda: edit(data, key, lang="de", caption=german, text="Ein Kater."),
         lambda: edit(data, key, lang="sw", text="Paka."),
-        lambda: edit(data, key, caption=hidden, text="Ein Wagen."), lambda: edit(data, key, caption=german, drop="rude"),
+        lambda: edit(data, key, caption=hidden, text="Ein Wagen."),
+        lambda: edit(data, key, caption=german, drop="rude"),
         lambda: judge(data, german, keep=False), lambda: judge(data, german, keep=True),
         lambda: judge(data, hidden, keep=True), lambda: judge(data, hidden, keep=False),
     ):  # fmt: skip

@@ -207,7 +207,8 @@ class Api:
             return Answer(status=304, headers=headers)
         found = self._thumbs.get((key, height))
         if found is None:
-            rows = self.data.images.get([key], ["data"])["data"].to_pylist()
+            sent = self._uploads.get(key)  # who sent it may see it
+            rows = [sent.data] if sent else self.data.images.get([key], ["data"])["data"].to_pylist()
             if not rows:
                 raise Problem(404, "there is no such picture.")
             found = _webp(rows[0], height)

@@ -37,6 +37,8 @@ export function make(tag, attributes = {}, ...children) {
   element.append(...children.flat().filter((one) => one !== null && one !== undefined && one !== false));
   return element;
 }
+/** The children of an element, instead of those that it had; null and false are left out. */
+export const fill = (element, ...children) => element.replaceChildren(...children.flat().filter((one) => one !== null && one !== undefined && one !== false));
 export const button = (text, onclick, more = {}) => make("button", { type: "button", onclick, ...more }, text);
 /** A caption, as a text of its own language and direction. */
 export const caption = (text, lang, tag = "bdi", more = {}) => make(tag, { class: "t", lang: lang === "und" ? null : lang, dir: "auto", ...more }, text);

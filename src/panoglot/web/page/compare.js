@@ -16,13 +16,13 @@ export async function open(main) {
   try { found = await get(`/compare?${new URLSearchParams({ lang, writers: query.get("writers") || "", n: 50 })}`); }
   catch (error) { $("body").replaceChildren(draw_filters([], []), make("p", { class: "lost" }, error.message), make("p", {}, make("a", { href: "#/compare" }, t("Start again")))); say(error.message); return; }
   const names = found.chosen, body = $("body");
-  if (!body) return;
+  if (!body || where().screen !== "compare") return;
   body.replaceChildren(draw_filters(found.writers, names));
   if (names.length < 2) { body.append(make("div", { class: "nothing" }, make("h2", {}, t("There is only one writer here.")), make("p", {}, t("Captions of two or more models or people are needed.")))); return; }
   body.append(make("p", { class: "quiet" }, t("{0} pictures that all of them describe. Intervals of 95 % by a bootstrap over the pictures; those where the words differ most come first.", number(found.pictures))),
     scores(names), vote_line(), make("div", { class: "row" }, button(hidden ? t("Show the names") : t("Hide the names"), hide, { id: "hide", "aria-keyshortcuts": "H" }), make("span", { class: "quiet" }, t("Keys: ↑ ↓ picture, 1–9 is best, 0 no difference, H names."))),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("Captions side by side") }, make("table", { id: "side" })),
-    found.total > found.rows.length ? button(t("More"), next, { id: "next" }) : null);
+    found.total > found.rows.length ? button(t("More"), next, { id: "next" }) : "");
   rows();
   say(t("{0} pictures", number(found.pictures)));
 }

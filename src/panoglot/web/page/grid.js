@@ -26,6 +26,7 @@ export class Grid {
   layout() {
     const { view, source } = this, width = view.clientWidth - parseFloat(getComputedStyle(view).paddingInlineStart) * 2;
     if (width < 40) return;
+    const focused = this.box.contains(document.activeElement);
     const keep = this.starts ? this.starts[this.rowAt(this.virtual)] : 0;
     const tall = Math.min(340, Math.max(110, Math.sqrt(width * view.clientHeight) / 5.6));
     const count = source.count, starts = new Uint32Array(count + 1), tops = new Float64Array(count + 1);
@@ -45,6 +46,7 @@ export class Grid {
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
     if (count) this.jump(this.tops[this.rowOf(keep)]);
+    if (focused && this.cursor >= 0 && this.cursor < count) this.focus(this.cursor);
     else this.render();
   }
 

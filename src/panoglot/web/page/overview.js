@@ -1,5 +1,5 @@
 // Overview: what is in the dataset, what became of everything, what is missing. Every bar opens what it counts.
-import { $, code, date, get, language, link, make, number, say, state, styled, t } from "/a/base.js";
+import { $, code, date, get, language, link, make, number, say, state, styled, t, where } from "/a/base.js";
 
 export function close() {}
 export const key = () => false;
@@ -22,7 +22,7 @@ export async function open(main) {
   main.replaceChildren(make("section", { class: "page", "aria-labelledby": "title" }, make("h1", { id: "title" }, t("Overview")), make("div", { id: "body" }, make("p", { class: "quiet" }, t("Counting …")))));
   let o;
   try { o = await get("/overview"); } catch (error) { $("body").replaceChildren(make("p", { class: "lost" }, error.message)); say(error.message); return; }
-  if (!$("body")) return;
+  if (!$("body") || where().screen !== "overview") return;
   const kept = (table) => sorted(Object.fromEntries(Object.entries(table).map(([key, one]) => [key, one.kept]).filter(([, n]) => n)));
   const langs = kept(o.languages), review = (why) => (state.info.read_only ? "" : link("review", { why }));
   $("body").replaceChildren(

@@ -1,5 +1,5 @@
 // One picture: all that is said about it, who says so, and what to do with it.
-import { $, author, button, caption, code, complain, date, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
+import { $, author, button, caption, code, complain, date, fill, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
 import { why } from "/a/search.js";
 
 let now = null, tab = "mine", at = 0;
@@ -16,11 +16,12 @@ export async function open(main) {
     make("div", {}, make("figure", { class: "still" }, big), make("p", { id: "facts" }), make("div", { id: "why" }, ...why(state.hits.get(id))),
       make("h2", {}, t("More like this")), make("ul", { id: "like", class: "strip" })),
     make("div", { id: "said" }, make("h1", { id: "title", class: "t" }, "…"))));
-  try { now = await get(`/images/${encodeURIComponent(id)}`); } catch (error) { gone(error); return; }
+  const here = () => big.isConnected; // somebody may have gone on while it came
+  try { const found = await get(`/images/${encodeURIComponent(id)}`); if (!here()) return; now = found; } catch (error) { if (here()) gone(error); return; }
   const best = now.captions.filter(kept).sort((a, b) => mine(b.lang) - mine(a.lang))[0];
   big.alt = best ? best.text : "";
   tab = now.captions.some(tabs.mine) ? "mine" : now.captions.some(kept) ? "all" : "gone";
-  $("facts").replaceChildren(code(`${now.width} × ${now.height}`), " · ", code(`${(now.format || "").toUpperCase()} ${Math.ceil(now.size / 1024) || "?"} KB`), " · ", code(now.id.slice(0, 12)),
+  fill($("facts"), code(`${now.width} × ${now.height}`), " · ", code(`${(now.format || "").toUpperCase()} ${Math.ceil(now.size / 1024) || "?"} KB`), " · ", code(now.id.slice(0, 12)),
     now.time ? ` · ${date(now.time * 1000)}` : "", now.author ? make("span", {}, " · ", make("bdi", {}, now.author)) : "", now.licence ? make("span", {}, " · ", make("bdi", {}, now.licence)) : "",
     now.dropped ? make("b", { class: "lost" }, ` · ${t("dropped: {0}", now.dropped)}`) : "");
   draw(best);
@@ -36,9 +37,9 @@ function gone(error) {
 async function like(id) {
   try {
     const found = await post("/search", { image: id, k: 9, show: "en" });
-    if (where().rest !== id) return;
+    if (where().rest !== id || !$("like")) return;
     $("like").replaceChildren(...found.hits.filter((hit) => hit.id !== id).slice(0, 8).map((hit) => make("li", {}, make("a", { href: `#/picture/${hit.id}` }, make("img", { src: thumb(hit.id, 240), alt: hit.text || t("Picture"), loading: "lazy" })))));
-  } catch { $("like").replaceChildren(make("li", {}, t("There are no vectors to compare pictures with."))); }
+  } catch { $("like")?.replaceChildren(make("li", {}, t("There are no vectors to compare pictures with."))); }
 }
 
 function draw(best) {
@@ -51,7 +52,7 @@ function draw(best) {
   } }, ...Object.keys(tabs).map((key) => button(`${names[key]} · ${number(now.captions.filter(tabs[key]).length)}`, () => { tab = key; at = 0; draw(best); $(`tab-${key}`).focus(); },
     { role: "tab", id: `tab-${key}`, "aria-selected": String(key === tab), "aria-controls": "panel", tabindex: key === tab ? "0" : "-1" })));
   const but = make("input", { id: "but", dir: "auto", maxlength: 2000, placeholder: t("but …"), "aria-label": t("And this, but …") });
-  $("said").replaceChildren(
+  fill($("said"),
     make("h1", { id: "title" }, caption(best ? best.text : t("Picture"), best ? best.lang : "und", "span")),
     make("form", { class: "row", onsubmit: (event) => { event.preventDefault(); go("search", { image: now.id, q: but.value.trim() }); } },
       button(t("More like this"), () => go("search", { image: now.id })), but, make("button", { type: "submit" }, t("And this, but …"))),
@@ -106,6 +107,7 @@ function edit(c) {
 
 async function again(done) {
   const fresh = await get(`/images/${now.id}`);
+  if (where().rest !== fresh.id) return;
   now = fresh;
   draw(now.captions.filter(kept).sort((a, b) => mine(b.lang) - mine(a.lang))[0]);
   say(done);
@@ -143,14 +145,15 @@ async function forget() {
 }
 
 export function key(event) {
-  if (typing(event.target) || !now) return false;
+  if (typing(event.target)) return false;
+  if (letter(event) === "Escape") { if (history.length > 1) history.back(); else go("search"); return true; }
+  if (!now) return false;
   const list = now.captions.filter(tabs[tab]).sort((a, b) => mine(b.lang) - mine(a.lang) || a.lang.localeCompare(b.lang)), pressed = letter(event);
   if ("jk".includes(pressed) && pressed && state.order.count) {
     const next = state.cursor + (pressed === "j" ? 1 : -1), item = state.order.item(next >= 0 && next < state.order.count ? next : -1);
     if (item) { state.cursor = next; location.hash = `#/picture/${item.id}`; } else say(t("There is no further one."));
     return true;
   }
-  if (pressed === "Escape") { history.length > 1 ? history.back() : go("search"); return true; }
   if (pressed === "m") { go("search", { image: now.id }); return true; }
   if (pressed === "b") { $("but").focus(); return true; }
   if (state.info.read_only || !list[at]) return false;

@@ -26,7 +26,7 @@ export async function open(main) {
   const head = make("div", { id: "filters" }, select("queue", t("which"), kinds, why, choose("why")), select("lang", t("language"), languages(t("all")), lang, choose("lang")),
     make("label", { class: "field" }, make("span", {}, t("your name")), make("input", { id: "author", maxlength: 100, autocomplete: "nickname", value: author(), onchange: (event) => localStorage.setItem("author", event.target.value.trim()) })));
   main.replaceChildren(make("section", { class: "page", "aria-labelledby": "title" }, make("h1", { id: "title" }, t("Review")), head, box));
-  try { await more(); } catch (error) { box.replaceChildren(make("p", { class: "lost" }, error.message)); say(error.message); return; }
+  try { await more(); if (!box.isConnected) return; } catch (error) { box.replaceChildren(make("p", { class: "lost" }, error.message)); say(error.message); return; }
   draw();
   try { counts = await get("/overview"); } catch { return; }
   if (!$("queue")) return;

@@ -6,7 +6,8 @@ const PARTS = { lexical: "words of captions", caption: "meaning of captions", pi
 const COLOURS = { lexical: "pa", caption: "pb", picture: "pc" };
 let grid = null, turn = 0, plan = null, k = 120;
 
-export function close() { grid?.close(); grid = null; }
+function stop() { grid?.close(); grid = null; }
+export function close() { turn += 1; stop(); } // what is still under way is for nobody
 
 /** The condition on images that two dates make. */
 function dates(query) {
@@ -88,7 +89,7 @@ async function every(query, mine) {
     const more = new URLSearchParams({ ...filters(query), from, n, version, show: show(query.get("lang")) });
     return (await get(`/items?${more}`)).items;
   };
-  const shelf = new Shelf(shapes, version, fetched, (error) => (error.status === 409 ? run() : complain(error)));
+  const shelf = new Shelf(shapes, version, fetched, (error) => (mine !== turn ? null : error.status === 409 ? run() : complain(error)));
   $("plan").replaceChildren(); $("notes").replaceChildren();
   shown(shelf, shapes.length === 1 ? t("1 picture") : t("{0} pictures", number(shapes.length)));
   shelf.arrived = () => grid?.arrived();
@@ -106,7 +107,7 @@ function found_(found, query) {
 }
 
 function shown(source, text) {
-  close();
+  stop();
   const view = $("view");
   state.order = source;
   $("sum").replaceChildren(make("strong", {}, text));
@@ -135,7 +136,7 @@ function empty(query) {
 }
 
 function failed(error, query) {
-  close();
+  stop();
   say(error.message);
   $("plan").replaceChildren(); $("sum").replaceChildren(); $("notes").replaceChildren(); $("why").replaceChildren();
   const again = [button(t("Try again"), run)];
@@ -173,7 +174,7 @@ function chips(found, query) {
     return make("span", { class: "pair" }, main, button("✕", away, { class: "chip", "aria-label": t("take out {0}", term.kind === "text" ? term.value : t("the picture")) }));
   };
   const word = make("input", { id: "word", dir: "auto", "aria-label": t("with or without"), placeholder: t("with or without …"), maxlength: 500 });
-  const add = (list, weight) => { const value = word.value.trim(); if (value) edited((next) => next[list].push({ kind: "text", value, weight, label: "typed" })); };
+  const add = (list, weight) => { const value = word.value.trim(); if (value) edited((next) => next[list].push({ kind: "text", value, weight, source: "typed" })); };
   const text = JSON.stringify(found, null, 1);
   box.replaceChildren(make("span", { class: "lead" }, t("Read as"), " ", code(found.preset), found.fallback_used ? ` · ${t("a fallback")}` : ""),
     ...found.positives.map((_, n) => chip("positives", n, "+")), ...found.negatives.map((_, n) => chip("negatives", n, "−")),
@@ -186,9 +187,8 @@ function chips(found, query) {
 // -- why --------------------------------------------------------------------------------------------------------------
 
 export function why(hit) {
-  if (!hit) return [];
+  if (!hit?.parts) return [];
   const made = [make("h2", {}, t("Why this picture")), make("p", {}, caption(hit.text || "", hit.lang || "und", "span"))];
-  if (!hit.parts) return hit.text ? made.slice(1) : [];
   made.push(make("p", { class: "score" }, make("b", {}, number(hit.score)), " ", t("in all")));
   const total = Object.values(hit.parts).reduce((sum, part) => sum + Math.abs(part.score), 0) || 1;
   made.push(make("div", { class: "stack", "aria-hidden": "true" }, ...Object.entries(hit.parts).map(([name, part]) => styled(make("i", { class: COLOURS[name] }), { width: `${Math.abs(part.score) / total * 100}%` }))));
