@@ -21,8 +21,10 @@ __all__ = ["Metadata", "read_metadata"]
 
 #: Longest XMP packet and IPTC block that are read, longest text, most captions and keywords.
 MAX_XMP, MAX_TEXT, MOST_CAPTIONS, MOST_KEYWORDS = 2**19, 4000, 32, 100
-#: What shows that there is a block at all: most pictures have none, and are not opened.
-_MARKS = re.compile(rb"Exif\0\0|eXIf|EXIF|http://ns.adobe.com/xap|XML:com.adobe.xmp|XMP |Photoshop 3|<x:xmpmeta")
+#: What shows that a JPEG has a block; most pictures have none, and are not opened.
+_MARKS = (b"Exif\0\0", b"http://ns.adobe.com/xap", b"Photoshop 3")
+#: Chunks of a PNG that may be or hold one.
+_CHUNKS = frozenset((b"eXIf", b"iTXt", b"tEXt", b"zTXt"))
 #: Camera makers write these into every picture.
 _STOCK = re.compile(
     r"(olympus|minolta|samsung|kodak|konica|nikon|sony)? ?(digital (still )?camera|camera pictures|dsc)|exif[_ ]jpeg.*|"
@@ -96,8 +98,10 @@ def read_metadata(data: bytes) -> Metadata:
         data: the encoded bytes.
     """
     found = Metadata()
-    if _MARKS.search(data) is None and data[:4] not in (b"II*\0", b"MM\0*"):
+    there = _has_blocks(data)
+    if not there:
         return found
+    found.private = there > 1  # behind the pixels, where it is not looked for
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -110,6 +114,27 @@ def read_metadata(data: bytes) -> Metadata:
     except Exception:  # pictures of too many pixels, texts without end …
         found.private = True
     return found
+
+
+def _has_blocks(data: bytes) -> int:
+    """0 where a file says nothing but the picture, 2 where it says something behind it, else 1. Looks at no pixels."""
+    at, end = 8, len(data)
+    if data[:3] == b"\xff\xd8\xff":
+        at = 2
+        while at + 4 <= end and data[at] == 0xFF and data[at + 1] != 0xDA:
+            at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
+        return int(any(data.find(mark, 0, at) >= 0 for mark in _MARKS))
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        said, behind = 0, False
+        while at + 8 <= end and said < 2:
+            kind = data[at + 4 : at + 8]
+            behind = behind or kind == b"IDAT"
+            said = max(said, 1 + behind) if kind in _CHUNKS else said
+            at += 12 + int.from_bytes(data[at : at + 4])
+        return said
+    if data[8:12] == b"WEBP":
+        return int(data[12:16] == b"VP8X" and len(data) > 20 and data[20] & 0x0C != 0)
+    return int(data[:4] in (b"II*\0", b"MM\0*"))
 
 
 def _blocks(data: bytes) -> tuple[str, Mapping[Any, Any], Any]:
@@ -154,6 +179,8 @@ def _exif(name: str, info: Mapping[Any, Any], opened: Any, found: Metadata) -> N
     exif = PIL.Image.Exif()
     if name == "TIFF":
         exif = opened.getexif()
+    elif any(str(key).startswith("Raw profile") for key in info):  # as ImageMagick writes EXIF into a PNG
+        found.private = True
     elif info.get("exif"):  # not `getexif`, which would decode a PNG to look behind its pixels
         exif.load(info["exif"])
     if not exif:
