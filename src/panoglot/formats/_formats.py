@@ -36,7 +36,18 @@ __all__ = [
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
-FORMAT_NAMES = ("pano", "img2dataset", "hf_datasets", "coco", "webdataset", "tabular", "parquet", "listing", "folder")
+FORMAT_NAMES = (
+    "pano",
+    "img2dataset",
+    "hf_datasets",
+    "coco",
+    "webdataset",
+    "tabular",
+    "parquet",
+    "listing",
+    "video",
+    "folder",
+)
 #: Names that people use -> our names.
 _ALIASES = {
     "csv": "tabular",

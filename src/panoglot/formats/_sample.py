@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from panoglot.geometry import Region
 from panoglot.table import Caption, Reject
 
 __all__ = ["Format", "Part", "Sample", "Unused", "own_copies"]
@@ -47,6 +48,7 @@ class Sample:
         time: seconds or page inside the group.
         context: page title, surrounding text, EXIF …
         place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
+        region: where in what it was taken from it is: of a frame the interval of its clip.
     """
 
     data: bytes
@@ -56,6 +58,7 @@ class Sample:
     time: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
     place: str = ""
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ class IngestOperator:
             "context": json.dumps(sample.context, ensure_ascii=False) if sample.context else "{}",
             "run_id": self._worker.run_id,
         }
+        if sample.region is not None:
+            row["region"] = sample.region.plain()
         captions = []
         for caption in sample.captions:
             caption.text = normal_text(caption.text)
