@@ -159,7 +159,7 @@ def take_frames(path: str, wanted: Sequence[int]) -> Iterator[tuple[int, bytes]]
     import io
 
     left = set(wanted)
-    with _opened(path) as (container, stream), contextlib.suppress(_failures()):
+    with _opened(path) as (container, stream), contextlib.suppress(*_failures()):
         for n, frame in enumerate(container.decode(stream)):
             if n in left:
                 left.discard(n)

@@ -77,7 +77,8 @@ class Batches:
         refuse_when_stopping()
         key = hashlib.sha256(json.dumps([path, body], sort_keys=True).encode()).hexdigest()
         if key in self._waiting:
-            return await asyncio.shield(self._waiting[key][2])  # type: ignore[no-any-return]
+            found: dict[str, Any] = await asyncio.shield(self._waiting[key][2])
+            return found
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting[key] = (path, body, future)
         self._came = time.monotonic()
@@ -235,9 +236,9 @@ class Batches:
             except (RowError, UserError) as error:
                 found[key] = error
             return
-        error = one.get("error") if isinstance(one.get("error"), dict) else {}
-        reason = "batch_expired" if "expired" in str(error.get("code")) else "server_error"
-        found[key] = RowError(reason, self.endpoint.clean(str(error.get("message") or "no answer")))
+        said = one.get("error") if isinstance(one.get("error"), dict) else {}
+        reason = "batch_expired" if "expired" in str(said.get("code")) else "server_error"
+        found[key] = RowError(reason, self.endpoint.clean(str(said.get("message") or "no answer")))
 
     def _answer_from(self, found: dict[str, Any]) -> None:
         for key in list(self._waiting.keys() & found.keys()):
