@@ -151,6 +151,8 @@ interrupted; 143 terminated.
             form = f"`{p.name.upper()}`" if p.default is p.empty and given else f"`{option}`"
             if p.name in shown.SHORT:
                 form += f", `{shown.SHORT[p.name]}`"
+            if (name, p.name) in shown.ALSO:
+                form += f", `{shown.ALSO[name, p.name]}`"
             if p.default is True:
                 form += f", `--no-{option[2:]}`"
             if given and p.default is not p.empty:

@@ -273,14 +273,16 @@ class Asker:
     def _price(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
         if self._prices is None:
             return None
-        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images))
+        batched = bool(getattr(self.model, "batched", False))
+        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images), batched=batched)
 
     def _most(self, prompt: Prompt) -> float | None:
         """What a question may cost at most: a token a character, a few thousand a picture."""
         if self._prices is None:
             return None
         read = len(prompt.text) + len(prompt.system or "") + 4096 * len(prompt.images)
-        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images))
+        batched = bool(getattr(self.model, "batched", False))
+        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images), batched=batched)
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""

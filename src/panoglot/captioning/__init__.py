@@ -11,6 +11,7 @@ from panoglot.captioning.fusecap import fusecap
 from panoglot.captioning.image_textualization import image_textualization
 from panoglot.captioning.label import label
 from panoglot.captioning.mlbcap import mlbcap
+from panoglot.captioning.panda_70m import panda_70m
 from panoglot.captioning.patch_matters import patch_matters
 from panoglot.captioning.rank_and_fuse import rank_and_fuse
 from panoglot.captioning.revisit_captions import revisit_captions
@@ -31,6 +32,7 @@ __all__ = [
     "image_textualization",
     "label",
     "mlbcap",
+    "panda_70m",
     "patch_matters",
     "rank_and_fuse",
     "revisit_captions",

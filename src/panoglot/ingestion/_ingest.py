@@ -177,6 +177,8 @@ class IngestOperator:
             "context": json.dumps(context, ensure_ascii=False) if context else "{}",
             "run_id": self._worker.run_id,
         }
+        if sample.region is not None:
+            row["region"] = sample.region.plain()
         captions = []
         for caption in [*sample.captions, *(Caption(text, lang, kind="alt") for text, lang in said.captions)]:
             caption.text = normal_text(caption.text)

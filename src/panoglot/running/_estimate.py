@@ -206,8 +206,9 @@ def _need(alias: str, full: str, role: str, demand: Demand, model: Any, prices: 
     asked = demand.asked.total()
     cost: float | None = 0.0
     if demand.asked["generate"] + demand.asked["judge"] + demand.asked["score"]:
-        per_answer = prices.cost(name if known else full, 0, 0, images=0)
-        whole = prices.cost(name if known else full, demand.tokens_in, demand.tokens_out, images=demand.images)
+        batched, priced = bool(getattr(model, "batched", False)), name if known else full
+        per_answer = prices.cost(priced, 0, 0, batched=batched)
+        whole = prices.cost(priced, demand.tokens_in, demand.tokens_out, demand.images, batched=batched)
         cost = None if whole is None or per_answer is None else whole + (asked - 1) * per_answer
     many = 1000 / rows
     return Need(

@@ -304,6 +304,7 @@ def method_stage(
     loaded = {alias: load_model(full, uses[alias]) for alias, full in names.items()}
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
+    in_flight = max(in_flight, *(int(getattr(model, "in_flight", 0)) for model in loaded.values()), 1)
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)

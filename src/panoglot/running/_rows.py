@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.running._results import Group
 from panoglot.table import plain_rows, sql_in
@@ -40,6 +41,7 @@ def image_of_row(row: dict[str, Any], captions: Sequence[Caption] = ()) -> Image
         time=row["time"],
         context=row["context"] or {},
         captions=captions,
+        region=Region.of(row.get("region")),
     )
 
 
