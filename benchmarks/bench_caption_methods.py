@@ -1,6 +1,6 @@
 """Captioning methods against a known truth: how true they are, how much they tell, what they ask.
 
-    PYTHONPATH=. python benchmarks/bench_caption_methods.py [--scenes 120] [--plot docs/images/caption-methods.svg]
+    PYTHONPATH=. python benchmarks/bench_caption_methods.py [--scenes 80] [--plot docs/images/caption-methods.svg]
 
 Scenes are drawn (`tests/captioning/scenes.py`), so every fact of them is known; captioner, detector, matching model
 and language model are scripted and err at the stated rates. Truth is the share of a caption's claims that hold,
@@ -51,7 +51,7 @@ def table(scenes):
 def main():
     """Print the table; draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=120)
+    parser.add_argument("--scenes", type=int, default=80)
     parser.add_argument("--plot", default="")
     given = parser.parse_args()
     lines, rows = table(given.scenes)
