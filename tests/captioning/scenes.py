@@ -358,7 +358,7 @@ RUNS = {
 }
 
 
-def measure(name, count=120, seed=0):
+def measure(name, count=80, seed=0):
     """Run a method on scenes: its texts, float `[scenes, 2]` truth and coverage, questions a picture to each model."""
     options, before = RUNS[name]
     method = get_method(name).function

@@ -1,12 +1,15 @@
 """Against a known truth: every method tells more, or more truly, than one question to the captioner."""
 
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.captioning import scenes
 from tests.captioning.scenes import RUNS, interval, measure
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "captioning.md"
 #: What each method raises over `describe`, with intervals apart.
 RAISES = {
     "scalecap": "truth",
@@ -40,6 +43,14 @@ def test_a_method_raises_what_it_says(name):
 
 def test_the_table_is_of_all_that_is_measured():
     assert {*RAISES, "describe"} == set(RUNS)
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="not a source tree")
+def test_the_table_of_the_page_is_what_was_measured():
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (0\..*?) \| [\d.]+ \|", PAGE.read_text(encoding="utf-8"), re.M))
+    for name in RUNS:
+        shown = [f"{mean:.2f} ({low:.2f}–{high:.2f})" for mean, low, high in means(name)[0].values()]
+        assert rows[name] == " | ".join(shown), name
 
 
 def test_claims_are_read_off_sentences():

@@ -53,10 +53,9 @@ def test_every_step_of_the_paper():
     assert caption.text.startswith("MERGED")
     asked = [prompt.text for prompt in models["captioner"].prompts]
     assert asked[0].startswith(PROMPT)
-    assert asked[1:] == [
-        f"{ASK}dog.", f"{ASK}sofa.", f"{ASK}cup.",
-        f"{ASK}position of the dog.", f"{ASK}position of the sofa.", f"{ASK}position of the cup.",
-    ]  # fmt: skip
+    assert {text.partition("\n")[0] for text in asked[1:]} == {
+        f"{ASK}{place}{name}." for name in ("dog", "sofa", "cup") for place in ("", "position of the ")
+    }
     assert [prompt.max_tokens for prompt in models["captioner"].prompts] == [1024, *[512] * 6]
     merged = models["llm"].prompts[-1]
     assert "Main description: A brown dog lies on a red sofa. A white cup stands there" in merged.text

@@ -68,10 +68,7 @@ def split_claims(text: str, unit: str = "sentence") -> list[Claim]:
     found: list[Claim] = []
     at = 0
     for number, sentence in enumerate(_sentences(text)):
-        place = re.compile(r"\s+".join(map(re.escape, sentence.split()))).search(text, at)
-        if place is None:  # never: the words are those of the text
-            continue
-        start, at = place.span()
+        start, at = _place(text, sentence.split(), at)
         if unit == "sentence":
             found.append(Claim(text[start:at], start, at, number))
             continue
@@ -83,6 +80,21 @@ def split_claims(text: str, unit: str = "sentence") -> list[Claim]:
             else:
                 found.append(Claim(text[first:last], first, last, number))
     return found
+
+
+def _place(text: str, words: list[str], at: int) -> tuple[int, int]:
+    """Where some words stand one after the other, whatever white space is between them."""
+    while True:
+        start = end = text.index(words[0], at)
+        for word in words:
+            while text[end : end + 1].isspace():
+                end += 1
+            if not text.startswith(word, end):
+                break
+            end += len(word)
+        else:
+            return start, end
+        at = start + 1
 
 
 def _sentences(text: str) -> list[str]:

@@ -65,7 +65,7 @@ def salient_boxes(
         seed: of the clusters.
 
     >>> salient_boxes([(0, 0, 0.2, 0.2), (0.6, 0.6, 0.9, 0.9), (0, 0, 1, 1), (0, 0, 0.01, 0.01)])
-    [(0, 0, 0.2, 0.2), (0.6, 0.6, 0.9, 0.9)]
+    [(0.0, 0.0, 0.2, 0.2), (0.6, 0.6, 0.9, 0.9)]
     """
     inside = [place for box in boxes if (place := clipped(box)) and least <= Region(*place).area <= most]
     found = absorbed(clustered(inside, k, seed), merge, slack)

@@ -263,6 +263,7 @@ def recipe_from_options(
     Without a captioner it is the embedded default: `evidence` and `label`; with one, `describe` (or `method`).
     """
     from panoglot.languages import canonical_language
+    from panoglot.running import get_method
 
     targets = tuple(canonical_language(tag) for tag in several(lang) if tag != "auto")
     aliases = {"encoder": encoder or "embedded:conse", **(models or {})}
@@ -283,6 +284,10 @@ def recipe_from_options(
                 raise UserError("--lang with several languages needs a translator: --translator PROVIDER:NAME")
             said["lang"] = targets[0]  # the captioner answers in it
         steps.append((chosen, said))
+        known = get_method(chosen).options()
+        for role in (role for role, given in (("captioner", captioner), ("llm", llm)) if given and role in known):
+            if known[role].default == "":
+                said[role] = role  # a model that the method can do without, and was given
         if encoder and chosen == "rank-and-fuse":
             said["scorer"] = "encoder"
     else:
