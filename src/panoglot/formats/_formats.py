@@ -39,7 +39,7 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("coco", "webdataset", "tabular", "parquet", "listing", "folder"),
+    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {
@@ -77,7 +77,9 @@ def detect(source: str | os.PathLike[str]) -> str:
     """
     source = os.fspath(source)
     if _REMOTE.match(source) and not is_dataset(source):
-        raise UserError(f"'{source}' is remote; copy or mount it. Pictures by address: a text file with an address a line.")
+        raise UserError(
+            f"'{source}' is remote; copy or mount it. Pictures by address: a text file with an address a line."
+        )
     check_exists(source)
     try:
         for name in format_names():
