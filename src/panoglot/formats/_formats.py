@@ -26,7 +26,7 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
+    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {

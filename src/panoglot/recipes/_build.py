@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, verb
+from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
@@ -326,6 +326,7 @@ def build(
     model: Sequence[str] = (),
     curate: bool = True,
     format: str | None = None,
+    extract: str | None = None,
     caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     prices: str | None = None,
@@ -359,6 +360,7 @@ def build(
         model: further models by alias, as ALIAS=PROVIDER:NAME.
         curate: filter and find duplicates.
         format: format of the source, when detection should not decide.
+        extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         prices: price table (YAML) for models that cost.
@@ -399,7 +401,7 @@ def build(
             lang=lang,
             models=aliases,
             curate=curate,
-            format=format,
+            format=_reader(format, extract),
             options=options_of(option, caption_column),
             prices=prices,
         )
@@ -413,6 +415,7 @@ def ingest(
     output: str | None = None,
     *,
     format: str | None = None,
+    extract: str | None = None,
     caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
     on_error: str = "reject",
@@ -429,6 +432,7 @@ def ingest(
             build takes.
         output: the dataset; default: the source's name with .pano.
         format: format of the source, when detection should not decide.
+        extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
         on_error: reject or raise.
@@ -441,7 +445,8 @@ def ingest(
     """
     options = options_of(option, caption_column)
     given, source = held(source, output)
-    recipe = Recipe(output or output_of(source or ""), source=source, format=format, options=options)
+    reader = _reader(format, extract)
+    recipe = Recipe(output or output_of(source or ""), source=source, format=reader, options=options)
     return run_recipe(
         recipe,
         given=given,
@@ -484,3 +489,14 @@ def retry(
         recipe = Recipe.from_dict({**plain, "output": data.address})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
+
+
+def _reader(format: str | None, extract: str | None) -> str | None:
+    """The format that reads a source; what is taken out of pages is one."""
+    if extract is None:
+        return format
+    if extract not in ("wit", "lgs"):
+        raise UserError(f"--extract {extract}: use wit or lgs.{did_you_mean(extract, ('wit', 'lgs'))}")
+    if format not in (None, extract):
+        raise UserError(f"--format {format} and --extract {extract}: give one of them.")
+    return extract

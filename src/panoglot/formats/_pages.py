@@ -1,0 +1,264 @@
+"""Web pages of a source: HTML files, folders of them, and WARC; parsed, with what they say of themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from panoglot.errors import RowError, UserError, require
+from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes
+from panoglot.formats._names import bare_language
+from panoglot.formats._robots import check_headers
+from panoglot.languages._tags import parse_language
+from panoglot.pictures import MAX_BYTES
+
+__all__ = ["PAGES", "WARCS", "Page", "Pictures", "check_source", "files_of", "pages_of", "words"]
+
+PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
+_LONGEST = 16 * 2**20  # bytes of a page
+_META = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
+_XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
+
+
+def files_of(source: str) -> list[str]:
+    """The pages and WARC files of a source, sorted."""
+    if not os.path.isdir(source):
+        return [source]
+    found = []
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        found += [os.path.join(folder, n) for n in sorted(names) if n.lower().endswith(PAGES + WARCS)]
+    return found
+
+
+@dataclass
+class Page:
+    """A page, parsed.
+
+    Attributes:
+        uri: where it was found, for people.
+        url: its address; empty for a file.
+        tree: the root element (lxml).
+        lang: the language that it says it is in, or None.
+    """
+
+    uri: str
+    url: str
+    tree: Any
+    lang: str | None = None
+
+    @classmethod
+    def of(cls, raw: bytes, uri: str, url: str = "", charset: str = "") -> Page:
+        """Parse a page.
+
+        Raises:
+            RowError: `bad_html`, `too_many_bytes`.
+        """
+        html = require("lxml.html", "panoglot[pages]", "reading pages")
+        if len(raw) > _LONGEST:
+            raise RowError("too_many_bytes", f"a page of {len(raw):,} bytes, the limit is {_LONGEST:,}")
+        text = re.sub(r"^\s*<\?xml[^>]*\?>", "", _decoded(raw, charset)).replace("\0", "")
+        try:
+            tree = html.document_fromstring(text, parser=html.HTMLParser(huge_tree=False, no_network=True))
+        except Exception as error:
+            raise RowError("bad_html", " ".join(str(error).split())[:200] or "no page") from None
+        page = cls(uri, url, tree)
+        page.lang = _language(page)
+        return page
+
+    def link(self, address: str) -> str:
+        """An address of the page as it stands: absolute where the page has an address, else a path beside it."""
+        return urldefrag(urljoin(self.url, address.strip()))[0] if self.url else address.strip()
+
+    def licence(self) -> str:
+        """The licence that the page states, or empty."""
+        for link in self.tree.iter("link", "a"):
+            if "license" in (link.get("rel") or "").lower().split() and link.get("href"):
+                return str(self.link(link.get("href")))[:500]
+        for meta in self.tree.iter("meta"):
+            if (meta.get("name") or "").lower() in ("dcterms.license", "dc.rights", "dcterms.rights", "copyright"):
+                return words(meta.get("content") or "")[:500]
+        return ""
+
+
+def words(text: Any) -> str:
+    """The text of an element or a text, on one line.
+
+    >>> words("  a \\n\\t b ")
+    'a b'
+    """
+    return " ".join((text if isinstance(text, str) else str(text.text_content())).split())
+
+
+def _decoded(raw: bytes, charset: str) -> str:
+    """A page as text: by its byte order mark, its server, itself; where none of them fits, by what does.
+
+    >>> _decoded("<meta charset=utf-8>é".encode("cp1252"), ""), _decoded("é".encode(), "iso-8859-1")
+    ('<meta charset=utf-8>é', 'é')
+    """
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace")
+    head = raw[:4096]
+    said = [found[1].decode("ascii", "replace") for pattern in (_XML, _META) if (found := pattern.search(head))]
+    # who says Latin-1 often sends UTF-8, and hardly anything else is UTF-8 by accident
+    for name in ["utf-8", charset, *said, "windows-1252"]:
+        name = "windows-1252" if name.lower() in ("iso-8859-1", "latin1", "ascii", "us-ascii") else name
+        try:
+            return raw.decode(name) if name else raw.decode("ascii")
+        except (LookupError, UnicodeError, ValueError):
+            continue
+    return raw.decode("windows-1252", "replace")
+
+
+def _language(page: Page) -> str | None:
+    """What a page says of its language: its root, its head, its host (de.wikipedia.org), its folder (`de/`)."""
+    root = page.tree
+    said = [root.get("lang"), root.get("xml:lang"), root.get("{http://www.w3.org/XML/1998/namespace}lang")]
+    body = root.find("body")
+    said += [body.get("lang")] if body is not None else []
+    for meta in root.iter("meta"):
+        if (meta.get("http-equiv") or "").lower() == "content-language" or meta.get("property") == "og:locale":
+            said.append((meta.get("content") or "").partition(",")[0])
+    address = page.url
+    for link in root.iter("link"):
+        if (link.get("rel") or "").lower() == "canonical":
+            address = link.get("href") or address
+    host = urlsplit(address).hostname or "" if "://" in address else ""
+    if host.endswith((".wikipedia.org", ".wikivoyage.org", ".wiktionary.org")):
+        said.append(host.partition(".")[0])
+    for tag in said:
+        if tag and (found := parse_language(tag.strip())) and found != "und":
+            return found
+    folder = os.path.basename(os.path.dirname(page.uri.partition("#")[0]))
+    return bare_language(folder) if len(folder) != 3 else None
+
+
+@dataclass
+class Pictures:
+    """The pictures of the pages of a file: in its WARC, or beside it.
+
+    Attributes:
+        path: the page or WARC.
+        root: pictures beside pages lie in this folder.
+        places: address of a picture in the WARC: where its record begins.
+    """
+
+    path: str
+    root: str
+    places: dict[str, int] = field(default_factory=dict)
+
+    def find(self, address: str, url: str) -> bytes | None:
+        """The bytes of a picture; None where it is on the web alone.
+
+        Raises:
+            RowError: it should be here, and cannot be read.
+        """
+        key = _key(address)
+        if key in self.places:
+            with _warc(self.path) as file:
+                file.seek(self.places[key])
+                for record in _records(file):
+                    return _body(record, MAX_BYTES)
+            raise RowError("missing_file", f"{address[:200]} is no longer in {join_uri(self.path)}")
+        if url or "://" in address or address.startswith("//"):
+            return None
+        name = unquote(urlsplit(address).path)
+        there = os.path.join(os.path.dirname(self.path), name.lstrip("/") if name.startswith("/") else name)
+        if not os.path.isfile(there) and name.startswith("/"):
+            there = os.path.join(self.root, name.lstrip("/"))
+        return read_bytes(inside(self.root, there))
+
+
+def _key(address: str) -> str:
+    """An address as it is compared: percent-encoding and http or https do not matter."""
+    return re.sub(r"^https?:", "", unquote(urldefrag(address)[0]))
+
+
+def pages_of(path: str, root: str) -> Iterator[tuple[Page, Pictures] | tuple[str, RowError]]:
+    """The pages of a file with their pictures, or where one lies and why it cannot be read.
+
+    Args:
+        path: a page or a WARC file.
+        root: the folder that pictures may lie in.
+    """
+    uri = join_uri(path)
+    if not path.lower().endswith(WARCS):
+        try:
+            yield Page.of(read_bytes(path, _LONGEST), uri), Pictures(path, root)
+        except RowError as error:
+            yield uri, error
+        return
+    pictures = Pictures(path, root)
+    try:
+        check_regular(path)
+    except RowError as error:
+        yield uri, error
+        return
+    for n, (url, record) in enumerate(_responses(path, pictures)):
+        if isinstance(record, RowError):
+            yield f"{uri}#{url or n}", record
+            continue
+        try:
+            check_headers([(k.encode(), v.encode()) for k, v in record.http_headers])
+            page = Page.of(_body(record, _LONGEST), f"{uri}#{url[:500]}", url, record.http_charset or "")
+        except RowError as error:
+            yield f"{uri}#{url[:500]}", error
+            continue
+        yield page, pictures
+
+
+def _responses(path: str, pictures: Pictures) -> Iterator[tuple[str, Any]]:
+    """The pages of a WARC; its pictures are noted in a pass before. Where it breaks off is said, what came before is read.
+
+    Yields:
+        (address, record), or ("", why it cannot be read on).
+    """  # noqa: E501
+    for gather in (True, False):
+        try:
+            with _warc(path) as file:
+                for record in _records(file):
+                    url = str(record.headers.get("WARC-Target-URI") or "").strip("<> ")
+                    kind = (record.http_content_type or "").lower()
+                    if record.http_headers is None or (record.http_headers.status_code or 200) != 200:
+                        continue
+                    if gather and kind.startswith("image/"):
+                        pictures.places[_key(url)] = record.stream_pos
+                    elif not gather and kind in ("text/html", "application/xhtml+xml"):
+                        yield url, record
+        except (OSError, ValueError, EOFError) as error:
+            if not gather:
+                yield (
+                    "",
+                    RowError("truncated_archive", f"{' '.join(str(error).split())[:200]}; what came before is read"),
+                )
+
+
+def _warc(path: str) -> Any:
+    return open(path, "rb")
+
+
+def _records(file: Any) -> Iterator[Any]:
+    warc = require("fastwarc.warc", "panoglot[pages]", "reading WARC")
+    kinds = warc.WarcRecordType.response | warc.WarcRecordType.resource
+    yield from warc.ArchiveIterator(file, record_types=kinds, parse_http=True, max_header_len=2**16)
+
+
+def _body(record: Any, most: int) -> bytes:
+    raw: bytes = record.reader.read(most + 1)
+    if len(raw) > most:
+        raise RowError("too_many_bytes", f"the limit is {most:,}")
+    stated = record.http_headers.get("Content-Length") if record.http_headers else None
+    if stated and stated.isdigit() and len(raw) < int(stated) and not record.http_headers.get("Content-Encoding"):
+        raise RowError("truncated_archive", f"{len(raw):,} of {int(stated):,} bytes")
+    return raw
+
+
+def check_source(source: str, files: Sequence[str]) -> None:
+    """Raise `UserError` where a source has no page."""
+    if not files or (not os.path.isdir(source) and not source.lower().endswith(PAGES + WARCS)):
+        raise UserError(f"'{source}' has no pages: give .html or .warc.gz files, or a folder with some.")
