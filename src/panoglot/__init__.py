@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
-    from panoglot.handling import info, merge, split, subset
+    from panoglot.handling import info, merge, mix, plan_languages, split, subset
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
@@ -58,8 +58,10 @@ __all__ = [
     "merge",
     "method",
     "methods",
+    "mix",
     "models",
     "open",
+    "plan_languages",
     "report",
     "retry",
     "search",
@@ -94,7 +96,9 @@ _HOMES = {
     "merge": "handling",
     "method": "running",
     "methods": "inventory",
+    "mix": "handling",
     "models": "inventory",
+    "plan_languages": "handling",
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",

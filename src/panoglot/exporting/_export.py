@@ -18,7 +18,7 @@ from panoglot.checks import check_option, several
 from panoglot.errors import UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._fitter import Fitter
-from panoglot.exporting._job import Job, Splits
+from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker, OptOut
 from panoglot.exporting._writers import Writer, find_writer, make_writer, pairs, writer_options
@@ -49,6 +49,7 @@ def export(
     include_dropped: bool = False,
     captioned_only: bool = False,
     split: str | None = None,
+    plan: str | None = None,
     shard_size: int = 10_000,
     image: str | None = None,
     max_side: int | None = None,
@@ -78,6 +79,7 @@ def export(
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         split: only the pictures of this split.
+        plan: only the captions that this plan or mix chose, one a picture.
         shard_size: pictures in a shard.
         image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
             common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
@@ -121,6 +123,7 @@ def export(
         Masker(mask, detector),
         OptOut(opt_out),
         Splits(data, split),
+        Choices(data, plan),
         Names() if names == "original" else None,
     )
     make = partial(make_writer, writer, shard_size=shard_size, options=options)
@@ -171,6 +174,11 @@ def _write(
     for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
         if chosen.captioned_only and not found:
             continue
+        if job.choices.plan is not None:
+            found = job.choices.of(row["image_id"], found)
+            if not found:
+                job.left_out["not_in_plan"] += 1
+                continue
         first = _preferred(found, chosen.langs or None, chosen.kinds)
         taken = job.take(row, found, first)
         if taken is None:

@@ -197,7 +197,7 @@ def forget(
             for some in _chunks(owners):
                 data.vectors(name).delete(sql_in("id", some))
         for some in _chunks(ids):
-            for table in ("captions", "hashes", "facts", "images", "places", "splits", "triples"):
+            for table in ("captions", "hashes", "facts", "images", "places", "splits", "choices", "triples"):
                 getattr(data, table).delete(sql_in("image_id", some))
         for some in _chunks(owners):
             data.ratings.delete(sql_in("item", some))
