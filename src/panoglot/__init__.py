@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
-    from panoglot.handling import info, merge, split, subset
+    from panoglot.handling import info, merge, mix, plan_languages, split, subset
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
@@ -59,8 +59,10 @@ __all__ = [
     "merge",
     "method",
     "methods",
+    "mix",
     "models",
     "open",
+    "plan_languages",
     "report",
     "retry",
     "search",
@@ -97,7 +99,9 @@ _HOMES = {
     "merge": "handling",
     "method": "running",
     "methods": "inventory",
+    "mix": "handling",
     "models": "inventory",
+    "plan_languages": "handling",
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",

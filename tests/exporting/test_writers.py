@@ -273,6 +273,15 @@ def test_energons_index_is_that_of_its_shards(dataset, tmp_path):
             assert PIL.Image.open(io.BytesIO(data[start : start + length])).format == "JPEG"
 
 
+def test_energons_loader_reads_it(dataset, tmp_path):
+    energon = pytest.importorskip("megatron.energon", reason="the package megatron-energon is not installed")
+    export(dataset, tmp_path / "out", "energon", shard_size=3, names="original")
+    config = energon.WorkerConfig(rank=0, world_size=1, num_workers=0)
+    options = {"batch_size": None, "shuffle_buffer_size": None, "max_samples_per_sequence": None, "repeat": False}
+    found = energon.get_train_dataset(str(tmp_path / "out"), worker_config=config, **options)
+    assert sum(bool(one.image.shape[1] == 40 and one.caption) for one in energon.get_loader(found)) == 8
+
+
 # -- beside the user's own pictures ------------------------------------------------------------------------------------
 
 

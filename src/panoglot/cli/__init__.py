@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "merge": ("merge", "Make one dataset of several, with ids and provenance.", "Make"),
     "subset": ("subset", "Put a part of a dataset into another: what a filter says.", "Make"),
     "split": ("split", "Divide into train, test and val, so that nothing is on both sides.", "Make"),
+    "mix": ("mix", "Draw which kind of caption each picture is used with: VeCLIP, Revisit, your weights.", "Make"),
+    "plan-languages": ("plan_languages", "Plan which picture is told in which language: Centurio, mBLIP.", "Make"),
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "index": ("index", "Prepare search: words and meaning of captions, several views a picture, the index.", "Look"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),

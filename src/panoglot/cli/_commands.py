@@ -17,6 +17,7 @@ from cyclopts import Parameter
 
 from panoglot.checks import several
 from panoglot.cli._captioned import show_captioning
+from panoglot.cli._datasets import show_copied, show_division, show_info, show_plan
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
@@ -243,58 +244,6 @@ def _show_export(written: dict[str, Any]) -> None:
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
 
 
-def _show_info(found: Any, json: bool = False) -> None:
-    from panoglot.languages._tags import language_name
-
-    if json:
-        print(plain_json(found.to_dict()))
-        return
-    out = console()
-    width, height = found.largest
-    made = f" ({found.created_by}, schema {found.schema_version})" if found.created_by else ""
-    out.print(safe(f"{found.dataset}{made}"))
-    out.print(f"{found.images:,} images, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
-    named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
-    lines = [("formats", found.formats), (f"{found.captions:,} captions in", named), ("kinds", found.kinds)]
-    lines += [("written by", found.writers), ("licences", found.licences), ("splits", found.splits)]
-    lines += [("images dropped", found.images_dropped), ("captions dropped", found.captions_dropped)]
-    lines += [("rejects", found.rejects), ("runs", found.runs), ("vectors", found.vectors), ("also", found.others)]
-    for name, counts in lines:
-        if counts:
-            some = list(counts.items())
-            rest = f" … and {len(some) - 12:,} more" if len(some) > 12 else ""
-            out.print(safe(f"{name}: " + ", ".join(f"{key or 'none'} {count:,}" for key, count in some[:12]) + rest))
-    if found.groups:
-        out.print(f"groups: {found.groups:,}")
-    if found.bytes:
-        sizes = ", ".join(f"{name} {size / 2**20:,.1f} MB" for name, size in found.bytes.items() if size >= 2**19)
-        out.print(safe(f"on disk: {sum(found.bytes.values()) / 2**20:,.1f} MB" + (f" ({sizes})" if sizes else "")))
-
-
-def _show_copied(copied: Any) -> None:
-    out = console()
-    out.print(safe(f"{copied.dataset}: {copied.images:,} images and {copied.captions:,} captions are new"))
-    if copied.met:
-        out.print(f"{copied.met:,} images were there already; their captions are with the first ones")
-    if copied.forgotten:
-        out.print(f"{copied.forgotten:,} images were not taken: forgotten")
-    out.print(safe("Languages: " + ", ".join(f"{lang} {count:,}" for lang, count in copied.languages.items())))
-    for note in copied.notes:
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
-
-
-def _show_division(found: Any) -> None:
-    out = console()
-    out.print(", ".join(f"{name} {count:,}" for name, count in found.splits.items()))
-    out.print(safe(f"{found.together:,} images stay with others (by {found.by}), {found.largest:,} at most"))
-    if found.near:
-        out.print(f"{found.near:,} images were kept with near-duplicates that are in another group or in none")
-    if found.unhashed:
-        out.print(
-            f"{found.unhashed:,} images have no perceptual hash that says something: copies of them are not known"
-        )
-
-
 def _show_picture(shown: Any, json: bool = False) -> None:
     if json:
         print(plain_json(shown))
@@ -470,10 +419,12 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
-    "info": ("panoglot.handling:info", _show_info, _as_json),
-    "merge": ("panoglot.handling:merge", _show_copied, None),
-    "subset": ("panoglot.handling:subset", _show_copied, None),
-    "split": ("panoglot.handling:split", _show_division, None),
+    "info": ("panoglot.handling:info", show_info, _as_json),
+    "merge": ("panoglot.handling:merge", show_copied, None),
+    "subset": ("panoglot.handling:subset", show_copied, None),
+    "split": ("panoglot.handling:split", show_division, None),
+    "mix": ("panoglot.handling:mix", show_plan, None),
+    "plan_languages": ("panoglot.handling:plan_languages", show_plan, None),
     "search": ("panoglot.retrieval:search", show_hits, as_hits),
     "index": ("panoglot.retrieval:index", show_index, None),
     "edit": ("panoglot.retrieval:edit", show_edit, _as_json),

@@ -18,7 +18,7 @@ from panoglot.checks import check_option, several
 from panoglot.errors import UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._fitter import Fitter
-from panoglot.exporting._job import Job, Splits
+from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker, OptOut
 from panoglot.exporting._writers import Writer, find_writer, make_writer, pairs, writer_options
@@ -51,6 +51,7 @@ def export(
     include_dropped: bool = False,
     captioned_only: bool = False,
     split: str | None = None,
+    plan: str | None = None,
     shard_size: int = 10_000,
     image: str | None = None,
     max_side: int | None = None,
@@ -80,6 +81,7 @@ def export(
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
         split: only the pictures of this split.
+        plan: only the captions that this plan or mix chose, one a picture.
         shard_size: pictures in a shard.
         image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
             common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
@@ -115,18 +117,9 @@ def export(
     options = writer_options(to, writer, given)
     fitter = Fitter(image or getattr(writer, "IMAGE", None), max_side)
     check_option("names", names, ("id", "original"))
-    langs = [canonical_language(tag) for tag in several(lang)]
-    kinds = several(kinds)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    if output is None and not beside:
-        raise UserError(f"give a folder to write: {command('export', data.address, 'OUT', '--to', to)}")
-    if output is not None and beside:
-        raise UserError("texts beside the pictures need no other folder; leave one of the two out.")
-    where, notes = _wanted(data, langs, kinds, include_dropped)
-    chosen = _Choice(langs, kinds, where, include_dropped, captioned_only)
+    _check_beside(data, output, beside, to)
+    chosen, notes = _chosen(data, lang, kinds, include_dropped, captioned_only)
     job = Job(
         data,
         to,
@@ -134,6 +127,7 @@ def export(
         Masker(mask, detector),
         OptOut(opt_out),
         Splits(data, split),
+        Choices(data, plan),
         Names() if names == "original" else None,
     )
     make = partial(make_writer, writer, shard_size=shard_size, options=options)
@@ -144,12 +138,19 @@ def export(
     _check_output(target, data.store.folder)
     with _building(target) as folder:
         facts = _write(job, chosen, make, folder, notes, progress)
-        shown = _made(to, langs, kinds, fitter, names, given, chosen, job)
+        shown = _made(to, names, given, chosen, job)
         card = write_card(facts, job.tally, drops(data), shown)
         (folder / CARD).write_text(card, encoding="utf-8")
         facts["entries"] = sorted({*os.listdir(folder), MANIFEST} - {".lock"})
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return facts
+
+
+def _check_beside(data: Dataset, output: str | os.PathLike[str] | None, beside: bool, to: str) -> None:
+    if output is None and not beside:
+        raise UserError(f"give a folder to write: {command('export', data.address, 'OUT', '--to', to)}")
+    if output is not None and beside:
+        raise UserError("texts beside the pictures need no other folder; leave one of the two out.")
 
 
 @dataclass
@@ -177,6 +178,11 @@ def _write(
     for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
         if chosen.captioned_only and not found:
             continue
+        if job.choices.plan is not None:
+            found = job.choices.of(row["image_id"], found)
+            if not found:
+                job.left_out["not_in_plan"] += 1
+                continue
         first = _preferred(found, chosen.langs or None, chosen.kinds)
         taken = job.take(row, found, first)
         if taken is None:
@@ -200,13 +206,12 @@ def _write(
     return job.facts(closed, notes)
 
 
-def _made(
-    to: str, langs: Any, kinds: Any, fitter: Fitter, names: str, given: Any, chosen: _Choice, job: Job
-) -> list[str]:
+def _made(to: str, names: str, given: dict[str, Any], chosen: _Choice, job: Job) -> list[str]:
     """How an export was made, for its card."""
+    fitter = job.fitter
     said = {
-        "languages": ", ".join(langs) or "all",
-        "kinds": ", ".join(kinds) or "all",
+        "languages": ", ".join(chosen.langs) or "all",
+        "kinds": ", ".join(chosen.kinds) or "all",
         "dropped rows": "with their reasons" if chosen.include_dropped else "left out",
         "pictures": f"{fitter.image or 'as they are, or in a form that common readers take'}"
         + (f", at most {fitter.max_side} pixels a side" if fitter.max_side else ""),
@@ -217,6 +222,23 @@ def _made(
         **{name: str(value) for name, value in sorted(given.items()) if name not in ("root",)},
     }
     return [f"{name}: {value}" for name, value in said.items()]
+
+
+def _chosen(
+    data: Dataset,
+    lang: str | Sequence[str],
+    kinds: str | Sequence[str],
+    include_dropped: bool,
+    captioned_only: bool,
+) -> tuple[_Choice, list[str]]:
+    """Which captions and pictures are meant, and what is to be said of their languages."""
+    langs = [canonical_language(tag) for tag in several(lang)]
+    kinds = several(kinds)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
+    where, notes = _wanted(data, langs, kinds, include_dropped)
+    return _Choice(langs, kinds, where, include_dropped, captioned_only), notes
 
 
 def _wanted(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.exporting._card import Tally
 from panoglot.formats._record import to_record
+from panoglot.table import sql_in
 
 if TYPE_CHECKING:
     from panoglot.exporting._fitter import Fitter
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from panoglot.exporting._people import Masker, OptOut
     from panoglot.table import Caption, Dataset
 
-__all__ = ["Job", "Splits"]
+__all__ = ["Choices", "Job", "Splits"]
 
 _SPAN = 2  # hex digits of the ids that are looked up at once
 
@@ -42,7 +43,7 @@ class Splits:
         if not self.any:
             line = command("split", data.address, "--test", ".1")
             raise UserError(f"{data.address} is not split: {line}")
-        if not data.splits.count(f"split = '{wanted.replace(chr(39), chr(39) * 2)}'"):
+        if not data.splits.count(sql_in("split", [wanted])):
             names = {name for batch in data.splits.batches(["split"]) for name in batch.column(0).to_pylist()}
             raise UserError(f"{data.address} has no split '{wanted}'.{did_you_mean(wanted, names)}")
 
@@ -56,6 +57,35 @@ class Splits:
         return self._have.get(image_id)
 
 
+class Choices:
+    """The caption of one picture after the other that a plan chose, in order of image id.
+
+    Args:
+        data: the dataset.
+        plan: its name, or None for all captions.
+
+    Raises:
+        UserError: there is no such plan.
+    """
+
+    def __init__(self, data: Dataset, plan: str | None) -> None:
+        self.data, self.plan = data, plan
+        self._digits, self._have = "", set[str]()
+        if plan is not None and not data.choices.count(sql_in("plan", [plan])):
+            names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
+            make = f" Make one: {command('mix', data.address)}" if not names else ""
+            raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
+
+    def of(self, image_id: str, captions: Sequence[Caption]) -> list[Caption]:
+        """Those of some captions that were chosen."""
+        if image_id[:_SPAN] != self._digits:
+            self._digits = image_id[:_SPAN]
+            low = f"image_id >= '{self._digits}' and image_id < '{self._digits}g'"
+            table = self.data.choices.read(["caption_id"], f"{low} and {sql_in('plan', [self.plan or ''])}")
+            self._have = set(table["caption_id"].to_pylist())
+        return [caption for caption in captions if caption.caption_id in self._have]
+
+
 @dataclass
 class Job:
     """What one export does to its pictures, and what it counts."""
@@ -66,6 +96,7 @@ class Job:
     masker: Masker
     opt_out: OptOut
     splits: Splits
+    choices: Choices
     names: Names | None
     tally: Tally = field(default_factory=Tally)
     left_out: Counter[str] = field(default_factory=Counter)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from panoglot.checks import several
-from panoglot.errors import UserError, verb
+from panoglot.errors import UserError, command, verb
 from panoglot.languages import meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.table import Dataset, Table, create_dataset, open_dataset, plain_rows, sql_in
@@ -101,6 +101,7 @@ def subset(
     lang: str | Sequence[str] = (),
     kinds: str | Sequence[str] = (),
     split: str | None = None,
+    plan: str | None = None,
     include_dropped: bool = False,
 ) -> Copied:
     """Put a part of a dataset into another: pictures that fit, with their captions and provenance.
@@ -113,6 +114,7 @@ def subset(
         lang: languages of captions, `zh` takes `zh-Hant` too; none for all.
         kinds: kinds of captions; none for all.
         split: only the pictures of this split.
+        plan: only the captions that this plan or mix chose, and their pictures.
         include_dropped: take what was dropped as well.
 
     Raises:
@@ -133,11 +135,19 @@ def subset(
     narrowed = bool(terms)
     if not include_dropped:
         terms.append("dropped is null")
+    if plan is not None:
+        chosen = data.choices.read(["image_id", "caption_id"], sql_in("plan", [plan]))
+        if not chosen.num_rows:
+            raise UserError(f"{data.address} has no plan '{plan}': {command('mix', data.address, '--name', plan)}")
     ids = _chosen(data, pictures, " and ".join(terms) if narrowed else None, split, include_dropped)
     if not ids:
         raise UserError(f"nothing in {data.address} fits; see what there is: panoglot info {data.address}")
+    texts: set[str] | None = None
+    if plan is not None:
+        ids = sorted(set(ids) & set(chosen["image_id"].to_pylist()))
+        texts = set(chosen["caption_id"].to_pylist())
     with target.writer():
-        _copy(data, target, copied, ids, " and ".join(terms) or None, set(_forgotten(target)))
+        _copy(data, target, copied, ids, " and ".join(terms) or None, set(_forgotten(target)), texts)
         _copy_whole(data.runs, target.runs)
     left = [name for name in _WHOLE if name != "runs" and len(getattr(data, name))]
     if left:
@@ -222,11 +232,19 @@ def _spans(data: Dataset, ids: Sequence[str] | None) -> Iterator[tuple[str, str]
 
 
 def _copy(
-    data: Dataset, target: Dataset, copied: Copied, ids: Sequence[str] | None, texts: str | None, gone: set[str]
+    data: Dataset,
+    target: Dataset,
+    copied: Copied,
+    ids: Sequence[str] | None,
+    texts: str | None,
+    gone: set[str],
+    only: set[str] | None = None,
 ) -> None:
     """Put pictures and what belongs to them into a dataset, a span of ids at a time; what is done is not done again."""
     versions = [table.lance().version if table.exists() else 0 for table in (data.images, data.captions, data.marks)]
-    name = hashlib.sha256(f"{data.store.absolute} {versions} {texts} {sorted(gone)}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(
+        f"{data.store.absolute} {versions} {texts} {sorted(gone)} {sorted(only or ())}".encode()
+    ).hexdigest()[:16]
     done = target.work(f"copy-{name}")
     seen = set(done.read(["item"])["item"].to_pylist())
     for span, where in _spans(data, ids):
@@ -243,6 +261,8 @@ def _copy(
             terms = f"{where} and ({texts})" if texts and other == "captions" else where
             for batch in source.batches(None, terms, size=8192):
                 rows = [row for row in plain_rows(batch) if row["image_id"] not in gone]
+                if only is not None and other == "captions":
+                    rows = [row for row in rows if row["caption_id"] in only]
                 new = getattr(target, other).insert(rows)
                 copied.captions += new if other == "captions" else 0
         done.insert([{"item": span, "outputs": 1}])

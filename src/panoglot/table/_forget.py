@@ -70,7 +70,7 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         places = [uri for uri in _column(data.images, "uri", keys) if uri] + _column(data.places, "place", keys)
         for name in data.vector_names():
             _delete(data.vectors(name), "id", owners)
-        for table in (data.captions, data.hashes, data.facts, data.places, data.splits, data.images):
+        for table in (data.captions, data.hashes, data.facts, data.places, data.splits, data.choices, data.images):
             _delete(table, "image_id", keys)
         _delete(data.ratings, "item", owners)
         _delete(data.rejects, "item", [*owners, *places])
