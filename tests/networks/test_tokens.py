@@ -103,7 +103,9 @@ def test_what_is_cut_is_counted_a_language(tokenizer, length):
     assert list(found) == sorted(TEXTS)
     assert all(total == 2 for _, total in found.values())
     cut = {lang for lang, (n, _) in found.items() if n}
-    room = [lang for lang, text in TEXTS.items() if len(tokens.encode(text) if tokenizer else text.encode()) <= length - 2]
+    room = [
+        lang for lang, text in TEXTS.items() if len(tokens.encode(text) if tokenizer else text.encode()) <= length - 2
+    ]
     assert cut == set(TEXTS) - set(room)
     assert {"ar", "hi", "th"} <= cut
     assert ("sw" in cut) is False
