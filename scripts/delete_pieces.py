@@ -4,8 +4,8 @@
     python scripts/delete_pieces.py --list          the pieces and the steps that are excused, and nothing else
 
 `scripts/pieces.yaml` is the list: row → steps, each with what it says, and either a `file` (below src/panoglot), a text
-that stands in it once (`find`) and what is put in its place (`put`), or why it is `excused`. A deletion is noticed when
-one of the tests that carry `@pytest.mark.paper(ROW)` fails (`tests` of a piece names others). They must pass without it.
+that stands in it once (`find`) and what is put in its place (`put`), or why it is `excused`. A deletion is noticed
+when one of the tests that carry `@pytest.mark.paper(ROW)` fails (`tests` of a piece names others). They must pass without it.
 
 Exit code 1: a deletion was not noticed, a text is not found once, or tests fail without any deletion. It changes a copy
 of the source tree; each deletion runs in a process of its own, forked after torch is loaded.
@@ -50,14 +50,16 @@ def read() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def tests_of(row: str, step: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the tests of a row: those that show its worked cases, or those that a step names."""
-    if step is not None and step.get("tests"):
-        return list(step["tests"])
+def shown_of(row: str, step: Mapping[str, Any]) -> list[list[str]]:
+    """Return the tests of a row, in the order of tries: those that a step names; else settings, steps, the others."""
+    if step.get("tests"):
+        return [list(step["tests"])]
     shown = json.loads((ROOT / "src/panoglot/inventory/evidence.json").read_text(encoding="utf-8"))["papers"]
-    found = {one["test"] for letter in ("V", "C") for one in shown.get(row, {}).get(letter, ())}
-    more = {test for step in read()[row] for test in step.get("tests", ())}
-    return sorted(one for one in found | more if not one.startswith("tests/curation"))
+    found = sorted({one["test"] for letter in ("V", "C", "P") for one in shown.get(row, {}).get(letter, ())})
+    found = [one for one in found if not one.startswith("tests/curation")]
+    named = ["test_papers.py"] if step.get("file", "").endswith(".yaml") else ["test_steps.py"]
+    first = [one for one in found if any(f"/{name}::" in one for name in named)]
+    return [tests for tests in (first, [one for one in found if one not in first]) if tests]
 
 
 def run(source: Path, tests: Iterable[str]) -> tuple[int, str]:
@@ -101,7 +103,7 @@ def delete(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         for row, steps in rows.items():
-            code, said = run(source, tests_of(row))
+            code, said = run(source, [one for tests in shown_of(row, {}) for one in tests])
             if code:
                 wrong.append(f"{row}: its tests fail without any deletion ({said or f'exit code {code}'})")
                 print(wrong[-1], flush=True)
@@ -112,7 +114,9 @@ def delete(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
                 begin, file = time.perf_counter(), source / "panoglot" / step["file"]
                 text = file.read_text(encoding="utf-8")
                 file.write_text(text.replace(step["find"], step["put"]), encoding="utf-8")
-                code, said = run(source, tests_of(row, step))
+                code, said = 0, ""
+                for tests in shown_of(row, step):
+                    code, said = (code, said) if code else run(source, tests)
                 file.write_text(text, encoding="utf-8")
                 noticed = code in (1, 2)  # 2: the tests could not even be collected
                 if not noticed:

@@ -53,7 +53,8 @@ PAPERS = {
         "epochs": 32, "schedule.kind": "cosine", "schedule.warmup": 2000, "batch": 1536,
     },
     "florenz": {
-        "sampler.cells": {"caption": ["en", "de"], "translation": ["de", "fr", "es", "ru", "zh"]}, "losses.lm.weight": 1.0,
+        "sampler.cells": {"caption": ["en", "de"], "translation": ["de", "fr", "es", "ru", "zh"]},
+        "losses.lm.weight": 1.0,
     },
     "grain": {
         **VIT, **CLIP_TEXT, "image.patch": 16, "head.queries": 5, "head.width": 512, "head.layers": 6, "head.heads": 8,
