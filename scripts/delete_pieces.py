@@ -5,7 +5,7 @@
 
 `scripts/pieces.yaml` is the list: row → steps, each with what it says, and either a `file` (below src/panoglot), a text
 that stands in it once (`find`) and what is put in its place (`put`), or why it is `excused`. A deletion is noticed
-when one of the tests that carry `@pytest.mark.paper(ROW)` fails (`tests` of a piece names others). They must pass without it.
+when one of the tests that carry `@pytest.mark.paper(ROW)` fails, or of those that the piece names (`tests`).
 
 Exit code 1: a deletion was not noticed, a text is not found once, or tests fail without any deletion. It changes a copy
 of the source tree; each deletion runs in a process of its own, forked after torch is loaded.

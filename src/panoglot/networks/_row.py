@@ -46,7 +46,7 @@ class Row:
         dim: of the joint space.
         size: side of the pictures in pixels.
         views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `scale`, the
-            share of the area that is shown, or `of: 346`, of each side as much as `size` is of 346 (ALIGN). Else empty.
+            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
         losses: part → `{weight: …, options}`.
