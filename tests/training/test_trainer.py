@@ -518,7 +518,7 @@ def test_a_loss_that_learns_from_nothing_in_an_epoch_stops_the_run():
     row = load_row("grain", "small", batch=8, epochs=3)
     records = [replace(r, regions=()) for r in shapes(16)]
     trainer = Trainer(row, records, idle=["box"], workers=0)
-    with pytest.raises(UserError, match="'regions' learnt from nothing in epoch 0.*--idle regions"):
+    with pytest.raises(UserError, match=r"'regions' learnt from nothing in epoch 0.*--idle regions"):
         trainer.fit(progress=False)
     assert trainer.step == 2  # the whole epoch was looked at
     trainer = Trainer(row, records, idle=["box", "regions"], workers=0)

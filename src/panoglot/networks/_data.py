@@ -263,12 +263,13 @@ class Data(Loading):
     def _views(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
         """Fill in the views of a picture; its regions are where the first of them has them."""
         views, size = self.row.views, self.row.size
-        x, full = load_sized(r.image, size)
+        x, full = load_sized(r.image, max(size, views.get("of", 0)))
         draw = Draw(self.seed, epoch, r.id, k, "crop") if self.augment else None
 
         def choose(count: int, scale: Any) -> list[View]:
             flip = float(views.get("flip", 0.0))
-            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip) for _ in range(count)]
+            share = size / views["of"] if "of" in views else None
+            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip, share) for _ in range(count)]
 
         whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))
         sample = out.sample

@@ -18,7 +18,16 @@ from panoglot.errors import MissingPackage, UserError, require
 from panoglot.networks.towers._pretrained import load_pretrained
 from panoglot.networks.towers._tokens import ByteTokens, pad_tokens
 
-__all__ = ["ClipTokens", "LearntTokens", "NamedTokens", "Subwords", "tokens_of"]
+__all__ = [
+    "ClipTokens",
+    "LearntTokens",
+    "NamedTokens",
+    "Subwords",
+    "byte_order",
+    "bytes_kit",
+    "clip_kit",
+    "tokens_of",
+]
 
 #: The vocabulary of CLIP: 256 bytes, each alone and at a word's end, 48,894 merges, start and end.
 CLIP_MERGES, CLIP_SIZE = 49152 - 256 - 2, 49408
@@ -76,13 +85,17 @@ class ClipTokens(Subwords):
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""
-        found: list[int] = _clip().encode(html.unescape(html.unescape(text)).strip()).ids
+        found: list[int] = _encoding().encode(html.unescape(html.unescape(text)).strip()).ids
         return found
 
 
 @cache
-def _clip() -> Any:
-    """Return CLIP's encoding, of the file that comes with open_clip, which is not imported (it wants torchvision)."""
+def _encoding() -> Any:
+    return clip_kit()
+
+
+def clip_kit() -> Any:
+    """Return CLIP's encoding as the library tokenizers has it, of the file that comes with open_clip, which is not imported (it wants torchvision)."""
     package = find_spec("open_clip")
     if package is None or package.origin is None:
         raise MissingPackage("CLIP's tokeniser lies in the package of open_clip: pip install --no-deps open-clip-torch")
@@ -101,10 +114,24 @@ def _clip() -> Any:
     return out
 
 
-def _letters() -> list[str]:
-    """Return a letter for each of the 256 bytes as byte-level encodings order them: printable ones are themselves."""
+def byte_order() -> list[int]:
+    """Return the 256 bytes as byte-level encodings order them: the printable ones first."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [*map(chr, shown), *(chr(256 + n) for n in range(256 - len(shown)))]
+    return [*shown, *(byte for byte in range(256) if byte not in shown)]
+
+
+def _letters() -> list[str]:
+    """Return a letter for each byte, in that order: printable ones are themselves."""
+    shown = 188
+    return [*map(chr, byte_order()[:shown]), *(chr(256 + n) for n in range(256 - shown))]
+
+
+def bytes_kit(special: Sequence[str]) -> Any:
+    """Return UTF-8 bytes as the library tokenizers has them, the special tokens behind them."""
+    kit = require("tokenizers", "panoglot[train]", "a tokeniser of bytes")
+    out = kit.Tokenizer(kit.models.BPE({word: n for n, word in enumerate([*_letters(), *special])}, []))
+    out.pre_tokenizer = kit.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return out
 
 
 class LearntTokens(Subwords):
