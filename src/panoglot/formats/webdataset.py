@@ -322,7 +322,7 @@ def _members(
         ):
             torn = "truncated_archive"
             while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+                tar.members = []  # tarfile keeps every header otherwise
                 name, suffix = member.name, suffix_of(member.name)
                 place = f"{uri}#{_clean(name)}"
                 if size := getattr(member, "oversized", 0):
