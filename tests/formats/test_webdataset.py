@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from panoglot.errors import UserError
 from panoglot.formats import Sample, webdataset
+from panoglot.formats._tar import TarFile
 from panoglot.formats._texts import Given
 from panoglot.table import Reject
 from tests.conftest import picture_bytes
@@ -31,6 +32,38 @@ def test_grouping_and_whole_texts(tmp_path):
     assert [s.uri for s in samples] == [f"{path}#a/{n:04d}.jpg" for n in range(6)]
     assert [s.data for s in samples] == [picture_bytes(n) for n in range(6)]
     assert texts(samples[2]) == [("de", "Bild 2\nzweite Zeile")]
+
+
+def test_what_is_written_is_what_tarfile_writes(tmp_path):
+    names = ["a.jpg", "ab/c.de.txt", f"{'0' * 32}.json", "ก" * 30 + ".txt", "عربي.txt", "x" * 100, "y" * 101, "e.txt"]
+    files = [(name, bytes([n]) * size) for n, (name, size) in enumerate(zip(names, (0, 1, 511, 512, 513, 9, 9, 70000)))]
+    ours = TarFile(tmp_path / "ours.tar")
+    with tarfile.open(tmp_path / "theirs.tar", "w", format=tarfile.PAX_FORMAT) as theirs:
+        for name, data in files:
+            ours.add(name, data)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            theirs.addfile(member, io.BytesIO(data))
+    ours.close()
+    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "theirs.tar").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_headers_of_every_kind_are_read(tmp_path, mode):
+    """Owners and times that ours do not write, long and foreign names, sizes in either notation."""
+    path = tmp_path / f"a.tar{mode[1:].replace(':', '.')}"
+    names = ["a.jpg", "ü" * 60 + ".jpg", "d/" * 60 + "b.jpg", "ไทย.jpg"]
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        with tarfile.open(path, mode, format=form) as tar:
+            for n, name in enumerate(names):
+                member = tarfile.TarInfo(name)
+                member.size, member.uid, member.mtime, member.uname = len(picture_bytes(n)), 1 << 25, 1.5, "भारत"
+                tar.addfile(member, io.BytesIO(picture_bytes(n)))
+        samples, rejects = take(path)
+        assert rejects == []
+        assert [(s.uri.partition("#")[2], s.data) for s in samples] == [
+            (m, picture_bytes(n)) for n, m in enumerate(names)
+        ]
 
 
 def test_keys_end_at_the_first_dot_of_the_name(tmp_path):

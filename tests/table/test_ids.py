@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,16 @@ def test_normal_text_is_stable_and_clean(text):
     assert normal_text(once) == once
     assert "\x00" not in once
     once.encode("utf-8")
+
+
+@given(st.text(st.characters(categories=("Cc", "Cs", "Cf", "Zl", "Lo", "Mn")) | st.sampled_from("a\n\t \x85")))
+def test_normal_text_has_no_controls_but_newline_and_tab(text):
+    kept = [
+        c
+        for c in unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+        if c in "\n\t" or unicodedata.category(c) != "Cc"
+    ]
+    assert normal_text(text) == "".join(kept).strip()
 
 
 def test_normal_text_keeps_marks_and_joiners():

@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     import gc
 
-    gc.disable()  # nothing that is imported becomes garbage; `_commands` enables it before a verb runs
+    if arguments is None:  # a process of its own: nothing that it imports becomes garbage; `_commands` enables it again
+        gc.disable()
     import cyclopts
 
     import panoglot

@@ -60,8 +60,9 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
-        gc.freeze()
-        gc.enable()
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         return show(verb(*args, **kwargs), **mine)
 
     run.__doc__ = verb.__doc__

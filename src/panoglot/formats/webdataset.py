@@ -263,7 +263,7 @@ class _Header(tarfile.TarInfo):
     """Headers as tarfile reads them, but a torn archive is an error and not its end, and no header is huge."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Any:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         """Of a plain file with a short name only name, size and check sum are read: nobody asks for the rest of it."""
         name, end, _ = buf[:100].partition(b"\0")
         if end and buf[156:157] == tarfile.REGTYPE and buf[257:262] == b"ustar" and not buf[345]:
@@ -322,7 +322,7 @@ def _members(
         ):
             torn = "truncated_archive"
             while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+                tar.members = []  # tarfile keeps every header otherwise
                 name, suffix = member.name, suffix_of(member.name)
                 place = f"{uri}#{_clean(name)}"
                 if size := getattr(member, "oversized", 0):

