@@ -160,6 +160,14 @@ def test_a_picture_is_corrected_and_forgotten(page):
     page.wait(f"{SAID} === 'Saved.'")
     assert "A navy cat." in {c.text for c in page.world.data.captions_of([key])[key]}
     page.wait("document.querySelector('.says').innerText.includes('correct')")  # its history stands beside it
+    page.js("document.activeElement.blur()")
+    page.press("z")
+    page.wait(f"{SAID} === 'Taken back.'")
+    assert "A navy cat." not in {c.text for c in page.world.data.captions_of([key])[key]}
+    page.press("e")
+    page.js("document.getElementById('write-text').value = 'A navy cat.'")
+    page.press("Enter", ctrl=True)
+    page.wait(f"{SAID} === 'Saved.'")
     # somebody else writes meanwhile: what was typed stays, what is new is shown
     page.press("e")
     page.world.caption(key, "Somebody else's.", "en")

@@ -119,6 +119,13 @@ def test_lowest_scores_and_doubtful_languages(served):  # noqa: F811
     keys = [write(world, image, f"Bild {n}.", "m", alignment=n / 10) for n, image in enumerate(world.ids[:3])]
     odd = write(world, world.ids[4], "???", "m", lang="und")
     assert [c["caption_id"] for c in served("GET", "/api/v1/queue?why=low:alignment")[1]["captions"]] == keys
+    # a cursor stands, also when what it names is judged meanwhile; what was put off does not come again
+    _, one = served("GET", "/api/v1/queue?why=low:alignment&n=2")
+    served("POST", f"/api/v1/images/{world.ids[1]}/judge", {"caption": keys[1], "keep": True})
+    _, rest = served("GET", f"/api/v1/queue?why=low:alignment&n=2&after={one['next']}")
+    assert [c["caption_id"] for c in rest["captions"]] == keys[2:]
+    assert served("GET", "/api/v1/queue?after=nonsense")[0] == 422
+    assert served("GET", "/api/v1/queue?after=1:'%20or%201=1")[0] == 200
     assert [c["caption_id"] for c in served("GET", "/api/v1/queue?why=language")[1]["captions"]] == [odd]
     for why in ("low", "nothing", "kept:x"):
         assert served("GET", f"/api/v1/queue?why={why}")[0] == 422

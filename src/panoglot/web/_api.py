@@ -41,6 +41,8 @@ class Api:
         self._thumbs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._held = 0
         self._uploads: OrderedDict[str, Image] = OrderedDict()
+        #: the datasets of the server and their pictures
+        self.beside: Callable[[], dict[str, int]] = dict
 
     def find(self, request: Request, path: str) -> tuple[str, Callable[[], Answer]]:
         """The route of a request: its name, and what answers.
@@ -67,17 +69,16 @@ class Api:
             raise Problem(410, "this picture is forgotten.")
         return given
 
-    def info(self) -> dict[str, Any]:
-        """What is served."""
-        counts = dict(self.searcher._allowed.languages().most_common(200))
-        return {
-            "name": self.data.name, "images": len(self.data.images), "languages": counts,
-            "names": {tag: language_name(tag) for tag in counts},
-            "vectors": self.searcher.name, "read_only": self.read_only, "version": __version__,
-        }  # fmt: skip
-
     def _info(self, request: Request) -> Answer:
-        return Answer.of(self.info())
+        counts = dict(self.searcher._allowed.languages().most_common(200))
+        return Answer.of(
+            {
+                "name": self.data.name, "images": len(self.data.images), "languages": counts,
+                "names": {tag: language_name(tag) for tag in counts}, "vectors": self.searcher.name,
+                "read_only": self.read_only, "version": __version__,
+                "datasets": [{"id": name, "images": n} for name, n in self.beside().items()],
+            }
+        )  # fmt: skip
 
     # -- search --------------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,10 @@ class Request:
         """
         left, pieces, until = self.length(most), [], time.monotonic() + SLOWEST
         while left:
-            piece = self.read(min(left, 65_536))
+            try:
+                piece = self.read(min(left, 65_536))
+            except TimeoutError:
+                raise Problem(408, "nothing more of the body came.") from None
             if not piece:
                 raise Problem(400, "the body ended before its length.")
             if time.monotonic() > until:

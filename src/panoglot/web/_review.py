@@ -55,8 +55,11 @@ class Review:
 
     def _langs(self, lang: str) -> str:
         """SQL for a language and its variants."""
-        every = Counter(self._data.captions.read(["lang"])["lang"].to_pylist()) if lang else Counter()
-        return sql_in("lang", meeting([canonical_language(lang)], every)[0]) if lang else "true"
+        if not lang:
+            return "true"
+        counts = self._data.captions.read(["lang"])["lang"].value_counts().to_pylist()
+        every = Counter({one["values"]: one["counts"] for one in counts})
+        return sql_in("lang", meeting([canonical_language(lang)], every)[0])
 
     # -- queue ---------------------------------------------------------------------------------------------------------
 
@@ -80,18 +83,18 @@ class Review:
             where = f"{sql_in('dropped', [name])} or starts_with(dropped, {quoted})"
         sql = f"({where}) and kind != 'fact' and {self._langs(lang)}"
         low = name if kind == "low" else ""
-        rows = self._data.captions.read(["caption_id", *(["scores"] if low else [])], sql)
-        order = _order(rows, low, self._judged())
-        keys = [key for key, _ in order]
-        start = next((at + 1 for at, key in enumerate(keys) if key == after), None) if after else 0
-        if start is None:  # judged meanwhile: go on where it stood
-            start = 0 if low else next((at for at, key in enumerate(keys) if key > after), len(keys))
-        some = keys[start : start + n]
-        found = {row["caption_id"]: row for row in plain_rows(self._data.captions.get(some))}
-        captions = [_plain_caption(caption_from_row(found[key])) for key in some if key in found]
+        rows = _waiting(
+            self._data.captions.read(["caption_id", *(["scores"] if low else [])], sql), low, self._judged()
+        )
+        rest = _after(rows, after)
+        window = _first(rest, n)
+        keys = window["caption_id"].to_pylist()
+        found = {row["caption_id"]: row for row in plain_rows(self._data.captions.get(keys))}
+        captions = [_plain_caption(caption_from_row(found[key])) for key in keys if key in found]
+        more = rest.num_rows > len(keys)
         return {
-            "captions": captions, "total": len(keys), "left": len(keys) - start,
-            "judged": len(self._judged()), "next": some[-1] if some and start + n < len(keys) else None,
+            "captions": captions, "total": rows.num_rows, "left": rest.num_rows, "judged": len(self._judged()),
+            "next": f"{window['score'][-1].as_py()!r}:{keys[-1]}" if more and keys else None,
         }  # fmt: skip
 
     def _judged(self) -> set[str]:
@@ -193,16 +196,45 @@ class Review:
         }  # fmt: skip
 
 
-def _order(rows: pa.Table, low: str, judged: set[str]) -> list[tuple[str, float]]:
-    """Ids in their order, with the score."""
-    if not low:
-        return [(key, 0.0) for key in sorted(rows["caption_id"].to_pylist()) if key not in judged]
-    scored = [
-        (row["caption_id"], float(row["scores"][low]))
-        for row in plain_rows(rows)
-        if row["scores"].get(low) is not None and row["caption_id"] not in judged
-    ]
-    return sorted(scored, key=lambda one: (one[1], one[0]))
+def _waiting(rows: pa.Table, low: str, judged: set[str]) -> pa.Table:
+    """Ids (`caption_id`) and scores of the captions that nobody has judged."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    scores = pc.map_lookup(rows["scores"], pa.scalar(low), "first") if low else pa.nulls(len(rows), pa.float32())
+    table = pa.table({"caption_id": rows["caption_id"], "score": scores if low else pc.fill_null(scores, 0)})
+    table = table.filter(pc.invert(pc.is_in(table["caption_id"], pa.array(sorted(judged), pa.string()))))
+    return table.filter(pc.is_valid(table["score"]))
+
+
+def _first(rows: pa.Table, n: int) -> pa.Table:
+    """The first rows, in their order: lowest score first, then by id."""
+    import pyarrow.compute as pc
+
+    keys = [("score", "ascending"), ("caption_id", "ascending")]
+    if not rows.num_rows:  # Arrow cannot choose of nothing
+        return rows
+    return rows.take(pc.select_k_unstable(rows, k=n, sort_keys=keys)).sort_by(keys)
+
+
+def _after(rows: pa.Table, cursor: str) -> pa.Table:
+    """The rows behind a cursor, `score:id`; also when the row that it names is judged by now.
+
+    Raises:
+        UserError: no cursor of ours.
+    """
+    import pyarrow.compute as pc
+
+    if not cursor:
+        return rows
+    score, _, key = cursor.partition(":")
+    try:
+        at = float(score)
+    except ValueError:
+        raise UserError("after: give the `next` of the answer before.") from None
+    above = pc.greater(rows["score"], at)
+    same = pc.and_(pc.equal(rows["score"], at), pc.greater(rows["caption_id"], key))
+    return rows.filter(pc.or_(above, same))
 
 
 def _differ(texts: Sequence[str]) -> float:

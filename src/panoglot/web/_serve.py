@@ -85,6 +85,8 @@ class Server:
         if any(one._files for one in searchers):
             raise UserError("a server takes a Searcher(…, files=False): no path of a client may be opened.")
         self.apis = _named([Api(one, read_only=read_only) for one in searchers])
+        for one in self.apis.values():
+            one.beside = self._images
         self.api, self.read_only, self.meter = next(iter(self.apis.values())), read_only, Meter()
         try:
             self._listener = _listener(self, host, port)
@@ -146,19 +148,18 @@ class Server:
         route, run = api.find(request, path)
         if request.method not in ("GET", "HEAD"):
             self.gate.limit(request)
-        answer = run()
-        if route == "info":
-            names = [{"id": name, "images": len(one.data.images)} for name, one in self.apis.items()]
-            answer = Answer.of({**api.info(), "datasets": names})
-        return route, answer
+        return route, run()
+
+    def _images(self) -> dict[str, int]:
+        """Pictures of every dataset."""
+        return {name: len(api.data.images) for name, api in self.apis.items()}
 
     def _about(self, path: str) -> Answer:
         if path == "/healthz":
             return Answer.of({"ok": True})
         if path == "/openapi.json":
             return Answer.of(openapi(self.read_only))
-        text = self.meter.text({name: len(api.data.images) for name, api in self.apis.items()})
-        return Answer(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return Answer(self.meter.text(self._images()).encode(), "text/plain; version=0.0.4; charset=utf-8")
 
 
 def _named(apis: Sequence[Api]) -> dict[str, Api]:

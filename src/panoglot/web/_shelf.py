@@ -12,7 +12,7 @@ from panoglot.languages import base_language, canonical_language, matches
 from panoglot.retrieval import Searcher
 from panoglot.retrieval._indexing import telling
 from panoglot.retrieval._where import images_where, read_where
-from panoglot.table import Caption
+from panoglot.table import Caption, sql_in
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -94,8 +94,21 @@ class Shelf:
 
     def items(self, ids: Sequence[str], langs: Sequence[str]) -> list[dict[str, Any]]:
         """Id and the caption that is shown, of some pictures."""
-        captions = self._data.captions_of(ids)
-        return [{"id": key, **shown(captions[key], langs)} for key in ids]
+        present = self._allowed.languages()
+        wanted = [tag for tag in present if _any_fits(tuple(langs), tag)]
+        rows = self._captions(ids, sql_in("lang", wanted)) if wanted else {}
+        if others := [key for key in ids if key not in rows]:
+            rows |= self._captions(others, "true")
+        return [{"id": key, **_told(_best(rows.get(key, []), langs))} for key in ids]
+
+    def _captions(self, ids: Sequence[str], where: str) -> dict[str, list[dict[str, Any]]]:
+        """Kept captions of some pictures, no more of them than is needed to choose: most are in other languages."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        kept = f"dropped is null and kind != 'fact' and {where}"
+        columns = ["caption_id", "image_id", "text", "lang", "kind"]
+        for row in self._data.captions.read(columns, f"{sql_in('image_id', ids)} and {kept}").to_pylist():
+            found.setdefault(row["image_id"], []).append(row)
+        return found
 
 
 def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:
@@ -106,11 +119,25 @@ def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:
     ({'text': 'ein Hund', 'lang': 'de-AT', 'captions': 2}, 'a dog')
     """
     kept = [c for c in captions if c.kind != "fact"]
-    fit = next((some for lang in langs if (some := [c for c in kept if _fits(lang, c.lang)])), kept)
-    if not fit:
-        return {"text": "", "lang": "und", "captions": 0}
-    best = telling([{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in fit])
-    return {"text": best["text"], "lang": best["lang"], "captions": len(kept)}
+    asked = tuple(langs)
+    some = [c for c in kept if _any_fits(asked, c.lang)] or kept  # most are in other languages
+    rows = [{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in some]
+    return {**_told(_best(rows, langs)), "captions": len(kept)}
+
+
+def _best(rows: list[dict[str, Any]], langs: Sequence[str]) -> dict[str, Any] | None:
+    """The most telling caption of the first language that there is one of, else of all."""
+    fit = next((some for lang in langs if (some := [r for r in rows if _fits(lang, r["lang"])])), rows)
+    return telling(fit) if fit else None
+
+
+def _told(row: dict[str, Any] | None) -> dict[str, Any]:
+    return {"text": row["text"], "lang": row["lang"]} if row else {"text": "", "lang": "und"}
+
+
+@lru_cache(maxsize=1 << 14)
+def _any_fits(asked: tuple[str, ...], lang: str) -> bool:
+    return any(_fits(one, lang) for one in asked)
 
 
 @lru_cache(maxsize=1 << 14)

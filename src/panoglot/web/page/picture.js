@@ -136,6 +136,12 @@ function decide(c, keep) {
   wrote((match) => post(`/images/${now.id}/judge`, body, match), keep ? t("Approved.") : t("Dropped; it stays in the history."));
 }
 
+/** The last thing that was done here is taken back. */
+function undo() {
+  const last = state.last;
+  wrote(async () => { await post("/undo", { edit_id: last, author: author() }); return {}; }, t("Taken back."));
+}
+
 async function forget() {
   const what = await tell(() => post("/forget", { ids: [now.id], dry_run: true }));
   if (!what) return;
@@ -154,6 +160,7 @@ export function key(event) {
     if (item) { state.cursor = next; location.hash = `#/picture/${item.id}`; } else say(t("There is no further one."));
     return true;
   }
+  if (pressed === "z" && state.last && !state.info.read_only) { undo(); return true; }
   if (pressed === "m") { go("search", { image: now.id }); return true; }
   if (pressed === "b") { $("but").focus(); return true; }
   if (state.info.read_only || !list[at]) return false;

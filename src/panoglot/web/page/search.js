@@ -9,10 +9,11 @@ let grid = null, turn = 0, plan = null, k = 120;
 function stop() { grid?.close(); grid = null; }
 export function close() { turn += 1; stop(); } // what is still under way is for nobody
 
-/** The condition on images that two dates make. */
+/** The condition on images that two dates make; both days are in it. */
 function dates(query) {
-  const [from, to] = [query.get("from"), query.get("to")].map((day) => (/^\d{4}-\d\d-\d\d$/.test(day || "") ? day : ""));
-  return [from && `time>='${from}'`, to && `time<='${to}'`].filter(Boolean).join(" and ");
+  const [from, to] = [query.get("from"), query.get("to")].map((day) => (/^\d{4}-\d\d-\d\d$/.test(day || "") && !Number.isNaN(Date.parse(day)) ? day : ""));
+  const after = to && new Date(Date.parse(to) + 864e5).toISOString().slice(0, 10);
+  return [from && `time>='${from}'`, after && `time<'${after}'`].filter(Boolean).join(" and ");
 }
 
 function filters(query) {
