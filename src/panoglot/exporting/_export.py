@@ -81,9 +81,8 @@ def export(
         shard_size: pictures in a shard.
         image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
             common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
-            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG. But for
-            `original`, a file that says where it was taken, a serial number or an owner is written without all that it
-            says beside the picture; the pixels stay as they are.
+            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG. Only
+            `original` keeps what files say of where, with which device and by whom they were taken.
         max_side: longest side in pixels; larger pictures are made smaller.
         progress: called with (pictures done, pictures in all).
 
@@ -130,11 +129,7 @@ def export(
             if progress:
                 progress(images, total)
         written = writer.close()
-        if fitter.stripped:
-            notes.append(
-                f"{fitter.stripped:,} pictures are written without what their files say of places, serial numbers and "
-                "owners; --image original keeps every byte."
-            )
+        notes += fitter.notes()
         facts = {
             "panoglot_export": 1,
             "format": to,
