@@ -129,7 +129,6 @@ def export(
             if progress:
                 progress(images, total)
         written = writer.close()
-        notes += fitter.notes()
         facts = {
             "panoglot_export": 1,
             "format": to,
@@ -140,7 +139,7 @@ def export(
             "resized": fitter.resized,
             "left_out": dict(sorted(left_out.items())),
             "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
-            **({"notes": notes} if notes else {}),
+            **({"notes": said} if (said := [*notes, *fitter.notes()]) else {}),
             **written,
         }
         if images == 0:

@@ -82,8 +82,8 @@ class Fitter:
         if not self.stripped:
             return []
         return [
-            f"{self.stripped:,} pictures are written without what their files say of places, serial numbers and owners; "
-            "--image original keeps every byte."
+            f"{self.stripped:,} pictures are written without what their files say of places, serial numbers and "
+            "owners; --image original keeps every byte."
         ]
 
     def _target(self, name: str, data: bytes, large: bool) -> str | None:
