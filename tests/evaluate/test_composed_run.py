@@ -384,3 +384,40 @@ def test_presets_run_from_end_to_end(circo, tmp_path, preset):
 def test_a_preset_without_its_models_says_which(circo):
     with pytest.raises(UserError, match="--model captioner=PROVIDER:NAME"):
         composed_run(Colours(), "circo", circo / "annotations", circo / "unlabeled2017", method="cirevl")
+
+
+@pytest.mark.parametrize("preset", ["cirevl", "cotmr", "imagescope", "rules"])
+def test_presets_run_from_the_command(circo, tmp_path, monkeypatch, preset):
+    from panoglot.evaluate import _commands
+    from panoglot.providers import register
+    from panoglot.providers.roles import Answer
+
+    class Scripted:
+        name, fingerprint, batch_size, chat, sees = "toy:scripted", "scripted-1", 4, True, True
+        asked = 0
+
+        def generate(self, prompts):
+            Scripted.asked += len(prompts)
+            said = 'Edited: red blue\n{"target_caption": "red blue", "existent": ["blue"], "step2": ["red blue"]}'
+            return [Answer(said) for _ in prompts]
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    register("toy:commanded", Colours)
+    register("toy:scripted", Scripted)
+    models = {"cirevl": ("captioner", "llm"), "imagescope": ("captioner", "llm"), "cotmr": ("lvlm",)}.get(preset, ())
+    where = {"annotations": str(circo / "annotations"), "images": str(circo / "unlabeled2017")}
+    where |= {"benchmark": "circo", "encoder": "toy:commanded", "method": preset}
+    given = dict.fromkeys(models, "toy:scripted")
+    found = _commands.composed(**where, **given)
+    assert found["recall"].parts["recall@5"] == (0.5 if models else 1)
+    assert all(alias in found.made["models"] for alias in models)
+    asked = Scripted.asked
+    assert bool(asked) == bool(models)
+    again = _commands.composed(**where, **given)  # answers are kept
+    assert (again["mAP"].parts, Scripted.asked) == (found["mAP"].parts, asked)
+    for alias in models:
+        with pytest.raises(UserError, match=f"asks for a model: give --{alias} PROVIDER:NAME"):
+            _commands.composed(**where, **{**given, alias: None})
+    odd = "llm" if preset in ("cotmr", "rules") else "lvlm"
+    with pytest.raises(UserError, match=f"does not ask such a model: leave --{odd} toy:scripted out"):
+        _commands.composed(**where, **given, **{odd: "toy:scripted"})

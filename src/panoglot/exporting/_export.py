@@ -85,9 +85,8 @@ def export(
         shard_size: pictures in a shard.
         image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
             common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
-            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG. But for
-            `original`, a file that says where it was taken, a serial number or an owner is written without all that it
-            says beside the picture; the pixels stay as they are.
+            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG. Only
+            `original` keeps what files say of where, with which device and by whom they were taken.
         max_side: longest side in pixels; larger pictures are made smaller.
         names: `id`, or `original`: names that the pictures had, made safe and unique.
         caption_column: name of the column of captions, where the format has one.

@@ -81,6 +81,15 @@ class Fitter:
             self.converted[_SHOWN[target]] += 1
         return written
 
+    def notes(self) -> list[str]:
+        """What is to be said of it."""
+        if not self.cleaned:
+            return []
+        return [
+            f"{self.cleaned:,} pictures are written without what their files say of places, serial numbers and "
+            "owners; --image original keeps every byte."
+        ]
+
     def _target(self, name: str, data: bytes, large: bool) -> str | None:
         """The format to write, None to keep the bytes."""
         if self.image == "original":

@@ -132,7 +132,7 @@ class Job:
 
     def facts(self, closed: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> dict[str, Any]:
         """What was written, as the export returns it."""
-        said = [*notes, *(note for one in closed.values() for note in one.get("notes", ()))]
+        said = [*notes, *self.fitter.notes(), *(note for one in closed.values() for note in one.get("notes", ()))]
         if self.to == "webdataset" and len(self.formats) > 1:
             shown = ", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())
             said.append(

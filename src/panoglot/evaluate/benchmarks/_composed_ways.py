@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
 from panoglot.evaluate._declare import Way
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["one_file", "search_way"]
+if TYPE_CHECKING:
+    from panoglot.retrieval import Askers
+
+__all__ = ["one_file", "preset_models", "search_way"]
 
 
 def one_file(name: str, rankings: Sequence[str], annotations: Sequence[str]) -> tuple[str, str]:
@@ -21,6 +24,45 @@ def one_file(name: str, rankings: Sequence[str], annotations: Sequence[str]) -> 
     if len(rankings) != 1 or len(annotations) != 1:
         raise UserError(f"{name} takes one file of rankings and one of annotations.")
     return rankings[0], annotations[0]
+
+
+def preset_models(
+    method: str, cache: str | None, prices: str | None, max_cost: float | None, **given: str | None
+) -> Askers | None:
+    """The models that a preset asks, loaded; None for a method that is no preset.
+
+    Args:
+        method: the preset.
+        cache: folder where their answers are kept; `off` for none; None for the user's cache folder.
+        prices: file of prices, or None.
+        max_cost: most US dollars of this run.
+        given: model names by alias.
+
+    Raises:
+        UserError: a model that the preset asks for and nobody gave; one that was given and that it does not ask.
+    """
+    from panoglot.asking import cache_folder
+    from panoglot.asking._made import note_model
+    from panoglot.providers import load_model
+    from panoglot.retrieval import PRESETS, Askers
+    from panoglot.retrieval._planning import preset_of
+
+    uses: dict[str, str] = {}
+    if method in PRESETS:
+        preset = preset_of(method)
+        uses = preset.uses(preset.resolve({}))
+    for alias, name in given.items():
+        if name is None and alias in uses:
+            raise UserError(f"method='{method}' asks for a model: give {alias}='PROVIDER:NAME'.")
+        if name is not None and alias not in uses:
+            raise UserError(f"method='{method}' does not ask such a model: leave {alias}='{name}' out.")
+    if not uses:
+        return None
+    models = {alias: load_model(str(given[alias]), role) for alias, role in uses.items()}
+    for alias, model in models.items():
+        note_model(alias, model)
+    folder = cache_folder(cache)
+    return Askers(models, None if folder is None else str(folder / "planners"), prices, max_cost)
 
 
 def search_way(name: str) -> Way:
@@ -40,23 +82,34 @@ def search_way(name: str) -> Way:
         metrics: Sequence[str] = (),
         on_error: str = "raise",
         confidence: float | None = None,
+        captioner: str | None = None,
+        llm: str | None = None,
+        lvlm: str | None = None,
+        cache: str | None = None,
+        prices: str | None = None,
+        max_cost: float | None = None,
     ) -> ResultSet:
         """Search, and score what was found.
 
         Args:
             method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
-                `panoglot search` that asks no model: `rules`, `learned`.
+                `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (what it verifies and judges
+                afterwards is not run).
             weight: of the text in `sum`, 0..1.
             texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten
                 captions).
             split: of the annotations.
             submission: folder for the rankings, as the official servers take them.
+            captioner: model name of a preset's captioner.
+            llm: model name of a preset's language model.
+            lvlm: model name of a preset's model that sees and reasons.
         """
         from panoglot.evaluate.benchmarks._composed_run import composed_run
 
         return composed_run(
             encoder, name, annotations, images, method=method, weight=weight, texts=texts, lang=lang, split=split,
             on_error=on_error, output=submission, metrics=metrics, confidence=confidence,
+            askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
         )  # fmt: skip
 
     return Way(run, only={"weight": ("method", "sum")})

@@ -42,6 +42,7 @@ from panoglot.evaluate.benchmarks._compose import (
     short_of,
     tag,
 )
+from panoglot.evaluate.benchmarks._composed_ways import preset_models
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import ranks_of_scores
@@ -218,18 +219,30 @@ def _run(
     submission: str | None = None,
     on_error: str = "raise",
     confidence: float | None = None,
+    captioner: str | None = None,
+    llm: str | None = None,
+    lvlm: str | None = None,
+    cache: str | None = None,
+    prices: str | None = None,
+    max_cost: float | None = None,
 ) -> Any:
     """Search, and score what was found.
 
     Args:
-        method: `image` (the reference alone), `text` (the instruction alone), or `sum` of both.
+        method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
+            `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (what it verifies and judges
+            afterwards is not run).
         weight: of the text in `sum`, 0..1.
         texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
         submission: folder for the rankings, as the official servers take them.
+        captioner: model name of a preset's captioner.
+        llm: model name of a preset's language model.
+        lvlm: model name of a preset's model that sees and reasons.
     """
     return genecis(
         encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
         output=submission, confidence=confidence,
+        askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
     )  # fmt: skip
 
 
