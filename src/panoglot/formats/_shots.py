@@ -97,7 +97,7 @@ def chosen_frames(first: int, last: int, count: int) -> list[int]:
     if count == 1:
         return [first + (last - first - 1) // 2]
     shares = [0.05 + 0.9 * n / (count - 1) for n in range(count)]
-    return sorted({int((1 - share) * first + share * (last - 1)) for share in shares})
+    return sorted({first + int(share * (last - 1 - first) + 1e-9) for share in shares})
 
 
 def read_film(path: str, *, threshold: float, min_frames: int, longest: float, piece: float) -> Film:

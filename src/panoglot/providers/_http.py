@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import contextvars
-import email.utils
-import hashlib
 import json
 import os
 import random
-import re
 import time
 import weakref
 import zlib
@@ -28,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.providers._http_read import read_body, wait_from_headers
 from panoglot.providers._limits import Limits, shared_limits
 from panoglot.providers._secrets import clean_body, redact
 from panoglot.providers._stop import refuse_when_stopping
@@ -50,34 +47,6 @@ MAX_BACKOFF = 30.0
 _NO_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
 #: Endpoints of which this coroutine holds a slot: what it asks inside needs no second one.
 _HELD: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("held", default=frozenset())
-
-
-def wait_from_headers(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait: `Retry-After` (seconds or a date), `x-ratelimit-reset-*`.
-
-    >>> wait_from_headers({"retry-after": "2"}), wait_from_headers({"x-ratelimit-reset-tokens": "1m30s"})
-    (2.0, 90.0)
-    """
-    if (value := headers.get("retry-after-ms", "")) and value.isdigit():
-        return int(value) / 1000
-    if value := headers.get("retry-after", "").strip():
-        try:
-            return max(0.0, float(value)) if float(value) < 1e9 else None
-        except ValueError:
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-            except (TypeError, ValueError, OverflowError):
-                return None
-    waits = []
-    for what in ("requests", "tokens"):
-        # only what is used up counts: the other one's reset is no reason to wait
-        if headers.get(f"x-ratelimit-remaining-{what}", "0").strip() not in ("0", ""):
-            continue
-        parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", headers.get(f"x-ratelimit-reset-{what}", ""))
-        unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-        if parts:
-            waits.append(sum(float(n) * unit[u] for n, u in parts))
-    return max(waits) if waits else None
 
 
 def as_count(value: Any) -> int | None:
@@ -262,7 +231,7 @@ class Endpoint:
                 asyncio.timeout(seconds),
                 self._client().stream(method, self.url + path, content=payload, headers=headers) as response,
             ):
-                raw = await _body(response, raw_most or self.policy.max_bytes)
+                raw = await read_body(response, raw_most or self.policy.max_bytes)
                 if raw_most and 200 <= response.status_code < 300:
                     return {"raw": raw}
                 return self._judge(response.status_code, response.headers, raw, path)
@@ -453,27 +422,6 @@ class Endpoint:
             raise RowError(again.reason, f"{again.message} ({tries} {'try' if tries == 1 else 'tries'})")
         await asyncio.sleep(wait)
 
-    async def upload(self, path: str, name: str, data: bytes, fields: Mapping[str, str]) -> dict[str, Any]:
-        """Send a file as a form (`multipart/form-data`), patiently; raises as `post`."""
-        mark = f"panoglot-{hashlib.sha256(data).hexdigest()[:24]}"
-        parts = [
-            f'--{mark}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{v}\r\n' for key, v in fields.items()
-        ]
-        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        body = "".join([*parts, head, "Content-Type: application/jsonl\r\n\r\n"]).encode() + data
-        kind = f"multipart/form-data; boundary={mark}"
-        return await self.call("POST", path, body + f"\r\n--{mark}--\r\n".encode(), kind=kind)
-
-    async def content(self, path: str, most: int = 2**30) -> bytes:
-        """Return the bytes of a file on the server, at most `most`; raises as `post`."""
-        found: bytes = (await self.call("GET", path, None, raw_most=most))["raw"]
-        return found
-
-    async def try_delete(self, path: str) -> None:
-        """Delete what is no longer needed; a server that does not is none the worse."""
-        with contextlib.suppress(_Again, _NotFound, RowError, UserError):
-            await self._send("DELETE", path, None, 30.0)
-
     def judge(self, status: int, raw: bytes) -> dict[str, Any]:
         """Return an answer that came in a file, or raise what its status means.
 
@@ -514,24 +462,6 @@ def _error_in(body: dict[str, Any]) -> Any:
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return first.get("error") if isinstance(first, dict) else None
-
-
-async def _body(response: httpx2.Response, most: int) -> bytes:
-    """Read an answer of at most `most` bytes, unpacked; a bomb is not unpacked further than that.
-
-    Raises:
-        RowError: `answer_too_large`, `unknown_encoding`. zlib.error: it cannot be unpacked.
-    """
-    encoding = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise RowError("unknown_encoding", f"compressed as '{plain(encoding)[:40]}', which was not asked for")
-    unpack = None if encoding == "identity" else zlib.decompressobj(47 if "gzip" in encoding else 15)
-    raw = bytearray()
-    async for chunk in response.aiter_raw(1 << 16):
-        raw += chunk if unpack is None else unpack.decompress(chunk, most + 1 - len(raw))
-        if len(raw) > most:
-            raise RowError("answer_too_large", f"more than {most:,} bytes")
-    return bytes(raw)
 
 
 async def ask_each(ask: Any, items: Sequence[Any]) -> list[Any]:

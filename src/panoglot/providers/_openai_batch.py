@@ -8,6 +8,7 @@ cleared away when the run ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
@@ -26,6 +27,8 @@ MARK = "panoglot"
 QUIET = 0.5
 #: Most bytes of a batch; servers take 200 MB.
 MOST_BYTES = 150_000_000
+#: Most bytes of a batch's answers.
+LARGEST = 2**30
 #: Longest pause between two looks at a batch.
 SLOWEST = 60.0
 _RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
@@ -93,7 +96,8 @@ class Batches:
         for batch in self._delivered if self._loop is asyncio.get_running_loop() else ():
             for name in ("input_file_id", "output_file_id", "error_file_id"):
                 if batch.get(name):
-                    await self.endpoint.try_delete(f"/files/{batch[name]}")
+                    with contextlib.suppress(RowError, UserError):  # a server that keeps them is none the worse
+                        await self.endpoint.call("DELETE", f"/files/{batch[name]}", None, retries=0)
         self._forget()
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -143,7 +147,8 @@ class Batches:
             json.dumps({"custom_id": key, "method": "POST", "url": f"/v1{path}", "body": body})
             for key, (_, body, _) in some.items()
         ]
-        file = await self.endpoint.upload("/files", "panoglot.jsonl", "\n".join(lines).encode(), {"purpose": "batch"})
+        form, kind = _form("\n".join(lines).encode())
+        file = await self.endpoint.call("POST", "/files", form, kind=kind)
         batch = await self._create(path, str(file["id"]))
         answers = await self._answers(await self._ended(batch))
         for key, (_, _, future) in some.items():
@@ -213,7 +218,8 @@ class Batches:
             if not batch.get(name):
                 continue
             try:
-                raw = await self.endpoint.content(f"/files/{batch[name]}/content")
+                path = f"/files/{batch[name]}/content"
+                raw = (await self.endpoint.call("GET", path, None, raw_most=LARGEST))["raw"]
             except (RowError, UserError):
                 if lenient:  # it was delivered to the run that asked, and cleared away
                     continue
@@ -257,3 +263,14 @@ class Batches:
     def _fail(self, some: dict[str, tuple[str, dict[str, Any], asyncio.Future[Any]]], error: Exception) -> None:
         for _, _, future in some.values():
             self._give(future, error)
+
+
+def _form(data: bytes) -> tuple[bytes, str]:
+    """A file for a batch as a form, and the form's type."""
+    mark = f"panoglot-{hashlib.sha256(data).hexdigest()[:24]}"
+    head = (
+        f'--{mark}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="panoglot.jsonl"\r\n'
+        "Content-Type: application/jsonl\r\n\r\n"
+    )
+    return head.encode() + data + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
