@@ -28,9 +28,7 @@ def rewrite(captions=(ALT,), sees=SEES, fused=BOTH, **options):
     return run(veclip, picture(captions=captions), given, **options), given
 
 
-@pytest.mark.paper(
-    "veclip", shows="C", case="visual text without the alt text, fusion, both texts kept, coin elsewhere"
-)
+@pytest.mark.paper("veclip", shows="V", case="visual text without the alt text, fusion, both texts kept")
 def test_veclip_rewrites_the_alternative_text_with_what_is_seen():
     caption, given = rewrite()
     assert (caption.text, caption.kind, caption.scores["fallback"]) == (BOTH, "short", 0)
