@@ -38,6 +38,7 @@ def scores(*verifiers, llm=splits, captions=CAPTIONS, **options):
 @pytest.mark.paper(
     "dcscore", shows="V", case="units, yes or no of several models, share and number of true units, pairs of each"
 )
+@pytest.mark.paper("feedback-pairs", shows="V", case="share and number of true units, pairs of each")
 def test_captions_are_scored_unit_by_unit():
     found = scores(checks("boat"), checks("boat", "sleeps"), checks("boat"))
     assert (found["cat"]["unit_truth"], found["cat"]["true_units"]) == (1, 2)

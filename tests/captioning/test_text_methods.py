@@ -145,6 +145,7 @@ HUMAN = [Caption(t, "en", "human") for t in ("A dog runs.", "A brown dog on sand
 @pytest.mark.paper(
     "ndlb-truematch", shows="V", case="captions of people blended, a description fused in, 77 tokens at most"
 )
+@pytest.mark.paper("caption-boosting", shows="V", case="blended, and a description fused in")
 def test_captions_are_boosted():
     def llm(prompt):
         return "A brown dog runs on sand with a red ball." if "Blend" in prompt.text else "Long text here. " * 40
