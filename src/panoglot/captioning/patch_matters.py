@@ -255,7 +255,7 @@ class _Work:
         region = Region(*place)
         part = RegionPart(self.image, region)
         asked = (
-            self.writer.draft(self.captioner, self.prompt, part, seed=seed + n, **self.options)
+            self.writer.draft(self.captioner, self.prompt, part, kind="region", seed=seed + n, **self.options)
             for n in range(self.samples)
         )
         drafts = [d for d in await gather(*(self.writer.attempt("patch", one) for one in asked)) if d]
