@@ -120,7 +120,7 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
 def fallen_back(captions: Sequence[Caption]) -> dict[str, float]:
     """What fell back while some captions were made, for the notes of the stage: nothing where no method counts it.
 
-    Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, and `fallback_STEP`.
+    Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, `fallback_STEP`.
 
     >>> fallen_back([Caption("a", scores={"fallback": 0.5, "fallback_fuser": 1}), Caption("", scores={"fallback": 0})])
     {'fallback_of': 2, 'fallback': 0.5, 'fallback_fuser': 1}
