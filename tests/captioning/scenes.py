@@ -292,6 +292,9 @@ class Editor(_World):
         if text.startswith("List the concrete objects"):
             described = text.rpartition("Description: ")[2]
             return "\n".join(n for n in NAMES if mentions(described, n)) or "none"
+        if text.startswith("Which of these labels"):
+            labels, described = text.partition("Labels: ")[2].split("\n\nDescription: ")
+            return "\n".join(name for name in labels.split(", ") if mentions(described, name)) or "None"
         if text.startswith("Below are numbered descriptions"):
             found = sort_statements([line.partition(". ")[2] for line in data.split("\n\n")])
             return json.dumps({"shared": found.shared, "contradictions": found.contradictions, "unique": found.unique})

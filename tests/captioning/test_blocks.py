@@ -400,6 +400,8 @@ async def test_what_fell_back_is_a_share_and_named():
         ("", "empty_answer"),
         ("The sentence structure of Sentence 1 is kept.", "leaked_prompt"),
         ("Wow " * 25_000, "endless_answer"),
+        ("Positions:", "only_label"),
+        ("位置：", "only_label"),
         ("Zwei Hunde laufen am Strand entlang und spielen mit einem Ball.", "wrong_language"),
     ],
 )

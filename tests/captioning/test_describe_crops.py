@@ -31,6 +31,7 @@ KNOWN = [box("dog", 0.9), box("sofa", 0.8), box("cup", 0.5), box("paw", 0.5), bo
 @pytest.mark.paper(
     "capture", shows="V", case="whole, boxes, dilated crops, verification of all captions, merge, 300 words"
 )
+@pytest.mark.paper("describe-crops", shows="V", case="every stage of CAPTURE's construction")
 def test_every_stage_of_the_construction():
     caption, given = go(BOXES, KNOWN, boxes="b", detector="d")
     asked = given["captioner"].prompts

@@ -74,13 +74,13 @@ def built(tmp_path_factory):
     }
     file = folder / "recipe.yaml"
     file.write_text(json.dumps(recipe))
-    panoglot.build(file, quiet=True)
-    return panoglot.open(folder / "X.pano"), file
+    done = panoglot.build(file, quiet=True)
+    return panoglot.open(folder / "X.pano"), file, done
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_runs_by_name_and_keeps_what_it_was_made_of(name, built):
-    data, _ = built
+    data, *_ = built
     rows = data.captions.rows()
     known = {row["caption_id"] for row in rows}
     made = [row for row in rows if row["recipe"] == f"{name}/1"]
@@ -94,13 +94,25 @@ def test_a_method_runs_by_name_and_keeps_what_it_was_made_of(name, built):
 
 
 def test_nothing_is_rejected_and_nothing_done_twice(built):
-    data, file = built
+    data, file, _ = built
     assert [f"{row['stage']} {row['reason']} {row['message']}" for row in data.rejects.rows()] == []
     before = len(data.captions.rows())
     panoglot.build(file, quiet=True)
     assert len(data.captions.rows()) == before
     assert {row["kind"] for row in data.facts.rows()} == {"box"}
     assert {row["kind"] for row in data.documents.rows()} == {"conversation"}
+
+
+def test_steps_that_fell_back_are_said_beside_the_counts_the_worst_last(built):
+    _, _, done = built
+    lines = [line for line in done.remarks if "something simpler stood in" in line]
+    said = {line.partition(":")[0]: line for line in lines}
+    assert "caption.veclip" not in said  # nothing fell back
+    assert "rating 2" in said["caption.scalecap"]  # its captioner gives no probabilities
+    shares = [int(line.partition("in ")[2].partition(" %")[0].partition("%")[0]) for line in lines]
+    assert shares == sorted(shares)
+    assert [line.partition("; name the models")[1] != "" for line in lines] == [share > 20 for share in shares]
+    assert done.remarks[-len(lines) :] == lines
 
 
 def test_every_method_declares_its_options():

@@ -8,6 +8,9 @@ from panoglot.captioning._evidence_block import Thing
 from panoglot.captioning.fusecap import assign_lines
 from panoglot.captioning.image_textualization import details, mean_nearness
 from panoglot.errors import RowError
+from panoglot.geometry import Region
+from panoglot.pictures import encode_mask, pixel_box
+from panoglot.providers.roles import Box
 from panoglot.table import Caption, Fact
 from tests.captioning.scripted import Expert, Says, box, line, picture, run, tag
 
@@ -193,12 +196,28 @@ def test_a_mask_without_pixels_is_not_far():
     assert mean_nearness(np.full((2, 2), 3.0), np.ones((2, 2), bool)) == -3
 
 
+class Outlines(Expert):
+    """The upper half of every box's rows and columns that are asked for."""
+
+    def segment(self, images, regions=None, names=None):
+        found = []
+        for places in regions:
+            found.append([])
+            for place in places:
+                mask = np.zeros((48, 64), bool)
+                left, top, right, bottom = pixel_box(place, 64, 48)
+                mask[top : (top + bottom) // 2, left:right] = True
+                found[-1].append(Box("x", 0.9, Region(*place.box, mask=encode_mask(mask))))
+        return found
+
+
 def textualize(found, llm="", names="cat\nlamp\ncosy mood", draft=DRAFT, **options):
     def answer(prompt):
         return names if prompt.text.startswith("List the concrete") else llm
 
     model = Says(answer)
     given = {"detector": Expert(found), "llm": model, "z": Expert(np.linspace(0, 9, 48 * 64).reshape(48, 64))}
+    given["s"] = Outlines()
     image = picture(captions=[draft] if draft else [])
     return run(image_textualization, image, given, **options), model.prompts
 
@@ -237,6 +256,11 @@ def test_every_step_of_image_textualization():
     assert "3." not in prompt.text.partition("Objects:")[2]  # one dog, not two
     assert (prompt.temperature, prompt.top_p, prompt.max_tokens) == (0.75, 0.95, 4096)
     assert (caption.scores["deleted"], caption.scores["added"]) == (2, 2)
+    caption, (_, prompt) = textualize(found, edited, depth="z", segmenter="s")
+    assert (
+        "1. cat: box [0.1, 0.1, 0.5, 0.5], nearness 1.00, size 8.46 %" in prompt.text
+    )  # 260 of 3,072 pixels of the mask
+    assert caption.scores["fallback"] == 0
 
 
 @pytest.mark.paper("image-textualization", shows="V", case="no number of the evidence appears in the description")

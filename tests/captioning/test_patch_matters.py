@@ -6,7 +6,7 @@ import pytest
 
 from panoglot.captioning import patch_matters
 from panoglot.captioning._statements import SORT, read_sorted, sort_statements
-from panoglot.captioning.patch_matters import ENRICH, MERGE, REWRITE, final_regions, plan_patches
+from panoglot.captioning.patch_matters import ENRICH, LABELS, MERGE, REWRITE, final_regions, plan_patches
 from panoglot.errors import RowError
 from panoglot.providers.roles import RegionPart
 from tests.captioning.scripted import Expert, Says, box, picture, rows, run
@@ -50,6 +50,8 @@ def llm(prompt):
         texts = prompt.text.partition("\n\n")[2]
         found = sort_statements([line.partition(". ")[2] for line in texts.split("\n\n")])
         return json.dumps({"shared": found.shared, "contradictions": found.contradictions, "unique": found.unique})
+    if prompt.text.startswith(LABELS[:40]):
+        return "dog\nelephant"
     for start, said in ((REWRITE, "REWRITTEN"), (ENRICH, "ENRICHED"), (MERGE, "MERGED")):
         if prompt.text.startswith(start[:40]):
             return f"{said} description of what can be seen in the picture."
@@ -105,6 +107,12 @@ def test_every_step_of_the_paper():
     assert "Image: ENRICHED" in next(p.text for p in given["llm"].prompts if p.text.startswith(MERGE[:40]))
     assert "[0.00, 0.00, 0.60, 0.60] REWRITTEN" in merged_parts(given)  # boxes in 0..1
     assert caption.scores["fallback"] == 0
+    labels = next(p.text for p in given["llm"].prompts if p.text.startswith(LABELS[:40]))
+    assert f"Labels: dog\n\nDescription: {FIRST}" in labels  # the unsure cat is no label
+    caption, given = go([box("dog", 0.9, 0.02, 0.1, 0.98, 0.4)])  # wide: two patches overlap, and are merged
+    starts = [prompt.text[:20] for prompt in given["llm"].prompts]
+    assert [starts.count(s[:20]) for s in (SORT, REWRITE, ENRICH, MERGE)] == [6, 6, 1, 1]
+    assert len(merged_parts(given).splitlines()) == 3
 
 
 @pytest.mark.paper("patch-matters", shows="V", case="shared statements are never scored")

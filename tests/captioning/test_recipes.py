@@ -46,3 +46,14 @@ def test_a_recipe_is_sound_and_says_what_the_paper_says(file):
 def _uses(step, options):
     chosen = get_method(step)
     return chosen.uses(chosen.resolve(options))
+
+
+def test_models_that_were_given_reach_methods_that_can_do_without():
+    from panoglot.recipes._recipe import recipe_from_options
+
+    given = {"captioner": "python:a:B", "llm": "python:c:D"}
+    said = dict(recipe_from_options("photos", "X.pano", method="capsfusion", **given).steps)["capsfusion"]
+    assert said == {"captioner": "captioner"}  # `llm` is what it asks for anyhow
+    said = dict(recipe_from_options("photos", "X.pano", method="rank-and-fuse", **given).steps)["rank-and-fuse"]
+    assert said == {"llm": "llm"}
+    assert dict(recipe_from_options("photos", "X.pano", method="capsfusion").steps)["capsfusion"] == {}

@@ -115,6 +115,16 @@ def test_a_captioner_that_gives_no_probabilities_filters_nothing_and_that_is_sai
         go(unit="word")
 
 
+def test_a_server_that_cannot_score_filters_nothing_and_that_is_said():
+    def refuses(prompt, text):
+        raise UserError("cannot score given texts")
+
+    caption, _ = go(scores=refuses)
+    assert (caption.scores["fallback_rating"], caption.scores["claims_dropped"]) == (1, 0)
+    with pytest.raises(UserError, match="cannot score"):
+        go(scores=refuses, scorer="captioner")
+
+
 def test_failed_questions_cost_their_answers_alone():
     def first_alone(prompt):
         return RowError("down") if prompt.text.startswith(ASK) else FIRST

@@ -28,9 +28,7 @@ def rewrite(captions=(ALT,), sees=SEES, fused=BOTH, **options):
     return run(veclip, picture(captions=captions), given, **options), given
 
 
-@pytest.mark.paper(
-    "veclip", shows="C", case="visual text without the alt text, fusion, both texts kept, coin elsewhere"
-)
+@pytest.mark.paper("veclip", shows="V", case="visual text without the alt text, fusion, both texts kept")
 def test_veclip_rewrites_the_alternative_text_with_what_is_seen():
     caption, given = rewrite()
     assert (caption.text, caption.kind, caption.scores["fallback"]) == (BOTH, "short", 0)
@@ -147,6 +145,7 @@ HUMAN = [Caption(t, "en", "human") for t in ("A dog runs.", "A brown dog on sand
 @pytest.mark.paper(
     "ndlb-truematch", shows="V", case="captions of people blended, a description fused in, 77 tokens at most"
 )
+@pytest.mark.paper("caption-boosting", shows="V", case="blended, and a description fused in")
 def test_captions_are_boosted():
     def llm(prompt):
         return "A brown dog runs on sand with a red ball." if "Blend" in prompt.text else "Long text here. " * 40

@@ -6,6 +6,7 @@ from panoglot.captioning.densefusion import densefusion
 from panoglot.captioning.describe import describe
 from panoglot.captioning.describe_crops import describe_crops
 from panoglot.captioning.evidence import evidence
+from panoglot.captioning.feedback_pairs import feedback_pairs
 from panoglot.captioning.fields import fields
 from panoglot.captioning.fusecap import fusecap
 from panoglot.captioning.image_textualization import image_textualization
@@ -27,6 +28,7 @@ __all__ = [
     "describe",
     "describe_crops",
     "evidence",
+    "feedback_pairs",
     "fields",
     "fusecap",
     "image_textualization",

@@ -164,8 +164,10 @@ def check_text(text: str, prompt: str = "", *, most_characters: int = 20_000) ->
     """Return why an answer cannot be a caption, or None.
 
     Returns:
-        `leaked_prompt`, `endless_answer`, or None.
+        `leaked_prompt`, `endless_answer`, `only_label` ("Positions:"), or None.
     """
+    if re.fullmatch(r"[^.!?。！？।॥؟۔\n]{0,80}[:：]", text.strip()):
+        return "only_label"
     if len(text) > most_characters:
         return "endless_answer"
     return "leaked_prompt" if leaks(text, prompt) else None

@@ -13,7 +13,7 @@ from typing import Any
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO
 from panoglot.captioning._candidates import Writer, fill
-from panoglot.captioning._claims import join_sentences
+from panoglot.captioning._claims import join_sentences, read_lines
 from panoglot.captioning._fusing import BY_RULE, append_sentences, fuse, mentions
 from panoglot.captioning._regions import BoxTuple, clipped, hull, merged, patches
 from panoglot.captioning._selection import kept_of_contradiction, supported
@@ -35,6 +35,10 @@ WHOLE: BoxTuple = (0.0, 0.0, 1.0, 1.0)
 PAIRS = ((0, 1), (1, 3), (3, 2), (2, 0))
 GLOBAL = "Describe the image in detail."
 LOCAL = "Describe this part of an image in detail: only what can be seen in it."
+LABELS = (
+    "Which of these labels name something that the description speaks of? Answer with those labels alone, one a line, "
+    "or None.\n\nLabels: {labels}\n\nDescription: {description}"
+)
 REWRITE = (
     "Write one description of a part of an image. The statements are reliable: say all of them. The drafts may be "
     "wrong: take nothing from them but how it hangs together. Answer with the description "
@@ -141,10 +145,10 @@ async def patch_matters(
         image: the picture.
         m: the models.
         captioner: describes the picture and its parts.
-        llm: sorts statements and merges; empty: by rule (English).
+        llm: says what matters, sorts statements and merges; empty: by rule (English).
         scorer: an `Encoder`; a statement's support is (matching head + cosine) / 2.
         detector: finds the boxes that patches are drawn around; empty: plain quadrants.
-        parser: names the things of the first description, whose boxes are the main patch (English).
+        parser: names the things of the first description, where there is no `llm` (English).
         prompt: the question about the picture.
         patch_prompt: the question about a patch.
         samples: descriptions of a patch.
@@ -175,8 +179,8 @@ async def patch_matters(
     work.options = {"temperature": temperature, "max_tokens": max_tokens}
     first = await writer.draft(captioner, prompt, image, max_tokens=max_tokens, temperature=0.2, seed=seed)
     boxes = await _boxes(image, writer, detector, min_box) if plan == "quadrants" else []
-    named = await writer.attempt("parser", m[parser].parse(first.text, first.lang)) if boxes else None
-    main = [box.region.box for box in boxes if named and any(mentions(box.name, o) for o in named.objects)]
+    labels = await _spoken_of(writer, llm, parser, first, [box.name for box in boxes])
+    main = [box.region.box for box in boxes if box.name in labels]
     looks = plan_patches([b.region.box for b in boxes], main, attach=attach, merge=merge, skip=skip_main)
     places = [WHOLE] if plan == "whole" else [*looks.patches, *([looks.main] if looks.looks else [])]
     described = await gather(*(work.patch(place, seed + samples * n) for n, place in enumerate(places)))
@@ -210,6 +214,22 @@ async def _boxes(image: Image, writer: Writer, detector: str, least: float) -> l
     return sure or (found[:2] if len(found) >= 2 else [])
 
 
+async def _spoken_of(writer: Writer, llm: str, parser: str, first: Caption, names: Sequence[str]) -> set[str]:
+    """The detector's labels that the first description speaks of: the main patch is where they are (step 3)."""
+    known = sorted(set(names))
+    if not known:
+        return set()
+    if llm:
+        asked = fill(LABELS, {"labels": ", ".join(known), "description": first.text})
+        answer = await writer.attempt("labels", writer.m[llm].generate(asked, max_tokens=256))
+        if answer is not None:  # only labels of the detector count
+            return {name for name in known for line in read_lines(answer.text) if line.casefold() == name.casefold()}
+    else:
+        writer.fall_back("labels")
+    graph = await writer.attempt("parser", writer.m[parser].parse(first.text, first.lang))
+    return {name for name in known if graph and any(mentions(name, thing) for thing in graph.objects)}
+
+
 def _part_line(part: Caption) -> str:
     box = part.region.box if part.region else WHOLE
     return f"[{', '.join(f'{value:.2f}' for value in box)}] {part.text}"
@@ -235,7 +255,7 @@ class _Work:
         region = Region(*place)
         part = RegionPart(self.image, region)
         asked = (
-            self.writer.draft(self.captioner, self.prompt, part, seed=seed + n, **self.options)
+            self.writer.draft(self.captioner, self.prompt, part, kind="region", seed=seed + n, **self.options)
             for n in range(self.samples)
         )
         drafts = [d for d in await gather(*(self.writer.attempt("patch", one) for one in asked)) if d]

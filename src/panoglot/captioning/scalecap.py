@@ -16,6 +16,7 @@ from panoglot.captioning._fusing import append_sentences, fuse
 from panoglot.captioning._selection import supported
 from panoglot.captioning._support import claim_support, contrast
 from panoglot.checks import check_option
+from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, LanguageIdentifierName, ParserName, method
 from panoglot.table import Caption
@@ -182,19 +183,28 @@ class _Rater:
     ) -> None:
         self.writer, self.scorer, self.image = writer, scorer, image
         self.tau, self.unit, self.measure, self.content_only = tau, unit, measure, content_only
-        self.able = named or hasattr(writer.m[scorer].model, "score")
+        self.named, self.able = named, named or hasattr(writer.m[scorer].model, "score")
 
     async def __call__(self, caption: Caption, prompt: str) -> tuple[list[str], list[Caption]]:
         """The sentences that stay, and the claims that do not."""
         claims = split_claims(caption.text, self.unit)
-        if not self.able:
-            self.writer.fall_back("rating")
-            return joined(caption.text, claims), []
-        rated = contrast(self.writer.m[self.scorer], prompt, self.image, caption.text, self.measure)
-        tokens = await self.writer.attempt("rating", rated)
+        tokens = await self._rated(caption, prompt)
         if tokens is None:
             return joined(caption.text, claims), []
         return kept_claims(caption, claims, tokens, self.tau, content_only=self.content_only)
+
+    async def _rated(self, caption: Caption, prompt: str) -> list[tuple[str, float]] | None:
+        """What the picture adds to each token; None where nobody can say."""
+        if self.able:
+            rated = contrast(self.writer.m[self.scorer], prompt, self.image, caption.text, self.measure)
+            try:
+                return await self.writer.attempt("rating", rated)
+            except UserError:  # a server that gives none: who named it as scorer must know, the captioner may be one
+                if self.named:
+                    raise
+                self.able = False
+        self.writer.fall_back("rating")
+        return None
 
 
 def kept_claims(

@@ -150,7 +150,31 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
             forms = dict(zip(("s", "are", "have", "were"), words, strict=True))
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
             lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
-    return lines
+    fell = [(share, line) for stage in stages if (share := _fallen(stage)) and (line := _fallen_line(stage, share))]
+    return lines + [line for _, line in sorted(fell)]  # the worst stands last
+
+
+#: Share of steps that fell back from which a method did not do what its paper does.
+_MUCH = 0.2
+
+
+def _fallen(stage: StageResult) -> float:
+    """The share of a method's steps where something simpler stood in."""
+    count = stage.notes.get("fallback_of", 0)
+    return stage.notes.get("fallback", 0) / count if count else 0.0
+
+
+def _fallen_line(stage: StageResult, share: float) -> str:
+    """Say so: which steps, how often, and what mends it."""
+    named = {
+        name.removeprefix("fallback_"): int(value)
+        for name, value in stage.notes.items()
+        if name.startswith("fallback_") and name != "fallback_of"
+    }
+    listed = ", ".join(f"{name} {count:,}" for name, count in sorted(named.items(), key=lambda one: -one[1]))
+    line = f"{stage.name}: in {share:.0%} of its steps something simpler stood in ({listed})"
+    method = stage.name.partition(".")[2]
+    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > _MUCH else "")
 
 
 def _downloads(stages: Sequence[StageResult]) -> list[str]:

@@ -28,7 +28,7 @@ from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import counted, fingerprint, read_options
 from panoglot.providers._stop import given_up, time_left
 from panoglot.running._fit import fit_asset, fit_dataset
-from panoglot.running._results import completed
+from panoglot.running._results import completed, fallen_back
 from panoglot.running._rows import GroupPart, group_parts, read_group
 from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
 from panoglot.table import Dataset
@@ -478,6 +478,7 @@ class MethodOperator:
             documents=made.documents,
             scored=made.scored,
             spent=spent,
+            notes=fallen_back(made.captions),
         )
 
     async def _subject(self, item: Item) -> Any:

@@ -26,7 +26,7 @@ from panoglot.table import Caption, Document, Fact, caption_id
 if TYPE_CHECKING:
     from panoglot.running._stage import Item
 
-__all__ = ["Group", "Made", "Scored", "completed"]
+__all__ = ["Group", "Made", "Scored", "completed", "fallen_back"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,23 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
         elif not isinstance(one, Caption):
             raise RowError("unusable_result", f"{recipe} returned a {type(one).__name__}")
     return made
+
+
+def fallen_back(captions: Sequence[Caption]) -> dict[str, float]:
+    """What fell back while some captions were made, for the notes of the stage: nothing where no method counts it.
+
+    Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, `fallback_STEP`.
+
+    >>> fallen_back([Caption("a", scores={"fallback": 0.5, "fallback_fuser": 1}), Caption("", scores={"fallback": 0})])
+    {'fallback_of': 2, 'fallback': 0.5, 'fallback_fuser': 1}
+    """
+    told = [c.scores for c in captions if c.dropped is None and c.scores.get("fallback") is not None]
+    notes: dict[str, float] = {"fallback_of": len(told)} if told else {}
+    for scores in told:
+        for name, value in scores.items():
+            if name.startswith("fallback") and value is not None:
+                notes[name] = notes.get(name, 0) + value
+    return notes
 
 
 def _image_of(item: Item) -> str | None:
