@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_json
-from panoglot.formats._files import join_uri, part_key, reject
-from panoglot.formats._pages import Page, Pictures, check_source, files_of, pages_of, words
+from panoglot.formats._files import join_uri, part_key, reject, states_of
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of, words
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.pictures import read_header
@@ -339,9 +339,10 @@ def parts(
     check_source(source, files)
     root = os.path.abspath(source if os.path.isdir(source) else os.path.dirname(source) or ".")
     web = {"download": download, "allow_private": allow_private, "per_host": per_host}
-    for path in files:
-        items = {"path": os.path.abspath(path), "root": root, **options, **web}
-        yield Part("lgs", join_uri(path), part_key("lgs", path, options, download), items)
+    for batch in batches_of(files):
+        items = {"paths": [os.path.abspath(path) for path in batch], "root": root, **options, **web}
+        key = part_key("lgs", batch[0], batch, states_of(batch), options, download)
+        yield Part("lgs", join_uri(source), key, items)
 
 
 def _some(text: str, known: Sequence[str], option: str) -> list[str]:
@@ -354,7 +355,7 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
     items = part.items
-    for page, pictures in pages_of(items["path"], items["root"]):
+    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
         if isinstance(page, str) or isinstance(pictures, RowError):
             assert isinstance(pictures, RowError)
             yield reject(str(page), pictures.reason, pictures.message)

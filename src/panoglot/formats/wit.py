@@ -18,8 +18,8 @@ from typing import Annotated, Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats._csv_rows import csv_rows
 from panoglot.formats._figures import Figure, figures
-from panoglot.formats._files import check_regular, join_uri, open_regular, part_key, reject
-from panoglot.formats._pages import PAGES, WARCS, Page, Pictures, check_source, files_of, pages_of
+from panoglot.formats._files import check_regular, join_uri, open_regular, part_key, reject, states_of
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.identity import Added, counted
@@ -203,14 +203,16 @@ def parts(
     files = files_of(source)
     check_source(source, files)
     root = os.path.abspath(source if os.path.isdir(source) else os.path.dirname(source) or ".")
-    for path in files:
-        items = {"path": os.path.abspath(path), "root": root, "download": bool(download), **options, **web}
-        yield Part("wit", join_uri(path), part_key("wit", path, options, counted(parts, {"download": download})), items)
+    for batch in batches_of(files):
+        paths = [os.path.abspath(path) for path in batch]
+        items = {"paths": paths, "root": root, "download": bool(download), **options, **web}
+        key = part_key("wit", batch[0], batch, states_of(batch), options, counted(parts, {"download": download}))
+        yield Part("wit", join_uri(source), key, items)
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a file: its rows or figures, those that break a rule counted by the rule."""
-    if part.items["path"].lower().endswith(PAGES + WARCS):
+    if "paths" in part.items:
         yield from _read_pages(part)
         return
     number = 0
@@ -272,7 +274,7 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
 
 def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
     items = part.items
-    for page, pictures in pages_of(items["path"], items["root"]):
+    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
         if isinstance(page, str) or isinstance(pictures, RowError):
             assert isinstance(pictures, RowError)
             yield reject(str(page), pictures.reason, pictures.message)
@@ -281,7 +283,7 @@ def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
         if not found:
             yield Unused(part.uri, "page{s} without a picture that has a text", (page.uri,))
         for n, figure in enumerate(found):
-            yield from _of_page(page, pictures, figure, f"{page.uri}#{n}" if page.url else f"{part.uri}#{n}", part)
+            yield from _of_page(page, pictures, figure, f"{page.uri}#{n}", part)
 
 
 def _of_page(
