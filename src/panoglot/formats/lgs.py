@@ -316,6 +316,8 @@ def parts(
     styles: str = "title,taxonomy,description",
     checks: str = "title,price,image",
     variants: str = "all",
+    lang: str | None = None,
+    kind: str | None = None,
     download: bool = False,
     allow_private: bool = False,
     per_host: int = 4,
@@ -327,11 +329,15 @@ def parts(
         styles: captions of a product: some of `title`, `taxonomy`, `description`, with commas.
         checks: what a record must pass: some of `title`, `price`, `image`, with commas; empty for none.
         variants: `all`, or `one` of each product.
+        lang: language of texts whose page does not say it; None to identify it.
+        kind: kind of the captions; `alt`, and `label` of the taxonomy, unless given.
         download: fetch pictures that are not beside the pages.
         allow_private: hosts of private networks and of this machine may be asked.
         per_host: requests to one host at once.
     """
+    given(lang, kind)
     options: dict[str, Any] = {"styles": _some(styles, STYLES, "styles"), "variants": variants}
+    options |= {"lang": lang, "kind": kind}
     options["checks"] = _some(checks, ("title", "price", "image"), "checks") if checks.strip() else []
     if variants not in ("all", "one"):
         raise UserError(f"variants='{variants}': all, or one of each product.")
@@ -394,11 +400,12 @@ def _sample(
             place, "remote_url", f"{product.image[:200]} is not beside the page; --option download=true fetches it"
         )
         return
-    texts = given(None, None, web=True).said(page.lang)
+    texts = given(items["lang"], items["kind"], web=True).said(page.lang)
     captions: list[Caption] = []
     for style, text in captions_of(product, items["styles"]).items():
         caption = texts.caption(text)
-        caption.kind, caption.licence = "label" if style == "taxonomy" else "alt", page.licence()
+        caption.kind = items["kind"] or ("label" if style == "taxonomy" else "alt")
+        caption.licence = page.licence()
         captions.append(caption)
     facts = {name: getattr(product, name) for name in Product.__dataclass_fields__ if name != "image"}
     about = clean_context({"url": product.image, "page_url": page.url, **facts})

@@ -169,6 +169,8 @@ def parts(
     min_characters: int = 3,
     main_only: bool = False,
     context: bool = True,
+    lang: str | None = None,
+    kind: str | None = None,
     download: Annotated[bool | None, Added(None)] = None,
     allow_private: Annotated[bool, Added(False)] = False,
     per_host: Annotated[int, Added(4)] = 4,
@@ -183,6 +185,8 @@ def parts(
         min_characters: least characters of a text.
         main_only: the main picture of a page alone.
         context: keep the page's and the section's first paragraph.
+        lang: language of texts whose page does not say it; None to identify it.
+        kind: kind of the captions; `human`, and `alt` of alternative texts, unless given.
         download: fetch pictures that are not beside the pages; None does so for the TSV, which is a list of addresses.
         allow_private: hosts of private networks and of this machine may be asked.
         per_host: requests to one host at once.
@@ -192,7 +196,8 @@ def parts(
     if unknown or not wanted:
         raise UserError(f"texts='{texts}': name some of {', '.join(TEXTS)}, with commas.")
     options = {"texts": wanted, "enforce_flag": enforce_flag, "min_side": min_side, "min_characters": min_characters}
-    options |= {"main_only": main_only, "context": context}
+    given(lang, kind)
+    options |= {"main_only": main_only, "context": context, "lang": lang, "kind": kind}
     web = {"allow_private": allow_private, "per_host": per_host}
     tables = [path for path in _tables(source) if _is_table(path)]
     for path in tables:
@@ -257,12 +262,13 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
         yield reject(place, *(("remote_url", hint) if row.image_url else ("no_image", "no image_url")))
         return
     said = texts_of(row, **rules)
-    texts = given(None, None, web=True).said(parse_language(row.language))
+    texts = given(items["lang"], items["kind"], web=True).said(parse_language(row.language))
     captions: list[Caption] = []
     for name in items["texts"]:
         if name in said:
             caption = texts.caption(said[name])
-            caption.kind, caption.licence = "alt" if name == "alt" else "human", licence
+            caption.kind = items["kind"] or ("alt" if name == "alt" else "human")
+            caption.licence = licence
             captions.append(caption)
     about = dict(zip(COLUMNS, row.values(), strict=True))
     if not items["context"]:
