@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from panoglot.errors import RowError, UserError
@@ -22,6 +22,7 @@ from panoglot.formats._files import join_uri, part_key, reject, states_of
 from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of, words
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
+from panoglot.identity import Added, counted
 from panoglot.pictures import read_header
 from panoglot.table import Caption, Reject
 
@@ -316,8 +317,8 @@ def parts(
     styles: str = "title,taxonomy,description",
     checks: str = "title,price,image",
     variants: str = "all",
-    lang: str | None = None,
-    kind: str | None = None,
+    lang: Annotated[str | None, Added(None)] = None,
+    kind: Annotated[str | None, Added(None)] = None,
     download: bool = False,
     allow_private: bool = False,
     per_host: int = 4,
@@ -347,7 +348,7 @@ def parts(
     web = {"download": download, "allow_private": allow_private, "per_host": per_host}
     for batch in batches_of(files):
         items = {"paths": [os.path.abspath(path) for path in batch], "root": root, **options, **web}
-        key = part_key("lgs", batch[0], batch, states_of(batch), options, download)
+        key = part_key("lgs", batch[0], batch, states_of(batch), counted(parts, options), download)
         yield Part("lgs", join_uri(source), key, items)
 
 

@@ -169,8 +169,8 @@ def parts(
     min_characters: int = 3,
     main_only: bool = False,
     context: bool = True,
-    lang: str | None = None,
-    kind: str | None = None,
+    lang: Annotated[str | None, Added(None)] = None,
+    kind: Annotated[str | None, Added(None)] = None,
     download: Annotated[bool | None, Added(None)] = None,
     allow_private: Annotated[bool, Added(False)] = False,
     per_host: Annotated[int, Added(4)] = 4,
@@ -202,7 +202,9 @@ def parts(
     tables = [path for path in _tables(source) if _is_table(path)]
     for path in tables:
         items = {"path": os.path.abspath(path), "download": download is not False, **options, **web}
-        yield Part("wit", join_uri(path), part_key("wit", path, options, counted(parts, {"download": download})), items)
+        yield Part(
+            "wit", join_uri(path), part_key("wit", path, counted(parts, {**options, "download": download})), items
+        )
     if tables:
         return
     files = files_of(source)
@@ -211,7 +213,7 @@ def parts(
     for batch in batches_of(files):
         paths = [os.path.abspath(path) for path in batch]
         items = {"paths": paths, "root": root, "download": bool(download), **options, **web}
-        key = part_key("wit", batch[0], batch, states_of(batch), options, counted(parts, {"download": download}))
+        key = part_key("wit", batch[0], batch, states_of(batch), counted(parts, {**options, "download": download}))
         yield Part("wit", join_uri(source), key, items)
 
 
