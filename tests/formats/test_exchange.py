@@ -3,9 +3,11 @@
 import json
 import pickle
 import struct
+from collections import Counter
 
 import pytest
 
+import panoglot
 from panoglot.errors import UserError
 from panoglot.formats import detect
 from panoglot.geometry import Region
@@ -74,6 +76,20 @@ def test_samples_of_real_tools(test_data, name):
     said = reasons(rejects)
     assert {reason: said.count(reason) for reason in said} == counts
     assert {one for told in unused(source, **options) for one in told.names} == names
+
+
+def test_samples_of_real_tools_into_one_dataset(test_data, tmp_path):
+    output = str(tmp_path / "x.pano")
+    for name in ("llava", "label-studio", "refcoco", "mds", "lance", "visual-genome", "coco"):
+        panoglot.ingest(str(test_data / "formats" / name), output, quiet=True)
+    data = panoglot.open(output)
+    assert data.rejects.count() == 0
+    assert len(data.images) == len({row["image_id"] for row in data.captions.rows(["image_id"])})
+    kinds = Counter(row["kind"] for row in data.captions.rows(["kind"], "dropped is null"))
+    assert kinds == {"question": 6, "answer": 6, "region": 5, "human": kinds["human"], "label": kinds["label"]}
+    langs = {row["lang"] for row in data.captions.rows(["lang"], "kind = 'answer'")}
+    assert langs == LANGS  # nobody said them: identified
+    assert data.captions.count("region is not null") >= 8
 
 
 def test_every_folder_of_the_samples_is_looked_at(test_data):
@@ -181,8 +197,6 @@ def test_boxes_and_masks_of_coco_are_labels_of_places(photos):
 
 
 def test_captions_and_boxes_of_one_picture_stand_beside_each_other(photos, tmp_path):
-    import panoglot
-
     coco(photos, [{"image_id": 0, "category_id": 7, "bbox": [0, 0, 32, 24]}])
     told = {"images": [{"id": 0, "file_name": "0.jpg"}], "annotations": [{"image_id": 0, "caption": "Paka mweusi."}]}
     (photos / "captions_x.json").write_text(json.dumps(told))
@@ -371,8 +385,6 @@ def test_a_lance_table_of_any_kind(tmp_path):
 
 
 def test_our_own_pictures_are_a_lance_table(photos, tmp_path):
-    import panoglot
-
     panoglot.ingest(str(photos), str(tmp_path / "x.pano"), quiet=True)
     samples, rejects = take(tmp_path / "x.pano" / "images.lance")
     assert sorted(s.data for s in samples) == sorted(picture_bytes(n) for n in range(3))

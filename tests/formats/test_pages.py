@@ -339,6 +339,18 @@ def test_titles_and_prices_of_the_world():
     ]
 
 
+def test_a_language_and_kind_that_the_user_says(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(picture_bytes(1))
+    page = '<figure><img src=1.jpg alt="Paka anayelala"><figcaption>Paka mweusi</figcaption></figure>'
+    (tmp_path / "a.html").write_text(page)
+    (sample,) = take(tmp_path / "a.html", "wit", lang="sw", kind="dense", min_side=1)[0]
+    assert [(c.lang, c.kind) for c in sample.captions] == [("sw", "dense")] * 2
+    (tmp_path / "b.html").write_text(f"<html lang=he>{page}")  # what the page says counts more
+    assert {c.lang for c in take(tmp_path / "b.html", "wit", lang="sw")[0][0].captions} == {"he"}
+    with pytest.raises(UserError, match="kind of caption"):
+        take(tmp_path / "a.html", "lgs", kind="prose")
+
+
 def test_caption_styles_hold_only_what_they_name():
     product = Product("Acme Mug", "Acme", "A long text.", ["blue"], path=["Home", "Mugs"])
     assert captions_of(product, ["title"]) == {"title": "Acme Mug"}  # the brand stands there already

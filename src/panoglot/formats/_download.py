@@ -343,7 +343,8 @@ def _pool(private: bool, connections: int) -> Any:
             addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
             hidden = [one for one in addresses if not private and not is_public(one)]
             if hidden or not addresses:
-                raise RowError("private_address", f"{host[:100]} is {', '.join(hidden)[:100]}, no public address")
+                shown = "" if hidden == [host] else f" ({', '.join(hidden)[:100]})"
+                raise RowError("private_address", f"{host[:100]}{shown} is no public host; allow_private=true asks it")
             failed: Exception | None = None
             for address in addresses[:4]:
                 try:

@@ -194,6 +194,9 @@ def covers(part: Part) -> Callable[[str], bool]:
         return ({join_uri(items["shown"], name) for name in names} | places).__contains__
     if part.format == "pano":
         return {f"{part.uri}#{image}" for image in items["ids"]}.__contains__
+    if "paths" in items:  # pages: their own items, and those of what a WARC holds
+        pages = {join_uri(path) for path in items["paths"]}
+        return lambda item: any(piece in pages for piece in (item, item.rpartition("#")[0], item.partition("#")[0]))
 
     def is_row(item: str) -> bool:
         if item == part.uri:

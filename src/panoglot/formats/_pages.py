@@ -16,10 +16,11 @@ from panoglot.formats._robots import check_headers
 from panoglot.languages._tags import parse_language
 from panoglot.pictures import MAX_BYTES
 
-__all__ = ["PAGES", "WARCS", "Page", "Pictures", "check_source", "files_of", "pages_of", "words"]
+__all__ = ["PAGES", "WARCS", "Page", "Pictures", "batches_of", "check_source", "files_of", "pages_of", "words"]
 
 PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 _LONGEST = 16 * 2**20  # bytes of a page
+_BATCH = 50  # pages of a part
 _META = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 
@@ -256,6 +257,21 @@ def _body(record: Any, most: int) -> bytes:
     if stated and stated.isdigit() and len(raw) < int(stated) and not record.http_headers.get("Content-Encoding"):
         raise RowError("truncated_archive", f"{len(raw):,} of {int(stated):,} bytes")
     return raw
+
+
+def batches_of(files: Sequence[str]) -> Iterator[list[str]]:
+    """Files that are read as one part: a WARC alone, pages in tens."""
+    batch: list[str] = []
+    for path in files:
+        if path.lower().endswith(WARCS):
+            yield [path]
+        else:
+            batch.append(path)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def check_source(source: str, files: Sequence[str]) -> None:

@@ -13,15 +13,16 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_json
-from panoglot.formats._files import join_uri, part_key, reject
-from panoglot.formats._pages import Page, Pictures, check_source, files_of, pages_of, words
+from panoglot.formats._files import join_uri, part_key, reject, states_of
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of, words
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
+from panoglot.identity import Added, counted
 from panoglot.pictures import read_header
 from panoglot.table import Caption, Reject
 
@@ -316,6 +317,8 @@ def parts(
     styles: str = "title,taxonomy,description",
     checks: str = "title,price,image",
     variants: str = "all",
+    lang: Annotated[str | None, Added(None)] = None,
+    kind: Annotated[str | None, Added(None)] = None,
     download: bool = False,
     allow_private: bool = False,
     per_host: int = 4,
@@ -327,11 +330,15 @@ def parts(
         styles: captions of a product: some of `title`, `taxonomy`, `description`, with commas.
         checks: what a record must pass: some of `title`, `price`, `image`, with commas; empty for none.
         variants: `all`, or `one` of each product.
+        lang: language of texts whose page does not say it; None to identify it.
+        kind: kind of the captions; `alt`, and `label` of the taxonomy, unless given.
         download: fetch pictures that are not beside the pages.
         allow_private: hosts of private networks and of this machine may be asked.
         per_host: requests to one host at once.
     """
+    given(lang, kind)
     options: dict[str, Any] = {"styles": _some(styles, STYLES, "styles"), "variants": variants}
+    options |= {"lang": lang, "kind": kind}
     options["checks"] = _some(checks, ("title", "price", "image"), "checks") if checks.strip() else []
     if variants not in ("all", "one"):
         raise UserError(f"variants='{variants}': all, or one of each product.")
@@ -339,9 +346,10 @@ def parts(
     check_source(source, files)
     root = os.path.abspath(source if os.path.isdir(source) else os.path.dirname(source) or ".")
     web = {"download": download, "allow_private": allow_private, "per_host": per_host}
-    for path in files:
-        items = {"path": os.path.abspath(path), "root": root, **options, **web}
-        yield Part("lgs", join_uri(path), part_key("lgs", path, options, download), items)
+    for batch in batches_of(files):
+        items = {"paths": [os.path.abspath(path) for path in batch], "root": root, **options, **web}
+        key = part_key("lgs", batch[0], batch, states_of(batch), counted(parts, options), download)
+        yield Part("lgs", join_uri(source), key, items)
 
 
 def _some(text: str, known: Sequence[str], option: str) -> list[str]:
@@ -354,7 +362,7 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
     items = part.items
-    for page, pictures in pages_of(items["path"], items["root"]):
+    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
         if isinstance(page, str) or isinstance(pictures, RowError):
             assert isinstance(pictures, RowError)
             yield reject(str(page), pictures.reason, pictures.message)
@@ -393,11 +401,12 @@ def _sample(
             place, "remote_url", f"{product.image[:200]} is not beside the page; --option download=true fetches it"
         )
         return
-    texts = given(None, None, web=True).said(page.lang)
+    texts = given(items["lang"], items["kind"], web=True).said(page.lang)
     captions: list[Caption] = []
     for style, text in captions_of(product, items["styles"]).items():
         caption = texts.caption(text)
-        caption.kind, caption.licence = "label" if style == "taxonomy" else "alt", page.licence()
+        caption.kind = items["kind"] or ("label" if style == "taxonomy" else "alt")
+        caption.licence = page.licence()
         captions.append(caption)
     facts = {name: getattr(product, name) for name in Product.__dataclass_fields__ if name != "image"}
     about = clean_context({"url": product.image, "page_url": page.url, **facts})

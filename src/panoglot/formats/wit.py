@@ -18,8 +18,8 @@ from typing import Annotated, Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats._csv_rows import csv_rows
 from panoglot.formats._figures import Figure, figures
-from panoglot.formats._files import check_regular, join_uri, open_regular, part_key, reject
-from panoglot.formats._pages import PAGES, WARCS, Page, Pictures, check_source, files_of, pages_of
+from panoglot.formats._files import check_regular, join_uri, open_regular, part_key, reject, states_of
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.identity import Added, counted
@@ -169,6 +169,8 @@ def parts(
     min_characters: int = 3,
     main_only: bool = False,
     context: bool = True,
+    lang: Annotated[str | None, Added(None)] = None,
+    kind: Annotated[str | None, Added(None)] = None,
     download: Annotated[bool | None, Added(None)] = None,
     allow_private: Annotated[bool, Added(False)] = False,
     per_host: Annotated[int, Added(4)] = 4,
@@ -183,6 +185,8 @@ def parts(
         min_characters: least characters of a text.
         main_only: the main picture of a page alone.
         context: keep the page's and the section's first paragraph.
+        lang: language of texts whose page does not say it; None to identify it.
+        kind: kind of the captions; `human`, and `alt` of alternative texts, unless given.
         download: fetch pictures that are not beside the pages; None does so for the TSV, which is a list of addresses.
         allow_private: hosts of private networks and of this machine may be asked.
         per_host: requests to one host at once.
@@ -192,25 +196,30 @@ def parts(
     if unknown or not wanted:
         raise UserError(f"texts='{texts}': name some of {', '.join(TEXTS)}, with commas.")
     options = {"texts": wanted, "enforce_flag": enforce_flag, "min_side": min_side, "min_characters": min_characters}
-    options |= {"main_only": main_only, "context": context}
+    given(lang, kind)
+    options |= {"main_only": main_only, "context": context, "lang": lang, "kind": kind}
     web = {"allow_private": allow_private, "per_host": per_host}
     tables = [path for path in _tables(source) if _is_table(path)]
     for path in tables:
         items = {"path": os.path.abspath(path), "download": download is not False, **options, **web}
-        yield Part("wit", join_uri(path), part_key("wit", path, options, counted(parts, {"download": download})), items)
+        yield Part(
+            "wit", join_uri(path), part_key("wit", path, counted(parts, {**options, "download": download})), items
+        )
     if tables:
         return
     files = files_of(source)
     check_source(source, files)
     root = os.path.abspath(source if os.path.isdir(source) else os.path.dirname(source) or ".")
-    for path in files:
-        items = {"path": os.path.abspath(path), "root": root, "download": bool(download), **options, **web}
-        yield Part("wit", join_uri(path), part_key("wit", path, options, counted(parts, {"download": download})), items)
+    for batch in batches_of(files):
+        paths = [os.path.abspath(path) for path in batch]
+        items = {"paths": paths, "root": root, "download": bool(download), **options, **web}
+        key = part_key("wit", batch[0], batch, states_of(batch), counted(parts, {**options, "download": download}))
+        yield Part("wit", join_uri(source), key, items)
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read a file: its rows or figures, those that break a rule counted by the rule."""
-    if part.items["path"].lower().endswith(PAGES + WARCS):
+    if "paths" in part.items:
         yield from _read_pages(part)
         return
     number = 0
@@ -255,12 +264,13 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
         yield reject(place, *(("remote_url", hint) if row.image_url else ("no_image", "no image_url")))
         return
     said = texts_of(row, **rules)
-    texts = given(None, None, web=True).said(parse_language(row.language))
+    texts = given(items["lang"], items["kind"], web=True).said(parse_language(row.language))
     captions: list[Caption] = []
     for name in items["texts"]:
         if name in said:
             caption = texts.caption(said[name])
-            caption.kind, caption.licence = "alt" if name == "alt" else "human", licence
+            caption.kind = items["kind"] or ("alt" if name == "alt" else "human")
+            caption.licence = licence
             captions.append(caption)
     about = dict(zip(COLUMNS, row.values(), strict=True))
     if not items["context"]:
@@ -272,7 +282,7 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
 
 def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
     items = part.items
-    for page, pictures in pages_of(items["path"], items["root"]):
+    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
         if isinstance(page, str) or isinstance(pictures, RowError):
             assert isinstance(pictures, RowError)
             yield reject(str(page), pictures.reason, pictures.message)
@@ -281,7 +291,7 @@ def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
         if not found:
             yield Unused(part.uri, "page{s} without a picture that has a text", (page.uri,))
         for n, figure in enumerate(found):
-            yield from _of_page(page, pictures, figure, f"{page.uri}#{n}" if page.url else f"{part.uri}#{n}", part)
+            yield from _of_page(page, pictures, figure, f"{page.uri}#{n}", part)
 
 
 def _of_page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ __all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 
 #: A chunk is committed when it has this many pictures or bytes.
 CHUNK_ROWS, CHUNK_BYTES = 512, 64 * 2**20
+#: What was fetched waits so long at most.
+FETCHED_SECONDS = 3.0
 #: So many exact duplicates are named; the rest is counted.
 MOST_NAMED = 20
 
@@ -103,6 +106,7 @@ class IngestOperator:
         self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
         self._downloads = Downloads(have=self._fetched)
+        self._committed = time.monotonic()
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
     def process(self, items: Iterator[Item], emit: Emit) -> None:
@@ -126,7 +130,9 @@ class IngestOperator:
                     self._unused[found.source, found.what, found.hint] = have.and_more(found) if have else found
                 else:
                     self._rejects.append(found)
-                if len(self._chunk) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES or len(self._rejects) >= CHUNK_ROWS:
+                full = len(self._chunk) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES or len(self._rejects) >= CHUNK_ROWS
+                # what was fetched is not asked for again after a kill
+                if full or (self._downloads.taken and time.monotonic() - self._committed > FETCHED_SECONDS):
                     self._commit(item.part)
             self._commit(item.part)
             if self._failing:
@@ -190,6 +196,7 @@ class IngestOperator:
 
     def _commit(self, part: Part) -> None:
         """Write the chunk, and note what it held that was there."""
+        self._committed = time.monotonic()
         chunk, rejects = self._chunk, self._rejects
         self._chunk, self._rejects, self._bytes = [], [], 0
         data, run = self._worker.dataset, self._worker.run_id
