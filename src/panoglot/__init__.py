@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from panoglot.curation import curate
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
-    from panoglot.exporting import export
+    from panoglot.exporting import export, push
     from panoglot.handling import info, merge, mix, plan_languages, split, subset
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
@@ -63,6 +63,7 @@ __all__ = [
     "models",
     "open",
     "plan_languages",
+    "push",
     "report",
     "retry",
     "search",
@@ -102,6 +103,7 @@ _HOMES = {
     "mix": "handling",
     "models": "inventory",
     "plan_languages": "handling",
+    "push": "exporting",
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",

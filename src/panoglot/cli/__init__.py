@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Say what is in a dataset: pictures, captions, languages, kinds, splits, sizes, versions.",
         "Make",
     ),
+    "push": ("push", "Put an export into a repository of the Hugging Face hub.", "Make"),
     "merge": ("merge", "Make one dataset of several, with ids and provenance.", "Make"),
     "subset": ("subset", "Put a part of a dataset into another: what a filter says.", "Make"),
     "split": ("split", "Divide into train, test and val, so that nothing is on both sides.", "Make"),

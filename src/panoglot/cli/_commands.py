@@ -245,6 +245,12 @@ def _show_export(written: dict[str, Any]) -> None:
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
 
 
+def _show_pushed(pushed: Any) -> None:
+    _show_export(pushed.exported)
+    replaced = f"; {pushed.replaced:,} of an earlier push are gone" if pushed.replaced else ""
+    console().print(safe(f"{pushed.files:,} files are at {pushed.address} (commit {pushed.commit[:12]}{replaced})"))
+
+
 def _show_picture(shown: Any, json: bool = False) -> None:
     if json:
         print(plain_json(shown))
@@ -420,6 +426,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
+    "push": ("panoglot.exporting:push", _show_pushed, None),
     "info": ("panoglot.handling:info", show_info, _as_json),
     "merge": ("panoglot.handling:merge", show_copied, None),
     "subset": ("panoglot.handling:subset", show_copied, None),
