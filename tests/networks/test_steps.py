@@ -64,7 +64,8 @@ def test_the_text_is_read_from_left_to_right():
     tower = t.TextTransformer(16, 16, 2, 2).eval()
     ids, mask = tower.tokens(["abcdef", "abcxyz"])
     with torch.no_grad():
-        _, x = tower(ids, mask)
+        pooled, x = tower(ids, mask)
+        assert torch.equal(pooled, x[:, 7])  # the end token's: a start, six letters, the end
         assert torch.equal(x[0, :4], x[1, :4])  # the start token and three letters
         assert not torch.allclose(x[0, 4], x[1, 4])
         longer = F.pad(ids, (0, 3))

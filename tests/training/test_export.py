@@ -87,3 +87,21 @@ def test_what_cannot_leave_says_why(settings, why, tmp_path):
     with pytest.raises(UserError, match="transformers"):
         export_model(model, "transformer", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_exports_a_run_and_refuses_before_training(tmp_path):
+    import panoglot
+    from tests.training.test_commands import make
+
+    data = make(tmp_path / "x.pano", n=24)
+    how = {"preset": "small", "epochs": 1, "batch": 8, "held_out": 0.0, "quiet": True, "encode": False}
+    text = "text={kind: transformer, length: 64, width: 96, layers: 1, heads: 4, pool: end}"
+    with pytest.raises(UserError, match="its text tower is 'hashed'"):
+        panoglot.train("clip", data.path, output=tmp_path / "no", export="transformers", **how)
+    assert not (tmp_path / "no").exists()
+    done = panoglot.train("clip", data.path, output=tmp_path / "run", set=text, **how)
+    assert done.exports == []
+    again = panoglot.train(resume=done.run, export="transformers", quiet=True)
+    assert again.exports == [done.run / "export" / "transformers"]
+    ours, theirs = load_model(f"pano:{done.run}", "encoder"), load_model(f"hf:{again.exports[0]}", "encoder")
+    assert np.allclose(ours.encode_texts(TEXTS), theirs.encode_texts(TEXTS), atol=1e-4)

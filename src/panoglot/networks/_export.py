@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from panoglot.networks._model import Model
+    from panoglot.networks._row import Row
 
-__all__ = ["EXPORTS", "export_model"]
+__all__ = ["EXPORTS", "check_export", "export_model"]
 
 
 def export_model(model: Model, to: str, folder: Path) -> Path:
@@ -34,9 +35,20 @@ def export_model(model: Model, to: str, folder: Path) -> Path:
         UserError: an unknown library, or a model that it has no architecture for, with what keeps it from it.
         MissingPackage: the library is not here.
     """
+    check_export(model.row, to)
+    folder.mkdir(parents=True, exist_ok=True)
+    EXPORTS[to](model, folder)
+    return folder
+
+
+def check_export(row: Row, to: str) -> None:
+    """Refuse what cannot be written: known from the row, before anything is trained.
+
+    Raises:
+        UserError: an unknown library, or a row that it has no architecture for, with what keeps it from it.
+    """
     if to not in EXPORTS:
         raise UserError(f"export: '{to}' is none of {', '.join(EXPORTS)}.{did_you_mean(to, EXPORTS)}")
-    row = model.row
     image, text = row.image or {}, row.text or {}
     for wrong, why in (
         (image.get("kind") != "vit", f"its picture tower is '{image.get('kind')}', not vit"),
@@ -49,9 +61,6 @@ def export_model(model: Model, to: str, folder: Path) -> Path:
     ):
         if wrong:
             raise UserError(f"export: {to} has no architecture for '{row.method}': {why}. It is pano:FOLDER.")
-    folder.mkdir(parents=True, exist_ok=True)
-    EXPORTS[to](model, folder)
-    return folder
 
 
 def _transformers(model: Model, folder: Path) -> None:

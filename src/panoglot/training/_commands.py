@@ -31,6 +31,7 @@ _ANEW = (
     "shard",
     "encode",
     "idle",
+    "export",
     "quiet",
     "resume",
 )
@@ -82,6 +83,7 @@ def train(
     compile: bool = False,
     shard: bool = False,
     idle: str | Sequence[str] = (),
+    export: str | Sequence[str] = (),
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
@@ -120,6 +122,8 @@ def train(
         shard: in several processes (torchrun), cut the parameters over them.
         idle: losses that may learn from nothing (`sampler`: it may show another kind of text than the method's); any
             other one that does stops the run.
+        export: write the trained towers for other libraries too, into FOLDER/export: transformers,
+            sentence-transformers. A run that is finished is exported with --resume FOLDER --export transformers.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -200,11 +204,15 @@ def _begin(given: Mapping[str, Any]) -> Any:
     folder = Path(output)
     if "?" in str(folder):
         raise UserError(f"'{folder}': a run is named pano:FOLDER, where ? begins options; give a folder without it.")
-    how = {name: given[name] for name in ("quiet", "device", "shard")} | {"idle": [*several(given["idle"])]}
+    how = {name: given[name] for name in ("quiet", "device", "shard")} | _lists(given)
     with alone(folder):
         if (folder / "run.json").exists() and is_main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
         return run(folder, data, row, settings, **how)
+
+
+def _lists(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: [*several(given[name])] for name in ("idle", "export")}
 
 
 def _methods() -> list[TrainingMethod]:
@@ -252,6 +260,6 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
         )
     data = open_dataset(place)
     data_settings["dataset"] = data.store.absolute
-    how = {name: given[name] for name in ("quiet", "device", "shard")} | {"idle": [*several(given["idle"])]}
+    how = {name: given[name] for name in ("quiet", "device", "shard")} | _lists(given)
     with alone(folder):
         return run(folder, data, row, settings, **how)

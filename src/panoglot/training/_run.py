@@ -44,6 +44,7 @@ class Trained:
         figures: recall on held-out pictures, see the card; empty when none were held out.
         vectors: name of the pictures' new vectors in the dataset, None when they were not made.
         notes: what the user should know.
+        exports: folders that other libraries read.
     """
 
     run: Path
@@ -56,6 +57,7 @@ class Trained:
     figures: dict[str, Any] = field(default_factory=dict)
     vectors: str | None = None
     notes: list[str] = field(default_factory=list)
+    exports: list[Path] = field(default_factory=list)
 
     @property
     def encoder(self) -> Any:
@@ -111,14 +113,18 @@ def run(
     device: str | None,
     shard: bool,
     idle: Sequence[str] = (),
+    export: Sequence[str] = (),
 ) -> Trained:
     import yaml
 
     from panoglot.networks._checkpoint import write
+    from panoglot.networks._export import check_export
     from panoglot.training._check import count_cut, look_through
     from panoglot.training._trainer import Trainer
 
     asked, training = settings["data"], settings["training"]
+    for to in export:
+        check_export(row, to)
     reading = _read(data, row, asked, quiet)
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
@@ -147,7 +153,18 @@ def run(
         ) from None
     if not trainer.processes.main:
         return Trained(folder, row, trainer.step, trainer.total, data.address)
-    return _finish(folder, data, reading, trainer, settings, quiet, first)
+    result = _finish(folder, data, reading, trainer, settings, quiet, first)
+    result.exports = [_export(folder, to) for to in export]
+    return result
+
+
+def _export(folder: Path, to: str) -> Path:
+    """Write what a run has learnt as another library reads it."""
+    from panoglot.networks._export import export_model
+    from panoglot.networks._load import load_run
+
+    model: Any = load_run(folder)
+    return export_model(model, to, folder / "export" / to)
 
 
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:

@@ -95,7 +95,7 @@ def _encoding() -> Any:
 
 
 def clip_kit() -> Any:
-    """Return CLIP's encoding as the library tokenizers has it, of the file that comes with open_clip, which is not imported (it wants torchvision)."""
+    """Return CLIP's encoding as the library tokenizers has it, of the file in open_clip's package (not imported)."""
     package = find_spec("open_clip")
     if package is None or package.origin is None:
         raise MissingPackage("CLIP's tokeniser lies in the package of open_clip: pip install --no-deps open-clip-torch")
