@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OnError", "check_option", "item_ids", "meet_ids", "offenders", "same_ids", "several", "stem_of"]
+__all__ = ["OnError", "check_option", "item_ids", "meet_ids", "offenders", "pairs", "same_ids", "several", "stem_of"]
 
 #: What to do with an item that cannot be scored: stop, or leave it null, counted and out of every mean.
 OnError = Literal["raise", "null"]
@@ -44,6 +44,31 @@ def several(values: str | Iterable[str] | None) -> tuple[str, ...]:
     """
     given = [values] if isinstance(values, str) else values or ()
     return tuple(one for value in given for one in value.replace(",", " ").split())
+
+
+def pairs(values: str | Iterable[str] | Mapping[str, Any], flag: str, form: str = "NAME=VALUE") -> dict[str, Any]:
+    """Read `NAME=VALUE` again and again.
+
+    Args:
+        values: such texts, or what they stand for.
+        flag: of the command line, for the message.
+        form: what to write.
+
+    Raises:
+        UserError: not of that form.
+
+    >>> pairs(["prompt=Say what you see."], "--option")
+    {'prompt': 'Say what you see.'}
+    """
+    if isinstance(values, Mapping):
+        return dict(values)
+    found = {}
+    for value in [values] if isinstance(values, str) else values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag} {value}: write {form}.")
+        found[key] = rest
+    return found
 
 
 def item_ids(ids: Sequence[Any] | None, count: int) -> tuple[str, ...]:

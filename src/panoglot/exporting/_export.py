@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.checks import check_option, several
+from panoglot.checks import check_option, pairs, several
 from panoglot.errors import UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._fitter import Fitter
 from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker, OptOut
-from panoglot.exporting._writers import Writer, find_writer, make_writer, pairs, writer_options
+from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
@@ -107,11 +107,8 @@ def export(
     """
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
-    given = (
-        pairs(option)
-        | ({"caption_column": caption_column} if caption_column else {})
-        | ({"beside": True} if beside else {})
-    )
+    given = {name.replace("-", "_"): value for name, value in pairs(option, "--option").items()}
+    given |= {name: value for name, value in (("caption_column", caption_column), ("beside", beside)) if value}
     writer = find_writer(to)
     options = writer_options(to, writer, given)
     fitter = Fitter(image or getattr(writer, "IMAGE", None), max_side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, get_origin
 
@@ -115,23 +115,3 @@ def make_writer(writer: type[Any], folder: Path, shard_size: int, options: Mappi
     folder.mkdir(parents=True, exist_ok=True)
     made: Writer = writer(folder, shard_size, **options)
     return made
-
-
-def pairs(values: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Options as NAME=VALUE.
-
-    >>> pairs(["prompt=Say what you see."])
-    {'prompt': 'Say what you see.'}
-
-    Raises:
-        UserError: no `=` in it.
-    """
-    if isinstance(values, Mapping):
-        return dict(values)
-    found = {}
-    for value in [values] if isinstance(values, str) else values:
-        name, equals, rest = value.partition("=")
-        if not equals or not name:
-            raise UserError(f"--option {value}: write NAME=VALUE.")
-        found[name.replace("-", "_")] = rest
-    return found

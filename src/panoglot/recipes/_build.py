@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean, verb
+from panoglot.checks import pairs
+from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
@@ -24,7 +25,7 @@ from panoglot.recipes._recipe import (
     load_recipe,
     options_of,
     output_of,
-    pairs_of,
+    reader_of,
     recipe_from_options,
     versions,
 )
@@ -386,7 +387,7 @@ def build(
         if output:
             recipe.output = output
     else:
-        aliases = pairs_of(model, "--model", "ALIAS=PROVIDER:NAME")
+        aliases = pairs(model, "--model", "ALIAS=PROVIDER:NAME")
         if source is not None and not mirror:
             _check_there(source)
         recipe = recipe_from_options(
@@ -401,7 +402,7 @@ def build(
             lang=lang,
             models=aliases,
             curate=curate,
-            format=_reader(format, extract),
+            format=reader_of(format, extract),
             options=options_of(option, caption_column),
             prices=prices,
         )
@@ -445,7 +446,7 @@ def ingest(
     """
     options = options_of(option, caption_column)
     given, source = held(source, output)
-    reader = _reader(format, extract)
+    reader = reader_of(format, extract)
     recipe = Recipe(output or output_of(source or ""), source=source, format=reader, options=options)
     return run_recipe(
         recipe,
@@ -489,14 +490,3 @@ def retry(
         recipe = Recipe.from_dict({**plain, "output": data.address})
         result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
     return result
-
-
-def _reader(format: str | None, extract: str | None) -> str | None:
-    """The format that reads a source; what is taken out of pages is one."""
-    if extract is None:
-        return format
-    if extract not in ("wit", "lgs"):
-        raise UserError(f"--extract {extract}: use wit or lgs.{did_you_mean(extract, ('wit', 'lgs'))}")
-    if format not in (None, extract):
-        raise UserError(f"--format {format} and --extract {extract}: give one of them.")
-    return extract

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from panoglot.checks import several
+from panoglot.checks import pairs, several
 from panoglot.errors import UserError, command, verb
 from panoglot.recipes._build import run_recipe
 from panoglot.recipes._compare import Comparison, compare_methods
 from panoglot.recipes._forecast import Forecast, forecast
 from panoglot.recipes._outcome import nothing_made
-from panoglot.recipes._recipe import Recipe, pairs_of
+from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._result import RunResult
 from panoglot.recipes._steps import Step, caption_steps, languages, read_schema, set_options
 from panoglot.running import get_method
@@ -89,7 +89,7 @@ def caption(
     if sample is not None and (compare is None or sample < 1):
         raise UserError("--sample N says how many pictures --compare PAGE.html shows; a trial is --limit N.")
     judge = encoder if compare is not None else None
-    models = {alias: name for alias, name in named.items() if name} | pairs_of(model, "--model", "ALIAS=PROVIDER:NAME")
+    models = {alias: name for alias, name in named.items() if name} | pairs(model, "--model", "ALIAS=PROVIDER:NAME")
     methods = several(method) or (("fields",) if schema else ("describe",) if "captioner" in models else ("evidence",))
     steps = caption_steps(
         methods,

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "made_by", "nothing_made", "nothing_read", "reasons", "remarks", "what_went_wrong"]
 
-#: From this share on, that methods fell back is a warning.
-MANY_FALLBACKS = 0.2
-
 
 @dataclass
 class Made:
@@ -31,7 +28,6 @@ class Made:
         dropped_in: language to those.
         drafts: captions that others were made of.
         facts: kind to facts.
-        fell_back: captions of which the method says that it fell back (the score `fallback`), kept or not.
     """
 
     kept: Counter[str] = field(default_factory=Counter)
@@ -39,7 +35,6 @@ class Made:
     dropped_in: Counter[str] = field(default_factory=Counter)
     drafts: int = 0
     facts: Counter[str] = field(default_factory=Counter)
-    fell_back: int = 0
 
     @property
     def captions(self) -> int:
@@ -57,17 +52,13 @@ class Made:
             said.append(f"Drafts that they were made of: {self.drafts:,}")
         if self.dropped:
             said.append(f"Dropped: {_many(self.dropped.total(), 'caption')} ({reasons(self.dropped)})")
-        if self.fell_back:
-            share = self.fell_back / max(1, self.captions)
-            many = " - more than a fifth: the models did not do what the method asks" if share > MANY_FALLBACKS else ""
-            said.append(f"Fell back: {self.fell_back:,} of {_many(self.captions, 'caption')} ({share:.0%}){many}")
         return said
 
 
 def made_by(dataset: Dataset, run_id: str) -> Made:
     """Count what a run wrote."""
     made = Made()
-    for row in dataset.captions.rows(["lang", "dropped", "scores"], f"run_id = '{run_id}'"):
+    for row in dataset.captions.rows(["lang", "dropped"], f"run_id = '{run_id}'"):
         if row["dropped"] == "draft":
             made.drafts += 1
             continue
@@ -76,7 +67,6 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
         else:
             made.dropped[row["dropped"]] += 1
             made.dropped_in[row["lang"]] += 1
-        made.fell_back += bool(dict(row["scores"] or {}).get("fallback"))
     made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
     return made
 

@@ -25,14 +25,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoglot.checks import several
+from panoglot.checks import pairs, several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
 from panoglot.recipes._narrow import apart, check_narrowing
 from panoglot.storage import has_scheme
 from panoglot.table import is_dataset
 
-__all__ = ["Recipe", "held", "load_recipe", "options_of", "output_of", "pairs_of", "recipe_from_options", "versions"]
+__all__ = ["Recipe", "held", "load_recipe", "options_of", "output_of", "reader_of", "recipe_from_options", "versions"]
 
 
 @dataclass
@@ -319,21 +319,24 @@ def recipe_from_options(
 
 def options_of(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
     """The options of a format; its columns of captions have a flag of their own."""
-    options: dict[str, Any] = pairs_of(option, "--option", "NAME=VALUE")
+    options: dict[str, Any] = pairs(option, "--option")
     columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
     return {**options, "text_columns": columns} if columns else options
 
 
-def pairs_of(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
-    if isinstance(values, Mapping):
-        return dict(values)
-    found = {}
-    for value in values:
-        key, equals, rest = value.partition("=")
-        if not equals or not key:
-            raise UserError(f"{flag} {value}: write {form}.")
-        found[key] = rest
-    return found
+def reader_of(format: str | None, extract: str | None) -> str | None:
+    """The format that reads a source; what is taken out of pages is one.
+
+    Raises:
+        UserError: nothing that is taken out of pages, or two formats.
+    """
+    if extract is None:
+        return format
+    if extract not in ("wit", "lgs"):
+        raise UserError(f"--extract {extract}: use wit or lgs.{did_you_mean(extract, ('wit', 'lgs'))}")
+    if format not in (None, extract):
+        raise UserError(f"--format {format} and --extract {extract}: give one of them.")
+    return extract
 
 
 def versions() -> dict[str, str]:
