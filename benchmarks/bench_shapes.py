@@ -85,7 +85,7 @@ def prepare(name, trainer, train_set, seed):
         clip.fit()
         trainer.model.image.load_state_dict(clip.model.image.state_dict())
         text = {"kind": "decoder", "gated": None, "split": 0}
-        more = {"sampler": {"kind": "each", "langs": ["en"]}, "text": text, "epochs": 10}
+        more = {"sampler": {"kind": "each", "lang": ["en"]}, "text": text, "epochs": 10}
         row = load_row(name, "small", **blind, **more)
         lm = Trainer(replace(row, losses={"lm": {}}), [Record(r.id, texts=r.texts) for r in pairs], seed=seed)
         lm.fit()
@@ -236,7 +236,7 @@ def data_of(name, n, seed=0, split="train"):
 def settings_of(name):
     """Return the settings of a method on the bed, beside those of its preset `small`."""
     if name == "vgs-char-gru":
-        return {"image": {"kind": "vector", "width": 192}, "sampler": {"kind": "each", "langs": ["en"]}}
+        return {"image": {"kind": "vector", "width": 192}, "sampler": {"kind": "each", "lang": ["en"]}}
     if name == "dc-clip":
         first = {"sampler": {"kind": "one", "kinds": ["long"]}}
         return {"losses": {"regress": {"adapter": "none"}}, "stages": {"distil": first}}

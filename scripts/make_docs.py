@@ -119,8 +119,8 @@ def commands_page() -> str:
     """The verbs: as commands and as Python functions."""
     from panoglot.cli import COMMANDS
     from panoglot.cli import _commands as shown
-    from panoglot.evaluate._declare import arguments_of
     from panoglot.evaluate._names import COMMANDS as JUDGING
+    from panoglot.extensions import arguments_of
 
     every = {name: (target, line) for name, (target, line, _) in COMMANDS.items()}
     every |= {f"evaluate {name}": (f"evaluate_{name}", line) for name, (_, line) in JUDGING.items()}
@@ -151,6 +151,8 @@ interrupted; 143 terminated.
             form = f"`{p.name.upper()}`" if p.default is p.empty and given else f"`{option}`"
             if p.name in shown.SHORT:
                 form += f", `{shown.SHORT[p.name]}`"
+            if (name, p.name) in shown.ALSO:
+                form += f", `{shown.ALSO[name, p.name]}`"
             if p.default is True:
                 form += f", `--no-{option[2:]}`"
             if given and p.default is not p.empty:

@@ -23,7 +23,7 @@ LAYERS = [
     {"cli"},
     {"web"},
     {"recipes"},
-    {"exporting", "reporting", "evaluate", "inventory"},
+    {"exporting", "handling", "reporting", "evaluate", "inventory"},
     {"ingestion", "captioning", "curation", "translation", "retrieval", "training"},
     {"metrics", "running"},
     {"networks"},

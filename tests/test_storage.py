@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Journal
-from panoglot.asking._spend import Account, paid_by_stage
+from panoglot.asking import Account, Journal
+from panoglot.asking._spend import paid_by_stage
 from panoglot.errors import UserError
 from panoglot.recipes import load_recipe
 from panoglot.retrieval import index
@@ -354,7 +354,7 @@ def test_the_journal_works_anywhere(store, monkeypatch):
     assert len([name for name in store.names("journal") if name.endswith(".seg")]) == 1
     assert [reader.get(key(n)) for n in range(75)] == [value(n) for n in range(75)]  # finds where they went
     total = paid_by_stage(store.at("journal"), "run")["caption.x-1"]
-    assert (total.answers, total.price, total.tokens_in) == (75, 37.5, 750)
+    assert (total.asked, total.price, total.tokens_in) == (75, 37.5, 750)
     assert paid_by_stage(store.at("nothing"), "run") == {}
 
 

@@ -18,7 +18,8 @@ from panoglot.cli import COMMANDS
 def test_every_command_is_a_function_of_the_package(first):
     code = f"import panoglot, types\n{'import ' + first if first else ''}\n" + (
         "for _ in range(2):\n"
-        f"    print([n for n in {list(COMMANDS)} if not isinstance(getattr(panoglot, n), types.FunctionType)])"
+        f"    print([n for n in {[name.replace('-', '_') for name in COMMANDS]} "
+        "if not isinstance(getattr(panoglot, n), types.FunctionType)])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == "[]\n[]\n"

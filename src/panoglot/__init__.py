@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from panoglot.errors import PanoglotError, RowError, UserError
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export
+    from panoglot.handling import info, merge, mix, plan_languages, split, subset
     from panoglot.inventory import doctor, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
-    from panoglot.recipes import build, ingest, retry, settings
+    from panoglot.recipes import build, caption, ingest, retry, settings, translate
     from panoglot.reporting import report, show
     from panoglot.retrieval import Searcher, edit, forget, index, search
     from panoglot.running import method
@@ -43,6 +44,7 @@ __all__ = [
     "Searcher",
     "UserError",
     "build",
+    "caption",
     "compare",
     "curate",
     "doctor",
@@ -51,19 +53,26 @@ __all__ = [
     "export",
     "forget",
     "index",
+    "info",
     "ingest",
     "load_model",
+    "merge",
     "method",
     "methods",
+    "mix",
     "models",
     "open",
+    "plan_languages",
     "report",
     "retry",
     "search",
     "serve",
     "settings",
     "show",
+    "split",
+    "subset",
     "train",
+    "translate",
 ]
 
 #: Public name to the room that it comes from; rooms are imported when a name is first used.
@@ -76,6 +85,7 @@ _HOMES = {
     "Searcher": "retrieval",
     "UserError": "errors",
     "build": "recipes",
+    "caption": "recipes",
     "compare": "evaluate._commands",
     "curate": "curation",
     "doctor": "inventory",
@@ -83,18 +93,25 @@ _HOMES = {
     "export": "exporting",
     "forget": "retrieval",
     "index": "retrieval",
+    "info": "handling",
     "ingest": "recipes",
     "load_model": "providers",
+    "merge": "handling",
     "method": "running",
     "methods": "inventory",
+    "mix": "handling",
     "models": "inventory",
+    "plan_languages": "handling",
     "report": "reporting",
     "retry": "recipes",
     "search": "retrieval",
     "serve": "web",
     "settings": "recipes",
     "show": "reporting",
+    "split": "handling",
+    "subset": "handling",
     "train": "training",
+    "translate": "recipes",
 }
 
 

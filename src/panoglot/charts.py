@@ -230,14 +230,16 @@ def line_panel(
         return
     values = [value for _, value in points] + ([0.0] if zero else [])
     marks = ticks(min(values), max(values))
-    left = max(text_width(f"{mark:g}", SMALL) for mark in marks) + 8
+    digits = next((n for n in range(6, 15) if len({f"{mark:.{n}g}" for mark in marks}) == len(marks)), 15)
+    names = [f"{mark:.{digits}g}" for mark in marks]
+    left = max(text_width(name, SMALL) for name in names) + 8
     top, (wide, high) = y + 24, size
     across = Scale(min(p[0] for p in points), max(p[0] for p in points), x + left, wide - left)
     up = Scale(marks[0], marks[-1], top + high, -high)
-    for mark in marks:
+    for mark, name in zip(marks, names, strict=True):
         page.line(x + left, up.at(mark), x + wide, up.at(mark), INK if mark == 0 else GRID)
-        page.text(x + left - 6, up.at(mark) + 4, f"{mark:g}", anchor="end", size=SMALL, fill=SOFT)
-    ends = sorted({across.low, (across.low + across.high) / 2, across.high})
+        page.text(x + left - 6, up.at(mark) + 4, name, anchor="end", size=SMALL, fill=SOFT)
+    ends = sorted({across.low, float(math.floor((across.low + across.high) / 2)), across.high})
     for place, anchor in zip(ends, ("start", "middle", "end") if len(ends) == 3 else ("middle",), strict=False):
         shown = f"{place:,.0f}" + (f" {along}" if along and place == ends[-1] else "")
         page.text(across.at(place), top + high + 15, shown, anchor=anchor, size=SMALL, fill=SOFT)

@@ -10,6 +10,7 @@ import difflib
 import errno
 import functools
 import importlib
+import importlib.util
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -148,6 +149,16 @@ def yaml_fault(error: Exception) -> str:
     if mark is None or not problem:
         return " ".join(str(error).split())[:300] or type(error).__name__
     return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(problem).split())}"
+
+
+def require_later(module: str, install: str, what: str) -> None:
+    """Raise as `require` does when a module is not there, and do not import it yet when it is: it may not be needed."""
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        require(module, install, what)
 
 
 def require(module: str, install: str, what: str) -> ModuleType:

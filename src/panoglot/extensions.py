@@ -6,6 +6,8 @@ find_entries("panoglot.providers")["openai"].load()                    # ours an
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -15,7 +17,7 @@ from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
 
-__all__ = ["OWN", "find_entries", "lazy_names", "load_entry", "look_again", "own_entries"]
+__all__ = ["OWN", "arguments_of", "find_entries", "lazy_names", "load_entry", "look_again", "own_entries"]
 
 #: Our own distribution: its entry points are read without looking at the others'.
 OWN = "panoglot"
@@ -90,3 +92,17 @@ def load_entry(group: str, name: str, what: str) -> Any:
         if point.name in own_entries(group):
             raise
         raise UserError(f"the {what} '{name}' ({point.value}) cannot be loaded: {error}") from error
+
+
+def arguments_of(function: Callable[..., Any] | None) -> dict[str, str]:
+    """Return what a Google docstring says about every argument."""
+    found: dict[str, str] = {}
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S) if function else None
+    name = ""
+    for line in section[1].splitlines() if section else ():
+        head = re.fullmatch(r" {4}(\w+): (.*)", line)
+        if head:
+            name, found[head[1]] = head[1], head[2]
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found

@@ -26,6 +26,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -54,6 +55,8 @@ __all__ = [
 ]
 
 _KEY = "panoglot.identity"
+#: Control characters (Unicode's category Cc) but newline and tab.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: What `canonical` calls the things that JSON has no form for.
 _TAGS = frozenset({"array", "bytes", "image", "map", "set"})
 
@@ -369,5 +372,6 @@ def normal_text(text: str) -> str:
     >>> normal_text("  Cafe\\u0301\\x00 ")
     'Café'
     """
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
+    return _CONTROLS.sub("", text).strip()

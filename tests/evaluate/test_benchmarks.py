@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate._dataset import dataset_retrieval
+from panoglot.evaluate import dataset_retrieval
 from panoglot.evaluate.benchmarks._composed import (
     circo,
     cirr,

@@ -261,7 +261,7 @@ def test_metrics_on_wrong_words(test_data):
 
 def test_agreement_with_files_and_mistakes(tmp_path):
     result = cider({"a": "a cat", "b": "a dog", "c": "x"}, {"a": ["a cat"], "b": ["a dog runs"], "c": ["y"]})
-    from panoglot.metrics._results import ResultSet
+    from panoglot.metrics import ResultSet
 
     both = tmp_path / "both.json"
     both.write_text(ResultSet({"x": result, "y": result}).to_json(per_item=True))

@@ -15,7 +15,7 @@ from panoglot.evaluate import _commands as commands
 from panoglot.evaluate import chair, compare, load_mteb, mteb_standings, standings
 from panoglot.evaluate._options import spoken
 from panoglot.evaluate._said_language import language_note
-from panoglot.metrics._results import ResultSet
+from panoglot.metrics import ResultSet
 from panoglot.metrics.captions.chair import read_vocabulary
 from panoglot.providers import register
 from panoglot.providers.roles import Answer
@@ -477,7 +477,7 @@ def test_labels_are_checked_before_anything_is_encoded(tmp_path):
 
 
 def test_a_mean_over_languages_wants_all_of_them():
-    from panoglot.metrics._result import mean_result
+    from panoglot.metrics import mean_result
     from panoglot.metrics._results import mean_over
 
     both = ResultSet({"de": mean_result("a", [1.0], version="1"), "ja": mean_result("a", [None], version="1")})

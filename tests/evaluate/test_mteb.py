@@ -9,9 +9,8 @@ import pytest
 
 from panoglot.asking import CachedEncoder, VectorCache
 from panoglot.errors import MissingPackage, UserError
-from panoglot.evaluate import compare
-from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
-from panoglot.metrics._mteb_results import load_mteb
+from panoglot.evaluate import MtebEncoder, compare, mteb, mteb_standings
+from panoglot.metrics import load_mteb
 
 COLOURS = {
     "rot": 0, "grün": 1, "blau": 2, "แดง": 0, "เขียว": 1, "น้ำเงิน": 2, "red": 0, "green": 1, "blue": 2,

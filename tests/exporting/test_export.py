@@ -95,7 +95,7 @@ def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
 def test_languages_and_kinds(dataset, tmp_path):
     facts = export(dataset, tmp_path / "de", "webdataset", lang=["zh", "DE"], kinds=["short", "alt"])
     assert set(facts["languages"]) == {"de", "zh-Hant"}
-    assert facts["notes"] == [f"zh takes in zh-Hant ({facts['notes'][0].split('(')[1]}"]
+    assert facts["notes"][:1] == [f"zh takes in zh-Hant ({facts['notes'][0].split('(')[1]}"]
     both = export(dataset, tmp_path / "both", lang=["de", "kab"])
     assert set(both["languages"]) == {"de"}
     assert both["notes"][0].startswith("nothing is in kab; there is ")
@@ -141,7 +141,8 @@ def test_what_a_plain_coco_reader_finds(dataset, tmp_path):
 def test_range_by_range_gives_the_same_as_at_once(dataset, tmp_path, monkeypatch):
     export(dataset, tmp_path / "once", "jsonl")
     monkeypatch.setattr(module, "_BUCKET", 2)
-    monkeypatch.setattr(module, "_CHUNK_ROWS", 1)
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    monkeypatch.setattr(module, "_PICTURE_BYTES", 1)
     export(dataset, tmp_path / "ranges", "jsonl")
     assert (tmp_path / "once/metadata.jsonl").read_bytes() == (tmp_path / "ranges/metadata.jsonl").read_bytes()
 
@@ -150,7 +151,7 @@ def test_an_export_is_replaced_whole_and_nothing_else_is_touched(dataset, tmp_pa
     out = tmp_path / "out"
     export(dataset, out, "webdataset", shard_size=1)
     export(dataset, out, "parquet")
-    assert sorted(os.listdir(out)) == ["00000.parquet", module.MANIFEST]
+    assert sorted(os.listdir(out)) == ["00000.parquet", module.CARD, module.MANIFEST]
     (out / "mine.txt").write_text("x")
     with pytest.raises(UserError, match=r"also holds mine\.txt"):
         export(dataset, out, "jsonl")

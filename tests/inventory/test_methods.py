@@ -12,8 +12,7 @@ import pytest
 import panoglot
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.inventory import LETTERS, _methods, evidence
-from panoglot.inventory._evidence import Shown
+from panoglot.inventory import LETTERS, Shown, _methods, evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,3 +154,29 @@ def test_mistakes():
     with pytest.raises(UserError, match=r"no room 'captions'.*'caption'"):
         panoglot.methods(room="captions")
     assert list(inspect.signature(panoglot.methods).parameters) == ["name", "room"]
+
+
+def test_a_method_says_what_options_mean_and_what_models_are_asked(printed):
+    (row,) = panoglot.methods("describe")
+    assert row.use == "panoglot caption X.pano --method describe"
+    assert row.meanings["seed"] == "for sampling."
+    (captioner,) = [need for need in row.needs if need.role == "generator"]
+    assert (captioner.model, captioner.asked, captioner.images, captioner.tokens_out) == (
+        "captioner",
+        1000,
+        1000,
+        200_000,
+    )
+    out = printed("methods", "describe")
+    assert "max_tokens: 200  most tokens of the answer" in out
+    assert "captioner: 1,000 questions; at most 1.56 × its price of a million tokens read + 0.20 × that" in out
+    (row,) = panoglot.methods("translate")
+    assert row.use == "panoglot translate X.pano --to de,sw --with MODEL"
+    assert [need.asked for need in row.needs if need.model == "translator"] == [5000]
+
+
+def test_every_method_of_pictures_is_counted_or_says_nothing():
+    for row in panoglot.methods(room="caption"):
+        if row.done:
+            (detail,) = [one for one in panoglot.methods(row.name) if one.room == "caption"]
+            assert all(need.asked > 0 for need in detail.needs)

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.metrics._compare import compare
-from panoglot.metrics._load import load_results
-from panoglot.metrics._result import mean_result
-from panoglot.metrics._results import ResultSet
+from panoglot.metrics import ResultSet, compare, load_results, mean_result
 
 
 def result(values, **rest):

@@ -9,9 +9,8 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate import Interval, MetricResult, arena, compare, standings
-from panoglot.metrics._plot import draw, plot
-from panoglot.metrics._result import mean_result
-from panoglot.metrics._results import ResultSet
+from panoglot.metrics import ResultSet, mean_result, plot
+from panoglot.metrics._plot import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 

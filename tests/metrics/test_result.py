@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.metrics._result import MetricResult, bootstrap, mean_result
+from panoglot.metrics import MetricResult, bootstrap, mean_result
 
 
 def test_null_is_counted_and_left_out_of_the_mean() -> None:

@@ -98,7 +98,7 @@ def test_prose_is_no_part_of_a_row():
     said = replace(row, about="another line", source="a newer edition", unverified=("epochs",))
     assert said.fingerprint == row.fingerprint
     assert replace(row, dim=row.dim + 1).fingerprint != row.fingerprint
-    assert replace(row, version=2).fingerprint != row.fingerprint
+    assert replace(row, version=row.version + 1).fingerprint != row.fingerprint
 
 
 def test_a_stage_that_says_what_it_would_inherit_is_the_same():

@@ -9,9 +9,8 @@ from collections import Counter
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.networks import Record, RegionText, Text
+from panoglot.networks import Record, RegionText, Text, Turn
 from panoglot.networks import samplers as s
-from panoglot.networks._records import Turn
 
 
 def record(id_: str = "r", **more) -> Record:
@@ -397,3 +396,47 @@ def test_a_coin_s_translation_is_on_the_side_of_what_it_translates():
     assert seen[0.0] == {"A dog sleeps on a sofa.", "一只狗在沙发上睡觉。"}
     turns = [s.Coin(0.5)(r, 0, e).texts[0].text in seen[1.0] for e in range(2000)]
     assert abs(sum(turns) - 1000) < 3 * (2000 / 4) ** 0.5  # fair, though one side has more texts
+
+
+# ---- tags meet -------------------------------------------------------------------------------------------------------
+
+
+def test_tags_meet_what_a_row_names():
+    """A dataset says zh-Hans and pt-BR, the row zh and pt."""
+    r = Record("x", texts=[Text("猫", "raw", "zh-Hans"), Text("um gato", "translation", "pt-BR", of=0)])
+    drawn = [s.Translation(weights={"zh": 1.0})(r, 0, e) for e in range(8)]
+    assert {(d.lang, d.fallback) for d in drawn} == {("zh-Hans", False)}
+    cover = s.Coverage({"caption": ["zh"], "translation": ["pt", "en"]})
+    assert cover.items(r) == 2
+    assert (cover(r, 0, 0, 0).start, cover(r, 0, 0, 1).start) == ("<zh>", "<pt>")
+    assert cover(r, 0, 0, 1).lang == "pt-BR"
+    assert s.Coverage({"caption": ["pt"]}).items(r) == 0
+
+
+def test_languages_of_a_batch_meet_those_of_the_row():
+    from panoglot.networks import load_row, make_model
+    from panoglot.networks._data import Data
+
+    torch = pytest.importorskip("torch")
+    picture = torch.zeros(3, 32, 32).numpy()
+    tags = ["zh-Hans", "zh-Hant", "en-GB", "en"]
+    records = [Record(f"p{n}", picture, [Text(f"text {n}", "raw", tags[n % 4])]) for n in range(32)]
+    row = load_row("clip", "small", batch=8, languages={"weights": {"zh": 1, "en": 1}})
+    data = Data(records, make_model(row))
+    for step in data.plan(0):
+        tags = [data.records[id_].texts[0].lang.partition("-")[0] for id_, _ in step]
+        assert Counter(tags) == {"zh": 4, "en": 4}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind", "said"),
+    [
+        (s.Coin(), "raw", "captions by a machine"),
+        (s.Coin(), "short", "raw texts"),
+        (s.Regions(), "raw", "captions by a machine"),
+        (s.Sentences(), "raw", "long captions"),
+    ],
+)
+def test_what_no_record_has_is_said(sampler, kind, said):
+    assert sampler.lacks([Record("a", texts=[Text("x", kind)])]).startswith(said)
+    assert sampler.lacks([Record("a", texts=[Text("x", kind)]), record("b")]) == ""

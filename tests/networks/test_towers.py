@@ -425,3 +425,23 @@ def test_flame_s_mlp_works_on_every_token_before_the_mean():
     assert not torch.allclose(head(tokens), head.mlp(tokens.mean(1)), atol=1e-2)
     kinds = [type(layer).__name__ for layer in head.mlp]
     assert kinds == ["Linear", "GELU", "Linear", "LayerNorm"]
+
+
+@pytest.mark.paper(
+    "rs-m-clip", shows="V", case="small views through a picture tower of transformers: 4 of 96 at 224's grid"
+)
+@pytest.mark.parametrize("name", ["ViT", "CLIPVision", "Siglip"])
+def test_small_views_pass_through_towers_of_transformers(name):
+    hf = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = getattr(hf, f"{name}Config" if name != "Siglip" else "SiglipVisionConfig")(
+        image_size=64, patch_size=16, **sizes
+    )
+    model = getattr(hf, f"{name}Model" if name != "Siglip" else "SiglipVisionModel")(config)
+    tower = t.HfImage(model=model).eval()
+    with torch.no_grad():
+        pooled, tokens = tower(torch.randn(2, 3, 32, 32))
+        assert pooled.shape == (2, 16)
+        assert tokens.shape == (2, 4, 16)
+        whole = torch.randn(2, 3, 64, 64)
+        assert tower(whole)[1].shape == (2, 16, 16)

@@ -412,3 +412,43 @@ def chinese_clip(folder: Path) -> Path:
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, processor_class="ChineseCLIPProcessor"
     ).save_pretrained(folder)
     return folder
+
+
+def blip_itm(folder: Path) -> Path:
+    """BLIP for retrieval, with its matching head."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval, BlipImageProcessorPil, BlipProcessor
+
+    words = tokenizer(BERT, ["[DEC]"])
+    text = {
+        **TEXT,
+        "vocab_size": len(words),
+        "encoder_hidden_size": 32,
+        "max_position_embeddings": 64,
+        "bos_token_id": words.convert_tokens_to_ids("[DEC]"),
+        "pad_token_id": words.pad_token_id,
+        "sep_token_id": words.sep_token_id,
+        "eos_token_id": words.sep_token_id,
+    }
+    config = BlipConfig(text_config=text, vision_config=TOWER, image_text_hidden_size=16)
+    randomise(BlipForImageTextRetrieval(config)).save_pretrained(folder)
+    BlipProcessor(BlipImageProcessorPil(size={"height": 32, "width": 32}), words).save_pretrained(folder)
+    return folder
+
+
+def blip2_itm(folder: Path) -> Path:
+    """BLIP-2 for retrieval, with its matching head."""
+    from transformers import Blip2Config, Blip2ForImageTextRetrieval, Blip2Processor, BlipImageProcessorPil
+
+    words = tokenizer(BERT, ["<image>"])
+    reads = {**TEXT, "vocab_size": len(words), "encoder_hidden_size": 32, "max_position_embeddings": 64}
+    config = Blip2Config(
+        vision_config=TOWER,
+        qformer_config={**reads, "use_qformer_text_input": True, "cross_attention_frequency": 1},
+        text_config={"model_type": "opt", "vocab_size": len(words), "hidden_size": 32, "num_hidden_layers": 1},
+        num_query_tokens=4,
+        image_text_hidden_size=16,
+    )
+    randomise(Blip2ForImageTextRetrieval(config)).save_pretrained(folder)
+    images = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    Blip2Processor(images, words, num_query_tokens=4).save_pretrained(folder)
+    return folder

@@ -14,7 +14,7 @@ pytest.importorskip("transformers", reason="needs transformers: pip install 'pan
 
 import torch
 
-from panoglot.errors import UserError
+from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from tests.providers import checkpoints
@@ -117,3 +117,42 @@ def test_out_of_memory_halves(models: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_text_model_is_no_encoder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="st:"):
         load_model(f"hf:{checkpoints.t5(tmp_path / 't5')}?as=encoder")
+
+
+# ---- matching heads --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.paper(
+    "rank-and-fuse", shows="V", case="the probability of BLIP's and BLIP-2's matching head, as transformers has it"
+)
+@pytest.mark.parametrize("kind", ["blip_itm", "blip2_itm"])
+def test_matching_heads_are_those_of_transformers(models: Any, kind: str) -> None:
+    model = models(kind)
+    images = [picture(n, 40 + 10 * n, 50) for n in range(5)]
+    found = model.match(images, TEXTS)
+    rows, texts = model.encode_images(images), model.encode_texts(TEXTS, ["und"] * 5)
+    for n in range(5):
+        pixels = model.processor.image_processor([images[n].pil()], return_tensors="pt")["pixel_values"]
+        words = model.tokenizer([TEXTS[n]], return_tensors="pt", truncation=True, max_length=model.max_text_tokens)
+        words = {key: words[key] for key in ("input_ids", "attention_mask")}
+        with torch.no_grad():
+            if kind == "blip_itm":
+                scores = model.model(pixel_values=pixels, **words, use_itm_head=True).itm_score
+                cosine = model.model(pixel_values=pixels, **words, use_itm_head=False).itm_score
+            else:
+                model.model.config.image_token_index = None  # no places for the picture among the words
+                scores = model.model(pixel_values=pixels, **words, use_image_text_matching_head=True).logits_per_image
+                cosine = model.model(pixel_values=pixels, **words, use_image_text_matching_head=False).logits_per_image
+        assert found[n] == pytest.approx(float(scores.softmax(-1)[0, 1]), abs=1e-5)
+        here = rows[n].reshape(-1, model.dim) @ texts[n]
+        assert float(here.max()) == pytest.approx(float(cosine.max()), abs=1e-5)
+    assert len({round(one, 4) for one in found}) == 5
+    broken = Image(picture(0).data[:900], id="broken", width=48, height=40, format="png")
+    mixed = model.match([images[0], broken], TEXTS[:2])
+    assert mixed[0] == pytest.approx(found[0], abs=1e-5)
+    assert isinstance(mixed[1], RowError)
+    assert model.match([], []) == []
+
+
+def test_only_a_model_with_the_head_matches(models: Any) -> None:
+    assert not hasattr(models("clip"), "match")

@@ -307,7 +307,7 @@ async def test_what_is_no_answer_is_paid_for_and_asked_again(tmp_path):
         third, recalled = await asked(server, tmp_path, run="r2")
         assert (third, recalled.asked, recalled.recalled) == (second, 0, 1)
     paid = paid_by_stage(tmp_path, "r1")["caption.x-1"]
-    assert paid.answers == 2
+    assert paid.asked == 2
     assert paid.price == pytest.approx(0.002 + spent.price)
     assert paid_by_stage(tmp_path, "r2") == {}
 

@@ -276,6 +276,11 @@ def test_words_without_any_vector(tmp_path):
         search(world.data, "eileen", parts="picture")
 
 
+@pytest.mark.paper(
+    "sorce",
+    shows="V",
+    case="a small red thing in a corner: the whole picture's colour misses it, its quadrants find it",
+)
 def test_views(scenes, tmp_path):
     class Shades:
         """The mean colour of a picture: a small thing is nearly lost in it."""

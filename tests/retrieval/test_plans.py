@@ -118,24 +118,32 @@ def test_streamed_blocks_are_the_whole_sort():
     assert sorted(grouped["min"]) == keys[:20]
 
 
-def test_the_cards_figures():
-    # CoTMR: s_g .30, existent .25/.27, nonexistent .10 -> .46; .31, .20/.16, .28 -> .21
+@pytest.mark.paper(
+    "cotmr", shows="V", case=".30 + mean(.25, .27) - .10 = .46 before .31 + .18 - .28 = .21; w and -w cancel"
+)
+def test_cotmrs_figures():
     plan = Plan((*texts("g"), *texts("e", "f", weight=0.5)), texts("n", weight=1.0))
     similar = np.array([[0.30, 0.31], [0.25, 0.20], [0.27, 0.16], [0.10, 0.28]])
     assert combine(pack(plan, 2), similar).total == pytest.approx([0.46, 0.21])
-    # ImageScope, tau .15: .361 and .3395
-    plan = Plan(texts("a", "b", "c", weight=1 / 3), tau=0.15)
-    similar = np.array([[0.30, 0.33], [0.32, 0.32], [0.31, 0.31]])
-    said = np.array([[0.60, 0.40], [0.70, 0.50], [0.65, 0.45]])
-    assert combine(pack(plan, 2), similar, said).total == pytest.approx([0.361, 0.3395])
-    # SORCE: max .9 > .8, mean .55 < .75
-    views, starts = np.array([[0.2, 0.9, 0.8, 0.7]]), np.array([0, 2])
-    assert pooled(views, starts, "max").argmax() == 0
-    assert pooled(views, starts, "mean").argmax() == 1
     # the same phrase wanted and unwanted with equal weight cancels
     same = unit(RNG, 1, 8)
     both = Pack(np.repeat(same, 2, 0), np.array([0.2, -0.2]), ("a", "b"), np.array([True, False]), np.full(2, -1), plan)
     assert np.abs(both.weights @ both.vectors).max() < 1e-9
+
+
+@pytest.mark.paper("imagescope", shows="V", case="tau .15, three descriptions: .361 before .3395")
+def test_imagescopes_figures():
+    plan = Plan(texts("a", "b", "c", weight=1 / 3), tau=0.15)
+    similar = np.array([[0.30, 0.33], [0.32, 0.32], [0.31, 0.31]])
+    said = np.array([[0.60, 0.40], [0.70, 0.50], [0.65, 0.45]])
+    assert combine(pack(plan, 2), similar, said).total == pytest.approx([0.361, 0.3395])
+
+
+@pytest.mark.paper("sorce", shows="V", case="views .2, .9 and .8, .7: the best of them .9 > .8, their mean .55 < .75")
+def test_sorces_figures():
+    views, starts = np.array([[0.2, 0.9, 0.8, 0.7]]), np.array([0, 2])
+    assert pooled(views, starts, "max").argmax() == 0
+    assert pooled(views, starts, "mean").argmax() == 1
 
 
 def test_plans_are_json_both_ways(tmp_path):
@@ -214,6 +222,11 @@ def plan_of(preset, answers, query=None):
     return make_plan(query or composed(), preset, Askers(models), look=look), models
 
 
+@pytest.mark.paper(
+    "cirevl",
+    shows="V",
+    case="what follows the prefix, once cut; an echo, a refusal, nothing: the instruction; no instruction: the caption",
+)
 def test_cirevl():
     said = {"captioner": "a man and a dog", "llm": "Sure!\n**edited**: a man: alone"}
     plan, models = plan_of("cirevl", said)
@@ -232,6 +245,11 @@ def test_cirevl():
     assert plan.positives[0].kind == "image"
 
 
+@pytest.mark.paper(
+    "cotmr",
+    shows="V",
+    case="fenced, single quotes, trailing commas, `existent objects`; dog beside black dog is left out; twice is once",
+)
 def test_cotmr():
     whole = 'Here:\n```json\n{"steps": ["a"], "target caption": "a man", }\n```'
     objects = "{'existent objects': ['a man', 'A man', 'a black dog'], 'nonexistent': ['dog', 'a leash']}"
@@ -312,6 +330,9 @@ def asked(oracle, work):
     return Askers({"x": oracle}).run({"x": oracle}, lambda m: work(m["x"]))
 
 
+@pytest.mark.paper(
+    "imagescope", shows="V", case="values 2, 3, 3, 1 on a, b, c, d: b, c, a, d; no, yes: the second first"
+)
 def test_a_verifier_reorders_its_short_list_alone():
     # values 2, 3, 3, 1 on a, b, c, d -> b, c, a, d; e is not looked at
     truth = {"a": [1, 1, 0], "b": [1, 1, 1], "c": [1, 1, 1], "d": [1, 0, 0]}

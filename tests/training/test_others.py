@@ -10,8 +10,8 @@ from panoglot.errors import UserError
 from panoglot.geometry import Box3, Region
 from panoglot.networks import load_row
 from panoglot.table import Document, DocumentPart, Rating, Triple, caption_to_row, create_dataset
+from panoglot.training import read_records
 from panoglot.training._check import check
-from panoglot.training._dataset import read_records
 from tests.training.test_commands import make
 from tests.training.test_dataset import caption, put
 
@@ -118,9 +118,11 @@ def test_check_says_what_is_missing(data):
     said = check(data, load_row("grain", "small"), ASKED)
     assert said.losses == {"contrast": 2, "box": 0, "regions": 0}
     assert said.missing[0] == "2 items cannot fill a batch of 64: --batch 1"
-    assert [m.partition(" learns")[0] for m in said.missing[1:]] == ["the loss 'box'", "the loss 'regions'"]
-    assert "captions of regions (boxes)" in said.missing[1]
-    assert "picture:" not in said.missing[1]  # pictures are there
+    assert said.missing[1].startswith("the sampler finds no captions by a machine: panoglot build")
+    assert [m.partition(" learns")[0] for m in said.missing[2:]] == ["the loss 'box'", "the loss 'regions'"]
+    assert "captions of regions (boxes)" in said.missing[2]
+    assert "picture:" not in said.missing[2]  # pictures are there
+    assert said.fallbacks == {"all": 1}  # of two tosses one was for a machine's caption
     said = check(data, load_row("compress-align", "small"), ASKED)
     assert any("the table `ratings`" in m for m in said.missing)
     said = check(data, load_row("colbert-xm", "small"), ASKED)

@@ -512,3 +512,32 @@ def test_flame_s_own_preset_at_full_size():
     assert (part.options.form, r.sampler) == ("sigmoid", {"kind": "vectors", "k": 6})
     assert r.optimiser == {"kind": "adamw", "lr": 5e-4, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.5}
     assert (r.schedule, r.epochs, r.batch, r.size) == ({"kind": "cosine", "warmup": 2000}, 32, 3072, 224)
+
+
+def test_a_loss_that_learns_from_nothing_in_an_epoch_stops_the_run():
+    row = load_row("grain", "small", batch=8, epochs=3)
+    records = [replace(r, regions=()) for r in shapes(16)]
+    trainer = Trainer(row, records, idle=["box"], workers=0)
+    with pytest.raises(UserError, match=r"'regions' learnt from nothing in epoch 0.*--idle regions"):
+        trainer.fit(progress=False)
+    assert trainer.step == 2  # the whole epoch was looked at
+    trainer = Trainer(row, records, idle=["box", "regions"], workers=0)
+    assert len(trainer.fit(3, progress=False)) == 3
+    assert trainer.identity == Trainer(row, records, workers=0).identity  # what is allowed changes nothing learnt
+
+
+def test_another_number_of_threads_is_said(tmp_path):
+    row = load_row("clip", "small", batch=8, epochs=3)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        trainer = Trainer(row, shapes(16), tmp_path, workers=0)
+        trainer.fit(2, progress=False)
+        trainer.save()
+        assert Trainer(row, shapes(16), tmp_path, workers=0).resume().notes == []
+        torch.set_num_threads(2)
+        (said,) = Trainer(row, shapes(16), tmp_path, workers=0).resume().notes
+        assert "begun with 1 threads and goes on with 2" in said
+        assert "OMP_NUM_THREADS=1" in said
+    finally:
+        torch.set_num_threads(before)

@@ -6,13 +6,13 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.asking._ask import ask, call, encode_images, encode_texts, open_picture, unit
-    from panoglot.asking._asker import Asker, Models, Spent, spending
+    from panoglot.asking._asker import Asker, Models, spending
     from panoglot.asking._cache import CachedEncoder, VectorCache, cache_folder, identity, load_encoder
     from panoglot.asking._journal import Journal, journal_key
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
-    from panoglot.asking._spend import Account
+    from panoglot.asking._spend import Account, Spent
     from panoglot.providers._memory import MEMORY, Memory
 
 __all__ = [
@@ -69,7 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "Price": "_prices",
         "Prices": "_prices",
         "Sealed": "_segments",
-        "Spent": "_asker",
+        "Spent": "_spend",
         "VectorCache": "_cache",
         "ask": "_ask",
         "call": "_ask",

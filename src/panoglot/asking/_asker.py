@@ -9,18 +9,18 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from panoglot.asking._journal import journal_key
+from panoglot.asking._spend import Spent
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
-from panoglot.providers._http import as_count
 from panoglot.providers._memory import MEMORY
 from panoglot.providers._stop import came, refuse_when_stopping
 from panoglot.providers.roles import (
@@ -36,7 +36,6 @@ from panoglot.providers.roles import (
     Verdict,
     find_role,
 )
-from panoglot.text._answers import sound_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,39 +44,9 @@ if TYPE_CHECKING:
     from panoglot.asking._prices import Budget, Prices
     from panoglot.asking._spend import Account
 
-__all__ = ["Asker", "Models", "Spent", "spending"]
+__all__ = ["Asker", "Models", "spending"]
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Spent:
-    """What an item cost.
-
-    Attributes:
-        seconds: busy seconds of models, shared evenly by the items of a batch.
-        tokens_in: tokens read.
-        tokens_out: tokens written.
-        price: US dollars; None when a model's price is not known.
-        asked: questions that a model really answered.
-        recalled: questions that the journal answered.
-    """
-
-    seconds: float = 0.0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    price: float | None = 0.0
-    asked: int = 0
-    recalled: int = 0
-
-    def add(self, other: Spent) -> None:
-        """Add another's to this."""
-        self.seconds += other.seconds
-        self.tokens_in += other.tokens_in
-        self.tokens_out += other.tokens_out
-        self.price = None if self.price is None or other.price is None else self.price + other.price
-        self.asked += other.asked
-        self.recalled += other.recalled
 
 
 #: What the item that this coroutine works for has spent; tasks that it starts inherit it.
@@ -304,14 +273,16 @@ class Asker:
     def _price(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
         if self._prices is None:
             return None
-        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images))
+        batched = bool(getattr(self.model, "batched", False))
+        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images), batched=batched)
 
     def _most(self, prompt: Prompt) -> float | None:
         """What a question may cost at most: a token a character, a few thousand a picture."""
         if self._prices is None:
             return None
         read = len(prompt.text) + len(prompt.system or "") + 4096 * len(prompt.images)
-        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images))
+        batched = bool(getattr(self.model, "batched", False))
+        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images), batched=batched)
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
@@ -437,6 +408,8 @@ def _question(method: str) -> Question:
 
 def _sound(answer: Any, prompt: Prompt) -> Any:
     """A generator's text freed of what is no answer; a verdict as it is."""
+    from panoglot.text._answers import sound_text  # a search without models asks nothing
+
     if not isinstance(answer, Answer):
         return answer
     return replace(answer, text=sound_text(answer.text, json=prompt.schema is not None, chat=prompt.chat))
@@ -448,6 +421,8 @@ def _checked(answer: Any, prompt: Prompt) -> Any:
     Raises:
         RowError: it cannot be stored, or there is no text in it; with the tokens that it cost.
     """
+    from panoglot.providers._http import as_count
+
     tokens = (as_count(getattr(answer, "tokens_in", None)), as_count(getattr(answer, "tokens_out", None)))
     try:
         checked = replace(_sound(answer, prompt), tokens_in=tokens[0], tokens_out=tokens[1])

@@ -13,11 +13,12 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.asking._asker import Asker, Spent, spending
+from panoglot.asking._asker import Asker, spending
 from panoglot.asking._cache import CachedEncoder, cache_folder, identity, load_encoder
 from panoglot.asking._journal import Journal
 from panoglot.asking._made import note_model, note_text
 from panoglot.asking._prices import Budget, Prices
+from panoglot.asking._spend import Spent
 from panoglot.errors import BudgetReached, RowError, UserError
 
 if TYPE_CHECKING:

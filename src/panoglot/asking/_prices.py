@@ -33,6 +33,7 @@ TEMPLATE = """\
 #   output: 0.00       # a million tokens written
 #   per_image: 0.00    # a picture, where it is not counted in tokens
 #   per_request: 0.00  # a request
+#   batch: 0.5         # share of all this that a request in a batch costs
 # "openai:*":          # a server of your own
 #   input: 0
 #   output: 0
@@ -41,12 +42,13 @@ TEMPLATE = """\
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars: `input` and `output` a million tokens, `per_image`, `per_request`."""
+    """US dollars: `input` and `output` a million tokens, `per_image`, `per_request`; `batch`: the share in a batch."""
 
     input: float = 0.0
     output: float = 0.0
     per_image: float = 0.0
     per_request: float = 0.0
+    batch: float = 0.5
 
 
 class Prices:
@@ -99,7 +101,9 @@ class Prices:
                 return price
         return Price() if model.partition(":")[0] in LOCAL_PROVIDERS else None
 
-    def cost(self, model: str, tokens_in: int | None, tokens_out: int | None, images: int = 0) -> float | None:
+    def cost(
+        self, model: str, tokens_in: int | None, tokens_out: int | None, images: int = 0, *, batched: bool = False
+    ) -> float | None:
         """Return the dollars that one request cost, or None when nobody knows.
 
         Args:
@@ -107,12 +111,14 @@ class Prices:
             tokens_in: tokens read; None when the server did not say.
             tokens_out: tokens written, likewise.
             images: pictures sent.
+            batched: it went by a batch API.
         """
         price = self.price(model)
         if price is None or (price.input and tokens_in is None) or (price.output and tokens_out is None):
             return None
         tokens = ((tokens_in or 0) * price.input + (tokens_out or 0) * price.output) / 1e6
-        return tokens + images * price.per_image + price.per_request
+        whole = tokens + images * price.per_image + price.per_request
+        return whole * price.batch if batched else whole
 
 
 def _price(pattern: str, price: Price | Mapping[str, Any], source: str) -> Price:

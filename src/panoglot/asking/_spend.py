@@ -18,24 +18,37 @@ from panoglot.storage import open_store
 if TYPE_CHECKING:
     from panoglot.storage import Address, Store
 
-__all__ = ["Account", "Paid", "paid_by_stage"]
+__all__ = ["Account", "Spent", "paid_by_stage"]
 
 
 @dataclass(slots=True)
-class Paid:
-    """Sum of some answers: tokens, US dollars (None: not known), how many."""
+class Spent:
+    """What an item cost.
 
+    Attributes:
+        seconds: busy seconds of models, shared evenly by the items of a batch.
+        tokens_in: tokens read.
+        tokens_out: tokens written.
+        price: US dollars; None when a model's price is not known.
+        asked: questions that a model really answered.
+        recalled: questions that the journal answered.
+    """
+
+    seconds: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
     price: float | None = 0.0
-    answers: int = 0
+    asked: int = 0
+    recalled: int = 0
 
-    def add(self, other: Paid) -> None:
+    def add(self, other: Spent) -> None:
         """Add another's to this."""
+        self.seconds += other.seconds
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         self.price = None if self.price is None or other.price is None else self.price + other.price
-        self.answers += other.answers
+        self.asked += other.asked
+        self.recalled += other.recalled
 
 
 class _Record(msgspec.Struct, array_like=True):
@@ -71,7 +84,7 @@ def _prefix(run: str) -> bytes:
     return hashlib.sha256(b"paid by " + run.encode()).digest()[:8]
 
 
-def paid_by_stage(journal: Address, run: str) -> dict[str, Paid]:
+def paid_by_stage(journal: Address, run: str) -> dict[str, Spent]:
     """Return what the answers of a run cost, by stage; reads only.
 
     Args:
@@ -87,13 +100,15 @@ def paid_by_stage(journal: Address, run: str) -> dict[str, Paid]:
             records.update(_in_segment(store, name, prefix, indexed=f"{name}.idx" in names))
         except OSError:
             continue  # merged into another, which is read too
-    found: dict[str, Paid] = {}
+    found: dict[str, Spent] = {}
     for raw in records.values():
         try:
             one = msgspec.json.decode(raw, type=_Record)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        found.setdefault(one.stage, Paid()).add(Paid(one.tokens_in, one.tokens_out, one.price, 1))
+        found.setdefault(one.stage, Spent()).add(
+            Spent(tokens_in=one.tokens_in, tokens_out=one.tokens_out, price=one.price, asked=1)
+        )
     return found
 
 

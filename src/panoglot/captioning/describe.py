@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO, ask_for, check_answer
+from panoglot.captioning._filled import filled
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, LanguageIdentifierName, method
 from panoglot.table import Caption
@@ -13,7 +14,7 @@ __all__ = ["PROMPT", "describe"]
 PROMPT = "Describe this picture in one or two plain sentences: what is there, how it looks, what happens."
 
 
-@method(verb="caption")
+@method(verb="caption", captions=True)
 async def describe(
     image: Image,
     m: Models,
@@ -37,7 +38,8 @@ async def describe(
         image: the picture.
         m: the models.
         captioner: a `Generator` that sees pictures.
-        prompt: the question; `{title}`, `{alt}` and other keys of the picture's context may stand in it.
+        prompt: the question; `{title}` and other keys of the picture's context may stand in it, and what earlier steps
+            wrote: `{ocr}`, `{alt}` (a kind of caption), `{evidence}` (a method).
         system: the system turn.
         lang: language of the answer: asked for, and dropped as `wrong_language` when it surely is in another; `auto`
             asks for none and names the one that comes, or that of the prompt when the answer is too short to say.
@@ -48,16 +50,18 @@ async def describe(
         seed: for sampling.
 
     Returns:
-        One caption, with the probability of its language among its scores (`lid`).
+        One caption, with the probability of its language among its scores (`lid`); captions that the prompt reads are
+        its parents.
+
+    Raises:
+        RowError: `not_in_picture`: the prompt reads what this picture does not have.
     """
-    text = prompt
-    for key, value in image.context.items():
-        text = text.replace("{" + key + "}", str(value))  # not str.format: context is data, never a template
-    text = await ask_for(text, lang, m, identifier)
+    asked = await ask_for(prompt, lang, m, identifier)
+    text, read = filled(asked, image, lang="" if lang == AUTO else lang)
     answer = await m[captioner].generate(
         text, image, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
     tag, scores, dropped = await check_answer(answer.text, prompt, lang, m, identifier)
     if answer.finish == "length":
         scores["cut"] = 1.0
-    return Caption(answer.text, lang=tag, kind=kind, model=m[captioner].name, scores=scores, dropped=dropped)
+    return Caption(answer.text, tag, kind, m[captioner].name, read, scores=scores, dropped=dropped)

@@ -5,14 +5,14 @@ Improving Image Captioning Descriptiveness by Ranking and LLM-based Fusion (2023
 
 from __future__ import annotations
 
-import math
 import re
 from asyncio import gather
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO, ask_for, check_answer
+from panoglot.captioning._selection import Candidate, rank
+from panoglot.captioning._support import blip_score, match_score
 from panoglot.errors import RowError
 from panoglot.languages import UNKNOWN_LANGUAGE, base_language
 from panoglot.pictures import Image
@@ -27,75 +27,6 @@ FUSE = (
     "Add nothing. Where they disagree, the first is right. Do not speak of descriptions or sentences; answer with the "
     "text alone.\n\n{texts}"
 )
-
-
-def blip_score(no: float, yes: float, cosine: float, weight: float = 0.5) -> float:
-    """Return BLIPScore: the matching head's probability and the cosine, averaged. Between -0.5 and 1 at weight 0.5.
-
-    Args:
-        no: matching head's logit for "does not fit".
-        yes: its logit for "fits".
-        cosine: cosine of image and text embedding.
-        weight: share of the matching head.
-
-    >>> round(blip_score(0, 2, 0.30), 6), blip_score(0, 0, 0.50), round(blip_score(1, 0, 0.40), 6)
-    (0.590399, 0.5, 0.334471)
-    """
-    return weight / (1 + math.exp(no - yes)) + (1 - weight) * cosine
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A draft with its score; None or NaN when it could not be scored."""
-
-    text: str
-    score: float | None
-    source: str = ""
-
-
-def rank(
-    candidates: Sequence[Candidate],
-    k: int = 2,
-    *,
-    min_score: float | None = None,
-    diversity: float = 0.0,
-    similarity: Sequence[Sequence[float]] | None = None,
-) -> list[int]:
-    """Return the places of the best `k` distinct candidates, best first; ties by input order, unscored last.
-
-    Args:
-        candidates: drafts with scores.
-        k: how many.
-        min_score: leave out what scores below (the best always stays).
-        diversity: take off `diversity` x the greatest similarity to what is chosen already (extension; 0 = the paper).
-        similarity: cosine of every pair of candidates, needed for `diversity`.
-
-    >>> a, b, c, d = Candidate("a", 0.590399), Candidate("b", 0.5), Candidate("c", 0.334471), Candidate("d", 0.590399)
-    >>> rank([a, b, c, d], 4), rank([a, b, c, Candidate("A", 0.590399)], 2)
-    ([0, 3, 1, 2], [0, 1])
-    """
-
-    def value(place: int) -> float:
-        score = candidates[place].score
-        return -math.inf if score is None or math.isnan(score) else score
-
-    chosen: list[int] = []
-    left = list(range(len(candidates)))
-    while left and len(chosen) < k:
-
-        def gain(place: int) -> float:
-            if not diversity or not chosen or similarity is None:
-                return value(place)
-            return value(place) - diversity * max(similarity[place][other] for other in chosen)
-
-        best = max(left, key=lambda place: (gain(place), -place))
-        left.remove(best)
-        if any(_plain(candidates[best].text) == _plain(candidates[other].text) for other in chosen):
-            continue
-        if chosen and min_score is not None and value(best) < min_score:
-            continue
-        chosen.append(best)
-    return chosen
 
 
 def _plain(text: str) -> str:
@@ -207,12 +138,7 @@ async def rank_and_fuse(
         return Caption(text, lang=tag, model=m[name].name, scores=scores)
 
     async def match(text: str, tag: str) -> float | None:
-        try:
-            (cosine,) = await m[scorer].similarity(image, [text], [tag])
-            fits = await m[scorer].match(image, text)
-        except RowError:
-            return None
-        return cosine if fits is None else weight * fits + (1 - weight) * cosine
+        return await match_score(m[scorer], image, text, tag, weight)
 
     found = await gather(*(draft(name) for name in captioners), return_exceptions=True)
     drafts = [d for d in found if isinstance(d, Caption) and d.text]

@@ -10,9 +10,25 @@ __all__ = ["main"]
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("build", "Make a captioned, multilingual, searchable dataset of pictures.", "Make"),
     "ingest": ("ingest", "Read pictures and their texts into a dataset, and nothing else.", "Make"),
+    "caption": ("caption", "Caption the pictures of a dataset by one method or several, in any language.", "Make"),
+    "translate": ("translate", "Translate the captions of a dataset, kept where they pass two checks.", "Make"),
     "curate": ("curate", "Filter captions and pictures and find duplicates, each drop with its reason.", "Make"),
     "retry": ("retry", "Take up exactly the rows that failed.", "Make"),
-    "export": ("export", "Write what is kept as WebDataset, Parquet, JSONL, Hugging Face or COCO.", "Make"),
+    "export": (
+        "export",
+        "Write what is kept for a trainer or tool: WebDataset, Parquet, LLaVA, kohya and others.",
+        "Make",
+    ),
+    "info": (
+        "info",
+        "Say what is in a dataset: pictures, captions, languages, kinds, splits, sizes, versions.",
+        "Make",
+    ),
+    "merge": ("merge", "Make one dataset of several, with ids and provenance.", "Make"),
+    "subset": ("subset", "Put a part of a dataset into another: what a filter says.", "Make"),
+    "split": ("split", "Divide into train, test and val, so that nothing is on both sides.", "Make"),
+    "mix": ("mix", "Draw which kind of caption each picture is used with: VeCLIP, Revisit, your weights.", "Make"),
+    "plan-languages": ("plan_languages", "Plan which picture is told in which language: Centurio, mBLIP.", "Make"),
     "train": ("train", "Train an encoder on the captions of a dataset, by the method of a paper.", "Train"),
     "index": ("index", "Prepare search: words and meaning of captions, several views a picture, the index.", "Look"),
     "search": ("search", "Search pictures by text in any language, by a picture, or by both.", "Look"),
@@ -35,6 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     0 done, 2 a user's mistake, 3 nothing was kept or too much failed, 1 a bug, 130 interrupted (Ctrl-C), 143 terminated
     (SIGTERM).
     """
+    import gc
+
+    gc.disable()  # nothing that is imported becomes garbage; `_commands` enables it before a verb runs
     import cyclopts
 
     import panoglot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import json
@@ -15,23 +16,40 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
+from panoglot.cli._captioned import show_captioning
+from panoglot.cli._datasets import show_copied, show_division, show_info, show_plan
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import is_dataset
+from panoglot.table import LEFT_OUT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
+#: Other names of options, on one command.
+ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
-LISTS = {"caption_column", "freeze", "kinds", "lang", "model", "option", "product", "set", "sources", "steps"}
+LISTS = {
+    "caption_column",
+    "emptied",
+    "freeze",
+    "kinds",
+    "lang",
+    "mask",
+    "model",
+    "option",
+    "product",
+    "set",
+    "sources",
+    "steps",
+}
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
 #: What Python takes as a path or an open dataset is a path here.
-PATHS = {"dataset", "image", "method", "output", "plan", "resume", "source"}
+PATHS = {"compare", "dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
 
 
 def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable[..., Any] | None = None) -> Any:
@@ -42,12 +60,14 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
+        gc.freeze()
+        gc.enable()
         return show(verb(*args, **kwargs), **mine)
 
     run.__doc__ = verb.__doc__
     signature = inspect.signature(verb, eval_str=True)
     lists = {p.name for p in signature.parameters.values() if _is_list(p)}
-    parameters = [_option(p) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
+    parameters = [_option(p, verb.__name__) for p in signature.parameters.values() if p.name not in PYTHON_ONLY]
     if extra is not None:
         parameters += inspect.signature(extra, eval_str=True).parameters.values()
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -71,7 +91,7 @@ def _is_list(p: inspect.Parameter) -> bool:
     return p.name in LISTS and p.annotation not in (str, str | None)
 
 
-def _option(p: inspect.Parameter) -> inspect.Parameter:
+def _option(p: inspect.Parameter, verb: str = "") -> inspect.Parameter:
     """A parameter of a verb as an option of its command."""
     kind: Any = p.annotation
     if _is_list(p):
@@ -83,6 +103,8 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
     settings: dict[str, Any] = {}
     if p.name in SHORT:
         settings["alias"] = SHORT[p.name]
+    if (verb, p.name) in ALSO:
+        settings["alias"] = ALSO[verb, p.name]
     if p.default is False or (p.default is None and kind == bool | None):
         settings["negative"] = ()
     return p.replace(annotation=Annotated[kind, Parameter(**settings)] if settings else kind)
@@ -90,7 +112,7 @@ def _option(p: inspect.Parameter) -> inspect.Parameter:
 
 def _values(key: str, given: Sequence[str] | None) -> Any:
     """Take `a,b` apart; a filter with options is a line of YAML: `length: {min_words: 3}`."""
-    if key in ("caption_column", "model", "option", "product", "set") or given is None:
+    if key in ("caption_column", "emptied", "model", "option", "product", "set") or given is None:
         return given or ()
     if key == "steps":
         import yaml
@@ -113,7 +135,7 @@ def _max_reject_rate(
 ) -> None: ...
 
 
-def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
+def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
 
     out = console()
@@ -138,7 +160,7 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     data = result.dataset
     told = "kind != 'fact'"  # what was measured about a picture is no caption of it
     kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
-    left_out = data.marks.count("dropped is not null")
+    left_out = data.marks.count(LEFT_OUT)
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
     paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
@@ -151,6 +173,9 @@ def _show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         out.print("Stopped at --max-cost; the same command goes on.")
     for remark in result.remarks:
         out.print(safe(remark))
+    if not result.erased:
+        again = command("forget", data.address)
+        print(f"panoglot: bytes of what was forgotten are still on the disk; to erase them: {again}", file=sys.stderr)
     _show_rejects(data, out)
     if result.report:
         out.print(f"Report: {safe(result.report)}")
@@ -206,9 +231,15 @@ def _show_export(written: dict[str, Any]) -> None:
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
     if written["resized"]:
         out.print(f"Pictures that were made smaller: {written['resized']:,}.")
+    if cleaned := written["cleaned"]:
+        out.print(f"Pictures freed of where they were taken and by which device: {cleaned:,}.")
+    if masked := written.get("masked"):
+        out.print("Masked: " + ", ".join(f"{count:,} {name}" for name, count in masked.items()) + ".")
+    if splits := written.get("splits"):
+        out.print("Splits: " + ", ".join(f"{safe(name)} {count:,}" for name, count in splits.items()) + ".")
     if left_out := written["left_out"]:
         shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
-        out.print(f"[yellow]Pictures that could not be decoded and are left out: {shown}.[/yellow]")
+        out.print(f"[yellow]Pictures that are left out: {shown}.[/yellow]")
     for note in written.get("notes", ()):
         print(f"panoglot: {terminal(note)}", file=sys.stderr)
 
@@ -381,11 +412,19 @@ def _show_result(
 
 #: Command to (module, verb, what prints it, options of the printing).
 _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
-    "build": ("panoglot.recipes:build", _show_run, _max_reject_rate),
-    "ingest": ("panoglot.recipes:ingest", _show_run, _max_reject_rate),
-    "retry": ("panoglot.recipes:retry", _show_run, _max_reject_rate),
+    "build": ("panoglot.recipes:build", show_run, _max_reject_rate),
+    "ingest": ("panoglot.recipes:ingest", show_run, _max_reject_rate),
+    "retry": ("panoglot.recipes:retry", show_run, _max_reject_rate),
+    "caption": ("panoglot.recipes:caption", show_captioning, _max_reject_rate),
+    "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
     "curate": ("panoglot.curation:curate", _show_curation, None),
     "export": ("panoglot.exporting:export", _show_export, None),
+    "info": ("panoglot.handling:info", show_info, _as_json),
+    "merge": ("panoglot.handling:merge", show_copied, None),
+    "subset": ("panoglot.handling:subset", show_copied, None),
+    "split": ("panoglot.handling:split", show_division, None),
+    "mix": ("panoglot.handling:mix", show_plan, None),
+    "plan_languages": ("panoglot.handling:plan_languages", show_plan, None),
     "search": ("panoglot.retrieval:search", show_hits, as_hits),
     "index": ("panoglot.retrieval:index", show_index, None),
     "edit": ("panoglot.retrieval:edit", show_edit, _as_json),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from panoglot.inventory import MethodRow
+    from panoglot.running import Need
 
 __all__ = ["show_methods"]
 
@@ -46,6 +47,15 @@ def _mark(row: MethodRow) -> str:
     return "[yellow]◐[/yellow]" if row.done else "[dim]○[/dim]"
 
 
+def _need(need: Need) -> str:
+    """What a model is asked, and what that costs by its own price."""
+    said = f"{need.model}: {need.asked:,} questions"
+    if not need.tokens_in:
+        return said
+    millions = f"{need.tokens_in / 1e6:.2f} × its price of a million tokens read"
+    return f"{said}; at most {millions} + {need.tokens_out / 1e6:.2f} × that of a million written"
+
+
 def _one(row: MethodRow, out: Any, safe: Callable[[Any], str]) -> None:
     from panoglot.inventory import LETTERS
 
@@ -53,11 +63,19 @@ def _one(row: MethodRow, out: Any, safe: Callable[[Any], str]) -> None:
     for label, said in (("paper", row.source), ("use", row.use)):
         if said:
             out.print(f"{label}: {safe(said)}", soft_wrap=True)
+    for paragraph in row.text.split("\n\n")[1:]:  # the first line is the title
+        out.print(f"\n{safe(' '.join(paragraph.split()))}", soft_wrap=True)
     for label, pairs in (("options", row.options), ("models", row.models)):
         if pairs:
             out.print(f"\n{label}")
         for name, said in pairs.items():
-            out.print(f"  {name}: {safe(' '.join(said.split()))}", soft_wrap=True)
+            value, meaning = " ".join(said.split()), row.meanings.get(name, "") if label == "options" else ""
+            value = value if len(value) <= 60 or not meaning else value[:60].rstrip() + "…"
+            out.print(f"  {name}: {safe(value)}" + (f"  [dim]{safe(meaning)}[/dim]" if meaning else ""), soft_wrap=True)
+    if row.needs:
+        out.print("\nfor 1,000 pictures, with these options")
+        for need in row.needs:
+            out.print(f"  {safe(_need(need))}", soft_wrap=True)
     if not row.paper and not row.tests:
         return
     for letter, meaning in LETTERS.items():

@@ -14,7 +14,7 @@ __all__ = ["mistake", "spelt"]
 _MEANT = {
     "list": ("methods", "models"),
     "ls": ("methods", "models"),
-    "caption": ("build",),
+    "describe": ("caption",),
     "create": ("build",),
     "make": ("build",),
     "run": ("build",),

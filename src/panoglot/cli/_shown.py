@@ -143,8 +143,14 @@ def show_edit(done: Any, json: bool = False) -> None:
 def show_forgotten(done: Any, json: bool = False) -> int:
     if json:
         print(plain_json(done))
-    else:
+    elif done.undone:
+        print(f"{done.undone:,} marks are taken away: what a later build finds of these is read again.")
+    elif done.images or not done.erased:
         print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
+    else:
+        print("Nothing is left of pictures that were forgotten.")
     if not done.erased:
-        print("panoglot: their bytes are still on the disk: nothing was erased.", file=sys.stderr)
+        print(
+            "panoglot: bytes are still on the disk: nothing was erased, or somebody reads or writes.", file=sys.stderr
+        )
     return 0

@@ -17,7 +17,7 @@ from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
 from panoglot.errors import verb
-from panoglot.running._runs import finish_run, running
+from panoglot.running._runs import finish_run, how_it_ended, running
 from panoglot.table import Dataset, Table, open_dataset
 from panoglot.vectors import ImageIndex
 
@@ -159,10 +159,11 @@ def curate(
         try:
             result = _curate(data, chosen, run_id, dry_run=False, alone=True, quiet=quiet, processes=processes)
         except BaseException as error:
+            status, why = how_it_ended(error)
             with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
-                _finish(data, run_id, CurateResult(), f"{type(error).__name__}: {error}")
+                finish_run(data, run_id, status, [CurateResult().stage()], message=why)
             raise
-        _finish(data, run_id, result)
+        finish_run(data, run_id, "done", [result.stage()], seconds=result.seconds)
     return result
 
 
@@ -255,11 +256,6 @@ def _start(dataset: Dataset, steps: list[Step]) -> str:
     recipe = {"output": dataset.address, "steps": [{"curate": {"steps": [_named(step) for step in steps]}}]}
     versions = {f"filter {step.name}": str(step.filter.version) for step in steps if step.filter.version > 1}
     return dataset.start_run(recipe, {"panoglot": __version__, **versions})
-
-
-def _finish(dataset: Dataset, run_id: str, result: CurateResult, failed: str | None = None) -> None:
-    status = "failed" if failed else "done"
-    finish_run(dataset, run_id, status, [result.stage()], seconds=result.seconds, message=failed)
 
 
 def _prepare(

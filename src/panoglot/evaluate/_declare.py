@@ -13,7 +13,6 @@ See docs/add-a-benchmark.md.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +20,9 @@ from typing import Any
 from panoglot.checks import check_option
 from panoglot.errors import UserError
 from panoglot.evaluate._options import SHARED, Option, plain_name
-from panoglot.extensions import find_entries, load_entry
+from panoglot.extensions import arguments_of, find_entries, load_entry
 
-__all__ = ["GROUP", "Benchmark", "Way", "arguments_of", "benchmark_names", "find_benchmark"]
+__all__ = ["GROUP", "Benchmark", "Way", "benchmark_names", "find_benchmark"]
 
 #: Entry points that name benchmarks.
 GROUP = "panoglot.benchmarks"
@@ -187,20 +186,6 @@ def _annotation(function: Callable[..., Any], p: inspect.Parameter) -> Any:
         except NameError:  # a name for type checkers alone: no option of a command line
             return Any
     return str if p.annotation is p.empty else p.annotation
-
-
-def arguments_of(function: Callable[..., Any] | None) -> dict[str, str]:
-    """Return what a Google docstring says about every argument."""
-    found: dict[str, str] = {}
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(function) or "", re.M | re.S) if function else None
-    name = ""
-    for line in section[1].splitlines() if section else ():
-        head = re.fullmatch(r" {4}(\w+): (.*)", line)
-        if head:
-            name, found[head[1]] = head[1], head[2]
-        elif name and line.strip():
-            found[name] += " " + line.strip()
-    return found
 
 
 def option_of(name: str) -> Option:

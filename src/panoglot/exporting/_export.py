@@ -9,14 +9,20 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from panoglot.checks import several
-from panoglot.errors import RowError, UserError, did_you_mean, verb
+from panoglot.checks import check_option, several
+from panoglot.errors import UserError, command, did_you_mean, verb
+from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._fitter import Fitter
-from panoglot.formats import FORMAT_NAMES, format_names, load_format
-from panoglot.formats._record import to_record
+from panoglot.exporting._job import Choices, Job, Splits
+from panoglot.exporting._names import Names
+from panoglot.exporting._people import Masker, OptOut
+from panoglot.exporting._writers import Writer, find_writer, make_writer, pairs, writer_options
+from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
@@ -24,129 +30,215 @@ from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_datas
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["EXPORT_FORMATS", "MANIFEST", "export"]
+__all__ = ["CARD", "MANIFEST", "export"]
 
-#: `to=` -> the format whose `Writer` writes it.
-EXPORT_FORMATS = {
-    "webdataset": "webdataset",
-    "parquet": "parquet",
-    "jsonl": "tabular",
-    "hf": "hf_datasets",
-    "coco": "coco",
-}
-MANIFEST = "panoglot-export.json"
+MANIFEST, CARD = "panoglot-export.json", "README.md"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
-_BUCKET, _CHUNK_ROWS, _CHUNK_BYTES = 250_000, 256, 64 * 2**20
-
-
-class _Writer(Protocol):
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None: ...
-
-    def close(self) -> dict[str, Any]: ...
+#: Pictures whose ids are sorted at once, whose facts and captions are read at once; bytes of pictures read at once.
+_BUCKET, _AT_ONCE, _PICTURE_BYTES = 250_000, 1024, 8 * 2**20
 
 
 @verb
 def export(
     dataset: Dataset | str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     to: str = "webdataset",
     *,
     lang: str | Sequence[str] = (),
     kinds: str | Sequence[str] = (),
     include_dropped: bool = False,
     captioned_only: bool = False,
+    split: str | None = None,
+    plan: str | None = None,
     shard_size: int = 10_000,
     image: str | None = None,
     max_side: int | None = None,
+    names: str = "id",
+    caption_column: str | None = None,
+    beside: bool = False,
+    mask: str | Sequence[str] = (),
+    detector: str = "embedded:faces",
+    opt_out: str | None = None,
+    option: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write the kept pictures and captions of a dataset, in order of image id; the same rows give the same bytes.
 
-    The folder appears at the end, whole, by one rename. An earlier export at the same place is replaced; anything else
-    there is not touched. Ingesting the result gives the same image ids, captions, caption ids and provenance; a picture
-    that was converted has an id of its own and says from what it was made.
+    The folder appears at the end, whole, by one rename, with a data card (`README.md`). An earlier export at the same
+    place is replaced; anything else there is not touched. A dataset that `split` divided is written a folder a split.
 
     Args:
         dataset: a dataset or its path.
-        output: the folder to write.
-        to: `webdataset`, `parquet`, `jsonl` (Hugging Face's imagefolder), `hf` (`datasets.load_from_disk`), `coco`,
-            or a format of an installed package.
+        output: the folder to write; none with `beside`.
+        to: `webdataset`, `parquet`, `jsonl`, `hf`, `coco`, which are read again with ids and provenance; `imagefolder`,
+            `llava`, `messages` (LLaMA-Factory, ms-swift), `kohya`, `energon`, `mds`, `csv`, `lance`, `croissant`,
+            `sidecars`; or a format of an installed package.
         lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
         kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
         include_dropped: also write captions and pictures that were dropped, with the reasons.
         captioned_only: leave out pictures that no caption is written for.
+        split: only the pictures of this split.
+        plan: only the captions that this plan or mix chose, one a picture.
         shard_size: pictures in a shard.
         image: `original` keeps every picture's bytes; `jpg`, `png` or `webp` write all in that format. None keeps what
             common readers decode as it is (JPEG, PNG and WebP that are still, of 8 bits, in grey or colour) and writes
-            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG.
+            the rest (drawings, TIFF, GIF, AVIF, 16 bits, inks …) as JPEG where it was lossy, else as PNG. But for
+            `original`, a file that says where it was taken, a serial number or an owner is written without all that it
+            says beside the picture; the pixels stay as they are.
         max_side: longest side in pixels; larger pictures are made smaller.
+        names: `id`, or `original`: names that the pictures had, made safe and unique.
+        caption_column: name of the column of captions, where the format has one.
+        beside: with `sidecars`: texts beside the files that the pictures were read from.
+        mask: of `emails`, `phones`, `names` (of owners) in texts and `faces` in pictures, what to make unknown.
+        detector: the model that finds faces.
+        opt_out: file of sources that are left out, a host, a beginning of an address or path, or an image id a line.
+        option: options of the format, as NAME=VALUE.
         progress: called with (pictures done, pictures in all).
 
     Returns:
         What was written: `format`, `images`, `captions`, `languages`, `shards`; `converted` (format to pictures),
-        `resized`, and `left_out` (reason to pictures that could not be decoded); and `notes` on languages that were
-        taken in or not there. It is also in `panoglot-export.json`.
+        `resized`, `cleaned` (of place and device), `masked`, `left_out` (reason to pictures), and `notes`. It is also
+        in `panoglot-export.json`.
 
     Raises:
-        UserError: no such format, language or kind; nothing to write; or the output is taken.
+        UserError: no such format, option, language, kind or split; nothing to write; or the output is taken.
     """
-    form = _written_as(to)
     if shard_size < 1:
         raise UserError(f"shard_size is {shard_size}; it must be at least 1.")
-    fitter = Fitter(image, max_side)
+    given = (
+        pairs(option)
+        | ({"caption_column": caption_column} if caption_column else {})
+        | ({"beside": True} if beside else {})
+    )
+    writer = find_writer(to)
+    options = writer_options(to, writer, given)
+    fitter = Fitter(image or getattr(writer, "IMAGE", None), max_side)
+    check_option("names", names, ("id", "original"))
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    _check_beside(data, output, beside, to)
+    chosen, notes = _chosen(data, lang, kinds, include_dropped, captioned_only)
+    job = Job(
+        data,
+        to,
+        fitter,
+        Masker(mask, detector),
+        OptOut(opt_out),
+        Splits(data, split),
+        Choices(data, plan),
+        Names() if names == "original" else None,
+    )
+    make = partial(make_writer, writer, shard_size=shard_size, options=options)
+    if output is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return _write(job, chosen, make, Path(folder), notes, progress)
+    target = Path(os.path.realpath(output))
+    _check_output(target, data.store.folder)
+    with _building(target) as folder:
+        facts = _write(job, chosen, make, folder, notes, progress)
+        shown = _made(to, names, given, chosen, job)
+        card = write_card(facts, job.tally, drops(data), shown)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        facts["entries"] = sorted({*os.listdir(folder), MANIFEST} - {".lock"})
+        (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return facts
+
+
+def _check_beside(data: Dataset, output: str | os.PathLike[str] | None, beside: bool, to: str) -> None:
+    if output is None and not beside:
+        raise UserError(f"give a folder to write: {command('export', data.address, 'OUT', '--to', to)}")
+    if output is not None and beside:
+        raise UserError("texts beside the pictures need no other folder; leave one of the two out.")
+
+
+@dataclass
+class _Choice:
+    """Which captions and pictures are written."""
+
+    langs: Sequence[str]
+    kinds: Sequence[str]
+    where: str | None
+    include_dropped: bool
+    captioned_only: bool
+
+
+def _write(
+    job: Job,
+    chosen: _Choice,
+    make: Callable[[Path], Writer],
+    folder: Path,
+    notes: list[str],
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Write every picture into the folder of its split, and return what was written."""
+    writers: dict[str, Writer] = {}
+    total = len(job.data.images)
+    for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
+        if chosen.captioned_only and not found:
+            continue
+        if job.choices.plan is not None:
+            found = job.choices.of(row["image_id"], found)
+            if not found:
+                job.left_out["not_in_plan"] += 1
+                continue
+        first = _preferred(found, chosen.langs or None, chosen.kinds)
+        taken = job.take(row, found, first)
+        if taken is None:
+            continue
+        record, picture, split = taken
+        if split not in writers:
+            writers[split] = make(folder / split)
+        reason = writers[split].add(record, picture, _SUFFIXES.get(record["format"], f".{record['format']}"))
+        if reason:
+            job.left_out[reason] += 1
+            continue
+        job.tally.add(row, record, found, split)
+        job.formats[record["format"]] += 1
+        if progress:
+            progress(job.tally.images, total)
+    closed = {split: writer.close() for split, writer in sorted(writers.items())}
+    if job.tally.images == 0:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(job.left_out.items()))
+        why = f"no picture could be written ({why})" if why else "every picture is dropped or without captions"
+        raise UserError(f"{job.data.address} has nothing to export: {why}.")
+    return job.facts(closed, notes)
+
+
+def _made(to: str, names: str, given: dict[str, Any], chosen: _Choice, job: Job) -> list[str]:
+    """How an export was made, for its card."""
+    fitter = job.fitter
+    said = {
+        "languages": ", ".join(chosen.langs) or "all",
+        "kinds": ", ".join(chosen.kinds) or "all",
+        "dropped rows": "with their reasons" if chosen.include_dropped else "left out",
+        "pictures": f"{fitter.image or 'as they are, or in a form that common readers take'}"
+        + (f", at most {fitter.max_side} pixels a side" if fitter.max_side else ""),
+        "file names": "of the pictures, made safe"
+        if names == "original"
+        else "ids of the pictures (SHA-256 of their bytes)",
+        "masked": ", ".join(job.masker.kinds) or "nothing",
+        **{name: str(value) for name, value in sorted(given.items()) if name not in ("root",)},
+    }
+    return [f"{name}: {value}" for name, value in said.items()]
+
+
+def _chosen(
+    data: Dataset,
+    lang: str | Sequence[str],
+    kinds: str | Sequence[str],
+    include_dropped: bool,
+    captioned_only: bool,
+) -> tuple[_Choice, list[str]]:
+    """Which captions and pictures are meant, and what is to be said of their languages."""
     langs = [canonical_language(tag) for tag in several(lang)]
     kinds = several(kinds)
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
-    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    target = Path(os.path.realpath(output))
-    _check_output(target, data.store.folder)
     where, notes = _wanted(data, langs, kinds, include_dropped)
-    with _building(target) as folder:
-        writer: _Writer = load_format(form).Writer(folder, shard_size)
-        total = len(data.images)
-        images = captions = 0
-        languages: Counter[str] = Counter()
-        left_out: Counter[str] = Counter()
-        for row, found in _rows(data, where, include_dropped):
-            if captioned_only and not found:
-                continue
-            first = _preferred(found, langs, kinds)
-            record = to_record(row, found, first)
-            try:
-                picture = fitter.fit(record, row["data"])
-            except RowError as error:
-                left_out[error.reason] += 1
-                continue
-            writer.add(record, picture, _SUFFIXES.get(record["format"], f".{record['format']}"))
-            images, captions = images + 1, captions + len(found)
-            languages.update(caption.lang for caption in found)
-            if progress:
-                progress(images, total)
-        written = writer.close()
-        facts = {
-            "panoglot_export": 1,
-            "format": to,
-            "images": images,
-            "captions": captions,
-            "languages": dict(sorted(languages.items())),
-            "converted": dict(sorted(fitter.converted.items())),
-            "resized": fitter.resized,
-            "left_out": dict(sorted(left_out.items())),
-            "entries": sorted({*os.listdir(folder), MANIFEST} - {".lock"}),
-            **({"notes": notes} if notes else {}),
-            **written,
-        }
-        if images == 0:
-            why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(left_out.items()))
-            why = f"no picture could be decoded ({why})" if why else "every picture is dropped or without captions"
-            raise UserError(f"{data.address} has nothing to export: {why}.")
-        (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return facts
+    return _Choice(langs, kinds, where, include_dropped, captioned_only), notes
 
 
 def _wanted(
@@ -167,20 +259,6 @@ def _wanted(
         said = "".join(f" {note}" for note in notes)
         raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
     return where, notes
-
-
-def _written_as(to: str) -> str:
-    """The format that writes `to`: one of ours, or one of another package that has a `Writer`.
-
-    Raises:
-        UserError: no such format, with "did you mean".
-    """
-    if to in EXPORT_FORMATS:
-        return EXPORT_FORMATS[to]
-    others = [name for name in format_names() if name not in FORMAT_NAMES]
-    if to in others and hasattr(load_format(to), "Writer"):
-        return to
-    raise UserError(f"'{to}' is not an export format.{did_you_mean(to, [*EXPORT_FORMATS, *others])}")
 
 
 def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dropped: bool) -> str | None:
@@ -224,19 +302,37 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
         counts = Counter(owners)
         places = texts["_rowaddr"].to_pylist() if texts is not None else []
         at = 0
-        for chunk in _chunks(index):
-            ids = chunk["image_id"].to_pylist()
+        for start in range(0, index.num_rows, _AT_ONCE):
+            chunk = index.slice(start, _AT_ONCE)
+            ids, addresses = chunk["image_id"].to_pylist(), chunk["_rowaddr"].to_pylist()
             first = at
             while at < len(owners) and owners[at] <= ids[-1]:
                 at += counts[owners[at]]
             found: dict[str, list[Caption]] = {image: [] for image in ids}
             if captions is not None and at > first:
-                for row in plain_rows(captions._take_rows(places[first:at], columns=data.captions.schema.names)):
+                for row in _taken(captions, places[first:at], data.captions.schema.names):
                     if row["image_id"] in found:
                         found[row["image_id"]].append(caption_from_row(row))
-            rows = plain_rows(images._take_rows(chunk["_rowaddr"].to_pylist(), columns=data.images.schema.names))
-            for row in rows:
-                yield row, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+            rows = _taken(images, addresses, FACTS)
+            for row, picture in zip(rows, _pictures(images, addresses, chunk["size"].to_pylist()), strict=True):
+                yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows at some addresses, in their order: Lance reads them as they lie, and would copy them once more for it."""
+    order = sorted(range(len(addresses)), key=addresses.__getitem__)
+    rows = plain_rows(table._take_rows([addresses[n] for n in order], columns=list(columns)))
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=lambda one: one[0])]
+
+
+def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
+    """The pictures at some addresses, a few megabytes at a time: apart from what else a row holds they cost half."""
+    start = room = 0
+    for n, size in enumerate([*sizes, None]):
+        if n == len(sizes) or (n > start and room + (size or 0) > _PICTURE_BYTES):
+            yield from (row["data"] for row in _taken(images, addresses[start:n], ["data"]))
+            start, room = n, 0
+        room += size or 0
 
 
 def _spans(count: int) -> Iterator[str]:
@@ -261,19 +357,6 @@ def _without(index: pa.Table, dropped: list[str]) -> pa.Table:
     import pyarrow.compute as pc
 
     return index.filter(pc.invert(pc.is_in(index["image_id"], value_set=pa.array(dropped, pa.string()))))
-
-
-def _chunks(index: pa.Table) -> Iterator[pa.Table]:
-    """Cut so that the pictures of a chunk are some 64 MB."""
-    start = room = 0
-    sizes = index["size"].to_pylist()
-    for n, size in enumerate(sizes):
-        if n > start and (n - start >= _CHUNK_ROWS or room + (size or 0) > _CHUNK_BYTES):
-            yield index.slice(start, n - start)
-            start, room = n, 0
-        room += size or 0
-    if start < len(sizes):
-        yield index.slice(start)
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.pictures import Image
+from panoglot.pictures import Image, without_private
 from panoglot.pictures._parse import parse
 from panoglot.table import image_id
 
@@ -21,12 +22,16 @@ _SAVED: dict[str, tuple[str, dict[str, Any]]] = {
     "png": ("PNG", {}),
     "webp": ("WEBP", {"quality": 95}),
 }
+#: Markers of a JPEG's frame, which says how many components there are.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _FORMAT = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 _SHOWN = {"jpg": "JPEG", "png": "PNG", "webp": "WebP"}
 
 
 class Fitter:
     """Decides for one picture after the other what is written, and counts what was changed.
+
+    Where a picture was taken, by which device and for whom is left out of what is written, but for `original`.
 
     Args:
         image: `original` keeps every byte; `jpg`, `png`, `webp` write all pictures so; None keeps what readers of JPEG,
@@ -47,6 +52,7 @@ class Fitter:
         self.image, self.max_side = image, max_side
         self.converted: Counter[str] = Counter()
         self.resized = 0
+        self.cleaned = 0
 
     def fit(self, record: dict[str, Any], data: bytes) -> bytes:
         """The bytes to write; `record` is changed to say what they are, and what they were.
@@ -56,12 +62,19 @@ class Fitter:
         """
         large = self.max_side is not None and max(record["width"], record["height"]) > self.max_side
         target = self._target(record["format"], data, large)
+        was = record["converted"] or {name: record[name] for name in ("format", "width", "height")}
         if target is None:
-            return data
+            kept = data if self.image == "original" else without_private(data)
+            if kept is not None:
+                if kept is not data:  # where, with what and by whom it was taken is nobody's business
+                    record["converted"] = {**was, "image_id": image_id(kept)}
+                    self.cleaned += 1
+                return kept
+            target = "jpg" if record["format"] == "jpeg" else record["format"]
+            self.cleaned += 1
         written, size = self._encode(data, record, target)
-        was = {name: record[name] for name in ("format", "width", "height")}
         record["format"], (record["width"], record["height"]) = _FORMAT[target], size
-        record["converted"] = {"image_id": image_id(written), **was}
+        record["converted"] = {**was, "image_id": image_id(written)}
         if large:
             self.resized += 1
         if record["format"] != was["format"] or not large:
@@ -108,16 +121,11 @@ def _plain(data: bytes) -> bool:
         depth, colour = data[24], data[25]
         return (depth <= 8 or colour == 3) and b"acTL" not in data[:4096]
     if found.format == "jpeg":
-        return _components(found.lean(data)) in (1, 3)
+        return _components(data, found.pieces or ()) in (1, 3)
     return found.format == "webp" and not (data[12:16] == b"VP8X" and data[20] & 2)
 
 
-def _components(lean: bytes) -> int:
+def _components(data: bytes, pieces: Sequence[tuple[int, int]]) -> int:
     """How many a JPEG has: four are inks, which readers take for something else."""
-    at = 2
-    while at + 9 < len(lean):
-        marker = lean[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return lean[at + 9]
-        at += 2 + int.from_bytes(lean[at + 2 : at + 4])
-    return 0
+    frame = (data[start + 9] for start, _ in pieces if data[start + 1] in _FRAMES)
+    return next(frame, 0)

@@ -20,26 +20,13 @@ from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
 from panoglot.table import Reject, is_dataset
 
-__all__ = [
-    "FORMAT_NAMES",
-    "counted_options",
-    "covers",
-    "detect",
-    "find_format",
-    "format_names",
-    "format_options",
-    "load_format",
-    "read_part",
-    "read_source",
-]
-
 #: Entry points of this group are formats: modules with `detect`, `parts` and `read`, and a `Writer` if they can write.
 GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "folder"),
+    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {

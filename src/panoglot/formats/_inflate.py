@@ -8,7 +8,7 @@ import lzma
 import zlib
 from typing import IO, Any, BinaryIO
 
-__all__ = ["PIECE", "inflated", "read_member"]
+__all__ = ["PIECE", "Forward", "inflated", "read_member"]
 
 #: Most bytes that are inflated at once.
 PIECE = 2**20
@@ -51,16 +51,48 @@ class _Inflated(io.RawIOBase):
         return 0
 
 
-def inflated(file: BinaryIO) -> IO[bytes]:
+class Forward:
+    """A stream that is read from one end to the other and knows where it is: what `tarfile` asks of a file.
+
+    `tarfile` has streams of its own (`r|`), which copy half a megabyte for every header that they read.
+    """
+
+    def __init__(self, file: IO[bytes], seekable: bool) -> None:
+        self._file, self._seekable, self._at = file, seekable, 0
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, fewer at the end."""
+        data = self._file.read(size)
+        self._at += len(data)
+        return data
+
+    def seek(self, to: int) -> None:
+        """Go on to a place; what lies before it is gone over, where it is compressed by reading it."""
+        if self._seekable:
+            self._at = self._file.seek(to)
+        while self._at < to and self.read(min(PIECE, to - self._at)):
+            pass
+
+
+def inflated(file: BinaryIO) -> Forward:
     """The content of a file that may be compressed (gzip, bzip2, xz, told by its first bytes)."""
     kind = _MAGIC.get(file.read(2))
     file.seek(0)
-    return io.BufferedReader(_Inflated(file, kind), PIECE) if kind else file
+    if kind:
+        return Forward(io.BufferedReader(_Inflated(file, kind), PIECE), seekable=False)
+    return Forward(io.BufferedReader(file), seekable=True)  # type: ignore[type-var]
 
 
-def read_member(file: Any, size: int) -> bytes:
-    """Read `size` bytes, or what there is, in pieces; the whole is never there twice."""
+def read_member(file: Forward, size: int, begun: bytes = b"") -> bytes:
+    """Read up to `size` bytes, of which some were read already, in pieces; the whole is never there twice."""
+    if size <= PIECE:
+        return begun or file.read(size)
     whole = io.BytesIO()
+    whole.write(begun)
     while whole.tell() < size and (piece := file.read(min(PIECE, size - whole.tell()))):
         whole.write(piece)
     return whole.getvalue()

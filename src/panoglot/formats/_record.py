@@ -22,11 +22,15 @@ from panoglot.geometry import Region
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id
 
-__all__ = ["captions_from", "flat", "is_record", "restore", "to_record"]
+__all__ = ["FACTS", "TOLD", "captions_from", "flat", "is_record", "name_of", "restore", "to_record"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,80}(:[^\s]{0,120})?")
 _MOST = 1000
+#: The columns of `images` that a record is made of; the picture itself stands beside it.
+FACTS = ("image_id", "uri", "width", "height", "format", "group", "time", "context", "author", "licence")
+#: Kinds of captions that say what is in the whole picture: what plain readers get.
+TOLD = ("short", "dense", "human", "alt")
 
 
 def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption | None) -> dict[str, Any]:
@@ -71,6 +75,11 @@ def _flat_region(region: Region) -> dict[str, Any]:
     return first | {"other": json.dumps(rest, sort_keys=True) if rest else None}
 
 
+def name_of(record: dict[str, Any]) -> str:
+    """The name of a picture's files in an export: the one that it was given there, else its id."""
+    return str(record.get("name") or record["image_id"])
+
+
 def flat(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record whose columns have one type whatever the rows hold: scores as pairs, context as JSON text."""
     scores = [[{"name": k, "value": v} for k, v in sorted(c["scores"].items())] for c in record["captions"]]
@@ -100,7 +109,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
     ours = image in (record["image_id"], converted.get("image_id"))
     captions = captions_from(record["captions"], image if ours else "")
     if not ours:
-        return Sample(data, uri, captions, place=uri)
+        return Sample(data, uri, captions, place=uri, image_id=image)
     context = _object(record.get("context"))
     if image != record["image_id"]:  # an export wrote it in another format: say from what
         facts = {name: converted.get(name) for name in ("format", "width", "height")}
@@ -114,6 +123,7 @@ def restore(record: dict[str, Any], data: bytes, uri: str) -> Sample:
         time=float(time) if isinstance(time, int | float) and math.isfinite(time) else None,
         context=context,
         place=uri,
+        image_id=image,
     )
 
 

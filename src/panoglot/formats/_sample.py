@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from panoglot.geometry import Region
 from panoglot.table import Caption, Reject
 
 __all__ = ["Address", "Format", "Part", "Sample", "Unused", "own_copies"]
@@ -63,6 +64,8 @@ class Sample:
         context: page title, surrounding text, EXIF …
         place: where it really lies, when `uri` is what a record remembers; empty when `uri` says it.
         address: where to fetch it, when there are no `data` yet; `read_part` does.
+        image_id: id of the bytes, where a reader had to know it; empty where nobody asked yet.
+        region: where in what it was taken from it is: of a frame the interval of its clip.
     """
 
     data: bytes
@@ -73,6 +76,8 @@ class Sample:
     context: dict[str, Any] = field(default_factory=dict)
     place: str = ""
     address: Address | None = None
+    image_id: str = ""
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)

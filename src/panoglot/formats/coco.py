@@ -16,7 +16,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements
 from panoglot.formats._files import join_uri, open_regular, part_key, read_bytes, read_named, reject, states_of
-from panoglot.formats._record import is_record, restore
+from panoglot.formats._record import TOLD, is_record, name_of, restore
 from panoglot.formats._regions import label, mask_of, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
@@ -28,7 +28,6 @@ __all__ = ["Writer", "annotations_of", "detect", "file_name_of", "id_of", "parts
 _MOST = 16 * 2**30
 #: Keys of an image that say where and how large it is.
 _FACTS = frozenset(("file_name", "filename", "filepath", "width", "height"))
-_KINDS = ("short", "dense", "human", "alt")
 _STARTS = ("annotations", "captions", "instances", "panoptic")
 
 
@@ -279,7 +278,7 @@ class Writer:
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record; plain readers get the kept captions as annotations."""
-        name = f"{record['image_id'][:2]}/{record['image_id']}{suffix}"
+        name = f"{record['image_id'][:2]}/{name_of(record)}{suffix}"
         path = self.folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -288,7 +287,7 @@ class Writer:
         image = {"id": self.count, "file_name": name, **size, "panoglot": record}
         self._images.write(("," if self.count > 1 else "") + "\n" + json.dumps(image, ensure_ascii=False))
         for caption in record["captions"]:
-            if caption["dropped"] is None and caption["kind"] in _KINDS:
+            if caption["dropped"] is None and caption["kind"] in TOLD:
                 self.captions += 1
                 row = {"id": self.captions, "image_id": self.count, "caption": caption["text"], "lang": caption["lang"]}
                 self._captions.write(("," if self.captions > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))

@@ -13,6 +13,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats import parquet
 from panoglot.formats._files import check_regular, join_uri, part_key, read_bytes, reject
+from panoglot.formats._record import name_of
 from panoglot.formats._rows import Options, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import load_json
@@ -145,7 +146,7 @@ class Writer:
             path = str(self.folder / f"{len(self.counts):05d}.partial")
             self._stream = pa.ipc.new_stream(path, parquet.export_schema())
             self.counts.append(0)
-        self._rows.append({**record, "image": {"bytes": data, "path": record["image_id"] + suffix}})
+        self._rows.append({**record, "image": {"bytes": data, "path": name_of(record) + suffix}})
         self._bytes += len(data)
         self.counts[-1] += 1
         self._digest.update(json.dumps(record, sort_keys=True).encode())

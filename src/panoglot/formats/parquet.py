@@ -14,7 +14,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.formats._files import find_files, has_pictures, join_uri, part_key, reject, states_of
 from panoglot.formats._parquet_limits import columns_of
 from panoglot.formats._parquet_rows import batches_of, open_file, rows_of, rows_within_limits
-from panoglot.formats._record import flat
+from panoglot.formats._record import flat, name_of
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.table import Reject
@@ -227,9 +227,21 @@ def _feature(kind: pa.DataType) -> Any:
 
 def to_arrow(rows: list[dict[str, Any]]) -> pa.Table:
     """Make a table of records that have their picture in `image`."""
+    import numpy as np
     import pyarrow as pa
 
-    return pa.Table.from_pylist([flat(row) for row in rows], schema=export_schema())
+    schema = export_schema()
+    # pictures joined at once: a builder that grows as they come fills several times their memory with zeros
+    pictures = [row["image"]["bytes"] for row in rows]
+    ends = np.cumsum([0, *map(len, pictures)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(pictures))]
+    paths = pa.array([row["image"]["path"] for row in rows], pa.string())
+    kind = schema.field("image").type
+    images = pa.StructArray.from_arrays(
+        [pa.Array.from_buffers(pa.binary(), len(rows), buffers), paths], fields=[kind.field(0), kind.field(1)]
+    )
+    others = pa.Table.from_pylist([flat(row) for row in rows], schema=schema.remove(schema.get_field_index("image")))
+    return others.add_column(0, schema.field("image"), images)
 
 
 class Writer:
@@ -242,7 +254,7 @@ class Writer:
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture with its record."""
         name = f"{len(self.counts) - 1:05d}.parquet"
         if self._file is None or self.counts[name] >= self.shard_size:
@@ -250,11 +262,12 @@ class Writer:
             name = f"{len(self.counts):05d}.parquet"
             self._file = self._start(self.folder / name)
             self.counts[name] = 0
-        self._rows.append({**record, "image": {"bytes": data, "path": record["image_id"] + suffix}})
+        self._rows.append({**record, "image": {"bytes": data, "path": name_of(record) + suffix}})
         self._bytes += len(data)
         self.counts[name] += 1
         if len(self._rows) >= 1000 or self._bytes >= _BATCH_BYTES:
             self._flush()
+        return None
 
     def _start(self, path: Path) -> Any:
         import pyarrow.parquet as pq

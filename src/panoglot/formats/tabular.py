@@ -21,7 +21,7 @@ from panoglot.formats._checked import check_elements, encodable
 from panoglot.formats._csv_rows import csv_rows, lines_of, together
 from panoglot.formats._files import check_regular, find_files, is_hidden, join_uri, part_key, reject, states_of
 from panoglot.formats._layout import Layout, find_layout, is_table, names_pictures, open_rows
-from panoglot.formats._record import flat
+from panoglot.formats._record import flat, name_of
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import load_json
@@ -324,7 +324,7 @@ class Writer:
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record."""
-        name = f"images/{record['image_id'][:2]}/{record['image_id']}{suffix}"
+        name = f"images/{record['image_id'][:2]}/{name_of(record)}{suffix}"
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

@@ -6,7 +6,6 @@ within limits; so the members of a sample may lie anywhere in the shard. Reader 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,9 @@ from panoglot.formats._files import (
 from panoglot.formats._inflate import PIECE, inflated, read_member
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
-from panoglot.formats._record import is_record, restore
+from panoglot.formats._record import is_record, name_of, restore
 from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._tar import TarFile
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES, may_be_picture
@@ -43,14 +43,18 @@ from panoglot.table import Caption, Reject
 
 __all__ = ["Writer", "detect", "parts", "read", "read_shard"]
 
+#: A name that leads out of where an archive is unpacked.
+_UNSAFE = re.compile(r"\A[/\\]|\A[A-Za-z]:[/\\]|(?:\A|[/\\])\.\.(?:[/\\]|\Z)|\0")
 _SHARD = re.compile(r".*\.(tar|tar\.(gz|bz2|xz)|tgz)", re.IGNORECASE)
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # as webdataset splits: the folder and the name up to its first dot
 _TEXTS = frozenset((".txt", ".text", ".caption", ".json", ".cls"))
+_READ = SUFFIXES | _TEXTS
 #: Most bytes of the texts of one shard; they wait in memory up to `_IN_MEMORY`, then in a temporary file.
 _MOST = 4 * 2**30
 _IN_MEMORY = 64 * 2**20
 #: Most bytes that are inflated only to come to the next member.
 _MOST_SKIPPED = 8 * 2**30
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def detect(source: str) -> bool:
@@ -209,17 +213,6 @@ def _shown(name: str) -> str:
     return f"{match[1]}.{match[2].lower()}" if match else name
 
 
-class _After:
-    """A file whose first piece was read already."""
-
-    def __init__(self, piece: bytes, file: Any) -> None:
-        self._piece, self._file = piece, file
-
-    def read(self, size: int) -> bytes:
-        piece, self._piece = self._piece, b""
-        return piece or self._file.read(size)
-
-
 def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()[:1000]
 
@@ -270,6 +263,19 @@ class _Header(tarfile.TarInfo):
     """Headers as tarfile reads them, but a torn archive is an error and not its end, and no header is huge."""
 
     @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Any:
+        """Of a plain file with a short name only name, size and check sum are read: nobody asks for the rest of it."""
+        name, end, _ = buf[:100].partition(b"\0")
+        if end and buf[156:157] == tarfile.REGTYPE and buf[257:262] == b"ustar" and not buf[345]:
+            size, total = (buf[a:b].strip(b" \0") for a, b in ((124, 136), (148, 156)))
+            with suppress(ValueError):
+                if int(total, 8) == sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
+                    header = cls(name.decode(encoding, errors))
+                    header.size = int(size, 8)
+                    return header
+        return super().frombuf(buf, encoding, errors)
+
+    @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Any:
         try:
             return super().fromtarfile(tarfile_)
@@ -306,10 +312,10 @@ def _members(
     try:
         with (
             open_regular(path) as raw,
+            nullcontext(inflated(raw)) as stream,
             tarfile.open(
-                fileobj=inflated(raw),
-                mode="r|",
-                bufsize=2**19,
+                fileobj=stream,  # type: ignore[call-overload]
+                mode="r:",
                 tarinfo=_Header,
                 errors="surrogateescape",
             ) as tar,
@@ -317,33 +323,31 @@ def _members(
             torn = "truncated_archive"
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-                name = member.name
+                name, suffix = member.name, suffix_of(member.name)
                 place = f"{uri}#{_clean(name)}"
                 if size := getattr(member, "oversized", 0):
                     yield reject(f"{place}.header", "too_many_bytes", f"a header of {size:,} bytes was left out")
                 if member.isdir():
                     continue
-                pieces = re.split(r"[/\\]", name)
-                if ".." in pieces or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or "\0" in name:
+                if _UNSAFE.search(name):
                     yield reject(place, "unsafe_path", f"the member is named {name!r}")
                 elif not member.isreg() or member.sparse is not None:
                     yield reject(place, "not_a_file", "a link, device or sparse member; only plain files are read")
-                elif suffix_of(name) not in SUFFIXES | _TEXTS:
+                elif suffix not in _READ:
                     yield name, None
-                elif member.size > (max_bytes if suffix_of(name) in SUFFIXES else MAX_TEXT):
+                elif member.size > (max_bytes if suffix in SUFFIXES else MAX_TEXT):
                     yield reject(place, "too_many_bytes", f"{member.size:,} bytes")
                     if member.size > _MOST_SKIPPED:  # do not inflate a bomb only to skip it
                         raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 elif not wanted(name):
                     yield name, None
                 else:
-                    file: Any = tar.extractfile(member)
-                    data = read_member(file, min(member.size, PIECE))
-                    if suffix_of(name) in SUFFIXES and len(data) == PIECE and not may_be_picture(data, member.size):
+                    data = read_member(stream, min(member.size, PIECE))
+                    if suffix in SUFFIXES and len(data) == PIECE and not may_be_picture(data, member.size):
                         yield reject(place, "not_an_image", f"{member.size:,} bytes that start with {data[:12]!r}")
                         continue
                     if len(data) < member.size:
-                        data = read_member(_After(data, file), member.size)
+                        data = read_member(stream, member.size, data)
                     if len(data) != member.size:
                         raise tarfile.ReadError(f"{name} ends after {len(data):,} of {member.size:,} bytes")
                     yield name, data
@@ -354,33 +358,35 @@ def _members(
 
 
 class Writer:
-    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id."""
+    """Write `00000.tar`, …: `key.jpg` (or the picture's own suffix), `key.txt`, `key.json`; the key is the image id.
 
-    def __init__(self, folder: Path, shard_size: int) -> None:
-        self.folder, self.shard_size = folder, shard_size
+    Args:
+        folder: where to.
+        shard_size: pictures in a shard.
+        json: write all captions with their provenance; `load_dataset("webdataset")` reads no JSON whose types differ.
+    """
+
+    def __init__(self, folder: Path, shard_size: int, *, json: bool = True) -> None:
+        self.folder, self.shard_size, self._json = folder, shard_size, json
         self.counts: dict[str, int] = {}
-        self._tar: tarfile.TarFile | None = None
+        self._tar: TarFile | None = None
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture with its record."""
         name = f"{len(self.counts) - 1:05d}.tar"
         if self._tar is None or self.counts[name] >= self.shard_size:
             self.close_shard()
             name = f"{len(self.counts):05d}.tar"
-            self._tar = tarfile.open(self.folder / name, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+            self._tar = TarFile(self.folder / name)
             self.counts[name] = 0
-        key = record["image_id"]
-        self._member(f"{key}{suffix}", data)
+        key = name_of(record)
+        self._tar.add(f"{key}{suffix}", data)
         if record["caption"]:
-            self._member(f"{key}.txt", record["caption"].encode())
-        self._member(f"{key}.json", json.dumps({"key": key, **record}, ensure_ascii=False, sort_keys=True).encode())
+            self._tar.add(f"{key}.txt", record["caption"].encode())
+        if self._json:
+            self._tar.add(f"{key}.json", _JSON({"key": key, **record}).encode())
         self.counts[name] += 1
-
-    def _member(self, name: str, data: bytes) -> None:
-        assert self._tar is not None
-        member = tarfile.TarInfo(name)  # time 0, owner 0, mode 0644: the same rows give the same bytes
-        member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data))
+        return None
 
     def close_shard(self) -> None:
         """Finish the open shard."""

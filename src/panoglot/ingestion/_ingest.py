@@ -13,12 +13,22 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats import Downloads, Part, Sample, Unused, counted_options, covers, find_format, read_part
-from panoglot.identity import extended, fingerprint, later, normal_text
+from panoglot.identity import extended, fingerprint, hash_parts, later, normal_text
 from panoglot.ingestion._places import Given, is_gone, record_places
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
-from panoglot.pictures import MAX_PIXELS, read_header
+from panoglot.pictures import MAX_PIXELS, Metadata, read_header, read_metadata
 from panoglot.running import Emit, Item, Outcome, Stage, Worker, add_notes
-from panoglot.table import Caption, Dataset, Reject, caption_to_row, given_caption_id, image_id, reject_id
+from panoglot.table import (
+    Caption,
+    Dataset,
+    Fact,
+    Reject,
+    caption_to_row,
+    forgotten,
+    given_caption_id,
+    image_id,
+    reject_id,
+)
 
 __all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 
@@ -84,6 +94,7 @@ class IngestOperator:
     identify: str = "embedded:langid"
     _chunk: list[tuple[dict[str, Any], list[Caption], str]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
+    _facts: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _bytes: int = 0
     _languages: Counter[str] = field(default_factory=Counter, repr=False)
 
@@ -92,6 +103,7 @@ class IngestOperator:
         self._worker = worker
         self._identifier: Any = None
         self._named = 0
+        self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
         self._downloads = Downloads(have=self._fetched)
         self._committed = time.monotonic()
@@ -154,8 +166,10 @@ class IngestOperator:
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
             return
-        key = image_id(sample.data)
+        key = sample.image_id or image_id(sample.data)
         width, height = header.upright
+        said = read_metadata(sample.data)
+        context = {**({"photo": photo} if (photo := said.context()) else {}), **sample.context}
         row = {
             "image_id": key,
             "data": sample.data,
@@ -165,15 +179,18 @@ class IngestOperator:
             "format": header.format,
             "size": len(sample.data),
             "group": sample.group,
-            "time": sample.time,
-            "context": json.dumps(sample.context, ensure_ascii=False) if sample.context else "{}",
+            "time": said.taken if sample.time is None and sample.group is None else sample.time,
+            "context": json.dumps(context, ensure_ascii=False) if context else "{}",
             "run_id": self._worker.run_id,
         }
+        if sample.region is not None:
+            row["region"] = sample.region.plain()
         captions = []
-        for caption in sample.captions:
+        for caption in [*sample.captions, *(Caption(text, lang, kind="alt") for text, lang in said.captions)]:
             caption.text = normal_text(caption.text)
             if caption.text:
                 captions.append(caption)
+        self._facts += _facts(key, said)
         self._chunk.append((row, captions, sample.place or sample.uri))
         self._bytes += len(sample.data)
 
@@ -183,6 +200,15 @@ class IngestOperator:
         chunk, rejects = self._chunk, self._rejects
         self._chunk, self._rejects, self._bytes = [], [], 0
         data, run = self._worker.dataset, self._worker.run_id
+        gone = forgotten(data, (row["image_id"] for row, _, _ in chunk))
+        read = [uri for row, _, place in chunk for uri in {row["uri"], place}] if self._failing else []
+        if gone:
+            kept = [one for one in chunk if one[0]["image_id"] not in gone]
+            fresh = gone - self._forgotten
+            self._forgotten |= fresh
+            if fresh:
+                add_notes(self._notes, {"forgotten": len(fresh), "forgotten_names": sorted(fresh)[:MOST_NAMED]})
+            chunk = kept
         said = self._name_languages([c for _, captions, _ in chunk for c in captions])
         rows = [row for row, _, _ in chunk]
         moved: set[str] = set()
@@ -203,13 +229,15 @@ class IngestOperator:
                 captions.append(caption_to_row(caption))
             given.append(Given(place, row["image_id"], own))
         data.captions.insert(captions)
+        facts, self._facts = self._facts, []
+        data.facts.insert([{**fact, "run_id": run} for fact in facts if fact["image_id"] not in gone])
         new, notes = record_places(data, given, run, moved)
         self._new += new
         add_notes(self._notes, notes)
         data.rejects.upsert([{**replace(r, stage="ingest").plain(), "run_id": run} for r in rejects])
         self._failed |= {r.item for r in rejects}
         if self._failing:
-            self._resolve([uri for row, _, place in chunk for uri in {row["uri"], place}])
+            self._resolve(read)
 
     def _resolve(self, items: Iterable[str]) -> None:
         """Say of items that failed before that they were read now, unless they failed again."""
@@ -277,6 +305,17 @@ class IngestOperator:
             caption.scores = {**caption.scores, "lid": confidence}
         self._languages.update(c.lang for c in unknown if c.lang != UNKNOWN_LANGUAGE)
         return said
+
+
+def _facts(image: str, said: Metadata) -> list[dict[str, Any]]:
+    """Rows of `facts` of what a file says of its picture, for conditions; where it was taken is not among them."""
+    pairs = [*said.facts.items(), *(("keyword", word) for word in said.keywords)]
+    if said.has_gps:
+        pairs.append(("gps", "yes"))
+    return [
+        Fact(image, kind, text, source="file", fact_id=hash_parts("fact", image, kind, text, "file")).plain()
+        for kind, text in pairs
+    ]
 
 
 def settle_rejects(dataset: Dataset, run_id: str) -> Counter[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from panoglot.table import Dataset, sql_in
 
-__all__ = ["SUPERSEDED", "Given", "is_gone", "record_places"]
+__all__ = ["SUPERSEDED", "Given", "drop_texts", "is_gone", "record_places"]
 
 #: Why a text or picture is dropped that its place no longer gives.
 SUPERSEDED = "superseded"
@@ -31,10 +31,23 @@ class Given:
 
 
 def is_gone(uri: str) -> bool:
-    """Say whether what a uri names on this machine is no longer there: the file, or the archive or table it is in."""
+    """Say whether what a uri names on this machine is no longer there: the file, or the archive or table it is in.
+
+    What cannot be looked at (a folder that may not be read, a network folder that fails) is not gone.
+    """
     if not os.path.isabs(uri) or "\\x" in uri:  # a name that is not UTF-8 is written with escapes
         return False
-    return not os.path.lexists(uri) and not ("#" in uri and os.path.lexists(uri.rpartition("#")[0]))
+    return _nowhere(uri) and not ("#" in uri and not _nowhere(uri.rpartition("#")[0]))
+
+
+def _nowhere(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def record_places(
@@ -82,7 +95,7 @@ def record_places(
             if row["place"] not in here and not is_gone(row["place"]):
                 gone_texts -= set(row["captions"] or ())
                 gone_pictures.discard(row["image_id"])
-        _drop_texts(data, gone_texts, SUPERSEDED)
+        drop_texts(data, gone_texts, SUPERSEDED)
         data.score("marks", {picture: ({}, SUPERSEDED) for picture in sorted(gone_pictures)}, run_id)
         found = {"superseded_captions": len(gone_texts), "superseded_images": len(gone_pictures)}
         notes = {name: count for name, count in found.items() if count}
@@ -101,12 +114,12 @@ def record_places(
 def _keep_again(data: Dataset, texts: set[str], pictures: set[str]) -> None:
     where = f"dropped = '{SUPERSEDED}'"
     back = data.captions.read(["caption_id"], f"{where} and {sql_in('caption_id', sorted(texts))}")
-    _drop_texts(data, set(back["caption_id"].to_pylist()), None)
+    drop_texts(data, set(back["caption_id"].to_pylist()), None)
     marks = data.marks.read(["image_id"], f"{where} and {sql_in('image_id', sorted(pictures))}")
     data.marks.change([{"image_id": picture, "dropped": None} for picture in marks["image_id"].to_pylist()])
 
 
-def _drop_texts(data: Dataset, texts: set[str], reason: str | None) -> None:
+def drop_texts(data: Dataset, texts: set[str], reason: str | None) -> None:
     """Set `dropped` of texts and of what was made of them alone (translations)."""
     if not texts:
         return

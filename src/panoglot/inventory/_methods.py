@@ -5,6 +5,7 @@ Whether a method is here is read off the evidence: its tests ran and passed. A f
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, verb
+from panoglot.extensions import arguments_of
 from panoglot.inventory._evidence import Shown, evidence, letters
 
 if TYPE_CHECKING:
     from panoglot.curation._contract import Preset
-    from panoglot.running import Method
+    from panoglot.running import Method, Need
 
 __all__ = ["MethodRow", "methods"]
 
@@ -39,6 +41,9 @@ class MethodRow:
         use: the beginning of a command that uses it; a step of a recipe; empty where there is none.
         options: option → default, when one method was asked for.
         models: option → the role of the model that it names, when one method was asked for.
+        text: what it does and returns, in paragraphs, when one method was asked for.
+        meanings: option → what it means, when one method was asked for.
+        needs: what its models are asked for 1,000 pictures with the default options, when one method was asked for.
     """
 
     name: str
@@ -52,6 +57,9 @@ class MethodRow:
     use: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -243,9 +251,9 @@ def _use(name: str, room: str) -> str:
     if name in _registered():
         if _registered()[name].unit == "query":
             return f'panoglot search X.pano "…" --preset {name}'
-        return (
-            f"panoglot build photos -o X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
-        )
+        if name == "translate":
+            return "panoglot translate X.pano --to de,sw --with MODEL"
+        return f"panoglot caption X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
     if name in _trained():
         return f"panoglot train {name} X.pano -o run/"
     return f"panoglot evaluate {_MEASURED[name]}" if name in _MEASURED else ""
@@ -260,10 +268,41 @@ def _detailed(row: MethodRow) -> MethodRow:
     if row.name in _registered():
         own = _registered()[row.name]
         options = {key: "" if p.default is p.empty else _said(p.default) for key, p in own.options().items()}
-        return replace(row, options=options, models={key: str(role) for key, role in own.roles.items()})
+        models = {key: str(role) for key, role in own.roles.items()}
+        meanings = {key: said for key, said in arguments_of(own.function).items() if key in options}
+        text = re.split(r"\n(?:Args|Raises):", inspect.getdoc(own.function) or "")[0].strip()
+        return replace(row, options=options, models=models, text=text, meanings=meanings, needs=_needs(own))
     if row.use.startswith("panoglot train"):
         return replace(row, **_of_training(row.name))
     return row
+
+
+def _needs(own: Method) -> tuple[Need, ...]:
+    """What a method asks of its models, counted on a picture of ours; none where that needs more than a picture."""
+    from panoglot.errors import RowError
+    from panoglot.pictures import Image
+    from panoglot.running import Item, needs_of
+    from panoglot.table import Caption
+
+    if own.fit is not None or own.unit not in ("image", "caption"):
+        return ()
+    texts = [Caption("A brown dog runs along a beach.", "en", kind, recipe="human") for kind in ("alt", "human")]
+    try:
+        image = Image(_PICTURE, context={"title": "A dog", "text": "A dog at the beach."}, captions=texts)
+        options = own.resolve({})
+        caption = texts[0] if own.unit == "caption" else None
+        items = [Item("1", image=image, caption=caption)]
+        needs, failed = needs_of(own, options, {}, items, load=False)
+    except (UserError, RowError):
+        return ()
+    return () if failed else tuple(needs)
+
+
+#: A small grey picture, on which questions are counted.
+_PICTURE = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
+    b"\x00\x00\x00\nIDATx\x9cch\x00\x00\x00\x82\x00\x81w\xcdr\xb6\x00\x00\x00\x00IEND\xaeB`\x82"
+)
 
 
 def _said(value: Any) -> str:

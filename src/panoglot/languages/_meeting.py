@@ -27,10 +27,13 @@ def matches(wanted: str, tag: str) -> bool:
     """
     if wanted == tag:
         return True
+    base, of = base_language(wanted), base_language(tag)
+    if base != of and of not in _MEMBERS.get(base, ()):
+        return False
+    if base == wanted and wanted != UNKNOWN_LANGUAGE:  # nothing more was asked for
+        return True
     want, have = parsed(wanted), parsed(tag)
     if not want.language or not have.language or UNKNOWN_LANGUAGE in (wanted, tag):
-        return False
-    if want.language != have.language and have.language not in _MEMBERS.get(want.language, ()):
         return False
     if want.script and want.script != (have.script or have.maximize().script):
         return False

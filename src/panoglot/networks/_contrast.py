@@ -219,6 +219,11 @@ def _prepare(
     return a, b, masks, owner, key_a, pair_id, pair_id_b, slot
 
 
+def _divisor(n: int, most: int) -> int:
+    """Return the largest number of rows a group that divides n and is at most `most`; n itself where only 1 is."""
+    return next((k for k in range(min(n, most), 1, -1) if n % k == 0), n)
+
+
 def _parts(owner: Tensor, key_a: Tensor, slot: Tensor | None, o: ContrastOptions) -> list[tuple[Any, Any]]:
     """Return (rows, columns) of the pools that see each other: groups × slots."""
     n = len(key_a)
@@ -226,7 +231,10 @@ def _parts(owner: Tensor, key_a: Tensor, slot: Tensor | None, o: ContrastOptions
     columns: list[Any] = [slice(None)]
     if o.group is not None:
         if n % o.group:
-            raise UserError(f"contrast: {n} rows cannot be cut into groups of {o.group}; choose a divisor of {n}.")
+            raise UserError(
+                f"contrast: {n} rows cannot be cut into groups of {o.group}; choose a divisor of {n}: "
+                f"--set losses.contrast.group={_divisor(n, o.group)}"
+            )
         if bool((owner < 0).any()):
             raise UserError("contrast: a text without an owner belongs to no group.")
         rows = [slice(x, x + o.group) for x in range(0, n, o.group)]

@@ -24,6 +24,7 @@ from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
 from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square, square_of
 from panoglot.networks.parts import mask_of
 from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
+from panoglot.networks.samplers._sample import named
 from panoglot.networks.samplers._select import selected
 from panoglot.networks.towers.stored import Stored
 
@@ -96,6 +97,7 @@ class Data(Loading):
         self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True, row: Row | None = None
     ) -> None:
         self.row = model.row if row is None else row
+        model.learn_tokens(records)
         self.model, self.seed, self.augment = model, seed, augment
         self.writes = model.writes and self.row.text is not None
         self.looks = self._looks()
@@ -180,7 +182,7 @@ class Data(Loading):
         pools: dict[str, list[tuple[str, int]]] = {}
         for id_, k in self.items:
             lang = self.sampler(self.records[id_], self.seed, epoch, k).lang
-            pools.setdefault(lang, []).append((id_, k))
+            pools.setdefault(named(lang, self.row.languages.get("weights", ())), []).append((id_, k))
         share = shares({n: len(p) for n, p in pools.items()}, **self.row.languages)
         order = [item for _, item in mix(pools, share, self.seed, epoch, length=len(self.items))]
         return batches(order, self.row.batch)
@@ -261,12 +263,13 @@ class Data(Loading):
     def _views(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
         """Fill in the views of a picture; its regions are where the first of them has them."""
         views, size = self.row.views, self.row.size
-        x, full = load_sized(r.image, size)
+        x, full = load_sized(r.image, max(size, views.get("of", 0)))
         draw = Draw(self.seed, epoch, r.id, k, "crop") if self.augment else None
 
         def choose(count: int, scale: Any) -> list[View]:
             flip = float(views.get("flip", 0.0))
-            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip) for _ in range(count)]
+            share = size / views["of"] if "of" in views else None
+            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip, share) for _ in range(count)]
 
         whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))
         sample = out.sample

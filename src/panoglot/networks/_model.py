@@ -147,6 +147,12 @@ class Model(Language):
             return self.make_language_model(row)
         return build(kinds, row.text, "text")
 
+    def learn_tokens(self, records: Sequence[Any]) -> None:
+        """Learn the text tower's tokeniser of the records' texts, where it is one that learns and has not yet."""
+        unlearnt = isinstance(getattr(self.text, "learnt", None), Tensor) and not len(self.text.learnt)
+        if unlearnt and not self.text.learnt.is_meta:
+            self.text.learn([t.text for r in sorted(records, key=lambda r: r.id) for t in getattr(r, "texts", ())])
+
     def begin(
         self, losses: Mapping[str, Mapping[str, Any]], streams: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:

@@ -45,7 +45,8 @@ class Row:
         shared: layers of a stack that both towers pass through, whose output is the second tap (M2-Encoder); 0: none.
         dim: of the joint space.
         size: side of the pictures in pixels.
-        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation, else empty.
+        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `scale`, the
+            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
         losses: part → `{weight: …, options}`.

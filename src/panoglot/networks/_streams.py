@@ -49,6 +49,7 @@ class Streams(Loading):
         self, records: Sequence[Record], model: Model, seed: int = 0, *, augment: bool = True, row: Row | None = None
     ) -> None:
         self.row = row = model.row if row is None else row
+        model.learn_tokens(records)
         self.seed, self.each = seed, {}
         sees = streams_of(row.losses, row.streams)
         total = sum(float(spec.get("share", 1.0)) for spec in row.streams.values())

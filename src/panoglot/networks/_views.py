@@ -99,7 +99,12 @@ class View:
 
 
 def choose_view(
-    height: int, width: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0), flip: float = 0.0
+    height: int,
+    width: int,
+    draw: Draw | None = None,
+    scale: tuple[float, float] = (0.9, 1.0),
+    flip: float = 0.0,
+    share: float | None = None,
 ) -> View:
     """Return the square in the middle, or where a draw is given a random part.
 
@@ -109,10 +114,14 @@ def choose_view(
         draw: what the part depends on.
         scale: share of the area that is kept.
         flip: probability of a mirrored one.
+        share: of each side that is kept, whatever the scale: 289 of 346 pixels (ALIGN).
     """
     if draw is None:
         edge = min(height, width)
         top, left, h, w = (height - edge) // 2, (width - edge) // 2, edge, edge
+    elif share is not None:
+        h, w = max(1, round(height * share)), max(1, round(width * share))
+        top, left = draw.below(height - h + 1), draw.below(width - w + 1)
     else:
         area = (scale[0] + (scale[1] - scale[0]) * draw.number()) * height * width
         ratio = (3 / 4) ** (1 - 2 * draw.number())

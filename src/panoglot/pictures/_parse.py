@@ -89,9 +89,10 @@ def _jpeg(data: bytes) -> Parsed | None:
     for _ in range(_MOST_PIECES):
         if at + 4 > end or data[at] != 0xFF:
             return None
-        at = _FILLED.match(data, at).end() - 1  # type: ignore[union-attr]
-        if at + 4 > end:
-            raise RowError("bad_header", "a JPEG that ends before its first line")
+        if data[at + 1] == 0xFF:  # fill bytes
+            at = _FILLED.match(data, at).end() - 1  # type: ignore[union-attr]
+            if at + 4 > end:
+                raise RowError("bad_header", "a JPEG that ends before its first line")
         marker, size = data[at + 1], (data[at + 2] << 8) | data[at + 3]
         if size < 2:
             return None

@@ -107,7 +107,7 @@ def decode(
 def encode_rows(
     items: Sequence[Any],
     call: Callable[[Sequence[Any]], Any],
-    dim: int,
+    dim: int | tuple[int, ...],
     batch_size: int,
     on_out_of_memory: Callable[[int], None] | None = None,
 ) -> np.ndarray:
@@ -116,7 +116,7 @@ def encode_rows(
     Args:
         items: what `call` takes, or a `RowError` in the place of an item.
         call: a batch to `[n, dim]`.
-        dim: length of a vector.
+        dim: length of a vector; of several vectors an item their shape.
         batch_size: most items a call.
         on_out_of_memory: see `halving`.
 
@@ -125,7 +125,7 @@ def encode_rows(
     """
     import numpy as np
 
-    rows = np.full((len(items), dim), np.nan, dtype=np.float32)
+    rows = np.full((len(items), *((dim,) if isinstance(dim, int) else dim)), np.nan, dtype=np.float32)
     good = [n for n, item in enumerate(items) if not isinstance(item, RowError)]
     for part in chunks(good, batch_size):
         for n, row in zip(part, halving([items[n] for n in part], call, on_out_of_memory), strict=True):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import contextvars
 import email.utils
+import hashlib
 import json
 import os
 import random
@@ -20,7 +22,7 @@ import weakref
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -246,15 +248,23 @@ class Endpoint:
         if client is not None:
             await client.aclose()
 
-    async def _send(self, method: str, path: str, payload: bytes | None, seconds: float) -> dict[str, Any]:
+    async def _send(
+        self, method: str, path: str, payload: bytes | None, seconds: float, kind: str = "", raw_most: int = 0
+    ) -> dict[str, Any]:
+        """One try. `kind` is the type of the payload where it is not JSON; with `raw_most` the answer is any bytes, at
+        most so many, under the key `raw`."""
         import httpx2
+
+        headers = {**self._headers(), **({"content-type": kind} if kind else {})}
 
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._client().stream(method, self.url + path, content=payload, headers=self._headers()) as response,
+                self._client().stream(method, self.url + path, content=payload, headers=headers) as response,
             ):
-                raw = await _body(response, self.policy.max_bytes)
+                raw = await _body(response, raw_most or self.policy.max_bytes)
+                if raw_most and 200 <= response.status_code < 300:
+                    return {"raw": raw}
                 return self._judge(response.status_code, response.headers, raw, path)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             text = self.clean(str(error)) or type(error).__name__
@@ -359,9 +369,34 @@ class Endpoint:
             UserError: key refused, unknown model or path, no quota, redirect, server gone.
             Stopped: the run was told to stop before this was sent.
         """
-        payload = json.dumps(body).encode()
+        return await self.call("POST", path, json.dumps(body).encode(), tokens=tokens)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        payload: bytes | None,
+        *,
+        tokens: int = 0,
+        retries: int | None = None,
+        kind: str = "",
+        raw_most: int = 0,
+    ) -> dict[str, Any]:
+        """The same for any method and payload.
+
+        Args:
+            method: `GET` or `POST`.
+            path: below the base URL.
+            payload: the body, JSON unless `kind` says otherwise.
+            tokens: as in `post`.
+            retries: further tries, where they are not those of the policy.
+            kind: type of the payload.
+            raw_most: the answer is any bytes, at most so many, under the key `raw`.
+        """
         async with self.slot():
             limits, policy = self.limits, self.policy
+            if retries is not None:
+                policy = replace(policy, retries=retries)
             end = time.monotonic() + policy.deadline
             tries = 0
             while True:
@@ -369,13 +404,13 @@ class Endpoint:
                 refuse_when_stopping()
                 seconds = min(policy.timeout, max(1.0, end - time.monotonic()))
                 try:
-                    answer = await self._send("POST", path, payload, seconds)
+                    answer = await self._send(method, path, payload, seconds, kind, raw_most)
                 except _NotFound as error:
                     raise await self._not_found(path, str(error)) from None
                 except _Again as again:
                     limits.settle(tokens, 0)
                     tries += 1
-                    await self._wait(again, tries, end)
+                    await self._wait(again, tries, end, policy)
                     continue
                 except (RowError, UserError) as error:
                     limits.settle(tokens, 0)
@@ -387,9 +422,9 @@ class Endpoint:
                 limits.settle(tokens, as_count(used.get("total_tokens")) if isinstance(used, dict) else None)
                 return answer
 
-    async def _wait(self, again: _Again, tries: int, end: float) -> None:
+    async def _wait(self, again: _Again, tries: int, end: float, policy: Policy) -> None:
         """Sleep before the next try, or raise: there is none."""
-        policy, limits, health = self.policy, self.limits, self.limits.health
+        limits, health = self.limits, self.limits.health
         wait = min(MAX_BACKOFF, policy.backoff * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)
         if again.unreachable:
             gone = health.unreachable()
@@ -417,6 +452,40 @@ class Endpoint:
                 )
             raise RowError(again.reason, f"{again.message} ({tries} {'try' if tries == 1 else 'tries'})")
         await asyncio.sleep(wait)
+
+    async def upload(self, path: str, name: str, data: bytes, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Send a file as a form (`multipart/form-data`), patiently; raises as `post`."""
+        mark = f"panoglot-{hashlib.sha256(data).hexdigest()[:24]}"
+        parts = [
+            f'--{mark}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{v}\r\n' for key, v in fields.items()
+        ]
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        body = "".join([*parts, head, "Content-Type: application/jsonl\r\n\r\n"]).encode() + data
+        kind = f"multipart/form-data; boundary={mark}"
+        return await self.call("POST", path, body + f"\r\n--{mark}--\r\n".encode(), kind=kind)
+
+    async def content(self, path: str, most: int = 2**30) -> bytes:
+        """Return the bytes of a file on the server, at most `most`; raises as `post`."""
+        found: bytes = (await self.call("GET", path, None, raw_most=most))["raw"]
+        return found
+
+    async def try_delete(self, path: str) -> None:
+        """Delete what is no longer needed; a server that does not is none the worse."""
+        with contextlib.suppress(_Again, _NotFound, RowError, UserError):
+            await self._send("DELETE", path, None, 30.0)
+
+    def judge(self, status: int, raw: bytes) -> dict[str, Any]:
+        """Return an answer that came in a file, or raise what its status means.
+
+        Raises:
+            RowError, UserError: as `post`; nothing is tried again.
+        """
+        try:
+            return self._judge(status, {}, raw, "")
+        except _Again as again:
+            raise RowError(again.reason, again.message) from None
+        except _NotFound as error:
+            raise UserError(f"{self.url}: {error}.") from None
 
     async def list_models(self, seconds: float = 10.0) -> list[str]:
         """Return the names of the models that the server offers; empty when it does not say."""

@@ -2,6 +2,7 @@
 
     openai:http://localhost:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct?concurrency=64
     openai:https://api.openai.com/v1#gpt-4o-mini?rpm=500&tpm=200000&max_image_side=1024
+    openai:https://api.openai.com/v1#gpt-4o-mini?batch=1
     openai:http://localhost:8001/v1#intfloat/multilingual-e5-large?as=encoder
 
 The key is read from the environment (`OPENAI_API_KEY`, or `key_env=NAME`). The URL is no part of the model's
@@ -12,6 +13,7 @@ different models the same name, tell them apart with `revision=`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from panoglot.providers._finish import finish
 from panoglot.providers._http import Endpoint, Policy, as_count, ask_each
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
+from panoglot.providers._openai_batch import Batches
 from panoglot.providers._openai_encoder import OpenAIEncoder
 from panoglot.providers._prompt import lowered, plain_text
 from panoglot.providers.roles import Answer, Prompt
@@ -46,6 +49,11 @@ class OpenAIGenerator:
         omit: fields of the request that this server refuses (`temperature`, `seed`, `stop`, …).
         body: further fields of the request (`{"reasoning_effort": "low"}`).
         revision: anything that tells this model from others of the same name; part of the fingerprint.
+        batches: ask by the server's batch API. Answers are the same, so the fingerprint is.
+
+    Attributes:
+        batched: questions go into batches, at their price.
+        in_flight: how many rows a run works on at once, so that a batch is full.
     """
 
     batch_size = 1
@@ -58,7 +66,10 @@ class OpenAIGenerator:
         omit: Sequence[str] = (),
         body: dict[str, Any] | None = None,
         revision: str = "",
+        batches: Batches | None = None,
     ) -> None:
+        self.batches, self.batched = batches, batches is not None
+        self.in_flight = batches.most if batches is not None else 0
         self.endpoint, self.max_image_side = endpoint, max_image_side
         self.omit, self.body = frozenset(omit), dict(body or {})
         self.name = f"openai:{endpoint.model}" + (f"@{revision}" if revision else "")
@@ -71,6 +82,8 @@ class OpenAIGenerator:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
+        if self.batches is not None:
+            await self.batches.aclose()
         await self.endpoint.aclose()
 
     async def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
@@ -82,10 +95,14 @@ class OpenAIGenerator:
         return await ask_each(self._answer, prompts)
 
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """Hold a place among those who may ask at once; see `Endpoint.slot`."""
-        return self.endpoint.slot()
+        """Hold a place among those who may ask at once; see `Endpoint.slot`. In a batch there is room for all."""
+        return contextlib.nullcontext() if self.batches is not None else self.endpoint.slot()
 
     async def _answer(self, prompt: Prompt) -> Answer:
+        if self.batches is not None:
+            body = await self._request(prompt)
+            path = "/chat/completions" if prompt.chat else "/completions"
+            return self._read(await self.batches.ask(path, self._final(body)), prompt)
         async with self.endpoint.slot():  # pictures are prepared by those who may send them
             body = await self._request(prompt)
             path = "/chat/completions" if prompt.chat else "/completions"
@@ -332,9 +349,18 @@ def load(name: str, options: Options) -> OpenAIGenerator | OpenAIEncoder:
         )
     if role != "generator":
         raise UserError(f"as={role!r} of model '{model}' must be generator or encoder.")
+    batches = None
+    most, poll = number("batch_questions", int, 1000, 1), number("batch_poll", float, 2.0, 0.01)
+    if options.take("batch", bool, False):
+        batches = Batches(endpoint, most=most, poll=poll)
     omit = [field for field in options.take("omit", str, "").split(",") if field]
     return OpenAIGenerator(
-        endpoint, max_image_side=side, omit=omit, body=options.take("body", _json_object, None), revision=revision
+        endpoint,
+        max_image_side=side,
+        omit=omit,
+        body=options.take("body", _json_object, None),
+        revision=revision,
+        batches=batches,
     )
 
 
@@ -365,6 +391,7 @@ def catalog() -> list[ModelInfo]:
         ModelInfo(
             "openai:URL#MODEL", ("generator",), "any OpenAI-compatible server: vLLM, llama.cpp, Ollama, paid ones"
         ),
+        ModelInfo("openai:URL#MODEL?batch=1", ("generator",), "the same by its batch API: half price, within a day"),
         ModelInfo(
             "openai:URL#MODEL?as=encoder", ("encoder",), "its /v1/embeddings: texts; pictures where it takes them"
         ),

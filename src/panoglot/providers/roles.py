@@ -228,7 +228,11 @@ class Tagger(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """Images to boxes, best first. `names` narrows an open-vocabulary detector; None asks for all it knows."""
+    """Images to boxes, best first. `names` narrows an open-vocabulary detector; None asks for all it knows.
+
+    Optional attribute: `classes`, the names of all that it can find; without it anything may be asked for, and what it
+    does not find is not there.
+    """
 
     def detect(
         self, images: Sequence[Image], names: Sequence[Sequence[str] | None] | None = None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import inspect
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +15,24 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
+from panoglot.recipes._mirror import Mirror, said
+from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
-from panoglot.recipes._recipe import Recipe, held, load_recipe, output_of, recipe_from_options
+from panoglot.recipes._recipe import (
+    Recipe,
+    held,
+    load_recipe,
+    options_of,
+    output_of,
+    pairs_of,
+    recipe_from_options,
+    versions,
+)
 from panoglot.recipes._result import RunResult
-from panoglot.running import Stage, StageResult, align_stage, encode_stage, method_stage
-from panoglot.running._runs import close_gone_runs, finish_run, paid_stages, running
+from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
+from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
 from panoglot.storage import open_store
-from panoglot.table import Dataset, create_dataset, is_dataset, open_dataset
+from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
 
@@ -40,6 +49,7 @@ class _Run:
     on_error: str
     limit: int | None
     quiet: bool | None
+    mirror: Mirror | None = None
     started: float = field(default_factory=time.monotonic)
 
     def stage(self, stage: Stage) -> None:
@@ -146,6 +156,9 @@ def run_recipe(
     on_error: str = "reject",
     limit: int | None = None,
     quiet: bool | None = None,
+    mirror: bool = False,
+    emptied: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> RunResult:
     """Run a recipe; the same call again continues it.
 
@@ -158,6 +171,9 @@ def run_recipe(
         on_error: `reject` or `raise`.
         limit: at most this many items a stage (a trial).
         quiet: no progress bars; None = when standard error is no terminal.
+        mirror: forget pictures whose source is gone.
+        emptied: folders that are meant to be empty.
+        dry_run: only say what would be forgotten.
 
     Raises:
         UserError: anything in the recipe is wrong; nothing was written then.
@@ -173,6 +189,10 @@ def run_recipe(
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit}: give a number of items from 1 up.")
     recipe.check()
+    asked = Mirror.of(recipe, mirror, emptied, dry_run, limit)
+    gone = asked.look() if asked is not None else None
+    if dry_run and gone is not None:
+        return RunResult(open_dataset(recipe.output), "", stages=[said(gone, "would_go")])
     from panoglot.running import use_cluster
 
     use_cluster(cluster)
@@ -184,28 +204,32 @@ def run_recipe(
     if recipe.source is not None:
         from panoglot.ingestion import ingest_stage
 
-        ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+        try:
+            ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+        except UserError:
+            if asked is None or not asked.may_be_empty:
+                raise
         _check_apart(recipe.source, recipe.output)
     elif not open_store(recipe.output).exists():
         raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
     dataset = create_dataset(recipe.output)
     with dataset.writer():
         close_gone_runs(dataset)
-        run_id = dataset.start_run(recipe.to_dict(), _versions())
+        run_id = dataset.start_run(recipe.to_dict(), versions())
         result = RunResult(dataset, run_id)
-        run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet)
+        run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet, asked)
         with running(dataset, run_id):
             try:
                 _take_steps(run, ingest_first, stages)
             except BaseException as error:
-                result.status = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+                result.status, why = how_it_ended(error)
                 with contextlib.suppress(Exception):  # the disk that is full: the first error is the one to tell
-                    _finish(
-                        run, message=str(error) if result.status == "stopped" else f"{type(error).__name__}: {error}"
-                    )
+                    _finish(run, message=why)
                 raise
             result.problem = what_went_wrong(result.dataset, run_id, result.stages)
             _finish(run, message=result.problem)
+    if any(stage.notes.get("gone") for stage in result.stages):
+        result.erased = erase(dataset)
     dataset.tidy()
     return result
 
@@ -219,6 +243,10 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
         failing = settle_rejects(run.dataset, result.run_id)
         if not len(run.dataset.images):
             raise UserError(nothing_read(run.dataset, str(recipe.source), failing))
+    if run.mirror is not None and result.status == "done":
+        run.add(run.mirror.step(run.dataset))
+        if not len(run.dataset.images):
+            return
     for number, (step, options) in enumerate(recipe.steps):
         if result.status != "done" and step != "report":
             continue
@@ -260,7 +288,8 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
             if not options.get("output"):
                 raise UserError("the step 'train' needs output: the folder of the run.")
         elif step not in STEPS:
-            stages[number] = method_stage(step, options, recipe.models, prices=recipe.prices)
+            own, narrowing = apart(get_method(step), options)
+            stages[number] = narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing)
     return stages
 
 
@@ -270,23 +299,16 @@ def _check_apart(source: str, output: str) -> None:
         raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
 
 
+def _check_there(source: str) -> None:
+    if not os.path.exists(source) and not is_dataset(source) and not any(c in source for c in "*?[{"):
+        raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
+
+
 def _finish(run: _Run, message: str | None = None) -> None:
     result = run.result
     result.seconds = time.monotonic() - run.started
     result.stages = paid_stages(run.dataset, result.run_id, result.stages)
     finish_run(run.dataset, result.run_id, result.status, result.stages, seconds=result.seconds, message=message)
-
-
-def _versions() -> dict[str, str]:
-    from panoglot._version import __version__
-
-    found = {"panoglot": __version__, "python": platform.python_version()}
-    for package in ("daft", "pylance", "onnxruntime", "pillow", "torch", "transformers"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @verb
@@ -312,6 +334,9 @@ def build(
     cluster: str | None = None,
     on_error: str = "reject",
     limit: int | None = None,
+    mirror: bool = False,
+    emptied: Sequence[str] = (),
+    dry_run: bool = False,
     quiet: bool | None = None,
 ) -> RunResult:
     """Make a captioned, multilingual, searchable dataset of pictures. Run it again to continue or to add pictures.
@@ -343,6 +368,10 @@ def build(
         cluster: local, auto or ray://HOST:PORT.
         on_error: reject writes failed rows to rejects and goes on; raise stops at the first.
         limit: at most this many items a step, for a trial.
+        mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
+            that is there with nothing in it is refused: its disk may not be mounted.
+        emptied: folders that are meant to be empty: what came from them is forgotten too.
+        dry_run: only say what a mirror would forget.
         quiet: no progress bars.
 
     Returns:
@@ -357,14 +386,9 @@ def build(
         if output:
             recipe.output = output
     else:
-        aliases = _pairs(model, "--model", "ALIAS=PROVIDER:NAME")
-        if (
-            source is not None
-            and not os.path.exists(source)
-            and not is_dataset(source)
-            and not any(c in source for c in "*?[{")
-        ):
-            raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
+        aliases = pairs_of(model, "--model", "ALIAS=PROVIDER:NAME")
+        if source is not None and not mirror:
+            _check_there(source)
         recipe = recipe_from_options(
             source,
             output or output_of(source or ""),
@@ -378,12 +402,11 @@ def build(
             models=aliases,
             curate=curate,
             format=_reader(format, extract),
-            options=_options(option, caption_column),
+            options=options_of(option, caption_column),
             prices=prices,
         )
-    return run_recipe(
-        recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet
-    )
+    asked: dict[str, Any] = {"mirror": mirror, "emptied": emptied, "dry_run": dry_run, "quiet": quiet}
+    return run_recipe(recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, **asked)
 
 
 @verb
@@ -397,6 +420,9 @@ def ingest(
     option: Sequence[str] = (),
     on_error: str = "reject",
     cluster: str | None = None,
+    mirror: bool = False,
+    emptied: Sequence[str] = (),
+    dry_run: bool = False,
     quiet: bool | None = None,
 ) -> RunResult:
     """Read pictures and their texts into a dataset, and nothing else.
@@ -411,13 +437,26 @@ def ingest(
         option: options of the format, as NAME=VALUE.
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
+        mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
+            that is there with nothing in it is refused: its disk may not be mounted.
+        emptied: folders that are meant to be empty: what came from them is forgotten too.
+        dry_run: only say what a mirror would forget.
         quiet: no progress bars.
     """
-    options = _options(option, caption_column)
+    options = options_of(option, caption_column)
     given, source = held(source, output)
     reader = _reader(format, extract)
     recipe = Recipe(output or output_of(source or ""), source=source, format=reader, options=options)
-    return run_recipe(recipe, given=given, on_error=on_error, cluster=cluster, quiet=quiet)
+    return run_recipe(
+        recipe,
+        given=given,
+        on_error=on_error,
+        cluster=cluster,
+        mirror=mirror,
+        emptied=emptied,
+        dry_run=dry_run,
+        quiet=quiet,
+    )
 
 
 @verb
@@ -461,22 +500,3 @@ def _reader(format: str | None, extract: str | None) -> str | None:
     if format not in (None, extract):
         raise UserError(f"--format {format} and --extract {extract}: give one of them.")
     return extract
-
-
-def _options(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
-    """The options of a format; its columns of captions have a flag of their own."""
-    options: dict[str, Any] = _pairs(option, "--option", "NAME=VALUE")
-    columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
-    return {**options, "text_columns": columns} if columns else options
-
-
-def _pairs(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
-    if isinstance(values, Mapping):
-        return dict(values)
-    found = {}
-    for value in values:
-        key, equals, rest = value.partition("=")
-        if not equals or not key:
-            raise UserError(f"{flag} {value}: write {form}.")
-        found[key] = rest
-    return found

@@ -4,13 +4,114 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
-from panoglot.table import Dataset, sql_in
+from panoglot.table import FORGOTTEN, LEFT_OUT, Dataset, sql_in
 
-__all__ = ["nothing_read", "reasons", "remarks", "what_went_wrong"]
+if TYPE_CHECKING:
+    from panoglot.recipes._result import RunResult
+
+__all__ = ["Made", "made_by", "nothing_made", "nothing_read", "reasons", "remarks", "what_went_wrong"]
+
+#: From this share on, that methods fell back is a warning.
+MANY_FALLBACKS = 0.2
+
+
+@dataclass
+class Made:
+    """What a run wrote.
+
+    Attributes:
+        kept: language to captions that are kept.
+        dropped: reason to captions that are dropped; drafts, of which others were made, are not among them.
+        dropped_in: language to those.
+        drafts: captions that others were made of.
+        facts: kind to facts.
+        fell_back: captions of which the method says that it fell back (the score `fallback`), kept or not.
+    """
+
+    kept: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_in: Counter[str] = field(default_factory=Counter)
+    drafts: int = 0
+    facts: Counter[str] = field(default_factory=Counter)
+    fell_back: int = 0
+
+    @property
+    def captions(self) -> int:
+        """Captions, kept and dropped, without drafts."""
+        return self.kept.total() + self.dropped.total()
+
+    def lines(self) -> list[str]:
+        """What is to be said, a line each."""
+        said = []
+        if self.kept:
+            said.append(f"Written: {_many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
+        if self.facts:
+            said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
+        if self.drafts:
+            said.append(f"Drafts that they were made of: {self.drafts:,}")
+        if self.dropped:
+            said.append(f"Dropped: {_many(self.dropped.total(), 'caption')} ({reasons(self.dropped)})")
+        if self.fell_back:
+            share = self.fell_back / max(1, self.captions)
+            many = " - more than a fifth: the models did not do what the method asks" if share > MANY_FALLBACKS else ""
+            said.append(f"Fell back: {self.fell_back:,} of {_many(self.captions, 'caption')} ({share:.0%}){many}")
+        return said
+
+
+def made_by(dataset: Dataset, run_id: str) -> Made:
+    """Count what a run wrote."""
+    made = Made()
+    for row in dataset.captions.rows(["lang", "dropped", "scores"], f"run_id = '{run_id}'"):
+        if row["dropped"] == "draft":
+            made.drafts += 1
+            continue
+        if row["dropped"] is None:
+            made.kept[row["lang"]] += 1
+        else:
+            made.dropped[row["dropped"]] += 1
+            made.dropped_in[row["lang"]] += 1
+        made.fell_back += bool(dict(row["scores"] or {}).get("fallback"))
+    made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
+    return made
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _listed(counts: Counter[str], most: int = 12) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(most))
+    return listed + (" …" if len(counts) > most else "")
+
+
+def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
+    """Say in a line that the methods of a run took nothing, or wrote nothing; None when something came of it."""
+    stages = [stage for stage in result.stages if stage.id]
+    taken = sum(stage.done + stage.rejected + stage.pending for stage in stages)
+    if not taken and not sum(stage.skipped for stage in stages):
+        if not len(dataset.images):
+            line = command("ingest", "PICTURES", "-o", dataset.address)
+            return f"there are no pictures in {dataset.address}: {line}"
+        look = command("report", dataset.address, "--open")
+        return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
+    made = result.made
+    if sum(stage.done for stage in stages) and not (made.captions or made.facts or _others(dataset, result.run_id)):
+        names = ", ".join(dict.fromkeys(stage.name.partition(".")[2] for stage in stages))
+        about = command("methods", names.partition(",")[0])
+        return f"{names} wrote nothing about {sum(s.done for s in stages):,} rows. What it can and its options: {about}"
+    return None
+
+
+def _others(dataset: Dataset, run_id: str) -> int:
+    """Pictures, documents and scores of a run."""
+    tables = (dataset.images, dataset.documents, dataset.marks)
+    return sum(table.count(f"run_id = '{run_id}'") for table in tables if table.exists())
 
 
 def reasons(counts: Counter[str], most: int = 4) -> str:
@@ -22,18 +123,19 @@ def reasons(counts: Counter[str], most: int = 4) -> str:
     return listed + (" …" if len(short) > most else "")
 
 
-def remarks(stages: Sequence[StageResult], most: int = 8) -> list[str]:
+def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int = 8) -> list[str]:
     """What is to be said of a run beside its counts, a line each: what was not used, what was there already."""
     unused: dict[tuple[str, str], Unused] = {}
     counts: Counter[str] = Counter()
-    twice: list[str] = []
+    names: dict[str, list[str]] = {}
     for stage in stages:
         for value in stage.notes.get("unused", ()):
             one = Unused.from_dict(value)
             have = unused.get((one.source, one.what))
             unused[one.source, one.what] = have.and_more(one) if have else one
         counts.update({name: n for name in _COUNTED if isinstance(n := stage.notes.get(name), int)})
-        twice += stage.notes.get("duplicate_names", ())
+        for name, kept_as in _NAMED.items():
+            names.setdefault(name, []).extend(stage.notes.get(kept_as, ()))
     lines = [one.line() for one in list(unused.values())[:most]]
     if len(unused) > most:
         rest = sum(one.count for one in list(unused.values())[most:])
@@ -43,10 +145,11 @@ def remarks(stages: Sequence[StageResult], most: int = 8) -> list[str]:
     lines += _downloads(stages)
     for name, text in _COUNTED.items():
         if counts[name]:
-            few = ", ".join(twice[:2]) + (" …" if counts[name] > 2 else "")
+            few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
             words = ("", "is", "has", "was") if counts[name] == 1 else ("s", "are", "have", "were")
             forms = dict(zip(("s", "are", "have", "were"), words, strict=True))
-            lines.append(text.format(count=f"{counts[name]:,}", names=few, **forms))
+            undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
+            lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
     return lines
 
 
@@ -65,10 +168,21 @@ def _downloads(stages: Sequence[StageResult]) -> list[str]:
     return [line + (f"; {named.total():,} were not: {reasons(named)}" if named else "")]
 
 
+#: Where the names of what is counted are kept.
+_NAMED = {
+    "duplicates": "duplicate_names",
+    "forgotten": "forgotten_names",
+    "gone": "gone_names",
+    "would_go": "would_go_names",
+}
 #: Counts of the notes that are told, with the words around them.
 _COUNTED = {
     "duplicates": "{count} exact duplicate{s}, whose texts are kept with the picture that was there: {names}",
     "moved": "{count} picture{s} {have} moved: the dataset names the new place",
+    "gone": "{count} picture{s} {are} gone from the source, and {are} forgotten: {names}",
+    "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
+    "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
+    "to read one again: {undo}",
     "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",
     "superseded_captions": "{count} text{s} {are} no longer in the source: dropped as superseded",
 }
@@ -77,6 +191,10 @@ _COUNTED = {
 def nothing_read(dataset: Dataset, source: str, failing: Counter[str]) -> str:
     """Say that a source gave no picture: why, with an example, and where the rest is told."""
     if not failing:
+        gone = dataset.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'", limit=1)["image_id"].to_pylist()
+        if gone:
+            undo = command("forget", dataset.address, "--undo", *gone)
+            return f"no picture could be read from '{source}' but what was forgotten before; to read one again: {undo}"
         return f"no picture could be read from '{source}'."
     row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
     example = f"{row['item'].rpartition('/')[2]}: {row['message']}"
@@ -103,7 +221,7 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
             again = command("retry", dataset.address)
             return f"{stage.name}: all {stage.rejected:,} failed ({reasons(why)}). When it is mended: {again}"
     images = dataset.images.count()
-    left_out = Counter(dataset.marks.read(["dropped"], "dropped is not null")["dropped"].to_pylist())
+    left_out = Counter(dataset.marks.read(["dropped"], LEFT_OUT)["dropped"].to_pylist())
     if images and left_out.total() >= images:
         return f"all {images:,} pictures are dropped ({reasons(left_out)}). {_mend(dataset, left_out)}"
     made = dataset.captions.read(["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft')")

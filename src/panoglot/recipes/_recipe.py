@@ -15,7 +15,9 @@ steps:
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +28,11 @@ from typing import Any
 from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
+from panoglot.recipes._narrow import apart, check_narrowing
 from panoglot.storage import has_scheme
 from panoglot.table import is_dataset
 
-__all__ = ["Recipe", "held", "load_recipe", "output_of", "recipe_from_options"]
+__all__ = ["Recipe", "held", "load_recipe", "options_of", "output_of", "pairs_of", "recipe_from_options", "versions"]
 
 
 @dataclass
@@ -99,7 +102,9 @@ class Recipe:
             except UserError:
                 choices = [*METHODS, *STEPS]
                 raise UserError(f"there is no step or method '{step}'.{did_you_mean(step, choices)}") from None
-            resolved = chosen.resolve(options)
+            own, narrowing = apart(chosen, options)
+            check_narrowing(chosen, narrowing)
+            resolved = chosen.resolve(own)
             for alias in chosen.uses(resolved):
                 if ":" not in alias and alias not in self.models:
                     raise UserError(
@@ -258,6 +263,7 @@ def recipe_from_options(
     Without a captioner it is the embedded default: `evidence` and `label`; with one, `describe` (or `method`).
     """
     from panoglot.languages import canonical_language
+    from panoglot.running import get_method
 
     targets = tuple(canonical_language(tag) for tag in several(lang) if tag != "auto")
     aliases = {"encoder": encoder or "embedded:conse", **(models or {})}
@@ -278,6 +284,10 @@ def recipe_from_options(
                 raise UserError("--lang with several languages needs a translator: --translator PROVIDER:NAME")
             said["lang"] = targets[0]  # the captioner answers in it
         steps.append((chosen, said))
+        known = get_method(chosen).options()
+        for role in (role for role, given in (("captioner", captioner), ("llm", llm)) if given and role in known):
+            if known[role].default == "":
+                said[role] = role  # a model that the method can do without, and was given
         if encoder and chosen == "rank-and-fuse":
             said["scorer"] = "encoder"
     else:
@@ -305,3 +315,35 @@ def recipe_from_options(
         prices=prices,
         steps=steps,
     )
+
+
+def options_of(option: Sequence[str] | Mapping[str, str], caption_column: Sequence[str]) -> dict[str, Any]:
+    """The options of a format; its columns of captions have a flag of their own."""
+    options: dict[str, Any] = pairs_of(option, "--option", "NAME=VALUE")
+    columns = [caption_column] if isinstance(caption_column, str) else list(caption_column)
+    return {**options, "text_columns": columns} if columns else options
+
+
+def pairs_of(values: Sequence[str] | Mapping[str, str], flag: str, form: str) -> dict[str, str]:
+    if isinstance(values, Mapping):
+        return dict(values)
+    found = {}
+    for value in values:
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag} {value}: write {form}.")
+        found[key] = rest
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run is made with, by name."""
+    from panoglot._version import __version__
+
+    found = {"panoglot": __version__, "python": platform.python_version()}
+    for package in ("daft", "pylance", "onnxruntime", "pillow", "torch", "transformers"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from panoglot.asking import Spent
 from panoglot.formats import Unused
 from panoglot.recipes._languages import NotMade
-from panoglot.recipes._outcome import remarks
+from panoglot.recipes._outcome import Made, made_by, remarks
 from panoglot.running import StageResult
 from panoglot.table import Dataset
 
@@ -29,6 +29,7 @@ class RunResult:
         problem: why nothing came of it, in a line with what mends it: all failed, or all was dropped; else None. The
             command line exits with 3 then.
         not_made: languages that were asked for and that nothing is in, with the reasons.
+        erased: whether nothing is left on the disk of what a mirror forgot.
         no_language: nothing that is installed could have made any of the languages asked for.
     """
 
@@ -41,6 +42,7 @@ class RunResult:
     problem: str | None = None
     not_made: list[NotMade] = field(default_factory=list)
     no_language: bool = False
+    erased: bool = True
 
     @property
     def unused(self) -> list[Unused]:
@@ -50,7 +52,12 @@ class RunResult:
     @property
     def remarks(self) -> list[str]:
         """What is to be said beside the counts, a line each: what was not used, duplicates, what has changed."""
-        return remarks(self.stages)
+        return remarks(self.stages, self.dataset.address)
+
+    @property
+    def made(self) -> Made:
+        """What the run wrote, counted in the dataset."""
+        return made_by(self.dataset, self.run_id)
 
     @property
     def spent(self) -> Spent:

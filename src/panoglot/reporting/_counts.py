@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.table import Dataset
+from panoglot.table import LEFT_OUT, Dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,7 +115,7 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
         found.bytes += pc.sum(rows["size"]).as_py() or 0
         found.formats.update(_values(rows["format"]))
     gone = []
-    for rows in dataset.marks.batches(["image_id", "dropped"], "dropped is not null", size=batch):
+    for rows in dataset.marks.batches(["image_id", "dropped"], LEFT_OUT, size=batch):
         _add(found.dropped_images, _values(base_reason(rows["dropped"])))
         gone.append(rows["image_id"])
     found.kept_images = found.images - sum(map(len, gone))

@@ -25,7 +25,7 @@ from panoglot.table import Caption, Dataset
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["gather", "render"]
+__all__ = ["environment", "gather", "policy_of", "render", "template"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Longer side of a thumbnail in pixels: the large one, of the sample, of examples.
@@ -229,7 +229,8 @@ def _vectors(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates of pages: autoescaping, with the filters that they share."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -261,17 +262,28 @@ def _source_hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
+def template(name: str) -> str:
+    """The text of a file beside the templates."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def policy_of(style: str, script_: str = "") -> str:
+    """The policy of a page: our own style, our own script (by hash) and data: pictures, nothing else."""
+    scripts = _source_hash(script_) if script_ else "'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src {_source_hash(style)}; script-src {scripts}; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+
+
 def render(found: dict[str, Any]) -> str:
     """Make the page. Its policy lets in nothing but our own style, our own script (by hash) and data: pictures."""
     from markupsafe import Markup
 
     from panoglot._version import __version__
 
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
-    script_ = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_source_hash(style)}; script-src {_source_hash(script_)}; "
-        f"base-uri 'none'; form-action 'none'"
+    style, script_ = template("report.css"), template("report.js")
+    page = environment().get_template("report.html.j2")
+    return page.render(
+        found, style=Markup(style), script=Markup(script_), policy=policy_of(style, script_), version=__version__
     )
-    page = _environment().get_template("report.html.j2")
-    return page.render(found, style=Markup(style), script=Markup(script_), policy=policy, version=__version__)

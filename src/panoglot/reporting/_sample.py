@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.reporting._counts import MOST_DISTINCT, base_reason
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
+from panoglot.table import LEFT_OUT, Caption, Dataset, caption_from_row, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,7 +183,7 @@ def dropped_images(dataset: Dataset, most: int) -> dict[str, list[Example]]:
     import pyarrow as pa
 
     def parts() -> Any:
-        for rows in dataset.marks.batches(["image_id", "dropped"], "dropped is not null", size=_BATCH):
+        for rows in dataset.marks.batches(["image_id", "dropped"], LEFT_OUT, size=_BATCH):
             base = base_reason(rows["dropped"])
             yield pa.table({"reason": base, "image_id": rows["image_id"], "dropped": rows["dropped"]})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, verb
 from panoglot.pictures import Image
 from panoglot.reporting._text import bytes_text, number, words
+from panoglot.reporting._why import chains
 from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
 from panoglot.table._visible import plain
 
@@ -32,7 +33,9 @@ class Shown:
         captions: every text, dropped ones and drafts too, by language and id; parents of other images among them.
         vectors: encoder to the number of vectors of the image or its captions.
         rejects: rows of `rejects` that concern it.
+        facts: what models saw: rows of `facts`, by kind.
         searched: whose vectors a search takes, see `panoglot settings`.
+        why: print where every kept caption comes from, step by step, in place of the tree.
         picture: the picture itself; a notebook shows it.
     """
 
@@ -42,11 +45,13 @@ class Shown:
     vectors: dict[str, int] = field(default_factory=dict)
     rejects: list[dict[str, Any]] = field(default_factory=list)
     searched: str | None = None
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    why: bool = False
     picture: Image | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        names = ("image", "marks", "vectors", "rejects", "searched")
+        names = ("image", "marks", "vectors", "rejects", "searched", "facts")
         return {name: getattr(self, name) for name in names} | {"captions": [caption_to_row(c) for c in self.captions]}
 
     def _repr_html_(self) -> str:
@@ -70,7 +75,11 @@ class Shown:
         facts = [c for c in self.captions if c.kind == "fact" and c.dropped is None]
         texts = [c for c in self.captions if c not in facts]
         parts: list[RenderableType] = [_facts(self.image, self.marks, facts)]
-        if texts:
+        if self.facts:
+            parts += [Text(""), _seen(self.facts)]
+        if texts and self.why:
+            parts += [Text(""), *chains(self.captions, self.image["image_id"])]
+        elif texts:
             parts += [Text(""), _tree(texts, self.image["image_id"])]
         else:
             parts += [Text(""), Text("no text about it yet", style="dim")]
@@ -107,6 +116,18 @@ def _facts(image: dict[str, Any], marks: dict[str, Any], facts: list[Caption]) -
     if marks.get("dropped"):
         text.append("\n").append(f"{'dropped':<9}{plain(marks['dropped'])}", "red")
     return text
+
+
+def _seen(facts: list[dict[str, Any]]) -> Text:
+    """What models saw, a line a kind."""
+    from rich.text import Text
+
+    kinds: dict[str, list[str]] = {}
+    for row in facts:
+        kinds.setdefault(row["kind"], []).append(row["text"] or number(row["value"]))
+    wide = max(9, *(len(kind) + 2 for kind in kinds)) if kinds else 9
+    lines = [Text.assemble((f"{plain(k):<{wide}}", "dim"), plain(", ".join(values))) for k, values in kinds.items()]
+    return Text("\n").join([Text("facts", style="bold"), *lines])
 
 
 def _scores(scores: dict[str, float | None]) -> str:
@@ -172,12 +193,13 @@ def _label(caption: Caption, *, again: bool, known: dict[str, Caption], image: s
 
 
 @verb
-def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
+def show(dataset: Dataset | str | os.PathLike[str], image_id: str, *, why: bool = False) -> Shown:
     """Show one image: facts, what curation decided, all its texts with their provenance, vectors, failures.
 
     Args:
         dataset: the dataset or its path.
         image_id: the image's id, a beginning of it that no other id has, or its uri (or the end of it after a `/`).
+        why: say of every kept caption where it comes from, step by step through what it was made of.
 
     Returns:
         What the dataset knows; print it, or take `to_dict()`.
@@ -205,6 +227,8 @@ def show(dataset: Dataset | str | os.PathLike[str], image_id: str) -> Shown:
         vectors={name: count for name, count in vectors.items() if count},
         rejects=sorted(rejects, key=lambda row: (row["stage"], row["reject_id"])),
         searched=data.searched_vectors(),
+        facts=sorted(data.facts.rows(where=sql_in("image_id", [key])), key=lambda row: (row["kind"], row["fact_id"])),
+        why=why,
         picture=_picture(data, key, image["uri"] or ""),
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
     from panoglot.retrieval._query import choose
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
+    from panoglot.retrieval._reviewing import judge, undo, vote
     from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, pooled, score
     from panoglot.retrieval._search import delete, index, search
     from panoglot.retrieval._searcher import Searcher
@@ -47,13 +48,16 @@ __all__ = [
     "fold",
     "forget",
     "index",
+    "judge",
     "make_plan",
     "model_names",
     "pooled",
     "read_plan",
     "score",
     "search",
+    "undo",
     "view_boxes",
+    "vote",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -85,12 +89,15 @@ __getattr__, __dir__ = lazy_names(
         "forget": "_editing",
         "fold": "_scorer",
         "index": "_search",
+        "judge": "_reviewing",
         "make_plan": "_planning",
         "model_names": "_planning",
         "pooled": "_scorer",
         "read_plan": "_records",
         "score": "_scorer",
         "search": "_search",
+        "undo": "_reviewing",
         "view_boxes": "_indexing",
+        "vote": "_reviewing",
     },
 )

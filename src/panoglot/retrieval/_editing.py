@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from panoglot.errors import UserError, command, did_you_mean, verb
-from panoglot.identity import hash_parts, normal_text
+from panoglot.identity import normal_text
 from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, matches
 from panoglot.retrieval._indexing import telling
-from panoglot.table import Caption, Dataset, caption_to_row, find_image, given_caption_id, open_dataset, sql_in
+from panoglot.table import (
+    FORGOTTEN,
+    Caption,
+    Dataset,
+    caption_to_row,
+    edit_row,
+    erase,
+    find_image,
+    forget_images,
+    given_caption_id,
+    open_dataset,
+    sql_in,
+)
 
-__all__ = ["CORRECTED", "FORGOTTEN", "Edited", "Forgotten", "edit", "forget"]
+__all__ = ["CORRECTED", "Edited", "Forgotten", "edit", "forget"]
 
-#: Why a caption that somebody corrected is dropped, and a picture that somebody had forgotten.
-CORRECTED, FORGOTTEN = "corrected", "forgotten"
+#: Why a caption that somebody corrected is dropped.
+CORRECTED = "corrected"
 _LONGEST = 100_000
 
 
@@ -32,6 +41,7 @@ class Edited:
         replaced: the caption that is dropped now, or empty.
         text: the text that is kept.
         lang: its language.
+        edit_id: its row in `edits`, which `undo` takes; empty when nothing had to be done.
     """
 
     image_id: str
@@ -39,6 +49,7 @@ class Edited:
     replaced: str
     text: str
     lang: str
+    edit_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,15 @@ class Forgotten:
     Attributes:
         images: how many pictures.
         captions: how many captions went with them.
-        erased: their bytes are gone from the disk; else somebody was writing, and the same command erases them later.
+        erased: nothing of them is left on the disk; else somebody was writing or reading, and `forget` without images
+            erases it later.
+        undone: how many marks were taken away.
     """
 
     images: int
     captions: int
     erased: bool
+    undone: int = 0
 
 
 @verb
@@ -95,12 +109,10 @@ def edit(
     if drop is not None:
         if old is None:
             raise UserError(f"{image} has no such caption to drop.")
-        reason = "_".join(drop.lower().split())
-        if not reason.replace("_", "").isalnum():
-            raise UserError(f"drop='{drop}': give a reason in a word or two, for example wrong_animal.")
+        reason = _drop_reason(drop)
         _dropped(data, old.caption_id, reason)
-        _note(data, old.caption_id, "drop", old.text, reason, author)
-        return Edited(key, "", old.caption_id, old.text, old.lang)
+        done = _note(data, old.caption_id, "drop", old.text, reason, author)
+        return Edited(key, "", old.caption_id, old.text, old.lang, done)
     said = normal_text(str(text)).strip()
     if not said or len(said) > _LONGEST:
         raise UserError("the text is empty." if not said else f"the text has {len(said):,} characters.")
@@ -115,10 +127,24 @@ def edit(
     with data.writer():
         data.captions.insert([caption_to_row(row)])
         data.captions.change([{"caption_id": fresh, "dropped": None}])  # corrected away once, and right again
-    if old is not None and old.caption_id != fresh:
+    if old is not None and old.caption_id != fresh and old.dropped is None:  # a reason that it has stays
         _dropped(data, old.caption_id, CORRECTED)
-    _note(data, fresh, "correct" if old is not None else "add", old.text if old is not None else "", said, author)
-    return Edited(key, fresh, old.caption_id if old is not None and old.caption_id != fresh else "", said, tag)
+    done = _note(
+        data, fresh, "correct" if old is not None else "add", old.text if old is not None else "", said, author
+    )
+    return Edited(key, fresh, old.caption_id if old is not None and old.caption_id != fresh else "", said, tag, done)
+
+
+def _drop_reason(given: str) -> str:
+    """A reason to drop as it is stored.
+
+    Raises:
+        UserError: none.
+    """
+    reason = "_".join(given.lower().split())
+    if not reason.replace("_", "").isalnum():
+        raise UserError(f"drop='{given}': give a reason in a word or two, for example wrong_animal.")
+    return reason
 
 
 def _caption(data: Dataset, image: str, wanted: str | None, lang: str | None) -> Caption | None:
@@ -153,83 +179,69 @@ def _dropped(data: Dataset, caption: str, reason: str) -> None:
             data.vectors(name).delete(f"{sql_in('id', [caption])} and of = 'caption'")
 
 
-def _note(data: Dataset, item: str, action: str, before: str, after: str, author: str, of: str = "captions") -> None:
-    now = datetime.now(UTC)
-    row = {"item": item, "of": of, "action": action, "before": before, "after": after, "author": author or None}
-    key = hash_parts("edit", item, action, now.isoformat(), after)
-    data.edits.insert([{**row, "edit_id": key, "time": now, "run_id": ""}])
+def _note(data: Dataset, item: str, action: str, before: str, after: str, author: str) -> str:
+    """Leave a row in `edits` and return its id."""
+    row = edit_row(item, action, before, after, author)
+    data.edits.insert([row])
+    return str(row["edit_id"])
 
 
 @verb
 def forget(
-    dataset: Dataset | str | os.PathLike[str], *images: str, author: str = "", dry_run: bool = False
+    dataset: Dataset | str | os.PathLike[str],
+    *images: str,
+    author: str = "",
+    undo: bool = False,
+    dry_run: bool = False,
 ) -> Forgotten:
     """Forget pictures: their bytes, captions, vectors, facts, hashes; they are in no search, export or report.
 
     What remains is a mark `forgotten` under the picture's id, so that a later build does not take it in again, and a
-    row in `edits`. Older versions of the tables are erased too, so nobody can go back to them. What was exported,
-    copied or backed up before is not here and is not reached.
+    row in `edits`. Crops and frames that were made of them go too, and documents that show them. Older versions of the
+    tables are erased, so nobody can go back to them. Without images it erases what could not be erased before, because
+    somebody wrote or read, and says whether anything is left. What was exported, copied or backed up before is not here
+    and is not reached.
 
     Args:
         dataset: a dataset, or its path.
         images: ids, beginnings of them, uris, or names of files.
         author: who wants it.
+        undo: take the marks of these away (ids, or beginnings of them): a later build that finds them reads them again.
         dry_run: only say what would go.
 
     Raises:
-        UserError: no such picture, or none given.
+        UserError: no such picture, or none given and none was ever forgotten.
     """
     data = open_dataset(dataset)
+    if undo:
+        return _undo(data, images)
     if not images:
-        raise UserError(f"say which pictures: {command('forget', data.address, 'IMAGE')}")
+        if not data.marks.count(f"dropped = '{FORGOTTEN}'"):
+            raise UserError(f"say which pictures: {command('forget', data.address, 'IMAGE')}")
+        return Forgotten(0, 0, not dry_run and erase(data))
     ids = list(dict.fromkeys(find_image(data, one) for one in images))
-    captions = [i for at in _chunks(ids) for i in _column(data, "captions", "caption_id", at)]
     if dry_run:
-        return Forgotten(len(ids), len(captions), False)
+        captions = sum(data.captions.count(sql_in("image_id", ids[at : at + 500])) for at in range(0, len(ids), 500))
+        return Forgotten(len(ids), captions, False)
+    return Forgotten(*forget_images(data, ids, author), erase(data))
+
+
+def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
+    """Take marks away; sources are read anew, for nobody knows where the pictures were."""
+    marked = data.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'")["image_id"].to_pylist()
+    chosen: list[str] = []
+    for one in images:
+        fit = [key for key in marked if one and key.startswith(one.lower())]
+        if len(fit) != 1:
+            what = "fits several pictures that were" if fit else "is the id of no picture that was"
+            raise UserError(f"'{one}' {what} forgotten.{did_you_mean(one, marked) if not fit else ''}")
+        chosen += fit
+    if not chosen:
+        raise UserError(f"say which pictures, by their ids: {command('forget', data.address, '--undo', 'ID')}")
     with data.writer():
-        data.marks.upsert(
-            [{"image_id": key, "scores": {}, "dropped": FORGOTTEN, "run_id": ""} for key in ids]
-        )  # first: from here on nobody finds them
-        for key in ids:
-            _note(data, key, "forget", "", "", author, of="images")
-        owners = [*ids, *captions]
-        for name in data.vector_names():
-            for some in _chunks(owners):
-                data.vectors(name).delete(sql_in("id", some))
-        for some in _chunks(ids):
-            for table in ("captions", "hashes", "facts", "images", "places", "triples"):
-                getattr(data, table).delete(sql_in("image_id", some))
-        for some in _chunks(owners):
-            data.ratings.delete(sql_in("item", some))
-            _unsaid(data, some)
-    return Forgotten(len(ids), len(captions), erase(data))
-
-
-def _unsaid(data: Dataset, items: Sequence[str]) -> None:
-    """Texts of edits that are about what is forgotten."""
-    rows = data.edits.rows(["edit_id"], sql_in("item", list(items)))
-    if rows:
-        data.edits.change([{"edit_id": row["edit_id"], "before": "", "after": ""} for row in rows])
-
-
-def erase(data: Dataset) -> bool:
-    """Rewrite what holds deleted rows and remove older versions; False while somebody else writes."""
-    with data.alone() as mine:
-        if not mine:
-            return False
-        for table in data._tables():
-            held: Any = table.lance()
-            held.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0, num_threads=1)
-            table.lance().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
-        # copies of vectors and words; made again when needed
-        shutil.rmtree(data.store.scratch("cache"), ignore_errors=True)
-    return True
-
-
-def _chunks(ids: Sequence[str]) -> list[list[str]]:
-    return [list(ids[at : at + 500]) for at in range(0, len(ids), 500)]
-
-
-def _column(data: Dataset, table: str, column: str, images: Sequence[str]) -> list[str]:
-    found: list[str] = getattr(data, table).read([column], sql_in("image_id", list(images)))[column].to_pylist()
-    return found
+        data.marks.delete(sql_in("image_id", chosen))
+        data.edits.insert([edit_row(key, "undo", of="images") for key in chosen])
+        for stage in data.store.tables("work"):
+            if stage.startswith("work/ingest-"):
+                data.work(stage.removeprefix("work/")).delete("true")
+    return Forgotten(0, 0, True, len(chosen))

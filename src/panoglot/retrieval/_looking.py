@@ -9,7 +9,6 @@ from panoglot.errors import PanoglotError
 from panoglot.pictures import Image
 from panoglot.retrieval._planning import Askers
 from panoglot.retrieval._records import Plan, Query
-from panoglot.retrieval._verify import accept_first, check
 
 __all__ = ["looked"]
 
@@ -32,7 +31,11 @@ def looked(
     """
     verdicts: dict[str, list[bool]] = {}
     stages = {"search": list(ids)}
-    if plan.verify and plan.propositions and ids:
+    if not ids or not (plan.verify or plan.judge):
+        return ids, verdicts, stages
+    from panoglot.retrieval._verify import accept_first, check
+
+    if plan.verify and plan.propositions:
         if "verifier" not in askers.names:
             notes.append("not verified: no --model verifier=PROVIDER:NAME.")
         else:

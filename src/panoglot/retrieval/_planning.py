@@ -38,8 +38,9 @@ def preset_of(name: str) -> Method:
     Raises:
         UserError: no such preset, with "did you mean".
     """
-    _ours()
     key = name.replace("_", "-")
+    if key not in METHODS:
+        _ours()
     if key in METHODS and METHODS[key].unit == "query":
         return METHODS[key]
     if key in find_entries("panoglot.methods"):

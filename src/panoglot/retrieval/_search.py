@@ -103,9 +103,11 @@ def search(
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
     """Options of a preset, of `name=value` lines; numbers and yes or no as such."""
+    found: dict[str, Any] = {}
+    if not given:
+        return found
     import yaml
 
-    found: dict[str, Any] = {}
     for one in [given] if isinstance(given, str) else given:
         name, equals, value = one.partition("=")
         if not equals:

@@ -12,7 +12,7 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
 from panoglot.retrieval._composer import compose
-from panoglot.retrieval._filter import Allowed, Tags
+from panoglot.retrieval._filter import Allowed, Tags, distinct
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits
@@ -470,9 +470,7 @@ def _array(ids: Sequence[str]) -> np.ndarray:
 
 
 def _sorted(ids: Any) -> np.ndarray:
-    import numpy as np
-
-    return np.unique(_array(list(ids)))
+    return distinct(_array(list(ids)))
 
 
 def _in(ids: np.ndarray, some: np.ndarray) -> np.ndarray:

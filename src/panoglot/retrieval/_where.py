@@ -1,5 +1,7 @@
 """Which pictures a search may find, as a condition that people write: `lang='de' and width>800 and not kind='label'`.
 
+`fact.NAME` is a fact of that kind: `fact.colour='red' and fact.people>2`.
+
 Names are checked, values are quoted by us: nothing of what was written reaches the engine as it stands.
 """
 
@@ -28,7 +30,11 @@ NAMES = {
     "licence": ("images", "text"), "asset_id": ("images", "text"), "image_id": ("images", "text"),
     "lang": ("captions", "text"), "kind": ("captions", "text"), "model": ("captions", "text"),
     "text": ("captions", "text"),
+    "make": ("facts", "text"), "camera": ("facts", "text"), "keyword": ("facts", "text"), "city": ("facts", "text"),
+    "state": ("facts", "text"), "country": ("facts", "text"), "gps": ("facts", "text"),
 }  # fmt: skip
+#: What the name of a fact begins with.
+FACT = "fact."
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<number>-?\d+(?:\.\d+)?(?![\w-]))"
     r"|(?P<op><=|>=|!=|<>|==|=|<|>|\(|\)|,|~)|(?P<word>[\w.-]+))"
@@ -108,8 +114,8 @@ class _Reader:
 
     def atom(self) -> Atom:
         kind, name = self.take()
-        if kind != "word" or name not in NAMES:
-            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, NAMES)}")
+        if kind != "word" or not (name in NAMES or (name.startswith(FACT) and name != FACT)):
+            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, [*NAMES, FACT + 'NAME'])}")
         _, op = self.take()
         if op.lower() == "not" and self.peek() == "in":
             self.take()
@@ -136,7 +142,7 @@ class _Reader:
         if kind == "op":
             raise UserError(f"--where: a value is missing after {name}; write for example {EXAMPLE}")
         text = raw[1:-1].replace(raw[0] * 2, raw[0]) if kind == "text" else raw
-        wanted = NAMES[name][1]
+        wanted = NAMES[name][1] if name in NAMES else "number" if kind == "number" and not like else "text"
         if wanted == "text" or like:
             return text
         if wanted == "time" and not re.fullmatch(r"-?\d+(\.\d+)?", text):
@@ -177,7 +183,7 @@ def read_where(text: str) -> Condition | Atom:
 
 
 def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed) -> np.ndarray:
-    """Ids of the images that a condition takes, sorted, `S32`; one on captions: images with such a kept caption."""
+    """Ids of the images that a condition takes, sorted, `S32`; one on captions or facts: images with such a one."""
     import numpy as np
 
     if isinstance(condition, Atom):
@@ -194,6 +200,8 @@ def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed
 def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     import numpy as np
 
+    if atom.name.startswith(FACT):
+        return _fact(dataset, atom, allowed)
     table, _ = NAMES[atom.name]
     if atom.name == "lang" and atom.op in ("=", "in", "!=", "not in"):
         tags, _ = meeting([canonical_language(str(one)) for one in atom.values], allowed.languages())
@@ -202,18 +210,33 @@ def _atom(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
         raise UserError(f"there is no kind of caption '{odd[0]}'.{did_you_mean(odd[0], KINDS)}")
     else:
         sql = _sql(atom)
-    source = dataset.captions if table == "captions" else dataset.images
     if table == "captions":
         sql = f"dropped is null and ({sql})"
-    found = ids_of(source.read(["image_id"], sql)["image_id"])
-    if table == "captions" and atom.op in ("!=", "not in"):  # has no such caption
+    elif table == "facts":  # what the file says, and no model
+        sql = f"kind = '{atom.name}' and source = 'file' and ({sql})"
+    found = ids_of(getattr(dataset, table).read(["image_id"], sql)["image_id"])
+    if table != "images" and atom.op in ("!=", "not in"):  # has no such caption or fact
         return np.setdiff1d(allowed.every(), found, assume_unique=True)
     return found
 
 
-def _sql(atom: Atom) -> str:
-    """A comparison as SQL; of captions, `!=` is turned round by the caller."""
-    column = f"`{atom.name}`"
+def _fact(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
+    """Images with such a fact; a number is compared with its value, else its text; `!=`: those that have none."""
+    import numpy as np
+
+    numbers = all(isinstance(value, float) for value in atom.values)
+    values = atom.values if numbers else tuple(str(value) for value in atom.values)
+    sql = _sql(Atom(atom.name, atom.op, values), "value" if numbers else "text")
+    where = f"{sql_in('kind', [atom.name.removeprefix(FACT)])} and ({sql})"
+    found = ids_of(dataset.facts.read(["image_id"], where)["image_id"])
+    return np.setdiff1d(allowed.every(), found, assume_unique=True) if atom.op in ("!=", "not in") else found
+
+
+def _sql(atom: Atom, column: str = "") -> str:
+    """A comparison as SQL; of captions and facts, `!=` is turned round by the caller."""
+    table = NAMES[atom.name][0] if not column else "facts"
+    several = table != "images"
+    column = f"`{column or ('text' if table == 'facts' else atom.name)}`"
 
     def quoted(value: str | float) -> str:
         if isinstance(value, float):
@@ -225,6 +248,6 @@ def _sql(atom: Atom) -> str:
 
     if atom.op in ("in", "not in"):
         within = f"{column} in ({', '.join(map(quoted, atom.values))})"
-        return within if atom.op == "in" or NAMES[atom.name][0] == "captions" else f"not ({within})"
-    op = "=" if atom.op == "!=" and NAMES[atom.name][0] == "captions" else atom.op
+        return within if atom.op == "in" or several else f"not ({within})"
+    op = "=" if atom.op == "!=" and several else atom.op
     return f"{column} {op} {quoted(atom.values[0])}"

@@ -10,6 +10,7 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.running._encode import align_stage, encode_stage
     from panoglot.running._engine import run_stage, use_cluster
+    from panoglot.running._estimate import Estimate, Need, estimate, needs_of
     from panoglot.running._method import (
         METHODS,
         Asks,
@@ -42,6 +43,7 @@ __all__ = [
     "DetectorName",
     "Emit",
     "EncoderName",
+    "Estimate",
     "GeneratorName",
     "GeneratorNames",
     "Group",
@@ -50,6 +52,7 @@ __all__ = [
     "JudgeName",
     "LanguageIdentifierName",
     "Method",
+    "Need",
     "Operator",
     "Outcome",
     "ParserName",
@@ -64,10 +67,12 @@ __all__ = [
     "add_notes",
     "align_stage",
     "encode_stage",
+    "estimate",
     "get_method",
     "list_methods",
     "method",
     "method_stage",
+    "needs_of",
     "run_stage",
     "use_cluster",
 ]
@@ -85,7 +90,11 @@ __getattr__, __dir__ = lazy_names(
         "GeneratorNames": "_method",
         "Item": "_stage",
         "LanguageIdentifierName": "_method",
+        "Estimate": "_estimate",
         "Method": "_method",
+        "Need": "_estimate",
+        "estimate": "_estimate",
+        "needs_of": "_estimate",
         "Operator": "_stage",
         "Outcome": "_stage",
         "ReaderName": "_method",

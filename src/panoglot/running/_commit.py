@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
-from panoglot.table import Reject, caption_to_row, give_back_memory, reject_id, vector_id
+from panoglot.table import Reject, caption_to_row, forgotten, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,13 +83,21 @@ class Committer:
         data, run, stage = self.worker.dataset, self.worker.run_id, self.stage
         done = [(key, o) for key, o in waiting if not o.reject and not o.pending]
         failed = [(key, o) for key, o in waiting if o.reject]
+        # somebody had a picture forgotten while it was looked at, or it was made again: nothing of it is written
+        made = [image for _, o in done for image in o.images]
+        told = [caption for _, o in done for caption in o.captions]
+        about = [*(key for key, _ in done if stage.of == "images"), *(c.image_id for c in told), *(i.id for i in made)]
+        gone = forgotten(data, about)
+        if gone:
+            done = [(key, o) for key, o in done if key not in gone]
+            add_notes(self.result.notes, {"forgotten": len(gone), "forgotten_names": sorted(gone)[:20]})
 
         captions = []
-        for _, outcome in done:
-            for caption in outcome.captions:
+        for caption in told:
+            if caption.image_id not in gone:
                 caption.run_id = run
                 captions.append(caption_to_row(caption))
-        rows = data.images.insert([_image_row(image, run) for _, o in done for image in o.images])
+        rows = data.images.insert([_image_row(image, run) for image in made if not {image.id, image.parent} & gone])
         rows += data.captions.insert(captions)
         for table, name in ((data.facts, "facts"), (data.documents, "documents")):
             rows += table.insert([one.plain() | {"run_id": run} for _, o in done for one in getattr(o, name)])

@@ -304,6 +304,7 @@ def method_stage(
     loaded = {alias: load_model(full, uses[alias]) for alias, full in names.items()}
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
+    in_flight = max(in_flight, *(int(getattr(model, "in_flight", 0)) for model in loaded.values()), 1)
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)
@@ -321,7 +322,7 @@ def method_stage(
         where=where,
         not_from=not_from,
         groups=chosen.unit == "group",
-        prepare=partial(_prepared, chosen, names, where, prices) if chosen.unit == "group" or chosen.fit else None,
+        prepare=partial(_prepared, chosen, names, prices) if chosen.unit == "group" or chosen.fit else None,
         with_captions=chosen.with_captions,
         with_images=chosen.with_images,
         batch=max(512, 16 * in_flight) if served else 256,
@@ -332,7 +333,6 @@ def method_stage(
 def _prepared(
     chosen: Method,
     names: Mapping[str, str],
-    where: str | None,
     prices: str | None,
     stage: Stage,
     dataset: Dataset,
@@ -355,10 +355,10 @@ def _prepared(
                     for alias, full in names.items()
                 }
             )
-            learnt, digest = fit_dataset(dataset, chosen, operator.options, print_, m, where, run_id)
+            learnt, digest = fit_dataset(dataset, chosen, operator.options, print_, m, stage.where, run_id)
         print_ = fingerprint([print_, digest])
         operator = replace(operator, options={**operator.options, "fitted": learnt}, fingerprint=print_)
-    parts = partial(group_parts, dataset, where) if chosen.unit == "group" else None
+    parts = partial(group_parts, dataset, stage.where, stage.only) if chosen.unit == "group" else None
     return replace(stage, operator=operator, fingerprint=print_, parts=parts, prepare=None)
 
 

@@ -24,7 +24,7 @@ from panoglot.table import Dataset, Table, sql_in
 if TYPE_CHECKING:
     from daft import DataFrame
 
-__all__ = ["Todo", "table_of", "todo"]
+__all__ = ["Todo", "made_from", "table_of", "todo"]
 
 
 @dataclass
@@ -55,7 +55,7 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
     parts = stage.of == "parts" and not stage.groups
     failing = _failing(dataset, stage)
     done = work.read(["item"], "rejected = 0" if parts and retry else None)
-    made = _made_from(dataset, stage.not_from) if stage.not_from and stage.of == "captions" else []
+    made = made_from(dataset, stage.not_from) if stage.not_from and stage.of == "captions" else []
     total = _total(dataset, stage, made)
     ledger = daft.from_arrow(done)
     if not retry and not parts and failing:
@@ -66,8 +66,13 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
     frame = _source(dataset, stage, version).join(ledger, on="item", how="anti")
     if len(made):
         frame = frame.join(daft.from_arrow(pa.table({"item": made})), on="item", how="anti")
-    expected = None if total is None else max(0, total - done.num_rows - (0 if retry else len(failing)))
-    return Todo(frame, held, version, failing, done.num_rows, expected)
+    skipped, known = done.num_rows, 0 if retry else len(failing)
+    if stage.only and total is not None:  # the ledger and the rejects hold others too
+        ids = table.read([table.key], stage.taken)[table.key]
+        skipped = pc.sum(pc.is_in(ids, done["item"].cast(ids.type))).as_py() or 0
+        known = 0 if retry else len(failing.intersection(ids.to_pylist()))
+    expected = None if total is None else max(0, total - skipped - known)
+    return Todo(frame, held, version, failing, skipped, expected)
 
 
 def _failing(dataset: Dataset, stage: Stage) -> set[str]:
@@ -81,12 +86,12 @@ def _total(dataset: Dataset, stage: Stage, made: pa.Array) -> int | None:
     if stage.of == "parts":
         return None
     if len(made):
-        ids = dataset.captions.read(["caption_id"], stage.where)["caption_id"]
+        ids = dataset.captions.read(["caption_id"], stage.taken)["caption_id"]
         return len(ids) - (pc.sum(pc.is_in(ids, made)).as_py() or 0)
-    return table_of(dataset, stage).count(stage.where)
+    return table_of(dataset, stage).count(stage.taken)
 
 
-def _made_from(dataset: Dataset, recipe: str) -> pa.Array:
+def made_from(dataset: Dataset, recipe: str) -> pa.Array:
     """Ids of the captions whose recipe begins with `recipe`, and of all that were made from them, through any number of
     parents."""
     found = dataset.captions.read(["caption_id"], f"starts_with(recipe, '{recipe}')")["caption_id"].combine_chunks()
@@ -180,7 +185,7 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
         return _Pending(stage.name, [_Parts(stage.parts)]).read().select("item", "address", "payload")
     table = table_of(dataset, stage)
     fragments = table.lance(version).get_fragments() if version is not None else []
-    tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.where) for f in fragments]  # type: ignore[arg-type]
+    tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.taken) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()
     dropped = dataset.marks.read(["image_id"], "dropped is not null")
     if dropped.num_rows:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from panoglot.running._stage import StageResult
+if TYPE_CHECKING:  # whoever writes a price loads no runner
+    from panoglot.running._stage import StageResult
 
 __all__ = ["Progress", "price_text"]
 

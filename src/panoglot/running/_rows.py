@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.running._results import Group
 from panoglot.table import plain_rows, sql_in
@@ -40,6 +41,7 @@ def image_of_row(row: dict[str, Any], captions: Sequence[Caption] = ()) -> Image
         time=row["time"],
         context=row["context"] or {},
         captions=captions,
+        region=Region.of(row.get("region")),
     )
 
 
@@ -52,8 +54,15 @@ def image_items(dataset: Dataset, where: str | None = None) -> Iterator[Image]:
             yield image_of_row(row)
 
 
-def group_parts(dataset: Dataset, where: str | None = None) -> Iterator[GroupPart]:
-    """List the groups of pictures that are not dropped: by asset, else by `group`; pictures of none are no group."""
+def group_parts(dataset: Dataset, where: str | None = None, only: str | None = None) -> Iterator[GroupPart]:
+    """List the groups of pictures that are not dropped: by asset, else by `group`; pictures of none are no group.
+
+    Args:
+        dataset: the dataset.
+        where: SQL filter: the pictures that groups are made of.
+        only: SQL filter: groups, whole, of which a picture is one of these.
+    """
+    some = None if only is None else set(dataset.images.read(["image_id"], only)["image_id"].to_pylist())
     dropped = dataset.dropped_images()
     rows = dataset.images.rows(["image_id", "group", "asset_id", "time"], where)
     groups: dict[str, list[tuple[float, str]]] = {}
@@ -62,7 +71,10 @@ def group_parts(dataset: Dataset, where: str | None = None) -> Iterator[GroupPar
         if key and row["image_id"] not in dropped:
             groups.setdefault(key, []).append((row["time"] or 0.0, row["image_id"]))
     for key in sorted(groups):
-        yield GroupPart(key, tuple(image for _, image in sorted(groups[key])))
+        if some is None or not some.isdisjoint(image for _, image in groups[key]):
+            yield GroupPart(key, tuple(image for _, image in sorted(groups[key])))
+    if some is not None:
+        return
     known = {row["asset_id"] for row in dataset.assets.rows(["asset_id"])}
     for key in sorted(known - groups.keys()):  # a scene without pictures is worked on too
         yield GroupPart(key, ())

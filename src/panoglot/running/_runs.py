@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.asking import MEMORY, Spent
-from panoglot.asking._spend import Paid, paid_by_stage
+from panoglot.asking._spend import paid_by_stage
 from panoglot.running._stage import StageResult
 from panoglot.storage import Claims
 from panoglot.table import Dataset
@@ -87,9 +87,9 @@ def paid_stages(dataset: Dataset, run_id: str, stages: list[StageResult]) -> lis
     return [*stages, *extra]
 
 
-def _settle(spent: Spent, paid: Paid) -> None:
+def _settle(spent: Spent, paid: Spent) -> None:
     spent.tokens_in, spent.tokens_out = paid.tokens_in, paid.tokens_out
-    spent.price, spent.asked = paid.price, paid.answers
+    spent.price, spent.asked = paid.price, paid.asked
 
 
 def finish_run(
@@ -115,6 +115,13 @@ def finish_run(
         "message": message,
     }
     dataset.runs.change([row])
+
+
+def how_it_ended(error: BaseException) -> tuple[str, str]:
+    """Return (status, message) of a run that this ended: `stopped` by a person, else `failed`."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", str(error) or "stopped by a person"
+    return "failed", f"{type(error).__name__}: {error}"
 
 
 def close_gone_runs(dataset: Dataset) -> list[str]:

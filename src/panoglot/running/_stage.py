@@ -182,6 +182,8 @@ class Stage:
         prepare: called with itself, the dataset and the run before anything is chosen; returns the stage to run: a
             method's first pass is part of its identity.
         groups: its parts are groups of pictures, not parts of a source.
+        only: SQL filter on the same table: of the rows that it takes, this run takes these. It is no part of what the
+            stage is: what is done stays done for a run that takes others.
     """
 
     name: str
@@ -199,6 +201,13 @@ class Stage:
     processes: int = 0
     prepare: Callable[[Stage, Dataset, str], Stage] | None = None
     groups: bool = False
+    only: str | None = None
+
+    @property
+    def taken(self) -> str | None:
+        """SQL filter: the rows that this run takes."""
+        both = [one for one in (self.where, self.only) if one]
+        return " and ".join(f"({one})" for one in both) if len(both) > 1 else both[0] if both else None
 
     @property
     def id(self) -> str:

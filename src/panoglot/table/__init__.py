@@ -10,6 +10,7 @@ from panoglot.table._dataset import (
     open_dataset,
 )
 from panoglot.table._find import find_image
+from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
 from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
@@ -17,7 +18,9 @@ from panoglot.table._schema import SCHEMA_VERSION
 from panoglot.table._table import Table, plain_rows, sql_in
 
 __all__ = [
+    "FORGOTTEN",
     "KINDS",
+    "LEFT_OUT",
     "MANIFEST",
     "SCHEMA_VERSION",
     "Caption",
@@ -33,8 +36,12 @@ __all__ = [
     "caption_id",
     "caption_to_row",
     "create_dataset",
+    "edit_row",
+    "erase",
     "few_arenas",
     "find_image",
+    "forget_images",
+    "forgotten",
     "give_back_memory",
     "given_caption_id",
     "image_id",

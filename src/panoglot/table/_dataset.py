@@ -54,6 +54,8 @@ class Dataset:
         marks: what curation decided on images: scores, `dropped`.
         hashes: perceptual hashes of images.
         captions: one row a text about an image.
+        splits: which pictures are to train with and which to test with, as `split` divided them.
+        choices: which caption of a picture a plan or mix uses.
         places: where a picture and its given texts were read last: one row a file, member or row of a source.
         rejects: every row that failed.
         runs: what was run, with which recipe, counts and price.
@@ -72,6 +74,8 @@ class Dataset:
         self.marks = self._table("marks")
         self.hashes = self._table("hashes")
         self.captions = self._table("captions")
+        self.splits = self._table("splits")
+        self.choices = self._table("choices")
         self.places = self._table("places")
         self.rejects = self._table("rejects")
         self.runs = self._table("runs")

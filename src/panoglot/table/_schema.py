@@ -27,6 +27,8 @@ KEYS = {
     "marks": "image_id",
     "hashes": "image_id",
     "captions": "caption_id",
+    "splits": "image_id",
+    "choices": "choice_id",
     "places": "place",
     "rejects": "reject_id",
     "runs": "run_id",
@@ -155,6 +157,15 @@ def _judged(t: _Types) -> Columns:
         ],
         "marks": [("image_id", t.text), ("scores", t.scores), ("dropped", t.text), ("run_id", t.text)],
         "hashes": [("image_id", t.text), ("pdq", pa.binary(32)), ("quality", pa.int32()), ("run_id", t.text)],
+        # beside `images`, whose rows hold the pictures and would be written anew
+        "splits": [("image_id", t.text), ("split", t.text), ("run_id", t.text)],
+        "choices": [
+            ("choice_id", t.text),
+            ("plan", t.text),
+            ("image_id", t.text),
+            ("caption_id", t.text),
+            ("run_id", t.text),
+        ],
         "ratings": [
             ("rating_id", t.text),
             ("item", t.text),

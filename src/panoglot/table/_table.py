@@ -242,6 +242,35 @@ class Table:
             self._index(small)
         self._clean(left_over=True)
 
+    def erase(self) -> bool:
+        """Rewrite the fragments that hold deleted rows and remove older versions; the others stay as they lie.
+
+        Never while somebody writes: the dataset's lock sees to it.
+
+        Returns:
+            Whether nothing of what was deleted is left: an older version that somebody reads stays until the next time.
+        """
+        if not self.exists():
+            return True
+        with self.writing():
+            self._rewrite_deleted()
+        return self._clean(left_over=True, at_once=True)
+
+    def _rewrite_deleted(self) -> None:
+        data = self.lance()
+        fragments = data.get_fragments()
+        whole = [fragment.fragment_id for fragment in fragments if not fragment.num_deletions]
+        if len(whole) == len(fragments):
+            return
+        # pictures: few at a time, and in files of the usual size
+        few: dict[str, Any] = {"batch_size": 64, "max_bytes_per_file": 16 * SMALL_BYTES}
+        data.optimize.compact_files(
+            materialize_deletions_threshold=0.0,
+            excluded_fragment_ids=whole,
+            num_threads=1,
+            **(few if "data" in self.schema.names else {}),
+        )
+
     def _join_fragments(self, most: int) -> bool:
         """Join the small fragments if there are more than `most`; whether it was done."""
         data = self.lance()
@@ -278,16 +307,20 @@ class Table:
                 done = True
         return done
 
-    def _clean(self, *, left_over: bool = False) -> None:
+    def _clean(self, *, left_over: bool = False, at_once: bool = False) -> bool:
         """Delete the old versions that nobody reads; where there are no locks, those older than a day.
 
         Args:
             left_over: delete the files of commits that were killed too, unless somebody writes.
+            at_once: where there are no locks: of today too.
+
+        Returns:
+            Whether no old version is left.
         """
         data = self.lance()
         old = [version for version in self.store.versions(self.name) if version != data.version]
         if not old:
-            return
+            return True
         free: dict[int, Callable[[], None]] = {}
         unwritten = self.store.hold(self.name, alone=True)
         try:
@@ -304,10 +337,14 @@ class Table:
                     error_if_tagged_old_versions=False,
                 )
             elif unwritten is None and not self._locks():
-                data.cleanup_old_versions(older_than=timedelta(days=1), error_if_tagged_old_versions=False)
+                old_enough = timedelta(0 if at_once else 1)
+                data.cleanup_old_versions(
+                    older_than=old_enough, delete_unverified=at_once, error_if_tagged_old_versions=False
+                )
         finally:
             for give_up in (*free.values(), *([] if unwritten is None else [unwritten])):
                 give_up()
+        return self.store.versions(self.name) == [data.version]
 
     def _locks(self) -> bool:
         """Whether tables can be held there."""

@@ -6,6 +6,7 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.text._answers import read_answer, read_json_answer, sound_text
+    from panoglot.text._masking import mask_emails, mask_names, mask_phones
     from panoglot.text._ptb import PTBTable, ptb_tokens
     from panoglot.text._sentences import split_sentences
     from panoglot.text._tokenize import TOKENIZERS, Tokenizer, one_language, other_script, tokenizer_for
@@ -22,6 +23,9 @@ __all__ = [
     "grams",
     "is_spaceless",
     "letters",
+    "mask_emails",
+    "mask_names",
+    "mask_phones",
     "one_language",
     "other_script",
     "ptb_tokens",
@@ -49,6 +53,9 @@ __getattr__, __dir__ = lazy_names(
         "grams": "_words",
         "is_spaceless": "_words",
         "letters": "_words",
+        "mask_emails": "_masking",
+        "mask_names": "_masking",
+        "mask_phones": "_masking",
         "one_language": "_tokenize",
         "ptb_tokens": "_ptb",
         "read_answer": "_answers",

@@ -115,6 +115,13 @@ def _data(facts: Mapping[str, Any]) -> str:
     for lang, kind, writer, count in read["captions"]:
         by_lang[lang] += count
         by_writer[kind, writer] += count
+    seen = ", ".join(f"{name} from {count:,}" for name, count in read.get("seen", {}).items())
+    if seen:
+        items = ", ".join(f"{name}: {count:,}" for name, count in read["items"].items())
+        lines[-1] += f" Items an epoch: {items}; of these learn: {seen}."
+    cut = [f"{lang} {n:,} of {total:,}" for lang, (n, total) in read.get("cut", {}).items() if n]
+    if cut:
+        lines[-1] += f" Texts longer than the text tower reads, which are cut: {', '.join(cut)}."
     lines += ["", f"{sum(by_lang.values()):,} captions in {len(by_lang)} languages, held-out pictures included:", ""]
     lines += ["| kind | written by | captions |", "| --- | --- | ---: |"]
     lines += [f"| {kind} | {_cut(writer)} | {count:,} |" for (kind, writer), count in by_writer.most_common()]

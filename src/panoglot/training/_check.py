@@ -12,11 +12,15 @@ from panoglot.networks._kinds import Kinds
 from panoglot.networks._needs import READS, reads_of, streams_of, taken_of
 from panoglot.networks._row import Row, build
 from panoglot.networks.samplers import Document, Sample
+from panoglot.networks.samplers._sample import named
 from panoglot.networks.samplers._select import selected
 from panoglot.table import Dataset
 from panoglot.training._dataset import Reading, read_records
 
-__all__ = ["Checked", "check", "eligible"]
+__all__ = ["Checked", "check", "count_cut", "eligible", "look_through"]
+
+#: Texts whose length is looked at, at most: the first of the order of ids.
+LOOKED = 50_000
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Checked:
         items: stage (or stream) → items of an epoch.
         losses: loss → how many of the items it learns from.
         left_out: reason → how many rows, records or pictures are not used.
+        fallbacks: stage → items whose wanted kind or language of text was missing, so that another took its place.
+        cut: language → (texts that the text tower cuts, texts that were looked at); known when the model is there.
         missing: what keeps the training from starting, or a loss from learning, and how to get it.
     """
 
@@ -40,6 +46,8 @@ class Checked:
     items: dict[str, int] = field(default_factory=dict)
     losses: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    fallbacks: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, tuple[int, int]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -52,6 +60,7 @@ class Checked:
         import yaml
 
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        said["cut"] = {lang: f"{n} of {total}" for lang, (n, total) in self.cut.items() if n}
         said = {name: value for name, value in said.items() if value not in ({}, [])}
         said |= {"missing": self.missing or "nothing"}
         return str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110))
@@ -90,13 +99,23 @@ def check(data: Dataset, row: Row, asked: Mapping[str, Any]) -> Checked:
         row: the method.
         asked: `lang`, `kinds`, `sources`, `held_out`, `teacher` as `train` takes them.
     """
-    out = Checked(row.method)
     what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     try:
         reading = read_records(data, **what, held_out=asked["held_out"], takes=taken_of(row))
     except UserError as error:
-        out.missing.append(str(error))
-        return out
+        return Checked(row.method, missing=[str(error)])
+    return look_through(row, reading, teacher=bool(asked.get("teacher")))
+
+
+def look_through(row: Row, reading: Reading, *, teacher: bool = False) -> Checked:
+    """Count what each stage and each loss of a row finds in what was read.
+
+    Args:
+        row: the method.
+        reading: of the dataset.
+        teacher: vectors of a teacher will be there.
+    """
+    out = Checked(row.method)
     out.records, out.held_out = len(reading.train), len(reading.held_out)
     spoken: Counter[str] = Counter()
     for (lang, kind, _), count in reading.captions.items():
@@ -104,15 +123,41 @@ def check(data: Dataset, row: Row, asked: Mapping[str, Any]) -> Checked:
     out.captions = dict(spoken.most_common())
     out.left_out = {reason: count for reason, count in sorted(reading.left_out.items()) if count}
     for name, stage in row.each_stage():
-        _stage(out, name, stage, reading, bool(asked.get("teacher")))
+        _stage(out, name, stage, reading, teacher)
     return out
+
+
+def count_cut(tokens: Any, row: Row, records: Sequence[Any]) -> dict[str, tuple[int, int]]:
+    """Return language → (texts that do not fit, texts) of what the sampler shows in its first epoch.
+
+    Args:
+        tokens: the text tower's tokeniser: `whole(text)`, `length`.
+        row: for its sampler.
+        records: to train on.
+    """
+    sampler = build(Kinds("sampler"), row.sampler, "sampler")
+    found: dict[str, list[int]] = {}
+    looked = 0
+    for record in records:
+        for item in range(sampler.items(record)):
+            for text in sampler(record, 0, 0, item).texts:
+                if text is not None:
+                    count = found.setdefault(text.lang, [0, 0])
+                    count[0] += tokens.whole(text.text) > tokens.length
+                    count[1] += 1
+                    looked += 1
+        if looked >= LOOKED:
+            break
+    return {lang: (n, total) for lang, (n, total) in sorted(found.items())}
 
 
 def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -> None:
     sees = streams_of(row.losses, row.streams)
     reads = {loss: reads_of(loss, spec) for loss, spec in row.losses.items()}
     seen: Counter[str] = Counter(dict.fromkeys(row.losses, 0))
-    total = 0
+    total = fell = unweighted = 0
+    lacked: list[str] = []
+    weights, at = row.languages.get("weights", {}), f"stage '{name}': " if name else ""
     for stream, spec in (row.streams or {"": {}}).items():
         usual = row.sampler if "text" in spec.get("has", ("text",)) else {"kind": "pictures"}
         sampler = build(Kinds("sampler"), spec.get("sampler", usual), "sampler")
@@ -122,17 +167,26 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
             for item in range(0 if record is None else sampler.items(record)):
                 count += 1
                 sample = sampler(record, 0, 0, item)
+                fell += sample.fallback
+                unweighted += bool(weights) and named(sample.lang, weights) not in weights
                 for loss in row.losses:
                     if not row.streams or stream in sees[loss]:
                         seen[loss] += eligible(reads[loss], record, sample, teacher)
         total += count
         out.items[" ".join(filter(None, (name, stream))) or "all"] = count
-    at = f"stage '{name}': " if name else ""
+        lacking = getattr(sampler, "lacks", None)
+        if count and lacking is not None and (said := lacking(reading.train)):
+            lacked.append(f"{at}the sampler finds no {said}")
+    if fell:
+        out.fallbacks[name or "all"] = fell
+    if unweighted:
+        out.left_out["item: language_without_weight"] = unweighted
     if not total:
         asked = ", ".join(sorted(set(Kinds("sampler").declares(str(row.sampler["kind"]), "takes", ("caption",)))))
         out.missing.append(f"{at}the sampler '{row.sampler['kind']}' finds nothing in what it reads ({asked}).")
     elif total < row.batch:
         out.missing.append(f"{at}{total} items cannot fill a batch of {row.batch}: --batch {max(1, total // 2)}")
+    out.missing += lacked
     for loss, count in seen.items():
         out.losses[f"{name} {loss}".strip()] = count
         if not count:

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["Trained", "TrainingMethod", "train"]
 
 #: What a run that goes on may be told anew; everything else is as it was.
-_ANEW = ("dataset", "device", "workers", "save_every", "checkpointing", "compile", "shard", "encode", "quiet", "resume")
+_ANEW = (
+    "dataset",
+    "device",
+    "workers",
+    "save_every",
+    "checkpointing",
+    "compile",
+    "shard",
+    "encode",
+    "idle",
+    "quiet",
+    "resume",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,7 @@ def train(
     checkpointing: bool = False,
     compile: bool = False,
     shard: bool = False,
+    idle: str | Sequence[str] = (),
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
@@ -105,6 +118,8 @@ def train(
         checkpointing: compute activations again instead of keeping them: less memory, more time.
         compile: compile the towers with torch.compile.
         shard: in several processes (torchrun), cut the parameters over them.
+        idle: losses that may learn from nothing (`sampler`: it may show another kind of text than the method's); any
+            other one that does stops the run.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -185,7 +200,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
     folder = Path(output)
     if "?" in str(folder):
         raise UserError(f"'{folder}': a run is named pano:FOLDER, where ? begins options; give a folder without it.")
-    how = {name: given[name] for name in ("quiet", "device", "shard")}
+    how = {name: given[name] for name in ("quiet", "device", "shard")} | {"idle": [*several(given["idle"])]}
     with alone(folder):
         if (folder / "run.json").exists() and is_main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
@@ -237,5 +252,6 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> Trained:
         )
     data = open_dataset(place)
     data_settings["dataset"] = data.store.absolute
+    how = {name: given[name] for name in ("quiet", "device", "shard")} | {"idle": [*several(given["idle"])]}
     with alone(folder):
-        return run(folder, data, row, settings, quiet=given["quiet"], device=given["device"], shard=given["shard"])
+        return run(folder, data, row, settings, **how)

@@ -16,7 +16,7 @@ from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
 from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
-from panoglot.training._others import rated, read_documents, read_triples, split_of
+from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
 
 if TYPE_CHECKING:
     import os
@@ -162,6 +162,7 @@ def read_records(
         sources: who wrote them: model names, or `human`, `web` … for what was given; empty takes all.
         held_out: share of pictures with `split="test"`, by a hash of the image id (of the group, where it has one: the
             frames of one video stay together). Pictures whose source names a split other than train are held out too.
+            Of a dataset that `split` divided is held out what it says, and nothing else.
         image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
         text_vectors: the same for texts, `vectors["text"]`, a row a text.
         takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
@@ -176,6 +177,8 @@ def read_records(
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"'{kind}' is not a kind of caption.{did_you_mean(kind, KINDS)}")
+    if len(data.splits):
+        held_out = 0.0  # `split` said which
     wanted = [canonical_language(tag) for tag in lang]
     left_out: Counter[str] = Counter()
     rows = _captions(data, wanted, kinds, sources, left_out)
@@ -210,9 +213,10 @@ def read_records(
             digest.update(f"picture {image_id} {split}\n".encode())
     elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
+    asked = Wanted(kept, wanted, held_out, left_out, digest)
     for kind, read in (("document", read_documents), ("triple", read_triples)):
         if kind in takes:
-            records += read(data, kept, wanted, held_out, left_out, digest)
+            records += read(data, asked)
     owners += [()] * (len(records) - len(owners))
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources, takes))
@@ -290,6 +294,8 @@ def _order(wanted: Sequence[str]) -> Any:
 def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[StoredImage, str, str]], dict[str, str]]:
     """Return image id → (picture, split, what it belongs together with), and the licences that are recorded."""
     dropped = data.dropped_images()
+    table = data.splits.read(["image_id", "split"])
+    divided = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist()))
     found: dict[str, tuple[StoredImage, str, str]] = {}
     licences: dict[str, str] = {}
     if not data.images.exists():
@@ -304,7 +310,7 @@ def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[Stor
                 left_out["dropped"] += 1
                 continue
             facts = _facts(context)
-            split = str(facts.get("split") or "train")
+            split = divided.get(id_) or str(facts.get("split") or "train")
             found[id_] = (
                 StoredImage(id_, address, pictures),
                 "train" if split.lower().startswith("train") else split,

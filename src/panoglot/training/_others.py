@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.languages import matches
@@ -14,7 +14,7 @@ from panoglot.networks.samplers import Document, Draw
 from panoglot.table import Dataset, plain_rows, sql_in
 from panoglot.table import Document as StoredDocument
 
-__all__ = ["rated", "read_documents", "read_triples", "split_of"]
+__all__ = ["Wanted", "rated", "read_documents", "read_triples", "split_of"]
 
 
 def split_of(said: str | None, id_: str, held_out: float) -> str:
@@ -24,50 +24,55 @@ def split_of(said: str | None, id_: str, held_out: float) -> str:
     return "test" if held_out and Draw("held out", id_).number() < held_out else "train"
 
 
-def _spoken(lang: str | None, wanted: Sequence[str]) -> bool:
-    return not wanted or any(matches(canonical_language(tag), lang or "und") for tag in wanted)
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a dataset, and what is noted of it.
 
-
-def read_documents(
-    data: Dataset,
-    images: Mapping[str, Any],
-    wanted: Sequence[str],
-    held_out: float,
-    left_out: Counter[str],
-    digest: Any,
-) -> list[Any]:
-    """Return documents that are not dropped: with turns where some part is learnt, else interleaved ones.
-
-    In an interleaved document a text belongs to the picture before it; what stands before the first, to the first.
-
-    Args:
-        data: the dataset.
+    Attributes:
         images: image id → (picture, …) of the pictures that are kept.
-        wanted: languages; empty: all.
+        languages: canonical tags; empty: all.
         held_out: share with `split="test"`.
         left_out: is added to.
         digest: of what was read; is updated.
     """
+
+    images: Mapping[str, Any]
+    languages: Sequence[str]
+    held_out: float
+    left_out: Counter[str]
+    digest: Any
+
+    def speaks(self, lang: str | None) -> bool:
+        """Return whether a text of this language is wanted."""
+        return not self.languages or any(matches(tag, lang or "und") for tag in self.languages)
+
+
+def read_documents(data: Dataset, wanted: Wanted) -> list[Any]:
+    """Return documents that are not dropped: with turns where some part is learnt, else interleaved ones.
+
+    In an interleaved document a text belongs to the picture before it; what stands before the first, to the first.
+    """
+    images, left_out = wanted.images, wanted.left_out
     out: list[Any] = []
     if not data.documents.exists():
         return out
     rows = sorted(plain_rows(data.documents.read(None, "dropped is null")), key=lambda row: row["document_id"])
     for row in rows:
         doc = StoredDocument.of(row)
-        if not _spoken(doc.lang, wanted):
+        if not wanted.speaks(doc.lang):
             left_out["document: not_selected"] += 1
             continue
         gone = {p.image_id for p in doc.parts if p.image_id and p.image_id not in images}
         if gone:
             left_out["document: of_dropped_picture"] += 1
             continue
-        split, lang = split_of(doc.split, doc.document_id, held_out), _lang(doc.lang)
+        split, lang = split_of(doc.split, doc.document_id, wanted.held_out), _lang(doc.lang)
         made = _turns(doc, images, split) if any(p.learn for p in doc.parts) else _page(doc, images, lang, split)
         if made is None:
             left_out["document: no_text"] += 1
             continue
         out.append(made)
-        digest.update(f"document {doc.document_id} {split}\n".encode())
+        wanted.digest.update(f"document {doc.document_id} {split}\n".encode())
     return out
 
 
@@ -102,26 +107,20 @@ def _page(doc: StoredDocument, images: Mapping[str, Any], lang: str, split: str)
     return Document(doc.document_id, pictures, [text for text, _ in sentences], match, lang, split)
 
 
-def read_triples(
-    data: Dataset,
-    images: Mapping[str, Any],
-    wanted: Sequence[str],
-    held_out: float,
-    left_out: Counter[str],
-    digest: Any,
-) -> list[Record]:
-    """Return queries with what answers them and what does not; the arguments are those of `read_documents`.
+def read_triples(data: Dataset, wanted: Wanted) -> list[Record]:
+    """Return queries with what answers them and what does not.
 
     Passages (captions, documents) are texts of kind `answer`, with score 1 or 0; pictures are those of the record, the
     answers first. A triple without a negative is kept: samplers that need one leave it out.
     """
+    images, left_out = wanted.images, wanted.left_out
     out: list[Record] = []
     if not data.triples.exists():
         return out
     rows = sorted(plain_rows(data.triples.read(None)), key=lambda row: row["triple_id"])
     texts = _passages(data, rows)
     for row in rows:
-        if not _spoken(row["lang"], wanted):
+        if not wanted.speaks(row["lang"]):
             left_out["triple: not_selected"] += 1
             continue
         image = images.get(row["image_id"] or "")
@@ -139,14 +138,14 @@ def read_triples(
         lang = _lang(row["lang"])
         said = [Text(row["text"], "question", lang)] if (row["text"] or "").strip() else []
         record = Record(row["triple_id"], None if image is None else image[0], said, loader="triples")
-        record.split = split_of(row["split"], row["triple_id"], held_out)
+        record.split = split_of(row["split"], row["triple_id"], wanted.held_out)
         if row["of"] == "images":
             record.pictures = [images[id_][0] for id_ in (*better, *worse)]
         else:
             scored = [(id_, 1.0) for id_ in better] + [(id_, 0.0) for id_ in worse]
             record.texts = [*said, *(Text(texts[i][0], "answer", texts[i][1], score=score) for i, score in scored)]
         out.append(record)
-        digest.update(f"triple {record.id} {record.split} {' '.join((*better, *worse))}\n".encode())
+        wanted.digest.update(f"triple {record.id} {record.split} {' '.join((*better, *worse))}\n".encode())
     left_out += Counter()
     return out
 

@@ -7,16 +7,19 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError
+from panoglot.errors import UserError, did_you_mean
 from panoglot.table import Dataset
 
 if TYPE_CHECKING:
     from panoglot.networks._row import Row
+    from panoglot.training._check import Checked
     from panoglot.training._dataset import Reading
     from panoglot.training._trainer import Trainer
 
@@ -107,10 +110,12 @@ def run(
     quiet: bool | None,
     device: str | None,
     shard: bool,
+    idle: Sequence[str] = (),
 ) -> Trained:
     import yaml
 
     from panoglot.networks._checkpoint import write
+    from panoglot.training._check import count_cut, look_through
     from panoglot.training._trainer import Trainer
 
     asked, training = settings["data"], settings["training"]
@@ -123,8 +128,14 @@ def run(
         )
     asked["fingerprint"] = reading.fingerprint
     options = {name: training[name] for name in TRAINING}
-    trainer = Trainer(row, reading.train, folder, device=device, shard=shard, **options)
+    first = look_through(row, reading, teacher=bool(asked.get("teacher")))
+    _may_idle(first, idle)
+    trainer = Trainer(row, reading.train, folder, device=device, shard=shard, idle=idle, **options)
+    if hasattr(getattr(trainer.model.text, "tokens", None), "whole"):
+        first.cut = count_cut(trainer.model.text.tokens, row, reading.train)
     trainer.resume()
+    if trainer.processes.main and not quiet:
+        print(_said(first), file=sys.stderr)
     if trainer.processes.main:
         write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
         write(folder / "row.yaml", row.yaml(complete=True).encode())
@@ -136,7 +147,38 @@ def run(
         ) from None
     if not trainer.processes.main:
         return Trained(folder, row, trainer.step, trainer.total, data.address)
-    return _finish(folder, data, reading, trainer, settings, quiet)
+    return _finish(folder, data, reading, trainer, settings, quiet, first)
+
+
+def _may_idle(first: Checked, idle: Sequence[str]) -> None:
+    """Refuse to train what learns from nothing, unless that is allowed by name.
+
+    Raises:
+        UserError: the first thing that is missing, and how to get it.
+    """
+    known = {name.rpartition(" ")[2] for name in first.losses}
+    for name in idle:
+        if name not in (*known, "sampler"):
+            raise UserError(f"idle: no loss is called '{name}'.{did_you_mean(name, [*known, 'sampler'])}")
+    for said in first.missing:
+        loss = re.search(r"the loss '([^']+)' learns from nothing", said)
+        what = loss[1] if loss else "sampler" if "the sampler finds no " in said else None
+        if what is not None and what not in idle:
+            raise UserError(f"{said} Or allow it: --idle {what}")
+
+
+def _said(first: Checked) -> str:
+    """What each loss learns from, and what is cut, as it is printed at the start."""
+    items = ", ".join(f"{name}: {count:,}" for name, count in first.items.items())
+    losses = ", ".join(f"{name} {count:,}" for name, count in first.losses.items())
+    lines = [f"items an epoch: {items}; of these learn: {losses}"]
+    if first.fallbacks:
+        fell = ", ".join(f"{count:,}" for count in first.fallbacks.values())
+        lines.append(f"items whose wanted kind or language of text is missing, so that another is shown: {fell}")
+    cut = [f"{lang} {n:,} of {total:,}" for lang, (n, total) in first.cut.items() if n]
+    if cut:
+        lines.append(f"texts that are cut, by language: {', '.join(cut)}")
+    return "\n".join(lines)
 
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
@@ -203,7 +245,13 @@ def _wait() -> None:
 
 
 def _finish(
-    folder: Path, data: Dataset, reading: Reading, trainer: Trainer, settings: Mapping[str, Any], quiet: bool | None
+    folder: Path,
+    data: Dataset,
+    reading: Reading,
+    trainer: Trainer,
+    settings: Mapping[str, Any],
+    quiet: bool | None,
+    first: Checked,
 ) -> Trained:
     """Measure, write card and plots, store the pictures' vectors."""
     from panoglot.networks._checkpoint import write
@@ -248,6 +296,9 @@ def _finish(
             "licences": dict(reading.licences),
             "left_out": {key: count for key, count in reading.left_out.items() if count},
             "skipped": dict(trainer.data.skipped),
+            "seen": first.losses,
+            "items": first.items,
+            "cut": {lang: [n, total] for lang, (n, total) in first.cut.items()},
         },
     }
     write(folder / "README.md", make_card(row, facts, log, result.figures, trainer.describe()).encode())
@@ -303,6 +354,7 @@ def _notes(row: Row, reading: Reading, trainer: Trainer) -> list[str]:
     cut = getattr(getattr(trainer.model.text, "tokens", None), "cut", 0)
     if cut:
         out.append(f"{cut:,} texts were longer than the text tower reads, and were cut.")
+    out += trainer.notes
     for reason, count in trainer.data.skipped.items():
         out.append(f"{count:,} pictures could not be used: {reason}.")
     return out

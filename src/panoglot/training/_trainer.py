@@ -44,8 +44,9 @@ class Trainer:
     """One run of one row on some records.
 
     Everything random in step k is a function of (seed, k), and the plan of an epoch a function of (seed, epoch): a run
-    that was killed and resumed gives the loss sequence of one that was not, bit for bit on a CPU, in the middle of any
-    stage. Started with `torchrun --nproc-per-node N`, N processes share every step and give the sequence of one.
+    that was killed and resumed gives the loss sequence of one that was not, bit for bit on a CPU with as many threads,
+    in the middle of any stage. Started with `torchrun --nproc-per-node N`, N processes share every step and give the
+    sequence of one.
 
     Args:
         row: the method.
@@ -63,12 +64,14 @@ class Trainer:
         shard: with several processes, cut parameters and optimiser over them (FSDP2) instead of copying them (DDP).
         rewards: name → (texts that the model wrote, ids of their records) → how good each is, for losses that let the
             model write; a loss names the one that it learns from, so they are no part of the run's identity.
+        idle: losses that may learn from nothing in a whole epoch; another one that does stops the run. None: all may.
 
     Attributes:
         model: what is trained.
         stages: of the row; a row without stages is one.
         step: the next one; total: of the whole run.
         data, plan: of the present stage.
+        notes: what the user should know.
 
     Raises:
         UserError: nothing to train on, or settings that do not fit.
@@ -91,6 +94,7 @@ class Trainer:
         compile: bool | str = False,
         shard: bool = False,
         rewards: Annotated[Mapping[str, Reward] | None, UnreadWhen()] = None,
+        idle: Annotated[Sequence[str] | None, UnreadWhen()] = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision: '{precision}' is not known.{did_you_mean(precision, PRECISIONS)}")
@@ -111,6 +115,8 @@ class Trainer:
         self.autocast = precision == "bf16"
         self.step = 0
         self.bad = self.skipped = 0
+        self.idle, self.notes = idle, list[str]()
+        self._learnt: Counter[str] = Counter()  # loss -> items of this epoch, as far as this process saw it
         self.average: Ema | None = None
         self.snapshots: dict[int, dict[str, torch.Tensor]] = {}  # of a run without a folder
         self._stage: Stage | None = None
@@ -288,6 +294,9 @@ class Trainer:
             if self.average is not None:  # a young average follows faster
                 self.average.update(self.model, min(float(row.ema.get("decay", 0.9999)), (1 + at) / (10 + at)))
         self.step += 1
+        self._learnt.update(counts)
+        if (at + 1) % stage.per_epoch == 0:
+            self._end_epoch(stage.first_epoch + at // stage.per_epoch)
         if stage.period and (at + 1) % stage.period == 0:
             self._snapshot()
         figures: dict[str, Any] = {"step": self.step - 1, "epoch": stage.first_epoch + at // stage.per_epoch}
@@ -305,6 +314,15 @@ class Trainer:
         figures["seconds"] = time.perf_counter() - begin
         figures["samples_per_second"] = size / figures["seconds"]
         return figures
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Stop where a loss learnt from nothing in an epoch, which is not seen in the figures of the others."""
+        learnt, self._learnt = self._learnt, Counter()
+        for name in self.model.active if self.idle is not None else ():
+            if not learnt[name] and name not in (self.idle or ()):
+                raise UserError(
+                    f"the loss '{name}' learnt from nothing in epoch {epoch}: look at the data, or add --idle {name}."
+                )
 
     # ---- the run -----------------------------------------------------------------------------------------------------
 
@@ -391,6 +409,7 @@ class Trainer:
         digest = write_state(self.run / name, state)
         manifest = {"step": self.step, "total": self.total, "file": name, "hash": digest, "identity": self.identity}
         manifest |= {"seed": self.seed, "method": self.row.method, "stage": stage.name, "bad": self.bad}
+        manifest |= {"threads": torch.get_num_threads()}
         manifest |= {"skipped": self.skipped, "average": self.average is not None, "shard": self.processes.shard}
         write(self.run / "run.json", json.dumps(manifest).encode())
         for old in self.run.glob("checkpoint-*.pt"):
@@ -421,6 +440,12 @@ class Trainer:
         if manifest.get("shard", False) != self.processes.shard:
             raise UserError(
                 f"'{self.run}' was saved with shard={manifest.get('shard', False)}; resume it with the same."
+            )
+        threads = manifest.get("threads", torch.get_num_threads())
+        if self.processes.device.type == "cpu" and threads != torch.get_num_threads():
+            self.notes.append(
+                f"the run was begun with {threads} threads and goes on with {torch.get_num_threads()}: losses are not "
+                f"the same bit for bit, for sums are taken in another order. OMP_NUM_THREADS={threads} makes them so."
             )
         state = read_state(self.run / manifest["file"], manifest.get("hash"))
         self.step, self.bad, self.skipped = manifest["step"], manifest["bad"], manifest["skipped"]

@@ -1,104 +1,34 @@
-"""The routes: each a function of a request; what they read and write is said once, here, for the OpenAPI page too."""
+"""The routes over one dataset: each a function of a request."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from panoglot._version import __version__
+from panoglot.checks import several
 from panoglot.errors import PanoglotError, RowError, UserError
+from panoglot.languages import language_name
 from panoglot.pictures import Image
-from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit, forget
+from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit, forget, judge, undo, vote
 from panoglot.vectors import stamp
 from panoglot.web._http import Answer, Problem, Request
+from panoglot.web._review import Review, captions_of
+from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
+from panoglot.web._shelf import Shelf, shown
 
-__all__ = ["ROUTES", "Api", "Route", "openapi"]
+__all__ = ["Api", "problem_of"]
 
-SIZES = (240, 480, 1600)
 #: Thumbnails in memory, and pictures that clients sent to search with.
 _THUMBS, _UPLOADS = 64 * 2**20, 32
-_ID = re.compile(r"[0-9a-f]{32}")
-MOST_HITS = 1000
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route: method, path with `{id}`, what it does, the fields of its JSON body, whether it writes."""
-
-    method: str
-    path: str
-    name: str
-    about: str
-    body: tuple[tuple[str, str, str], ...] = ()
-    writes: bool = False
-
-
-ROUTES = (
-    Route("GET", "/api/v1", "info", "What is served: counts, languages, vectors, parts."),
-    Route(
-        "POST", "/api/v1/search", "search", "Search; the plan comes back, edited it can be sent again.",
-        (
-            ("text", "string", "what to look for; +word, -word, \"words together\""),
-            ("image", "string", "an image of the dataset, or the id that query-picture gave"),
-            ("parts", "array", "instead of both: parts of a query {kind, value, role, condition, weight}"),
-            ("lang", "string", "only images with a caption in one of these languages"), 
-            ("kinds", "string", "kinds of captions"),
-            ("where", "string", "condition on images"), ("k", "integer", f"how many, at most {MOST_HITS}"),
-            ("by", "string", "parts that look: lexical,caption,picture"), ("preset", "string", "how the query is read"),
-            ("plan", "object", "search with this plan"), ("min_score", "number", "least cosine"),
-        ),
-    ),
-    Route("POST", "/api/v1/query-picture", "query_picture", "Send a picture (image/*) to search with; gives its id."),
-    Route("GET", "/api/v1/images/{id}", "image", "A picture's facts and all its captions, dropped ones too."),
-    Route("GET", "/api/v1/thumb/{id}/{size}.webp", "thumb", "The picture, re-encoded: 240, 480 or 1600 high."),
-    Route(
-        "POST", "/api/v1/images/{id}/captions", "caption", "Correct or add a caption.",
-        (("text", "string", "the right text"), ("lang", "string", "its language"),
-         ("caption", "string", "the caption that is corrected"), ("author", "string", "who says so")),
-        writes=True,
-    ),
-    Route(
-        "POST", "/api/v1/images/{id}/drop", "drop", "Drop a caption.",
-        (("caption", "string", "which"), ("reason", "string", "why"), ("author", "string", "who says so")),
-        writes=True,
-    ),
-    Route(
-        "POST", "/api/v1/forget", "forget", "Forget pictures; see `panoglot forget`.",
-        (("ids", "array", "ids of images"), ("dry_run", "boolean", "only say what would go")), writes=True,
-    ),
-)  # fmt: skip
-
-
-def openapi(read_only: bool) -> dict[str, Any]:
-    """The description of the API."""
-    paths: dict[str, Any] = {}
-    for route in ROUTES:
-        if route.writes and read_only:
-            continue
-        one: dict[str, Any] = {
-            "operationId": route.name, "summary": route.about,
-            "responses": {"200": {"description": "done"}, "default": {"description": "application/problem+json"}},
-        }  # fmt: skip
-        names = re.findall(r"\{(\w+)\}", route.path)
-        if names:
-            one["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-            ]
-        if route.body:
-            fields = {name: {"type": kind, "description": text} for name, kind, text in route.body}
-            schema = {"type": "object", "properties": fields, "additionalProperties": False}
-            one["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-        paths.setdefault(route.path, {})[route.method.lower()] = one
-    return {
-        "openapi": "3.1.0", "info": {"title": "Panoglot", "version": __version__}, "paths": paths,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}, "security": [{"token": []}],
-    }  # fmt: skip
+_PATTERNS = tuple((route, route.pattern) for route in ROUTES)
 
 
 class Api:
@@ -106,52 +36,59 @@ class Api:
 
     def __init__(self, searcher: Searcher, *, read_only: bool = False) -> None:
         self.searcher, self.data, self.read_only = searcher, searcher.dataset, read_only
+        self.shelf, self.review = Shelf(searcher), Review(searcher)
         self._lock = threading.Lock()
         self._thumbs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._held = 0
         self._uploads: OrderedDict[str, Image] = OrderedDict()
 
-    def find(self, request: Request) -> Callable[[], Answer]:
-        """The route of a request.
+    def find(self, request: Request, path: str) -> tuple[str, Callable[[], Answer]]:
+        """The route of a request: its name, and what answers.
 
         Raises:
             Problem: none, or another method.
         """
         methods = []
-        for route in ROUTES:
-            pattern = re.escape(route.path).replace(r"\{id\}", "([^/]+)").replace(r"\{size\}", r"(\d+)")
-            if found := re.fullmatch(pattern, request.path):
+        for route, pattern in _PATTERNS:
+            if found := pattern.fullmatch(path):
                 methods.append(route.method)
                 if route.method == request.method or (route.method, request.method) == ("GET", "HEAD"):
                     if route.writes and self.read_only:
                         raise Problem(403, "this server was started to be read only.")
-                    run = getattr(self, f"_{route.name}")
-                    return lambda: run(request, *found.groups())
+                    return route.name, partial(getattr(self, f"_{route.name}"), request, *found.groups())
         if methods:
             raise Problem(405, f"use {' or '.join(methods)} here.")
         raise Problem(404, "there is nothing here.")
 
     def _id(self, given: str) -> str:
-        if not _ID.fullmatch(given):
+        if not is_id(given):
             raise Problem(404, "an image is named by its id, 32 hexadecimal digits.")
         if self.searcher._allowed.is_forgotten(given):
             raise Problem(410, "this picture is forgotten.")
         return given
 
+    def info(self) -> dict[str, Any]:
+        """What is served."""
+        counts = dict(self.searcher._allowed.languages().most_common(200))
+        return {
+            "name": self.data.name, "images": len(self.data.images), "languages": counts,
+            "names": {tag: language_name(tag) for tag in counts},
+            "vectors": self.searcher.name, "read_only": self.read_only, "version": __version__,
+        }  # fmt: skip
+
     def _info(self, request: Request) -> Answer:
-        searcher = self.searcher
-        counts = dict(searcher._allowed.languages().most_common(200))
-        return Answer.of(
-            {
-                "name": self.data.name, "images": len(self.data.images), "languages": counts,
-                "vectors": searcher.name, "read_only": self.read_only, "version": __version__,
-            }
-        )  # fmt: skip
+        return Answer.of(self.info())
+
+    # -- search --------------------------------------------------------------------------------------------------------
 
     def _search(self, request: Request) -> Answer:
-        body = _fields(request.json(), ROUTES[1])
+        body = fields(request.json(), "search")
         k = body.get("k", 60)
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_HITS:
+        if not 1 <= k <= MOST_HITS:
             raise Problem(422, f"k must be a whole number, 1 to {MOST_HITS}.", field="k")
+        most = body.get("captions", 10)
+        if not 0 <= most <= MOST_CAPTIONS:
+            raise Problem(422, f"captions must be a whole number, 0 to {MOST_CAPTIONS}.", field="captions")
         options: dict[str, Any] = {
             key: body[key] for key in ("lang", "kinds", "where", "preset", "plan", "min_score") if key in body
         }
@@ -160,16 +97,21 @@ class Api:
         if "plan" in options:
             options["plan"] = self._plan(options["plan"])
         with self._lock:
+            began = time.perf_counter()
             if "parts" in body:
                 hits = self.searcher.search(query=self._query(body["parts"], k), **options)
             else:
                 image = self._asked_picture(body["image"]) if body.get("image") else None
                 hits = self.searcher.search(body.get("text") or None, image=image, k=k, **options)
+            took = (time.perf_counter() - began) * 1000
+        shapes = self.shelf.of([hit.image_id for hit in hits])
         return Answer.of(
             {
-                "hits": [self._hit(hit) for hit in hits], "notes": hits.notes,
-                "plan": hits.plan.plain() if hits.plan else None, "version": stamp(self.data.captions),
-            }
+                "hits": [self._hit(hit, shape, body.get("show"), most) for hit, shape in zip(hits, shapes)],
+                "notes": hits.notes, "plan": hits.plan.plain() if hits.plan else None,
+                "version": stamp(self.data.captions),
+            },
+            headers={"Server-Timing": f"scorer;dur={took:.3f}"},
         )  # fmt: skip
 
     def _query(self, parts: Any, k: int) -> Query:
@@ -198,17 +140,17 @@ class Api:
         )  # fmt: skip
 
     def _asked_picture(self, given: Any) -> Any:
-        if not isinstance(given, str) or not _ID.fullmatch(given):
+        if not isinstance(given, str) or not is_id(given):
             raise Problem(422, "an image is an id of the dataset, or what query-picture gave.", field="image")
         return self._uploads.get(given, given)
 
-    def _hit(self, hit: Hit) -> dict[str, Any]:
-        captions = [
-            {"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind}
-            for c in hit.captions
-            if c.kind != "fact"
-        ]
-        return {"id": hit.image_id, "score": hit.score, "parts": hit.parts, "captions": captions[:200]}
+    def _hit(self, hit: Hit, shape: float, show: str | None, most: int) -> dict[str, Any]:
+        made = {"id": hit.image_id, "score": hit.score, "parts": hit.parts, "shape": shape}
+        if show is not None:
+            return {**made, **shown(hit.captions, several(show))}
+        kept = [c for c in hit.captions if c.kind != "fact"]
+        some = [{"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind} for c in kept[:most]]
+        return {**made, "captions": some, "more_captions": len(kept) - len(some)}
 
     def _query_picture(self, request: Request) -> Answer:
         try:
@@ -216,22 +158,44 @@ class Api:
             small = Image.from_pil(image.pil(min_side=512))  # re-encoded: nothing of what came is kept as it came
         except RowError as error:
             raise Problem(422, f"this picture cannot be read: {error}.") from None
-        self._uploads[small.id] = small
-        while len(self._uploads) > _UPLOADS:
-            self._uploads.popitem(last=False)
+        with self._lock:
+            self._uploads[small.id] = small
+            while len(self._uploads) > _UPLOADS:
+                self._uploads.popitem(last=False)
         return Answer.of({"id": small.id}, 201)
+
+    # -- pictures ------------------------------------------------------------------------------------------------------
+
+    def _layout(self, request: Request) -> Answer:
+        ids, version = self.shelf.order(**query(request.query(), "layout"))
+        tag = f'"{version}"'
+        if request.headers.get("If-None-Match") == tag:
+            return Answer(status=304, headers={"ETag": tag})
+        headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+        return Answer(self.shelf.layout(ids), "application/octet-stream", headers=headers)
+
+    def _items(self, request: Request) -> Answer:
+        given = query(request.query(), "items")
+        start, n = given.pop("from", 0), given.pop("n")
+        show, wanted = several(given.pop("show", "")), given.pop("version", None)
+        ids, version = self.shelf.order(**given)
+        if wanted not in (None, version):
+            raise Problem(409, "pictures came or went meanwhile; ask for the layout again.", version=version)
+        some = [key.decode() for key in ids[start : start + n].tolist()]
+        items = self.shelf.items(some, show)
+        return Answer.of({"items": items, "from": start, "total": len(ids), "version": version})
 
     def _image(self, request: Request, given: str) -> Answer:
         key = self._id(given)
-        rows = self.data.images.get([key], ["width", "height", "format", "size", "group"]).to_pylist()
+        columns = "width height format size group time author licence split recipe model".split()
+        rows = self.data.images.get([key], columns).to_pylist()
         if not rows:
             raise Problem(404, "there is no such picture.")
-        captions = [
-            {**asdict(c), "parents": list(c.parents), "region": None}
-            for c in self.data.captions_of([key], None)[key]
-            if c.kind != "fact"
-        ]
-        return Answer.of({**rows[0], "id": key, "captions": captions})
+        captions = captions_of(self.data, key)
+        mark = self.data.marks.get([key], ["dropped"])["dropped"].to_pylist()
+        tag = _state(captions)
+        made = {**rows[0], "id": key, "dropped": mark[0] if mark else None, "captions": captions, "state": tag}
+        return Answer.of(made, headers={"ETag": f'"{tag}"'})
 
     def _thumb(self, request: Request, given: str, size: str) -> Answer:
         key, height = self._id(given), int(size)
@@ -243,60 +207,96 @@ class Api:
             return Answer(status=304, headers=headers)
         found = self._thumbs.get((key, height))
         if found is None:
-            rows = self.data.images.get([key], ["data"])["data"].to_pylist()
+            sent = self._uploads.get(key)  # who sent it may see it
+            rows = [sent.data] if sent else self.data.images.get([key], ["data"])["data"].to_pylist()
             if not rows:
                 raise Problem(404, "there is no such picture.")
             found = _webp(rows[0], height)
             with self._lock:
+                self._held += len(found) - len(self._thumbs.pop((key, height), b""))
                 self._thumbs[key, height] = found
-                while sum(map(len, self._thumbs.values())) > _THUMBS:
-                    self._thumbs.popitem(last=False)
+                while self._held > _THUMBS:
+                    self._held -= len(self._thumbs.popitem(last=False)[1])
         return Answer(found, "image/webp", headers=headers)
 
+    # -- looking through -----------------------------------------------------------------------------------------------
+
+    def _overview(self, request: Request) -> Answer:
+        query(request.query(), "overview")
+        return Answer.of(self.review.overview())
+
+    def _queue(self, request: Request) -> Answer:
+        return Answer.of(self.review.queue(**query(request.query(), "queue")))
+
+    def _compare(self, request: Request) -> Answer:
+        given = query(request.query(), "compare")
+        given["start"] = given.pop("from", 0)
+        # names of writers may have spaces in them
+        given["writers"] = [one.strip() for one in given.pop("writers", "").split(",") if one.strip()]
+        return Answer.of(self.review.compare(**given))
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _unchanged(self, request: Request, key: str) -> str:
+        """The picture, if its captions are still those that the client saw."""
+        seen = request.headers.get("If-Match")
+        if seen is not None and seen.strip('" ') != (now := _state(captions_of(self.data, self._id(key)))):
+            raise Problem(412, "somebody changed this picture's captions meanwhile; look again.", state=now)
+        return self._id(key)
+
     def _caption(self, request: Request, given: str) -> Answer:
-        body = _fields(request.json(), ROUTES[5])
+        body = fields(request.json(), "caption")
         if not isinstance(body.get("text"), str):
             raise Problem(422, "text is missing.", field="text")
-        return Answer.of(asdict(edit(self.data, self._id(given), **body)), 201)
+        return Answer.of(asdict(edit(self.data, self._unchanged(request, given), **body)), 201)
 
     def _drop(self, request: Request, given: str) -> Answer:
-        body = _fields(request.json(), ROUTES[6])
+        body = fields(request.json(), "drop")
         reason = str(body.pop("reason", None) or "dropped by a person")
         if "caption" not in body:
             raise Problem(422, "caption is missing.", field="caption")
-        return Answer.of(asdict(edit(self.data, self._id(given), drop=reason, **body)))
+        return Answer.of(asdict(edit(self.data, self._unchanged(request, given), drop=reason, **body)))
+
+    def _judge(self, request: Request, given: str) -> Answer:
+        body = fields(request.json(), "judge")
+        if "caption" not in body or "keep" not in body:
+            raise Problem(422, "caption and keep are needed.", field="caption" if "keep" in body else "keep")
+        key = self._unchanged(request, given)
+        if body["caption"] not in {c.caption_id for c in self.data.captions_of([key], None)[key]}:
+            raise Problem(404, "this picture has no such caption.")
+        return Answer.of(asdict(judge(self.data, body.pop("caption"), **body)))
+
+    def _undo(self, request: Request) -> Answer:
+        body = fields(request.json(), "undo")
+        if "edit_id" not in body:
+            raise Problem(422, "edit_id is missing.", field="edit_id")
+        return Answer.of(asdict(undo(self.data, **body)))
+
+    def _vote(self, request: Request) -> Answer:
+        body = fields(request.json(), "vote")
+        given = body.get("captions", [])
+        if not all(isinstance(one, str) for one in given) or not 2 <= len(given) <= 9:
+            raise Problem(422, "captions must be a list of two to nine ids.", field="captions")
+        return Answer.of({"ratings": vote(self.data, given, body.get("best"), author=body.get("author", ""))})
 
     def _forget(self, request: Request) -> Answer:
-        body = _fields(request.json(), ROUTES[7])
+        body = fields(request.json(), "forget")
         ids = body.get("ids")
-        if not isinstance(ids, list) or not ids or not all(isinstance(i, str) for i in ids):
+        if not ids or not all(isinstance(i, str) for i in ids):
             raise Problem(422, "ids must be a list of ids.", field="ids")
         keys = [self._id(one) for one in ids]
         with self._lock:
             done = forget(self.data, *keys, dry_run=bool(body.get("dry_run")))
             for key in keys:
                 for size in SIZES:
-                    self._thumbs.pop((key, size), None)
-        answer = Answer.of(asdict(done))
-        answer.headers["Clear-Site-Data"] = '"cache"'
-        return answer
+                    self._held -= len(self._thumbs.pop((key, size), b""))
+        return Answer.of(asdict(done), headers={"Clear-Site-Data": '"cache"'})
 
 
-def _fields(body: dict[str, Any], route: Route) -> dict[str, Any]:
-    """The body with no other fields than the route's, each of its type."""
-    types: dict[str, Any] = {"string": str, "array": list, "integer": int, "object": dict, "boolean": bool}
-    known = {name: kind for name, kind, _ in route.body}
-    found = {}
-    for name, value in body.items():
-        if name not in known:
-            raise Problem(422, f"there is no field '{name}': {', '.join(known)}.", field=name)
-        if value is None:
-            continue
-        wanted = types.get(known[name], (int, float))
-        if not isinstance(value, wanted) or (isinstance(value, bool) and known[name] != "boolean"):
-            raise Problem(422, f"{name} must be of type {known[name]}.", field=name)
-        found[name] = value
-    return found
+def _state(captions: list[dict[str, Any]]) -> str:
+    """What a picture's captions are now."""
+    said = sorted(f"{c['caption_id']} {c['dropped'] or ''}" for c in captions)
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
 def _webp(data: bytes, height: int) -> bytes:

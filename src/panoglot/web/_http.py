@@ -8,13 +8,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import secrets
+import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from panoglot.errors import UserError
 
 __all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback"]
 
@@ -31,6 +36,8 @@ HEADERS = {
 }
 #: Bytes of a body: JSON, and a picture.
 MOST_JSON, MOST_PICTURE = 256 * 1024, 50 * 2**20
+#: Seconds that a body may take, and seconds' worth of requests that a client may ask for at once.
+SLOWEST, BURST = 60, 5
 COOKIE = "panoglot"
 #: Wrong tokens a minute, of all clients together.
 _TRIES = 20
@@ -39,15 +46,16 @@ _TRIES = 20
 class Problem(Exception):
     """An answer that is an error."""
 
-    def __init__(self, status: int, detail: str, **more: Any) -> None:
+    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.more = status, detail, more
+        self.status, self.detail, self.headers, self.more = status, detail, headers or {}, more
 
     def answer(self) -> Answer:
         """The problem as JSON."""
         title = HTTPStatus(self.status).phrase
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.more}
-        return Answer(json.dumps(body, ensure_ascii=False).encode(), "application/problem+json", self.status)
+        raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        return Answer(raw, "application/problem+json", self.status, dict(self.headers))
 
 
 @dataclass
@@ -60,9 +68,10 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: Any, status: int = 200) -> Answer:
+    def of(cls, data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
         """JSON."""
-        return cls(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"), "application/json", status)
+        body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        return cls(body, "application/json", status, headers or {})
 
 
 @dataclass
@@ -74,12 +83,45 @@ class Request:
     headers: Any
     read: Any
     path: str = ""
+    client: str = ""
 
     def __post_init__(self) -> None:
         try:
             self.path = unquote(urlsplit(self.target).path, errors="replace")
         except ValueError:
             raise Problem(400, "the address is not understood.") from None
+
+    def query(self) -> dict[str, str]:
+        """What follows the `?`; each name once.
+
+        Raises:
+            Problem: a name stands there twice, or too many.
+        """
+        try:
+            pairs = parse_qsl(urlsplit(self.target).query, keep_blank_values=True, max_num_fields=40, errors="replace")
+        except ValueError:
+            raise Problem(400, "too much follows the question mark.") from None
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise Problem(422, "a name stands twice after the question mark.")
+        return found
+
+    def body(self, most: int) -> bytes:
+        """The body, read piece by piece: who sends it too slowly is left.
+
+        Raises:
+            Problem: no length, too long, too slow, cut off.
+        """
+        left, pieces, until = self.length(most), [], time.monotonic() + SLOWEST
+        while left:
+            piece = self.read(min(left, 65_536))
+            if not piece:
+                raise Problem(400, "the body ended before its length.")
+            if time.monotonic() > until:
+                raise Problem(408, f"the body did not come within {SLOWEST} seconds.")
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
 
     def length(self, most: int) -> int:
         """How long the body says it is.
@@ -102,7 +144,7 @@ class Request:
         """
         if self.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem(415, "send application/json.")
-        raw = self.read(self.length(MOST_JSON))
+        raw = self.body(MOST_JSON)
         try:
             data = json.loads(raw)
         except (ValueError, RecursionError):
@@ -119,8 +161,7 @@ class Request:
         """
         if not self.headers.get("Content-Type", "").lower().startswith("image/"):
             raise Problem(415, "send a picture: image/jpeg, image/png …")
-        found: bytes = self.read(self.length(MOST_PICTURE))
-        return found
+        return self.body(MOST_PICTURE)
 
 
 def is_loopback(host: str) -> bool:
@@ -135,7 +176,9 @@ def is_loopback(host: str) -> bool:
 class Gate:
     """Who may come in."""
 
-    def __init__(self, host: str, port: int, token: str | None) -> None:
+    def __init__(self, host: str, port: int, token: str | None, rate: float | None = None) -> None:
+        if rate is not None and not rate > 0:
+            raise UserError(f"rate={rate} must be more than 0.")
         own = f"[{host}]" if ":" in host else host.lower()
         names = {own, "localhost", "127.0.0.1", "[::1]"} if is_loopback(host) else {own}
         self.hosts = None if host in ("0.0.0.0", "::", "") else {f"{name}:{port}" for name in names}
@@ -144,6 +187,28 @@ class Gate:
         self.token = token
         self._key = secrets.token_bytes(32)
         self._wrong: list[float] = []
+        self._rate, self._buckets, self._lock = rate, OrderedDict[str, tuple[float, float]](), threading.Lock()
+
+    def limit(self, request: Request) -> None:
+        """Count a search or a write of a client: a bucket of `BURST` seconds' worth that fills at the rate.
+
+        Raises:
+            Problem: 429, with when to try again.
+        """
+        if self._rate is None:
+            return
+        now, most = time.monotonic(), max(1.0, self._rate * BURST)
+        with self._lock:
+            at, level = self._buckets.pop(request.client, (now, most))
+            level = min(most, level + (now - at) * self._rate)
+            self._buckets[request.client] = now, level - (level >= 1)
+            while len(self._buckets) > 10_000:
+                self._buckets.popitem(last=False)
+        if level < 1:
+            wait = math.ceil((1 - level) / self._rate)
+            raise Problem(
+                429, f"too many requests of this client; try again in {wait} s.", headers={"Retry-After": str(wait)}
+            )
 
     def check(self, request: Request) -> None:
         """Refuse other hosts and origins, and who has no token.

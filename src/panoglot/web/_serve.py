@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from socketserver import TCPServer
 from typing import Any
 
 from panoglot.errors import UserError, command, verb
 from panoglot.retrieval import Searcher
 from panoglot.table import Dataset
 from panoglot.table._visible import terminal
-from panoglot.web._api import Api, openapi, problem_of
+from panoglot.web._api import Api, problem_of
 from panoglot.web._http import HEADERS, Answer, Gate, Problem, Request, is_loopback
+from panoglot.web._meter import Meter
+from panoglot.web._routes import of_dataset, openapi
 
 __all__ = ["Server", "serve"]
 
-_FILES = {"/": ("index.html", "text/html; charset=utf-8"), "/a/app.js": ("app.js", "text/javascript; charset=utf-8")}
-_FILES |= {"/a/app.css": ("app.css", "text/css; charset=utf-8")}
-#: Seconds until a client that says nothing is left, and requests at once.
-_PATIENCE, _AT_ONCE = 30, 64
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+#: Seconds until a client that says nothing is left, requests at once, and seconds that they have when the server ends.
+_PATIENCE, _AT_ONCE, _GRACE = 30, 64, 10
 #: Shortest token beyond this machine.
 _SHORTEST = 16
+
+
+@cache
+def _page() -> dict[str, tuple[bytes, str, str]]:
+    """Address to file, type and tag."""
+    found = {}
+    for file in resources.files("panoglot.web").joinpath("page").iterdir():
+        data, ending = file.read_bytes(), "." + file.name.rpartition(".")[2]
+        where = "/" if file.name == "index.html" else f"/a/{file.name}"
+        if ending in _TYPES:
+            tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+            found[where] = data, f"{_TYPES[ending]}; charset=utf-8", tag
+    return found
 
 
 class Server:
@@ -38,21 +55,23 @@ class Server:
 
     def __init__(
         self,
-        searcher: Searcher,
+        searcher: Searcher | Sequence[Searcher],
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
         token: str | None = None,
         read_only: bool = False,
+        rate: float | None = None,
     ) -> None:
         """Listen.
 
         Args:
-            searcher: over the dataset; one that opens no files (`files=False`).
+            searcher: over the dataset, or several; they open no files (`files=False`).
             host: address to listen at.
             port: 0 takes a free one.
             token: what clients must know; needed beyond this machine.
             read_only: no route writes.
+            rate: searches and writes a second of one client, in the long run; None: no limit.
 
         Raises:
             UserError: no token, or a short one, beyond this machine; a port that is taken.
@@ -62,43 +81,19 @@ class Server:
                 f"beyond this machine a token of at least {_SHORTEST} characters is needed: --token …; "
                 "or listen at --host 127.0.0.1."
             )
-        if searcher._files:
+        searchers = [searcher] if isinstance(searcher, Searcher) else list(searcher)
+        if any(one._files for one in searchers):
             raise UserError("a server takes a Searcher(…, files=False): no path of a client may be opened.")
-        self.api = Api(searcher, read_only=read_only)
-        server = self
-
-        class Handler(_Handler):
-            def setup(self) -> None:
-                self.api, self.gate = server.api, server.gate
-                super().setup()
-
-        class Listener(ThreadingHTTPServer):
-            daemon_threads = True
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            slots = threading.BoundedSemaphore(_AT_ONCE)
-
-            def process_request(self, request: Any, client_address: Any) -> None:
-                if not self.slots.acquire(timeout=_PATIENCE):
-                    self.shutdown_request(request)
-                    return
-                super().process_request(request, client_address)
-
-            def process_request_thread(self, request: Any, client_address: Any) -> None:
-                try:
-                    super().process_request_thread(request, client_address)
-                finally:
-                    self.slots.release()
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that went away is no error."""
-
+        self.apis = _named([Api(one, read_only=read_only) for one in searchers])
+        self.api, self.read_only, self.meter = next(iter(self.apis.values())), read_only, Meter()
         try:
-            self._listener = Listener((host, port), Handler)
+            self._listener = _listener(self, host, port)
         except OSError as error:
-            other = command("serve", searcher.dataset.address, "--port", port + 1 if port < 65535 else 8080)
+            other = command("serve", self.api.data.address, "--port", port + 1 if port < 65535 else 8080)
             raise UserError(f"port {port} of {host} cannot be had ({error.strerror or error}): {other}") from None
         self.host, self.port = host, int(self._listener.server_address[1])
-        self.gate = Gate(host, self.port, token)
+        self.gate = Gate(host, self.port, token, rate)
+        self.ending = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -114,14 +109,112 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown()
-        self._listener.server_close()
+        self._end()
 
     def wait(self) -> None:
-        """Serve until somebody stops it."""
+        """Serve until somebody stops it; what is being answered then has some seconds to finish."""
         try:
             self._listener.serve_forever(0.5)
         finally:
-            self._listener.server_close()
+            self._end()
+
+    def _end(self) -> None:
+        self.ending = True  # connections close after their answer
+        self._listener.server_close()  # nobody new
+        self.meter.wait_idle(_GRACE)
+
+    def route(self, request: Request) -> tuple[str, Answer]:
+        """The name of a request's route, and its answer."""
+        page = _page()
+        if request.path in page:
+            return "page", _file(request, *page[request.path])
+        if request.path == "/favicon.ico":
+            return "page", Answer(status=204)
+        if request.path == "/session":
+            if request.method != "POST":
+                raise Problem(405, "use POST here.")
+            cookie = self.gate.session(str(request.json().get("code", "")))
+            return "session", Answer(status=204, headers={"Set-Cookie": cookie})
+        if request.path in ("/healthz", "/openapi.json", "/metrics"):
+            if request.method not in ("GET", "HEAD"):
+                raise Problem(405, "use GET here.")
+            return request.path.strip("/").partition(".")[0], self._about(request.path)
+        name, path = of_dataset(request.path)
+        if name is not None and name not in self.apis:
+            raise Problem(404, f"there is no such dataset here: {', '.join(self.apis)}.")
+        api = self.api if name is None else self.apis[name]
+        route, run = api.find(request, path)
+        if request.method not in ("GET", "HEAD"):
+            self.gate.limit(request)
+        answer = run()
+        if route == "info":
+            names = [{"id": name, "images": len(one.data.images)} for name, one in self.apis.items()]
+            answer = Answer.of({**api.info(), "datasets": names})
+        return route, answer
+
+    def _about(self, path: str) -> Answer:
+        if path == "/healthz":
+            return Answer.of({"ok": True})
+        if path == "/openapi.json":
+            return Answer.of(openapi(self.read_only))
+        text = self.meter.text({name: len(api.data.images) for name, api in self.apis.items()})
+        return Answer(text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+def _named(apis: Sequence[Api]) -> dict[str, Api]:
+    """Every dataset under a name of its own."""
+    found: dict[str, Api] = {}
+    for api in apis:
+        name, n = api.data.name, 2
+        while name in found:
+            name, n = f"{api.data.name}-{n}", n + 1
+        found[name] = api
+    return found
+
+
+def _file(request: Request, data: bytes, kind: str, tag: str) -> Answer:
+    if request.method not in ("GET", "HEAD"):
+        raise Problem(405, "use GET here.")
+    headers = {"Cache-Control": "no-cache", "ETag": tag}
+    if request.headers.get("If-None-Match") == tag:
+        return Answer(status=304, headers=headers)
+    return Answer(data, kind, headers=headers)
+
+
+def _listener(server: Server, host: str, port: int) -> ThreadingHTTPServer:
+    """A thread a connection, and not more than so many."""
+
+    class Handler(_Handler):
+        def setup(self) -> None:
+            self.server_of_ours = server
+            super().setup()
+
+    class Listener(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = _AT_ONCE
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        slots = threading.BoundedSemaphore(_AT_ONCE)
+
+        def server_bind(self) -> None:
+            """As of any TCP server: that of HTTP asks the network for its own name."""
+            TCPServer.server_bind(self)
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            if not self.slots.acquire(timeout=_PATIENCE):
+                self.shutdown_request(request)
+                return
+            super().process_request(request, client_address)
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            try:
+                super().process_request_thread(request, client_address)
+            finally:
+                self.slots.release()
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that went away is no error."""
+
+    return Listener((host, port), Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -130,8 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "panoglot", ""
     timeout = _PATIENCE
-    api: Api
-    gate: Gate
+    #: an answer leaves in one piece: head and body in two wait for the client's acknowledgement of the first
+    wbufsize, disable_nagle_algorithm = 1 << 16, True
+    server_of_ours: Server
 
     def do_GET(self) -> None:
         self._answer()
@@ -139,39 +233,26 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
     def _answer(self) -> None:
+        server, route = self.server_of_ours, "none"
+        began = server.meter.begin()
         try:
-            request = Request(self.command, self.path, self.headers, self.rfile.read)
-            self.gate.check(request)
-            answer = self._route(request)
+            request = Request(self.command, self.path, self.headers, self.rfile.read1, client=self.client_address[0])
+            server.gate.check(request)
+            route, answer = server.route(request)
+        except ConnectionError:
+            answer = Problem(400, "the client is gone.").answer()
         except Exception as error:
             problem = problem_of(error)
             if problem.status >= 500:
                 line = f"panoglot serve: {problem.more.get('log')}: {type(error).__name__}: {error}"
                 print(terminal(line), file=sys.stderr)
             answer = problem.answer()
-        if self.command not in ("GET", "HEAD") and answer.status >= 400:
+        if server.ending or (self.command not in ("GET", "HEAD") and answer.status >= 400):
             self.close_connection = True  # the body may not have been read
-        self._send(answer)
-
-    def _route(self, request: Request) -> Answer:
-        if request.path in _FILES:
-            if request.method not in ("GET", "HEAD"):
-                raise Problem(405, "use GET here.")
-            name, kind = _FILES[request.path]
-            data = resources.files("panoglot.web").joinpath("page", name).read_bytes()
-            return Answer(data, kind, headers={"Cache-Control": "no-cache"})
-        if request.path == "/favicon.ico":
-            return Answer(status=204)
-        if request.path == "/healthz":
-            return Answer.of({"ok": True})
-        if request.path == "/session":
-            if request.method != "POST":
-                raise Problem(405, "use POST here.")
-            cookie = self.gate.session(str(request.json().get("code", "")))
-            return Answer(status=204, headers={"Set-Cookie": cookie})
-        if request.path == "/openapi.json":
-            return Answer.of(openapi(self.api.read_only))
-        return self.api.find(request)()
+        try:
+            self._send(answer)
+        finally:
+            server.meter.end(began, route, answer.status)
 
     def _send(self, answer: Answer) -> None:
         try:
@@ -187,6 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if not empty and self.command != "HEAD":
                 self.wfile.write(answer.body)
+            self.wfile.flush()
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the client is gone
 
@@ -203,24 +285,27 @@ class _Handler(BaseHTTPRequestHandler):
 @verb
 def serve(
     dataset: Dataset | str | os.PathLike[str],
-    *,
+    *others: str,
     host: str = "127.0.0.1",
     port: int = 8080,
     token: str | None = None,
     read_only: bool = False,
+    rate: float | None = None,
     encoder: Any = None,
     model: Sequence[str] = (),
     prices: str | None = None,
     max_cost: float | None = None,
 ) -> None:
-    """Serve a dataset: an HTTP API (/openapi.json) and one page to search, look, correct and forget.
+    """Serve datasets: an HTTP API (/openapi.json) and a page to search, look through, review, compare and correct them.
 
     Args:
         dataset: a dataset, or its path.
+        others: more of them; the page has a choice, and the API has each under `/api/v1/d/NAME/…`.
         host: address to listen at; beyond this machine (`0.0.0.0`) a token is needed.
         port: 0 takes a free one.
         token: what clients must know: `Authorization: Bearer …`; the page gets it by the address that is printed.
         read_only: nobody corrects or forgets.
+        rate: searches and writes a second that one client may ask for, in the long run; without it there is no limit.
         encoder: as in `search`.
         model: models of presets, as `llm=PROVIDER:NAME`.
         prices: file of prices of the models.
@@ -229,7 +314,9 @@ def serve(
     Raises:
         UserError: no token beyond this machine, a port that is taken.
     """
-    searcher = Searcher(dataset, encoder, model=model, prices=prices, max_cost=max_cost, files=False)
-    server = Server(searcher, host=host, port=port, token=token, read_only=read_only)
+    searchers = [
+        Searcher(one, encoder, model=model, prices=prices, max_cost=max_cost, files=False) for one in (dataset, *others)
+    ]
+    server = Server(searchers, host=host, port=port, token=token, read_only=read_only, rate=rate)
     print(json.dumps({"url": server.url}) if not sys.stdout.isatty() else f"{server.url}   (Ctrl-C stops)", flush=True)
     server.wait()

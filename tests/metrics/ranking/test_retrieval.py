@@ -128,6 +128,7 @@ def test_ignored_rows_do_not_compete_and_candidates_confine():
     assert retrieval([[1, 0]], [[1, 0], [-1, 0.1]], [1], metrics=["rank"], ignore=[[0]]).value == 1
 
 
+@pytest.mark.paper("cirevl", shows="V", case="CIRCO: a, b, c right, x a b y z found: AP@5 .3889, AP@2 .25")
 @pytest.mark.paper(
     "mmteb",
     shows="V",

@@ -188,11 +188,7 @@ def _stored(
     parse: str = "text",
     confidence: float | None = None,
 ) -> ResultSet:
-    """Score stored answers, by `index`.
-
-    Args:
-        parse: how answers are read; each benchmark's own default without it.
-    """
+    """Score stored answers, by `index`."""
     rows = read_mmmb(data)
     indexes = [row["index"] for row in rows]
     said = dict(zip(indexes, read_answers(answers, indexes)))

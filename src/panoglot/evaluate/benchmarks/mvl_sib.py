@@ -315,15 +315,7 @@ def _stored(
     parse: str = "strict",
     confidence: float | None = None,
 ) -> ResultSet:
-    """Score stored answers, by the question's number: `<lang>/<number>` with several languages.
-
-    Args:
-        task: `i2s`, `s2i`, `t2s`, `s2t`.
-        k: references shown.
-        limit: a seeded sample of so many questions.
-        seed: of the questions.
-        parse: how answers are read; each benchmark's own default without it.
-    """
+    """Score stored answers, by the question's number: `<lang>/<number>` with several languages."""
     tags = one_or_more(lang)
     first = read_sib(data, tags[0])
     items = mvl_sib_items(first.ids, first.topics, task=task, k=k, limit=limit, seed=seed)

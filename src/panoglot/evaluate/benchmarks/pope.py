@@ -62,11 +62,7 @@ def _stored(
     parse: str = "strict",
     confidence: float | None = None,
 ) -> ResultSet:
-    """Score stored answers, by `question_id` or else the row's number.
-
-    Args:
-        parse: how answers are read; each benchmark's own default without it.
-    """
+    """Score stored answers, by `question_id` or else the row's number."""
     said = read_answers(answers, [row.get("question_id", n) for n, row in enumerate(rows)])
     return _scores(rows, said, lang, parse, confidence)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages._tags import canonical_language
 from panoglot.networks.adapters.bottleneck import Adapter
+from panoglot.networks.samplers._sample import named
 
 __all__ = ["LanguageAdapters"]
 
@@ -40,6 +41,7 @@ class LanguageAdapters(nn.Module):
         """Adapt x [B, ..., width], row i by langs[i]."""
         if len(langs) != len(x):
             raise UserError(f"{len(x)} texts, but {len(langs)} languages.")
+        langs = [lang if lang in self.each else named(lang, self.each) for lang in langs]
         self.check(set(langs))
         if len(set(langs)) == 1:
             found: Tensor = self.each[langs[0]](x)

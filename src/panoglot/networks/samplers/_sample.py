@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from panoglot.languages import matches
 from panoglot.networks._records import Record, RegionText, Text
 
-__all__ = ["Sample", "Sampler", "matching"]
+__all__ = ["Sample", "Sampler", "matching", "named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Sampler(Protocol):
 
     A class may say, as literals: `takes`, the rows of a dataset that it reads (`caption`, the default, `document`,
     `triple`, `rating`, `picture`: those without a caption); `shows_parts`, it shows parts of texts, which have no
-    stored vectors; `always_the_same`, of several texts of a picture it ever shows one.
+    stored vectors; `always_the_same`, of several texts of a picture it ever shows one. A method `lacks(records)` says
+    what all records lack that it would show ('': nothing), so that it would quietly show something else.
     """
 
     def items(self, record: Any) -> int:
@@ -60,6 +61,16 @@ class Sampler(Protocol):
     def __call__(self, record: Any, seed: int, epoch: int, item: int = 0) -> Sample:
         """Return what the item shows in this epoch."""
         ...
+
+
+def named(lang: str, tags: Iterable[str]) -> str:
+    """Return the tag of a setting that a language meets, an equal one first; without one, the language itself.
+
+    >>> named("zh-Hans", ["en", "zh"]), named("pt", ["pt-BR"]), named("zh-Hant", ["zh", "zh-Hant"])
+    ('zh', 'pt', 'zh-Hant')
+    """
+    known = list(tags)
+    return lang if lang in known else next((tag for tag in known if matches(tag, lang)), lang)
 
 
 def matching(record: Record, kinds: Sequence[str], sources: Sequence[str], langs: Sequence[str]) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from panoglot.errors import UserError
@@ -31,6 +32,10 @@ class Regions:
     def items(self, record: Record) -> int:
         """1 when there is any text: an image without regions still teaches its caption."""
         return Coin(self.p).items(record)
+
+    def lacks(self, records: Iterable[Record]) -> str:
+        """Return which side of the coin no record has; see `Coin.lacks`."""
+        return Coin(self.p).lacks(records)
 
     def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
         """Choose; equal scores keep the record's order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from panoglot.errors import UserError
@@ -42,6 +42,14 @@ class Sentences:
     def items(self, record: Record) -> int:
         """1 when there is any text."""
         return int(bool(record.texts))
+
+    def lacks(self, records: Iterable[Record]) -> str:
+        """Return that no record has a text whose sentences could be drawn, and how to get one; '': some have."""
+        if not self.k or any(
+            t.kind != "raw" and (not self.sources or t.source in self.sources) for r in records for t in r.texts
+        ):
+            return ""
+        return "long captions whose sentences it draws: panoglot build X.pano --captioner MODEL --kind dense"
 
     def pool(self, record: Record) -> list[Text]:
         """Return what is drawn from: runs of `merge` sentences."""

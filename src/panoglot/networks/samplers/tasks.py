@@ -11,7 +11,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._order import task_batches
-from panoglot.networks.samplers._sample import Sample
+from panoglot.networks.samplers._sample import Sample, named
 
 __all__ = ["Coverage", "Ranked", "TaskPrefix", "Triples"]
 
@@ -86,7 +86,8 @@ class Coverage:
     of its language.
 
     Attributes:
-        cells: task → languages that may be trained. What is not named never reaches the trainer.
+        cells: task → languages that may be trained; `zh` lets `zh-Hans` in, as `zh`. What is not named never reaches
+            the trainer.
         prefix: language → the token that starts the decoder; None makes `<de>` of `de`.
     """
 
@@ -101,12 +102,14 @@ class Coverage:
 
     def given(self, task: str, text: str, lang: str) -> tuple[str, str]:
         """Return the prompt of a task about `text`, and what an answer in `lang` begins with."""
+        lang = named(lang, self.prefix if self.prefix is not None else self.cells.get(task, ()))
         if self.prefix is not None and lang not in self.prefix:
             raise UserError(f"coverage: no prefix for '{lang}'.{did_you_mean(lang, self.prefix)}")
         return f"{task}: {text}".strip(), f"<{lang}>" if self.prefix is None else self.prefix[lang]
 
     def _allowed(self, record: Record) -> list[tuple[str, str, Text]]:
-        return [p for p in _pairs(record) if p[2].lang in self.cells.get(p[0], ())]
+        cells = self.cells
+        return [p for p in _pairs(record) if named(p[2].lang, cells.get(p[0], ())) in cells.get(p[0], ())]
 
     def items(self, record: Record) -> int:
         """As many as there are allowed targets."""

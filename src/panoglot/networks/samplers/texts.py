@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from panoglot.errors import UserError
 from panoglot.identity import Named, marked
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
-from panoglot.networks.samplers._sample import Sample, matching
+from panoglot.networks.samplers._sample import Sample, matching, named
 
 __all__ = ["Coin", "Each", "One", "Translation", "Vectors"]
 
@@ -51,6 +51,18 @@ class Coin:
     def items(self, record: Record) -> int:
         """1 when there is any text."""
         return int(bool(record.texts))
+
+    def lacks(self, records: Iterable[Record]) -> str:
+        """Return which side of the coin no record has, and how to get it; '': each has some, or is never tossed."""
+        raw, machine = self.p == 0, self.p == 1
+        for r in records:
+            sides = [_original(r, t).kind == "raw" for t in r.texts]
+            raw, machine = raw or any(sides), machine or not all(sides)
+            if raw and machine:
+                return ""
+        if machine:
+            return "raw texts (what the pictures came with): --set sampler.p=0, or ingest them with their texts."
+        return "captions by a machine: panoglot build X.pano --captioner MODEL, or --set sampler.p=1"
 
     def __call__(self, record: Record, seed: int, epoch: int, item: int = 0) -> Sample:
         """Toss."""
@@ -97,8 +109,9 @@ class Translation:
     Captions rich in translations are thus not drawn more often than others.
 
     Attributes:
-        weights: language → weight; None: all languages of the caption alike. A drawn language that the caption lacks is
-            replaced by one that it has and that has weight, else by any (`fallback`).
+        weights: language → weight, `zh` stands for `zh-Hans` too; None: all languages of the caption alike. A drawn
+            language that the caption lacks is replaced by one that it has and that has weight, else by any (a
+            `fallback`).
         captions: captions a step, the slots.
     """
 
@@ -121,7 +134,7 @@ class Translation:
         for family in families:
             by_lang: dict[str, list[Text]] = {}
             for t in family:
-                by_lang.setdefault(t.lang, []).append(t)
+                by_lang.setdefault(named(t.lang, self.weights or ()), []).append(t)
             if self.weights is None:
                 lang = draw.choice(sorted(by_lang))
             else:

@@ -87,6 +87,10 @@ class Pieces:
             return self._bytes(text)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
+    def whole(self, text: str) -> int:
+        """Return how many tokens a text has that is written with nothing before it."""
+        return len(self.before) + len(self.encode(text)) + 1
+
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """Return the text of ids, up to the first end token; special tokens are left out."""
         values = [int(i) for i in (ids.tolist() if isinstance(ids, Tensor) else ids)]

@@ -39,7 +39,7 @@ class ByteTokens:
     ([1, 113, 198, 172, 2, 0, 0, 0], 'né', 1)
     """
 
-    size = 259
+    size, end = 259, END
 
     def __init__(self, length: int = 77) -> None:
         if length < 3:
@@ -54,6 +54,10 @@ class ByteTokens:
             self.cut += 1
             raw = raw[:room].decode("utf-8", "ignore").encode()
         return [START, *(b + 3 for b in raw), END]
+
+    def whole(self, text: str) -> int:
+        """Return how many tokens the whole text has."""
+        return len(text.encode("utf-8", "replace")) + 2
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return ids and mask, padded to the longest."""
@@ -80,6 +84,10 @@ class CharTokens:
         self.length, self.cut = length, 0
         self._place = {c: i + 1 for i, c in enumerate(self.alphabet)}
         self.size = len(self.alphabet) + 2  # padding, the alphabet, unknown
+
+    def whole(self, text: str) -> int:
+        """Return how many tokens the whole text has."""
+        return len(text)
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of one text."""

@@ -39,10 +39,17 @@ class HashTokens:
             raise UserError(f"text hashed: grams={list(grams)} must be lengths of 1 and more.")
         self.size, self.length, self.grams, self.cut = size, length, tuple(grams), 0
 
+    def _parts(self, text: str) -> list[str]:
+        words = unicodedata.normalize("NFKC", text).casefold().split()
+        return [p for w in words for p in (w, *self._pieces(w))]
+
+    def whole(self, text: str) -> int:
+        """Return how many ids the whole text has."""
+        return len(self._parts(text))
+
     def ids(self, text: str) -> list[int]:
         """Return the ids of one text."""
-        words = unicodedata.normalize("NFKC", text).casefold().split()
-        parts = [p for w in words for p in (w, *self._pieces(w))]
+        parts = self._parts(text)
         if len(parts) > self.length:
             self.cut += 1
         return [_place(p, self.size) for p in parts[: self.length]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,10 @@ class _HfTokens:
     def __init__(self, tokenizer: Any, length: int) -> None:
         self.tokenizer, self.length, self.cut = tokenizer, length, 0
         self.size = len(tokenizer)
+
+    def whole(self, text: str) -> int:
+        """Return how many tokens the whole text has."""
+        return len(self.tokenizer(text, truncation=False)["input_ids"])
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         whole = self.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
@@ -107,11 +112,19 @@ class HfImage(nn.Module):
         self.model = getattr(self.model, "vision_model", self.model)
         config = self.model.config
         self.width = int(getattr(config, "hidden_size", 0) or config.hidden_dim)
+        self._interpolates = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
         self.layer, self.registers = layer, int(getattr(config, "num_register_tokens", 0) or 0)
 
+    def _other_size(self, image: Tensor) -> bool:
+        """Whether the pictures have another size than the model's positions, and it interpolates when it is told to."""
+        side = getattr(self.model.config, "image_size", None)
+        sides = tuple(side) if isinstance(side, (list, tuple)) else (side, side)
+        return self._interpolates and None not in sides and tuple(image.shape[-2:]) != sides
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode [B, 3, H, W]; returns [B, width] and [B, N, width]."""
-        out = self.model(pixel_values=image, output_hidden_states=self.layer != -1)
+        """Encode [B, 3, H, W], of any size; returns [B, width] and [B, N, width]."""
+        more = {"interpolate_pos_encoding": True} if self._other_size(image) else {}
+        out = self.model(pixel_values=image, output_hidden_states=self.layer != -1, **more)
         x = out.last_hidden_state if self.layer == -1 else out.hidden_states[self.layer]
         if x.dim() == 4:  # a convolutional map
             x = x.flatten(2).transpose(1, 2)

@@ -52,13 +52,15 @@ class _Tokens:
         self.tokenizer, self.length, self.cut = tokenizer, length, 0
         self.size = int(getattr(tokenizer, "vocab_size", 0))
 
+    def whole(self, text: str) -> int:
+        """Return how many tokens the whole text has."""
+        if hasattr(self.tokenizer, "encode"):
+            return len(self.tokenizer.encode(text)) + 2
+        return len(self.tokenizer.tokenizer(text, truncation=False, padding=False)["input_ids"])  # of transformers
+
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         ids = self.tokenizer(list(texts), context_length=self.length)
-        if hasattr(self.tokenizer, "encode"):
-            self.cut += sum(len(self.tokenizer.encode(t)) + 2 > self.length for t in texts)
-        else:  # a transformers tokeniser
-            whole = self.tokenizer.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
-            self.cut += sum(len(row) > self.length for row in whole)
+        self.cut += sum(self.whole(t) > self.length for t in texts)
         return ids, torch.ones_like(ids, dtype=torch.bool)  # it masks its padding itself
 
 

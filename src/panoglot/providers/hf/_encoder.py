@@ -46,18 +46,11 @@ class HFEncoder:
         if self.batch_size < 1:
             raise UserError(f"batch_size={self.batch_size} of '{checkpoint.label}' must be at least 1.")
         options.finish()
-        import transformers
-
         config = load_config(checkpoint, place)
         self.processor = load_processor(checkpoint, config, place)
-        self.model = load_weights(transformers.AutoModel, checkpoint, config, place)
-        if not hasattr(self.model, "get_image_features") or not hasattr(self.model, "get_text_features"):
-            raise UserError(
-                f"'{checkpoint.label}' ({config.model_type}) has no joint space of images and texts. For a model of "
-                "texts alone use st:, for one that writes leave ?as=encoder away."
-            )
+        self.model = self._weights(checkpoint, config, place)
         self.tokenizer = self.processor.tokenizer
-        text = config.get_text_config()
+        text = self._text_config(config)
         positions = getattr(text, "max_position_embeddings", None) or 512
         if getattr(text, "model_type", "") in ("xlm-roberta", "roberta", "altclip_text_model", "camembert"):
             positions -= getattr(text, "pad_token_id", 1) + 1  # positions begin after the padding index
@@ -70,6 +63,22 @@ class HFEncoder:
         facts = [checkpoint.fingerprint, place.dtype, self._side]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
         self.dim = int(self._texts(["a"]).shape[-1])
+
+    def _weights(self, checkpoint: Checkpoint, config: Any, place: Place) -> Any:
+        """Load the model."""
+        import transformers
+
+        model = load_weights(transformers.AutoModel, checkpoint, config, place)
+        if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+            raise UserError(
+                f"'{checkpoint.label}' ({config.model_type}) has no joint space of images and texts. For a model of "
+                "texts alone use st:, for one that writes leave ?as=encoder away."
+            )
+        return model
+
+    def _text_config(self, config: Any) -> Any:
+        """Return the configuration of what reads texts."""
+        return config.get_text_config()
 
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Encode pictures.

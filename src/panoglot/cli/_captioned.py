@@ -1,0 +1,116 @@
+"""What `caption` and `translate` print: what was written, dropped and fell back; before a run what it would cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from panoglot.cli._shown import console, safe
+from panoglot.running._progress import price_text
+from panoglot.table._visible import terminal
+
+__all__ = ["need_line", "show_captioning"]
+
+
+def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
+    """Print what a run of methods did, or would do; the exit code."""
+    from panoglot.cli._commands import show_run
+
+    if hasattr(result, "steps"):
+        return _show_forecast(result)
+    if hasattr(result, "methods"):
+        return _show_comparison(result)
+    out = console()
+    for line in result.made.lines():
+        out.print(safe(line))
+    done = [stage for stage in result.stages if stage.done]
+    for stage in done:
+        price = None if stage.spent.price is None else stage.spent.price / stage.done * 1000
+        cost = f", {price_text(price)}" if price != 0 else ""
+        took = _time(stage.seconds / stage.done * 1000)
+        out.print(safe(f"{stage.name}: 1,000 rows take {took}{cost} (measured on {stage.done:,})"))
+    before = sum(stage.skipped for stage in result.stages)
+    if not done and before and not result.rejected:
+        out.print(f"Nothing was left to do: {before:,} rows were done before.")
+    if result.made.captions or result.made.facts or done:
+        out.print()
+    return show_run(result, max_reject_rate)
+
+
+def _show_comparison(found: Any) -> int:
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("method", "kept", "dropped", "failed", "price of 1,000", "time of 1,000"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    names = list(dict.fromkeys(name for one in found.methods for name in one.scores))
+    for name in names:
+        table.add_column(name, justify="right")
+    for one in found.methods:
+        scores = [one.scores.get(name, (None,))[0] for name in names]
+        cells = [f"{len(one.kept):,}", f"{len(one.dropped):,}", f"{len(one.problems):,}"]
+        cells.append("" if one.recalled else price_text(one.price))
+        cells.append("" if one.seconds is None else _time(one.seconds))
+        table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
+    out.print(table)
+    out.print(safe(f"\n{len(found.images):,} pictures, side by side: {found.path} (nothing is in the dataset)"))
+    if found.problem:
+        print(f"panoglot: {terminal(found.problem)}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _show_forecast(found: Any) -> int:
+    out = console()
+    for step in found.steps:
+        rows = found.rows(step)
+        before = f", {step.before:,} are done" if step.before else ""
+        failing = f", {step.failing:,} failed before" if step.failing else ""
+        out.print(safe(f"{step.stage}: {rows:,} rows to do{before}{failing}"), soft_wrap=True)
+        for need in step.needs:
+            out.print(f"  {safe(need_line(need))}", soft_wrap=True)
+        if step.measured:
+            paid = f", {price_text(step.paid)}" if step.paid is not None else ""
+            out.print(f"  measured here on {step.measured:,} rows: 1,000 take {_time(step.seconds)}{safe(paid)}")
+        elif rows:
+            out.print("  how long it takes is not known before a trial: --limit 20")
+        for note in step.notes:
+            out.print(f"  {safe(note)}")
+    price, seconds = found.price, found.seconds
+    rows = sum(found.rows(step) for step in found.steps)
+    if rows:
+        took = "" if seconds is None else f", about {_time(seconds)}"
+        unknown = "; a price that is not known is no $0: --prices FILE" if price is None else ""
+        out.print(f"In all: at most {price_text(price)}{took}{unknown}. Nothing was asked or written.")
+        return 0
+    done = sum(step.before for step in found.steps)
+    if not done:
+        print(f"panoglot: nothing in {terminal(found.dataset.address)} would be taken.", file=sys.stderr)
+        return 3
+    out.print("Nothing is left to do.")
+    return 0
+
+
+def need_line(need: Any) -> str:
+    """What a model is asked for 1,000 rows, in words."""
+    said = f"{need.model}: {need.asked:,} questions for 1,000 rows"
+    if need.tokens_in:
+        pictures = f" with {need.images:,} pictures" if need.images else ""
+        said += f"{pictures}, about {need.tokens_in:,} tokens read, at most {need.tokens_out:,} written"
+    if need.price != 0:
+        said += f": at most {price_text(need.price)}"
+    return said
+
+
+def _time(seconds: float) -> str:
+    """Wall time as people say it.
+
+    >>> _time(3.21), _time(75), _time(7300)
+    ('3.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

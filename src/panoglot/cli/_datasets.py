@@ -1,0 +1,85 @@
+"""What the commands on whole datasets print: `info`, `merge`, `subset`, `split`, `mix`, `plan-languages`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from panoglot.cli._shown import console, plain_json, safe
+from panoglot.table._visible import terminal
+
+__all__ = ["show_copied", "show_division", "show_info", "show_plan"]
+
+
+def show_info(found: Any, json: bool = False) -> None:
+    from panoglot.languages._tags import language_name
+
+    if json:
+        print(plain_json(found.to_dict()))
+        return
+    out = console()
+    width, height = found.largest
+    made = f" ({found.created_by}, schema {found.schema_version})" if found.created_by else ""
+    out.print(safe(f"{found.dataset}{made}"))
+    out.print(f"{found.images:,} images, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
+    named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
+    lines = [("formats", found.formats), (f"{found.captions:,} captions in", named), ("kinds", found.kinds)]
+    lines += [("written by", found.writers), ("licences", found.licences), ("splits", found.splits)]
+    lines += [("images dropped", found.images_dropped), ("captions dropped", found.captions_dropped)]
+    lines += [("rejects", found.rejects), ("runs", found.runs), ("vectors", found.vectors), ("also", found.others)]
+    for name, counts in lines:
+        if counts:
+            some = list(counts.items())
+            rest = f" … and {len(some) - 12:,} more" if len(some) > 12 else ""
+            out.print(safe(f"{name}: " + ", ".join(f"{key or 'none'} {count:,}" for key, count in some[:12]) + rest))
+    if found.groups:
+        out.print(f"groups: {found.groups:,}")
+    if found.bytes:
+        sizes = ", ".join(f"{name} {size / 2**20:,.1f} MB" for name, size in found.bytes.items() if size >= 2**19)
+        out.print(safe(f"on disk: {sum(found.bytes.values()) / 2**20:,.1f} MB" + (f" ({sizes})" if sizes else "")))
+
+
+def show_copied(copied: Any) -> None:
+    out = console()
+    out.print(safe(f"{copied.dataset}: {copied.images:,} images and {copied.captions:,} captions are new"))
+    if copied.met:
+        out.print(f"{copied.met:,} images were there already; their captions are with the first ones")
+    if copied.forgotten:
+        out.print(f"{copied.forgotten:,} images were not taken: forgotten")
+    out.print(safe("Languages: " + ", ".join(f"{lang} {count:,}" for lang, count in copied.languages.items())))
+    for note in copied.notes:
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+
+
+def show_division(found: Any) -> None:
+    out = console()
+    out.print(", ".join(f"{name} {count:,}" for name, count in found.splits.items()))
+    out.print(safe(f"{found.together:,} images stay with others (by {found.by}), {found.largest:,} at most"))
+    if found.near:
+        out.print(f"{found.near:,} images were kept with near-duplicates that are in another group or in none")
+    if found.unhashed:
+        out.print(
+            f"{found.unhashed:,} images have no perceptual hash that says something: copies of them are not known"
+        )
+
+
+def show_plan(plan: Any) -> None:
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "planned", "used", "missing"):
+        table.add_column(name, justify="left" if not name else "right")
+    for key, wanted in sorted(plan.planned.items(), key=lambda one: -one[1]):
+        shown = f"{wanted:,}" if isinstance(wanted, int) else f"{wanted:.1%}"
+        lacking = f"{plan.missing[key]:,}" if key in plan.missing else ""
+        table.add_row(safe(key), shown, f"{plan.used.get(key, 0):,}", lacking)
+    out.print(table)
+    if plan.tiers:
+        tiers = (f"{'T' * (tier != 'none')}{tier} {count:,}" for tier, count in plan.tiers.items())
+        out.print("Tiers: " + ", ".join(tiers))
+    out.print(f"{plan.images:,} images are in the plan '{plan.name}', {plan.without:,} are not.")
+    out.print(f"Use it: --plan {plan.name} of export and subset")
+    if plan.missing:
+        few = ", ".join(plan.missing)
+        print(f"panoglot: too few captions in {few}: translate more images into them.", file=sys.stderr)

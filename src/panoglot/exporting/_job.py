@@ -1,0 +1,162 @@
+"""One export: what happens to every picture before it is written, and what is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from panoglot.errors import RowError, UserError, command, did_you_mean
+from panoglot.exporting._card import Tally
+from panoglot.formats._record import to_record
+from panoglot.table import sql_in
+
+if TYPE_CHECKING:
+    from panoglot.exporting._fitter import Fitter
+    from panoglot.exporting._names import Names
+    from panoglot.exporting._people import Masker, OptOut
+    from panoglot.table import Caption, Dataset
+
+__all__ = ["Choices", "Job", "Splits"]
+
+_SPAN = 2  # hex digits of the ids that are looked up at once
+
+
+class Splits:
+    """The split of one picture after the other, in order of image id; a few are in memory at a time.
+
+    Args:
+        data: the dataset.
+        wanted: the only split that is written, or None.
+
+    Raises:
+        UserError: there is no such split.
+    """
+
+    def __init__(self, data: Dataset, wanted: str | None) -> None:
+        self.data, self.wanted = data, wanted
+        self.any = data.splits.exists() and len(data.splits) > 0
+        self._digits, self._have = "", dict[str, str]()
+        if wanted is None:
+            return
+        if not self.any:
+            line = command("split", data.address, "--test", ".1")
+            raise UserError(f"{data.address} is not split: {line}")
+        if not data.splits.count(sql_in("split", [wanted])):
+            names = {name for batch in data.splits.batches(["split"]) for name in batch.column(0).to_pylist()}
+            raise UserError(f"{data.address} has no split '{wanted}'.{did_you_mean(wanted, names)}")
+
+    def of(self, image_id: str) -> str | None:
+        """The split of a picture, None where it is in none."""
+        if image_id[:_SPAN] != self._digits:
+            self._digits = image_id[:_SPAN]
+            low = f"image_id >= '{self._digits}' and image_id < '{self._digits}g'"
+            table = self.data.splits.read(["image_id", "split"], low)
+            self._have = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist()))
+        return self._have.get(image_id)
+
+
+class Choices:
+    """The caption of one picture after the other that a plan chose, in order of image id.
+
+    Args:
+        data: the dataset.
+        plan: its name, or None for all captions.
+
+    Raises:
+        UserError: there is no such plan.
+    """
+
+    def __init__(self, data: Dataset, plan: str | None) -> None:
+        self.data, self.plan = data, plan
+        self._digits, self._have = "", set[str]()
+        if plan is not None and not data.choices.count(sql_in("plan", [plan])):
+            names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
+            make = f" Make one: {command('mix', data.address)}" if not names else ""
+            raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
+
+    def of(self, image_id: str, captions: Sequence[Caption]) -> list[Caption]:
+        """Those of some captions that were chosen."""
+        if image_id[:_SPAN] != self._digits:
+            self._digits = image_id[:_SPAN]
+            low = f"image_id >= '{self._digits}' and image_id < '{self._digits}g'"
+            table = self.data.choices.read(["caption_id"], f"{low} and {sql_in('plan', [self.plan or ''])}")
+            self._have = set(table["caption_id"].to_pylist())
+        return [caption for caption in captions if caption.caption_id in self._have]
+
+
+@dataclass
+class Job:
+    """What one export does to its pictures, and what it counts."""
+
+    data: Dataset
+    to: str
+    fitter: Fitter
+    masker: Masker
+    opt_out: OptOut
+    splits: Splits
+    choices: Choices
+    names: Names | None
+    tally: Tally = field(default_factory=Tally)
+    left_out: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+
+    def take(
+        self, row: dict[str, Any], captions: Sequence[Caption], first: Caption | None
+    ) -> tuple[dict[str, Any], bytes, str] | None:
+        """Make what is written of a row: record, picture, folder of its split; None where it is left out."""
+        from panoglot.exporting._people import without_place
+
+        split = self.splits.of(row["image_id"]) if self.splits.any else ""
+        if self.splits.wanted is not None and split != self.splits.wanted:
+            return None
+        if split is None:
+            self.left_out["in_no_split"] += 1
+            return None
+        record = to_record(row, captions, first)
+        if record in self.opt_out:
+            self.left_out["opted_out"] += 1
+            return None
+        if self.fitter.image != "original":
+            record["context"] = without_place(record["context"])
+        if self.names is not None:
+            record["name"] = self.names.name(record["uri"], record["image_id"])
+        self.masker.texts(record, [who for who in (row.get("author"), *(c.author for c in captions)) if who])
+        try:
+            picture = self.fitter.fit(record, self.masker.faces(record, row["data"]))
+        except RowError as error:
+            self.left_out[error.reason] += 1
+            return None
+        return record, picture, "" if self.splits.wanted is not None else split
+
+    def facts(self, closed: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> dict[str, Any]:
+        """What was written, as the export returns it."""
+        said = [*notes, *(note for one in closed.values() for note in one.get("notes", ()))]
+        if self.to == "webdataset" and len(self.formats) > 1:
+            shown = ", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())
+            said.append(
+                f"pictures are {shown}: load_dataset('webdataset') wants one kind: --image jpg --option json=false"
+            )
+        shards = {
+            f"{split}/{name}" if split else name: count
+            for split, one in closed.items()
+            for name, count in one["shards"].items()
+        }
+        facts: dict[str, Any] = {
+            "panoglot_export": 1,
+            "format": self.to,
+            "images": self.tally.images,
+            "captions": self.tally.captions,
+            "languages": dict(sorted(self.tally.languages.items())),
+            "converted": dict(sorted(self.fitter.converted.items())),
+            "resized": self.fitter.resized,
+            "cleaned": self.fitter.cleaned,
+            "left_out": dict(sorted(self.left_out.items())),
+            "shards": shards,
+        }
+        if self.masker.kinds:
+            facts["masked"] = {kind: self.masker.counts[kind] for kind in self.masker.kinds}
+        if self.tally.splits:
+            facts["splits"] = dict(sorted(self.tally.splits.items()))
+        return facts | ({"notes": said} if said else {})

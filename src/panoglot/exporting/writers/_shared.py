@@ -1,0 +1,92 @@
+"""What writers share: picture files, JSON arrays, the texts that are told, questions with their answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from panoglot.formats._record import TOLD, name_of
+
+__all__ = ["JsonArray", "conversation", "one_line", "picture_file", "told"]
+
+
+def picture_file(folder: Path, record: dict[str, Any], data: bytes, suffix: str) -> str:
+    """Write a picture under `images/` and return its path below `folder`, with slashes."""
+    name = f"images/{record['image_id'][:2]}/{name_of(record)}{suffix}"
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return name
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks.
+
+    >>> one_line(" A disc\\n on waves ")
+    'A disc on waves'
+    """
+    return " ".join(text.split())
+
+
+def told(record: dict[str, Any], texts: str = "all") -> list[dict[str, Any]]:
+    """The captions that say what is in the whole picture, the preferred one first; only that one for `texts="one"`."""
+    found = [c for c in record["captions"] if c["dropped"] is None and c["kind"] in TOLD]
+    first = [c for c in found if (c["text"], c["lang"]) == (record["caption"], record["lang"])][:1]
+    return first if texts == "one" else [*first, *(c for c in found if c not in first)]
+
+
+def conversation(record: dict[str, Any], prompt: str, texts: str) -> list[list[tuple[str, str]]]:
+    """Make the conversations of a picture: of every caption one, and one of its questions with their answers.
+
+    The mark `<image>` stands once, at the beginning: readers count it.
+
+    Args:
+        record: of an export.
+        prompt: what asks for a caption; `{language}` is the language's English name.
+        texts: `one` for the preferred caption alone, or `all`.
+
+    Returns:
+        Lists of (question, answer).
+    """
+    from panoglot.languages._tags import language_name
+
+    found = [[(prompt.replace("{language}", language_name(c["lang"])), c["text"])] for c in told(record, texts)]
+    questions = {c["caption_id"]: c["text"] for c in record["captions"] if c["kind"] == "question"}
+    turns = [
+        (questions[parent], c["text"])
+        for c in record["captions"]
+        if c["kind"] == "answer" and c["dropped"] is None
+        for parent in c["parents"][:1]
+        if parent in questions
+    ]
+    found += [turns] if turns else []
+    return [
+        [(("<image>\n" if n == 0 else "") + _plain(asked), _plain(said)) for n, (asked, said) in enumerate(one)]
+        for one in found
+    ]
+
+
+def _plain(text: str) -> str:
+    for mark in ("image", "video", "audio"):
+        text = text.replace(f"<{mark}>", f"< {mark} >")
+    return text
+
+
+class JsonArray:
+    """A JSON array in a file, a row a line, written as it comes; in ASCII: some read it in their locale's encoding."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        self._file = open(path, "w", encoding="ascii")  # noqa: SIM115
+        self._file.write("[")
+
+    def add(self, row: Any) -> None:
+        """Write one row."""
+        self._file.write(("," if self.count else "") + "\n" + json.dumps(row))
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish."""
+        self._file.write("\n]\n")
+        self._file.close()

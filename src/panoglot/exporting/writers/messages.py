@@ -1,0 +1,67 @@
+"""Messages: `messages.jsonl` with `messages` and `images`, and a `dataset_info.json`: LLaMA-Factory and ms-swift.
+
+LLaMA-Factory: `dataset_dir: FOLDER`, `dataset: panoglot`; all five tags are written, as one that is left out counts as
+none there. ms-swift looks for pictures from where it runs: `ROOT_IMAGE_DIR=FOLDER`, `--dataset FOLDER/messages.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from panoglot.exporting.writers._shared import conversation, picture_file
+
+__all__ = ["Writer"]
+
+_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "system_tag": "system",
+}
+
+
+class Writer:
+    """Write a row a conversation: `messages` of user and assistant in turns, `images` with one path.
+
+    Args:
+        folder: where to.
+        shard_size: not used; it is one file.
+        prompt: what asks for a caption; `{language}` is its language's English name.
+        texts: `one` caption a picture, the preferred one, or `all`.
+        name: of the dataset in `dataset_info.json`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shard_size: int,
+        *,
+        prompt: str = "Describe this picture in {language}.",
+        texts: Literal["one", "all"] = "all",
+        name: str = "panoglot",
+    ) -> None:
+        self.folder, self.prompt, self.texts, self.name, self.count = folder, prompt, texts, name, 0
+        self._file = open(folder / "messages.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
+        """Write one picture and its conversations."""
+        found = conversation(record, self.prompt, self.texts)
+        if not found:
+            return "no_caption"
+        image = picture_file(self.folder, record, data, suffix)
+        for turns in found:
+            said = [{"role": who, "content": text} for pair in turns for who, text in zip(("user", "assistant"), pair)]
+            self._file.write(json.dumps({"messages": said, "images": [image]}, ensure_ascii=False) + "\n")
+            self.count += 1
+        return None
+
+    def close(self) -> dict[str, Any]:
+        """Finish with the file that LLaMA-Factory finds the dataset by."""
+        self._file.close()
+        columns = {"messages": "messages", "images": "images"}
+        info = {self.name: {"file_name": "messages.jsonl", "formatting": "sharegpt", "columns": columns, "tags": _TAGS}}
+        (self.folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+        return {"shards": {"messages.jsonl": self.count}}

@@ -1,0 +1,185 @@
+"""What a folder gave and no longer has, for `--mirror`: pictures to forget, places to strike out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from panoglot.errors import RowError, UserError, command
+from panoglot.formats._files import is_hidden, join_uri, read_bytes
+from panoglot.ingestion._places import SUPERSEDED, drop_texts, is_gone
+from panoglot.pictures import SUFFIXES
+from panoglot.table import Dataset, image_id, sql_in
+
+__all__ = ["Gone", "find_gone", "strike_out"]
+
+_MANY = 500
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What a folder gave and no longer has.
+
+    Attributes:
+        images: picture to where it was; no place gives it any more, in this folder or elsewhere.
+        places: places of the folder that are gone, of whatever picture.
+        emptied: folders that are there and have nothing in them, or cannot be reached, to how many of `images` came
+            from them: as a disk that is not mounted looks.
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
+    emptied: Counter[str] = field(default_factory=Counter)
+
+    def check(self, meant: Sequence[str], call: Sequence[str]) -> None:
+        """Refuse to forget what came from folders that are empty now, unless they are named.
+
+        Args:
+            meant: folders that are empty because somebody emptied them.
+            call: the words of the command that asks.
+
+        Raises:
+            UserError: such a folder; nothing was forgotten.
+        """
+        named = [os.path.abspath(one) for one in meant]
+        left = {
+            folder: count
+            for folder, count in self.emptied.items()
+            if not any(folder == one or folder.startswith(one.rstrip(os.sep) + os.sep) for one in named)
+        }
+        if left:
+            folder, count = max(left.items(), key=lambda item: (item[1], item[0]))
+            more = f", and {len(left) - 1:,} more such folders" if len(left) > 1 else ""
+            line = command(*call, "--emptied", os.path.commonpath(list(left)))
+            raise UserError(
+                f"'{folder}' has nothing in it now, or cannot be reached, and {count:,} of the pictures came from it"
+                f"{more}: nothing is forgotten. Mount it; or if it is meant to be empty: {line}"
+            )
+
+
+def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
+    """Find what a folder gave and no longer has.
+
+    A picture stays while any place gives it, in this folder or another, on this machine or not. Archives and tables
+    are compared as whole files; a row whose picture was missing when it was read gives none.
+
+    Args:
+        data: the dataset.
+        folder: absolute path.
+        unread: look for moved pictures too: the folder was not read since.
+    """
+    start = join_uri(folder).rstrip("/") + "/"
+    quoted = start.replace("'", "''")
+    rows = data.places.rows(["place", "image_id"], f"starts_with(place, '{quoted}')")
+    missing = _missing(data, quoted)
+    odd = _names(folder) if any("\\x" in row["place"] for row in rows) else frozenset()
+
+    def gone(place: str) -> bool:
+        if "\\x" in place and place.startswith(start):  # a name that is not UTF-8 is written with escapes
+            return place not in odd and place.rpartition("#")[0] not in odd
+        return is_gone(place) or place in missing
+
+    struck = [row for row in rows if gone(row["place"])]
+    found = Gone({row["image_id"]: row["place"] for row in struck}, [row["place"] for row in struck])
+    for uri, key in _replaced(data, quoted):
+        found.images.setdefault(key, uri)
+    for some in _chunks(sorted(found.images)):
+        for row in data.places.rows(["place", "image_id"], sql_in("image_id", some)):
+            if not gone(row["place"]):
+                found.images.pop(row["image_id"], None)
+    here = set(data.images.get(sorted(found.images), ["image_id"])["image_id"].to_pylist()) if found.images else set()
+    for key in found.images.keys() - here:
+        del found.images[key]
+    if unread and found.images:
+        for key in _moved(data, folder, start, found.images):
+            found.images.pop(key, None)
+    for place in found.images.values():
+        if (empty := _emptied(folder, place)) is not None:
+            found.emptied[empty] += 1
+    return found
+
+
+def strike_out(data: Dataset, places: Sequence[str]) -> int:
+    """Delete places that are gone; texts that nothing gives any more are dropped as superseded.
+
+    Returns:
+        How many texts.
+    """
+    rows = [
+        row
+        for some in _chunks(places)
+        for row in data.places.rows(["place", "image_id", "captions"], sql_in("place", some))
+    ]
+    texts = {text for row in rows for text in row["captions"] or ()}
+    for some in _chunks(sorted({row["image_id"] for row in rows})):
+        for row in data.places.rows(["place", "captions"], sql_in("image_id", some)):
+            if not is_gone(row["place"]):
+                texts -= set(row["captions"] or ())
+    drop_texts(data, texts, SUPERSEDED)
+    for some in _chunks(places):
+        data.places.delete(sql_in("place", some))
+    return len(texts)
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[at : at + _MANY] for at in range(0, len(values), _MANY))
+
+
+def _missing(data: Dataset, quoted: str) -> set[str]:
+    """Rows of tables that name a picture that was not there."""
+    where = f"stage = 'ingest' and resolved is null and reason = 'missing_file' and starts_with(item, '{quoted}')"
+    return set(data.rejects.read(["item"], where)["item"].to_pylist())
+
+
+def _replaced(data: Dataset, quoted: str) -> Iterator[tuple[str, str]]:
+    """Pictures of the folder whose place gives another one now."""
+    marks = data.marks.read(["image_id"], f"dropped = '{SUPERSEDED}'")["image_id"].to_pylist()
+    for some in _chunks(marks):
+        where = f"{sql_in('image_id', some)} and starts_with(uri, '{quoted}')"
+        for row in data.images.rows(["uri", "image_id"], where):
+            yield row["uri"], row["image_id"]
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Files below a folder, hidden ones left alone."""
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (os.path.join(top, name) for name in sorted(names) if not is_hidden(name))
+
+
+def _names(folder: str) -> frozenset[str]:
+    return frozenset(map(join_uri, _files(folder)))
+
+
+def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> Iterator[str]:
+    """Those of the pictures that lie in a file of the folder that was not read yet: only files of their sizes are."""
+    quoted = start.replace("'", "''")
+    known = set(data.places.read(["place"], f"starts_with(place, '{quoted}')")["place"].to_pylist())
+    sizes = set(data.images.get(sorted(images), ["size"])["size"].to_pylist())
+    for path in _files(folder):
+        if os.path.splitext(path)[1].lower() in SUFFIXES and join_uri(path) not in known:
+            try:
+                if os.path.getsize(path) in sizes:
+                    yield image_id(read_bytes(path))
+            except (OSError, RowError):
+                continue
+
+
+def _emptied(root: str, place: str) -> str | None:
+    """The nearest folder of a place that is there, when nothing is in it; the root, or a link that leads nowhere.
+
+    Where a folder is gone and the one above it has other things, it was deleted.
+    """
+    folder = os.path.dirname(place)
+    while not os.path.isdir(folder):
+        above = os.path.dirname(folder)
+        if folder == root or os.path.islink(folder) or above == folder:
+            return folder
+        folder = above
+    try:
+        with os.scandir(folder) as entries:
+            return None if any(not is_hidden(entry.name) for entry in entries) else folder
+    except OSError:
+        return folder

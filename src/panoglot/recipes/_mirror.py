@@ -1,0 +1,98 @@
+"""`--mirror`: pictures whose source is gone are forgotten; what looks like a disk that is not there is asked about."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from panoglot.errors import UserError
+from panoglot.ingestion import Gone, find_gone, strike_out
+from panoglot.recipes._recipe import Recipe
+from panoglot.running import StageResult
+from panoglot.storage import open_store
+from panoglot.table import Dataset, forget_images, open_dataset
+
+__all__ = ["Mirror"]
+
+#: So many of the pictures are named.
+MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """What a run forgets.
+
+    Attributes:
+        source: the folder, absolute.
+        output: the dataset.
+        emptied: folders that are meant to be empty.
+        verb: the command, for messages.
+    """
+
+    source: str
+    output: str
+    emptied: Sequence[str] = ()
+    verb: str = "build"
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, mirror: bool, emptied: Sequence[str], dry_run: bool, limit: int | None
+    ) -> Mirror | None:
+        """What was asked for, or None.
+
+        Raises:
+            UserError: a source that is no folder of this machine; options that say nothing without `mirror`.
+        """
+        if not mirror:
+            if emptied or dry_run:
+                raise UserError(f"{'emptied' if emptied else 'dry_run'} is about what --mirror forgets: add --mirror.")
+            return None
+        if recipe.source is None or "://" in recipe.source or any(c in recipe.source for c in "*?[{"):
+            raise UserError(f"--mirror compares with a folder of this machine; '{recipe.source}' is none.")
+        if os.path.isfile(recipe.source):
+            raise UserError(f"--mirror compares with a folder; '{recipe.source}' is a file.")
+        if limit is not None:
+            raise UserError("--mirror reads the whole folder: leave --limit out.")
+        named = (emptied,) if isinstance(emptied, str) else tuple(emptied)
+        return cls(recipe.source, recipe.output, named, "build" if recipe.steps else "ingest")
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the whole folder is named as one that somebody emptied."""
+        return any(os.path.abspath(one) == self.source for one in self.emptied)
+
+    def look(self) -> Gone:
+        """Find what would go, before anything is read or written.
+
+        Raises:
+            UserError: folders that are empty and not named.
+        """
+        if not open_store(self.output).exists():
+            return Gone()
+        return self._gone(open_dataset(self.output), unread=True)
+
+    def _gone(self, data: Dataset, *, unread: bool = False) -> Gone:
+        gone = find_gone(data, self.source, unread=unread)
+        gone.check(self.emptied, [self.verb, self.source, "-o", self.output, "--mirror"])
+        return gone
+
+    def step(self, data: Dataset) -> StageResult:
+        """Forget what is gone, after the folder was read; the caller erases the bytes when nobody writes."""
+        started = time.monotonic()
+        gone = self._gone(data)
+        if gone.images:
+            forget_images(data, sorted(gone.images), author="mirror")
+        texts = strike_out(data, gone.places)
+        done = said(gone, "gone", seconds=time.monotonic() - started)
+        if texts:
+            done.notes["superseded_captions"] = texts
+        return done
+
+
+def said(gone: Gone, note: str, seconds: float = 0.0) -> StageResult:
+    """What is told of it: counted under `note`, and some of them named."""
+    names = sorted(gone.images.values())[:MOST_NAMED]
+    notes = {note: len(gone.images), f"{note}_names": names} if gone.images else {}
+    return StageResult("mirror", done=len(gone.images), seconds=seconds, notes=notes)
