@@ -145,7 +145,9 @@ def say(dataset, count: int, each: int) -> None:
             pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(ids), field.type)
             for field in table.schema
         ]
-        lance.write_dataset(pa.Table.from_arrays(arrays, schema=table.schema), table.store.table(table.name).uri, mode="append")
+        lance.write_dataset(
+            pa.Table.from_arrays(arrays, schema=table.schema), table.store.table(table.name).uri, mode="append"
+        )
 
 
 def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -> dict[str, object]:
