@@ -66,6 +66,18 @@ def test_headers_of_every_kind_are_read(tmp_path, mode):
         ]
 
 
+@pytest.mark.parametrize("left", [1, 261, 300, 511])
+def test_an_archive_that_ends_in_a_header_is_torn(tmp_path, left):
+    path = tmp_path / "a.tar"
+    write_tar(path, [("a.jpg", picture_bytes(0)), ("b.jpg", picture_bytes(1))])
+    second = 512 + -(-len(picture_bytes(0)) // 512) * 512
+    path.write_bytes(path.read_bytes()[: second + left])
+    samples, rejects = take(path)
+    assert [s.data for s in samples] == [picture_bytes(0)]
+    assert [r.reason for r in rejects] == ["truncated_archive"]
+    assert "truncated header" in rejects[0].message
+
+
 def test_keys_end_at_the_first_dot_of_the_name(tmp_path):
     png = picture_bytes(1, format="PNG")
     path = write_tar(

@@ -266,7 +266,8 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         """Of a plain file with a short name only name, size and check sum are read: nobody asks for the rest of it."""
         name, end, _ = buf[:100].partition(b"\0")
-        if end and buf[156:157] == tarfile.REGTYPE and buf[257:262] == b"ustar" and not buf[345]:
+        plain = len(buf) == tarfile.BLOCKSIZE and buf[156:157] == tarfile.REGTYPE and buf[257:262] == b"ustar"
+        if plain and end and not buf[345]:
             size, total = (buf[a:b].strip(b" \0") for a, b in ((124, 136), (148, 156)))
             with suppress(ValueError):
                 if int(total, 8) == sum(buf) - sum(buf[148:156]) + 8 * ord(" "):
