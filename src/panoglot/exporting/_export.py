@@ -134,12 +134,15 @@ def export(
     _check_output(target, data.store.folder)
     with _building(target) as folder:
         facts = _write(job, chosen, make, folder, notes, progress)
-        shown = _made(to, names, given, chosen, job)
-        card = write_card(facts, job.tally, drops(data), shown)
-        (folder / CARD).write_text(card, encoding="utf-8")
-        facts["entries"] = sorted({*os.listdir(folder), MANIFEST} - {".lock"})
-        (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _describe(folder, facts, _made(to, names, given, chosen, job), job)
     return facts
+
+
+def _describe(folder: Path, facts: dict[str, Any], made: list[str], job: Job) -> None:
+    """Write the card and the manifest of a finished export."""
+    (folder / CARD).write_text(write_card(facts, job.tally, drops(job.data), made), encoding="utf-8")
+    facts["entries"] = sorted({*os.listdir(folder), MANIFEST} - {".lock"})
+    (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _check_beside(data: Dataset, output: str | os.PathLike[str] | None, beside: bool, to: str) -> None:
