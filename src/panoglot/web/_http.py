@@ -84,6 +84,8 @@ class Request:
     read: Any
     path: str = ""
     client: str = ""
+    #: name of its route, for what is counted
+    route: str = "none"
 
     def __post_init__(self) -> None:
         try:

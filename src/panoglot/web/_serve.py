@@ -125,30 +125,37 @@ class Server:
         self._listener.server_close()  # nobody new
         self.meter.wait_idle(_GRACE)
 
-    def route(self, request: Request) -> tuple[str, Answer]:
-        """The name of a request's route, and its answer."""
+    def answer(self, request: Request) -> Answer:
+        """Answer a request, and write the name of its route into it.
+
+        Raises:
+            Problem: it cannot be answered.
+        """
         page = _page()
         if request.path in page:
-            return "page", _file(request, *page[request.path])
+            request.route = "page"
+            return _file(request, *page[request.path])
         if request.path == "/favicon.ico":
-            return "page", Answer(status=204)
+            return Answer(status=204)
         if request.path == "/session":
+            request.route = "session"
             if request.method != "POST":
                 raise Problem(405, "use POST here.")
             cookie = self.gate.session(str(request.json().get("code", "")))
-            return "session", Answer(status=204, headers={"Set-Cookie": cookie})
+            return Answer(status=204, headers={"Set-Cookie": cookie})
         if request.path in ("/healthz", "/openapi.json", "/metrics"):
             if request.method not in ("GET", "HEAD"):
                 raise Problem(405, "use GET here.")
-            return request.path.strip("/").partition(".")[0], self._about(request.path)
+            request.route = request.path.strip("/").partition(".")[0]
+            return self._about(request.path)
         name, path = of_dataset(request.path)
         if name is not None and name not in self.apis:
             raise Problem(404, f"there is no such dataset here: {', '.join(self.apis)}.")
         api = self.api if name is None else self.apis[name]
-        route, run = api.find(request, path)
+        request.route, run = api.find(request, path)
         if request.method not in ("GET", "HEAD"):
             self.gate.limit(request)
-        return route, run()
+        return run()
 
     def _images(self) -> dict[str, int]:
         """Pictures of every dataset."""
@@ -234,12 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
     def _answer(self) -> None:
-        server, route = self.server_of_ours, "none"
+        server = self.server_of_ours
+        request: Request | None = None
         began = server.meter.begin()
         try:
             request = Request(self.command, self.path, self.headers, self.rfile.read1, client=self.client_address[0])
             server.gate.check(request)
-            route, answer = server.route(request)
+            answer = server.answer(request)
         except ConnectionError:
             answer = Problem(400, "the client is gone.").answer()
         except Exception as error:
@@ -253,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._send(answer)
         finally:
-            server.meter.end(began, route, answer.status)
+            server.meter.end(began, request.route if request else "none", answer.status)
 
     def _send(self, answer: Answer) -> None:
         try:
