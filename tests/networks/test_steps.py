@@ -398,3 +398,27 @@ def test_the_shared_layers_do_not_see_padding():
             model.text_features(one, out)
             made.append(out.y2[0])
     assert torch.allclose(made[0], made[1], atol=1e-5)
+
+
+# ---- DC-CLIP -------------------------------------------------------------------------------------------------------
+
+
+def test_regression_of_both_sides_by_hand():
+    """Smooth L1 through a linear adapter of each side, the mean of the sides; scripts/pieces.yaml names it."""
+    from panoglot.networks import Batch
+    from panoglot.networks.parts import PARTS, Widths
+
+    torch.manual_seed(0)
+    part = PARTS["regress"](Widths(4), teacher=6)
+    assert [tuple(layer.weight.shape) for layer in (part.image, part.text)] == [(6, 4), (6, 4)]
+    f = Features(x=torch.randn(2, 4), y=torch.randn(3, 4))
+    slots = torch.tensor([[True, True], [True, False]])
+    batch = Batch(["a", "b"], image_vec=3 * torch.randn(2, 6), text_vec=3 * torch.randn(2, 2, 6), slot_mask=slots)
+    with torch.no_grad():
+        term = part(f, batch, None)
+        sides = []
+        for found, want in ((part.image(f.x), batch.image_vec), (part.text(f.y), batch.text_vec[slots])):
+            d = (found - want).abs()
+            sides.append(float(torch.where(d < 1, d * d / 2, d - 0.5).mean()))
+    assert float(term.value) == pytest.approx(sum(sides) / 2, rel=1e-5)
+    assert term.count == 5
