@@ -317,6 +317,10 @@ def test_the_head_compares_unit_vectors():
         inner = head.mlp(x)
         want = [[float(a @ b / a.norm() / b.norm()) for b in head.last] for a in inner]
         assert torch.allclose(head(x), torch.tensor(want), atol=1e-5)
+    centre = losses.Centre(3)  # c becomes .9 c + .1 of the mean
+    centre.update(torch.tensor([[1.0, 2, 3], [3, 2, 1]]))
+    centre.update(torch.tensor([[1.0, 1, 1]]))
+    assert centre.value.tolist() == pytest.approx([0.28, 0.28, 0.28])
 
 
 # ---- Compress & Align, Croc, VL-Adapter ------------------------------------------------------------------------------
