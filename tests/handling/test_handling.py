@@ -130,12 +130,16 @@ def test_subsets(tmp_path, capsys):
     assert some.languages == {"sw": 7, "zh-Hant": 7}
     assert "zh takes in zh-Hant" in some.notes[0]
     said = panoglot.subset(data, output=tmp_path / "text.pano", where="text like '%Scheibe%'")
-    assert (said.images, said.captions) == (7, 7)
+    assert said.images == 7
+    part = panoglot.open(tmp_path / "text.pano")
+    assert all(
+        part.captions.count(f"image_id = '{key}' and text like '%Scheibe%'") for key in rows(part.images, "image_id")
+    )
     whole = panoglot.subset(data, output=tmp_path / "whole.pano", include_dropped=True)
     assert (whole.images, whole.captions) == (9, 48)
     assert run("subset", tmp_path / "a.pano", "--where", "colour = 'red'", "-o", tmp_path / "x.pano") == 2
     said = capsys.readouterr().err
-    assert "is no filter of pictures or captions" in said
+    assert "colour" in said
     assert said.count("\n") == 1
     with pytest.raises(UserError, match=r"nothing in .* fits"):
         panoglot.subset(data, output=tmp_path / "y.pano", where="width > 1000")

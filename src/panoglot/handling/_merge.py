@@ -12,7 +12,7 @@ from panoglot.checks import several
 from panoglot.errors import UserError, command, verb
 from panoglot.languages import meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.table import Dataset, Table, create_dataset, open_dataset, plain_rows, sql_in
+from panoglot.table import FORGOTTEN, Dataset, Table, create_dataset, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,6 @@ _OF_PICTURES = ("captions", "marks", "hashes", "facts", "places")
 #: Tables of their own, whole; what is made again from the others (splits, fits, ledgers, rejects) is not taken.
 _WHOLE = ("documents", "triples", "ratings", "assets", "edits", "runs")
 _CHUNK_ROWS, _CHUNK_BYTES, _SPAN_ROWS = 256, 64 * 2**20, 100_000
-_FORGOTTEN = "forgotten"
 
 
 @dataclass
@@ -76,7 +75,7 @@ def merge(
     target = _target(output, sources)
     copied = Copied(target.address)
     gone = {key for data in (*sources, target) for key in _forgotten(data)}
-    marks = [{"image_id": key, "scores": {}, "dropped": _FORGOTTEN} for key in sorted(gone)]
+    marks = [{"image_id": key, "scores": {}, "dropped": FORGOTTEN} for key in sorted(gone)]
     with target.writer():
         target.marks.upsert(marks)  # first: from here on nobody takes them in
         for data in sources:
@@ -109,8 +108,7 @@ def subset(
     Args:
         dataset: where from.
         output: the dataset to make, or one that these are added to.
-        where: a filter in SQL: of pictures by their columns (`width >= 512`, `format = 'jpeg'`), or of captions by
-            theirs (`text like '%dog%'`): then those captions and their pictures are taken.
+        where: only pictures of which this holds, as in search: "lang='de' and width>800".
         lang: languages of captions, `zh` takes `zh-Hant` too; none for all.
         kinds: kinds of captions; none for all.
         split: only the pictures of this split.
@@ -123,8 +121,8 @@ def subset(
     data = open_dataset(dataset)
     target = _target(output, [data])
     copied = Copied(target.address)
-    pictures, captions = _filters(data, where)
-    terms = [f"({captions})"] if captions else []
+    pictures = None if where is None else _fitting(data, where)
+    terms = []
     if lang:
         have = _languages(data)
         met, notes = meeting([canonical_language(tag) for tag in several(lang)], have)
@@ -177,34 +175,25 @@ def _languages(data: Dataset) -> dict[str, int]:
 
 
 def _forgotten(data: Dataset) -> list[str]:
-    found: list[str] = data.marks.read(["image_id"], f"dropped = '{_FORGOTTEN}'")["image_id"].to_pylist()
+    found: list[str] = data.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'")["image_id"].to_pylist()
     return found
 
 
-def _filters(data: Dataset, where: str | None) -> tuple[str | None, str | None]:
-    """A filter as one of pictures, or as one of captions."""
-    if not where:
-        return None, None
-    said = ""
-    for name in ("images", "captions"):
-        table: Table = getattr(data, name)
-        if not table.exists():
-            continue
-        try:
-            table.lance().scanner(columns=[table.key], filter=where, limit=1).to_table()
-        except (ValueError, OSError, RuntimeError) as error:
-            said = said or " ".join(str(error).split())[:160]
-            continue
-        return (where, None) if name == "images" else (None, where)
-    names = ", ".join(dict.fromkeys([*data.images.schema.names, *data.captions.schema.names]))
-    raise UserError(f"'{where}' is no filter of pictures or captions ({said}). Their columns: {names}.")
+def _fitting(data: Dataset, where: str) -> set[str]:
+    """Ids of the pictures of which a condition holds."""
+    from panoglot.retrieval._filter import Allowed
+    from panoglot.retrieval._where import images_where, read_where
+
+    return {one.decode() for one in images_where(data, read_where(where), Allowed(data)).tolist()}
 
 
 def _chosen(
-    data: Dataset, pictures: str | None, captions: str | None, split: str | None, include_dropped: bool
+    data: Dataset, pictures: set[str] | None, captions: str | None, split: str | None, include_dropped: bool
 ) -> list[str]:
     """Ids of the pictures that fit, in order."""
-    ids = set(data.images.read(["image_id"], pictures)["image_id"].to_pylist())
+    ids = set(data.images.read(["image_id"])["image_id"].to_pylist())
+    if pictures is not None:
+        ids &= pictures
     if captions is not None:
         with_such: set[str] = set()
         where = captions if include_dropped else f"{captions} and dropped is null"
