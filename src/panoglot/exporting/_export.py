@@ -193,7 +193,7 @@ def _write(
         if reason:
             job.left_out[reason] += 1
             continue
-        job.tally.add(row, record, found, split)
+        job.count(row, record, found, writers[split], split)
         job.formats[record["format"]] += 1
         if progress:
             progress(job.tally.images, total)

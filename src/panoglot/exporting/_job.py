@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from panoglot.exporting._fitter import Fitter
     from panoglot.exporting._names import Names
     from panoglot.exporting._people import Masker, OptOut
+    from panoglot.exporting._writers import Writer
     from panoglot.table import Caption, Dataset
 
 __all__ = ["Choices", "Job", "Splits"]
@@ -101,6 +102,7 @@ class Job:
     tally: Tally = field(default_factory=Tally)
     left_out: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
+    unwritten: Counter[str] = field(default_factory=Counter)
 
     def take(
         self, row: dict[str, Any], captions: Sequence[Caption], first: Caption | None
@@ -130,9 +132,23 @@ class Job:
             return None
         return record, picture, "" if self.splits.wanted is not None else split
 
+    def count(
+        self, row: dict[str, Any], record: dict[str, Any], captions: Sequence[Caption], writer: Writer, split: str
+    ) -> None:
+        """Count a picture with the captions that its writer takes; the others by kind."""
+        takes = getattr(writer, "takes", None)
+        if takes is not None:
+            ids = {c["caption_id"] for c in takes(record)}
+            self.unwritten.update(c.kind for c in captions if c.caption_id not in ids)
+            captions = [c for c in captions if c.caption_id in ids]
+        self.tally.add(row, record, captions, split)
+
     def facts(self, closed: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> dict[str, Any]:
         """What was written, as the export returns it."""
         said = [*notes, *self.fitter.notes(), *(note for one in closed.values() for note in one.get("notes", ()))]
+        if self.unwritten:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unwritten.most_common())
+            said.append(f"{self.unwritten.total():,} captions are not in it, {self.to} has no room for them: {kinds}.")
         if self.to == "webdataset" and len(self.formats) > 1:
             shown = ", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())
             said.append(

@@ -30,7 +30,11 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 class Writer(Protocol):
-    """What writes one export. A class of it may say `IMAGE`, the format of pictures that its tool wants."""
+    """What writes one export.
+
+    A class of it may say `IMAGE`, the format of pictures that its tool wants, and have `takes(record)`, the captions of
+    a record that it writes: without it all.
+    """
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture; a reason when it was left out."""

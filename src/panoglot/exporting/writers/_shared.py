@@ -8,7 +8,7 @@ from typing import Any
 
 from panoglot.formats._record import TOLD, name_of
 
-__all__ = ["JsonArray", "conversation", "one_line", "picture_file", "told"]
+__all__ = ["Conversations", "JsonArray", "Plain", "conversation", "one_line", "picture_file", "told"]
 
 
 def picture_file(folder: Path, record: dict[str, Any], data: bytes, suffix: str) -> str:
@@ -71,6 +71,29 @@ def _plain(text: str) -> str:
     for mark in ("image", "video", "audio"):
         text = text.replace(f"<{mark}>", f"< {mark} >")
     return text
+
+
+class Plain:
+    """A writer with room for plain texts alone: `takes` says which captions of a record it writes.
+
+    Attributes:
+        texts: `one` for the preferred caption alone, or `all`.
+    """
+
+    texts: str = "all"
+
+    def takes(self, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """The captions of a record that are written."""
+        return told(record, self.texts)
+
+
+class Conversations(Plain):
+    """A writer of conversations: questions and answers are written too."""
+
+    def takes(self, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """The captions of a record that are written."""
+        turns = [c for c in record["captions"] if c["kind"] in ("question", "answer") and c["dropped"] is None]
+        return [*super().takes(record), *turns]
 
 
 class JsonArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import one_line, picture_file, told
+from panoglot.exporting.writers._shared import Plain, one_line, picture_file, told
 
 __all__ = ["Writer"]
 
@@ -14,7 +14,7 @@ _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
 _MISSING = frozenset(("#n/a", "#na", "-nan", "<na>", "n/a", "na", "nan", "none", "null", "-1.#ind", "1.#qnan"))
 
 
-class Writer:
+class Writer(Plain):
     """Write a row a caption, with its language in `lang`; no text that pandas takes for a number or for nothing.
 
     Args:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.exporting.writers._shared import picture_file, told
+from panoglot.exporting.writers._shared import Plain, picture_file, told
 
 __all__ = ["Writer"]
 
 
-class Writer:
+class Writer(Plain):
     """Write a row a picture with its preferred caption; every row has the same keys, every value is text.
 
     Args:
@@ -26,6 +26,8 @@ class Writer:
     Raises:
         UserError: a column that would hide the picture.
     """
+
+    texts = "one"
 
     def __init__(self, folder: Path, shard_size: int, *, caption_column: str = "text") -> None:
         if caption_column in ("image", "lang", "file_name", "label") or not caption_column.isidentifier():

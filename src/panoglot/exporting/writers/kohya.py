@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import one_line, told
+from panoglot.exporting.writers._shared import Plain, one_line, told
 from panoglot.formats._record import name_of
 
 __all__ = ["Writer"]
 
 
-class Writer:
+class Writer(Plain):
     """Write `img/NAME.jpg` and `img/NAME.caption`, one line each: the trainer takes the first line only.
 
     Args:
@@ -23,6 +23,8 @@ class Writer:
         extension: of the caption files.
         resolution: pixels a side in `dataset.toml`.
     """
+
+    texts = "one"
 
     def __init__(
         self,

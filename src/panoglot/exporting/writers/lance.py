@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from panoglot.exporting.writers._shared import told
+from panoglot.exporting.writers._shared import Plain, told
 
 __all__ = ["Writer"]
 
 _BATCH_BYTES, _BATCH_ROWS = 32 * 2**20, 1000
 
 
-class Writer:
+class Writer(Plain):
     """Write a row a picture: `image`, its preferred caption and language, all captions, size.
 
     Args:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import JsonArray, conversation, picture_file
+from panoglot.exporting.writers._shared import Conversations, JsonArray, conversation, picture_file
 from panoglot.formats._record import name_of
 
 __all__ = ["Writer"]
 
 
-class Writer:
+class Writer(Conversations):
     """Write a row a conversation: `id`, `image`, `conversations` of `human` and `gpt` in turns, `lang`.
 
     Args:

@@ -8,14 +8,14 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from panoglot.exporting.writers._shared import told
+from panoglot.exporting.writers._shared import Plain, told
 
 __all__ = ["Writer"]
 
 _LIMIT = 2**26  # bytes of a shard, as the package's own writer has it
 
 
-class Writer:
+class Writer(Plain):
     """Write a sample a picture: `image` (JPEG bytes), `caption`, `captions` (JSON with languages), `lang`.
 
     Args:

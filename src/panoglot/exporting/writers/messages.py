@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import conversation, picture_file
+from panoglot.exporting.writers._shared import Conversations, conversation, picture_file
 
 __all__ = ["Writer"]
 
@@ -23,7 +23,7 @@ _TAGS = {
 }
 
 
-class Writer:
+class Writer(Conversations):
     """Write a row a conversation: `messages` of user and assistant in turns, `images` with one path.
 
     Args:

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import one_line, picture_file, told
+from panoglot.exporting.writers._shared import Plain, one_line, picture_file, told
 
 __all__ = ["Writer"]
 
 
-class Writer:
+class Writer(Plain):
     """Write `a.txt` beside `a.jpg`; beside the user's own pictures nothing there is changed, unless asked.
 
     Args:
