@@ -176,9 +176,6 @@ def test_damaged_files_raise_nothing(format):
 def test_without_metadata_no_pixel_changes(format, orientation):
     data = picture(format, exif(private=True, text="x", orientation=orientation), XMP, icc_profile=b"a profile" * 20)
     bare = without_metadata(data + (b"behind the end" + SERIAL.encode() if format == "JPEG" else b""))
-    if format != "JPEG" and orientation != 1:
-        assert bare is None  # turned when it is encoded again
-        return
     assert SERIAL.encode() not in bare
     assert not read_metadata(bare).private
     assert read_header(bare).orientation == orientation

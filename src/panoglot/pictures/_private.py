@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 
+from panoglot.errors import RowError
 from panoglot.pictures._metadata import read_metadata
 from panoglot.pictures._parse import parse
 
@@ -12,7 +14,7 @@ __all__ = ["without_metadata", "without_private"]
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 #: EXIF that says how a picture lies, and nothing else.
-_LIES = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01%b\0\0\0\0\0\0"
+_LIES = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01%b\0\0\0\0\0\0"
 
 
 def without_private(data: bytes) -> bytes | None:
@@ -46,20 +48,21 @@ def without_metadata(data: bytes) -> bytes | None:
     >>> without_metadata(b"GIF89a") is None
     True
     """
-    found = parse(data)
+    try:
+        found = parse(data)
+    except RowError:
+        return None
     if found is None:
         return None
-    if found.format == "jpeg":
-        return _jpeg(data, found.orientation)
-    if found.orientation != 1:
-        return None
-    return {"png": _png, "webp": _webp}.get(found.format, lambda _: None)(data)
+    lies = b"" if found.orientation == 1 else _LIES % bytes([0, found.orientation])
+    write = {"jpeg": _jpeg, "png": _png, "webp": _webp}.get(found.format)
+    return None if write is None else write(data, lies)
 
 
-def _jpeg(data: bytes, orientation: int) -> bytes | None:
+def _jpeg(data: bytes, lies: bytes) -> bytes | None:
     kept = [data[:2]]
-    if orientation != 1:
-        block = _LIES % bytes([0, orientation])
+    if lies:
+        block = b"Exif\0\0" + lies
         kept.append(b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block)
     at, end = 2, len(data)
     while at + 4 <= end:
@@ -79,27 +82,33 @@ def _jpeg(data: bytes, orientation: int) -> bytes | None:
     return None
 
 
-def _png(data: bytes) -> bytes | None:
+def _png(data: bytes, lies: bytes) -> bytes | None:
     kept, at = [data[:8]], 8
+    block = b"eXIf" + lies
+    block = struct.pack(">I", len(lies)) + block + struct.pack(">I", zlib.crc32(block)) if lies else b""
     while at + 12 <= len(data):
         size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
         if kind not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME"):
             kept.append(data[at : at + 12 + size])
+        if kind == b"IHDR":
+            kept.append(block)
         if kind == b"IEND":
             return b"".join(kept)
         at += 12 + size
     return None
 
 
-def _webp(data: bytes) -> bytes | None:
+def _webp(data: bytes, lies: bytes) -> bytes | None:
     kept, at, end = [], 12, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
     while at + 8 <= end:
         size, kind = int.from_bytes(data[at + 4 : at + 8], "little"), data[at : at + 4]
         chunk = data[at : at + 8 + size + size % 2]
         if kind == b"VP8X":
-            chunk = chunk[:8] + bytes([chunk[8] & ~0x0C]) + chunk[9:]  # neither EXIF nor XMP
+            chunk = chunk[:8] + bytes([chunk[8] & ~0x0C | (0x08 if lies else 0)]) + chunk[9:]
         if kind not in (b"EXIF", b"XMP "):
             kept.append(chunk)
         at += 8 + size + size % 2
+    if lies:
+        kept.append(b"EXIF" + struct.pack("<I", len(lies)) + lies + b"\0" * (len(lies) % 2))
     body = b"WEBP" + b"".join(kept)
     return b"RIFF" + struct.pack("<I", len(body)) + body
