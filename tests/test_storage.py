@@ -445,6 +445,7 @@ _INSIDE = ("table/", "running/", "asking/_journal", "asking/_segments", "asking/
 #: What they may do all the same.
 _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
+    "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
     "vectors/_stored.py": {"Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name
     "running/_signals.py": {"Path", "os.path.join", "os.path.exists", "os.unlink", "tempfile.gettempdir"},  # a flag
@@ -476,7 +477,13 @@ def test_nothing_but_storage_knows_how_a_dataset_is_laid_out():
 
 _FILES = ("panoglot.json", "images.lance", ".lance", "_versions")
 #: Who may say how a file of a dataset is called: its home, a walk over a folder of pictures, a folder of a model.
-_NAMES = ("table/_dataset.py", "formats/folder.py", "providers/onnx/__init__.py", "providers/onnx/_feed.py")
+_NAMES = (
+    "table/_dataset.py",
+    "formats/folder.py",
+    "formats/lance.py",
+    "providers/onnx/__init__.py",
+    "providers/onnx/_feed.py",
+)
 
 
 def _is_dataset(node):

@@ -278,16 +278,6 @@ def test_the_words_of_the_command(photos, capsys):
     assert "Nothing was asked or written." in said
 
 
-def test_fallbacks_are_told_and_many_are_a_warning():
-    from panoglot.recipes._outcome import Made
-
-    made = Made(fell_back=3)
-    made.kept["de"] = 10
-    assert made.lines()[-1].startswith("Fell back: 3 of 10 captions (30%) - more than a fifth")
-    made.fell_back = 1
-    assert made.lines()[-1] == "Fell back: 1 of 10 captions (10%)"
-
-
 def test_an_empty_dataset_says_how_to_fill_it(tmp_path):
     from panoglot.table import create_dataset
 

@@ -12,7 +12,7 @@ from panoglot.formats._files import is_hidden, join_uri, part_key, reject, state
 from panoglot.formats._rows import Options, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.pictures import MAX_BYTES
-from panoglot.table import Reject
+from panoglot.table import Reject, is_dataset
 
 __all__ = ["detect", "parts", "read"]
 
@@ -20,7 +20,7 @@ _BATCH = 64  # rows that are read at once: pictures are large
 
 
 def detect(source: str) -> bool:
-    """A folder `X.lance`, or a folder with some and no `panoglot.json`."""
+    """A folder `X.lance`, or a folder with some that is no dataset of ours."""
     return bool(_tables(source))
 
 
@@ -29,10 +29,13 @@ def _tables(source: str) -> list[str]:
         return []
     if _is_table(source):
         return [source]
-    names = sorted(os.listdir(source))
-    if "panoglot.json" in names:
+    if is_dataset(source):
         return []
-    return [path for name in names if not is_hidden(name) and _is_table(path := os.path.join(source, name))]
+    return [
+        path
+        for name in sorted(os.listdir(source))
+        if not is_hidden(name) and _is_table(path := os.path.join(source, name))
+    ]
 
 
 def _is_table(path: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -92,8 +91,8 @@ def info(dataset: Dataset | str | os.PathLike[str]) -> Info:
         UserError: no dataset there.
     """
     data = open_dataset(dataset)
-    manifest = json.loads(data.store.read("panoglot.json"))
-    found = Info(data.address, int(manifest["schema_version"]), str(manifest.get("created_by") or ""))
+    made = data.manifest()
+    found = Info(data.address, int(made["schema_version"]), str(made.get("created_by") or ""))
     found.bytes = _bytes(data)
     found.images = len(data.images)
     found.images_dropped = _counts(data.marks, "dropped", "dropped is not null")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +160,6 @@ def _sentence_transformers(model: Model, folder: Path) -> None:
     inner.mkdir(exist_ok=True)
     _transformers(model, inner)
     st.SentenceTransformer(str(inner), device="cpu").save_pretrained(str(folder))
-    (folder / "panoglot.json").write_text(json.dumps({"method": model.row.method}), encoding="utf-8")
 
 
 #: Library → what writes a folder that it reads.

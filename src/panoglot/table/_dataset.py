@@ -189,9 +189,13 @@ class Dataset:
                 made[name] = "~"
         return min(made, key=lambda name: (made[name], name), default=None)
 
+    def manifest(self) -> dict[str, Any]:
+        """Return what the dataset says of itself: `schema_version`, `created_by`, `settings`."""
+        return dict(json.loads(self.store.read(MANIFEST)))
+
     def settings(self) -> dict[str, str]:
         """Return what was chosen for this dataset; see `change_settings`."""
-        found = json.loads(self.store.read(MANIFEST)).get("settings")
+        found = self.manifest().get("settings")
         return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
     def change_settings(self, **values: str | None) -> dict[str, str]:
@@ -201,7 +205,7 @@ class Dataset:
             **values: `encoder`, the name of the vectors that a search takes; None takes a setting back.
         """
         with self.store.lock("settings.lock", wait=True):
-            manifest = json.loads(self.store.read(MANIFEST))
+            manifest = self.manifest()
             kept = {name: value for name, value in {**self.settings(), **values}.items() if value is not None}
             manifest["settings"] = kept
             self.store.write(MANIFEST, _manifest(manifest))
