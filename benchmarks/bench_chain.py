@@ -85,7 +85,7 @@ from pathlib import Path
 started = time.process_time()
 from panoglot.pictures import Image
 from panoglot.providers import load_model
-from panoglot.providers.embedded.facts import picture_facts
+from panoglot.providers.embedded._facts import picture_facts
 from panoglot.curation.pdq import pdq
 tagger, encoder = load_model("embedded:efficientnet-lite2"), load_model("embedded:conse")
 ready = time.process_time()

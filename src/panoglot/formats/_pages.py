@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from panoglot.errors import RowError, UserError, require
-from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes
+from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes, reject
 from panoglot.formats._names import bare_language
 from panoglot.formats._robots import check_headers
 from panoglot.languages._tags import parse_language
 from panoglot.pictures import MAX_BYTES
+from panoglot.table import Reject
 
 __all__ = ["PAGES", "WARCS", "Page", "Pictures", "batches_of", "check_source", "files_of", "pages_of", "words"]
 
@@ -180,37 +181,34 @@ def _key(address: str) -> str:
     return re.sub(r"^https?:", "", unquote(urldefrag(address)[0]))
 
 
-def pages_of(path: str, root: str) -> Iterator[tuple[Page, Pictures] | tuple[str, RowError]]:
-    """The pages of a file with their pictures, or where one lies and why it cannot be read.
+def pages_of(paths: Iterable[str], root: str) -> Iterator[tuple[Page, Pictures] | Reject]:
+    """The pages of files with their pictures, and what cannot be read of them.
 
     Args:
-        path: a page or a WARC file.
+        paths: pages and WARC files.
         root: the folder that pictures may lie in.
     """
-    uri = join_uri(path)
-    if not path.lower().endswith(WARCS):
+    for path in paths:
+        uri, pictures = join_uri(path), Pictures(path, root)
         try:
-            yield Page.of(read_bytes(path, _LONGEST), uri), Pictures(path, root)
+            if not path.lower().endswith(WARCS):
+                yield Page.of(read_bytes(path, _LONGEST), uri), pictures
+                continue
+            check_regular(path)
         except RowError as error:
-            yield uri, error
-        return
-    pictures = Pictures(path, root)
-    try:
-        check_regular(path)
-    except RowError as error:
-        yield uri, error
-        return
-    for n, (url, record) in enumerate(_responses(path, pictures)):
-        if isinstance(record, RowError):
-            yield f"{uri}#{url or n}", record
+            yield reject(uri, error.reason, error.message)
             continue
-        try:
-            check_headers([(k.encode(), v.encode()) for k, v in record.http_headers])
-            page = Page.of(_body(record, _LONGEST), f"{uri}#{url[:500]}", url, record.http_charset or "")
-        except RowError as error:
-            yield f"{uri}#{url[:500]}", error
-            continue
-        yield page, pictures
+        for n, (url, record) in enumerate(_responses(path, pictures)):
+            if isinstance(record, RowError):
+                yield reject(f"{uri}#{url or n}", record.reason, record.message)
+                continue
+            try:
+                check_headers([(k.encode(), v.encode()) for k, v in record.http_headers])
+                page = Page.of(_body(record, _LONGEST), f"{uri}#{url[:500]}", url, record.http_charset or "")
+            except RowError as error:
+                yield reject(f"{uri}#{url[:500]}", error.reason, error.message)
+                continue
+            yield page, pictures
 
 
 def _responses(path: str, pictures: Pictures) -> Iterator[tuple[str, Any]]:

@@ -362,11 +362,11 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
     items = part.items
-    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
-        if isinstance(page, str) or isinstance(pictures, RowError):
-            assert isinstance(pictures, RowError)
-            yield reject(str(page), pictures.reason, pictures.message)
+    for one in pages_of(items["paths"], items["root"]):
+        if isinstance(one, Reject):
+            yield one
             continue
+        page, pictures = one
         found = products(page)
         if not found:
             yield Unused(part.uri, "page{s} that are of no product", (page.uri,))

@@ -282,11 +282,11 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
 
 def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
     items = part.items
-    for page, pictures in (one for path in items["paths"] for one in pages_of(path, items["root"])):
-        if isinstance(page, str) or isinstance(pictures, RowError):
-            assert isinstance(pictures, RowError)
-            yield reject(str(page), pictures.reason, pictures.message)
+    for one in pages_of(items["paths"], items["root"]):
+        if isinstance(one, Reject):
+            yield one
             continue
+        page, pictures = one
         found = figures(page)
         if not found:
             yield Unused(part.uri, "page{s} without a picture that has a text", (page.uri,))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.networks._records import Batch, Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 if TYPE_CHECKING:
     from panoglot.networks._model import Model

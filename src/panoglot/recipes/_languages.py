@@ -71,7 +71,7 @@ def languages_not_made(data: Dataset, asked: Sequence[str], *, translated: bool)
 
 
 def _no_label(tag: str) -> NotMade:
-    from panoglot.providers.embedded.labels import languages
+    from panoglot.providers.embedded._labels import languages
 
     lists = languages()
     own = sum(count for lang, count in lists.items() if matches(tag, lang))

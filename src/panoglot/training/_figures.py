@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from panoglot.errors import RowError
-from panoglot.networks._encoder import TrainedEncoder
 from panoglot.networks._records import Record
+from panoglot.networks.encoder import TrainedEncoder
 from panoglot.pictures import Image
 from panoglot.training._measure import ranks
 

@@ -4,9 +4,9 @@ import pickle
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.providers.embedded import labels
+from panoglot.providers.embedded import _labels as labels
+from panoglot.providers.embedded._labels import LabelName, languages, translations
 from panoglot.providers.embedded.efficientnet import synsets
-from panoglot.providers.embedded.labels import LabelName, languages, translations
 
 TIGER, GOLDFISH, MOUSE, CRANE, SNAIL = "n02129604", "n01443537", "n03793489", "n02012849", "n01944390"
 

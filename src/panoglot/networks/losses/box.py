@@ -7,7 +7,7 @@ from torch import Tensor
 
 from panoglot.errors import require
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["box", "generalised_iou", "match_boxes"]
 

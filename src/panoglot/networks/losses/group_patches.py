@@ -12,7 +12,7 @@ from panoglot.errors import UserError
 from panoglot.networks._contrast import ContrastOptions
 from panoglot.networks._pool import pooled_contrast
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["group_patches", "grouped_patches"]
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["rank"]
 

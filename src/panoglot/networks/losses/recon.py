@@ -8,7 +8,7 @@ from torch import Tensor
 
 from panoglot.errors import UserError
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["attentive_masks", "patchify", "recon_feat", "recon_px"]
 

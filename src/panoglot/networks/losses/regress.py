@@ -7,7 +7,7 @@ from torch import Tensor
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["regress"]
 

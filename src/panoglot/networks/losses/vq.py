@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.networks._records import Term
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 
 __all__ = ["Codebook", "vq"]
 

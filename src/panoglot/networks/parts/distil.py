@@ -15,7 +15,7 @@ from panoglot.networks._pool import pooled_mean, pooled_share
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._schedule import ramp
 from panoglot.networks.losses import Centre, regress, views
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 from panoglot.networks.parts._base import Features, Part, Widths
 from panoglot.networks.towers import PrototypeHead
 

@@ -11,7 +11,7 @@ from panoglot.errors import UserError, did_you_mean, require
 from panoglot.networks._pool import gather_rows
 from panoglot.networks._records import Batch, Term
 from panoglot.networks.losses import Codebook, lm, recon_feat
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 from panoglot.networks.parts._base import Features, Part, Widths
 from panoglot.networks.samplers import Draw
 from panoglot.networks.towers import Block

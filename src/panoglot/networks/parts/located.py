@@ -12,7 +12,7 @@ from torch import Tensor
 from panoglot.errors import UserError
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks.losses import generalised_iou
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 from panoglot.networks.parts._base import Features, Part, Widths
 from panoglot.networks.parts._regions import collate_regions
 from panoglot.networks.readers import match_sets

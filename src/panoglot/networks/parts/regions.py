@@ -14,7 +14,7 @@ from panoglot.networks._contrast import ContrastOptions
 from panoglot.networks._pool import pooled_queries
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks.losses import box, match_boxes
-from panoglot.networks.losses.nothing import nothing
+from panoglot.networks.losses._nothing import nothing
 from panoglot.networks.parts._base import Features, Part, Widths
 from panoglot.networks.parts._regions import collate_regions
 from panoglot.networks.samplers import Sample

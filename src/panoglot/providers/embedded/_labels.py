@@ -11,7 +11,7 @@ Two kinds of link:
 
 Where both name a class, the emoji's name is taken, as `synset` when the wordnet lists it too. Nothing else is guessed.
 
-The wordnets are large and the names of 1000 classes are not. `python -m panoglot.providers.embedded.labels`, run once
+The wordnets are large and the names of 1000 classes are not. `python -m panoglot.providers.embedded._labels`, run once
 where the packages can be imported, keeps the names in the cache; afterwards the packages may go.
 """
 
