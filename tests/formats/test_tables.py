@@ -2,6 +2,8 @@
 
 import base64
 import json
+from contextlib import suppress
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -468,3 +470,25 @@ def test_random_damage_raises_nothing(tmp_path_factory, format):
         assert all(isinstance(r, Reject) and r.reason for r in rejects)
 
     damage()
+
+
+def test_a_damaged_footer_never_ends_the_process(tmp_path):
+    """Size statistics that contradict the schema make pyarrow's metadata of a column end the process."""
+    small = picture_bytes(1, 8, 8)
+    path = write(
+        tmp_path / "a.parquet", {"image": [small] * 3, "caption": ["x", "ü", None], "texts": [["a"], [], None]}
+    )
+    raw = path.read_bytes()
+    begin = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    whole = 0
+    for seed in range(300):
+        random = Random(seed)
+        data = bytearray(raw)
+        for _ in range(random.randint(1, 6)):
+            data[random.randint(begin, len(raw) - 9)] = random.randint(0, 255)
+        path.write_bytes(data)
+        with suppress(UserError):  # columns that nobody can tell
+            samples, rejects = take(path)
+            assert all(r.reason for r in rejects)
+            whole += len(samples) == 3
+    assert whole > 30  # what the damage did not touch is read

@@ -1,5 +1,7 @@
 """What the columns of a Parquet file would take to read, by the headers of their pages, before anything is decoded.
 
+The footer is read here too: `RowGroupMetaData.column` of pyarrow ends the process where the footer is damaged.
+
 A column that repeats one value, or whose rows hold lists without end, is a few bytes in the file and gigabytes in
 memory. Such a column is left out and named; the rows are read without it.
 """
@@ -9,7 +11,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from panoglot.pictures import MAX_BYTES
 
@@ -41,6 +44,15 @@ class Column:
         self.name, self.value, self.problem = name, 0, ""
 
 
+class _Chunk(NamedTuple):
+    """Where a leaf column of a row group lies."""
+
+    values: int
+    stored: int
+    pages: int
+    dictionary: int
+
+
 def columns_of(path: str, file: pq.ParquetFile, group: int) -> list[Column]:
     """Look at the page headers of a row group."""
     import pyarrow as pa
@@ -53,23 +65,26 @@ def columns_of(path: str, file: pq.ParquetFile, group: int) -> list[Column]:
     names = _top_level(file)
     kept = {field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)}
     with open(path, "rb", buffering=0) as raw:
-        size = os.fstat(raw.fileno()).st_size
-        for n in range(facts.num_columns):
-            leaf = facts.column(n)
+        about = os.fstat(raw.fileno())
+        groups = _chunks(path, about.st_size, about.st_mtime_ns)
+        chunks = groups[group] if group < len(groups) else ()
+        for unknown in found.values() if len(chunks) != facts.num_columns else ():
+            unknown.problem = unknown.problem or "the footer says not where it lies"
+        for n, chunk in enumerate(chunks):
             column = found.get(names[n]) if n < len(names) else None
             if column is None or column.problem:
                 continue
             rows = max(facts.num_rows, 1)
-            if leaf.num_values > 1_000_000 + _VALUES * rows:
-                column.problem = f"{leaf.num_values:,} values in {rows:,} rows"
+            if chunk.values > 1_000_000 + _VALUES * rows:
+                column.problem = f"{chunk.values:,} values in {rows:,} rows"
                 continue
-            for kind, inflated in _pages(raw, leaf, size):
+            for kind, inflated in _pages(raw, chunk, about.st_size):
                 if inflated > _PAGE:
                     column.problem = f"a page of {inflated:,} bytes"
                     break
                 # a dictionary that is not kept as one: every row may take its largest value, as often as it has values
                 if kind == 2 and column.name not in kept:
-                    column.value = max(column.value, inflated * -(-leaf.num_values // rows))
+                    column.value = max(column.value, inflated * -(-chunk.values // rows))
     return list(found.values())
 
 
@@ -102,13 +117,42 @@ def _depth(kind: pa.DataType) -> int:
     return depth
 
 
-def _pages(raw: io.FileIO, leaf: Any, size: int) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=2)
+def _chunks(path: str, size: int, changed: int) -> list[list[_Chunk]]:
+    """The leaf columns of every row group, by the footer; none where it makes no sense.
+
+    Args:
+        path: the file.
+        size: its bytes.
+        changed: when; a file that changes is read again.
+    """
+    with open(path, "rb", buffering=0) as raw:
+        raw.seek(max(size - 8, 0))
+        tail = raw.read(8) or b""
+        length = int.from_bytes(tail[:4], "little")
+        if tail[4:] != b"PAR1" or length > size - 8:
+            return []
+        raw.seek(size - 8 - length)
+        footer = raw.readall() or b""
+    try:
+        groups = _struct(footer, 0)[0][4]
+        return [[_chunk(leaf[3]) for leaf in group[1]] for group in groups]
+    except (IndexError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def _chunk(facts: dict[int, Any]) -> _Chunk:
+    """Of `ColumnMetaData`: fields 5, 7, 9, 11."""
+    return _Chunk(int(facts[5]), int(facts[7]), int(facts[9]), int(facts.get(11, 0)))
+
+
+def _pages(raw: io.FileIO, chunk: _Chunk, size: int) -> Iterator[tuple[int, int]]:
     """Yield (kind, inflated size) of the pages of a column chunk; ends quietly where the headers make no sense."""
-    starts = [at for at in (leaf.dictionary_page_offset, leaf.data_page_offset) if at is not None and at > 0]
+    starts = [at for at in (chunk.dictionary, chunk.pages) if at > 0]
     if not starts:
         return
     at = min(starts)
-    end = min(at + leaf.total_compressed_size, size)
+    end = min(at + chunk.stored, size)
     while at < end:
         raw.seek(at)
         data = raw.read(_HEADER) or b""
@@ -121,15 +165,16 @@ def _pages(raw: io.FileIO, leaf: Any, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _page_header(data: bytes) -> tuple[int, int, int, int] | None:
-    """Kind, inflated and stored size of a page, and the length of its header (Thrift's compact protocol)."""
-    fields: dict[int, int] = {}
+    """Kind, inflated and stored size of a page, and the length of its header."""
     try:
-        end = _struct(data, 0, fields)
-    except (IndexError, RecursionError):
+        fields, end = _struct(data, 0)
+        kind, inflated, stored = int(fields[1]), int(fields[2]), int(fields[3])
+    except (IndexError, KeyError, TypeError, RecursionError):
         return None
-    if not {1, 2, 3} <= fields.keys() or min(fields[2], fields[3]) < 0:
-        return None
-    return fields[1], fields[2], fields[3], end
+    return None if min(inflated, stored) < 0 else (kind, inflated, stored, end)
+
+
+# -- Thrift's compact protocol; IndexError where the bytes end or make no sense ----------------------------------------
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -139,45 +184,51 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if data[at - 1] < 0x80:
             return value, at
+        if shift > 70:
+            raise IndexError(shift)
 
 
-def _struct(data: bytes, at: int, fields: dict[int, int] | None = None) -> int:
-    """Go over a struct, noting its whole numbers in `fields`; the place after it."""
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    value, at = _varint(data, at)
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
+    """A struct as field → value, and the place after it."""
+    fields: dict[int, Any] = {}
     number = 0
     while data[at]:
         kind, step = data[at] & 0x0F, data[at] >> 4
         if step:
             number, at = number + step, at + 1
         else:
-            value, at = _varint(data, at + 1)
-            number = (value >> 1) ^ -(value & 1)
-        if fields is not None and kind in (4, 5, 6):
-            value, at = _varint(data, at)
-            fields[number] = (value >> 1) ^ -(value & 1)
-        elif kind > 2:  # truth values lie in the kind itself
-            at = _value(data, at, kind)
-    return at + 1
+            number, at = _number(data, at + 1)
+        if kind > 2:  # truth values lie in the kind itself
+            fields[number], at = _value(data, at, kind)
+    return fields, at + 1
 
 
-def _value(data: bytes, at: int, kind: int) -> int:
+def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
     if kind in (1, 2, 3):
-        return at + 1
+        return data[at], at + 1
     if kind in (4, 5, 6):
-        return _varint(data, at)[1]
+        return _number(data, at)
     if kind == 7:
-        return at + 8
+        return None, at + 8
     if kind == 8:
         size, at = _varint(data, at)
-        return at + size
+        return None, at + size  # texts are of no use here
     if kind == 12:
         return _struct(data, at)
     if kind in (9, 10):
         count, inner, at = data[at] >> 4, data[at] & 0x0F, at + 1
         if count == 15:
             count, at = _varint(data, at)
+        values = []
         for _ in range(count):
-            at = _value(data, at, inner)
-        return at
+            value, at = _value(data, at, inner)
+            values.append(value)
+        return values, at
     raise IndexError(kind)
 
 
