@@ -193,10 +193,8 @@ async def mlbcap(
     if not drafts:
         raise RowError("no_draft", f"none of the {len(writers)} writers wrote a draft")
     order = Draw(seed, image.id, "drafts").sample(drafts, len(drafts))
-    made: list[Caption] = []
-    for words, kind in ((long_words, "dense"), (short_words, "short")):
-        made.append(await _picked(writer, judge, judge_prompt, figure, order, words, kind, image, max_tokens))
-    return made
+    judging = _Judging(writer, judge, judge_prompt, figure, order, image, max_tokens)
+    return [await judging.picked(words, kind) for words, kind in ((long_words, "dense"), (short_words, "short"))]
 
 
 async def _known(image: Image, writer: Writer, describer: str, reader: str, prompt: str, most: int) -> Figure:
@@ -211,60 +209,64 @@ async def _known(image: Image, writer: Writer, describer: str, reader: str, prom
     return figure
 
 
-async def _picked(
-    writer: Writer,
-    judge: str,
-    prompt: str,
-    figure: Figure,
-    drafts: Sequence[tuple[int, Caption]],
-    words: int,
-    kind: str,
-    image: Image,
-    max_tokens: int,
-) -> Caption:
-    """One draft, perhaps corrected, within its words (step 5)."""
-    place, chosen = max(drafts, key=lambda draft: (draft_score(draft[1].text, figure, words), -draft[0]))
-    text, model = chosen.text, chosen.model
-    flags: dict[str, float | None] = {}
-    if judge:
-        said = await writer.attempt("judge", _verdict(writer, judge, prompt, figure, drafts, words, image, max_tokens))
-        if said is not None:
-            (place, chosen), text, model = drafts[said[0]], said[1], writer.m[judge].name
-    else:
-        writer.fall_back("judge")
-    short = first_sentences(text, words)
-    if short != text:
-        flags["over_length"] = 1.0
-        text = short or first_sentences(chosen.text, words) or text
-    flags["picked"] = float(place)
-    parents = [draft for _, draft in sorted(drafts, key=lambda draft: draft[0])]
-    return await writer.finish(text, parents=parents, model=model, lang=chosen.lang, kind=kind, scores=flags)
+@dataclass(frozen=True)
+class _Judging:
+    """Who picks one of some drafts of a figure (step 5).
 
-
-async def _verdict(
-    writer: Writer,
-    judge: str,
-    prompt: str,
-    figure: Figure,
-    drafts: Sequence[tuple[int, Caption]],
-    words: int,
-    image: Image,
-    max_tokens: int,
-) -> tuple[int, str]:
-    """The judge's choice, and its text.
-
-    Raises:
-        RowError: `unreadable_verdict`.
+    Attributes:
+        writer: the models of the picture.
+        judge: the generator that picks; empty: the draft that says most.
+        prompt: with `{figure}`, `{drafts}` and `{words}`.
+        figure: what is known of it.
+        drafts: (place of the writer, draft), in the order that is shown.
+        image: the figure.
+        max_tokens: of the answer.
     """
-    listed = "\n".join(f"{n}. {draft.text}" for n, (_, draft) in enumerate(drafts, 1))
-    asked = fill(prompt, {"figure": figure.text(), "drafts": listed, "words": words})
-    images = (image,) if getattr(writer.m[judge].model, "sees", True) else ()
-    answer = await writer.m[judge].generate(asked, *images, schema=_SCHEMA, max_tokens=max_tokens)
-    try:
-        found = json.loads(answer.text)
-        choice, text = int(found["choice"]), str(found["caption"]).strip()
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise RowError("unreadable_verdict", f"no JSON with a choice: {answer.text[:80]!r}") from None
-    if not 1 <= choice <= len(drafts) or not text:
-        raise RowError("unreadable_verdict", f"{choice} is none of {len(drafts)} drafts")
-    return choice - 1, text
+
+    writer: Writer
+    judge: str
+    prompt: str
+    figure: Figure
+    drafts: Sequence[tuple[int, Caption]]
+    image: Image
+    max_tokens: int
+
+    async def picked(self, words: int, kind: str) -> Caption:
+        """One draft, perhaps corrected, within its words."""
+        drafts, writer = self.drafts, self.writer
+        place, chosen = max(drafts, key=lambda draft: (draft_score(draft[1].text, self.figure, words), -draft[0]))
+        text, model = chosen.text, chosen.model
+        flags: dict[str, float | None] = {}
+        if self.judge:
+            said = await writer.attempt("judge", self.verdict(words))
+            if said is not None:
+                (place, chosen), text, model = drafts[said[0]], said[1], writer.m[self.judge].name
+        else:
+            writer.fall_back("judge")
+        short = first_sentences(text, words)
+        if short != text:
+            flags["over_length"] = 1.0
+            text = short or first_sentences(chosen.text, words) or text
+        flags["picked"] = float(place)
+        parents = [draft for _, draft in sorted(drafts, key=lambda draft: draft[0])]
+        return await writer.finish(text, parents=parents, model=model, lang=chosen.lang, kind=kind, scores=flags)
+
+    async def verdict(self, words: int) -> tuple[int, str]:
+        """The judge's choice, and its text.
+
+        Raises:
+            RowError: `unreadable_verdict`.
+        """
+        judge = self.writer.m[self.judge]
+        listed = "\n".join(f"{n}. {draft.text}" for n, (_, draft) in enumerate(self.drafts, 1))
+        asked = fill(self.prompt, {"figure": self.figure.text(), "drafts": listed, "words": words})
+        images = (self.image,) if getattr(judge.model, "sees", True) else ()
+        answer = await judge.generate(asked, *images, schema=_SCHEMA, max_tokens=self.max_tokens)
+        try:
+            found = json.loads(answer.text)
+            choice, text = int(found["choice"]), str(found["caption"]).strip()
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise RowError("unreadable_verdict", f"no JSON with a choice: {answer.text[:80]!r}") from None
+        if not 1 <= choice <= len(self.drafts) or not text:
+            raise RowError("unreadable_verdict", f"{choice} is none of {len(self.drafts)} drafts")
+        return choice - 1, text
