@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from panoglot.errors import RowError
 from panoglot.pictures import MAX_PIXELS, Image, read_header
+from tests.conftest import picture_bytes
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "GIF": {}, "WEBP": {"lossless": True}}
 FORMATS = [*LOSSLESS, "JPEG", "AVIF"]
@@ -445,3 +446,20 @@ def test_a_decoder_without_memory_costs_one_picture(monkeypatch):
         Image(large).pil(min_side=100)
     monkeypatch.undo()
     assert min(Image(large).pil(min_side=100).size) == 100
+
+
+def test_a_decoder_that_a_stop_ended_is_no_fault_of_the_picture(monkeypatch):
+    from panoglot.pictures import _guard
+
+    ended, ask = [], _guard._Process.ask
+
+    def interrupted(self, job, data, seconds):
+        if not ended:
+            ended.append(job)
+            self.child.terminate()
+            self.child.wait()
+        return ask(self, job, data, seconds)
+
+    monkeypatch.setattr(_guard._Process, "ask", interrupted)
+    assert _guard.guarded("facts", picture_bytes(0))
+    assert len(ended) == 1

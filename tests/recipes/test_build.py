@@ -312,3 +312,10 @@ def test_answers_in_german_are_german_and_kept(pictures, tmp_path):
     )
     made = [r for r in result.dataset.captions.rows() if r["recipe"].startswith("describe/")]
     assert {(r["lang"], r["dropped"]) for r in made} == {("de", None)}  # the toy repeats the question
+
+
+def test_a_folder_of_texts_alone_is_one_line(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("A dog.")
+    with pytest.raises(UserError, match="has no pictures"):
+        panoglot.build(str(tmp_path / "texts"), str(tmp_path / "x.pano"), quiet=True)

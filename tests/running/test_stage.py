@@ -106,6 +106,7 @@ def test_no_images_at_all(tmp_path):
 
 
 _SLOW = """
+import os
 import sys
 from tests.running.toy import Alone, Sizes
 from panoglot.running import Stage, run_stage
@@ -114,6 +115,7 @@ data = open_dataset(sys.argv[1])
 stage = Stage("sizes", "f", Sizes(sleep=0.02), batch=8, commit=2, processes=int(sys.argv[2]))
 with data.writer():
     run_stage(data, stage, data.start_run({}, {}))
+os._exit(0)  # threads of the engine sometimes end an interpreter that is being taken down
 """
 
 

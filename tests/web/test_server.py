@@ -18,7 +18,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
-from panoglot.web import Server, _http
+from panoglot.web import Server, _http, serve
 from panoglot.web._routes import ROUTES
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
@@ -388,3 +388,8 @@ def test_a_hit_as_the_page_asks_for_it(served):
         hit = served("POST", "/api/v1/search", {"text": "red dog", "k": 1, "captions": asked})[1]["hits"][0]
         assert (len(hit["captions"]), hit["more_captions"]) == (some, 7 - some)
     assert served("POST", "/api/v1/search", {"text": "red", "captions": 201})[0] == 422
+
+
+def test_a_port_that_is_none_is_one_line(scenes):  # noqa: F811
+    with pytest.raises(UserError, match="port=99999 must be 0 to 65535"):
+        serve(scenes.data, port=99_999)

@@ -180,6 +180,7 @@ def guarded(job: str, data: bytes, pixels: int = 0, **options: Any) -> Any:
     """
     seconds = SECONDS + pixels / _PIXELS
     pool = _pool
+    stopped = 0
     with pool.room:
         while True:
             process = pool.take()
@@ -196,6 +197,9 @@ def guarded(job: str, data: bytes, pixels: int = 0, **options: Any) -> Any:
             except _Broken:
                 reason = process.why(seconds)
                 process.end()
+                if process.child.returncode in (-signal.SIGINT, -signal.SIGTERM) and stopped < 3:
+                    stopped += 1  # a stop came before it was a process apart: no fault of the picture
+                    continue
                 if fresh or reason.reason == "decode_timeout":
                     raise reason from None
             except BaseException:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import pickle
+import re
 import sys
 import threading
 import time
@@ -195,9 +196,14 @@ def _partitions(query: DataFrame) -> Generator[tuple[StageResult, Exception | No
 
 
 def _watched(partitions: Iterator[Any]) -> Iterator[Any]:
-    """The partitions; a worker that was killed is a line."""
+    """The partitions; a worker that was killed is a line, and so is what a source says of itself while it is listed."""
     try:
         yield from partitions
+    except daft.exceptions.DaftCoreException as error:
+        said = re.search(r"^\s*\d+: UserError: (.*)", str(error), re.M)
+        if said is None:
+            raise
+        raise UserError(said[1]) from None
     except RuntimeError as error:
         if "UDF process closed" not in str(error) and "Broken pipe" not in str(error):
             raise

@@ -323,6 +323,8 @@ def serve(
     Raises:
         UserError: no token beyond this machine, a port that is taken.
     """
+    if not 0 <= port <= 65_535:
+        raise UserError(f"port={port} must be 0 to 65535.")
     searchers = [
         Searcher(one, encoder, model=model, prices=prices, max_cost=max_cost, files=False) for one in (dataset, *others)
     ]
