@@ -196,3 +196,12 @@ def test_a_file_that_is_no_schema_is_told(told, tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=message):
         panoglot.caption(told.dataset, schema=str(path), captioner="python:tests.captioning.test_fields:ByTurns")
+
+
+def test_a_pattern_never_hangs_and_one_that_could_is_refused():
+    asked = read_fields('{"properties": {"a": {"items": {"type": "string", "pattern": "^(a+)+$"}}}}')
+    assert asked.read('{"a": ["aa"]}') == {"a": ["aa"]}
+    with pytest.raises(RowError, match="does not match its pattern"):
+        asked.read(json.dumps({"a": ["aa", "a" * 5000 + "!"]}))
+    with pytest.raises(UserError, match="the pattern of 'a'"):
+        read_fields('{"properties": {"a": {"type": "string", "pattern": "(a)\\\\1"}}}')

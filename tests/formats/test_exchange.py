@@ -183,7 +183,7 @@ def test_boxes_and_masks_of_coco_are_labels_of_places(photos):
     box = {"image_id": 0, "category_id": 7, "bbox": [16, 12, 32, 24], "segmentation": [square]}
     runs = {"size": [48, 64], "counts": [48 * 16, 48 * 32, 48 * 16]}
     strip = {"image_id": 1, "category_id": 7, "bbox": [16, 0, 32, 48], "segmentation": runs}
-    bad = {"image_id": 2, "category_id": 7, "bbox": [0, 0, float("1e300"), -1], "segmentation": [[1, 2]]}
+    bad = {"image_id": 2, "category_id": 7, "bbox": [10**400, 0, float("1e300"), -1], "segmentation": [[1, 2]]}
     samples, rejects = take(coco(photos, [box, strip, bad, {"image_id": 2, "category_id": 99}]))
     assert rejects == []
     first, second, third = (sample.captions[0] for sample in samples)
@@ -249,6 +249,15 @@ def test_refcoco_is_read_and_code_in_its_pickle_is_not_run(photos):
 
     (photos / "refs(unc).p").write_bytes(pickle.dumps([Evil()]))
     with pytest.raises(UserError, match="print"):
+        take(photos)
+    endless = "z"
+    for _ in range(60):
+        endless = [endless, endless]
+    (photos / "refs(unc).p").write_bytes(pickle.dumps([{**ref, "image_id": endless, "sentences": []}]))
+    with pytest.raises(UserError, match="no texts or numbers"):
+        take(photos)
+    (photos / "refs(unc).p").write_bytes(b"\x80\x04]r" + (2**27).to_bytes(4, "little") + b".")
+    with pytest.raises(UserError, match="at place 134217728"):
         take(photos)
 
 
@@ -362,6 +371,11 @@ def test_mds_reads_what_it_knows_and_names_what_could_run_code(tmp_path):
     assert (len(samples), reasons(rejects)) == (2, ["truncated_archive"])
     mds(tmp_path, rows, encodings, raw_data={"basename": "../../etc/passwd"})
     assert reasons(take(tmp_path)[1]) == ["outside_folder"]
+    wrong = ({"column_names": 5}, {"column_sizes": 5}, {"raw_data": "x"}, {"raw_data": {"basename": "a\0b"}})
+    for said in (*wrong, {"raw_data": {"basename": "a\ud800"}}):
+        mds(tmp_path, rows, encodings, **said)
+        with pytest.raises(UserError, match="no index of MDS shards"):
+            take(tmp_path)
 
 
 def test_a_lance_table_of_any_kind(tmp_path):

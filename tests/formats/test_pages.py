@@ -371,3 +371,12 @@ def test_open_graph_and_hostile_json(tmp_path):
     PIL.Image.new("RGB", (2, 2)).save(buffer, "PNG")
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue()[:30])
     assert reasons(take(tmp_path, "lgs")[1]) == ["bad_image"]
+
+
+def test_a_link_that_is_no_address_costs_nothing(tmp_path):
+    (tmp_path / "0.png").write_bytes(picture_bytes(0, 200, 200, "PNG"))
+    figure = "<figure><img src=0.png><figcaption>A small red disc before waves</figcaption></figure>"
+    (tmp_path / "p.html").write_text(f'<html lang=en><link rel=canonical href="http://[x/">{figure}')
+    samples, rejects = take(tmp_path, format="wit")
+    assert rejects == []
+    assert texts(samples[0]) == [("en", "A small red disc before waves")]

@@ -141,6 +141,9 @@ def test_where(scenes):
             for h in search(scenes.data, "red", encoder=scenes.encoder, k=15, where=where, **more)
         }
 
+    for wrong in ("width > 1e999", f"width > {10**25}", "not " * 2000 + "width > 1", "text = '\ud800'"):
+        with pytest.raises(UserError, match="--where"):
+            found(wrong)
     every = set(scenes.what.values())
     assert found("width > 5 and format = 'png'") == every
     assert found("width > 9") == found("width > 9.5") == set()

@@ -27,7 +27,6 @@ _LIMITS = {
     "maxLength": "max_length",
     "minItems": "min_length",
     "maxItems": "max_length",
-    "pattern": "pattern",
 }
 _PLAIN = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
 _DEEPEST = 16
@@ -65,6 +64,8 @@ class Fields:
             found = msgspec.to_builtins(msgspec.convert(value, self._type, strict=False))
         except msgspec.ValidationError as error:
             raise RowError("not_in_schema", str(error).replace("`", "'")) from None
+        if wrong := _unmatched(self.schema, found):
+            raise RowError("not_in_schema", f"{wrong[:80]!r} does not match its pattern")
         return {key: one for key, one in found.items() if one is not None}
 
 
@@ -112,6 +113,31 @@ def _strict(schema: dict[str, Any], depth: int) -> dict[str, Any]:
     return out
 
 
+def _matches(pattern: str, text: str) -> bool:
+    """Whether a pattern is found in a text, by RE2: its time grows with the text alone, whatever the pattern.
+
+    >>> _matches("^(a+)+$", "a" * 40 + "!"), _matches("[0-9]+", "a 12")
+    (False, True)
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pc.match_substring_regex(pa.array([text]), pattern)[0].as_py())
+
+
+def _unmatched(schema: Mapping[str, Any], value: Any) -> str | None:
+    """The first text of a value that does not match the pattern of its part of the schema."""
+    if isinstance(value, str):
+        return value if "pattern" in schema and not _matches(schema["pattern"], value) else None
+    pairs: list[tuple[Mapping[str, Any], Any]] = []
+    if isinstance(value, list) and "items" in schema:
+        pairs = [(schema["items"], one) for one in value]
+    elif isinstance(value, dict):
+        known = schema.get("properties", {})
+        pairs = [(known[key], one) for key, one in value.items() if key in known]
+    return next((wrong for inner, one in pairs if (wrong := _unmatched(inner, one)) is not None), None)
+
+
 def _type(schema: Mapping[str, Any], name: str) -> Any:
     """The type that msgspec reads a value as."""
     if "enum" in schema:
@@ -124,6 +150,11 @@ def _type(schema: Mapping[str, Any], name: str) -> Any:
     for n, kind in enumerate(kinds):
         one = _one(kind, schema, name)
         found = one if n == 0 else found | one
+    if "pattern" in schema:
+        try:
+            _matches(schema["pattern"], "")
+        except (TypeError, ValueError, OSError) as error:  # look-around and back references are none of RE2's
+            raise UserError(f"the pattern of '{name}' is none that is checked here: {error}.") from None
     limits = {_LIMITS[key]: schema[key] for key in _LIMITS if key in schema}
     try:
         limited = Annotated[found, msgspec.Meta(**limits)] if limits else found

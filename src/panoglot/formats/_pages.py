@@ -130,7 +130,10 @@ def _language(page: Page) -> str | None:
     for link in root.iter("link"):
         if (link.get("rel") or "").lower() == "canonical":
             address = link.get("href") or address
-    host = urlsplit(address).hostname or "" if "://" in address else ""
+    try:
+        host = urlsplit(address).hostname or "" if "://" in address else ""
+    except ValueError:
+        host = ""
     if host.endswith((".wikipedia.org", ".wikivoyage.org", ".wiktionary.org")):
         said.append(host.partition(".")[0])
     for tag in said:

@@ -64,6 +64,8 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
         raise UserError(f"{path} cannot be read: {error.message}.") from None
     except (TypeError, KeyError, ValueError):
         raise UserError(f"{path} is no index of MDS shards: it has no list 'shards'.") from None
+    if not all(map(_sound, shards)):
+        raise UserError(f"{path} is no index of MDS shards: a shard of it lacks its file or its columns.")
     for shard in shards:
         raw, packed = shard.get("raw_data") or {}, shard.get("zip_data") or {}
         name = str((packed if shard.get("compression") else raw).get("basename") or "")
@@ -81,6 +83,17 @@ def parts(source: str, **options: Any) -> Iterator[Part]:
         count = shard.get("samples")
         key = part_key("mds", file, chosen)
         yield Part("mds", join_uri(file), key, items, count if isinstance(count, int) else None)
+
+
+def _sound(shard: dict[str, Any]) -> bool:
+    """Whether what a shard says of itself is of the types that are read."""
+    for name in ("raw_data", "zip_data"):
+        about = shard.get(name) or {}
+        if not isinstance(about, dict) or not isinstance(about.get("basename") or "", str):
+            return False
+        if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in about.get("basename") or ""):
+            return False
+    return all(isinstance(shard.get(f"column_{name}") or [], list) for name in ("names", "encodings", "sizes"))
 
 
 def _kind(encoding: str) -> str:

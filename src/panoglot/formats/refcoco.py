@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,8 @@ __all__ = ["detect", "parts", "read"]
 _ROWS = 256
 _REFS = re.compile(r"refs\(.+\)\.p")
 _MOST = 2**30
+#: What names a reference.
+_NAMES = ("image_id", "ann_id", "category_id", "split")
 
 
 def detect(source: str) -> bool:
@@ -33,6 +36,22 @@ def detect(source: str) -> bool:
 
 def _refs(source: str) -> list[str]:
     return [os.path.join(source, name) for name in sorted(os.listdir(source)) if _REFS.fullmatch(name)]
+
+
+def _check(raw: bytes) -> None:
+    """Refuse what takes more memory than the file does: places in the memory far beyond its length.
+
+    Raises:
+        ValueError: such a place, or bytes that are no pickle.
+    """
+    for code, value, _ in pickletools.genops(raw):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(value or 0) > len(raw):
+            raise ValueError(f"it notes something at place {value}")
+
+
+def _plain(row: dict[str, Any]) -> bool:
+    """Whether what names a reference is plain: lists in lists may be endless, though the file is short."""
+    return all(isinstance(row.get(key), str | int | float | None) for key in _NAMES)
 
 
 class _PlainOnly(pickle.Unpickler):
@@ -45,14 +64,30 @@ class _PlainOnly(pickle.Unpickler):
 
 def _load(path: str) -> list[dict[str, Any]]:
     try:
-        rows = _PlainOnly(io.BytesIO(read_bytes(path, _MOST))).load()
+        raw = read_bytes(path, _MOST)
+        _check(raw)
+        rows = _PlainOnly(io.BytesIO(raw)).load()
     except RowError as error:
         raise UserError(f"{path} cannot be read: {error.message}.") from None
     except Exception as error:
         raise UserError(f"{path} is no plain pickle of references: {' '.join(str(error).split())[:200]}.") from None
     if not isinstance(rows, list):
         raise UserError(f"{path} holds no list of references.")
-    return [row for row in rows if isinstance(row, dict)]
+    rows = [row for row in rows if isinstance(row, dict)]
+    if not all(map(_plain, rows)):
+        raise UserError(f"{path} has references whose ids or splits are no texts or numbers.")
+    return [_kept(row) for row in rows]
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """What is read of a reference."""
+    sentences = row.get("sentences")
+    said = [
+        {key: one[key] for key in ("raw", "sent") if isinstance(one.get(key), str)}
+        for one in (sentences if isinstance(sentences, list) else ())
+        if isinstance(one, dict)
+    ]
+    return {key: row.get(key) for key in _NAMES} | {"sentences": said}
 
 
 def parts(

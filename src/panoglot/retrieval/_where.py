@@ -7,6 +7,7 @@ Names are checked, values are quoted by us: nothing of what was written reaches 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ _TOKEN = re.compile(
 _OPS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 #: Longest condition, in characters.
 _LONGEST = 10_000
+#: Numbers up to here are compared: those that a float holds to the last digit.
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class _Reader:
 
     def one(self, depth: int) -> Condition | Atom:
         if self.peek() == "not":
+            if depth > 50:
+                raise UserError("--where says 'not' too often.")
             self.take()
             return Condition("not", (self.one(depth + 1),))
         if self.peek() == "(":
@@ -154,9 +159,12 @@ class _Reader:
                 ) from None
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            raise UserError(f"--where: {name} is a number, '{text}' is none.") from None
+            number = math.nan
+        if not abs(number) < _LARGEST:
+            raise UserError(f"--where: {name} is a number, '{text[:40]}' is none, or too large.")
+        return number
 
 
 EXAMPLE = "\"lang='de' and width>800 and time>'2024-01-01'\""
@@ -171,6 +179,8 @@ def read_where(text: str) -> Condition | Atom:
     Raises:
         UserError: not a condition, an unknown name (with "did you mean"), a value of another type.
     """
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise UserError("--where holds half a character (a surrogate).")
     if len(text) > _LONGEST:
         raise UserError(f"--where has {len(text):,} characters; {_LONGEST:,} are read.")
     reader = _Reader(text)

@@ -135,9 +135,9 @@ class Request:
             Problem: it does not say, or it is too long.
         """
         given = self.headers.get("Content-Length", "")
-        if self.headers.get("Transfer-Encoding") or not given.isdecimal():
+        if self.headers.get("Transfer-Encoding") or not (given.isascii() and given.isdecimal()):
             raise Problem(411, "say how long the body is (Content-Length).")
-        if int(given) > most:
+        if len(given) > 15 or int(given) > most:
             raise Problem(413, f"at most {most:,} bytes are read here.")
         return int(given)
 
