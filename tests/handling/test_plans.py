@@ -112,6 +112,9 @@ def test_a_mix_takes_the_kinds_that_a_picture_has(tmp_path):
     assert plan.used["dense"] > plan.used["alt"] > 0
     kept = {row["caption_id"]: row["lang"] for row in data.captions.rows(["caption_id", "lang"], "dropped is null")}
     assert {kept[row["caption_id"]] for row in data.choices.rows()} == {"hi"}
+    panoglot.forget(data, data.images.read(["image_id"])["image_id"][0].as_py())
+    again = mix(data, policy="revisit-mllm", lang="hi", name="m")
+    assert (again.images, again.without) == (59, 0)  # one that was forgotten is not one that is left out
 
 
 def test_what_is_missing_is_said(tmp_path, capsys):

@@ -17,7 +17,7 @@ from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.languages._tags import canonical_language
 from panoglot.networks.samplers import Draw
 from panoglot.running._runs import finish_run
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import LEFT_OUT, Dataset, open_dataset
 
 __all__ = ["POLICIES", "Plan", "deal_by_shares", "deal_evenly", "mix", "plan_languages", "share_of_kinds"]
 
@@ -220,7 +220,7 @@ def mix(
         used[kind] += 1
         chosen.append((image, kinds[kind][1]))
     plan.images, plan.used = len(chosen), dict(sorted(used.items()))
-    plan.without = len(data.images) - len(data.dropped_images()) - len(chosen)
+    plan.without = len(data.images) - data.marks.count(LEFT_OUT) - len(chosen)
     said = {"policy": policy, "weights": weights, "epoch": epoch, "seed": seed, "name": name}
     _store(data, "mix", said, name, iter(chosen))
     return plan
