@@ -25,7 +25,7 @@ from panoglot.exporting._writers import Writer, find_writer, make_writer, writer
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import KINDS, Caption, Dataset, caption_from_row, id_spans, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -291,7 +291,7 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
     """Stream (row of images, captions) in order of image id: a range of ids at a time, then its rows by address."""
     images = data.images.lance()
     captions = data.captions.lance() if data.captions.exists() else None
-    for span in _spans(max(len(data.images), len(data.captions) // 4)):
+    for _, span in id_spans(max(len(data.images), len(data.captions) // 4), _BUCKET):
         index = _index(images, ["size"], span)
         if not include_dropped and index.num_rows:
             dropped = data.marks.read(["image_id"], f"{span} and dropped is not null")["image_id"].to_pylist()
@@ -332,17 +332,6 @@ def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Ite
             yield from (row["data"] for row in _taken(images, addresses[start:n], ["data"]))
             start, room = n, 0
         room += size or 0
-
-
-def _spans(count: int) -> Iterator[str]:
-    """Ranges of image ids, in order, of some 250,000 pictures or a million captions: ids are evenly spread hashes."""
-    digits = 0
-    while count / 16**digits > _BUCKET:
-        digits += 1
-    bounds = [f"{n:0{digits}x}" if digits else "" for n in range(16**digits)]
-    for n, low in enumerate(bounds):
-        high = bounds[n + 1] if n + 1 < len(bounds) else "g"
-        yield f"image_id >= '{low}' and image_id < '{high}'"
 
 
 def _index(data: Any, columns: list[str], where: str) -> pa.Table:

@@ -12,7 +12,8 @@ from panoglot.checks import several
 from panoglot.errors import UserError, command, verb
 from panoglot.languages import meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.table import FORGOTTEN, Dataset, Table, create_dataset, open_dataset, plain_rows, sql_in
+from panoglot.retrieval._where import ids_where
+from panoglot.table import FORGOTTEN, Dataset, Table, create_dataset, id_spans, open_dataset, plain_rows, sql_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +122,7 @@ def subset(
     data = open_dataset(dataset)
     target = _target(output, [data])
     copied = Copied(target.address)
-    pictures = None if where is None else _fitting(data, where)
+    pictures = None if where is None else set(ids_where(data, where))
     terms = []
     if lang:
         have = _languages(data)
@@ -179,14 +180,6 @@ def _forgotten(data: Dataset) -> list[str]:
     return found
 
 
-def _fitting(data: Dataset, where: str) -> set[str]:
-    """Ids of the pictures of which a condition holds."""
-    from panoglot.retrieval._filter import Allowed
-    from panoglot.retrieval._where import images_where, read_where
-
-    return {one.decode() for one in images_where(data, read_where(where), Allowed(data)).tolist()}
-
-
 def _chosen(
     data: Dataset, pictures: set[str] | None, captions: str | None, split: str | None, include_dropped: bool
 ) -> list[str]:
@@ -212,12 +205,7 @@ def _spans(data: Dataset, ids: Sequence[str] | None) -> Iterator[tuple[str, str]
             some = ids[start : start + 500]
             yield hashlib.sha256("".join(some).encode()).hexdigest()[:16], sql_in("image_id", some)
         return
-    digits = 0
-    while max(len(data.images), len(data.captions) // 4) / 16**digits > _SPAN_ROWS:
-        digits += 1
-    bounds = [f"{n:0{digits}x}" if digits else "" for n in range(16**digits)]
-    for low, high in zip(bounds, [*bounds[1:], "g"]):
-        yield low, f"image_id >= '{low}' and image_id < '{high}'"
+    yield from id_spans(max(len(data.images), len(data.captions) // 4), _SPAN_ROWS)
 
 
 def _copy(

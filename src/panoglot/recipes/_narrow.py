@@ -11,8 +11,7 @@ from functools import partial
 from typing import Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.retrieval._filter import Allowed
-from panoglot.retrieval._where import images_where, read_where
+from panoglot.retrieval._where import ids_where, read_where
 from panoglot.running import Method, Stage
 from panoglot.table import KINDS, Dataset, sql_in
 
@@ -69,7 +68,7 @@ def _narrow(
     """What is asked when the step begins: an earlier step may have written what the condition reads."""
     said = [sql_in("kind", kinds)] if kinds else []
     if where:
-        found = images_where(dataset, read_where(where), Allowed(dataset))
-        said.append(sql_in("image_id", [one.decode() for one in found.tolist()]) if len(found) else "false")
+        found = ids_where(dataset, where)
+        said.append(sql_in("image_id", found) if found else "false")
     stage = replace(stage, only=" and ".join(said), prepare=then)
     return then(stage, dataset, run_id) if then else stage

@@ -192,6 +192,15 @@ def read_where(text: str) -> Condition | Atom:
     return found
 
 
+def ids_where(dataset: Dataset, where: str) -> list[str]:
+    """Sorted ids of the images of which a condition holds.
+
+    Raises:
+        UserError: as `read_where`.
+    """
+    return [one.decode() for one in images_where(dataset, read_where(where), Allowed(dataset)).tolist()]
+
+
 def images_where(dataset: Dataset, condition: Condition | Atom, allowed: Allowed) -> np.ndarray:
     """Ids of the images that a condition takes, sorted, `S32`; one on captions or facts: images with such a one."""
     import numpy as np

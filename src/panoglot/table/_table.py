@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from panoglot.storage import Store, TableAddress
 
-__all__ = ["Table", "plain_rows", "sql_in"]
+__all__ = ["Table", "id_spans", "plain_rows", "sql_in"]
 
 #: A fragment with fewer rows is small (one of pictures: with fewer bytes, for those are not to be copied).
 SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
@@ -26,6 +26,29 @@ SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
 LOOKED_UP = {"caption_id": ("image_id",)}
 #: An index is made from so many rows on: of the key, of what else is looked up.
 INDEX_KEY, INDEX_OTHER = 20_000, 1_000
+
+
+def id_spans(count: int, most: int) -> Iterator[tuple[str, str]]:
+    """Ranges of image ids, in order: ids are evenly spread hashes, so each holds about as many.
+
+    Args:
+        count: ids in all.
+        most: of a range.
+
+    Yields:
+        Where it begins, and the range as SQL on `image_id`.
+
+    >>> list(id_spans(10, 100))
+    [('', "image_id >= '' and image_id < 'g'")]
+    >>> [low for low, _ in id_spans(20, 10)][:3]
+    ['0', '1', '2']
+    """
+    digits = 0
+    while count / 16**digits > most:
+        digits += 1
+    bounds = [f"{n:0{digits}x}" if digits else "" for n in range(16**digits)]
+    for low, high in zip(bounds, [*bounds[1:], "g"], strict=True):
+        yield low, f"image_id >= '{low}' and image_id < '{high}'"
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
