@@ -186,6 +186,36 @@ def test_made_up_words_find_nothing(scenes, monkeypatch):
     ]
 
 
+def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, monkeypatch):
+    from panoglot.retrieval import _weak
+
+    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    index(scenes.data, scenes.encoder, captions=True)
+    for word in ("elephant", "Schmetterling", "éléphant", "gato"):  # things have such names
+        hits = search(scenes.data, word, encoder=scenes.encoder)
+        assert len(hits) == 10
+        assert hits.notes[0].startswith("weak: no caption has")
+    assert not search(scenes.data, "kipepeo", encoder=scenes.encoder)
+    cuts = {"kipepeo": 1, "kazubexi": 4, "red": 1}
+    monkeypatch.setattr(Codes, "pieces", lambda _, texts: [cuts[text] for text in texts], raising=False)
+    assert "weak" in search(scenes.data, "kipepeo", encoder=scenes.encoder).notes[0]  # the encoder has such a word
+    assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
+    assert search(scenes.data, "飛ぶ紫の象", encoder=scenes.encoder).notes[0].startswith("weak")
+
+
+def test_an_article_is_no_find(scenes, monkeypatch):
+    from panoglot.retrieval import _weak
+
+    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    scenes.caption(scenes.ids[4], "Das ist eine Sache.", "de", "human")
+    index(scenes.data, scenes.encoder, captions=True)
+    hits = search(scenes.data, "eine Giraffe", encoder=scenes.encoder, k=15)
+    assert "weak: no caption has 'giraffe'" in hits.notes[0]
+    said = next(hit for hit in hits if hit.image_id == scenes.ids[4])
+    assert said.parts["lexical"]["score"] < 0.25
+    assert not search(scenes.data, "eine kazubexi", encoder=scenes.encoder)  # nor does it make a word of the other
+
+
 def test_min_score(scenes):
     hits = search(scenes.data, "red dog", encoder=scenes.encoder, min_score=0.6, k=15)
     assert 1 <= len(hits) < 15

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
-__all__ = ["STEMMED", "Found", "Lexicon", "folded", "matched", "spaceless", "words_of"]
+__all__ = ["STEMMED", "Found", "Lexicon", "covered", "folded", "matched", "spaceless", "words_of"]
 
 #: Languages whose words Lance stems.
 STEMMED = {
@@ -94,6 +94,18 @@ def matched(words: Iterable[str], caption: str) -> list[str]:
         if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
             found.append(word)
     return found
+
+
+def covered(word: str, caption: str) -> float:
+    """How much of a word a caption has: of one whose script sets no spaces, the share of its runs of two letters.
+
+    >>> round(covered("红色的鸟", "红色的袋鼠"), 2), covered("bird", "A bird.")
+    (0.67, 1.0)
+    """
+    if not spaceless(word):
+        return float(bool(matched([word], caption)))
+    whole, runs = _plain(folded(caption)), _runs(_plain(word))
+    return sum(run in whole for run in runs) / len(runs)
 
 
 _SPACELESS = frozenset("Hani Hira Kana Thai Khmr Laoo Mymr Tibt Yiii".split())

@@ -24,7 +24,7 @@ from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_ve
 from panoglot.retrieval._records import Plan, Query, QueryPart, Term, read_plan
 from panoglot.retrieval._scorer import Pack
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
-from panoglot.retrieval._weak import made_up, only_texts
+from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import Dataset, open_dataset
 from panoglot.vectors import stamp
@@ -171,12 +171,17 @@ class Searcher:
         run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
-        if only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
-            empty, weak = made_up(self.dataset, self.name, self.lexicon, words_of(said.text), ranked)
-            if empty:
-                return self._nothing(asked, empty, run)
-            run.notes += [weak] if weak else []
         weighed = part_weights(weights, chosen)
+        words = words_of(said.text)
+        if words and only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
+            missing = missing_words(self.lexicon, words, self._text_of(ranked["lexical"][:1]))
+            has = share_said(words, missing)
+            if has < 0.5:
+                empty, weak = made_up(self.dataset, self.name, self._model, self.lexicon, missing, ranked)
+                if empty:
+                    return self._nothing(asked, empty, run)
+                run.notes += [weak] if weak else []
+            weighed["lexical"] *= has or 1.0
         found = fuse(ranked, weighed)
         if min_score is not None:
             found = self._above(run, found, min_score)
@@ -382,6 +387,12 @@ class Searcher:
             best = max((p["value"] for one in found for n, p in one.parts.items() if n != "lexical"), default=0.0)
             run.notes.append(f"nothing reaches --min-score {least:g}: the best is {best:.3f}.")
         return kept
+
+    def _text_of(self, best: Sequence[Ranked]) -> str | None:
+        """The caption that has most of the words."""
+        said = [str(one.parts["caption"]) for one in best]
+        rows = self.dataset.captions.get(said, ["text"]).to_pylist() if said else []
+        return rows[0]["text"] if rows else None
 
     # -- looking at the best -------------------------------------------------------------------------------------------
 
