@@ -78,6 +78,7 @@ def test_every_command_explains_its_options(command):
         (["build", ".", "-o", "x.pano", "--limit", "0"], "limit=0"),
         (["build", "x.yaml"], "x.yaml"),
         (["search", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
+        (["search", "x.pano", "bird", "-red"], "quotes: panoglot search x.pano 'bird -red'"),
         (["show", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
         (["report", "nowhere.pano"], "no dataset at nowhere.pano"),
         (["export", "nowhere.pano", "out"], "no dataset at nowhere.pano"),

@@ -203,6 +203,33 @@ def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, mon
     assert search(scenes.data, "飛ぶ紫の象", encoder=scenes.encoder).notes[0].startswith("weak")
 
 
+def test_what_takes_no_picture_is_said(scenes):
+    hits = search(scenes.data, "dog", encoder=scenes.encoder, where="width > 99999")
+    assert not hits
+    assert hits.notes == ["no image fits --where width > 99999"]
+    with pytest.raises(UserError, match="no image has a fact 'peple'. There are no facts here"):
+        search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
+    fact = {"fact_id": "1", "image_id": scenes.ids[0], "kind": "people", "text": "2", "value": 2.0}
+    scenes.data.facts.insert([fact])
+    with pytest.raises(UserError, match="no image has a fact 'peple'. Did you mean 'people'?"):
+        search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
+    assert len(search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 1")) == 1
+    assert not search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 2")
+
+
+def test_a_plan_stands_alone_and_a_text_beside_it_is_said_to_be_unread(scenes):
+    hits = search(scenes.data, "red dog", encoder=scenes.encoder)
+    alone = search(scenes.data, plan=hits.plan, encoder=scenes.encoder)
+    assert [(h.image_id, h.score) for h in alone] == [(h.image_id, h.score) for h in hits]
+    assert not alone.notes
+    beside = search(scenes.data, "blue fish", plan=hits.plan, encoder=scenes.encoder)
+    assert "the plan is searched as it stands" in beside.notes[0]
+    assert first(beside) == first(hits)
+    made_of_a_query = Plan((Term("query", None),))
+    with pytest.raises(UserError, match="give its text or picture too"):
+        search(scenes.data, plan=made_of_a_query, encoder=scenes.encoder)
+
+
 def test_an_article_is_no_find(scenes, monkeypatch):
     from panoglot.retrieval import _weak
 

@@ -231,6 +231,18 @@ class Plan:
     verify: int = 0
     judge: int = 0
 
+    def query(self, top: int = 10) -> Query:
+        """What a plan that stands alone looks for, as a query.
+
+        Raises:
+            UserError: nothing but terms that were made of a query; it must be given too.
+        """
+        terms = [*self.positives, *(term for group in self.conditions for term in group)]
+        parts = [QueryPart(term.kind, term.value) for term in terms if term.kind in ("text", "image")]
+        if not parts:
+            raise UserError("this plan was made of a query: give its text or picture too.")
+        return Query(tuple(parts), top=top)
+
     def __post_init__(self) -> None:
         for name in ("positives", "negatives", "propositions", "explain"):
             object.__setattr__(self, name, tuple(getattr(self, name)))

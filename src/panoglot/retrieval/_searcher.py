@@ -159,6 +159,9 @@ class Searcher:
         self.askers.begin()
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
+        made = read_plan(plan) if plan is not None else None
+        if made is not None and text is None and image is None and not product and query is None:
+            query = made.query(k)
         asked, said = self._read(text, image, product, query, k)
         if weight is not None and not 0 <= weight <= 1:
             raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
@@ -166,8 +169,13 @@ class Searcher:
         shown = self._allowed.where(lang, kinds)
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:
             return self._nothing(asked, "marks alone are nothing to look for.")
-        made = read_plan(plan) if plan is not None else self._plan(asked, said, preset, weight, options)
         notes: list[str] = []
+        if made is None:
+            made = self._plan(asked, said, preset, weight, options)
+        elif asked.text and not asked.images and not set(words_of(said.text)) <= set(words_of(made.query(k).text)):
+            notes.append(
+                "the plan is searched as it stands; of the text beside it only +words, -words and phrases count."
+            )
         run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
@@ -288,6 +296,8 @@ class Searcher:
             now = (stamp(self.dataset.captions), stamp(self.dataset.images))
             read = lambda: images_where(self.dataset, condition, self._allowed)  # noqa: E731
             sets.append(self._allowed.remembered(("where", (where,), ()), now, read))
+            if not len(sets[-1]):
+                notes.append(f"no image fits --where {where}")
         if query.subset is not None:
             sets.append(_sorted(query.subset))
         if self._has_captions():
