@@ -1,12 +1,6 @@
 import pytest
 
-from panoglot.captioning._evidence_text import (
-    english_caption,
-    fact_caption,
-    named_caption,
-    with_article,
-    written_text,
-)
+from panoglot.captioning import english_caption, fact_caption, named_caption, with_article, written_text
 from panoglot.captioning.evidence import evidence
 from panoglot.captioning.label import label
 from panoglot.errors import RowError

@@ -7,8 +7,7 @@ import pytest
 
 import panoglot
 from panoglot.asking import Asker, Models
-from panoglot.captioning import fields
-from panoglot.captioning._schema import read_fields
+from panoglot.captioning import fields, read_fields
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import load_model
