@@ -17,9 +17,7 @@ from panoglot.asking import journal_key
 from panoglot.captioning import describe
 from panoglot.errors import UserError
 from panoglot.identity import Added, UnreadWhen, canonical, completed, counted, fingerprint, later, marked, versioned
-from panoglot.providers import load_model
-from panoglot.providers._http import Endpoint
-from panoglot.providers._openai_encoder import OpenAIEncoder
+from panoglot.providers import Endpoint, OpenAIEncoder, load_model
 from panoglot.providers.openai import OpenAIGenerator
 from panoglot.providers.roles import Prompt
 from panoglot.running import METHODS, method_stage

@@ -6,7 +6,7 @@ from panoglot.captioning.label import label
 from panoglot.errors import RowError
 from panoglot.geometry import Region
 from panoglot.pictures import Image
-from panoglot.providers.embedded._facts import PictureFacts
+from panoglot.providers.embedded import PictureFacts
 from panoglot.providers.embedded.efficientnet import synsets
 from panoglot.providers.roles import Box, Line, Tag
 

@@ -13,8 +13,8 @@ import pytest
 
 import panoglot
 from panoglot.errors import mendable, yaml_fault
-from panoglot.reporting._runs import read_runs
-from panoglot.running._runs import close_gone_runs, running
+from panoglot.reporting import read_runs
+from panoglot.running import close_gone_runs, running
 from panoglot.storage import open_store
 from tests.conftest import picture_bytes
 

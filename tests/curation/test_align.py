@@ -7,8 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoglot.curation import FILTERS, UNSCORED, _ngrams, aspect, curate, resolve, size, words
-from panoglot.curation._ngrams import count_ngrams, load_table, ngram_keys, save_table
+from panoglot.curation import (
+    FILTERS,
+    UNSCORED,
+    _ngrams,
+    aspect,
+    count_ngrams,
+    curate,
+    load_table,
+    ngram_keys,
+    resolve,
+    save_table,
+    size,
+    words,
+)
 from panoglot.errors import UserError
 from panoglot.providers import register
 from panoglot.providers.roles import Tag

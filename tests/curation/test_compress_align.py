@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoglot.curation import _select, curate
-from panoglot.curation._select import RANKED, falling, last_of_best
-from panoglot.curation._spill import Spill
+from panoglot.curation import RANKED, Spill, _select, curate, falling, last_of_best
 from panoglot.curation.top_score import _score
 from panoglot.errors import UserError
 from tests.curation.conftest import Maker, jpeg, scene

@@ -8,8 +8,7 @@ import pytest
 
 import panoglot
 from panoglot.cli._commands import _values
-from panoglot.curation import curate, resolve
-from panoglot.curation._same import MOST_DIFFERENCE, difference
+from panoglot.curation import MOST_DIFFERENCE, curate, difference, resolve
 from panoglot.geometry import Region
 from tests.curation.conftest import jpeg, scene
 

@@ -4,9 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from panoglot.curation import curate, pdq
-from panoglot.curation._groups import Groups
-from panoglot.curation._pdq_hash import hash_grid
+from panoglot.curation import Groups, curate, hash_grid, pdq
 from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.vectors import _hamming as hamming

@@ -82,7 +82,7 @@ def _commands(text):
 
 def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
     from panoglot.cli import COMMANDS
-    from panoglot.evaluate._names import COMMANDS as JUDGING
+    from panoglot.evaluate import COMMANDS as JUDGING
 
     known = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     seen = 0

@@ -9,14 +9,8 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate import dataset_retrieval
-from panoglot.evaluate.benchmarks._composed import (
-    circo,
-    cirr,
-    fashion_iq,
-    fashion_iq_text,
-    read_submission,
-    write_submission,
-)
+from panoglot.evaluate.benchmarks import read_submission, write_submission
+from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fashion_iq_text
 from panoglot.evaluate.benchmarks.caparena_auto import caparena_auto, caparena_auto_scores
 from panoglot.evaluate.benchmarks.image_text import image_text_benchmark, read_caption_set
 from panoglot.evaluate.benchmarks.sorce import sorce

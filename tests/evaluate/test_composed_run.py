@@ -10,9 +10,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
-from panoglot.evaluate.benchmarks._composed import read_submission
-from panoglot.evaluate.benchmarks._composed_run import composed_run
+from panoglot.evaluate.benchmarks import ComposedQuery, compose_vectors, composed_run, read_submission, search_composed
 from panoglot.evaluate.benchmarks.genecis import _key, _load, genecis
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}
@@ -284,7 +282,7 @@ def test_streamed_search_is_the_whole_sort(tmp_path):
     keys = [f"{n:03}" for n in range(500)]
     queries = [ComposedQuery(str(n), "", "", (keys[n], keys[n + 1]), tuple(keys[n : n + 9])) for n in range(20)]
     blocks = ((start, gallery[start : start + 64]) for start in range(0, 500, 64))
-    ranked, grouped, lost = search(asked, queries, keys, blocks, 50)
+    ranked, grouped, lost = search_composed(asked, queries, keys, blocks, 50)
     assert lost == 1
     for n, query in enumerate(queries):
         scores = {key: row for key, row in zip(keys, gallery @ asked[n]) if key not in query.exclude and row == row}
@@ -294,7 +292,7 @@ def test_streamed_search_is_the_whole_sort(tmp_path):
     # the gallery is never held whole
     big = ((start, draw.normal(size=(256, 64)).astype(np.float32)) for start in range(0, 25_600, 256))
     tracemalloc.start()
-    search(
+    search_composed(
         np.ones((4, 64), np.float32),
         [ComposedQuery(str(n), "", "") for n in range(4)],
         list(map(str, range(25_600))),

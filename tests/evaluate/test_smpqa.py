@@ -11,8 +11,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks._smpqa_draw import Chart, draw_chart, find_font, missing_characters, needs_shaping
-from panoglot.evaluate.benchmarks._smpqa_words import WORDS
+from panoglot.evaluate.benchmarks import WORDS, Chart, draw_chart, find_font, missing_characters, needs_shaping
 from panoglot.evaluate.benchmarks.smpqa import make_smpqa, read_smpqa, smpqa, smpqa_scores
 from panoglot.providers.roles import Answer
 

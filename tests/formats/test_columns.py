@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.formats import detect, find_format
-from panoglot.formats._layout import find_layout
+from panoglot.formats import detect, find_format, find_layout
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, unused
 

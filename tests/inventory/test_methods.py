@@ -132,9 +132,8 @@ def test_the_readme_says_what_the_table_says():
 
 
 def test_commands_that_rows_name_are_there():
-    from panoglot.evaluate._declare import benchmark_names
-    from panoglot.evaluate._names import COMMANDS
-    from panoglot.metrics._declare import metric_names
+    from panoglot.evaluate import COMMANDS, benchmark_names
+    from panoglot.metrics import metric_names
 
     benchmarks = {name: command for command, name in benchmark_names() if command != "agreement"}
     for row in panoglot.methods():

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from panoglot.errors import MissingPackage, UserError
 from panoglot.providers import list_models, load_model
-from panoglot.providers.hf._files import find_checkpoint
+from panoglot.providers.hf import find_checkpoint
 from panoglot.providers.roles import Prompt
 from tests.providers import checkpoints
 

@@ -10,9 +10,19 @@ import pytest
 
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.retrieval import Plan, Query, QueryPart, Searcher, Term, index, search
-from panoglot.retrieval._lexical import Lexicon, folded, matched
-from panoglot.retrieval._where import read_where
+from panoglot.retrieval import (
+    Lexicon,
+    Plan,
+    Query,
+    QueryPart,
+    Searcher,
+    Term,
+    folded,
+    index,
+    matched,
+    read_where,
+    search,
+)
 from panoglot.table import image_id
 from tests.retrieval.conftest import DIM, World
 from tests.retrieval.test_plans import Oracle

@@ -4,8 +4,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.providers import register
-from panoglot.running import StageResult, _progress, align_stage, encode_stage, run_stage
-from panoglot.running._progress import Progress
+from panoglot.running import Progress, StageResult, _progress, align_stage, encode_stage, run_stage
 from panoglot.table import Caption, caption_to_row, given_caption_id
 from tests.running.toy import Fits
 

@@ -18,14 +18,21 @@ from panoglot.errors import RowError, UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Record, Text, contrast, list_rows, load_row, load_run, make_model, pooled_contrast
-from panoglot.networks._checkpointing import checkpoint_activations
-from panoglot.networks._data import Data
+from panoglot.networks import (
+    Data,
+    Record,
+    Text,
+    checkpoint_activations,
+    contrast,
+    list_rows,
+    load_row,
+    load_run,
+    make_model,
+    pooled_contrast,
+)
 from panoglot.networks.parts import PARTS
-from panoglot.training import Trainer, shapes
-from panoglot.training._distributed import Processes
-from panoglot.training._loader import Loader
-from panoglot.training._progress import Interrupts, line
+from panoglot.training import Interrupts, Loader, Processes, Trainer, shapes
+from panoglot.training._progress import line
 
 TINY = {
     "image": {"kind": "vit", "patch": 8, "width": 32, "layers": 2, "heads": 2},

@@ -15,8 +15,7 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model
-from panoglot.networks._data import selected
+from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model, selected
 from panoglot.networks._row import _lay
 from panoglot.training import Trainer, recall, shapes
 

@@ -18,8 +18,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
-from panoglot.web import Server, _http, serve
-from panoglot.web._routes import ROUTES
+from panoglot.web import ROUTES, Server, _http, serve
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
 TOKEN = "a-token-of-twenty-letters"

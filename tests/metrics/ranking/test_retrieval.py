@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.metrics.ranking import _ranks
-from panoglot.metrics.ranking._metrics import rank_value
+from panoglot.metrics.ranking import _ranks, rank_value
 from panoglot.metrics.ranking.rankings import (
     condition_recall,
     cumulative_hits,

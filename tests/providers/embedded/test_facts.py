@@ -5,7 +5,8 @@ import pytest
 
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.providers.embedded._facts import _colours, _lab, _palette, picture_facts
+from panoglot.providers.embedded import picture_facts
+from panoglot.providers.embedded._facts import _colours, _lab, _palette
 
 
 def picture(colour, size=(8, 8), mode="RGB"):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from panoglot.pictures import Image
-from panoglot.providers import load_model
-from panoglot.providers._memory import MEMORY, Memory
+from panoglot.providers import MEMORY, Memory, load_model
 from panoglot.providers.embedded.efficientnet import EfficientNetLite2
 from panoglot.providers.roles import Tag
 

@@ -47,7 +47,7 @@ __all__ = [
     "find_files",
     "read_texts",
     "rows_of",
-    "search",
+    "search_composed",
     "short_of",
     "tag",
 ]
@@ -228,7 +228,7 @@ def compose_vectors(
     return unit(np.stack([row for row in folded if row is not None])).astype(np.float32), fallbacks
 
 
-def search(
+def search_composed(
     found: np.ndarray | Mapping[str, Pack],
     queries: Sequence[ComposedQuery],
     keys: Sequence[str],
