@@ -10,8 +10,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import COMMANDS, benchmark_names, cider, find_benchmark, listing
-from panoglot.evaluate import _commands as commands
+from panoglot.evaluate import COMMANDS, benchmark_names, cider, commands, find_benchmark, listing
 from panoglot.metrics import find_metric, metric_names
 from panoglot.providers import register
 from panoglot.providers.roles import Answer

@@ -11,9 +11,7 @@ import pytest
 from panoglot.checks import meet_ids
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.evaluate import _commands as commands
-from panoglot.evaluate import chair, compare, language_note, load_mteb, mteb_standings, standings
-from panoglot.evaluate._options import spoken
+from panoglot.evaluate import chair, commands, compare, language_note, load_mteb, mteb_standings, standings
 from panoglot.metrics import ResultSet
 from panoglot.metrics.captions.chair import read_vocabulary
 from panoglot.providers import register
@@ -93,7 +91,6 @@ def test_messages_speak_of_the_command_line(tmp_path, files, capsys):
     assert code == 2
     assert "--on-error null" in err
     assert "on_error=" not in err
-    assert spoken("lang=. x=1 --on-error=null", ["lang", "on_error"]) == "--lang. x=1 --on-error=null"
 
 
 # ---- captions --------------------------------------------------------------------------------------------------------

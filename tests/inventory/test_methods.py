@@ -12,7 +12,7 @@ import pytest
 import panoglot
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.inventory import LETTERS, Shown, _methods, evidence
+from panoglot.inventory import LETTERS, Shown, evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ def shown(monkeypatch):
             name.replace("_", "-"): {letter: (Shown(f"t.py::{letter}", f"case {letter}"),) for letter in said}
             for name, said in papers.items()
         }
-        monkeypatch.setattr(_methods, "evidence", lambda: found)
+        monkeypatch.setattr("panoglot.inventory._methods.evidence", lambda: found)
 
     return use
 

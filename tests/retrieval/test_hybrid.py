@@ -178,9 +178,7 @@ def test_where(scenes):
 
 
 def test_made_up_words_find_nothing(scenes, monkeypatch):
-    from panoglot.retrieval import _weak
-
-    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
     before = search(scenes.data, "ralutomo", encoder=scenes.encoder)
     assert len(before) == 10
     assert "weak: no caption has 'ralutomo'" in before.notes[0]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
+    from panoglot.asking._spend import Account, Spent, paid_by_stage
     from panoglot.providers._memory import MEMORY, Memory
 
 __all__ = [

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from panoglot.curation._ngrams import NgramTable, count_ngrams, load_table, ngram_keys, save_table
     from panoglot.curation._pdq_hash import hash_grid
     from panoglot.curation._same import MOST_DIFFERENCE, difference
-    from panoglot.curation._select import RANKED, falling, last_of_best
+    from panoglot.curation._select import RANKED, falling, last_of_best, score_of
     from panoglot.curation._spill import Spill
 
 __all__ = [
@@ -137,6 +137,7 @@ __all__ = [
     "rules_of",
     "save_table",
     "score",
+    "score_of",
     "similar",
     "size",
     "text_group_filter",
@@ -149,6 +150,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "score_of": "_select",
         "NgramTable": "_ngrams",
         "Groups": "_groups",
         "rules_of": "_memory",

@@ -13,6 +13,7 @@ from panoglot import metrics
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.evaluate import _commands as commands
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.evaluate._declare import Benchmark, Way, benchmark_names, find_benchmark
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
@@ -33,6 +34,7 @@ __all__ = [
     "benchmark_names",
     "class_centres",
     "classify",
+    "commands",
     "dataset_retrieval",
     "encode_files",
     "find_benchmark",
@@ -72,6 +74,10 @@ _own, _ = lazy_names(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "commands":  # those of `panoglot evaluate`, as functions; some have the name of a metric
+        from panoglot.evaluate import _commands
+
+        return _commands
     return getattr(metrics, name) if name in metrics.__all__ else _own(name)
 
 

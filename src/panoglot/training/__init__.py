@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
     from panoglot.training._progress import Interrupts
-    from panoglot.training._run import Trained
+    from panoglot.training._run import TRAINING, Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
     from panoglot.training._settings import resolve
     from panoglot.training._shapes import documents, judged, questions, shapes
     from panoglot.training._trainer import Trainer, train_records
 
 __all__ = [
+    "TRAINING",
     "Checked",
     "Interrupts",
     "Loader",
@@ -56,6 +57,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "TRAINING": "_run",
         "check": "_check",
         "count_cut": "_check",
         "Processes": "_distributed",

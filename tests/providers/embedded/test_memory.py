@@ -14,7 +14,7 @@ from panoglot.providers.roles import Tag
 OTHER = """
 import sys
 from pathlib import Path
-from panoglot.providers._memory import Memory
+from panoglot.providers import Memory
 from panoglot.providers.roles import Tag
 memory = Memory()
 memory.share(Path(sys.argv[1]))

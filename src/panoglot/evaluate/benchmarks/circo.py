@@ -9,7 +9,7 @@ from panoglot.evaluate.benchmarks._composed import circo
 from panoglot.evaluate.benchmarks._composed_ways import one_file, search_way
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["CIRCO"]
+__all__ = ["CIRCO", "circo"]
 
 
 def _score(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from panoglot.evaluate._declare import Benchmark, Way
-from panoglot.evaluate.benchmarks._composed import category_of, fashion_iq
+from panoglot.evaluate.benchmarks._composed import category_of, fashion_iq, fashion_iq_text
 from panoglot.evaluate.benchmarks._composed_ways import search_way
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["FASHION_IQ"]
+__all__ = ["FASHION_IQ", "fashion_iq", "fashion_iq_text"]
 
 
 def _score(

@@ -15,7 +15,7 @@ from panoglot.extensions import lazy_names
 from panoglot.providers._names import ModelInfo, Options
 
 if TYPE_CHECKING:
-    from panoglot.providers.embedded._facts import PictureFacts, picture_facts
+    from panoglot.providers.embedded._facts import PictureFacts, cielab, colour_examples, colour_numbers, picture_facts
     from panoglot.providers.embedded._labels import LabelName, languages, translations
     from panoglot.providers.embedded._onnx import Graph
     from panoglot.providers.embedded._tflite import to_onnx
@@ -26,6 +26,9 @@ __all__ = [
     "LabelName",
     "PictureFacts",
     "catalog",
+    "cielab",
+    "colour_examples",
+    "colour_numbers",
     "languages",
     "load",
     "picture_facts",
@@ -203,6 +206,9 @@ def catalog() -> list[ModelInfo]:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "cielab": "_facts",
+        "colour_examples": "_facts",
+        "colour_numbers": "_facts",
         "PictureFacts": "_facts",
         "picture_facts": "_facts",
         "LabelName": "_labels",

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
 from panoglot.extensions import lazy_names
-from panoglot.providers._names import ModelInfo
+from panoglot.providers._names import ModelInfo, Options
 
 if TYPE_CHECKING:
-    from panoglot.providers._names import Options
     from panoglot.providers.hf._decode import Decoding, pieces
     from panoglot.providers.hf._files import Checkpoint, find_checkpoint
 
