@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._declare import Benchmark
 from panoglot.evaluate._read import picture_files
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
@@ -42,7 +42,7 @@ from panoglot.evaluate.benchmarks._compose import (
     short_of,
     tag,
 )
-from panoglot.evaluate.benchmarks._composed_ways import preset_models
+from panoglot.evaluate.benchmarks._composed_ways import search_way
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import ranks_of_scores
@@ -213,47 +213,8 @@ def genecis(
     return tag(found, encoder, method, weight)
 
 
-def _run(
-    annotations: Sequence[str],
-    images: Sequence[str],
-    encoder: Any,
-    *,
-    method: str = "sum",
-    weight: float = 0.5,
-    texts: str | None = None,
-    lang: str = "en",
-    submission: str | None = None,
-    on_error: str = "raise",
-    confidence: float | None = None,
-    captioner: str | None = None,
-    llm: str | None = None,
-    lvlm: str | None = None,
-    cache: str | None = None,
-    prices: str | None = None,
-    max_cost: float | None = None,
-) -> Any:
-    """Search, and score what was found.
-
-    Args:
-        method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
-            `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (what it verifies and judges
-            afterwards is not run).
-        weight: of the text in `sum`, 0..1.
-        texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
-        submission: folder for the rankings, as the official servers take them.
-        captioner: model name of a preset's captioner.
-        llm: model name of a preset's language model.
-        lvlm: model name of a preset's model that sees and reasons.
-    """
-    return genecis(
-        encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
-        output=submission, confidence=confidence,
-        askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
-    )  # fmt: skip
-
-
 GENECIS = Benchmark(
     "genecis", "composed", "recall@1, 2, 3 among 10 or 15 pictures under a condition, four tasks",
     "--annotations: `focus_attribute.json` and three more; --images: COCO val2017, Visual Genome; --encoder",
-    "github.com/facebookresearch/genecis", Way(_run, only={"weight": ("method", "sum")}),
+    "github.com/facebookresearch/genecis", search_way("genecis", without=("split", "metrics")),
 )  # fmt: skip
