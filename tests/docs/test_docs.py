@@ -171,3 +171,14 @@ def test_no_command_is_shown_with_quotes_that_a_shell_does_not_know():
             for line in page.read_text(encoding="utf-8").splitlines():
                 shown = re.search(r"panoglot [a-z]+\b[^`]*", line)
                 assert not shown or not set("“”‘„«»") & set(shown[0]), f"{page.name}: {line.strip()}"
+
+
+def test_the_blocks_that_methods_share_are_public():
+    from panoglot import captioning
+
+    page = (
+        (ROOT / "docs" / "captioning.md").read_text(encoding="utf-8").partition("`from panoglot.captioning import`")[2]
+    )
+    named = [name for row in page.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row)]
+    assert len(named) > 40
+    assert [name for name in named if name not in captioning.__all__ or not hasattr(captioning, name)] == []

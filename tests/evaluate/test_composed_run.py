@@ -9,9 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from panoglot.asking import unit
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks import ComposedQuery, compose_vectors, composed_run, read_submission, search_composed
+from panoglot.evaluate.benchmarks import ComposedQuery, compose_packs, composed_run, read_submission, search_composed
 from panoglot.evaluate.benchmarks.genecis import crop_key, genecis, load_crop
+from panoglot.retrieval import fold
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}
 
@@ -313,6 +315,11 @@ def test_vectors_fall_back_to_the_side_that_is_there():
         return Image.from_pil(PIL.Image.new("RGB", (4, 4), RED))
 
     queries = [ComposedQuery("a", "r", "blue"), ComposedQuery("b", "torn", "blue"), ComposedQuery("c", "r", " ")]
+
+    def composed(**given):
+        packs, fallbacks = compose_packs(Colours(), queries, load, **given)
+        return unit(np.stack([fold(packs[query.id]) for query in queries])), fallbacks
+
     for method, rows, fallbacks in (
         ("sum", [[0.7071, 0, 0.7071], [0, 0, 1], [1, 0, 0]], 2),
         ("image", [[1, 0, 0], [1, 0, 0], [1, 0, 0]], None),
@@ -320,15 +327,15 @@ def test_vectors_fall_back_to_the_side_that_is_there():
     ):
         if method == "image":
             with pytest.raises(UserError, match="1 queries have neither"):
-                compose_vectors(Colours(), queries, load, method=method)
+                composed(method=method)
             continue
-        found, count = compose_vectors(Colours(), queries, load, method=method)
+        found, count = composed(method=method)
         assert found == pytest.approx(np.array(rows), abs=1e-3)
         assert count == fallbacks
     with pytest.raises(UserError, match="weight=2"):
-        compose_vectors(Colours(), queries, load, weight=2)
+        composed(weight=2)
     with pytest.raises(UserError, match=r"Known: cirevl, .* text"):
-        compose_vectors(Colours(), queries, load, method="both")
+        composed(method="both")
 
 
 def test_command(circo, tmp_path, monkeypatch):

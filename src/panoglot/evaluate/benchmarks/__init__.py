@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
-    from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search_composed
+    from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_packs, search_composed
     from panoglot.evaluate.benchmarks._composed import read_submission, write_submission
     from panoglot.evaluate.benchmarks._composed_run import composed_run
     from panoglot.evaluate.benchmarks._smpqa_draw import Chart, draw_chart, find_font, missing_characters, needs_shaping
@@ -19,7 +19,7 @@ __all__ = [
     "WORDS",
     "Chart",
     "ComposedQuery",
-    "compose_vectors",
+    "compose_packs",
     "composed_run",
     "draw_chart",
     "find_font",
@@ -34,7 +34,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ComposedQuery": "_compose",
-        "compose_vectors": "_compose",
+        "compose_packs": "_compose",
         "search_composed": "_compose",
         "read_submission": "_composed",
         "write_submission": "_composed",

@@ -42,7 +42,6 @@ __all__ = [
     "as_list",
     "check_texts",
     "compose_packs",
-    "compose_vectors",
     "encode_pictures",
     "find_files",
     "read_texts",
@@ -207,25 +206,6 @@ def _read_by(load: Callable[[str], Image]) -> Callable[[Any], Any]:
             return error
 
     return picture
-
-
-def compose_vectors(
-    encoder: Encoder,
-    queries: Sequence[ComposedQuery],
-    load: Callable[[str], Image],
-    *,
-    method: str | Compose = "sum",
-    weight: float = 0.5,
-    lang: str = "en",
-) -> tuple[np.ndarray, int]:
-    """Query vectors `[N, dim]` of a method whose rule is linear; see `compose_packs`."""
-    import numpy as np
-
-    packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang)
-    folded = [fold(packs[query.id]) for query in queries]
-    if any(row is None for row in folded):
-        raise UserError(f"method '{method}' has no single vector a query.")
-    return unit(np.stack([row for row in folded if row is not None])).astype(np.float32), fallbacks
 
 
 def search_composed(
