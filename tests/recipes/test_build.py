@@ -7,7 +7,7 @@ import yaml
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.recipes import Recipe, load_recipe
+from panoglot.recipes import Recipe, load_recipe, run_recipe
 from tests.conftest import picture_bytes
 from tests.running.toy import calls
 
@@ -318,3 +318,44 @@ def test_a_folder_of_texts_alone_is_one_line(tmp_path):
     (tmp_path / "texts" / "a.txt").write_text("A dog.")
     with pytest.raises(UserError, match="has no pictures"):
         panoglot.build(str(tmp_path / "texts"), str(tmp_path / "x.pano"), quiet=True)
+
+
+def test_a_retry_takes_what_failed_and_what_follows_and_leaves_what_nobody_tried(captioned, tmp_path):
+    log, output = tmp_path / "calls", str(tmp_path / "x.pano")
+    whole = picture_bytes(77)
+    (captioned / "torn.jpg").write_bytes(whole[: len(whole) // 2])
+    data = panoglot.ingest(str(captioned), output).dataset
+    first = sorted(row["image_id"] for row in data.images.rows(["image_id"]))[0]
+    models = {"captioner": f"{WRITER}?log={log}&fail={first[:12]}", "encoder": FITS}
+    steps = [("describe", {"prompt": "What is it?"}), ("encode", {}), ("align", {})]
+    recipe = Recipe(output, source=str(captioned), models=models, steps=steps)
+    run_recipe(recipe, limit=5)  # a trial
+    tried = calls(log)
+    while first not in tried:
+        run_recipe(recipe, limit=5)
+        tried = calls(log)
+    left = len(data.images) - len(tried)
+    encoded = len(data.vectors(data.vector_names()[0]))
+    (captioned / "torn.jpg").write_bytes(whole)
+
+    panoglot.retry(output)
+    read = {row["image_id"] for row in data.images.rows(["image_id", "uri"]) if row["uri"].endswith("torn.jpg")}
+    again = calls(log)[len(tried) :]
+    assert {first, *read} == set(again)  # what failed, and what follows from a picture that can be read now
+    assert len(data.vectors(data.vector_names()[0])) <= encoded + 2
+    run_recipe(recipe)  # goes on with what nobody tried
+    assert len(set(calls(log))) == len(tried) + left + 1
+
+
+def test_a_retry_of_captions_takes_those_that_failed(captioned, tmp_path):
+    output = str(tmp_path / "x.pano")
+    data = panoglot.ingest(str(captioned), output).dataset
+    (captioned / "02.txt").write_text("A cat.\nA cat on a mat.\nen=Two cats.\n")
+    models = {"translator": "python:tests.running.toy:Phrasebook"}
+    recipe = Recipe(output, source=str(captioned), models=models, steps=[("translate", {"lang": ["fr"]})])
+    run_recipe(recipe, limit=1)  # a trial
+    open_rejects = "resolved is null"
+    assert data.rejects.count(open_rejects) == 1
+    assert panoglot.retry(output).rejected == 1
+    assert data.rejects.count(open_rejects) == 1
+    assert run_recipe(recipe).rejected == 3

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
-from panoglot.recipes._narrow import apart, narrowed
+from panoglot.recipes._narrow import apart, failed_images, followed, images_of_run, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
@@ -51,11 +51,14 @@ class _Run:
     limit: int | None
     quiet: bool | None
     mirror: Mirror | None = None
+    failed: frozenset[str] = frozenset()
     started: float = field(default_factory=time.monotonic)
 
     def stage(self, stage: Stage) -> None:
         from panoglot.running import run_stage
 
+        if self.retry and (stage.of != "parts" or stage.groups):
+            stage = followed(stage, self.failed)
         left = None
         if self.max_cost is not None:
             left = max(0.0, self.max_cost - (self.result.spent.price or 0.0))
@@ -152,6 +155,7 @@ def run_recipe(
     *,
     given: Any = None,
     retry: bool = False,
+    retried: Collection[str] = (),
     max_cost: float | None = None,
     cluster: str | None = None,
     on_error: str = "reject",
@@ -166,7 +170,8 @@ def run_recipe(
     Args:
         recipe: what to do.
         given: pictures or rows held in Python, in place of the recipe's source; see `panoglot.build`.
-        retry: take rejected rows up again.
+        retry: take rejected rows up again, and nothing but them and what follows from them.
+        retried: ids of images that a retry takes too: a recipe before this one got them through.
         max_cost: US dollars for this run; then it stops cleanly.
         cluster: `local`, `auto` or `ray://HOST:PORT` runs the stages on Ray; None on this machine.
         on_error: `reject` or `raise`.
@@ -219,6 +224,7 @@ def run_recipe(
         run_id = dataset.start_run(recipe.to_dict(), versions())
         result = RunResult(dataset, run_id)
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet, asked)
+        run.failed = frozenset({*failed_images(dataset), *retried}) if retry else run.failed
         with running(dataset, run_id):
             try:
                 _take_steps(run, ingest_first, stages)
@@ -471,6 +477,8 @@ def retry(
 ) -> RunResult | None:
     """Take up exactly the rows that failed, with the recipes that they failed in; what passes now goes on as any other.
 
+    What nobody tried yet, after a trial or a stop, stays pending: the command that made the dataset goes on with it.
+
     Args:
         dataset: the dataset.
         max_cost: stop cleanly after so many US dollars.
@@ -486,7 +494,10 @@ def retry(
     runs = [row for row in data.runs.rows(["run_id", "recipe"]) if row["run_id"] in failed_in]
     recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
     result: RunResult | None = None
+    asked: dict[str, Any] = {"max_cost": max_cost, "cluster": cluster, "on_error": on_error, "quiet": quiet}
+    read: set[str] = set()
     for plain in recipes.values():
         recipe = Recipe.from_dict({**plain, "output": data.address})
-        result = run_recipe(recipe, retry=True, max_cost=max_cost, cluster=cluster, on_error=on_error, quiet=quiet)
+        result = run_recipe(recipe, retry=True, retried=read, **asked)
+        read |= images_of_run(data, result.run_id)
     return result
