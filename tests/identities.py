@@ -140,8 +140,7 @@ def _formats() -> dict[str, Any]:
 
 
 def _rows() -> dict[str, Any]:
-    from panoglot.networks import Row, list_presets, list_rows, load_row
-    from panoglot.networks._row_identity import row_identity
+    from panoglot.networks import Row, list_presets, list_rows, load_row, row_identity
 
     found = {}
     for name in list_rows():
@@ -160,7 +159,7 @@ def _without_versions(value: Any) -> Any:
 
 
 def _parts() -> dict[str, Any]:
-    from panoglot.networks._row_identity import part_kinds
+    from panoglot.networks import part_kinds
     from panoglot.training import Trainer
 
     makers: dict[str, Callable[..., Any]] = {"trainer": Trainer}

@@ -200,7 +200,8 @@ def test_lazy_names_are_the_public_names():
                 if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
                 for one in node.body
                 for alias in one.names
-                if alias.name != "*"  # of `evaluate`, which offers all of `metrics`
+                # of `evaluate`, which offers all of `metrics`, and its commands as a module
+                if alias.name != "*" and f"{one.module}.{alias.name}" not in _trees()
             }
             assert names == typed, name
             assert names <= set(importlib.import_module(name).__all__), name
@@ -336,3 +337,46 @@ def test_nothing_in_the_project_names_this_machine():
 def test_the_version_is_one():
     changelog = (SOURCE.parents[1] / "CHANGELOG.md").read_text()
     assert panoglot.__version__ in changelog
+
+
+#: Private modules that a test imports, and why no public name serves.
+READ_BY_TESTS = {
+    (
+        "recipes/test_privacy.py",
+        "_privacy",
+    ): "the switches are set before anything is imported",
+    ("test_verbs.py", "cli._commands"): "the table that the commands are made of is compared with the public functions",
+    ("curation/test_again.py", "curation._memory"): "what is remembered is a file of ours, and nobody else's to read",
+    ("pictures/test_image.py", "pictures._guard"): "a decoder is ended, or given less memory, while it works",
+    ("providers/embedded/test_labels.py", "providers.embedded._labels"): "packages that are not installed are played",
+}
+
+
+CODE = re.compile(r"from (panoglot[\w.]*) import |import (panoglot[\w.]*)")
+
+
+def _private(name):
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+def test_tests_import_public_names():
+    """What a test needs is in its room's `__init__`: a method or filter of another package needs it too."""
+    tests, found = Path(__file__).parent, set()
+    for path in sorted(tests.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "import_module":
+                names = [one.value for one in node.args[:1] if isinstance(one, ast.Constant)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # code that another process runs
+                names = [module for pair in CODE.findall(node.value) for module in pair if module]
+            for name in names:
+                if name.partition(".")[0] == "panoglot" and _private(name):
+                    module = name if name in _trees() else name.rpartition(".")[0]
+                    found.add((path.relative_to(tests).as_posix(), module.partition(".")[2]))
+                    last = name.rpartition(".")[2]
+                    assert name in _trees() or not last.startswith("_"), f"{path.name} imports {name}"
+    assert found == READ_BY_TESTS.keys()

@@ -12,14 +12,11 @@ from typing import Annotated
 
 import pytest
 
-import panoglot.providers._names as names
 from panoglot.asking import journal_key
 from panoglot.captioning import describe
 from panoglot.errors import UserError
 from panoglot.identity import Added, UnreadWhen, canonical, completed, counted, fingerprint, later, marked, versioned
-from panoglot.providers import load_model
-from panoglot.providers._http import Endpoint
-from panoglot.providers._openai_encoder import OpenAIEncoder
+from panoglot.providers import Endpoint, OpenAIEncoder, load_model
 from panoglot.providers.openai import OpenAIGenerator
 from panoglot.providers.roles import Prompt
 from panoglot.running import METHODS, method_stage
@@ -293,7 +290,7 @@ def test_a_later_option_of_a_name_is_put_into_the_fingerprint(monkeypatch):
             options.take("batch_size", int, 8)
             return type("Toy", (), {"name": name, "fingerprint": "toy-1", "batch_size": 8, "crop": crop})()
 
-    monkeypatch.setattr(names, "load_entry", lambda *_: Module)
+    monkeypatch.setattr("panoglot.providers._names.load_entry", lambda *_: Module)
     assert load_model("toy:x").fingerprint == load_model("toy:x?crop=centre&batch_size=2").fingerprint == "toy-1"
     low, high = load_model("toy:x?crop=low"), load_model("toy:x?crop=high")
     assert len({"toy-1", low.fingerprint, high.fingerprint}) == 3

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.asking import Account, Journal
-from panoglot.asking._spend import paid_by_stage
+from panoglot.asking import Account, Journal, paid_by_stage
 from panoglot.errors import UserError
 from panoglot.recipes import load_recipe
 from panoglot.retrieval import index
-from panoglot.running._runs import close_gone_runs, is_running, running
+from panoglot.running import close_gone_runs, is_running, running
 from panoglot.storage import LocalStore, open_store
 from panoglot.table import create_dataset, is_dataset, open_dataset
 from panoglot.training import read_records

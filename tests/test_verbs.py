@@ -37,9 +37,9 @@ def test_models_lists_the_models():
 
 def _verbs():
     """Command to (function, options that the command adds for printing)."""
-    from panoglot.cli._commands import _VERBS
+    from panoglot.cli._commands import VERBS
 
-    for name, (place, _, extra) in _VERBS.items():
+    for name, (place, _, extra) in VERBS.items():
         module, _, function = place.partition(":")
         yield name, getattr(importlib.import_module(module), function), extra
 

@@ -10,7 +10,7 @@ import pytest
 
 from panoglot.asking import CachedEncoder, VectorCache, call, load_encoder
 from panoglot.errors import UserError
-from panoglot.evaluate._read import encode_files
+from panoglot.evaluate import encode_files
 from panoglot.pictures import Image
 from tests.conftest import picture_bytes
 

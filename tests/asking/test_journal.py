@@ -17,9 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import panoglot.asking._journal as module
 from panoglot.asking import MAGIC, Journal, Sealed, journal_key, pack, scan
-from panoglot.asking._segments import _HEAD
 from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.providers.roles import Prompt
@@ -163,8 +161,8 @@ def test_a_living_process_writes_and_is_seen(tmp_path):
 
 
 def test_segments_roll_merge_and_stay_readable(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SEGMENT_RECORDS", 10)
-    monkeypatch.setattr(module, "MERGE_ABOVE", 4)
+    monkeypatch.setattr("panoglot.asking._journal.SEGMENT_RECORDS", 10)
+    monkeypatch.setattr("panoglot.asking._journal.MERGE_ABOVE", 4)
     reader = Journal(tmp_path)
     with Journal(tmp_path) as journal:
         for n in range(100):
@@ -231,7 +229,8 @@ def test_one_bad_byte_costs_one_answer_wherever_it_is(tmp_path, indexed):
         scan(file, 0, len(whole), found)
     starts = [at for _, at in found]
     at = starts[11]
-    for place in [*range(at, at + _HEAD.size), at + _HEAD.size + 3, starts[12] - 1]:
+    head = len(pack(bytes(16), b""))
+    for place in [*range(at, at + head), at + head + 3, starts[12] - 1]:
         for bad in (0x00, 0xFF, whole[place] ^ 0x01):
             if bad == whole[place]:
                 continue
@@ -397,9 +396,7 @@ def test_a_fork_has_its_own_segment_and_no_claims(tmp_path):
 
 
 def test_without_fcntl_claims_hold_in_the_process_and_answers_are_kept(tmp_path, monkeypatch):
-    import panoglot.storage._claims as claims
-
-    monkeypatch.setattr(claims, "fcntl", None)
+    monkeypatch.setattr("panoglot.storage._claims.fcntl", None)
     with pytest.warns(UserWarning, match="may pay twice"):
         journal = Journal(tmp_path)
     assert journal.claim(key(1))

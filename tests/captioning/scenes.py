@@ -20,9 +20,7 @@ import numpy as np
 import PIL.Image
 
 from panoglot.asking import Asker, Models
-from panoglot.captioning._fusing import mentions
-from panoglot.captioning._regions import cell
-from panoglot.captioning._statements import sort_statements
+from panoglot.captioning import cell, mentions, sort_statements
 from panoglot.geometry import Region
 from panoglot.networks.samplers import Draw
 from panoglot.pictures import Image

@@ -6,37 +6,52 @@ import math
 import numpy as np
 import pytest
 
-from panoglot.captioning._candidates import Writer
-from panoglot.captioning._claims import assertions, joined, read_lines, split_claims
-from panoglot.captioning._evidence_block import Evidence, Thing, one_of_each, parse_evidence, serialise
-from panoglot.captioning._fusing import add_names, add_objects, append_sentences, without_objects
-from panoglot.captioning._guards import (
-    check_text,
-    copies,
-    first_sentences,
-    is_finished,
-    is_junk,
-    leaks,
-    lint,
-    without_coordinates,
-    without_loops,
-)
-from panoglot.captioning._mixing import MIXES, mixed, weights_for
-from panoglot.captioning._regions import (
+from panoglot.captioning import (
+    MIXES,
+    Evidence,
+    Thing,
+    Writer,
     absorbed,
+    add_names,
+    add_objects,
+    append_sentences,
+    assertions,
+    check_text,
+    claim_support,
     clipped,
     clusters,
+    contrasts,
+    copies,
+    cover,
+    find_objects,
+    first_sentences,
     free_rectangles,
     giou,
     inclusion,
+    is_finished,
+    is_junk,
+    joined,
+    judged,
+    kept_of_contradiction,
     largest_rectangle,
+    leaks,
+    lint,
     merged,
+    mixed,
+    one_of_each,
     overlap,
+    parse_evidence,
     patches,
+    read_lines,
+    serialise,
     slack,
+    split_claims,
+    supported,
+    weights_for,
+    without_coordinates,
+    without_loops,
+    without_objects,
 )
-from panoglot.captioning._selection import cover, judged, kept_of_contradiction, supported
-from panoglot.captioning._support import claim_support, contrasts, find_objects
 from panoglot.errors import RowError, UserError
 from panoglot.geometry import Region, box_iou
 from panoglot.providers import load_model

@@ -1,18 +1,12 @@
 import pytest
 
-from panoglot.captioning._evidence_text import (
-    english_caption,
-    fact_caption,
-    named_caption,
-    with_article,
-    written_text,
-)
+from panoglot.captioning import english_caption, fact_caption, named_caption, with_article, written_text
 from panoglot.captioning.evidence import evidence
 from panoglot.captioning.label import label
 from panoglot.errors import RowError
 from panoglot.geometry import Region
 from panoglot.pictures import Image
-from panoglot.providers.embedded._facts import PictureFacts
+from panoglot.providers.embedded import PictureFacts
 from panoglot.providers.embedded.efficientnet import synsets
 from panoglot.providers.roles import Box, Line, Tag
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from panoglot.captioning import densefusion, fusecap, image_textualization
-from panoglot.captioning._evidence_block import Thing
+from panoglot.captioning import Thing, densefusion, fusecap, image_textualization
 from panoglot.captioning.fusecap import assign_lines
 from panoglot.captioning.image_textualization import details, mean_nearness
 from panoglot.errors import RowError

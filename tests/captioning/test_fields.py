@@ -7,8 +7,7 @@ import pytest
 
 import panoglot
 from panoglot.asking import Asker, Models
-from panoglot.captioning import fields
-from panoglot.captioning._schema import read_fields
+from panoglot.captioning import fields, read_fields
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import load_model
@@ -172,8 +171,7 @@ def test_facts_are_stored_and_counted(told):
     ],
 )
 def test_conditions_read_facts(told, where, widths):
-    from panoglot.retrieval._filter import Allowed
-    from panoglot.retrieval._where import images_where, read_where
+    from panoglot.retrieval import Allowed, images_where, read_where
 
     found = {one.decode() for one in images_where(told.dataset, read_where(where), Allowed(told.dataset)).tolist()}
     assert {row["width"] for row in told.dataset.images.rows() if row["image_id"] in found} == widths

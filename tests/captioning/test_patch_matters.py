@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from panoglot.captioning import patch_matters
-from panoglot.captioning._statements import SORT, read_sorted, sort_statements
+from panoglot.captioning import SORT, patch_matters, read_sorted, sort_statements
 from panoglot.captioning.patch_matters import ENRICH, LABELS, MERGE, REWRITE, final_regions, plan_patches
 from panoglot.errors import RowError
 from panoglot.providers.roles import RegionPart

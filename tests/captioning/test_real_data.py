@@ -5,10 +5,16 @@ from statistics import mean
 
 import pytest
 
-from panoglot.captioning import densefusion, fusecap, scalecap
-from panoglot.captioning._claims import joined, split_claims
-from panoglot.captioning._guards import check_text, without_loops
-from panoglot.captioning._support import contrast
+from panoglot.captioning import (
+    check_text,
+    contrast,
+    densefusion,
+    fusecap,
+    joined,
+    scalecap,
+    split_claims,
+    without_loops,
+)
 from panoglot.captioning.revisit_captions import trimmed
 from panoglot.metrics import readability
 from panoglot.providers import load_model

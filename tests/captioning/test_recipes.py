@@ -49,7 +49,7 @@ def _uses(step, options):
 
 
 def test_models_that_were_given_reach_methods_that_can_do_without():
-    from panoglot.recipes._recipe import recipe_from_options
+    from panoglot.recipes import recipe_from_options
 
     given = {"captioner": "python:a:B", "llm": "python:c:D"}
     said = dict(recipe_from_options("photos", "X.pano", method="capsfusion", **given).steps)["capsfusion"]

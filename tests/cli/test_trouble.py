@@ -13,8 +13,8 @@ import pytest
 
 import panoglot
 from panoglot.errors import mendable, yaml_fault
-from panoglot.reporting._runs import read_runs
-from panoglot.running._runs import close_gone_runs, running
+from panoglot.reporting import read_runs
+from panoglot.running import close_gone_runs, running
 from panoglot.storage import open_store
 from tests.conftest import picture_bytes
 
@@ -172,7 +172,6 @@ def test_a_part_that_may_not_be_read_is_named(names, tmp_path, part):
 def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
     """A worker that ends itself as the kernel would end it."""
     code = f"""
-import panoglot.running._engine as engine
 from panoglot.running import Stage, run_stage
 from panoglot.table import create_dataset
 from panoglot.errors import UserError

@@ -2,9 +2,9 @@
 
 import pytest
 
-from panoglot.curation import FILTERS, _memory, caption_filter, curate, resolve
+from panoglot.curation import FILTERS, _memory, caption_filter, curate, resolve, rules_of
 from panoglot.curation import language as language_filter
-from panoglot.curation._memory import recall, rules_of, table_versions
+from panoglot.curation._memory import recall, table_versions
 from panoglot.table import create_dataset
 
 STEPS = ["boilerplate", ("length", {"min_words": 2}), "common_text", "duplicate_text"]

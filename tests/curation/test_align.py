@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoglot.curation import FILTERS, UNSCORED, _ngrams, aspect, curate, resolve, size, words
-from panoglot.curation._ngrams import count_ngrams, load_table, ngram_keys, save_table
+from panoglot.curation import (
+    FILTERS,
+    UNSCORED,
+    aspect,
+    count_ngrams,
+    curate,
+    load_table,
+    ngram_keys,
+    resolve,
+    save_table,
+    size,
+    words,
+)
 from panoglot.errors import UserError
 from panoglot.providers import register
 from panoglot.providers.roles import Tag
@@ -179,12 +190,10 @@ TEXTS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.integers(0, 30), st.sampled_from([1, 3, 1000]))
 def test_counts_are_those_of_plain_counting(texts, top_n, part):
-    before, _ngrams.PART = _ngrams.PART, part  # many sorted runs, merged in many ranges
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("panoglot.curation._ngrams.PART", part)  # many sorted runs, merged in many ranges
         table = count_ngrams([texts[:5], texts[5:]], top_n)
         backwards = count_ngrams([[text] for text in reversed(texts)], top_n)
-    finally:
-        _ngrams.PART = before
     frequent = naive(texts, top_n)
     for text in [*texts, "dog 狗", "never seen"]:
         units = grams(text)

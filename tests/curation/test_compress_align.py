@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoglot.curation import _select, curate
-from panoglot.curation._select import RANKED, falling, last_of_best
-from panoglot.curation._spill import Spill
-from panoglot.curation.top_score import _score
+from panoglot.curation import RANKED, Spill, curate, falling, last_of_best, score_of
 from panoglot.errors import UserError
 from tests.curation.conftest import Maker, jpeg, scene
 
@@ -49,7 +46,7 @@ SCORES = [0.5, 0.25, NAN, 0.75, 0.5, INF, None, 0.5, -0.5, "none", 0.0, -INF, 0.
 )
 def test_exactly_the_best_share(maker, monkeypatch, share, part):
     if part:
-        monkeypatch.setattr(_select, "PART", part)
+        monkeypatch.setattr("panoglot.curation._select.PART", part)
     ids = filled(maker, SCORES)
     result = curate(maker.dataset, steps=[("top_score", {"name": "reward", "share": share})])
     assert kept(maker) == best(SCORES, ids, share)
@@ -198,7 +195,7 @@ def test_one_caption_an_image(maker):
 def test_best_captions_in_parts(maker, monkeypatch, part):
     scores = np.random.default_rng(2).random(30).tolist()
     ids = filled(maker, scores, per_image=3)
-    monkeypatch.setattr(_select, "PART", part)
+    monkeypatch.setattr("panoglot.curation._select.PART", part)
     curate(maker.dataset, steps=[("best_caption", {"name": "reward"})])
     assert kept(maker) == {ids[max(range(n, n + 3), key=scores.__getitem__)] for n in range(0, 30, 3)}
 
@@ -254,7 +251,7 @@ def test_dry_run_decides_the_same_and_writes_nothing(maker):
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_falling_sorts_the_other_way_and_back(scores):
     ranks = falling(scores)
-    assert _score(ranks).tolist() == [s + 0.0 for s in scores]
+    assert score_of(ranks).tolist() == [s + 0.0 for s in scores]
     order = np.argsort(ranks, kind="stable")
     assert [scores[i] + 0.0 for i in order] == sorted((s + 0.0 for s in scores), reverse=True)
 
@@ -272,11 +269,9 @@ def test_radix_selection_is_sorting(seed, count, groups, part):
     for some in np.array_split(rows, 3):
         spill.add(some)
     wanted = {int(g): int(rng.integers(1, n + 1)) for g, n in zip(*np.unique(rows["group"], return_counts=True))}
-    before, _select.PART = _select.PART, part
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("panoglot.curation._select.PART", part)
         found = last_of_best(spill, wanted)
-    finally:
-        _select.PART = before
     for group, rank in wanted.items():
         mine = sorted((int(r["score"]), int(r["high"]), int(r["low"])) for r in rows if r["group"] == group)
         assert found[group] == mine[rank - 1]

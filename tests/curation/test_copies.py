@@ -7,9 +7,8 @@ import PIL.Image
 import pytest
 
 import panoglot
-from panoglot.cli._commands import _values
-from panoglot.curation import curate, resolve
-from panoglot.curation._same import MOST_DIFFERENCE, difference
+from panoglot.cli import main
+from panoglot.curation import MOST_DIFFERENCE, curate, difference
 from panoglot.geometry import Region
 from tests.curation.conftest import jpeg, scene
 
@@ -175,7 +174,7 @@ def test_difference_is_that_of_the_worst_place():
     assert difference(thumbnail, other) > MOST_DIFFERENCE
 
 
-def test_what_nobody_kept_is_said_with_the_counts(maker):
+def test_what_nobody_kept_is_said_with_the_counts(maker, capsys):
     for n in range(3):
         maker.caption(maker.image(f"{n}", 500, 500), "word")
     result = curate(maker.dataset, steps=[("length", {"min_words": 9})])
@@ -187,8 +186,10 @@ def test_what_nobody_kept_is_said_with_the_counts(maker):
     assert result.nothing_kept == "no image is kept: 3 too_small"
     command = shlex.split(result.mend.partition(": ")[2])
     assert command == ["panoglot", "curate", str(maker.dataset.path), *command[3:]]
-    assert curate(command[2], steps=_values("steps", command[4::2])).images_kept == 3
-    assert resolve(_values("steps", command[4::2])) == resolve([steps[0], steps[2]])
+    with pytest.raises(SystemExit) as stop:
+        main(command[1:])
+    assert (stop.value.code, set(maker.marks().values())) == (0, {None})
+    assert "3 of 3 images" in capsys.readouterr().out
 
 
 def test_kept_images_without_vectors_are_counted(maker):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import panoglot
-from panoglot.curation import FILTERS, PRESETS, _count, caption_filter, curate, owns, resolve
+from panoglot.curation import FILTERS, PRESETS, caption_filter, curate, owns, resolve
 from panoglot.errors import UserError
 from panoglot.geometry import Region
 
@@ -106,7 +106,7 @@ def test_same_text_twice_at_an_image(maker):
 @pytest.mark.parametrize("part", [None, 7])
 def test_same_text_at_many_images(maker, monkeypatch, part):
     if part:
-        monkeypatch.setattr(_count, "PART", part)  # several passes
+        monkeypatch.setattr("panoglot.curation._count.PART", part)  # several passes
     images = [maker.image(f"{n}") for n in range(12)]
     for n, image in enumerate(images):
         maker.caption(image, "1920X1080" if n % 2 else "1920x1080", lang="de" if n % 3 else "en")

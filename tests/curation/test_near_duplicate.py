@@ -4,13 +4,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from panoglot.curation import curate, pdq
-from panoglot.curation._groups import Groups
-from panoglot.curation._pdq_hash import hash_grid
+from panoglot.curation import Groups, curate, hash_grid, pdq
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.vectors import _hamming as hamming
-from panoglot.vectors import near_pairs
+from panoglot.vectors import bucket_bits, near_pairs
 from tests.curation.conftest import jpeg, scene
 
 
@@ -147,7 +144,7 @@ def grouped(pairs, count: int) -> list[int]:
 def test_search_finds_all_pairs(monkeypatch, most, bits):
     codes = random_codes(800, 500)
     if bits is not None:
-        monkeypatch.setattr(hamming, "_bucket_bits", lambda count, bands: min(bits, 256 // bands))
+        monkeypatch.setattr("panoglot.vectors._hamming.bucket_bits", lambda count, bands: min(bits, 256 // bands))
     expected = brute_force(codes, most)
     found = list(near_pairs(codes, most, threads=2))
     pairs = {(min(a, b), max(a, b)) for left, right in found for a, b in zip(left.tolist(), right.tolist())}
@@ -160,8 +157,8 @@ def test_search_finds_all_pairs(monkeypatch, most, bits):
 
 
 def test_search_uses_bands_when_it_pays():
-    assert hamming._bucket_bits(1000, 16) == 0
-    assert 0 < hamming._bucket_bits(200_000, 16) < hamming._bucket_bits(10_000_000, 16) <= 16
+    assert bucket_bits(1000, 16) == 0
+    assert 0 < bucket_bits(200_000, 16) < bucket_bits(10_000_000, 16) <= 16
 
 
 def test_order_makes_no_difference():

@@ -63,7 +63,7 @@ def place(everything, tmp_path):
 def everything(tmp_path_factory):
     """What the pages speak of: folders of pictures, a dataset, captions and references, votes."""
     from panoglot import build
-    from panoglot.evaluate._commands import captions
+    from panoglot.evaluate import commands as judging
 
     home = tmp_path_factory.mktemp("reader")
     photos, trip = home / "photos", home / "holiday"
@@ -100,7 +100,7 @@ def everything(tmp_path_factory):
     votes = [{"model_a": a, "model_b": b, "winner": w} for a, b, w in (("x", "y", "model_a"), ("y", "z", "tie"))]
     (home / "battles.jsonl").write_text("\n".join(map(json.dumps, votes * 4)))
     for name in ("a", "b"):
-        result = captions(str(home / f"{name}.jsonl"), str(home / "refs.json"), metrics="rouge-l")
+        result = judging.captions(str(home / f"{name}.jsonl"), str(home / "refs.json"), metrics="rouge-l")
         (home / f"{name}.json").write_text(result.to_json(per_item=True))
     rng = np.random.default_rng(0)
     for name in ("images.npy", "texts.npy"):

@@ -82,7 +82,7 @@ def _commands(text):
 
 def test_commands_in_the_pages_exist_and_take_the_options_that_are_shown():
     from panoglot.cli import COMMANDS
-    from panoglot.evaluate._names import COMMANDS as JUDGING
+    from panoglot.evaluate import COMMANDS as JUDGING
 
     known = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     seen = 0
@@ -157,10 +157,9 @@ def test_the_table_of_wheels_speaks_of_packages_that_are_needed():
 
 def test_doctor_knows_the_extras_of_the_package():
     import panoglot
-    from panoglot.inventory._doctor import _NOT_SHOWN
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    expected = {name for name, lines in project["optional-dependencies"].items() if lines} - set(_NOT_SHOWN)
+    expected = {name for name, lines in project["optional-dependencies"].items() if lines} - {"dev", "embedded", "test"}
     found = {one.what.removeprefix("extra ") for one in panoglot.doctor() if one.what.startswith("extra ")}
     assert found == expected
 
@@ -172,3 +171,14 @@ def test_no_command_is_shown_with_quotes_that_a_shell_does_not_know():
             for line in page.read_text(encoding="utf-8").splitlines():
                 shown = re.search(r"panoglot [a-z]+\b[^`]*", line)
                 assert not shown or not set("“”‘„«»") & set(shown[0]), f"{page.name}: {line.strip()}"
+
+
+def test_the_blocks_that_methods_share_are_public():
+    from panoglot import captioning
+
+    page = (
+        (ROOT / "docs" / "captioning.md").read_text(encoding="utf-8").partition("`from panoglot.captioning import`")[2]
+    )
+    named = [name for row in page.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row)]
+    assert len(named) > 40
+    assert [name for name in named if name not in captioning.__all__ or not hasattr(captioning, name)] == []

@@ -9,15 +9,11 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate import dataset_retrieval
-from panoglot.evaluate.benchmarks._composed import (
-    circo,
-    cirr,
-    fashion_iq,
-    fashion_iq_text,
-    read_submission,
-    write_submission,
-)
+from panoglot.evaluate.benchmarks import read_submission, write_submission
 from panoglot.evaluate.benchmarks.caparena_auto import caparena_auto, caparena_auto_scores
+from panoglot.evaluate.benchmarks.circo import circo
+from panoglot.evaluate.benchmarks.cirr import cirr
+from panoglot.evaluate.benchmarks.fashion_iq import fashion_iq, fashion_iq_text
 from panoglot.evaluate.benchmarks.image_text import image_text_benchmark, read_caption_set
 from panoglot.evaluate.benchmarks.sorce import sorce
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id

@@ -10,11 +10,8 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import _commands as commands
-from panoglot.evaluate import cider
-from panoglot.evaluate._declare import benchmark_names, find_benchmark
-from panoglot.evaluate._names import COMMANDS, listing
-from panoglot.metrics._declare import find_metric, metric_names
+from panoglot.evaluate import COMMANDS, benchmark_names, cider, commands, find_benchmark, listing
+from panoglot.metrics import find_metric, metric_names
 from panoglot.providers import register
 from panoglot.providers.roles import Answer
 

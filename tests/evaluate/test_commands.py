@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import _commands as commands
-from panoglot.evaluate import cider
+from panoglot.evaluate import cider, commands
 from panoglot.providers import register
 from tests.conftest import picture_bytes
 

@@ -9,11 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from panoglot.asking import unit
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks._compose import ComposedQuery, compose_vectors, search
-from panoglot.evaluate.benchmarks._composed import read_submission
-from panoglot.evaluate.benchmarks._composed_run import composed_run
-from panoglot.evaluate.benchmarks.genecis import _key, _load, genecis
+from panoglot.evaluate.benchmarks import ComposedQuery, compose_packs, composed_run, read_submission, search_composed
+from panoglot.evaluate.benchmarks.genecis import crop_key, genecis, load_crop
+from panoglot.retrieval import fold
 
 PARTS = {"red": 0, "green": 1, "blue": 2, "rojo": 0, "سبز": 1, "青い": 2}
 
@@ -243,13 +243,13 @@ def test_genecis(genecis_files, tmp_path):
 
 def test_genecis_crops_as_released(genecis_files):
     files = {"77": genecis_files / "VG_100K" / "77.png"}
-    key = _key({"image_id": 77, "instance_bbox": [100, 2, 40, 6]})
-    crop = _load(key, files)
+    key = crop_key({"image_id": 77, "instance_bbox": [100, 2, 40, 6]})
+    crop = load_crop(key, files)
     assert (crop.width, crop.height) == (68, 68)  # 0.7 more at the left, none at the right; made a square
     pixels = crop.pixels()
     assert pixels[0, 0].tolist() == [0, 0, 0]
     with pytest.raises(RowError):
-        _load("78@1,2,3,4", files)
+        load_crop("78@1,2,3,4", files)
 
 
 def test_genecis_mistakes(genecis_files):
@@ -284,7 +284,7 @@ def test_streamed_search_is_the_whole_sort(tmp_path):
     keys = [f"{n:03}" for n in range(500)]
     queries = [ComposedQuery(str(n), "", "", (keys[n], keys[n + 1]), tuple(keys[n : n + 9])) for n in range(20)]
     blocks = ((start, gallery[start : start + 64]) for start in range(0, 500, 64))
-    ranked, grouped, lost = search(asked, queries, keys, blocks, 50)
+    ranked, grouped, lost = search_composed(asked, queries, keys, blocks, 50)
     assert lost == 1
     for n, query in enumerate(queries):
         scores = {key: row for key, row in zip(keys, gallery @ asked[n]) if key not in query.exclude and row == row}
@@ -294,7 +294,7 @@ def test_streamed_search_is_the_whole_sort(tmp_path):
     # the gallery is never held whole
     big = ((start, draw.normal(size=(256, 64)).astype(np.float32)) for start in range(0, 25_600, 256))
     tracemalloc.start()
-    search(
+    search_composed(
         np.ones((4, 64), np.float32),
         [ComposedQuery(str(n), "", "") for n in range(4)],
         list(map(str, range(25_600))),
@@ -315,6 +315,11 @@ def test_vectors_fall_back_to_the_side_that_is_there():
         return Image.from_pil(PIL.Image.new("RGB", (4, 4), RED))
 
     queries = [ComposedQuery("a", "r", "blue"), ComposedQuery("b", "torn", "blue"), ComposedQuery("c", "r", " ")]
+
+    def composed(**given):
+        packs, fallbacks = compose_packs(Colours(), queries, load, **given)
+        return unit(np.stack([fold(packs[query.id]) for query in queries])), fallbacks
+
     for method, rows, fallbacks in (
         ("sum", [[0.7071, 0, 0.7071], [0, 0, 1], [1, 0, 0]], 2),
         ("image", [[1, 0, 0], [1, 0, 0], [1, 0, 0]], None),
@@ -322,36 +327,36 @@ def test_vectors_fall_back_to_the_side_that_is_there():
     ):
         if method == "image":
             with pytest.raises(UserError, match="1 queries have neither"):
-                compose_vectors(Colours(), queries, load, method=method)
+                composed(method=method)
             continue
-        found, count = compose_vectors(Colours(), queries, load, method=method)
+        found, count = composed(method=method)
         assert found == pytest.approx(np.array(rows), abs=1e-3)
         assert count == fallbacks
     with pytest.raises(UserError, match="weight=2"):
-        compose_vectors(Colours(), queries, load, weight=2)
+        composed(weight=2)
     with pytest.raises(UserError, match=r"Known: cirevl, .* text"):
-        compose_vectors(Colours(), queries, load, method="both")
+        composed(method="both")
 
 
 def test_command(circo, tmp_path, monkeypatch):
-    from panoglot.evaluate import _commands
+    from panoglot.evaluate import commands
     from panoglot.providers import register
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     encoder = Colours()
     register("toy:composed", lambda: encoder)
     where = {"annotations": str(circo / "annotations"), "images": str(circo / "unlabeled2017")}
-    found = _commands.composed(benchmark="circo", encoder="toy:composed", submission=str(tmp_path / "out"), **where)
+    found = commands.composed(benchmark="circo", encoder="toy:composed", submission=str(tmp_path / "out"), **where)
     assert encoder.seen == 66  # references are of the gallery: everything once
-    again = _commands.composed(str(tmp_path / "out" / "circo.json"), benchmark="circo",
+    again = commands.composed(str(tmp_path / "out" / "circo.json"), benchmark="circo",
                                annotations=str(circo / "annotations" / "val.json"))  # fmt: skip
     assert again["mAP"].parts == found["mAP"].parts
-    _commands.composed(benchmark="circo", encoder="toy:composed", method="text", **where)
+    commands.composed(benchmark="circo", encoder="toy:composed", method="text", **where)
     assert encoder.seen == 66
     with pytest.raises(UserError, match="needs one of RANKINGS and --encoder"):
-        _commands.composed(benchmark="circo", annotations="x")
+        commands.composed(benchmark="circo", annotations="x")
     with pytest.raises(UserError, match=r"'genecis' needs --images.*github.com/facebookresearch/genecis"):
-        _commands.composed(benchmark="genecis", encoder="toy:composed", annotations="x")
+        commands.composed(benchmark="genecis", encoder="toy:composed", annotations="x")
 
 
 @pytest.mark.parametrize("preset", ["rules", "cirevl", "cotmr", "imagescope", "identity", "learned", "conditions"])
@@ -388,7 +393,7 @@ def test_a_preset_without_its_models_says_which(circo):
 
 @pytest.mark.parametrize("preset", ["cirevl", "cotmr", "imagescope", "rules"])
 def test_presets_run_from_the_command(circo, tmp_path, monkeypatch, preset):
-    from panoglot.evaluate import _commands
+    from panoglot.evaluate import commands
     from panoglot.providers import register
     from panoglot.providers.roles import Answer
 
@@ -408,16 +413,16 @@ def test_presets_run_from_the_command(circo, tmp_path, monkeypatch, preset):
     where = {"annotations": str(circo / "annotations"), "images": str(circo / "unlabeled2017")}
     where |= {"benchmark": "circo", "encoder": "toy:commanded", "method": preset}
     given = dict.fromkeys(models, "toy:scripted")
-    found = _commands.composed(**where, **given)
+    found = commands.composed(**where, **given)
     assert found["recall"].parts["recall@5"] == (0.5 if models else 1)
     assert all(alias in found.made["models"] for alias in models)
     asked = Scripted.asked
     assert bool(asked) == bool(models)
-    again = _commands.composed(**where, **given)  # answers are kept
+    again = commands.composed(**where, **given)  # answers are kept
     assert (again["mAP"].parts, Scripted.asked) == (found["mAP"].parts, asked)
     for alias in models:
         with pytest.raises(UserError, match=f"asks for a model: give --{alias} PROVIDER:NAME"):
-            _commands.composed(**where, **{**given, alias: None})
+            commands.composed(**where, **{**given, alias: None})
     odd = "llm" if preset in ("cotmr", "rules") else "lvlm"
     with pytest.raises(UserError, match=f"does not ask such a model: leave --{odd} toy:scripted out"):
-        _commands.composed(**where, **given, **{odd: "toy:scripted"})
+        commands.composed(**where, **given, **{odd: "toy:scripted"})

@@ -394,7 +394,7 @@ def test_folders_of_several_models(tmp_path):
 
 def test_command(tmp_path, monkeypatch):
     made = tasks()
-    from panoglot.evaluate import _commands
+    from panoglot.evaluate import commands
     from panoglot.providers import register
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -402,12 +402,12 @@ def test_command(tmp_path, monkeypatch):
     register("toy:mteb", lambda: asked)
     monkeypatch.setattr("tests.evaluate.test_mteb.made", lambda: made[0], raising=False)
     (tmp_path / "p.json").write_text('{"query": "frage: "}', encoding="utf-8")
-    found = _commands.mteb(
+    found = commands.mteb(
         "python:tests.evaluate.test_mteb:made", encoder="toy:mteb", prompts=str(tmp_path / "p.json"), lang="th"
     )
     assert found["MadeRetrieval"].ids == ("test/th",)
     assert "frage: แดง?" in asked.texts
     with pytest.raises(UserError, match="e5-instruct"):
-        _commands.mteb("python:tests.evaluate.test_mteb:made", encoder="toy:mteb", prompts="E5")
+        commands.mteb("python:tests.evaluate.test_mteb:made", encoder="toy:mteb", prompts="E5")
     with pytest.raises(UserError, match="give tasks"):
-        _commands.mteb(encoder="toy:mteb")
+        commands.mteb(encoder="toy:mteb")

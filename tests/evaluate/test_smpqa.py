@@ -11,8 +11,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate.benchmarks._smpqa_draw import Chart, draw_chart, find_font, missing_characters, needs_shaping
-from panoglot.evaluate.benchmarks._smpqa_words import WORDS
+from panoglot.evaluate.benchmarks import WORDS, Chart, draw_chart, find_font, missing_characters, needs_shaping
 from panoglot.evaluate.benchmarks.smpqa import make_smpqa, read_smpqa, smpqa, smpqa_scores
 from panoglot.providers.roles import Answer
 
@@ -231,14 +230,14 @@ def test_scores_compare_what_is_meant():
 
 
 def test_commands(tmp_path):
-    from panoglot.evaluate import _commands
+    from panoglot.evaluate import commands
     from panoglot.providers import register
 
     font_of("hi")
-    report = _commands.make_smpqa(str(tmp_path / "s"), lang="en,hi", pictures=2)
+    report = commands.make_smpqa(str(tmp_path / "s"), lang="en,hi", pictures=2)
     assert set(report.fonts) == {"en", "hi"}
     register("toy:reader", lambda: Oracle(tmp_path / "s"))
-    found = _commands.choice(str(tmp_path / "s"), model="toy:reader", benchmark="smpqa", lang="all")
+    found = commands.choice(str(tmp_path / "s"), model="toy:reader", benchmark="smpqa", lang="all")
     assert {name: result.value for name, result in found.items()} == dict.fromkeys(
         ("en/ground", "en/name", "hi/ground", "hi/name"), 1.0
     )

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import _commands as commands
+from panoglot.evaluate import commands
 from panoglot.evaluate.benchmarks.image_text import read_caption_set
 from panoglot.evaluate.benchmarks.merit import merit, read_merit
 from panoglot.evaluate.benchmarks.sorce import read_sorce, sorce_benchmark

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import compare, zeroshot
-from panoglot.evaluate._templates import OURS, read_templates
+from panoglot.evaluate import TEMPLATES, compare, read_templates, zeroshot
 
 
 def test_ours_have_one_place_each():
-    for lang, texts in OURS.items():
+    for lang, texts in TEMPLATES.items():
         assert texts[0] == "{}", lang
         assert len(set(texts)) == len(texts) >= 5, lang
         assert all(text.count("{}") == 1 for text in texts), lang
@@ -28,8 +27,8 @@ def test_no_templates_is_the_bare_name():
 def test_languages_are_found_by_tag():
     ours = read_templates("ours")
     assert ours.label == "ours"
-    assert ours.of("zh-Hant") == list(OURS["zh"])
-    assert ours.of("DE") == list(OURS["de"])
+    assert ours.of("zh-Hant") == list(TEMPLATES["zh"])
+    assert ours.of("DE") == list(TEMPLATES["de"])
     assert ours.of("xh") == ["{}"]
 
 
@@ -50,7 +49,7 @@ def test_files_of_every_form(tmp_path):
     assert read_templates(f"ja:{datasets}#imagenet1k").of("de") == ["{}"]
     assert read_templates(plain).of("sw") == ["look: {}"]
     both = read_templates([by_lang, f"en:{plain}", "ours"])
-    assert (both.of("DE"), both.of("en"), both.of("fr")) == (["ein  {} ."], ["look: {}"], list(OURS["fr"]))
+    assert (both.of("DE"), both.of("en"), both.of("fr")) == (["ein  {} ."], ["look: {}"], list(TEMPLATES["fr"]))
     assert both.label.startswith("nllb.json (")
     assert both.label.endswith(" + ours")
     # the label changes with the texts, not with the place

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.evaluate import classify, zeroshot
-from panoglot.evaluate._zeroshot import class_centres
+from panoglot.evaluate import class_centres, classify, zeroshot
 from panoglot.evaluate.benchmarks.babel_imagenet import (
     EXTRA_LANGUAGES,
     GROUPS_ALL,

@@ -13,8 +13,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.exporting import EXPORT_FORMATS, export
-from panoglot.exporting import _export as module
+from panoglot.exporting import CARD, EXPORT_FORMATS, MANIFEST, export
 from panoglot.formats import detect
 from panoglot.table import create_dataset
 from tests.formats.samples import full_dataset, store, take
@@ -75,7 +74,7 @@ def test_a_changed_picture_takes_nobody_elses_ids(dataset, tmp_path, to):
     data = [row["data"] for row in dataset.images.rows(["data"])]
     changed = 0
     for path in (tmp_path / "out").rglob("*"):
-        if path.is_file() and path.name != module.MANIFEST:
+        if path.is_file() and path.name != MANIFEST:
             raw = path.read_bytes()
             new = raw
             for one in data:
@@ -140,9 +139,9 @@ def test_what_a_plain_coco_reader_finds(dataset, tmp_path):
 
 def test_range_by_range_gives_the_same_as_at_once(dataset, tmp_path, monkeypatch):
     export(dataset, tmp_path / "once", "jsonl")
-    monkeypatch.setattr(module, "_BUCKET", 2)
-    monkeypatch.setattr(module, "_AT_ONCE", 3)
-    monkeypatch.setattr(module, "_PICTURE_BYTES", 1)
+    monkeypatch.setattr("panoglot.exporting._export._BUCKET", 2)
+    monkeypatch.setattr("panoglot.exporting._export._AT_ONCE", 3)
+    monkeypatch.setattr("panoglot.exporting._export._PICTURE_BYTES", 1)
     export(dataset, tmp_path / "ranges", "jsonl")
     assert (tmp_path / "once/metadata.jsonl").read_bytes() == (tmp_path / "ranges/metadata.jsonl").read_bytes()
 
@@ -151,7 +150,7 @@ def test_an_export_is_replaced_whole_and_nothing_else_is_touched(dataset, tmp_pa
     out = tmp_path / "out"
     export(dataset, out, "webdataset", shard_size=1)
     export(dataset, out, "parquet")
-    assert sorted(os.listdir(out)) == ["00000.parquet", module.CARD, module.MANIFEST]
+    assert sorted(os.listdir(out)) == ["00000.parquet", CARD, MANIFEST]
     (out / "mine.txt").write_text("x")
     with pytest.raises(UserError, match=r"also holds mine\.txt"):
         export(dataset, out, "jsonl")
@@ -334,7 +333,7 @@ def test_the_longest_side(odd, tmp_path):
     facts = export(odd, tmp_path / "out", max_side=100)
     assert facts["resized"] == 1
     assert max(picture.width for _, _, picture in pictures_of(tmp_path / "out")) == 100
-    value = json.loads((tmp_path / "out" / module.MANIFEST).read_text())
+    value = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert value["resized"] == 1
 
 

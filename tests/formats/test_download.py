@@ -8,7 +8,6 @@ import pytest
 
 import panoglot
 from panoglot.formats import Downloads, Limits, Sample, find_format, read_part
-from panoglot.formats import _download as download
 from panoglot.table import Reject
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take
@@ -90,7 +89,9 @@ def test_nothing_private_is_asked_for(server, tmp_path):
 
 
 def test_a_redirect_and_a_name_that_answers_anew_do_not_lead_there(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "is_public", lambda address: address != "127.0.0.2")  # 127.0.0.1 plays the public one
+    monkeypatch.setattr(
+        "panoglot.formats._download.is_public", lambda address: address != "127.0.0.2"
+    )  # 127.0.0.1 plays the public one
     resolve, answers = socket.getaddrinfo, Counter()
 
     def rebinding(host, *more, **options):

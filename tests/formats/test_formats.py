@@ -14,8 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import UserError
-from panoglot.formats import FORMAT_NAMES, Part, detect, find_format, format_options, read_part
-from panoglot.formats._record import captions_from, flat, restore, to_record
+from panoglot.formats import (
+    FORMAT_NAMES,
+    Part,
+    captions_from,
+    detect,
+    find_format,
+    flat,
+    format_options,
+    read_part,
+    restore,
+    to_record,
+)
 from panoglot.geometry import Box3, Region
 from panoglot.table import KINDS, Caption, image_id
 from tests.conftest import picture_bytes

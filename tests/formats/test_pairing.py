@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from panoglot.formats._names import bare_language, doubtful_role, is_running_text, label_role, text_role
-from panoglot.formats._pairing import pair
+from panoglot.formats import bare_language, doubtful_role, is_running_text, label_role, pair, text_role
 from tests.conftest import picture_bytes
 from tests.formats.samples import take, texts, unused, write_tar
 

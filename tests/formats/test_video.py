@@ -9,8 +9,7 @@ import pytest
 
 import panoglot
 from panoglot.errors import MissingPackage, UserError
-from panoglot.formats import read_source
-from panoglot.formats._shots import chosen_frames, pieces
+from panoglot.formats import chosen_frames, cut_shots, read_source
 from panoglot.table import Reject
 
 av = pytest.importorskip("av")
@@ -61,17 +60,17 @@ def found(source, **options):
 
 @pytest.mark.paper("panda-70m", shows="V", case="cut toy: pieces of 5 s where a shot is longer than 7 s")
 def test_pieces_of_the_card():
-    assert pieces([600], 30) == [(0, 150), (150, 300), (300, 450), (450, 600)]
-    assert pieces([210], 30) == [(0, 210)]
-    assert pieces([211], 30) == [(0, 150), (150, 211)]
-    assert pieces([100, 700], 30) == [(0, 100), (100, 250), (250, 400), (400, 550), (550, 700)]
-    assert pieces([298, 479], 29.97) == [(0, 149), (149, 298), (298, 479)]
+    assert cut_shots([600], 30) == [(0, 150), (150, 300), (300, 450), (450, 600)]
+    assert cut_shots([210], 30) == [(0, 210)]
+    assert cut_shots([211], 30) == [(0, 150), (150, 211)]
+    assert cut_shots([100, 700], 30) == [(0, 100), (100, 250), (250, 400), (400, 550), (550, 700)]
+    assert cut_shots([298, 479], 29.97) == [(0, 149), (149, 298), (298, 479)]
 
 
 @pytest.mark.paper("panda-70m", shows="V", case="pieces tile all frames, none longer than 7 s")
 def test_pieces_tile():
     for ends in ([1], [3, 9], [1000], [7, 400, 401, 2000]):
-        tiles = pieces(ends, 24)
+        tiles = cut_shots(ends, 24)
         assert tiles[0][0] == 0
         assert tiles[-1][1] == ends[-1]
         assert all(a[1] == b[0] for a, b in itertools.pairwise(tiles))

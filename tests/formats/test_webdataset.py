@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import UserError
-from panoglot.formats import Sample, webdataset
-from panoglot.formats._tar import TarFile
-from panoglot.formats._texts import Given
+from panoglot.formats import Given, Sample, TarFile, webdataset
 from panoglot.table import Reject
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts, write_tar

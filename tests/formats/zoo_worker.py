@@ -4,16 +4,16 @@ import json
 import pickle
 import sys
 
+import pytest
+
 from panoglot.errors import RowError, UserError
 from panoglot.formats import Sample, Unused, find_format, read_part
-from panoglot.formats import _parquet_limits as limits
-from panoglot.formats import _parquet_rows as rows
 from panoglot.pictures import Image, read_header
-from panoglot.pictures import _guard as guard
 
-guard.SECONDS = 2.0  # smaller limits, so that the files that reach them can be small
-limits._PAGE = 64 * 2**20
-rows._MOST_DECODED = 256 * 2**20
+patch = pytest.MonkeyPatch()  # smaller limits, so that the files that reach them can be small
+patch.setattr("panoglot.pictures._guard.SECONDS", 2.0)
+patch.setattr("panoglot.formats._parquet_limits._PAGE", 64 * 2**20)
+patch.setattr("panoglot.formats._parquet_rows._MOST_DECODED", 256 * 2**20)
 
 
 def read(path):

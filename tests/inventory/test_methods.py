@@ -12,7 +12,7 @@ import pytest
 import panoglot
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.inventory import LETTERS, Shown, _methods, evidence
+from panoglot.inventory import LETTERS, Shown, evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ def shown(monkeypatch):
             name.replace("_", "-"): {letter: (Shown(f"t.py::{letter}", f"case {letter}"),) for letter in said}
             for name, said in papers.items()
         }
-        monkeypatch.setattr(_methods, "evidence", lambda: found)
+        monkeypatch.setattr("panoglot.inventory._methods.evidence", lambda: found)
 
     return use
 
@@ -132,9 +132,8 @@ def test_the_readme_says_what_the_table_says():
 
 
 def test_commands_that_rows_name_are_there():
-    from panoglot.evaluate._declare import benchmark_names
-    from panoglot.evaluate._names import COMMANDS
-    from panoglot.metrics._declare import metric_names
+    from panoglot.evaluate import COMMANDS, benchmark_names
+    from panoglot.metrics import metric_names
 
     benchmarks = {name: command for command, name in benchmark_names() if command != "agreement"}
     for row in panoglot.methods():

@@ -16,8 +16,7 @@ from panoglot.evaluate.benchmarks.commute import commute, read_commute
 from panoglot.evaluate.benchmarks.mmmb import mmmb, mmmb_scores, read_mmmb
 from panoglot.evaluate.benchmarks.mvl_sib import mvl_sib, mvl_sib_items, read_sib
 from panoglot.evaluate.benchmarks.smpqa import clean
-from panoglot.metrics import choice, circular, contrastive, read_label, read_letter
-from panoglot.metrics._choice import log_probabilities
+from panoglot.metrics import choice, circular, contrastive, log_probabilities, read_label, read_letter
 from panoglot.providers.roles import Answer
 from tests.conftest import picture_bytes
 

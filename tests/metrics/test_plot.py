@@ -9,8 +9,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.evaluate import Interval, MetricResult, arena, compare, standings
-from panoglot.metrics import ResultSet, mean_result, plot
-from panoglot.metrics._plot import draw
+from panoglot.metrics import ResultSet, draw, mean_result, plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,8 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from panoglot.errors import UserError
-from panoglot.networks import Record, Text, load_row, load_run, make_model, straight_through
-from panoglot.networks._streams import Streams, make_data
+from panoglot.networks import Record, Streams, Text, load_row, load_run, make_data, make_model, straight_through
 from panoglot.networks.bridges import Asked, Experts
 from panoglot.networks.parts import Widths
 from panoglot.networks.readers import MaskedPainter, committed

@@ -8,9 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from panoglot.errors import UserError
-from panoglot.networks import NEEDS, READS, Kinds, load_row, make_model, register
-from panoglot.networks._kinds import SETTINGS
-from panoglot.networks._needs import needs_of, reads_of
+from panoglot.networks import NEEDS, READS, SETTINGS, Kinds, load_row, make_model, needs_of, reads_of, register
 from panoglot.networks.parts import Part
 
 WITHOUT = """

@@ -11,9 +11,8 @@ from panoglot.errors import RowError, UserError
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from panoglot.networks import Ema
+from panoglot.networks import Ema, pad
 from panoglot.networks import towers as t
-from panoglot.networks._language import pad
 from panoglot.networks.adapters import media_of_tokens
 
 TEXTS = ["قطة على سرير", "एक बिल्ली", "แมวนอน", "一只猫", "猫が寝ている", "paka mweusi", "a red circle"]

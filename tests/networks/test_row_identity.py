@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 
 import panoglot
 from panoglot.identity import versioned
-from panoglot.networks import Row, _row, load_row, stored_row
+from panoglot.networks import Row, load_row, stored_row
 from panoglot.networks.parts import PARTS, ContrastPart
 from panoglot.providers import load_model
 from panoglot.table import open_dataset
-from panoglot.training import Trainer, _commands, _run, _trainer
+from panoglot.training import TRAINING, Trainer
 from tests.growth import grown
 from tests.training.test_commands import FROZEN, make
 
@@ -114,7 +114,9 @@ def test_a_stage_that_says_what_it_would_inherit_is_the_same():
 def test_a_complete_file_depends_on_no_default(tmp_path, monkeypatch):
     row = load_row("clip", "small")
     (tmp_path / "row.yaml").write_text(row.yaml(complete=True))
-    monkeypatch.setattr(_row, "Row", grown(Row, "clip: float | None = None", "clip: float | None = 1.0"))
+    monkeypatch.setattr(
+        "panoglot.networks._row.Row", grown(Row, "clip: float | None = None", "clip: float | None = 1.0")
+    )
     assert stored_row(tmp_path).clip is None
     assert stored_row(tmp_path).fingerprint == row.fingerprint
 
@@ -122,10 +124,10 @@ def test_a_complete_file_depends_on_no_default(tmp_path, monkeypatch):
 def test_new_options_of_training_are_what_they_were_for_runs_begun_before(begun, monkeypatch):
     done, _, _ = begun
     line = "    compile: bool = False,\n"
-    newer = grown(_commands.train, line, line + "    mixed: Annotated[bool, Added(False)] = True,\n")
-    monkeypatch.setattr(_commands, "train", newer)
-    for module in (_commands, _run):
-        monkeypatch.setattr(module, "TRAINING", (*_run.TRAINING, "mixed"))
+    newer = grown(panoglot.train, line, line + "    mixed: Annotated[bool, Added(False)] = True,\n")
+    monkeypatch.setattr("panoglot.training._commands.train", newer)
+    for module in ("_commands", "_run"):
+        monkeypatch.setattr(f"panoglot.training.{module}.TRAINING", (*TRAINING, "mixed"))
     took = {}
     line = "        compile: bool | str = False,\n"
     trainer = grown(Trainer, line, line + "        mixed: Annotated[bool, Added(False)] = True,\n")
@@ -136,7 +138,7 @@ def test_new_options_of_training_are_what_they_were_for_runs_begun_before(begun,
             took.update(options)
             start(self, *arguments, **options)
 
-    monkeypatch.setattr(_trainer, "Trainer", Watched)
+    monkeypatch.setattr("panoglot.training._trainer.Trainer", Watched)
     again = newer(resume=done.run, quiet=True)
     assert again.steps == done.steps
     assert took["mixed"] is False

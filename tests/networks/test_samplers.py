@@ -414,8 +414,7 @@ def test_tags_meet_what_a_row_names():
 
 
 def test_languages_of_a_batch_meet_those_of_the_row():
-    from panoglot.networks import load_row, make_model
-    from panoglot.networks._data import Data
+    from panoglot.networks import Data, load_row, make_model
 
     torch = pytest.importorskip("torch")
     picture = torch.zeros(3, 32, 32).numpy()

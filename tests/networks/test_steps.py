@@ -7,11 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from panoglot.networks import Record, Text, load_row, losses, make_model
+from panoglot.networks import Data, Lamb, Record, Text, load_row, losses, make_model
 from panoglot.networks import samplers as s
 from panoglot.networks import towers as t
-from panoglot.networks._data import Data
-from panoglot.networks._optimiser import Lamb
 from panoglot.networks.parts import Features
 from panoglot.training import shapes
 

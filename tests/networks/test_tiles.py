@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import UserError
-from panoglot.networks import Tiling, allocate, cut_tiles, share_tiles
-from panoglot.networks._tiles import grid_of
+from panoglot.networks import Tiling, allocate, cut_tiles, grid_of, share_tiles
 
 SIZES = st.lists(st.tuples(st.integers(1, 6000), st.integers(1, 6000)), max_size=50)
 

@@ -12,8 +12,7 @@ torch = pytest.importorskip("torch")
 from panoglot.errors import UserError
 from panoglot.networks import Record, Text, load_row, load_run, make_model
 from panoglot.networks.towers import TextTransformer
-from panoglot.training import Trainer, shapes
-from panoglot.training._check import count_cut
+from panoglot.training import Trainer, count_cut, shapes
 
 TEXTS = {
     "en": "A photo of a cat's Hat, 42!  don't &amp; tell",

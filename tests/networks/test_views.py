@@ -5,8 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Record, RegionText, Turn, View, choose_view, load_row, make_model
-from panoglot.networks._data import Data
+from panoglot.networks import Data, Record, RegionText, Turn, View, choose_view, load_row, make_model
 from panoglot.networks.samplers import Draw
 from panoglot.pictures import encode_mask
 

@@ -398,37 +398,31 @@ def test_texts_beyond_every_limit_of_the_library(size):
 
 
 def test_what_is_decoded_apart_has_the_same_pixels(monkeypatch):
-    from panoglot.pictures import _image as module
-
     pictures = [encode(quarters(), "PNG"), encode(quarters(), "JPEG"), encode(quarters().convert("P"), "GIF")]
     pictures.append(encode(PIL.Image.new("RGBA", (5, 4), (9, 8, 7, 100)), "WEBP", lossless=True))
     here = [Image(data).pixels() for data in pictures]
-    monkeypatch.setattr(module, "BIG", 0)
+    monkeypatch.setattr("panoglot.pictures._image.BIG", 0)
     for data, expected in zip(pictures, here):
         np.testing.assert_array_equal(Image(data).pixels(), expected)
         np.testing.assert_allclose(Image(data).opacity(4), 100 / 255 if data is pictures[-1] else 1, atol=0.01)
 
 
 def test_large_pictures_are_averaged_down_in_bands(monkeypatch):
-    from panoglot.pictures import _decoder as module
-
     ramp = np.linspace(0, 65535, 96 * 64).astype(np.uint16).reshape(64, 96)
     data = encode(PIL.Image.fromarray(ramp), "PNG")
-    whole = module.to_rgb(data)
-    monkeypatch.setattr(module, "BIG", 100)
-    monkeypatch.setattr(module, "_BAND", 500)
-    np.testing.assert_array_equal(np.asarray(module.to_rgb(data)), np.asarray(whole))
-    small = module.to_rgb(data, min_side=16)
+    whole = Image(data).pil()
+    monkeypatch.setattr("panoglot.pictures._decoder.BIG", 100)
+    monkeypatch.setattr("panoglot.pictures._decoder._BAND", 500)
+    np.testing.assert_array_equal(np.asarray(Image(data).pil()), np.asarray(whole))
+    small = Image(data).pil(min_side=16)
     assert small.size == (24, 16)
     np.testing.assert_array_equal(np.asarray(small), np.asarray(whole.reduce(4)))
 
 
 def test_a_decoder_that_was_ended_costs_one_picture(monkeypatch):
-    from panoglot.pictures import _guard as module
-
     good = encode(quarters(), "TIFF")
     assert Image(good).pixels().shape == (40, 60, 3)
-    monkeypatch.setattr(module, "SECONDS", 0.3)
+    monkeypatch.setattr("panoglot.pictures._guard.SECONDS", 0.3)
     scans = encode(PIL.Image.new("L", (4000, 4000)), "JPEG", progressive=True)
     with pytest.raises(RowError, match="decode_timeout"):
         Image(scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 900 + b"\xff\xd9").pixels()
@@ -436,12 +430,12 @@ def test_a_decoder_that_was_ended_costs_one_picture(monkeypatch):
 
 
 def test_a_decoder_without_memory_costs_one_picture(monkeypatch):
-    from panoglot.pictures import _guard as module
+    from panoglot.pictures import _guard
 
     pytest.importorskip("resource")
     large = encode(PIL.Image.new("RGB", (9000, 9000)), "PNG")
-    module._pool.end()
-    monkeypatch.setattr(module, "BYTES", 300 * 2**20)
+    _guard._pool.end()
+    monkeypatch.setattr("panoglot.pictures._guard.BYTES", 300 * 2**20)
     with pytest.raises(RowError, match="decode_memory"):
         Image(large).pil(min_side=100)
     monkeypatch.undo()

@@ -19,7 +19,7 @@ import torch
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import Options, load_model
-from panoglot.providers.hf._decode import Decoding, pieces
+from panoglot.providers.hf import Decoding, pieces
 from panoglot.providers.roles import Answer, Prompt
 from tests.providers import checkpoints
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from panoglot.errors import MissingPackage, UserError
 from panoglot.providers import list_models, load_model
-from panoglot.providers.hf._files import find_checkpoint
+from panoglot.providers.hf import find_checkpoint
 from panoglot.providers.roles import Prompt
 from tests.providers import checkpoints
 
@@ -51,7 +51,7 @@ def test_the_fingerprint_is_of_the_content(llm: Path, copy: Path) -> None:
 
 
 def test_the_fingerprint_is_the_same_in_another_process(llm: Path) -> None:
-    code = f"from panoglot.providers.hf._files import find_checkpoint as f; print(f({str(llm)!r}).fingerprint)"
+    code = f"from panoglot.providers.hf import find_checkpoint as f; print(f({str(llm)!r}).fingerprint)"
     env = {**os.environ, "PYTHONHASHSEED": "7"}
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert said.stdout.strip() == find_checkpoint(str(llm)).fingerprint

@@ -98,7 +98,7 @@ def test_forks_before_the_first_question_work_and_later_ones_say_why_not():
 import asyncio, os, sys
 from panoglot.errors import UserError
 from panoglot.providers import llm
-from panoglot.providers._names import Options
+from panoglot.providers import Options
 from panoglot.providers.roles import Prompt
 model = llm.load("gemma3-270m", Options({{"context": "256"}}))
 prompt = Prompt({SHOTS!r}, chat=False, max_tokens=4)

@@ -13,7 +13,7 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import load_model
-from panoglot.providers.embedded._onnx import Graph
+from panoglot.providers.embedded import Graph
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
 

@@ -80,8 +80,6 @@ def test_rows_that_fail_and_texts_that_are_cut(folder: Path) -> None:
 def test_an_architecture_and_a_tag(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from open_clip import pretrained
 
-    from panoglot.providers.hf import _files
-
     config = {"hf_hub": "some/tiny/", "url": "", "mean": (0.5,) * 3, "std": (0.25,) * 3, "quick_gelu": True}
     config |= {"interpolation": "bilinear", "resize_mode": "shortest"}
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"mine": config, "pickled": {"url": "https://x.invalid/a.pt"}})
@@ -91,7 +89,7 @@ def test_an_architecture_and_a_tag(folder: Path, monkeypatch: pytest.MonkeyPatch
         asked.append(name)
         return folder
 
-    monkeypatch.setattr(_files, "find_folder", find)
+    monkeypatch.setattr("panoglot.providers.hf._files.find_folder", find)
     model = load_model("open_clip:tiny/mine?device=cpu")
     assert asked == ["some/tiny"]
     assert model.name.startswith("open_clip:tiny/mine@")

@@ -24,8 +24,7 @@ import pytest
 
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.providers import load_model
-from panoglot.providers._limits import Rate, Slots
+from panoglot.providers import Rate, Slots, load_model
 from panoglot.providers.roles import Answer, Encoder, Generator, Prompt
 from tests.providers.faulty_server import (
     FaultyServer,

@@ -11,8 +11,7 @@ import pytest
 from panoglot.errors import RowError, UserError
 from panoglot.geometry import Region
 from panoglot.pictures import Image, decode_mask, draw_region, encode_mask, pixel_box
-from panoglot.providers import load_model
-from panoglot.providers._prompt import lowered, plain_text
+from panoglot.providers import load_model, lowered, plain_text
 from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
 
 

@@ -15,8 +15,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from panoglot.asking import Account, Asker, Journal, Prices, Spent, journal_key, spending
-from panoglot.asking._spend import paid_by_stage
+from panoglot.asking import Account, Asker, Journal, Prices, Spent, journal_key, paid_by_stage, spending
 from panoglot.errors import RowError
 from panoglot.providers import load_model
 from panoglot.providers.roles import Answer, Prompt

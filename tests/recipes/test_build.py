@@ -283,9 +283,8 @@ def test_class_names_are_in_the_language_of_all_of_them(pictures, tmp_path):
 
 def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, monkeypatch):
     from panoglot.cli import main
-    from panoglot.providers.embedded import _labels as labels
 
-    monkeypatch.setattr(labels, "languages", lambda: {"en": 1000, "de": 115, "pt": 524})
+    monkeypatch.setattr("panoglot.providers.embedded._labels.languages", lambda: {"en": 1000, "de": 115, "pt": 524})
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.jpg").write_bytes((pictures / "03.jpg").read_bytes())
     result = panoglot.build(

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import panoglot
-from panoglot.captioning._questions import QUESTIONS
+from panoglot.captioning import QUESTIONS
 from panoglot.errors import UserError
 from panoglot.providers import load_model
 from panoglot.providers.roles import Answer

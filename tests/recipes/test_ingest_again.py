@@ -10,7 +10,7 @@ import pytest
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.ingestion._places import is_gone
+from panoglot.ingestion import is_gone
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id
 from tests.conftest import picture_bytes
 from tests.formats.samples import write_tar

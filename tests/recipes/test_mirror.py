@@ -7,11 +7,9 @@ import pytest
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.ingestion import find_gone
-from panoglot.ingestion._places import is_gone
+from panoglot.ingestion import find_gone, is_gone
 from panoglot.pictures import Image
-from panoglot.running import Outcome, Stage, Worker
-from panoglot.running._commit import Committer
+from panoglot.running import Committer, Outcome, Stage, Worker
 from panoglot.table import Caption, image_id
 from tests.conftest import picture_bytes
 from tests.formats.samples import write_tar

@@ -12,10 +12,7 @@ import pytest
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.reporting import report
-from panoglot.reporting._counts import EDGES, count
-from panoglot.reporting._page import gather
-from panoglot.reporting._sample import choose_images
+from panoglot.reporting import EDGES, choose_images, count, gather, report
 from panoglot.table import Caption, create_dataset, image_id
 from tests.conftest import picture_bytes
 from tests.reporting.library import HOSTILE, insert_captions, insert_image, insert_run, made, stage

@@ -10,9 +10,19 @@ import pytest
 
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
-from panoglot.retrieval import Plan, Query, QueryPart, Searcher, Term, index, search
-from panoglot.retrieval._lexical import Lexicon, folded, matched
-from panoglot.retrieval._where import read_where
+from panoglot.retrieval import (
+    Lexicon,
+    Plan,
+    Query,
+    QueryPart,
+    Searcher,
+    Term,
+    folded,
+    index,
+    matched,
+    read_where,
+    search,
+)
 from panoglot.table import image_id
 from tests.retrieval.conftest import DIM, World
 from tests.retrieval.test_plans import Oracle
@@ -168,9 +178,7 @@ def test_where(scenes):
 
 
 def test_made_up_words_find_nothing(scenes, monkeypatch):
-    from panoglot.retrieval import _weak
-
-    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
     before = search(scenes.data, "ralutomo", encoder=scenes.encoder)
     assert len(before) == 10
     assert "weak: no caption has 'ralutomo'" in before.notes[0]

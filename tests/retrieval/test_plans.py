@@ -17,15 +17,16 @@ from panoglot.retrieval import (
     QueryPart,
     Ranker,
     Term,
+    accept_first,
     combine,
     fold,
     make_plan,
+    order,
     pooled,
     read_plan,
     score,
+    verify,
 )
-from panoglot.retrieval._scorer import order
-from panoglot.retrieval._verify import accept_first, check
 from panoglot.retrieval.rules import read_instruction
 from tests.retrieval.conftest import unit
 
@@ -340,12 +341,12 @@ def test_a_verifier_reorders_its_short_list_alone():
 
     count = iter([v for key in "abcd" for v in truth[key]])
     oracle = Oracle(lambda _p: "Yes" if next(count) else "No, its eyes")
-    ids, verdicts, failed = asked(oracle, lambda x: check(list("abcde"), questions, x, look, 4))
+    ids, verdicts, failed = asked(oracle, lambda x: verify(list("abcde"), questions, x, look, 4))
     assert ids == ["b", "c", "a", "d", "e"]
     assert verdicts["a"] == [True, True, False]
     assert failed == 0
     broken = Oracle(lambda _p: RowError("down"))
-    ids, _, failed = asked(broken, lambda x: check(list("abcde"), questions, x, look, 4))
+    ids, _, failed = asked(broken, lambda x: verify(list("abcde"), questions, x, look, 4))
     assert (ids, failed) == (list("abcde"), 12)
     says = iter(["ANSWER: No", "ANSWER: Yes, it fits"])
     ids, accepted = asked(

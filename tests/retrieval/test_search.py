@@ -12,9 +12,8 @@ import pytest
 import panoglot
 from panoglot.errors import UserError
 from panoglot.pictures import Image
-from panoglot.retrieval import Searcher, _gallery, delete, index, search
+from panoglot.retrieval import Searcher, delete, index, search
 from panoglot.table import Caption, image_id
-from panoglot.vectors import _stored as _vectors
 from tests.retrieval.conftest import DIM, Toy, unit
 
 
@@ -172,7 +171,7 @@ def test_over_captions(spoken):
 
 @pytest.mark.parametrize("keep", [10, 10**9])  # with and without the mapped copy
 def test_an_open_searcher_sees_commits(filled, monkeypatch, keep):
-    monkeypatch.setattr(_vectors, "KEEP", keep)
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", keep)
     searcher = Searcher(filled.data, filled.encoder)
     rng = np.random.default_rng(9)
     filled.encoder.texts["new"] = target = unit(rng, 1)[0]
@@ -190,14 +189,14 @@ def test_an_open_searcher_sees_commits(filled, monkeypatch, keep):
 
 
 def test_the_mapped_copy_is_used_and_replaced(filled, monkeypatch):
-    monkeypatch.setattr(_vectors, "KEEP", 10)
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", 10)
     expected = ids(search(filled.data, "query 0", encoder=filled.encoder))
     folders = sorted((filled.data.path / "cache").iterdir())
     assert len(folders) == 1
-    monkeypatch.setattr(_vectors, "_read", lambda *_: pytest.fail("the copy was not used"))
+    monkeypatch.setattr("panoglot.vectors._stored._read", lambda *_: pytest.fail("the copy was not used"))
     assert ids(search(filled.data, "query 0", encoder=filled.encoder)) == expected
     monkeypatch.undo()
-    monkeypatch.setattr(_vectors, "KEEP", 10)
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", 10)
     (folders[0] / "vectors.npy").write_bytes(b"broken")
     assert ids(search(filled.data, "query 0", encoder=filled.encoder)) == expected
     filled.embed(filled.images(1, 5000), [filled.encoder.texts["query 0"]])
@@ -305,7 +304,7 @@ def test_index_of_several_views(world):
 
 def test_auto_takes_the_index_when_there_are_many(large, monkeypatch):
     assert not Searcher(large.data, large.encoder).gallery._by_index()
-    monkeypatch.setattr(_gallery, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr("panoglot.retrieval._gallery.EXACT_UP_TO", 1000)
     assert Searcher(large.data, large.encoder).gallery._by_index()
 
 

@@ -4,8 +4,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.providers import register
-from panoglot.running import StageResult, _progress, align_stage, encode_stage, run_stage
-from panoglot.running._progress import Progress
+from panoglot.running import Progress, StageResult, align_stage, encode_stage, run_stage
 from panoglot.table import Caption, caption_to_row, given_caption_id
 from tests.running.toy import Fits
 
@@ -83,7 +82,7 @@ def test_where_there_is_no_terminal_a_stage_is_a_line(capsys, monkeypatch):
     with Progress("encode.images", 2000) as bar:
         result.done = 500
         bar.update(500, result)
-        monkeypatch.setattr(_progress, "EVERY", -1.0)
+        monkeypatch.setattr("panoglot.running._progress.EVERY", -1.0)
         result.done, result.rejected = 1200, 3
         bar.update(703, result)
     with Progress("nothing", 0):

@@ -2,7 +2,6 @@
 
 import pytest
 
-import panoglot.asking._asker as asking
 from panoglot.captioning import describe
 from panoglot.providers.roles import Prompt
 from panoglot.running import METHODS, method_stage, run_stage
@@ -34,7 +33,7 @@ def test_one_new_field_of_a_prompt_asks_nothing_again(dataset, run_id, model, as
         *(FIELD, FIELD + "    effort: float = field(default=1.0, metadata=marked(Added(1.0)))\n"),
         *(PARAMETER, PARAMETER + "        effort: float = 1.0,\n"),
     )
-    monkeypatch.setattr(asking, "Prompt", newer)
+    monkeypatch.setattr("panoglot.asking._asker.Prompt", newer)
     again = run_stage(dataset, step(model, kind="dense"), run_id)  # another step, the same questions
     assert (again.done, again.spent.asked, again.spent.recalled) == (60, 0, 60)
     assert asked() == 60

@@ -3,7 +3,6 @@ import asyncio
 import pytest
 
 from panoglot.asking import Asker, Models, Spent, spending
-from panoglot.asking._asker import _Batcher
 from panoglot.errors import RowError, UserError
 from panoglot.pictures import Image
 from panoglot.running import get_method, method_stage, run_stage
@@ -119,17 +118,16 @@ def test_wrong_names_say_what_was_meant(dataset):
 def test_batches_fill_and_keep_the_order():
     seen = []
 
-    def call(questions):
-        seen.append(len(questions))
-        return [q * 2 for q in questions]
+    class Counted(Writer):
+        def generate(self, prompts):
+            seen.append(len(prompts))
+            return super().generate(prompts)
 
     async def main():
-        from concurrent.futures import ThreadPoolExecutor
+        one = asker(Counted())
+        return await asyncio.gather(*(one.generate(f"question {n}") for n in range(10)))
 
-        batcher = _Batcher(call, 4, ThreadPoolExecutor(1))
-        return await asyncio.gather(*(batcher.ask(n) for n in range(10)))
-
-    assert asyncio.run(main()) == [n * 2 for n in range(10)]
+    assert [answer.text for answer in asyncio.run(main())] == [f"question {n}" for n in range(10)]
     assert seen == [4, 4, 2]
 
 

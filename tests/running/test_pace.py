@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 import panoglot
-from panoglot.providers._memory import MEMORY
-from panoglot.running import Outcome, Stage, run_stage
-from panoglot.running._commit import Committer, Pace
+from panoglot.providers import MEMORY
+from panoglot.running import Committer, Outcome, Pace, Stage, run_stage
 from panoglot.table import create_dataset
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import panoglot
-from panoglot.reporting._runs import read_runs
+from panoglot.reporting import read_runs
 from tests.conftest import picture_bytes
 
 pytestmark = pytest.mark.slow

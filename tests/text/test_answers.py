@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from panoglot.errors import RowError
-from panoglot.text import read_answer, read_json_answer, sound_text
+from panoglot.text import read_answer, read_json_answer, read_json_object, sound_text
 
 BIRD = "A red bird on a branch."
 
@@ -181,3 +181,14 @@ def test_hostile_answers_cost_little(part):
     read_answer((part * (1_000_000 // len(part)))[:1_000_000])  # quadratic work would take minutes
     with pytest.raises(RowError, match="answer_too_large"):
         sound_text(part * 1_000_001)
+
+
+@pytest.mark.parametrize("said", ['{"a": "แมว {x}"}', 'Hier: {"a": "แมว {x}"} – gut?', '[{"a": "แมว {x}"}]'])
+def test_the_object_of_an_answer_is_read_whatever_stands_around_it(said):
+    assert read_json_object(said) == {"a": "แมว {x}"}
+
+
+@pytest.mark.parametrize("said", ["", "no object", "}{", "[1, 2]", '{"a": 1', '{"a": ' * 100_000 + "}" * 100_000])
+def test_an_answer_without_an_object_is_one_error(said):
+    with pytest.raises(ValueError):  # noqa: PT011 - a JSONDecodeError, whose words are Python's
+        read_json_object(said)

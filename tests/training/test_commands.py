@@ -267,10 +267,8 @@ def test_a_student_learns_from_a_teacher(made, tmp_path, frozen):
 @pytest.mark.parametrize("sampler", ["each", "translation", "coin", "one", "vectors"])
 def test_every_sampler_of_whole_texts_finds_the_stored_vectors(sampler, made, tmp_path):
     """The loss with stored vectors is that of the same vectors looked up by text."""
-    from panoglot.networks import make_model
-    from panoglot.networks._data import Data
-    from panoglot.training import read_records
-    from panoglot.training._settings import resolve
+    from panoglot.networks import Data, make_model
+    from panoglot.training import read_records, resolve
     from tests.training.toy_encoders import Words
 
     data = open_dataset(made)

@@ -21,8 +21,7 @@ pytest.importorskip("accelerate")
 
 from panoglot.errors import UserError
 from panoglot.networks import Record, Text, load_row, load_run
-from panoglot.training import Trainer, shapes
-from panoglot.training._shapes import documents
+from panoglot.training import Trainer, documents, shapes
 
 # single precision: sums are taken in another order, and four steps of Adam carry it on
 TOLERANCE = 5e-5

@@ -10,8 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from panoglot.errors import UserError
-from panoglot.networks import load_row, load_run
-from panoglot.networks._export import EXPORTS, export_model
+from panoglot.networks import EXPORTS, export_model, load_row, load_run
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.training import Trainer, shapes
@@ -53,7 +52,7 @@ def test_transformers_reads_it(trained, tmp_path):
     ours = load_model(f"hf:{folder}", "encoder")
     assert np.allclose(ours.encode_texts(TEXTS), want.numpy(), atol=1e-4)
     rows = ours.encode_images([Image.from_pil(one) for one in pictures()])
-    from panoglot.networks._views import square_of
+    from panoglot.networks import square_of
 
     same = torch.stack([square_of(Image.from_pil(one).data, 32) for one in pictures()])
     assert np.allclose(rows, trained.encode_pixels(same).numpy(), atol=1e-4)

@@ -15,15 +15,13 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Batch, Record, Text, contrast, load_row, make_model
+from panoglot.networks import Batch, Data, Record, Text, contrast, load_row, make_model
 from panoglot.networks import samplers as s
-from panoglot.networks._data import Data
 from panoglot.networks.losses import lm as lm_loss
 from panoglot.networks.losses import rank as rank_loss
 from panoglot.networks.parts import Features
 from panoglot.networks.parts.language import assign
-from panoglot.training import Trainer, recall, shapes
-from panoglot.training._shapes import documents, judged, questions
+from panoglot.training import Trainer, documents, judged, questions, recall, shapes
 
 VIT = {"kind": "vit", "patch": 8, "width": 16, "layers": 1, "heads": 2}
 DECODER = {"kind": "decoder", "width": 16, "layers": 1, "heads": 2}

@@ -10,8 +10,7 @@ from panoglot.errors import UserError
 from panoglot.geometry import Box3, Region
 from panoglot.networks import load_row
 from panoglot.table import Document, DocumentPart, Rating, Triple, caption_to_row, create_dataset
-from panoglot.training import read_records
-from panoglot.training._check import check
+from panoglot.training import check, read_records
 from tests.training.test_commands import make
 from tests.training.test_dataset import caption, put
 

@@ -83,11 +83,10 @@ def test_plot_and_runs(tmp_path):
 def test_points_of_a_run(tmp_path):
     pytest.importorskip("torch")
     from panoglot.networks import load_row
-    from panoglot.training import shapes
-    from panoglot.training._trainer import train
+    from panoglot.training import shapes, train_records
 
     tiny = {"image": {"width": 32, "layers": 1, "heads": 2}, "text": {"width": 32, "size": 512}, "dim": 8}
-    t = train(load_row("clip", "small", batch=16, epochs=2, **tiny), shapes(32), tmp_path)
+    t = train_records(load_row("clip", "small", batch=16, epochs=2, **tiny), shapes(32), tmp_path)
     ((n, s, loss),) = points_of_runs([tmp_path])
     assert n == sum(p.numel() for p in t.model.parameters())
     assert s == 64

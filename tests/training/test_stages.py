@@ -15,9 +15,7 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model
-from panoglot.networks._data import selected
-from panoglot.networks._row import _lay
+from panoglot.networks import Ema, Ensemble, Record, Row, Text, load_row, load_run, make_model, selected
 from panoglot.training import Trainer, recall, shapes
 
 TINY = {
@@ -125,10 +123,14 @@ def test_mistakes_in_stages(bed):
 
 
 def test_laying_does_not_change_what_it_lies_on():
-    raw = {"stages": {"a": {"losses": {"x": {"weight": 1}}}}, "losses": {"x": {}}}
-    before = json.dumps(raw)
-    _lay(raw, {"losses": {"x": {"weight": 2}}, "stages": {"a": {"epochs": 2}}}, "row")
-    assert json.dumps(raw) == before
+    whole, over = (
+        load_row("dc-clip", "small"),
+        {"losses": {"contrast": {"weight": 2}}, "stages": {"align": {"epochs": 2}}},
+    )
+    before = json.dumps(over)
+    assert load_row("dc-clip", "small", **over) != whole
+    assert json.dumps(over) == before
+    assert load_row("dc-clip", "small") == whole
 
 
 # ---- running -------------------------------------------------------------------------------------------------------

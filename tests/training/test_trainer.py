@@ -17,10 +17,8 @@ from panoglot.errors import UserError
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Record, Step, Text, contrast_dense, list_rows, load_row, make_model
-from panoglot.networks._data import Data
-from panoglot.training import Trainer, recall, shapes
-from panoglot.training._trainer import train
+from panoglot.networks import Data, Record, Step, Text, contrast_dense, list_rows, load_row, make_model
+from panoglot.training import Trainer, recall, shapes, train_records
 
 TINY = {
     "image": {"kind": "vit", "patch": 8, "width": 32, "layers": 1, "heads": 2},
@@ -138,10 +136,9 @@ def test_killed_at_any_moment(tmp_path, bed):
     code = (
         "import sys, torch; torch.set_num_threads(1)\n"
         "from panoglot.networks import load_row\n"
-        "from panoglot.training import shapes\n"
-        "from panoglot.training._trainer import train\n"
+        "from panoglot.training import shapes, train_records\n"
         f"row = load_row('clip', 'small', **{TINY!r} | {{'epochs': 12}})\n"
-        f"train(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"
+        f"train_records(row, shapes(64), {str(tmp_path / 'run')!r}, resume=True, save_every=3)\n"
     )
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     for wait in (0.2, 0.05, 0.35):
@@ -160,13 +157,13 @@ def test_killed_at_any_moment(tmp_path, bed):
 
 
 def test_another_run_s_checkpoint_is_refused(tmp_path, bed):
-    train(row(epochs=1), bed, tmp_path)
+    train_records(row(epochs=1), bed, tmp_path)
     with pytest.raises(UserError, match="other settings"):
         Trainer(row(epochs=1, clip=1.0), bed, tmp_path).resume()
     with pytest.raises(UserError, match="other settings"):
         Trainer(row(epochs=1), bed[:-1], tmp_path).resume()
     with pytest.raises(UserError, match="holds a run already"):
-        train(row(epochs=1), bed, tmp_path)
+        train_records(row(epochs=1), bed, tmp_path)
     assert "parameters are trained" in (tmp_path / "freeze.txt").read_text()
     assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 1
     assert not list(tmp_path.glob(".*"))

@@ -4,8 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from panoglot.vectors import dots, top_rows
-from panoglot.vectors._exact import _scores
+from panoglot.vectors import dots, first_scores, top_rows
 from tests.retrieval.conftest import unit
 
 
@@ -46,7 +45,7 @@ def test_first_pass_sums_in_float32_on_every_processor():
     rng = np.random.default_rng(2)
     rows, query = unit(rng, 5000, 512).astype(np.float16), unit(rng, 1, 512).astype(np.float16)[0]
     out = np.empty(len(rows), np.float32)
-    _scores(rows, query, out)
+    first_scores(rows, query, out)
     assert np.abs(out - dots(rows, query)).max() < 1e-6  # what `slack` in top_rows counts on
 
 

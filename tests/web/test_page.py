@@ -9,8 +9,7 @@ import pytest
 
 import panoglot.web
 from panoglot.retrieval import Searcher
-from panoglot.web import Server
-from panoglot.web._http import Answer
+from panoglot.web import Answer, Server
 from tests.devtools import open_tab
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 from tests.web.test_review import write

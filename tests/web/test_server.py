@@ -18,8 +18,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
-from panoglot.web import Server, _http, serve
-from panoglot.web._routes import ROUTES
+from panoglot.web import ROUTES, Server, serve
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
 TOKEN = "a-token-of-twenty-letters"
@@ -304,7 +303,7 @@ def test_a_client_that_asks_too_much_waits(scenes):  # noqa: F811
 
 
 def test_a_body_that_drips_or_ends_early_is_left(served, monkeypatch):
-    monkeypatch.setattr(_http, "SLOWEST", 0.3)
+    monkeypatch.setattr("panoglot.web._http.SLOWEST", 0.3)
     slow = socket.create_connection(("127.0.0.1", served.server.port), timeout=20)
     host = f"127.0.0.1:{served.server.port}"
     head = "POST /api/v1/query-picture HTTP/1.1\r\nHost: {}\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n"

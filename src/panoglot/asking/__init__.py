@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from panoglot.asking._plain import PlainAsker, load_asked
     from panoglot.asking._prices import LOCAL_PROVIDERS, TEMPLATE, Budget, Price, Prices
     from panoglot.asking._segments import MAGIC, Sealed, pack, read_record, scan
-    from panoglot.asking._spend import Account, Spent
+    from panoglot.asking._spend import Account, Spent, paid_by_stage
     from panoglot.providers._memory import MEMORY, Memory
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "load_encoder",
     "open_picture",
     "pack",
+    "paid_by_stage",
     "read_record",
     "scan",
     "spending",
@@ -53,6 +54,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "paid_by_stage": "_spend",
         "Account": "_spend",
         "read_record": "_segments",
         "LOCAL_PROVIDERS": "_prices",

@@ -15,7 +15,16 @@ from panoglot.languages import UNKNOWN_LANGUAGE, base_language
 from panoglot.table import Caption
 from panoglot.text import grams, is_spaceless, split_sentences
 
-__all__ = ["add_details", "add_names", "add_objects", "append_sentences", "fuse", "named_spans", "without_objects"]
+__all__ = [
+    "add_details",
+    "add_names",
+    "add_objects",
+    "append_sentences",
+    "fuse",
+    "mentions",
+    "named_spans",
+    "without_objects",
+]
 
 #: The writer of what rules make.
 BY_RULE = "panoglot:join"

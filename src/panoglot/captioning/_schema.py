@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.text import read_json_object
 
 __all__ = ["KEYWORDS", "Fields", "read_fields"]
 
@@ -52,14 +53,10 @@ class Fields:
         Raises:
             RowError: `not_json`, `not_in_schema`.
         """
-        for text in (answer, answer[answer.find("{") : answer.rfind("}") + 1]):
-            try:
-                value = json.loads(text)
-                break
-            except (ValueError, RecursionError):
-                continue
-        else:
-            raise RowError("not_json", f"the answer is no JSON: {answer[:120]!r}")
+        try:
+            value = read_json_object(answer)
+        except ValueError:
+            raise RowError("not_json", f"the answer is no JSON: {answer[:120]!r}") from None
         try:
             found = msgspec.to_builtins(msgspec.convert(value, self._type, strict=False))
         except msgspec.ValidationError as error:

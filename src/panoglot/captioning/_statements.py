@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from panoglot.captioning._claims import split_claims
-from panoglot.text import grams
+from panoglot.text import grams, read_json_object
 
 __all__ = ["SORT", "SORT_SCHEMA", "Sorted", "read_sorted", "sort_statements"]
 
@@ -96,10 +94,10 @@ def _clash(one: str, other: str) -> bool:
 def read_sorted(text: str) -> Sorted | None:
     """The statements that a language model sorted; None where they are not in the form asked for."""
     try:
-        found = json.loads(re.search(r"\{.*\}", text, re.S)[0])  # type: ignore[index]
+        found = read_json_object(text)
         shared, unique = list(map(str, found["shared"])), list(map(str, found["unique"]))
         groups = [list(map(str, group)) for group in found["contradictions"] if group]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
     return Sorted(
         [one.strip() for one in shared if one.strip()],

@@ -5,7 +5,6 @@ Multi-LLM Collaborative Caption Generation in Scientific Documents (2025; arXiv 
 
 from __future__ import annotations
 
-import json
 import re
 from asyncio import gather
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from panoglot.networks.samplers._draw import Draw
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, GeneratorNames, LanguageIdentifierName, ReaderName, method
 from panoglot.table import Caption
-from panoglot.text import grams, split_sentences, tokens, word_count
+from panoglot.text import grams, read_json_object, split_sentences, tokens, word_count
 
 __all__ = ["Figure", "draft_score", "figure_of", "is_trainable", "mlbcap"]
 
@@ -263,9 +262,9 @@ class _Judging:
         images = (self.image,) if getattr(judge.model, "sees", True) else ()
         answer = await judge.generate(asked, *images, schema=_SCHEMA, max_tokens=self.max_tokens)
         try:
-            found = json.loads(answer.text)
+            found = read_json_object(answer.text)
             choice, text = int(found["choice"]), str(found["caption"]).strip()
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             raise RowError("unreadable_verdict", f"no JSON with a choice: {answer.text[:80]!r}") from None
         if not 1 <= choice <= len(self.drafts) or not text:
             raise RowError("unreadable_verdict", f"{choice} is none of {len(self.drafts)} drafts")

@@ -5,8 +5,6 @@ VisCon-100K (PAKDD 2025; arXiv 2502.10250). Prompts are ours.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ from panoglot.networks.samplers._draw import Draw
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, LanguageIdentifierName, method
 from panoglot.table import Caption, Document, DocumentPart
-from panoglot.text import grams, tokens
+from panoglot.text import grams, read_json_object, tokens
 
 __all__ = ["MODES", "PLACE", "Choice", "conversation", "distinct", "page_context", "read_questions", "viscon"]
 
@@ -105,9 +103,9 @@ def read_questions(text: str) -> list[Choice]:
     []
     """
     try:
-        found = json.loads(re.search(r"\{.*\}", text, re.S)[0])  # type: ignore[index]
+        found = read_json_object(text)
         free, choice = list(found.get("free") or ()), list(found.get("choice") or ())
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError):
         return []
     made: list[Choice] = []
     for one in (*free, *choice):

@@ -418,7 +418,7 @@ def _show_result(
 
 
 #: Command to (module, verb, what prints it, options of the printing).
-_VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
+VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "build": ("panoglot.recipes:build", show_run, _max_reject_rate),
     "ingest": ("panoglot.recipes:ingest", show_run, _max_reject_rate),
     "retry": ("panoglot.recipes:retry", show_run, _max_reject_rate),
@@ -454,8 +454,8 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _VERBS:
+    if name not in VERBS:
         raise AttributeError(name)
-    place, show, extra = _VERBS[name]
+    place, show, extra = VERBS[name]
     module, _, function = place.partition(":")
     return _command(getattr(importlib.import_module(module), function), show, extra)

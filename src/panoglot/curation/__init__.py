@@ -14,6 +14,8 @@ Curation owns the reasons that its filters declare: curating again clears them a
 own captions uses another word (`owns` tells).
 """
 
+from typing import TYPE_CHECKING
+
 from panoglot.curation._contract import (
     FILTERS,
     PRESETS,
@@ -62,18 +64,33 @@ from panoglot.curation.size import size
 from panoglot.curation.tldr import tldr
 from panoglot.curation.top_score import top_score
 from panoglot.curation.words import words
+from panoglot.extensions import lazy_names
 from panoglot.vectors import ImageIndex
+
+if TYPE_CHECKING:
+    from panoglot.curation._groups import Groups
+    from panoglot.curation._memory import rules_of
+    from panoglot.curation._ngrams import NgramTable, count_ngrams, load_table, ngram_keys, save_table
+    from panoglot.curation._pdq_hash import hash_grid
+    from panoglot.curation._same import MOST_DIFFERENCE, difference
+    from panoglot.curation._select import RANKED, falling, last_of_best, score_of
+    from panoglot.curation._spill import Spill
 
 __all__ = [
     "FILTERS",
+    "MOST_DIFFERENCE",
     "PRESETS",
+    "RANKED",
     "UNSCORED",
     "CurateResult",
     "Facts",
     "Filter",
+    "Groups",
     "ImageIndex",
+    "NgramTable",
     "PdqOperator",
     "Preset",
+    "Spill",
     "Step",
     "Steps",
     "Texts",
@@ -87,20 +104,27 @@ __all__ = [
     "caption_filter",
     "common_text",
     "compress_align",
+    "count_ngrams",
     "curate",
     "default",
+    "difference",
     "duplicate_text",
     "every_nth",
+    "falling",
     "filters",
     "find_filter",
+    "hash_grid",
     "image_filter",
     "image_group_filter",
     "image_score",
     "in_test_set",
     "language",
+    "last_of_best",
     "length",
+    "load_table",
     "many_texts",
     "near_duplicate",
+    "ngram_keys",
     "owns",
     "pair_finder",
     "pdq",
@@ -110,7 +134,10 @@ __all__ = [
     "rare_words",
     "repetition",
     "resolve",
+    "rules_of",
+    "save_table",
     "score",
+    "score_of",
     "similar",
     "size",
     "text_group_filter",
@@ -119,3 +146,24 @@ __all__ = [
     "wit",
     "words",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "score_of": "_select",
+        "NgramTable": "_ngrams",
+        "Groups": "_groups",
+        "rules_of": "_memory",
+        "count_ngrams": "_ngrams",
+        "load_table": "_ngrams",
+        "ngram_keys": "_ngrams",
+        "save_table": "_ngrams",
+        "hash_grid": "_pdq_hash",
+        "MOST_DIFFERENCE": "_same",
+        "difference": "_same",
+        "RANKED": "_select",
+        "falling": "_select",
+        "last_of_best": "_select",
+        "Spill": "_spill",
+    },
+)

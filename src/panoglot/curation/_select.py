@@ -11,7 +11,7 @@ from panoglot.curation._spill import Spill
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["RANKED", "falling", "last_of_best"]
+__all__ = ["RANKED", "falling", "last_of_best", "score_of"]
 
 #: A row: its group, its score (as `falling` writes it) and its id's halves. Rows that come first are better.
 RANKED = [("group", "<u8"), ("score", "<u4"), ("high", "<u8"), ("low", "<u8")]
@@ -30,6 +30,15 @@ def falling(scores: Any) -> np.ndarray:
     bits = (np.asarray(scores, np.float32) + np.float32(0)).view(np.uint32)  # -0 + 0 is 0: they are equal
     rising = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
     return ~rising
+
+
+def score_of(rank: Any) -> Any:
+    """What `falling` wrote, back as a score."""
+    import numpy as np
+
+    rising = ~np.asarray(rank, np.uint32)
+    found = np.where(rising >> np.uint32(31), rising & np.uint32(0x7FFFFFFF), ~rising).view(np.float32)
+    return found.astype(np.float64) if found.ndim else float(found)
 
 
 def last_of_best(rows: Spill, wanted: Mapping[int, int]) -> dict[int, tuple[int, int, int]]:

@@ -12,7 +12,7 @@ from typing import Any
 from panoglot.curation._contract import SENTENCES, Facts, Verdict, text_group_filter
 from panoglot.curation._count import key64
 from panoglot.curation._scores import has_score, run_scorer
-from panoglot.curation._select import RANKED, falling, last_of_best
+from panoglot.curation._select import RANKED, falling, last_of_best, score_of
 from panoglot.curation._spill import Spill
 from panoglot.curation._texts import Texts
 from panoglot.errors import UserError, did_you_mean
@@ -114,7 +114,7 @@ def top_score(
         texts.statistics |= {"mean": mean, "std": std}
     if share is not None:
         texts.statistics["thresholds"] = {
-            names[group]: {"texts": sizes[group], "threshold": (_score(last[group][0]) - centre) / unit}
+            names[group]: {"texts": sizes[group], "threshold": (score_of(last[group][0]) - centre) / unit}
             for group in sorted(last, key=lambda group: (-sizes[group], group))[:_SHOWN]
         }
 
@@ -162,17 +162,8 @@ def ranked_rows(captions: Sequence[Caption], groups: Sequence[int], name: str) -
 
 
 def _values(spill: Spill) -> Iterator[float]:
-    return chain.from_iterable(_score(rows["score"]).tolist() for rows in spill)
+    return chain.from_iterable(score_of(rows["score"]).tolist() for rows in spill)
 
 
 def _mean(values: Iterator[float], n: int) -> float:
     return math.fsum(values) / n if n else 0.0  # fsum: the order of the texts makes no difference, to the last bit
-
-
-def _score(rank: Any) -> Any:
-    """What `falling` wrote, back as a score."""
-    import numpy as np
-
-    rising = ~np.asarray(rank, np.uint32)
-    found = np.where(rising >> np.uint32(31), rising & np.uint32(0x7FFFFFFF), ~rising).view(np.float32)
-    return found.astype(np.float64) if found.ndim else float(found)

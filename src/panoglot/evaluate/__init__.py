@@ -13,22 +13,37 @@ from panoglot import metrics
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.evaluate import _commands as commands
     from panoglot.evaluate._dataset import dataset_retrieval
-    from panoglot.evaluate._declare import Benchmark, Way
+    from panoglot.evaluate._declare import Benchmark, Way, benchmark_names, find_benchmark
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
-    from panoglot.evaluate._zeroshot import classify, zeroshot
+    from panoglot.evaluate._names import COMMANDS, listing
+    from panoglot.evaluate._read import encode_files
+    from panoglot.evaluate._said_language import language_note
+    from panoglot.evaluate._templates import TEMPLATES, read_templates
+    from panoglot.evaluate._zeroshot import class_centres, classify, zeroshot
     from panoglot.formats._json import read_rows
     from panoglot.metrics import *  # noqa: F403
 
 __all__ = [
+    "COMMANDS",
+    "TEMPLATES",
     "Benchmark",
     "MtebEncoder",
     "Way",
+    "benchmark_names",
+    "class_centres",
     "classify",
+    "commands",
     "dataset_retrieval",
+    "encode_files",
+    "find_benchmark",
+    "language_note",
+    "listing",
     "mteb",
     "mteb_standings",
     "read_rows",
+    "read_templates",
     "zeroshot",
 ]
 __all__ += metrics.__all__
@@ -36,6 +51,15 @@ __all__ += metrics.__all__
 _own, _ = lazy_names(
     __name__,
     {
+        "benchmark_names": "_declare",
+        "find_benchmark": "_declare",
+        "COMMANDS": "_names",
+        "listing": "_names",
+        "encode_files": "_read",
+        "language_note": "_said_language",
+        "TEMPLATES": "_templates",
+        "read_templates": "_templates",
+        "class_centres": "_zeroshot",
         "Benchmark": "_declare",
         "MtebEncoder": "_mteb",
         "Way": "_declare",
@@ -50,6 +74,10 @@ _own, _ = lazy_names(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "commands":  # those of `panoglot evaluate`, as functions; some have the name of a metric
+        from panoglot.evaluate import _commands
+
+        return _commands
     return getattr(metrics, name) if name in metrics.__all__ else _own(name)
 
 

@@ -6,7 +6,6 @@ first used, as other packages may declare some too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,6 @@ from panoglot.evaluate._names import COMMANDS, POSITIONAL
 from panoglot.evaluate._options import listed, refuse_others
 from panoglot.evaluate._run import Command, command
 from panoglot.formats._json import read_json, read_rows
-from panoglot.metrics._compare import Comparison
 from panoglot.metrics._compare import compare as _compare
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.preference.arena import ArenaResult
@@ -167,33 +165,4 @@ def standings(*results: str, lang: str | Sequence[str] = (), split: str | None =
     return read_standings(results, lang=listed(lang), split=split)
 
 
-@command
-def compare(
-    a: str,
-    b: str,
-    *,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    split: str | None = None,
-    revisions: str = "refuse",
-    per_item: bool = False,
-) -> Comparison:
-    """Compare two result files: paired bootstrap, for every language and over all.
-
-    Args:
-        a: result file with item values.
-        b: the other system's.
-        level: coverage of the intervals.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        split: of `mteb`'s results: the split that counts, where a task has several.
-        revisions: of `mteb`'s results: tasks whose data are of different revisions are named and `refuse`d, left out
-            (`leave-out`), or compared all the same (`keep`).
-        per_item: keep every item's difference.
-    """
-    if math.isnan(level):
-        raise UserError("level must be a number between 0 and 1.")
-    return _compare(
-        a, b, level=level, resamples=resamples, seed=seed, split=split, revisions=revisions, per_item=per_item
-    )
+compare = command(_compare)

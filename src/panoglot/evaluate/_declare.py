@@ -13,7 +13,7 @@ See docs/add-a-benchmark.md.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +40,14 @@ class Way:
             options too.
         roles: of models, where they differ from the usual: `{"model": "generator|encoder"}`.
         only: options that are read only while another one has a value: `{"weight": ("method", "sum")}`.
+        without: arguments of `run` that are no options of this way: benchmarks that share a function differ in some.
     """
 
     run: Callable[..., Any]
     read: Callable[..., Any] | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    without: Sequence[str] = ()
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Arguments that are options, by name: those of `read`, then those of `run`; needed where one needs them."""
@@ -55,13 +57,13 @@ class Way:
             if function is None:
                 continue
             for p in list(inspect.signature(function).parameters.values())[skip:]:
-                if p.name not in found or p.default is p.empty:
+                if p.name not in self.without and (p.name not in found or p.default is p.empty):
                     found[p.name] = p.replace(annotation=_annotation(function, p))
         return found
 
     def models(self) -> list[str]:
         """Arguments of `run` that arrive loaded: named as a model is, and not typed as a text."""
-        found = inspect.signature(self.run).parameters.values()
+        found = [p for p in inspect.signature(self.run).parameters.values() if p.name not in self.without]
         return [p.name for p in found if p.name in SHARED and SHARED[p.name].model and "str" not in str(p.annotation)]
 
     def needs(self) -> list[str]:

@@ -143,6 +143,8 @@ def spoken(text: str, names: Iterable[str]) -> str:
 
     >>> spoken("leave it unscored with on_error='null', or give lang=.", ["on_error", "lang"])
     'leave it unscored with --on-error null, or give --lang.'
+    >>> spoken("lang=. x=1 --on-error=null", ["lang", "on_error"])
+    '--lang. x=1 --on-error=null'
     """
     known = {name: f"--{name.replace('_', '-')}" for name in names}
 

@@ -20,10 +20,10 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.formats._json import read_json
 from panoglot.languages._tags import parse_language
 
-__all__ = ["OURS", "Templates", "read_templates"]
+__all__ = ["TEMPLATES", "Templates", "read_templates"]
 
 #: Ours by language: forms in which a noun stands as it is, without an article that would have to agree with it.
-OURS: dict[str, tuple[str, ...]] = {
+TEMPLATES: dict[str, tuple[str, ...]] = {
     "en": (
         "{}", "a photo of a {}.", "a close-up photo of a {}.", "a photo of one {}, seen from far away.",
         "a dark, blurry photo of a {}.", "a drawing of a {}.", "a toy {}.", "this picture shows a {}.",
@@ -92,7 +92,7 @@ def read_templates(sources: str | os.PathLike[str] | Sequence[str] | None) -> Te
             found.setdefault("*", ["{}"])
         elif source == "ours":
             labels.append(source)
-            for lang, texts in OURS.items():
+            for lang, texts in TEMPLATES.items():
                 found.setdefault(lang, list(texts))
         else:
             more, label = _file(source)

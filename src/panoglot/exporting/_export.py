@@ -25,7 +25,17 @@ from panoglot.exporting._writers import Writer, find_writer, make_writer, writer
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.table import KINDS, Caption, Dataset, caption_from_row, id_spans, open_dataset, plain_rows, sql_in
+from panoglot.table import (
+    KINDS,
+    Caption,
+    Dataset,
+    byte_spans,
+    caption_from_row,
+    id_spans,
+    open_dataset,
+    plain_rows,
+    sql_in,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -326,12 +336,8 @@ def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dic
 
 def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
     """The pictures at some addresses, a few megabytes at a time: apart from what else a row holds they cost half."""
-    start = room = 0
-    for n, size in enumerate([*sizes, None]):
-        if n == len(sizes) or (n > start and room + (size or 0) > _PICTURE_BYTES):
-            yield from (row["data"] for row in _taken(images, addresses[start:n], ["data"]))
-            start, room = n, 0
-        room += size or 0
+    for span in byte_spans(sizes, _PICTURE_BYTES):
+        yield from (row["data"] for row in _taken(images, addresses[span], ["data"]))
 
 
 def _index(data: Any, columns: list[str], where: str) -> pa.Table:

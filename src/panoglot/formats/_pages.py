@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from panoglot.errors import RowError, UserError, require
 from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes, reject
 from panoglot.formats._names import bare_language
 from panoglot.formats._robots import check_headers
+from panoglot.formats._sample import Part, Unused
 from panoglot.languages._tags import parse_language
 from panoglot.pictures import MAX_BYTES
 from panoglot.table import Reject
 
-__all__ = ["PAGES", "WARCS", "Page", "Pictures", "batches_of", "check_source", "files_of", "pages_of", "words"]
+__all__ = [
+    "PAGES",
+    "WARCS",
+    "Page",
+    "Pictures",
+    "batches_of",
+    "check_source",
+    "files_of",
+    "pages_of",
+    "things_of",
+    "words",
+]
+
+T = TypeVar("T")
 
 PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 _LONGEST = 16 * 2**20  # bytes of a page
@@ -182,6 +196,25 @@ class Pictures:
 def _key(address: str) -> str:
     """An address as it is compared: percent-encoding and http or https do not matter."""
     return re.sub(r"^https?:", "", unquote(urldefrag(address)[0]))
+
+
+def things_of(
+    part: Part, find: Callable[[Page], list[T]], none: str
+) -> Iterator[tuple[Page, Pictures, list[T]] | Reject | Unused]:
+    """What a format finds in the pages of a part, a page at a time; what cannot be read, and pages without any.
+
+    Args:
+        part: its `paths` and `root` as `pages_of` takes them.
+        find: what is looked for in a page.
+        none: what to call pages without it, `page{s} of no product`.
+    """
+    for one in pages_of(part.items["paths"], part.items["root"]):
+        if isinstance(one, Reject):
+            yield one
+        elif found := find(one[0]):
+            yield *one, found
+        else:
+            yield Unused(part.uri, none, (one[0].uri,))
 
 
 def pages_of(paths: Iterable[str], root: str) -> Iterator[tuple[Page, Pictures] | Reject]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from panoglot.errors import RowError, require
 
-__all__ = ["Clip", "Film", "chosen_frames", "pieces", "read_film", "take_frames"]
+__all__ = ["Clip", "Film", "chosen_frames", "cut_shots", "read_film", "take_frames"]
 
 #: Width of the frames that are looked at for cuts, in pixels; PySceneDetect shrinks to about so many itself.
 SMALL = 256
@@ -61,7 +61,7 @@ class Film:
     title: str
 
 
-def pieces(ends: Sequence[int], fps: float, *, longest: float = 7.0, piece: float = 5.0) -> list[tuple[int, int]]:
+def cut_shots(ends: Sequence[int], fps: float, *, longest: float = 7.0, piece: float = 5.0) -> list[tuple[int, int]]:
     """Cut shots that are too long into pieces (Panda-70M, code of the splitting).
 
     Args:
@@ -73,7 +73,7 @@ def pieces(ends: Sequence[int], fps: float, *, longest: float = 7.0, piece: floa
     Returns:
         Frames `[first, last)` that tile `[0, ends[-1])`.
 
-    >>> pieces([600], 30), pieces([210], 30), pieces([211], 30)
+    >>> cut_shots([600], 30), cut_shots([210], 30), cut_shots([211], 30)
     ([(0, 150), (150, 300), (300, 450), (450, 600)], [(0, 210)], [(0, 150), (150, 211)])
     """
     found: list[tuple[int, int]] = []
@@ -139,7 +139,7 @@ def read_film(path: str, *, threshold: float, min_frames: int, longest: float, p
         raise RowError("no_frames", problem or "the video stream holds no frame")
     cuts = sorted({cut for cut in cuts if 0 < cut < len(times)})
     step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 and times[-1] > times[0] else 0.04
-    tiles = pieces([*cuts, len(times)], 1 / step, longest=longest, piece=piece)
+    tiles = cut_shots([*cuts, len(times)], 1 / step, longest=longest, piece=piece)
     ends = [*times, times[-1] + step]
     clips = tuple(Clip(a, b, max(0.0, times[a]), max(times[a], ends[b])) for a, b in tiles)
     missing = max(0.0, lasts - (times[-1] - times[0] + step))

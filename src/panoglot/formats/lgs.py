@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_json
 from panoglot.formats._files import join_uri, part_key, reject, states_of
-from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of, words
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, things_of, words
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.identity import Added, counted
@@ -361,16 +361,12 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
-    items = part.items
-    for one in pages_of(items["paths"], items["root"]):
-        if isinstance(one, Reject):
+    for one in things_of(part, products, "page{s} that are of no product"):
+        if isinstance(one, Reject | Unused):
             yield one
             continue
-        page, pictures = one
-        found = products(page)
-        if not found:
-            yield Unused(part.uri, "page{s} that are of no product", (page.uri,))
-        if items["variants"] == "one" and len(found) > 1:
+        page, pictures, found = one
+        if part.items["variants"] == "one" and len(found) > 1:
             first = list({one.group: one for one in reversed(found)}.values())[::-1]
             left = [one.variant or one.title for one in found if not any(one is kept for kept in first)]
             if left:

@@ -19,7 +19,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.formats._csv_rows import csv_rows
 from panoglot.formats._figures import Figure, figures
 from panoglot.formats._files import check_regular, join_uri, open_regular, part_key, reject, states_of
-from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, pages_of
+from panoglot.formats._pages import Page, Pictures, batches_of, check_source, files_of, things_of
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.identity import Added, counted
@@ -281,15 +281,11 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
 
 
 def _read_pages(part: Part) -> Iterator[Sample | Reject | Unused]:
-    items = part.items
-    for one in pages_of(items["paths"], items["root"]):
-        if isinstance(one, Reject):
+    for one in things_of(part, figures, "page{s} without a picture that has a text"):
+        if isinstance(one, Reject | Unused):
             yield one
             continue
-        page, pictures = one
-        found = figures(page)
-        if not found:
-            yield Unused(part.uri, "page{s} without a picture that has a text", (page.uri,))
+        page, pictures, found = one
         for n, figure in enumerate(found):
             yield from _of_page(page, pictures, figure, f"{page.uri}#{n}", part)
 

@@ -13,7 +13,17 @@ from panoglot.errors import UserError, command, verb
 from panoglot.languages import meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.retrieval._where import ids_where
-from panoglot.table import FORGOTTEN, Dataset, Table, create_dataset, id_spans, open_dataset, plain_rows, sql_in
+from panoglot.table import (
+    FORGOTTEN,
+    Dataset,
+    Table,
+    byte_spans,
+    create_dataset,
+    id_spans,
+    open_dataset,
+    plain_rows,
+    sql_in,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -251,15 +261,9 @@ def _pictures(images: Table, where: str) -> Iterator[pa.Table]:
         return
     data = images.lance()
     index = data.scanner(columns=["size"], filter=where, with_row_address=True).to_table()
-    rows, room = list[int](), 0
-    for address, size in zip(index["_rowaddr"].to_pylist(), index["size"].to_pylist()):
-        if rows and (len(rows) >= _CHUNK_ROWS or room + (size or 0) > _CHUNK_BYTES):
-            yield data._take_rows(rows, columns=images.schema.names)
-            rows, room = [], 0
-        rows.append(address)
-        room += size or 0
-    if rows:
-        yield data._take_rows(rows, columns=images.schema.names)
+    addresses = index["_rowaddr"].to_pylist()
+    for span in byte_spans(index["size"].to_pylist(), _CHUNK_BYTES, _CHUNK_ROWS):
+        yield data._take_rows(addresses[span], columns=images.schema.names)
 
 
 def _with_ids(table: pa.Table, ids: Sequence[str]) -> pa.Table:

@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
-    from panoglot.metrics._choice import choice, circular, contrastive, read_label, read_letter
+    from panoglot.metrics._choice import choice, circular, contrastive, log_probabilities, read_label, read_letter
     from panoglot.metrics._compare import Comparison, compare
-    from panoglot.metrics._declare import Metric
+    from panoglot.metrics._declare import Metric, find_metric, metric_names
     from panoglot.metrics._inputs import prepare
     from panoglot.metrics._load import load_results
     from panoglot.metrics._mteb_results import load_mteb
-    from panoglot.metrics._plot import plot
+    from panoglot.metrics._plot import draw, plot
     from panoglot.metrics._result import Interval, MetricResult, bootstrap, mean_result
-    from panoglot.metrics._results import ResultSet
+    from panoglot.metrics._results import ResultSet, mean_over
     from panoglot.metrics.captions.bleu import bleu
     from panoglot.metrics.captions.capture import capture
     from panoglot.metrics.captions.chair import chair
@@ -108,6 +108,8 @@ __all__ = [
     "distinct_n",
     "document_frequencies",
     "dpg",
+    "draw",
+    "find_metric",
     "finecapeval",
     "first_rank_scores",
     "foil",
@@ -117,8 +119,11 @@ __all__ = [
     "load_mteb",
     "load_results",
     "localisation",
+    "log_probabilities",
+    "mean_over",
     "mean_result",
     "meteor_exact_stem_synonym",
+    "metric_names",
     "mix_prompts",
     "plot",
     "pope",
@@ -142,6 +147,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "log_probabilities": "_choice",
+        "find_metric": "_declare",
+        "metric_names": "_declare",
+        "draw": "_plot",
+        "mean_over": "_results",
         "ArenaResult": "preference.arena",
         "Comparison": "_compare",
         "Interval": "_result",

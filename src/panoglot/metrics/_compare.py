@@ -128,13 +128,13 @@ def compare(
     revisions: str = "refuse",
     per_item: bool = False,
 ) -> Comparison:
-    """Compare two results of the same metric on the same items.
+    """Compare two results by a paired bootstrap, for every language and over all.
 
-    Languages that share their item ids (parallel test sets) are resampled together.
+    They are of the same metric on the same items. Languages that share their item ids (parallel test sets) are resampled together.
 
     Args:
-        a: a result, results by name, or a file that `to_json(per_item=True)` wrote.
-        b: the same for the other system.
+        a: result file with item values (`--per-item`); in Python also a result, or results by name.
+        b: the other system's.
         level: coverage of the intervals.
         resamples: of the paired bootstrap.
         seed: of the bootstrap.

@@ -11,26 +11,33 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
+    from panoglot.retrieval._filter import Allowed
     from panoglot.retrieval._hits import Hit, Hits
     from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes
+    from panoglot.retrieval._lexical import Lexicon, folded, matched
     from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
     from panoglot.retrieval._query import choose
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
     from panoglot.retrieval._reviewing import judge, undo, vote
-    from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, pooled, score
+    from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, order, pooled, score
     from panoglot.retrieval._search import delete, index, search
     from panoglot.retrieval._searcher import Searcher
+    from panoglot.retrieval._verify import accept_first, verify
+    from panoglot.retrieval._where import Condition, images_where, read_where
 
 __all__ = [
     "POOLS",
     "PRESETS",
     "TELLING",
     "VIEWS",
+    "Allowed",
     "Askers",
+    "Condition",
     "Edited",
     "Forgotten",
     "Hit",
     "Hits",
+    "Lexicon",
     "Pack",
     "Plan",
     "Proposition",
@@ -39,6 +46,7 @@ __all__ = [
     "Ranker",
     "Searcher",
     "Term",
+    "accept_first",
     "choose",
     "combine",
     "compose",
@@ -46,16 +54,22 @@ __all__ = [
     "delete",
     "edit",
     "fold",
+    "folded",
     "forget",
+    "images_where",
     "index",
     "judge",
     "make_plan",
+    "matched",
     "model_names",
+    "order",
     "pooled",
     "read_plan",
+    "read_where",
     "score",
     "search",
     "undo",
+    "verify",
     "view_boxes",
     "vote",
 ]
@@ -63,6 +77,16 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Allowed": "_filter",
+        "Lexicon": "_lexical",
+        "folded": "_lexical",
+        "matched": "_lexical",
+        "order": "_scorer",
+        "accept_first": "_verify",
+        "verify": "_verify",
+        "Condition": "_where",
+        "images_where": "_where",
+        "read_where": "_where",
         "POOLS": "_records",
         "PRESETS": "_planning",
         "TELLING": "_indexing",

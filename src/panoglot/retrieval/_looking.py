@@ -33,7 +33,7 @@ def looked(
     stages = {"search": list(ids)}
     if not ids or not (plan.verify or plan.judge):
         return ids, verdicts, stages
-    from panoglot.retrieval._verify import accept_first, check
+    from panoglot.retrieval._verify import accept_first, verify
 
     if plan.verify and plan.propositions:
         if "verifier" not in askers.names:
@@ -42,7 +42,7 @@ def looked(
             try:
                 models = askers.find({"verifier": "generator"}, plan.preset)
                 ids, verdicts, failed = askers.run(
-                    models, lambda m: check(stages["search"], plan.propositions, m["verifier"], picture, plan.verify)
+                    models, lambda m: verify(stages["search"], plan.propositions, m["verifier"], picture, plan.verify)
                 )
                 stages["verify"] = list(ids)
                 if failed:

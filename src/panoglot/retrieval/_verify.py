@@ -17,7 +17,7 @@ from panoglot.providers.roles import Prompt
 from panoglot.retrieval._answers import said_yes
 from panoglot.retrieval._records import Proposition
 
-__all__ = ["ACCEPT", "accept_first", "check", "side_by_side"]
+__all__ = ["ACCEPT", "accept_first", "side_by_side", "verify"]
 
 QUESTION = "{question} Answer yes or no."
 ACCEPT = """Left: a picture that somebody has. Right: a candidate. They asked: {instruction}
@@ -26,7 +26,7 @@ Begin with "ANSWER: Yes" or "ANSWER: No", then say why."""
 _SIDE = 800
 
 
-async def check(
+async def verify(
     ids: Sequence[str],
     propositions: Sequence[Proposition],
     verifier: Asker,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.running._commit import Committer, Pace
     from panoglot.running._encode import align_stage, encode_stage
     from panoglot.running._engine import run_stage, use_cluster
     from panoglot.running._estimate import Estimate, Need, estimate, needs_of
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
         method,
         method_stage,
     )
+    from panoglot.running._progress import Progress
     from panoglot.running._results import Group, Scored
+    from panoglot.running._runs import close_gone_runs, is_running, running
     from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker, add_notes
 
 __all__ = [
     "METHODS",
     "Asks",
+    "Committer",
     "DepthEstimatorName",
     "DetectorName",
     "Emit",
@@ -55,7 +59,9 @@ __all__ = [
     "Need",
     "Operator",
     "Outcome",
+    "Pace",
     "ParserName",
+    "Progress",
     "ReaderName",
     "Scored",
     "SegmenterName",
@@ -66,20 +72,29 @@ __all__ = [
     "Worker",
     "add_notes",
     "align_stage",
+    "close_gone_runs",
     "encode_stage",
     "estimate",
     "get_method",
+    "is_running",
     "list_methods",
     "method",
     "method_stage",
     "needs_of",
     "run_stage",
+    "running",
     "use_cluster",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Committer": "_commit",
+        "Pace": "_commit",
+        "Progress": "_progress",
+        "close_gone_runs": "_runs",
+        "is_running": "_runs",
+        "running": "_runs",
         "METHODS": "_method",
         "DetectorName": "_method",
         "Emit": "_stage",

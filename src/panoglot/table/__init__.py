@@ -15,7 +15,7 @@ from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_i
 from panoglot.table._memory import few_arenas, give_back_memory
 from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
 from panoglot.table._schema import SCHEMA_VERSION
-from panoglot.table._table import Table, id_spans, plain_rows, sql_in
+from panoglot.table._table import Table, byte_spans, id_spans, plain_rows, sql_in
 
 __all__ = [
     "FORGOTTEN",
@@ -32,6 +32,7 @@ __all__ = [
     "Reject",
     "Table",
     "Triple",
+    "byte_spans",
     "caption_from_row",
     "caption_id",
     "caption_to_row",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from panoglot.storage import Store, TableAddress
 
-__all__ = ["Table", "id_spans", "plain_rows", "sql_in"]
+__all__ = ["Table", "byte_spans", "id_spans", "plain_rows", "sql_in"]
 
 #: A fragment with fewer rows is small (one of pictures: with fewer bytes, for those are not to be copied).
 SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
@@ -26,6 +26,27 @@ SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
 LOOKED_UP = {"caption_id": ("image_id",)}
 #: An index is made from so many rows on: of the key, of what else is looked up.
 INDEX_KEY, INDEX_OTHER = 20_000, 1_000
+
+
+def byte_spans(sizes: Sequence[int | None], most: int, rows: int = 2**31) -> Iterator[slice]:
+    """Take rows in their order, so many bytes at a time; a row that is larger comes alone.
+
+    Args:
+        sizes: bytes of every row; None counts as none.
+        most: bytes of a span.
+        rows: most rows of it.
+
+    >>> list(byte_spans([3, None, 4, 9, 1], 7))
+    [slice(0, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    start = room = 0
+    for n, size in enumerate(sizes):
+        if n > start and (n - start >= rows or room + (size or 0) > most):
+            yield slice(start, n)
+            start, room = n, 0
+        room += size or 0
+    if start < len(sizes):
+        yield slice(start, len(sizes))
 
 
 def id_spans(count: int, most: int) -> Iterator[tuple[str, str]]:

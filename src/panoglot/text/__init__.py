@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
-    from panoglot.text._answers import read_answer, read_json_answer, sound_text
+    from panoglot.text._answers import read_answer, read_json_answer, read_json_object, sound_text
     from panoglot.text._masking import mask_emails, mask_names, mask_phones
     from panoglot.text._ptb import PTBTable, ptb_tokens
     from panoglot.text._sentences import split_sentences
@@ -31,6 +31,7 @@ __all__ = [
     "ptb_tokens",
     "read_answer",
     "read_json_answer",
+    "read_json_object",
     "same_text",
     "sound_text",
     "split_sentences",
@@ -43,6 +44,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "read_json_object": "_answers",
         "TOKENIZERS": "_tokenize",
         "PTBTable": "_ptb",
         "Synonyms": "_wordnet",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from json import loads
+from typing import Any
 
 from panoglot.errors import RowError
 from panoglot.text._refusals import REFUSAL
 
-__all__ = ["Read", "read_answer", "read_json_answer", "sound_text"]
+__all__ = ["Read", "read_answer", "read_json_answer", "read_json_object", "sound_text"]
 
 
 #: Most characters of an answer.
@@ -162,6 +164,22 @@ def read_json_answer(raw: str) -> Read:
     if not text.startswith(("{", "[")) and REFUSAL.match(text):
         return Read(reason="refused", message=text[:200])
     return Read(text)
+
+
+def read_json_object(text: str) -> dict[str, Any]:
+    """The JSON object of an answer, from its first brace to its last: what is said around it is not read.
+
+    >>> read_json_object('Here it is: {"a": 1}. Anything else?')
+    {'a': 1}
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        found: dict[str, Any] = loads(text[text.find("{") : text.rfind("}") + 1])
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return found
 
 
 def sound_text(raw: str, *, json: bool = False, chat: bool = True) -> str:

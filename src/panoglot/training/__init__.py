@@ -9,39 +9,65 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.training._accumulate import accumulate
-    from panoglot.training._check import Checked
+    from panoglot.training._check import Checked, check, count_cut
     from panoglot.training._commands import TrainingMethod, train
     from panoglot.training._dataset import Reading, read_records
+    from panoglot.training._distributed import Processes
     from panoglot.training._fit import fit_each, keep_fits, read_fit
+    from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
-    from panoglot.training._run import Trained
+    from panoglot.training._progress import Interrupts
+    from panoglot.training._run import TRAINING, Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
-    from panoglot.training._shapes import shapes
-    from panoglot.training._trainer import Trainer
+    from panoglot.training._settings import resolve
+    from panoglot.training._shapes import documents, judged, questions, shapes
+    from panoglot.training._trainer import Trainer, train_records
 
 __all__ = [
+    "TRAINING",
     "Checked",
+    "Interrupts",
+    "Loader",
+    "Processes",
     "Reading",
     "ScalingLaw",
     "Trained",
     "Trainer",
     "TrainingMethod",
     "accumulate",
+    "check",
+    "count_cut",
+    "documents",
     "fit_each",
     "fit_scaling",
+    "judged",
     "keep_fits",
     "plot_scaling",
     "points_of_runs",
+    "questions",
     "read_fit",
     "read_records",
     "recall",
+    "resolve",
     "shapes",
     "train",
+    "train_records",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "TRAINING": "_run",
+        "check": "_check",
+        "count_cut": "_check",
+        "Processes": "_distributed",
+        "Loader": "_loader",
+        "Interrupts": "_progress",
+        "resolve": "_settings",
+        "documents": "_shapes",
+        "judged": "_shapes",
+        "questions": "_shapes",
+        "train_records": "_trainer",
         "Checked": "_check",
         "Reading": "_dataset",
         "ScalingLaw": "_scaling",

@@ -34,7 +34,7 @@ from panoglot.training._loader import Loader
 from panoglot.training._progress import Interrupts, Progress, memory
 from panoglot.training._stage import Stage, make_stages
 
-__all__ = ["Trainer", "train"]
+__all__ = ["Trainer", "train_records"]
 
 PATIENCE = 10  # steps in a row that cannot be used, before the run gives up
 PRECISIONS = ("float32", "bf16")
@@ -484,7 +484,7 @@ def _join(pieces: Sequence[Batch]) -> Batch:
     )
 
 
-def train(
+def train_records(
     row: Row, records: Sequence[Record], run: str | Path | None = None, *, resume: bool = False, **more: Any
 ) -> Trainer:
     """Train a row on records; see `Trainer` for the options. Returns the trainer, whose `encoder` is the model."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
-    from panoglot.vectors._exact import dots, gather, threads, top_rows
-    from panoglot.vectors._hamming import near_others, near_pairs
+    from panoglot.vectors._exact import dots, first_scores, gather, threads, top_rows
+    from panoglot.vectors._hamming import bucket_bits, near_others, near_pairs
     from panoglot.vectors._images import ImageIndex, id_bytes
     from panoglot.vectors._indexed import has_index, make_index, nearest_indexed
     from panoglot.vectors._kmeans import k_means, nearest, whitening
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ImageIndex",
     "Vectors",
+    "bucket_bits",
     "dots",
+    "first_scores",
     "gather",
     "has_index",
     "id_bytes",
@@ -40,6 +42,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "first_scores": "_exact",
+        "bucket_bits": "_hamming",
         "ImageIndex": "_images",
         "Vectors": "_stored",
         "dots": "_exact",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["dots", "gather", "threads", "top_rows"]
+__all__ = ["dots", "first_scores", "gather", "threads", "top_rows"]
 
 #: Rows at a time: their scores stay in the processor's cache.
 _CHUNK = 16_384
@@ -30,7 +30,7 @@ def dots(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
     return found
 
 
-def _scores(rows: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:
+def first_scores(rows: np.ndarray, query: np.ndarray, out: np.ndarray) -> None:
     """Fast dot products of float16 with float16, accumulated in float32, into `out` `[n]`."""
     import numpy as np
 
@@ -108,7 +108,7 @@ def _candidates(
     for low in range(0, len(part), _CHUNK):
         some = part[low : low + _CHUNK]
         score = out[: len(some)]
-        _scores(some, query, score)
+        first_scores(some, query, score)
         good = score >= floor
         if mask is not None:
             good &= mask[low : low + _CHUNK]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["near_others", "near_pairs"]
+__all__ = ["bucket_bits", "near_others", "near_pairs"]
 
 _Scratch: TypeAlias = "tuple[np.ndarray, np.ndarray, np.ndarray]"
 
@@ -48,7 +48,7 @@ def near_pairs(codes: np.ndarray, distance: int, threads: int = 1) -> Iterator[t
     if distance < 1 or len(words) < 2:
         return
     bands = min(256, -(-(distance + 1) // 2))
-    bits = _bucket_bits(len(words), bands)
+    bits = bucket_bits(len(words), bands)
     if bits == 0:
         for left, right in _tiles(words.T.copy(), 0, len(words), [(0, len(words))], distance, _scratch()):
             yield first[left], first[right]
@@ -61,7 +61,7 @@ def near_pairs(codes: np.ndarray, distance: int, threads: int = 1) -> Iterator[t
                     yield first[left], first[right]
 
 
-def _bucket_bits(count: int, bands: int) -> int:
+def bucket_bits(count: int, bands: int) -> int:
     """Bits of a band to sort by: the least cost, 0 for comparing all with all."""
 
     def cost(bits: int) -> float:

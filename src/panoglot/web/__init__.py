@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.web._http import Answer
+    from panoglot.web._routes import ROUTES
     from panoglot.web._serve import Server, serve
 
-__all__ = ["Server", "serve"]
+__all__ = [
+    "ROUTES",
+    "Answer",
+    "Server",
+    "serve",
+]
 
-__getattr__, __dir__ = lazy_names(__name__, {"Server": "_serve", "serve": "_serve"})
+__getattr__, __dir__ = lazy_names(
+    __name__, {"Answer": "_http", "ROUTES": "_routes", "Server": "_serve", "serve": "_serve"}
+)

@@ -25,7 +25,7 @@ from panoglot.metrics.captions.chair import COCO_OBJECTS, find_objects
 from panoglot.metrics.captions.dense import box_iou
 from panoglot.metrics.captions.finecapeval import phrase_coverage
 from panoglot.metrics.captions.hallucination import average_precision, roc_area
-from panoglot.metrics.captions.pope import _WORDS, read_yes_no
+from panoglot.metrics.captions.pope import YES_NO, read_yes_no
 
 
 # ---- FineCapEval ---------------------------------------------------------------------------------------------------
@@ -103,9 +103,9 @@ def test_chair_by_hand() -> None:
 
 
 # ---- POPE ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("lang", sorted(_WORDS))
+@pytest.mark.parametrize("lang", sorted(YES_NO))
 def test_every_language_says_yes_and_no(lang: str) -> None:
-    yes, no = _WORDS[lang]
+    yes, no = YES_NO[lang]
     for word in yes:
         assert read_yes_no(f"{word}.", lang) is True, word
     for word in no:

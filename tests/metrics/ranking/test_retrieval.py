@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.metrics.ranking import _ranks
-from panoglot.metrics.ranking._metrics import rank_value
+from panoglot.metrics.ranking import rank_value, tied_ranks
 from panoglot.metrics.ranking.rankings import (
     condition_recall,
     cumulative_hits,
@@ -59,7 +58,7 @@ def naive(scores, positives, metric):
 
 @pytest.mark.parametrize("chunk", [32 << 20, 4 * 60 * 3])
 def test_equal_to_sorting_loops(monkeypatch, chunk):
-    monkeypatch.setattr(_ranks, "CHUNK", chunk)
+    monkeypatch.setattr("panoglot.metrics.ranking._ranks.CHUNK", chunk)
     draw = np.random.default_rng(0)
     queries, gallery = draw.normal(size=(40, 16)), draw.normal(size=(60, 16))
     positives = [draw.choice(60, size=draw.integers(1, 7), replace=False).tolist() for _ in range(40)]
@@ -75,7 +74,7 @@ def test_equal_to_sorting_loops(monkeypatch, chunk):
 
 @pytest.mark.parametrize("whole", [600 << 20, 0])
 def test_both_ways_equal_loops(monkeypatch, whole):
-    monkeypatch.setattr(_ranks, "WHOLE", whole)
+    monkeypatch.setattr("panoglot.metrics.ranking._ranks.WHOLE", whole)
     draw = np.random.default_rng(1)
     images, texts = draw.normal(size=(300, 8)), draw.normal(size=(700, 8))
     owners = np.concatenate([np.arange(300), draw.integers(0, 300, 400)])
@@ -115,7 +114,7 @@ def test_ties_are_stated():
 def test_a_tie_in_a_random_order_has_the_mean_rank_on_average():
     draw = np.random.default_rng(0)
     seen = [sorted(np.flatnonzero(draw.permutation([1, 1, 0, 0, 0])) + 1) for _ in range(20_000)]
-    assert np.mean(seen, axis=0) == pytest.approx(_ranks.tied_ranks(0, 2, 3, "mean"), abs=0.03)
+    assert np.mean(seen, axis=0) == pytest.approx(tied_ranks(0, 2, 3, "mean"), abs=0.03)
 
 
 def test_ignored_rows_do_not_compete_and_candidates_confine():

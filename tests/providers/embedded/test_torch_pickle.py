@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.providers.embedded._torch_pickle import read_state_dict
+from panoglot.providers.embedded import read_state_dict
 
 MAGIC = 0x1950A86A20F9469CFC6C
 

@@ -42,12 +42,11 @@ __all__ = [
     "as_list",
     "check_texts",
     "compose_packs",
-    "compose_vectors",
     "encode_pictures",
     "find_files",
     "read_texts",
     "rows_of",
-    "search",
+    "search_composed",
     "short_of",
     "tag",
 ]
@@ -209,26 +208,7 @@ def _read_by(load: Callable[[str], Image]) -> Callable[[Any], Any]:
     return picture
 
 
-def compose_vectors(
-    encoder: Encoder,
-    queries: Sequence[ComposedQuery],
-    load: Callable[[str], Image],
-    *,
-    method: str | Compose = "sum",
-    weight: float = 0.5,
-    lang: str = "en",
-) -> tuple[np.ndarray, int]:
-    """Query vectors `[N, dim]` of a method whose rule is linear; see `compose_packs`."""
-    import numpy as np
-
-    packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang)
-    folded = [fold(packs[query.id]) for query in queries]
-    if any(row is None for row in folded):
-        raise UserError(f"method '{method}' has no single vector a query.")
-    return unit(np.stack([row for row in folded if row is not None])).astype(np.float32), fallbacks
-
-
-def search(
+def search_composed(
     found: np.ndarray | Mapping[str, Pack],
     queries: Sequence[ComposedQuery],
     keys: Sequence[str],

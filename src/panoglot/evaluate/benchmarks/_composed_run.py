@@ -32,7 +32,7 @@ from panoglot.evaluate.benchmarks._compose import (
     find_files,
     read_texts,
     rows_of,
-    search,
+    search_composed,
     short_of,
     tag,
 )
@@ -137,7 +137,7 @@ def composed_run(
             )
         queries = [replace(query, text=rewritten.get(query.id, query.text)) for query in one.queries]
         packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang, askers=askers)
-        found, grouped, lost = search(packs, queries, one.keys, encode_pictures(encoder, one.keys, load), 50)
+        found, grouped, lost = search_composed(packs, queries, one.keys, encode_pictures(encoder, one.keys, load), 50)
         if lost and on_error == "raise":
             raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
         cut = len(one.name) + 1 if one.name else 0

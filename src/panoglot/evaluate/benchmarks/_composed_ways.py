@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
@@ -12,7 +12,7 @@ from panoglot.metrics._results import ResultSet
 if TYPE_CHECKING:
     from panoglot.retrieval import Askers
 
-__all__ = ["one_file", "preset_models", "search_way"]
+__all__ = ["one_file", "preset_models", "score_way", "search_way"]
 
 
 def one_file(name: str, rankings: Sequence[str], annotations: Sequence[str]) -> tuple[str, str]:
@@ -65,8 +65,32 @@ def preset_models(
     return Askers(models, None if folder is None else str(folder / "planners"), prices, max_cost)
 
 
-def search_way(name: str) -> Way:
-    """Search a benchmark's pictures with an encoder."""
+def score_way(score: Callable[..., ResultSet]) -> Way:
+    """Score rankings that are there.
+
+    Args:
+        score: (files of rankings, files of annotations, metrics=, confidence=) to the result.
+    """
+
+    def run(
+        rankings: Sequence[str],
+        annotations: Sequence[str],
+        *,
+        metrics: Sequence[str] = (),
+        confidence: float | None = None,
+    ) -> ResultSet:
+        return score(rankings, annotations, metrics=metrics, confidence=confidence)
+
+    return Way(run)
+
+
+def search_way(name: str, without: Sequence[str] = ()) -> Way:
+    """Search a benchmark's pictures with an encoder.
+
+    Args:
+        name: of the benchmark.
+        without: options that it does not have.
+    """
 
     def run(
         annotations: Sequence[str],
@@ -112,4 +136,4 @@ def search_way(name: str) -> Way:
             askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
         )  # fmt: skip
 
-    return Way(run, only={"weight": ("method", "sum")})
+    return Way(run, only={"weight": ("method", "sum")}, without=without)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._declare import Benchmark
 from panoglot.evaluate.benchmarks._composed import circo
-from panoglot.evaluate.benchmarks._composed_ways import one_file, search_way
+from panoglot.evaluate.benchmarks._composed_ways import one_file, score_way, search_way
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["CIRCO"]
+__all__ = ["CIRCO", "circo"]
 
 
-def _score(
-    rankings: Sequence[str],
-    annotations: Sequence[str],
-    *,
-    metrics: Sequence[str] = (),
-    confidence: float | None = None,
-) -> ResultSet:
-    ranked, truth = one_file("circo", rankings, annotations)
-    return circo(ranked, truth, metrics=metrics, confidence=confidence)
+def _score(rankings: Sequence[str], annotations: Sequence[str], **given: Any) -> ResultSet:
+    return circo(*one_file("circo", rankings, annotations), **given)
 
 
 CIRCO = Benchmark(
     "circo", "composed", "mAP@k (220 queries, 123,403 pictures)",
     "--annotations: `val.json` or `test.json`; to search: --images: COCO's `unlabeled2017`, --encoder",
     "github.com/miccunifi/CIRCO, cocodataset.org",
-    {"encoder": search_way("circo"), "rankings": Way(_score)},
+    {"encoder": search_way("circo"), "rankings": score_way(_score)},
 )  # fmt: skip

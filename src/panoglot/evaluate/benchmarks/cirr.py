@@ -9,7 +9,7 @@ from panoglot.evaluate.benchmarks._composed import cirr
 from panoglot.evaluate.benchmarks._composed_ways import one_file, search_way
 from panoglot.metrics._results import ResultSet
 
-__all__ = ["CIRR"]
+__all__ = ["CIRR", "cirr"]
 
 
 def _score(

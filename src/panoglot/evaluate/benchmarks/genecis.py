@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import offenders
 from panoglot.errors import RowError, UserError
-from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._declare import Benchmark
 from panoglot.evaluate._read import picture_files
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
@@ -42,7 +42,7 @@ from panoglot.evaluate.benchmarks._compose import (
     short_of,
     tag,
 )
-from panoglot.evaluate.benchmarks._composed_ways import preset_models
+from panoglot.evaluate.benchmarks._composed_ways import search_way
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
 from panoglot.metrics.ranking._ranks import ranks_of_scores
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from panoglot.providers.roles import Encoder
     from panoglot.retrieval import Askers, Pack
 
-__all__ = ["GENECIS", "TASKS", "crop_box", "genecis"]
+__all__ = ["GENECIS", "TASKS", "crop_box", "crop_key", "genecis", "load_crop"]
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 DILATION = 0.7
@@ -74,13 +74,19 @@ def crop_box(box: Sequence[float], width: int, height: int) -> tuple[float, floa
     return left, top, min(width, right), min(height, bottom)
 
 
-def _key(picture: Mapping[str, Any]) -> str:
+def crop_key(picture: Mapping[str, Any]) -> str:
+    """Name of a picture of the annotations: of COCO by its id, of Visual Genome by its id and the object's box."""
     if "val_image_id" in picture:
         return f"{int(picture['val_image_id']):012d}"
     return f"{picture['image_id']}@" + ",".join(f"{float(side):g}" for side in picture["instance_bbox"])
 
 
-def _load(key: str, files: Mapping[str, Path]) -> Image:
+def load_crop(key: str, files: Mapping[str, Path]) -> Image:
+    """Read the picture of a `crop_key`; one with a box is cut as released, and padded to a square with black.
+
+    Raises:
+        RowError: `missing`.
+    """
     from panoglot.pictures import Image
 
     name, _, box = key.partition("@")
@@ -155,7 +161,7 @@ def genecis(
     rewritten = read_texts(texts)
     check_texts(rewritten, {f"{task}/{n}" for task in tasks for n in range(len(rows[task]))})
     wanted = {
-        _key(one).partition("@")[0]
+        crop_key(one).partition("@")[0]
         for mine in rows.values() for row in mine for one in (row["reference"], row["target"], *row["gallery"])
     }  # fmt: skip
     gone = sorted(wanted - files.keys())
@@ -167,12 +173,12 @@ def genecis(
     found, written = ResultSet(), {}
     for task in tasks:
         # the target once, though a row may have it among the others too
-        lists = [list(dict.fromkeys(map(_key, (row["target"], *row["gallery"])))) for row in rows[task]]
+        lists = [list(dict.fromkeys(map(crop_key, (row["target"], *row["gallery"])))) for row in rows[task]]
         queries = [
-            ComposedQuery(f"{task}/{n}", _key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
+            ComposedQuery(f"{task}/{n}", crop_key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
             for n, row in enumerate(rows[task])
         ]
-        load = partial(_load, files=files)
+        load = partial(load_crop, files=files)
         options = {"method": method, "weight": weight, "lang": lang, "askers": askers}
         packs, fallbacks = compose_packs(encoder, queries, load, **options)  # type: ignore[arg-type]
         keys = list(dict.fromkeys(key for row in lists for key in row))
@@ -207,47 +213,8 @@ def genecis(
     return tag(found, encoder, method, weight)
 
 
-def _run(
-    annotations: Sequence[str],
-    images: Sequence[str],
-    encoder: Any,
-    *,
-    method: str = "sum",
-    weight: float = 0.5,
-    texts: str | None = None,
-    lang: str = "en",
-    submission: str | None = None,
-    on_error: str = "raise",
-    confidence: float | None = None,
-    captioner: str | None = None,
-    llm: str | None = None,
-    lvlm: str | None = None,
-    cache: str | None = None,
-    prices: str | None = None,
-    max_cost: float | None = None,
-) -> Any:
-    """Search, and score what was found.
-
-    Args:
-        method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
-            `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (what it verifies and judges
-            afterwards is not run).
-        weight: of the text in `sum`, 0..1.
-        texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten captions).
-        submission: folder for the rankings, as the official servers take them.
-        captioner: model name of a preset's captioner.
-        llm: model name of a preset's language model.
-        lvlm: model name of a preset's model that sees and reasons.
-    """
-    return genecis(
-        encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
-        output=submission, confidence=confidence,
-        askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
-    )  # fmt: skip
-
-
 GENECIS = Benchmark(
     "genecis", "composed", "recall@1, 2, 3 among 10 or 15 pictures under a condition, four tasks",
     "--annotations: `focus_attribute.json` and three more; --images: COCO val2017, Visual Genome; --encoder",
-    "github.com/facebookresearch/genecis", Way(_run, only={"weight": ("method", "sum")}),
+    "github.com/facebookresearch/genecis", search_way("genecis", without=("split", "metrics")),
 )  # fmt: skip

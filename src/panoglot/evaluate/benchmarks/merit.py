@@ -21,7 +21,7 @@ from panoglot.asking import encode_texts, unit
 from panoglot.checks import check_option, offenders
 from panoglot.errors import RowError, UserError
 from panoglot.evaluate._declare import Benchmark, Way
-from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search, tag
+from panoglot.evaluate.benchmarks._compose import ComposedQuery, encode_pictures, search_composed, tag
 from panoglot.formats._json import read_rows
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._results import ResultSet
@@ -177,7 +177,7 @@ def merit(
     if gone:
         raise UserError(f"{len(gone)} queries have no vector: {offenders(gone)}.")
     blocks = ((start, vectors[start : start + 8192]) for start in range(0, len(keys), 8192))
-    ranked, _, _ = search(mixed, asked, keys, blocks, DEPTH)
+    ranked, _, _ = search_composed(mixed, asked, keys, blocks, DEPTH)
     positives = {name: [str(key) for key in row["pos_candidate"]] for name, row in queries.items()}
     metrics = ["recall@1", "recall@5", "recall@10", "mrr@10"]
     found = ResultSet({"positives": rankings(ranked, positives, metrics=metrics, name="merit", confidence=confidence)})

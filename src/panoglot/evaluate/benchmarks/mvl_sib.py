@@ -275,10 +275,11 @@ def _pictures(folder: str | os.PathLike[str] | None, topics: Sequence[str]) -> d
     return {name: open_picture(path) for name, path in paths.items() if path is not None}
 
 
-def _ask(
+def _run(
     data: str,
-    model: Any,
+    model: Any = None,
     *,
+    answers: str | None = None,
     images: str | None = None,
     lang: Sequence[str] = ("en",),
     task: str = "i2s",
@@ -288,7 +289,7 @@ def _ask(
     parse: str = "strict",
     confidence: float | None = None,
 ) -> ResultSet:
-    """Ask a model, or match with an encoder.
+    """Ask a model, match with an encoder, or score stored answers.
 
     Args:
         task: `i2s`, `s2i`, `t2s`, `s2t`.
@@ -297,26 +298,20 @@ def _ask(
         seed: of the questions.
         parse: how answers are read; each benchmark's own default without it.
     """
+    tags = one_or_more(lang)
+    if answers is not None:
+        return _stored(data, answers, tags, task, k, limit, seed, parse, confidence)
     return mvl_sib(
-        model, data, lang=one_or_more(lang), task=task, k=k, images=images, limit=limit, seed=seed, parse=parse,
+        model, data, lang=tags, task=task, k=k, images=images, limit=limit, seed=seed, parse=parse,
         confidence=confidence,
     )  # fmt: skip
 
 
 def _stored(
-    data: str,
-    answers: str,
-    *,
-    lang: Sequence[str] = ("en",),
-    task: str = "i2s",
-    k: int = 3,
-    limit: int | None = None,
-    seed: int = 0,
-    parse: str = "strict",
-    confidence: float | None = None,
-) -> ResultSet:
+    data: str, answers: str, tags: Sequence[str], task: str, k: int, limit: int | None, seed: int, parse: str,
+    confidence: float | None,
+) -> ResultSet:  # fmt: skip
     """Score stored answers, by the question's number: `<lang>/<number>` with several languages."""
-    tags = one_or_more(lang)
     first = read_sib(data, tags[0])
     items = mvl_sib_items(first.ids, first.topics, task=task, k=k, limit=limit, seed=seed)
     texts = read_answers(answers, numbered(tags, [len(items)] * len(tags)))
@@ -335,5 +330,8 @@ def _stored(
 MVL_SIB = Benchmark(
     "mvl-sib", "choice", "match pictures and sentences by topic in 205 languages (SIB-200's codes: `deu_Latn`)",
     "--data: SIB-200's folder; --images", "github.com/dadelani/sib-200, huggingface.co/datasets/WueNLP/mvl-sib",
-    {"answers": Way(_stored), "model": Way(_ask, roles={"model": "generator|encoder"})},
+    {
+        "answers": Way(_run, without=("model", "images")),
+        "model": Way(_run, roles={"model": "generator|encoder"}, without=("answers",)),
+    },
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,35 @@ class Plain:
 
 
 class Conversations(Plain):
-    """A writer of conversations: questions and answers are written too."""
+    """A writer of conversations: questions and answers are written too.
+
+    Attributes:
+        folder: where to.
+        prompt: what asks for a caption; `{language}` is its language's English name.
+    """
+
+    folder: Path
+    prompt: str
+
+    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
+        """Write one picture and its conversations."""
+        found = conversation(record, self.prompt, self.texts)
+        if not found:
+            return "no_caption"
+        image = picture_file(self.folder, record, data, suffix)
+        for n, turns in enumerate(found):
+            self.write(f"{name_of(record)}-{n}", image, turns)
+        return None
+
+    def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:
+        """Write one conversation.
+
+        Args:
+            name: of the picture, and the number of the conversation.
+            image: path of the picture's file below the folder.
+            turns: (question, answer), in order.
+        """
+        raise NotImplementedError
 
     def takes(self, record: dict[str, Any]) -> list[dict[str, Any]]:
         """The captions of a record that are written."""

@@ -5,11 +5,11 @@ Read by LLaVA's trainer (`--data_path llava.json --image_folder .`) and by other
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import Conversations, JsonArray, conversation, picture_file
-from panoglot.formats._record import name_of
+from panoglot.exporting.writers._shared import Conversations, JsonArray
 
 __all__ = ["Writer"]
 
@@ -35,16 +35,10 @@ class Writer(Conversations):
         self.folder, self.prompt, self.texts = folder, prompt, texts
         self._rows = JsonArray(folder / "llava.json")
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
-        """Write one picture and its conversations."""
-        found = conversation(record, self.prompt, self.texts)
-        if not found:
-            return "no_caption"
-        image = picture_file(self.folder, record, data, suffix)
-        for n, turns in enumerate(found):
-            said = [{"from": who, "value": text} for pair in turns for who, text in zip(("human", "gpt"), pair)]
-            self._rows.add({"id": f"{name_of(record)}-{n}", "image": image, "conversations": said})
-        return None
+    def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:
+        """Write one conversation."""
+        said = [{"from": who, "value": text} for pair in turns for who, text in zip(("human", "gpt"), pair)]
+        self._rows.add({"id": name, "image": image, "conversations": said})
 
     def close(self) -> dict[str, Any]:
         """Finish."""

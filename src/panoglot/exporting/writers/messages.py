@@ -7,10 +7,11 @@ none there. ms-swift looks for pictures from where it runs: `ROOT_IMAGE_DIR=FOLD
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import Conversations, conversation, picture_file
+from panoglot.exporting.writers._shared import Conversations
 
 __all__ = ["Writer"]
 
@@ -46,17 +47,11 @@ class Writer(Conversations):
         self.folder, self.prompt, self.texts, self.name, self.count = folder, prompt, texts, name, 0
         self._file = open(folder / "messages.jsonl", "w", encoding="utf-8")  # noqa: SIM115
 
-    def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
-        """Write one picture and its conversations."""
-        found = conversation(record, self.prompt, self.texts)
-        if not found:
-            return "no_caption"
-        image = picture_file(self.folder, record, data, suffix)
-        for turns in found:
-            said = [{"role": who, "content": text} for pair in turns for who, text in zip(("user", "assistant"), pair)]
-            self._file.write(json.dumps({"messages": said, "images": [image]}, ensure_ascii=False) + "\n")
-            self.count += 1
-        return None
+    def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:
+        """Write one conversation."""
+        said = [{"role": who, "content": text} for pair in turns for who, text in zip(("user", "assistant"), pair)]
+        self._file.write(json.dumps({"messages": said, "images": [image]}, ensure_ascii=False) + "\n")
+        self.count += 1
 
     def close(self) -> dict[str, Any]:
         """Finish with the file that LLaMA-Factory finds the dataset by."""

@@ -16,7 +16,7 @@ from panoglot.checks import check_option, item_ids, offenders
 from panoglot.errors import UserError
 from panoglot.metrics._result import MetricResult, bootstrap
 
-__all__ = ["pope", "read_yes_no"]
+__all__ = ["YES_NO", "pope", "read_yes_no"]
 
 #: Language, its words for yes, its words for no.
 _TABLE = """en yes,yeah no,not,none
@@ -58,7 +58,8 @@ zh 是,有,对 不,否,没,沒
 ja はい いいえ,いえ
 ko 예,네 아니,아니요,아니오
 ur ہاں نہیں"""
-_WORDS = {tag: (yes.split(","), no.split(",")) for tag, yes, no in map(str.split, _TABLE.splitlines())}
+#: Language to its words for yes and for no.
+YES_NO = {tag: (yes.split(","), no.split(",")) for tag, yes, no in map(str.split, _TABLE.splitlines())}
 _UNSPACED = frozenset(["zh", "ja", "th"])
 
 
@@ -75,9 +76,9 @@ def read_yes_no(answer: str, lang: str = "en", parse: str = "strict") -> bool | 
         return not any(word in ("No", "not", "no") for word in words)
     text = unicodedata.normalize("NFC", answer).strip().lower()
     base = lang.split("-")[0]
-    if base not in _WORDS:
-        raise UserError(f"yes and no are not known in '{lang}'; known: {', '.join(sorted(_WORDS))}.")
-    yes, no = _WORDS[base]
+    if base not in YES_NO:
+        raise UserError(f"yes and no are not known in '{lang}'; known: {', '.join(sorted(YES_NO))}.")
+    yes, no = YES_NO[base]
     if base in _UNSPACED:
         # 不是, 没有: a no that holds a yes
         first = {

@@ -8,12 +8,34 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.extensions import lazy_names
 from panoglot.providers._names import ModelInfo, Options
 
-__all__ = ["catalog", "load"]
+if TYPE_CHECKING:
+    from panoglot.providers.embedded._facts import PictureFacts, cielab, colour_examples, colour_numbers, picture_facts
+    from panoglot.providers.embedded._labels import LabelName, languages, translations
+    from panoglot.providers.embedded._onnx import Graph
+    from panoglot.providers.embedded._tflite import to_onnx
+    from panoglot.providers.embedded._torch_pickle import read_state_dict
+
+__all__ = [
+    "Graph",
+    "LabelName",
+    "PictureFacts",
+    "catalog",
+    "cielab",
+    "colour_examples",
+    "colour_numbers",
+    "languages",
+    "load",
+    "picture_facts",
+    "read_state_dict",
+    "to_onnx",
+    "translations",
+]
 
 
 def _efficientnet(options: Options) -> Any:
@@ -179,3 +201,21 @@ def catalog() -> list[ModelInfo]:
             shutil.which("apertium") is not None,
         ),
     ]
+
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "cielab": "_facts",
+        "colour_examples": "_facts",
+        "colour_numbers": "_facts",
+        "PictureFacts": "_facts",
+        "picture_facts": "_facts",
+        "LabelName": "_labels",
+        "languages": "_labels",
+        "translations": "_labels",
+        "Graph": "_onnx",
+        "to_onnx": "_tflite",
+        "read_state_dict": "_torch_pickle",
+    },
+)

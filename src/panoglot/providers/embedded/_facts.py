@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from panoglot.pictures import Image
 
-__all__ = ["PictureFacts", "picture_facts"]
+__all__ = ["PictureFacts", "cielab", "colour_examples", "colour_numbers", "picture_facts"]
 
 #: The eleven basic colour terms of English (Berlin and Kay, 1969), by examples; a pixel takes the name of the nearest
 #: example in CIELAB. Examples were set by eye, so that the CSS colours get the names that people give them.
@@ -69,8 +69,8 @@ def picture_facts(image: Image, side: int = 64) -> PictureFacts:
     pixels = image.thumbnail(side).reshape(-1, 3)[alpha.reshape(-1) > 0.5]
     if not len(pixels):
         raise RowError("invisible", "every pixel is transparent")
-    lab = _lab(pixels)
-    shares = np.bincount(_colours(lab), minlength=len(_EXAMPLES)) / len(pixels)
+    lab = cielab(pixels)
+    shares = np.bincount(colour_numbers(lab), minlength=len(_EXAMPLES)) / len(pixels)
     order = np.argsort(-shares, kind="stable")
     red_green = pixels[:, 0].astype(float) - pixels[:, 1]
     yellow_blue = pixels[:, :2].mean(1) - pixels[:, 2]
@@ -93,28 +93,28 @@ def _shape(ratio: float) -> str:
     return "square" if 0.95 <= ratio <= 1.05 else "landscape" if ratio > 1 else "portrait"
 
 
-def _colours(lab: np.ndarray) -> np.ndarray:
+def colour_numbers(lab: np.ndarray) -> np.ndarray:
     """Number of the colour term, in the order of their names, that every pixel `[N, 3]` is nearest to an example of.
 
     The square of a distance is |pixel|² - 2 pixel·example + |example|², of which the first is the same for all
     examples: one product of matrices. Of all 16.7 million sRGB colours none is nearer than 9e-5 to a tie, so rounding
     decides nothing.
     """
-    owner, examples = _palette()
+    owner, examples = colour_examples()
     found: np.ndarray = owner[(lab @ (-2 * examples.T) + (examples**2).sum(1)).argmin(1)]
     return found
 
 
 @lru_cache(maxsize=1)
-def _palette() -> tuple[np.ndarray, np.ndarray]:
+def colour_examples() -> tuple[np.ndarray, np.ndarray]:
     """Which colour term an example belongs to, int `[E]`, and the examples in CIELAB, `[E, 3]`."""
     import numpy as np
 
     pairs = [(n, bytes.fromhex(code)) for n, name in enumerate(sorted(_EXAMPLES)) for code in _EXAMPLES[name].split()]
-    return np.array([n for n, _ in pairs]), _lab(np.array([list(rgb) for _, rgb in pairs], np.uint8))
+    return np.array([n for n, _ in pairs]), cielab(np.array([list(rgb) for _, rgb in pairs], np.uint8))
 
 
-def _lab(rgb: np.ndarray) -> np.ndarray:
+def cielab(rgb: np.ndarray) -> np.ndarray:
     """CIELAB (D65) of sRGB, uint8 `[N, 3]`; IEC 61966-2-1 and CIE 15."""
     import numpy as np
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from panoglot.pictures import Image
 
-__all__ = ["TextReader"]
+__all__ = ["TextReader", "in_reading_order"]
 
 _ENGINES = ("auto", "rapidocr", "tesseract")
 _RAPID_SCRIPTS = ("Latn", "Hani", "Jpan")
@@ -132,7 +132,7 @@ class TextReader:
             except (subprocess.SubprocessError, OSError) as error:
                 return RowError("ocr_failed", str(error)[-200:])
             good = _merge(good, second)
-        return _in_reading_order(good)
+        return in_reading_order(good)
 
     def _read_rapid(self, picture: PIL.Image.Image) -> list[Line]:
         found = self._rapid(picture)
@@ -206,7 +206,7 @@ def _share(a: Region, b: Region) -> float:
     return width * height / smaller if width > 0 and height > 0 and smaller > 0 else 0.0
 
 
-def _in_reading_order(lines: Iterable[Line]) -> list[Line]:
+def in_reading_order(lines: Iterable[Line]) -> list[Line]:
     """Rows from top to bottom; in a row along its script, and neighbours joined to one line."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: (line.region.y0 + line.region.y1, line.region.x0)):

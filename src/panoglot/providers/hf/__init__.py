@@ -19,12 +19,21 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
-from panoglot.providers._names import ModelInfo
+from panoglot.extensions import lazy_names
+from panoglot.providers._names import ModelInfo, Options
 
 if TYPE_CHECKING:
-    from panoglot.providers._names import Options
+    from panoglot.providers.hf._decode import Decoding, pieces
+    from panoglot.providers.hf._files import Checkpoint, find_checkpoint
 
-__all__ = ["catalog", "load"]
+__all__ = [
+    "Checkpoint",
+    "Decoding",
+    "catalog",
+    "find_checkpoint",
+    "load",
+    "pieces",
+]
 
 ROLES = ("encoder", "generator", "parser")
 #: Endings of the architecture names in `config.json` of models that write.
@@ -98,3 +107,14 @@ def catalog() -> list[ModelInfo]:
             ready,
         ),
     ]
+
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Decoding": "_decode",
+        "pieces": "_decode",
+        "Checkpoint": "_files",
+        "find_checkpoint": "_files",
+    },
+)
