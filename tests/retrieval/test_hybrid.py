@@ -195,9 +195,7 @@ def test_made_up_words_find_nothing(scenes, monkeypatch):
 
 
 def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, monkeypatch):
-    from panoglot.retrieval import _weak
-
-    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
     index(scenes.data, scenes.encoder, captions=True)
     for word in ("elephant", "Schmetterling", "éléphant", "gato"):  # things have such names
         hits = search(scenes.data, word, encoder=scenes.encoder)
@@ -239,9 +237,7 @@ def test_a_plan_stands_alone_and_a_text_beside_it_is_said_to_be_unread(scenes):
 
 
 def test_an_article_is_no_find(scenes, monkeypatch):
-    from panoglot.retrieval import _weak
-
-    monkeypatch.setattr(_weak, "VOCABULARY", 5)
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
     scenes.caption(scenes.ids[4], "Das ist eine Sache.", "de", "human")
     index(scenes.data, scenes.encoder, captions=True)
     hits = search(scenes.data, "eine Giraffe", encoder=scenes.encoder, k=15)

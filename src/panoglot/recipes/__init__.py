@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from panoglot.extensions import lazy_names
-from panoglot.recipes._build import build, ingest, retry, run_recipe
+from panoglot.recipes._build import build, ingest, run_recipe
 from panoglot.recipes._caption import caption, translate
 from panoglot.recipes._forecast import Forecast
 from panoglot.recipes._recipe import Recipe, load_recipe
 from panoglot.recipes._result import RunResult
+from panoglot.recipes._retry import retry
 from panoglot.recipes._settings import settings
 
 if TYPE_CHECKING:

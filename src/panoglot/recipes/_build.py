@@ -1,10 +1,9 @@
-"""`build`, `ingest` and `retry`: run a recipe over a dataset, resumably."""
+"""`build` and `ingest`: run a recipe over a dataset, resumably."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +16,7 @@ from panoglot.errors import UserError, verb
 from panoglot.formats import hold
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
-from panoglot.recipes._narrow import apart, failed_images, followed, images_of_run, narrowed
+from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
@@ -35,7 +34,7 @@ from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, pa
 from panoglot.storage import open_store
 from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
 
-__all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
+__all__ = ["RunResult", "build", "ingest", "run_recipe"]
 
 
 @dataclass
@@ -464,40 +463,3 @@ def ingest(
         dry_run=dry_run,
         quiet=quiet,
     )
-
-
-@verb
-def retry(
-    dataset: str | Dataset,
-    *,
-    max_cost: float | None = None,
-    cluster: str | None = None,
-    on_error: str = "reject",
-    quiet: bool | None = None,
-) -> RunResult | None:
-    """Take up exactly the rows that failed, with the recipes that they failed in; what passes now goes on as any other.
-
-    What nobody tried yet, after a trial or a stop, stays pending: the command that made the dataset goes on with it.
-
-    Args:
-        dataset: the dataset.
-        max_cost: stop cleanly after so many US dollars.
-        cluster: local, auto or ray://HOST:PORT.
-        on_error: reject or raise.
-        quiet: no progress bars.
-
-    Returns:
-        What the last recipe's run did, or None when nothing is rejected.
-    """
-    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    failed_in = set(data.rejects.read(["run_id"], "resolved is null")["run_id"].to_pylist())
-    runs = [row for row in data.runs.rows(["run_id", "recipe"]) if row["run_id"] in failed_in]
-    recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
-    result: RunResult | None = None
-    asked: dict[str, Any] = {"max_cost": max_cost, "cluster": cluster, "on_error": on_error, "quiet": quiet}
-    read: set[str] = set()
-    for plain in recipes.values():
-        recipe = Recipe.from_dict({**plain, "output": data.address})
-        result = run_recipe(recipe, retry=True, retried=read, **asked)
-        read |= images_of_run(data, result.run_id)
-    return result
