@@ -255,6 +255,8 @@ def test_translate_is_a_verb(data):
     assert {row["lang"] for row in made} == {"de"}
     assert len(made) == 2
     assert result.made.captions == 2
+    assert {row["kind"] for row in made} == {"short"}  # what people wrote stays what is `human`
+    assert data.captions.count(where) == 3
     result = panoglot.translate(data, lang=["de"], translator=PHRASEBOOK, where="width > 1", kinds="human")
     assert (len(data.captions.rows(where="recipe = 'translate/1'")), [s.done for s in result.stages]) == (2, [0])
     with pytest.raises(UserError, match="say into which languages"):

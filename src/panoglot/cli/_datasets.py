@@ -8,7 +8,16 @@ from typing import Any
 from panoglot.cli._shown import console, plain_json, safe
 from panoglot.table._visible import terminal
 
-__all__ = ["show_copied", "show_division", "show_info", "show_plan"]
+__all__ = ["measured_text", "show_copied", "show_division", "show_info", "show_plan"]
+
+
+def measured_text(count: int) -> str:
+    """Name what is no caption beside the captions.
+
+    >>> measured_text(1), measured_text(21)
+    ('1 measurement (kind fact)', '21 measurements (kind fact)')
+    """
+    return f"{count:,} measurement{'' if count == 1 else 's'} (kind fact)"
 
 
 def show_info(found: Any, json: bool = False) -> None:
@@ -32,6 +41,12 @@ def show_info(found: Any, json: bool = False) -> None:
             some = list(counts.items())
             rest = f" … and {len(some) - 12:,} more" if len(some) > 12 else ""
             out.print(safe(f"{name}: " + ", ".join(f"{key or 'none'} {count:,}" for key, count in some[:12]) + rest))
+    if found.forgotten:
+        out.print(f"forgotten, and not among the images: {found.forgotten:,}")
+    if found.measured:
+        out.print(f"beside the captions: {measured_text(found.measured)}")
+    if found.captions_of_dropped:
+        out.print(f"of the captions {found.captions_of_dropped:,} are of dropped images: in no search and no export")
     if found.groups:
         out.print(f"groups: {found.groups:,}")
     if found.bytes:
@@ -42,6 +57,10 @@ def show_info(found: Any, json: bool = False) -> None:
 def show_copied(copied: Any) -> None:
     out = console()
     out.print(safe(f"{copied.dataset}: {copied.images:,} images and {copied.captions:,} captions are new"))
+    if copied.dropped:
+        out.print(f"{copied.dropped:,} dropped captions are new, too, with their reasons")
+    if copied.measured:
+        out.print(f"beside the captions: {measured_text(copied.measured)}")
     if copied.met:
         out.print(f"{copied.met:,} images were there already; their captions are with the first ones")
     if copied.forgotten:

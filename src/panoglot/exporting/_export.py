@@ -25,7 +25,17 @@ from panoglot.exporting._writers import Writer, find_writer, make_writer, writer
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.table import KINDS, Caption, Dataset, caption_from_row, id_spans, open_dataset, plain_rows, sql_in
+from panoglot.table import (
+    KINDS,
+    Caption,
+    Dataset,
+    caption_from_row,
+    id_spans,
+    is_translation,
+    open_dataset,
+    plain_rows,
+    sql_in,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,7 +185,7 @@ def _write(
     writers: dict[str, Writer] = {}
     total = len(job.data.images)
     for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
-        if chosen.captioned_only and not found:
+        if chosen.captioned_only and all(caption.kind == "fact" for caption in found):
             continue
         if job.choices.plan is not None:
             found = job.choices.of(row["image_id"], found)
@@ -278,7 +288,8 @@ def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: 
             lang = next((n for n, tag in enumerate(langs) if matches(tag, caption.lang)), len(langs))
         else:
             lang = 0 if matches("en", caption.lang) else 1
-        return lang, order.index(caption.kind), caption.lang, caption.caption_id
+        # who wrote in a language says it better than a machine that translated into it
+        return lang, is_translation(caption.recipe), order.index(caption.kind), caption.lang, caption.caption_id
 
     usable = [caption for caption in captions if caption.dropped is None and caption.kind in order]
     return min(usable, key=rank, default=None)

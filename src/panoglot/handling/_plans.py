@@ -203,6 +203,7 @@ def mix(
     _check_name(name)
     weights = _weights(policy)
     data = open_dataset(dataset)
+    data.mend_kinds()
     langs = [canonical_language(tag) for tag in several(lang)]
     found: dict[str, dict[str, tuple[int, str]]] = {}
     for image, caption, tag, kind in _captions(data):

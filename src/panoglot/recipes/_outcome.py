@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
-from panoglot.table import FORGOTTEN, LEFT_OUT, Dataset, sql_in
+from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
 
 if TYPE_CHECKING:
     from panoglot.recipes._result import RunResult
@@ -28,6 +28,7 @@ class Made:
         dropped_in: language to those.
         drafts: captions that others were made of.
         facts: kind to facts.
+        measured: measurements (captions of kind `fact`), which are no captions.
     """
 
     kept: Counter[str] = field(default_factory=Counter)
@@ -35,6 +36,7 @@ class Made:
     dropped_in: Counter[str] = field(default_factory=Counter)
     drafts: int = 0
     facts: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
 
     @property
     def captions(self) -> int:
@@ -46,6 +48,8 @@ class Made:
         said = []
         if self.kept:
             said.append(f"Written: {_many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
+        if self.measured:
+            said.append(f"Measured: {_many(self.measured, 'picture')} (kind fact)")
         if self.facts:
             said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
         if self.drafts:
@@ -58,11 +62,12 @@ class Made:
 def made_by(dataset: Dataset, run_id: str) -> Made:
     """Count what a run wrote."""
     made = Made()
-    for row in dataset.captions.rows(["lang", "dropped"], f"run_id = '{run_id}'"):
-        if row["dropped"] == "draft":
+    for row in dataset.captions.rows(["lang", "kind", "dropped"], f"run_id = '{run_id}'"):
+        if row["kind"] == "fact":
+            made.measured += row["dropped"] is None
+        elif row["dropped"] == "draft":
             made.drafts += 1
-            continue
-        if row["dropped"] is None:
+        elif row["dropped"] is None:
             made.kept[row["lang"]] += 1
         else:
             made.dropped[row["dropped"]] += 1
@@ -91,7 +96,9 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         look = command("report", dataset.address, "--open")
         return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
     made = result.made
-    if sum(stage.done for stage in stages) and not (made.captions or made.facts or _others(dataset, result.run_id)):
+    if sum(stage.done for stage in stages) and not (
+        made.captions or made.measured or made.facts or _others(dataset, result.run_id)
+    ):
         names = ", ".join(dict.fromkeys(stage.name.partition(".")[2] for stage in stages))
         about = command("methods", names.partition(",")[0])
         return f"{names} wrote nothing about {sum(s.done for s in stages):,} rows. What it can and its options: {about}"
@@ -238,7 +245,9 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
     left_out = Counter(dataset.marks.read(["dropped"], LEFT_OUT)["dropped"].to_pylist())
     if images and left_out.total() >= images:
         return f"all {images:,} pictures are dropped ({reasons(left_out)}). {_mend(dataset, left_out)}"
-    made = dataset.captions.read(["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft')")
+    made = dataset.captions.read(
+        ["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft') and {NO_FACT}"
+    )
     dropped = Counter(reason for reason in made["dropped"].to_pylist() if reason is not None)
     if made.num_rows and dropped.total() == made.num_rows:
         return f"all {made.num_rows:,} captions of this run are dropped ({reasons(dropped)}). {_mend(dataset, dropped)}"
