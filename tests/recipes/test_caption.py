@@ -267,6 +267,30 @@ def test_translate_is_a_verb(data):
         panoglot.translate(data, lang="de", translator=PHRASEBOOK, kinds="humn")
 
 
+def test_a_translator_says_which_languages_it_lacks(data):
+    """The phrasebook goes from English into German, Spanish and French."""
+    with pytest.raises(UserError, match=r"does not translate into sw, but into de, es, fr\. Others: panoglot models"):
+        panoglot.translate(data, lang="sw", translator=PHRASEBOOK)
+    assert data.captions.count("recipe like 'translate/%'") == 0
+    result = panoglot.translate(data, lang="de,sw,es", translator=PHRASEBOOK)
+    assert result.said == [
+        f"{PHRASEBOOK} does not translate into sw: nothing is made there",
+        f"{PHRASEBOOK} does not translate into es from: de 1. These captions are passed over",
+    ]
+    assert result.remarks[:2] == result.said
+
+
+def test_what_was_not_asked_for_is_said(data):
+    result = panoglot.caption(data, method="evidence", lang="th")
+    assert set(result.made.kept) == {"en"}
+    assert result.said == [
+        "Written, though not asked for by --lang th: en 4 (evidence writes English too, and writing as it stands)"
+    ]
+    assert panoglot.caption(data, method="evidence", lang="th,en").said == []
+    result = panoglot.caption(data, captioner=SPEAKER, lang="th")
+    assert (dict(result.made.kept), result.said) == ({"th": 4}, [])
+
+
 def test_the_words_of_the_command(photos, capsys):
     from panoglot.cli import main
 

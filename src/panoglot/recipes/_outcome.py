@@ -96,8 +96,9 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         look = command("report", dataset.address, "--open")
         return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
     made = result.made
+    there = sum(stage.notes.get(name, 0) for stage in stages for name in ("there", "there_facts"))
     if sum(stage.done for stage in stages) and not (
-        made.captions or made.measured or made.facts or _others(dataset, result.run_id)
+        there or made.captions or made.measured or made.facts or _others(dataset, result.run_id)
     ):
         names = ", ".join(dict.fromkeys(stage.name.partition(".")[2] for stage in stages))
         about = command("methods", names.partition(",")[0])
@@ -143,8 +144,8 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
     for name, text in _COUNTED.items():
         if counts[name]:
             few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
-            words = ("", "is", "has", "was") if counts[name] == 1 else ("s", "are", "have", "were")
-            forms = dict(zip(("s", "are", "have", "were"), words, strict=True))
+            words = ("", "is", "has", "was", "it is") if counts[name] == 1 else ("s", "are", "have", "were", "they are")
+            forms = dict(zip(("s", "are", "have", "were", "one"), words, strict=True))
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
             lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
     fell = [(share, line) for stage in stages if (share := _fallen(stage)) and (line := _fallen_line(stage, share))]
@@ -204,6 +205,8 @@ _COUNTED = {
     "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
     "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
     "to read one again: {undo}",
+    "there": "{count} text{s} {were} there already, by an earlier step of the same method: {one} not written again",
+    "there_facts": "{count} fact{s} {were} there already: {one} not written again",
     "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",
     "superseded_captions": "{count} text{s} {are} no longer in the source: dropped as superseded",
 }
