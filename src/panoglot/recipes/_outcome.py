@@ -203,6 +203,8 @@ _COUNTED = {
     "moved": "{count} picture{s} {have} moved: the dataset names the new place",
     "gone": "{count} picture{s} {are} gone from the source, and {are} forgotten: {names}",
     "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
+    "would_supersede": "{count} text{s} of pictures that stay {are} no longer in the source, and would be dropped as "
+    "superseded",
     "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
     "to read one again: {undo}",
     "there": "{count} text{s} {were} there already, by an earlier step of the same method: {one} not written again",
