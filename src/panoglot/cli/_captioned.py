@@ -32,7 +32,7 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
     before = sum(stage.skipped for stage in result.stages)
     if not done and before and not result.rejected:
         out.print(f"Nothing was left to do: {before:,} rows were done before.")
-    if result.made.captions or result.made.facts or done:
+    if result.made.captions or result.made.measured or result.made.facts or done:
         out.print()
     return show_run(result, max_reject_rate)
 

@@ -17,12 +17,12 @@ from cyclopts import Parameter
 
 from panoglot.checks import several
 from panoglot.cli._captioned import show_captioning
-from panoglot.cli._datasets import show_copied, show_division, show_info, show_plan
+from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_plan
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import LEFT_OUT, is_dataset
+from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -159,8 +159,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         )
     out.print(table)
     data = result.dataset
-    told = "kind != 'fact'"  # what was measured about a picture is no caption of it
-    kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
+    kept, dropped = (data.captions.count(f"{NO_FACT} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count(LEFT_OUT)
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
@@ -227,6 +226,8 @@ def _show_export(written: dict[str, Any]) -> None:
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     out = console()
     out.print(f"{counts} as {written['format']}: {safe(languages)}")
+    if written["measured"]:
+        out.print(f"Beside them: {measured_text(written['measured'])}.")
     if converted := written["converted"]:
         shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
@@ -264,6 +265,8 @@ def _show_curation(result: Any) -> int:
         dropped = getattr(result, f"{what}_dropped")
         kept, total = getattr(result, f"{what}_kept"), getattr(result, what)
         out.print(f"{kept:,} of {total:,} {what} kept")
+        if what == "captions" and result.measured:
+            out.print(f"  beside them {measured_text(result.measured)}")
         for reason, count in dropped.most_common():
             out.print(f"  {count:>8,}  {reason}")
     for reason, count in result.by_methods.most_common():

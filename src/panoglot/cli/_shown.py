@@ -143,6 +143,9 @@ def show_edit(done: Any, json: bool = False) -> None:
 def show_forgotten(done: Any, json: bool = False) -> int:
     if json:
         print(plain_json(done))
+    elif done.dry_run:
+        print(f"{done.images:,} pictures and {done.captions:,} captions would be forgotten. Nothing was done.")
+        return 0
     elif done.undone:
         print(f"{done.undone:,} marks are taken away: what a later build finds of these is read again.")
     elif done.images or not done.erased:

@@ -35,7 +35,8 @@ class CurateResult:
         images: images in the dataset.
         images_kept: those without a reason to drop.
         images_dropped: reason to count; `duplicate_of` stands for every `duplicate_of:…`. The counts sum to all drops.
-        captions: captions in the dataset, drafts and all.
+        captions: captions in the dataset, drafts and all; what was measured (kind `fact`) is none.
+        measured: measurements in the dataset.
         captions_kept: those without a reason to drop.
         captions_dropped: reason to count.
         by_methods: drops (of images and captions) that others made and that were left alone: reason to count.
@@ -57,6 +58,7 @@ class CurateResult:
     images_kept: int = 0
     images_dropped: Counter[str] = field(default_factory=Counter)
     captions: int = 0
+    measured: int = 0
     captions_kept: int = 0
     captions_dropped: Counter[str] = field(default_factory=Counter)
     by_methods: Counter[str] = field(default_factory=Counter)
@@ -154,6 +156,7 @@ def curate(
         held.enter_context(data.writer())
         if run_id:
             return _curate(data, chosen, run_id, dry_run=False, alone=False, quiet=quiet, processes=processes)
+        data.mend_kinds()
         run_id = _start(data, chosen)
         held.enter_context(running(data, run_id))
         try:

@@ -58,10 +58,12 @@ def judge_captions(
     for batch in batches:
         captions = []
         for row in plain_rows(batch):
-            result.captions += 1
+            measured = row["kind"] == "fact"  # judged where a step names the kind, and counted apart
+            result.measured += measured
+            result.captions += not measured
             old = row["dropped"]
             if old is not None and not owned.setdefault(base(old), owns(old)):
-                result.by_methods[base(old)] += 1
+                result.by_methods[base(old)] += not measured
             else:
                 captions.append(caption_from_row(row))
         facts_of = _facts(dataset, captions) if court.needs_image else {}
@@ -69,7 +71,9 @@ def judge_captions(
             reason = court(caption, outcome, facts_of.get(caption.image_id, {}))
             if caption.recipe == CARRIED and caption.caption_id not in carried:
                 reason = "not_carried"
-            if reason is None:
+            if caption.kind == "fact":
+                pass
+            elif reason is None:
                 result.captions_kept += 1
             else:
                 result.captions_dropped[base(reason)] += 1

@@ -221,7 +221,7 @@ def run_recipe(
     with dataset.writer():
         close_gone_runs(dataset)
         run_id = dataset.start_run(recipe.to_dict(), versions())
-        result = RunResult(dataset, run_id)
+        result = RunResult(dataset, run_id, mended=dataset.mend_kinds())
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet, asked)
         run.failed = frozenset({*failed_images(dataset), *retried}) if retry else run.failed
         with running(dataset, run_id):

@@ -11,12 +11,13 @@ from panoglot.errors import UserError, command, verb
 from panoglot.recipes._build import run_recipe
 from panoglot.recipes._compare import Comparison, compare_methods
 from panoglot.recipes._forecast import Forecast, forecast
+from panoglot.recipes._languages import not_asked_for, passed_over
 from panoglot.recipes._outcome import nothing_made
 from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._result import RunResult
 from panoglot.recipes._steps import Step, caption_steps, languages, read_schema, set_options
 from panoglot.running import get_method
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import Dataset, open_dataset, sql_in
 
 __all__ = ["caption", "translate"]
 
@@ -106,6 +107,8 @@ def caption(
         recipe.check()
         return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    if isinstance(done, RunResult) and lang:
+        done.said += not_asked_for(done.made, languages(lang), methods)
     if (
         isinstance(done, RunResult)
         and done.problem
@@ -180,7 +183,11 @@ def translate(
         narrowing["kinds"] = only
     steps: list[Step] = [("translate", {**options, "lang": tuple(tags), **narrowing})]
     models = {"translator": translator}
-    return _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    passed = passed_over(data, translator, tags, sql_in("kind", only) if only else str(get_method("translate").where))
+    done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    if isinstance(done, RunResult):
+        done.said += passed
+    return done
 
 
 def _run(

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from panoglot.errors import UserError
 from panoglot.ingestion import Gone, find_gone, strike_out
@@ -94,5 +95,7 @@ class Mirror:
 def said(gone: Gone, note: str, seconds: float = 0.0) -> StageResult:
     """What is told of it: counted under `note`, and some of them named."""
     names = sorted(gone.images.values())[:MOST_NAMED]
-    notes = {note: len(gone.images), f"{note}_names": names} if gone.images else {}
+    notes: dict[str, Any] = {note: len(gone.images), f"{note}_names": names} if gone.images else {}
+    if gone.texts and note == "would_go":
+        notes["would_supersede"] = gone.texts
     return StageResult("mirror", done=len(gone.images), seconds=seconds, notes=notes)

@@ -21,7 +21,7 @@ from panoglot.errors import RowError
 from panoglot.identity import fingerprint, hash_parts, normal_text
 from panoglot.languages import parse_language
 from panoglot.pictures import Image
-from panoglot.table import Caption, Document, Fact, caption_id
+from panoglot.table import Caption, Document, Fact, caption_id, machine_kind
 
 if TYPE_CHECKING:
     from panoglot.running._stage import Item
@@ -174,7 +174,8 @@ def _captions(returned: Sequence[Caption], item: Item, recipe: str, print_: str)
         caption.image_id = caption.image_id or _image_of(item) or ""
         if not caption.image_id:
             raise RowError("unusable_result", f"{recipe} made a caption of no picture: give it the image_id it is of")
-        caption.recipe = caption.recipe or recipe
+        if not caption.recipe:  # else the method hands on what was given
+            caption.recipe, caption.kind = recipe, machine_kind(caption.kind)
         if item.caption and not caption.parents:
             caption.parents = (item.caption,)
         if caption.dropped is None and not any(caption is other for other in returned):

@@ -15,7 +15,17 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
-from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import (
+    KEPT_CAPTION,
+    KINDS,
+    NO_FACT,
+    Caption,
+    Dataset,
+    caption_from_row,
+    open_dataset,
+    plain_rows,
+    sql_in,
+)
 from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
 
 if TYPE_CHECKING:
@@ -233,8 +243,8 @@ def _captions(
     import pyarrow.compute as pc
 
     where = captions_where(data, wanted, kinds, sources)
-    left_out["caption: dropped"] = data.captions.count("dropped is not null")
-    left_out["caption: not_selected"] = len(data.captions) - left_out["caption: dropped"] - data.captions.count(where)
+    left_out["caption: dropped"] = data.captions.count(f"dropped is not null and {NO_FACT}")
+    left_out["caption: not_selected"] = data.captions.count(f"{KEPT_CAPTION} and not ({where})")
     rows = data.captions.read(_COLUMNS, where)
     at = rows.schema.get_field_index("text")
     rows = rows.set_column(at, "text", rows["text"].cast(pa.large_string()))  # more than 2 GB of text is sorted, too
