@@ -37,6 +37,8 @@ from panoglot.curation._contract import (
     text_group_filter,
 )
 from panoglot.curation._curate import CurateResult, curate
+from panoglot.curation._explain import Explained, Judged, Ruling
+from panoglot.curation._measure import Measure, measured
 from panoglot.curation._presets import default, wit
 from panoglot.curation._texts import Texts
 from panoglot.curation.adult import adult
@@ -69,11 +71,15 @@ __all__ = [
     "PRESETS",
     "UNSCORED",
     "CurateResult",
+    "Explained",
     "Facts",
     "Filter",
     "ImageIndex",
+    "Judged",
+    "Measure",
     "PdqOperator",
     "Preset",
+    "Ruling",
     "Step",
     "Steps",
     "Texts",
@@ -100,6 +106,7 @@ __all__ = [
     "language",
     "length",
     "many_texts",
+    "measured",
     "near_duplicate",
     "owns",
     "pair_finder",
