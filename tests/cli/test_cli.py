@@ -193,6 +193,22 @@ def test_curate_takes_filters_with_options(dataset):
     assert "4 of 8 captions kept" in done.stdout
 
 
+def test_curate_explains_a_picture(dataset):
+    import panoglot
+
+    image = panoglot.open(dataset).images.rows(["image_id"])[0]["image_id"]
+    done = run("curate", dataset, "--steps", "length: {min_words: 5}", "--steps", "size", "--explain", image[:8])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"length +drops: too_short +words [1-4] +5 to 400", done.stdout)
+    assert re.search(r"size +keeps +shorter side \d+ +at least 32", done.stdout)
+    found = json.loads(run("curate", dataset, "--steps", "size", "--explain", image, "--json").stdout)
+    assert found["image"]["rulings"][0]["measures"][0]["least"] == 32
+    assert run("curate", dataset, "--explain", "no.png").stderr.startswith(
+        f"panoglot: {dataset} has no image 'no.png'."
+    )
+    assert json.loads(run("curate", dataset, "--dry-run", "--json").stdout)["images"] == 4
+
+
 def test_a_curation_that_keeps_nothing_says_so_last_and_what_mends_it(dataset, tmp_path):
     copy = tmp_path / "a copy.pano"
     shutil.copytree(dataset, copy)

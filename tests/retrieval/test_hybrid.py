@@ -213,11 +213,11 @@ def test_what_takes_no_picture_is_said(scenes):
     hits = search(scenes.data, "dog", encoder=scenes.encoder, where="width > 99999")
     assert not hits
     assert hits.notes == ["no image fits --where width > 99999"]
-    with pytest.raises(UserError, match="no image has a fact 'peple'. There are no facts here"):
+    with pytest.raises(UserError, match=r"no image has a fact 'peple'\. There are no facts here"):
         search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
     fact = {"fact_id": "1", "image_id": scenes.ids[0], "kind": "people", "text": "2", "value": 2.0}
     scenes.data.facts.insert([fact])
-    with pytest.raises(UserError, match="no image has a fact 'peple'. Did you mean 'people'?"):
+    with pytest.raises(UserError, match=r"no image has a fact 'peple'\. Did you mean 'people'\?"):
         search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
     assert len(search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 1")) == 1
     assert not search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 2")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
-import json
 import os
 import shlex
 import sys
@@ -259,8 +258,14 @@ def _show_picture(shown: Any, json: bool = False) -> None:
         console().print(shown)
 
 
-def _show_curation(result: Any) -> int:
+def _show_curation(result: Any, json: bool = False) -> int:
     out = console()
+    if json:
+        print(plain_json(result))
+        return 3 if result.nothing_kept and not result.explained else 0
+    if result.explained:
+        out.print(result.explained)
+        return 0
     for what in ("images", "captions"):
         dropped = getattr(result, f"{what}_dropped")
         kept, total = getattr(result, f"{what}_kept"), getattr(result, what)
@@ -277,7 +282,7 @@ def _show_curation(result: Any) -> int:
     for name in result.not_applied:
         out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
     for name, found in result.statistics.items():
-        out.print(f"  {name}: {safe(json.dumps(found, ensure_ascii=False))}")
+        out.print(f"  {name}: {safe(plain_json(found))}")
     if result.carried:
         out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
     if result.kept_apart:
@@ -427,7 +432,7 @@ VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "retry": ("panoglot.recipes:retry", show_run, _max_reject_rate),
     "caption": ("panoglot.recipes:caption", show_captioning, _max_reject_rate),
     "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
-    "curate": ("panoglot.curation:curate", _show_curation, None),
+    "curate": ("panoglot.curation:curate", _show_curation, _as_json),
     "export": ("panoglot.exporting:export", _show_export, None),
     "push": ("panoglot.exporting:push", _show_pushed, None),
     "info": ("panoglot.handling:info", show_info, _as_json),
