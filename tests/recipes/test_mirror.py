@@ -340,7 +340,7 @@ def test_what_cannot_be_looked_at_is_not_gone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dry_run": True}, "add --mirror"), ({"emptied": "x"}, "add --mirror"),
+        ({"emptied": "x"}, "add --mirror"),
         ({"mirror": True, "source": "{0}/*.jpg"}, "is none"), ({"mirror": True, "source": "{0}/0.jpg"}, "is a file"),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
-from panoglot.cli._captioned import show_captioning
+from panoglot.cli._captioned import show_captioning, show_forecast
 from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_plan
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
@@ -142,6 +142,8 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result is None:
         out.print("Nothing is rejected.")
         return 0
+    if result.forecast is not None:
+        return show_forecast(result.forecast)
     table = Table(box=None, pad_edge=False)
     for name in ("step", "done", "before", "rejected", "seconds", "tokens", "price"):
         table.add_column(name, justify="left" if name == "step" else "right")

@@ -14,6 +14,7 @@ from typing import Any
 from panoglot.checks import pairs
 from panoglot.errors import UserError, verb
 from panoglot.formats import hold
+from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
 from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
@@ -178,7 +179,7 @@ def run_recipe(
         quiet: no progress bars; None = when standard error is no terminal.
         mirror: forget pictures whose source is gone.
         emptied: folders that are meant to be empty.
-        dry_run: only say what would be forgotten.
+        dry_run: only say what would be read, asked and paid; with `mirror`, what it would forget.
 
     Raises:
         UserError: anything in the recipe is wrong; nothing was written then.
@@ -194,7 +195,7 @@ def run_recipe(
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit}: give a number of items from 1 up.")
     recipe.check()
-    asked = Mirror.of(recipe, mirror, emptied, dry_run, limit)
+    asked = Mirror.of(recipe, mirror, emptied, limit)
     gone = asked.look() if asked is not None else None
     if dry_run and gone is not None:
         return RunResult(open_dataset(recipe.output), "", stages=[said(gone, "would_go")])
@@ -202,21 +203,15 @@ def run_recipe(
 
     use_cluster(cluster)
     stages = _load_all(recipe)
-    ingest_first = None
     if given is not None:
+        if dry_run:
+            raise UserError("dry_run counts what a source on the disk holds: give a folder, a pattern or a file.")
         path, needed = hold(given, create_dataset(recipe.output).store.scratch("given"))
         recipe.source, recipe.options = path, {**needed, **recipe.options}
-    if recipe.source is not None:
-        from panoglot.ingestion import ingest_stage
-
-        try:
-            ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
-        except UserError:
-            if asked is None or not asked.may_be_empty:
-                raise
-        _check_apart(recipe.source, recipe.output)
-    elif not open_store(recipe.output).exists():
-        raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
+    ingest_first = _reading(recipe, asked)
+    if dry_run:
+        told = forecast_build(recipe, ingest_first, limit=limit)
+        return RunResult(told.dataset, "", forecast=told)
     dataset = create_dataset(recipe.output)
     with dataset.writer():
         close_gone_runs(dataset)
@@ -238,6 +233,24 @@ def run_recipe(
         result.erased = erase(dataset)
     dataset.tidy()
     return result
+
+
+def _reading(recipe: Recipe, asked: Mirror | None) -> Stage | None:
+    """The stage that reads the source; None without one, and where somebody emptied it."""
+    if recipe.source is None:
+        if not open_store(recipe.output).exists():
+            raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
+        return None
+    from panoglot.ingestion import ingest_stage
+
+    found = None
+    try:
+        found = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+    except UserError:
+        if asked is None or not asked.may_be_empty:
+            raise
+    _check_apart(recipe.source, recipe.output)
+    return found
 
 
 def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stage]) -> None:
@@ -377,7 +390,7 @@ def build(
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
             that is there with nothing in it is refused: its disk may not be mounted.
         emptied: folders that are meant to be empty: what came from them is forgotten too.
-        dry_run: only say what a mirror would forget.
+        dry_run: only say what would be read, asked and paid; with mirror, what it would forget.
         quiet: no progress bars.
 
     Returns:
@@ -446,7 +459,7 @@ def ingest(
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
             that is there with nothing in it is refused: its disk may not be mounted.
         emptied: folders that are meant to be empty: what came from them is forgotten too.
-        dry_run: only say what a mirror would forget.
+        dry_run: only say what would be read, asked and paid; with mirror, what it would forget.
         quiet: no progress bars.
     """
     options = options_of(option, caption_column)

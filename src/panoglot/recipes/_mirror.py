@@ -38,17 +38,15 @@ class Mirror:
     verb: str = "build"
 
     @classmethod
-    def of(
-        cls, recipe: Recipe, mirror: bool, emptied: Sequence[str], dry_run: bool, limit: int | None
-    ) -> Mirror | None:
+    def of(cls, recipe: Recipe, mirror: bool, emptied: Sequence[str], limit: int | None) -> Mirror | None:
         """What was asked for, or None.
 
         Raises:
             UserError: a source that is no folder of this machine; options that say nothing without `mirror`.
         """
         if not mirror:
-            if emptied or dry_run:
-                raise UserError(f"{'emptied' if emptied else 'dry_run'} is about what --mirror forgets: add --mirror.")
+            if emptied:
+                raise UserError("emptied is about what --mirror forgets: add --mirror.")
             return None
         if recipe.source is None or "://" in recipe.source or any(c in recipe.source for c in "*?[{"):
             raise UserError(f"--mirror compares with a folder of this machine; '{recipe.source}' is none.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from panoglot.asking import Spent
 from panoglot.formats import Unused
+from panoglot.recipes._forecast import Forecast
 from panoglot.recipes._languages import NotMade
 from panoglot.recipes._outcome import Made, made_by, remarks
 from panoglot.running import StageResult
@@ -33,6 +34,7 @@ class RunResult:
         said: what the verb says beside the counts, a line each.
         mended: translations that an older Panoglot had stored as written by people, and that are `short` now.
         no_language: nothing that is installed could have made any of the languages asked for.
+        forecast: in a dry run what would be read, asked and paid; the dataset may not be there then.
     """
 
     dataset: Dataset
@@ -47,6 +49,7 @@ class RunResult:
     said: list[str] = field(default_factory=list)
     mended: int = 0
     erased: bool = True
+    forecast: Forecast | None = None
 
     @property
     def unused(self) -> list[Unused]:
