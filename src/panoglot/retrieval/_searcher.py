@@ -63,6 +63,7 @@ class _Run:
     plan: Plan
     filters: _Filters
     notes: list[str] = field(default_factory=list)
+    said_most: str | None = None  # the caption that has most of the words
 
 
 class Searcher:
@@ -182,7 +183,7 @@ class Searcher:
         weighed = part_weights(weights, chosen)
         words = words_of(said.text)
         if words and only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
-            missing = missing_words(self.lexicon, words, self._text_of(ranked["lexical"][:1]))
+            missing = missing_words(self.lexicon, words, run.said_most)
             has = share_said(words, missing)
             if has < 0.5:
                 empty, weak = made_up(self.dataset, self.name, self._model, self.lexicon, missing, ranked)
@@ -378,6 +379,7 @@ class Searcher:
                     good &= _in(some, ids)
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
+                run.said_most = kept[0].text if kept else None
                 return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
@@ -397,12 +399,6 @@ class Searcher:
             best = max((p["value"] for one in found for n, p in one.parts.items() if n != "lexical"), default=0.0)
             run.notes.append(f"nothing reaches --min-score {least:g}: the best is {best:.3f}.")
         return kept
-
-    def _text_of(self, best: Sequence[Ranked]) -> str | None:
-        """The caption that has most of the words."""
-        said = [str(one.parts["caption"]) for one in best]
-        rows = self.dataset.captions.get(said, ["text"]).to_pylist() if said else []
-        return rows[0]["text"] if rows else None
 
     # -- looking at the best -------------------------------------------------------------------------------------------
 
