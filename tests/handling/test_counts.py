@@ -9,11 +9,11 @@ import panoglot
 from panoglot.cli import main
 from panoglot.exporting import export, writer_names
 from panoglot.handling import info
-from panoglot.recipes._outcome import made_by
-from panoglot.reporting._counts import count
+from panoglot.recipes import made_by
+from panoglot.reporting import count
 from panoglot.retrieval import Searcher, forget
 from panoglot.table import Caption, caption_to_row
-from panoglot.web._review import Review
+from panoglot.web import Review
 from tests.exporting.test_writers import made
 
 

@@ -12,16 +12,19 @@ from panoglot.recipes._retry import retry
 from panoglot.recipes._settings import settings
 
 if TYPE_CHECKING:
+    from panoglot.recipes._outcome import Made, made_by
     from panoglot.recipes._recipe import recipe_from_options
 
 __all__ = [
     "Forecast",
+    "Made",
     "Recipe",
     "RunResult",
     "build",
     "caption",
     "ingest",
     "load_recipe",
+    "made_by",
     "recipe_from_options",
     "retry",
     "run_recipe",
@@ -32,6 +35,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Made": "_outcome",
+        "made_by": "_outcome",
         "recipe_from_options": "_recipe",
     },
 )
