@@ -190,8 +190,8 @@ def _limits(data: Dataset, plan: Plan, pool: _Pool, told: int) -> list[str]:
     budget, notes = int(sum(plan.planned.values())), []
     if budget > told:
         notes.append(
-            f"the budget deals out {budget:,} captions, and {told:,} pictures have one in these languages: every picture"
-            f" is told in one language, so {told:,} is the most. Add pictures, or --budget {told}"
+            f"the budget deals out {budget:,} captions, and {told:,} pictures have one in these languages: every"
+            f" picture is told in one language, so {told:,} is the most. Add pictures, or --budget {told}"
         )
     part = min(1.0, told / budget) if budget else 0.0
     few = [tag for tag in plan.missing if len(pool.get(tag, {})) < round(plan.planned[tag] * part)]
