@@ -21,7 +21,7 @@ from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, s
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
+from panoglot.table import KEPT_CAPTION, LEFT_OUT, NO_FACT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -152,7 +152,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         table.add_row(
             stage.name,
             f"{stage.done:,}",
-            f"{stage.skipped:,}" if stage.skipped else "",
+            _before(stage),
             f"{stage.rejected:,}" if stage.rejected else "",
             f"{stage.seconds:.1f}",
             f"{tokens:,}" if tokens else "",
@@ -181,7 +181,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.report:
         out.print(f"Report: {safe(result.report)}")
     if data.vector_names():
-        out.print(safe(f"Search: {command('search', data.address, 'a red bird')}"))
+        out.print(safe(f"Search: {command('search', data.address, _words_to_find(data))}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -189,6 +189,31 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
     return 3 if result.no_language else 0
+
+
+def _before(stage: Any) -> str:
+    """What was done before; of a source its parts (folders, files, shards), which are passed over unread."""
+    if not stage.skipped:
+        return ""
+    return (
+        f"{stage.skipped:,} unchanged part{'' if stage.skipped == 1 else 's'}"
+        if stage.name == "ingest"
+        else (f"{stage.skipped:,}")
+    )
+
+
+def _words_to_find(data: Any) -> str:
+    """A caption of the dataset that a search may look for: a short one, people's first; the same every time."""
+    columns = ["caption_id", "text", "kind"]
+    rows = data.captions.read(columns, f"{KEPT_CAPTION} and length(text) between 3 and 60", limit=500).to_pylist()
+    plain = [row for row in rows if row["text"].isprintable() and terminal(row["text"]) == row["text"]]
+    kinds = ("human", "alt", "short", "dense", "label")
+    best = min(
+        (row for row in plain if row["kind"] in kinds),
+        key=lambda row: (kinds.index(row["kind"]), len(row["text"]), row["caption_id"]),
+        default=None,
+    )
+    return str(best["text"]).rstrip(" .!。") if best else "a red bird"
 
 
 def _show_rejects(data: Any, out: Any) -> None:

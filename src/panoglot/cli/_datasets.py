@@ -33,7 +33,12 @@ def show_info(found: Any, json: bool = False) -> None:
     out.print(f"{found.images:,} images, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
     named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
     lines = [("formats", found.formats), (f"{found.captions:,} captions in", named), ("kinds", found.kinds)]
-    lines += [("written by", found.writers), ("licences", found.licences), ("splits", found.splits)]
+    lines += [
+        ("written by", found.writers),
+        ("licences", found.licences),
+        ("licences of images", found.image_licences),
+        ("splits", found.splits),
+    ]
     lines += [("images dropped", found.images_dropped), ("captions dropped", found.captions_dropped)]
     lines += [("rejects", found.rejects), ("runs", found.runs), ("vectors", found.vectors), ("also", found.others)]
     for name, counts in lines:
@@ -73,7 +78,13 @@ def show_copied(copied: Any) -> None:
 def show_division(found: Any) -> None:
     out = console()
     out.print(", ".join(f"{name} {count:,}" for name, count in found.splits.items()))
-    out.print(safe(f"{found.together:,} images stay with others (by {found.by}), {found.largest:,} at most"))
+    if found.together:
+        most = f"the largest such part has {found.largest:,}"
+        out.print(
+            safe(f"{found.together:,} images are on one side with others that they belong to (by {found.by}); {most}")
+        )
+    else:
+        out.print(safe(f"No image belongs together with another (by {found.by})"))
     if found.near:
         out.print(f"{found.near:,} images were kept with near-duplicates that are in another group or in none")
     if found.unhashed:

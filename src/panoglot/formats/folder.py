@@ -185,7 +185,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         folders: list[tuple[str, str, tuple[str, ...]]] = []
         found: list[list[Any]] = []
         for name, link, is_dir in entries:
-            if is_hidden(name):
+            if is_hidden(name) or name == "panoglot-export.json":  # what an export of ours says of itself
                 continue
             path = f"{folder}{os.sep}{name}" if folder else name
             suffix = suffix_of(name)

@@ -38,6 +38,7 @@ class Info:
         kinds: kind to captions that are kept.
         writers: recipe or model to captions that are kept.
         licences: licence to captions that are kept, where one is recorded.
+        image_licences: licence to pictures, where one is recorded.
         splits: split to pictures.
         vectors: name to rows.
         rejects: reason to rows that failed and were not read since.
@@ -64,6 +65,7 @@ class Info:
     kinds: dict[str, int] = field(default_factory=dict)
     writers: dict[str, int] = field(default_factory=dict)
     licences: dict[str, int] = field(default_factory=dict)
+    image_licences: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)
@@ -128,6 +130,7 @@ def info(dataset: Dataset | str | os.PathLike[str]) -> Info:
     found.writers = _counts(data.captions, "recipe", f"{kept} and (model is null or model = '')")
     found.writers |= _counts(data.captions, "model", f"{kept} and model is not null and model != ''")
     found.licences = _counts(data.captions, "licence", kept)
+    found.image_licences = _counts(data.images, "licence")
     found.splits = _counts(data.splits, "split")
     found.vectors = {name: len(data.vectors(name)) for name in data.vector_names()}
     found.rejects = _counts(data.rejects, "reason", "resolved is null")

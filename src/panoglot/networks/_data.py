@@ -18,6 +18,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._language import pad
 from panoglot.networks._model import Model
+from panoglot.networks._needs import too_few
 from panoglot.networks._records import Batch, Record, RegionText
 from panoglot.networks._row import Row, build
 from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
@@ -128,11 +129,7 @@ class Data(Loading):
             raise UserError(self._nothing(records))
         if len(self.items) < self.row.batch:
             why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
-            raise UserError(
-                f"{len(self.items)} items cannot fill a batch of {self.row.batch}."
-                + (f" Left out: {why}." if why else "")
-                + " Give more data, or a smaller batch (--batch 64, or --preset small)."
-            )
+            raise UserError(too_few(len(self.items), self.row.batch) + (f" (left out: {why})" if why else ""))
         self.pair = {p: i for i, p in enumerate(sorted({r.pair_id or r.id for r in self.records.values()}))}
 
     def _nothing(self, records: Sequence[Record]) -> str:

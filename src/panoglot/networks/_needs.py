@@ -14,7 +14,7 @@ from panoglot.networks._kinds import Kinds
 if TYPE_CHECKING:
     from panoglot.networks._row import Row
 
-__all__ = ["NEEDS", "READS", "check_row_needs", "needs_of", "reads_of", "served", "streams_of", "taken_of"]
+__all__ = ["NEEDS", "READS", "check_row_needs", "needs_of", "reads_of", "served", "streams_of", "taken_of", "too_few"]
 
 #: What may be needed -> (what it is, what gives it).
 NEEDS = {
@@ -177,3 +177,12 @@ def taken_of(row: Row) -> set[str]:
         if any("text" not in s.get("has", ("text",)) for s in stage.streams.values()):
             out.add("picture")
     return out
+
+
+def too_few(items: int, batch: int) -> str:
+    """Say that there are fewer items than a batch has, and which batch would do: `--check` and the run say the same.
+
+    >>> too_few(12, 256)
+    '12 items cannot fill a batch of 256: --batch 6, or more data'
+    """
+    return f"{items:,} items cannot fill a batch of {batch:,}: --batch {max(1, items // 2)}, or more data"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from panoglot.captioning._filled import check_names
 from panoglot.checks import pairs, several
 from panoglot.errors import UserError, command, verb
 from panoglot.recipes._build import run_recipe
@@ -16,7 +17,7 @@ from panoglot.recipes._outcome import nothing_made
 from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._result import RunResult
 from panoglot.recipes._steps import Step, caption_steps, languages, read_schema, set_options
-from panoglot.running import get_method
+from panoglot.running import get_method, list_methods
 from panoglot.table import Dataset, open_dataset, sql_in
 
 __all__ = ["caption", "translate"]
@@ -102,13 +103,18 @@ def caption(
         narrowing={"where": where} if where else {},
         spare=("encoder",) if judge else (),
     )
+    for own, options in steps:
+        reads = get_method(own)
+        if reads.name in ("describe", "fields") and isinstance(options.get("prompt"), str):
+            check_names(data, options["prompt"], [one.name for one in list_methods()])
     if compare is not None:
         recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
         recipe.check()
         return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
-    if isinstance(done, RunResult) and lang:
-        done.said += not_asked_for(done.made, languages(lang), methods)
+    if isinstance(done, RunResult):
+        done.said += not_asked_for(done.made, languages(lang), methods) if lang else []
+        done.said += _without_vectors(data, done)
     if (
         isinstance(done, RunResult)
         and done.problem
@@ -186,8 +192,17 @@ def translate(
     passed = passed_over(data, translator, tags, sql_in("kind", only) if only else str(get_method("translate").where))
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if isinstance(done, RunResult):
-        done.said += passed
+        done.said += passed + _without_vectors(data, done)
     return done
+
+
+def _without_vectors(data: Dataset, done: RunResult) -> list[str]:
+    """Say that new captions are found by their words alone, where captions have vectors."""
+    name = data.searched_vectors()
+    if not done.made.kept or name is None or not data.vectors(name).count("of = 'caption'"):
+        return []
+    line = command("index", data.address, "--captions")
+    return [f"The {done.made.kept.total():,} new captions are found by their words; by their meaning after: {line}"]
 
 
 def _run(
