@@ -203,17 +203,24 @@ def _before(stage: Any) -> str:
 
 
 def _words_to_find(data: Any) -> str:
-    """A caption of the dataset that a search may look for: a short one, people's first; the same every time."""
-    columns = ["caption_id", "text", "kind"]
-    rows = data.captions.read(columns, f"{KEPT_CAPTION} and length(text) between 3 and 60", limit=500).to_pylist()
-    plain = [row for row in rows if row["text"].isprintable() and terminal(row["text"]) == row["text"]]
+    """A caption of the dataset that a search may look for, the same every time: of people first, in English or else the
+    language that most are in, a short one of several words."""
+    from collections import Counter
+
+    columns = ["caption_id", "text", "lang", "kind"]
+    rows = data.captions.read(columns, f"{KEPT_CAPTION} and length(text) between 3 and 60", limit=2000).to_pylist()
     kinds = ("human", "alt", "short", "dense", "label")
-    best = min(
-        (row for row in plain if row["kind"] in kinds),
-        key=lambda row: (kinds.index(row["kind"]), len(row["text"]), row["caption_id"]),
-        default=None,
-    )
-    return str(best["text"]).rstrip(" .!。") if best else "a red bird"
+    rows = [row for row in rows if row["kind"] in kinds and terminal(row["text"]) == row["text"]]
+    many = Counter(row["lang"] for row in rows)
+    most = max(many.values(), default=0)
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        few = " " not in row["text"].strip()
+        count = most + 1 if row["lang"] == "en" and 2 * many["en"] >= most else many[row["lang"]]
+        return kinds.index(row["kind"]), -count, row["lang"], few, len(row["text"]), row["caption_id"]
+
+    best = min((row for row in rows if row["text"].isprintable()), key=order, default=None)
+    return str(best["text"]).rstrip(" .!。！") if best else "a red bird"
 
 
 def _show_rejects(data: Any, out: Any) -> None:
