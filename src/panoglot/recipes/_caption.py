@@ -103,23 +103,17 @@ def caption(
         narrowing={"where": where} if where else {},
         spare=("encoder",) if judge else (),
     )
-    for own, options in steps:
-        reads = get_method(own)
-        if reads.name in ("describe", "fields") and isinstance(options.get("prompt"), str):
-            check_names(data, options["prompt"], [one.name for one in list_methods()])
+    _check_prompts(data, steps)
     if compare is not None:
         recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
         recipe.check()
         return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
-    if isinstance(done, RunResult):
-        done.said += not_asked_for(done.made, languages(lang), methods) if lang else []
-        done.said += _without_vectors(data, done)
-    if (
-        isinstance(done, RunResult)
-        and done.problem
-        and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]
-    ):
+    if not isinstance(done, RunResult):
+        return done
+    done.said += not_asked_for(done.made, languages(lang), methods) if lang else []
+    done.said += _without_vectors(data, done)
+    if done.problem and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]:
         models_again = [part for alias, name in models.items() for part in _flag(alias, name, named)]
         again = command("caption", data.address, "--method", ",".join(methods), *models_again)
         came = ", ".join(tag for tag, _ in done.made.dropped_in.most_common(3))
@@ -128,6 +122,14 @@ def caption(
             f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
         )
     return done
+
+
+def _check_prompts(data: Dataset, steps: Sequence[Step]) -> None:
+    """Refuse prompts that read what there is not."""
+    known = [one.name for one in list_methods()]
+    for own, options in steps:
+        if own in ("describe", "fields") and isinstance(options.get("prompt"), str):
+            check_names(data, options["prompt"], known)
 
 
 def _flag(alias: str, name: str, named: Mapping[str, Any]) -> list[str]:
