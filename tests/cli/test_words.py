@@ -6,12 +6,12 @@ import shlex
 import pytest
 
 import panoglot
-from panoglot.captioning._filled import check_names
+from panoglot.captioning import check_names
 from panoglot.cli import main
 from panoglot.errors import UserError
-from panoglot.formats._download import is_public
+from panoglot.formats import is_public
 from panoglot.handling import info
-from panoglot.reporting._compare import Column, _scored
+from panoglot.reporting import Column, scored
 from panoglot.table import find_image
 from tests.conftest import picture_bytes
 from tests.running.toy import calls
@@ -124,7 +124,7 @@ def test_licence_and_author_of_a_table_are_those_of_the_picture(data, capsys):
 
 def best(*values):
     columns = [Column(str(n), scores={} if v is None else {"length": (v, None, None)}) for n, v in enumerate(values)]
-    return [cell["best"] for cell in _scored("length", "", 1, columns)["cells"]]
+    return [cell["best"] for cell in scored("length", "", 1, columns)["cells"]]
 
 
 def test_nobody_is_best_alone_or_among_equals():

@@ -247,6 +247,14 @@ def test_an_article_is_no_find(scenes, monkeypatch):
     assert not search(scenes.data, "eine kazubexi", encoder=scenes.encoder)  # nor does it make a word of the other
 
 
+def test_index_says_what_it_did(scenes):
+    told = [index(scenes.data, scenes.encoder, captions=True) for _ in range(2)]
+    assert [(one.captions, one.before, one.measured, one.words) for one in told] == [
+        (15, 0, True, True), (0, 15, True, True),
+    ]  # fmt: skip
+    assert index(scenes.data, scenes.encoder) == told[0].__class__("exact", words=True)
+
+
 def test_min_score(scenes):
     hits = search(scenes.data, "red dog", encoder=scenes.encoder, min_score=0.6, k=15)
     assert 1 <= len(hits) < 15

@@ -11,8 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-from panoglot.networks import load_row, make_model
-from panoglot.networks._data import Data
+from panoglot.networks import Data, load_row, make_model
 from panoglot.training import Trainer, shapes
 
 TOWERS = {
@@ -61,8 +60,8 @@ def plain_clip_run(row, records, steps):
 @pytest.mark.paper(
     "clip",
     shows="C",
-    case="a run of the paper's row (BPE, causal text, end token, crops, AdamW without decay of 1-D, warm-up and cosine, "
-    "clamped scale, two micro-batches) equals its eight steps in plain PyTorch with two workers, 1e-5",
+    case="a run of the paper's row (BPE, causal text, end token, crops, AdamW without decay of 1-D, warm-up and "
+    "cosine, clamped scale, two micro-batches) equals its eight steps in plain PyTorch with two workers, 1e-5",
 )
 @pytest.mark.parametrize("start", [1 / 0.07, 99.999])
 def test_clip_s_run_is_its_paper_s_in_plain_pytorch(start):

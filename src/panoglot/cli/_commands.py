@@ -17,11 +17,21 @@ from cyclopts import Parameter
 from panoglot.checks import several
 from panoglot.cli._captioned import show_captioning, show_forecast
 from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_plan
-from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
+from panoglot.cli._shown import (
+    as_hits,
+    console,
+    plain_json,
+    safe,
+    show_edit,
+    show_forgotten,
+    show_hits,
+    show_index,
+    words_to_find,
+)
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import KEPT_CAPTION, LEFT_OUT, NO_FACT, is_dataset
+from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -181,7 +191,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.report:
         out.print(f"Report: {safe(result.report)}")
     if data.vector_names():
-        out.print(safe(f"Search: {command('search', data.address, _words_to_find(data))}"))
+        out.print(safe(f"Search: {command('search', data.address, words_to_find(data))}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -200,27 +210,6 @@ def _before(stage: Any) -> str:
         if stage.name == "ingest"
         else (f"{stage.skipped:,}")
     )
-
-
-def _words_to_find(data: Any) -> str:
-    """A caption of the dataset that a search may look for, the same every time: of people first, in English or else the
-    language that most are in, a short one of several words."""
-    from collections import Counter
-
-    columns = ["caption_id", "text", "lang", "kind"]
-    rows = data.captions.read(columns, f"{KEPT_CAPTION} and length(text) between 3 and 60", limit=2000).to_pylist()
-    kinds = ("human", "alt", "short", "dense", "label")
-    rows = [row for row in rows if row["kind"] in kinds and terminal(row["text"]) == row["text"]]
-    many = Counter(row["lang"] for row in rows)
-    most = max(many.values(), default=0)
-
-    def order(row: dict[str, Any]) -> tuple[Any, ...]:
-        few = " " not in row["text"].strip()
-        count = most + 1 if row["lang"] == "en" and 2 * many["en"] >= most else many[row["lang"]]
-        return kinds.index(row["kind"]), -count, row["lang"], few, len(row["text"]), row["caption_id"]
-
-    best = min((row for row in rows if row["text"].isprintable()), key=order, default=None)
-    return str(best["text"]).rstrip(" .!。！") if best else "a red bird"
 
 
 def _show_rejects(data: Any, out: Any) -> None:
