@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from panoglot.checks import several
 from panoglot.cli._captioned import show_captioning
-from panoglot.cli._datasets import show_copied, show_division, show_info, show_plan
+from panoglot.cli._datasets import show_copied, show_division, show_info, show_labels, show_plan
 from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
@@ -27,7 +27,7 @@ from panoglot.table._visible import json_line, terminal
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
 #: Other names of options, on one command.
-ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with"}
+ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with", ("labels", "lang"): "--to"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
@@ -453,6 +453,7 @@ _VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
         for name, (function, _) in EVALUATE.items()
     },
     "methods": ("panoglot.inventory:methods", _show_methods, _as_json),
+    "labels": ("panoglot.inventory:labels", show_labels, _as_json),
     "models": ("panoglot.inventory:models", _show_models, _as_json),
     "doctor": ("panoglot.inventory:doctor", _show_doctor, _as_json),
 }
