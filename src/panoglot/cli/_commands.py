@@ -21,6 +21,7 @@ from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, s
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
+from panoglot.storage import has_scheme
 from panoglot.table import LEFT_OUT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
@@ -78,7 +79,7 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
     """Say so when a dataset was given, but not where the dataset stands."""
     first = next(iter(inspect.signature(verb).parameters), "")
-    if first != "dataset" or not given or os.path.exists(str(given[0])):
+    if first != "dataset" or not given or os.path.exists(str(given[0])) or has_scheme(given[0]):
         return
     at = next((n for n, one in enumerate(given) if is_dataset(str(one))), None)
     if at is not None:
