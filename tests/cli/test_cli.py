@@ -193,6 +193,30 @@ def test_curate_takes_filters_with_options(dataset):
     assert "4 of 8 captions kept" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            ["build", "PHOTOS", "-o", "s3://bucket/x.pano"],
+            "'s3://bucket/x.pano': datasets on s3:// are not supported yet",
+        ),
+        (["build", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
+        (["ingest", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
+        (["export", "DATA", "s3://bucket/out"], "'s3://bucket/out': exports are written into a folder of this machine"),
+        (
+            ["merge", "s3://b/x.pano", "DATA", "-o", "x.pano"],
+            "'s3://b/x.pano': datasets on s3:// are not supported yet",
+        ),
+    ],
+)
+def test_addresses_of_object_stores_are_refused_in_one_line(dataset, tmp_path, line, said):
+    places = {"PHOTOS": dataset.parent / "photos", "DATA": dataset}
+    done = run(*(places.get(word, word) for word in line), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"panoglot: {said}")
+    assert os.listdir(tmp_path) == []  # no folder named s3:
+
+
 def test_curate_explains_a_picture(dataset):
     import panoglot
 

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from panoglot.checks import several
 from panoglot.cli._captioned import show_captioning, show_forecast
-from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_plan
+from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_labels, show_plan
 from panoglot.cli._shown import (
     as_hits,
     console,
@@ -31,13 +31,14 @@ from panoglot.cli._shown import (
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
+from panoglot.storage import has_scheme
 from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
 #: Other names of options, on one command.
-ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with"}
+ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with", ("labels", "lang"): "--to"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
@@ -88,7 +89,7 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
     """Say so when a dataset was given, but not where the dataset stands."""
     first = next(iter(inspect.signature(verb).parameters), "")
-    if first != "dataset" or not given or os.path.exists(str(given[0])):
+    if first != "dataset" or not given or os.path.exists(str(given[0])) or has_scheme(given[0]):
         return
     at = next((n for n, one in enumerate(given) if is_dataset(str(one))), None)
     if at is not None:
@@ -479,6 +480,7 @@ VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
         for name, (function, _) in EVALUATE.items()
     },
     "methods": ("panoglot.inventory:methods", _show_methods, _as_json),
+    "labels": ("panoglot.inventory:labels", show_labels, _as_json),
     "models": ("panoglot.inventory:models", _show_models, _as_json),
     "doctor": ("panoglot.inventory:doctor", _show_doctor, _as_json),
 }

@@ -1,4 +1,4 @@
-"""What the commands on whole datasets print: `info`, `merge`, `subset`, `split`, `mix`, `plan-languages`."""
+"""What `info`, `merge`, `subset`, `split`, `mix`, `plan-languages` and `labels` print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from panoglot.cli._shown import console, plain_json, safe
 from panoglot.table._visible import terminal
 
-__all__ = ["measured_text", "show_copied", "show_division", "show_info", "show_plan"]
+__all__ = ["measured_text", "show_copied", "show_division", "show_info", "show_labels", "show_plan"]
 
 
 def measured_text(count: int) -> str:
@@ -91,6 +91,31 @@ def show_division(found: Any) -> None:
         out.print(
             f"{found.unhashed:,} images have no perceptual hash that says something: copies of them are not known"
         )
+
+
+def show_labels(found: Any, json: bool = False) -> None:
+    from rich.table import Table
+
+    if json:
+        print(plain_json(found))
+        return
+    out, counts = console(), found.to_dict()
+    table = Table(box=None, pad_edge=False)
+    for name in ("source", "labels", "languages", "two others agree", "precision there"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for name, one in found.sources.items():
+        shown = "–" if one.precision is None else f"{one.precision:.3f}"
+        table.add_row(name, f"{one.pairs:,}", f"{one.languages:,}", f"{one.judged:,}", shown)
+    out.print(table)
+    links = ", ".join(f"{count:,} {link}" for link, count in counts["links"].items())
+    out.print(f"{counts['labels']:,} labels in {counts['base_languages']:,} languages (by link: {links})")
+    few = list(found.languages.items())
+    rest = f" … and {len(few) - 12:,} more" if len(few) > 12 else ""
+    out.print(safe(", ".join(f"{lang} {count:,}" for lang, count in few[:12]) + rest))
+    for name, how in found.missing.items():
+        print(f"panoglot: the source {name} is not here: {how}", file=sys.stderr)
+    if found.output:
+        out.print(safe(f"{found.output}, and where each is from: {found.output.with_suffix('.sources.tsv')}"))
 
 
 def show_plan(plan: Any) -> None:

@@ -25,6 +25,7 @@ from panoglot.exporting._writers import Writer, find_writer, make_writer, writer
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
+from panoglot.storage import has_scheme
 from panoglot.table import (
     KINDS,
     Caption,
@@ -141,6 +142,8 @@ def export(
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             return _write(job, chosen, make, Path(folder), notes, progress)
+    if has_scheme(output):
+        raise UserError(f"'{output}': exports are written into a folder of this machine; copy it there afterwards.")
     target = Path(os.path.realpath(output))
     _check_output(target, data.store.folder)
     with _building(target) as folder:

@@ -13,7 +13,7 @@ from typing import Any
 
 from panoglot.checks import pairs
 from panoglot.errors import UserError, verb
-from panoglot.formats import hold
+from panoglot.formats import detect, hold
 from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
@@ -32,7 +32,7 @@ from panoglot.recipes._recipe import (
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
-from panoglot.storage import open_store
+from panoglot.storage import has_scheme, open_store
 from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "run_recipe"]
@@ -319,6 +319,8 @@ def _check_apart(source: str, output: str) -> None:
 
 
 def _check_there(source: str) -> None:
+    if has_scheme(source) and not is_dataset(source):
+        detect(source)  # says that it is remote
     if not os.path.exists(source) and not is_dataset(source) and not any(c in source for c in "*?[{"):
         raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
 
