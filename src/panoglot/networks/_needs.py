@@ -23,6 +23,7 @@ NEEDS = {
     "patches": ("the patches of its image tower", "a tower that learns: image: {kind: vit}, or hf:NAME"),
     "local": ("the patches of its image tower in the joint space", "a tower that learns, and head: {kind: linear}"),
     "tokens": ("the tokens of its text tower", "a tower that learns: text: {kind: transformer}, or hf:NAME"),
+    "words": ("a text tower that reads embeddings too", "text: {kind: transformer}, or hf:NAME"),
     "second": ("a second tap", "shared layers: shared: 1 or more"),
     "regions": ("regions that the head finds", "head: {kind: queries}"),
     "writer": ("a language model", "text: {kind: causal}, seq2seq, decoder or encoder_decoder"),

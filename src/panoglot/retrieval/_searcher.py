@@ -220,13 +220,23 @@ class Searcher:
             return Plan(tuple(terms), explain=(f"{weight:g} of the text, the rest of the picture",))
         if preset == "auto":
             composed = bool(query.images and texts)
-            preset = "conditions" if query.products else "rules" if composed else "identity"
+            preset = "conditions" if query.products else "identity"
+            if composed and not query.products:
+                preset = "learned" if self._composes() else "rules"
         plan = make_plan(query, preset, self.askers, options=options, look=self._reference)
         if said.must_not and not self._has_captions():
             each = WITHOUT / len(said.must_not)
             more = tuple(Term("text", word, each, "typed with a minus") for word in said.must_not)
             plan = replace(plan, negatives=(*plan.negatives, *more))
         return plan
+
+    def _composes(self) -> bool:
+        """Whether the encoder was trained to read a picture and a text together."""
+        if self.gallery is None:
+            return False
+        if isinstance(self._model, str):
+            self._model = loaded_encoder(self.dataset, self.name, self._model)
+        return bool(getattr(self._model, "composes", False))
 
     def _has_captions(self) -> bool:
         return bool(self._allowed.languages())

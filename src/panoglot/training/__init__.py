@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from panoglot.training._dataset import Reading, read_records
     from panoglot.training._fit import fit_each, keep_fits, read_fit
     from panoglot.training._measure import recall
+    from panoglot.training._queries import measure_queries
     from panoglot.training._run import Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
     from panoglot.training._shapes import shapes
     from panoglot.training._trainer import Trainer
+    from panoglot.training._wishes import captioned, shown, wishes
 
 __all__ = [
     "Checked",
@@ -27,16 +29,20 @@ __all__ = [
     "Trainer",
     "TrainingMethod",
     "accumulate",
+    "captioned",
     "fit_each",
     "fit_scaling",
     "keep_fits",
+    "measure_queries",
     "plot_scaling",
     "points_of_runs",
     "read_fit",
     "read_records",
     "recall",
     "shapes",
+    "shown",
     "train",
+    "wishes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -49,15 +55,19 @@ __getattr__, __dir__ = lazy_names(
         "Trainer": "_trainer",
         "TrainingMethod": "_commands",
         "accumulate": "_accumulate",
+        "captioned": "_wishes",
         "fit_each": "_fit",
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",
+        "measure_queries": "_queries",
         "plot_scaling": "_scaling",
         "points_of_runs": "_scaling",
         "read_fit": "_fit",
         "read_records": "_dataset",
         "recall": "_measure",
         "shapes": "_shapes",
+        "shown": "_wishes",
         "train": "_commands",
+        "wishes": "_wishes",
     },
 )

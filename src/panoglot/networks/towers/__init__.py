@@ -19,6 +19,7 @@ from panoglot.networks.towers.seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq,
 from panoglot.networks.towers.text import TextTransformer
 from panoglot.networks.towers.visual_embedding import VisualEmbedding
 from panoglot.networks.towers.vit import Vit
+from panoglot.networks.towers.words import Words
 
 __all__ = [
     "PICTURE",
@@ -52,6 +53,7 @@ __all__ = [
     "TokenMlp",
     "VisualEmbedding",
     "Vit",
+    "Words",
     "Written",
     "causal_lm",
     "causal_mask",
