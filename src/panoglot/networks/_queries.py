@@ -107,6 +107,7 @@ class Queries(nn.Module):
                     f.towers[name] = self.look(name, self.towers[name], batch)
         if texts is not None:
             f = self.with_texts(f, texts, langs)
-        rows = torch.arange(len(pixels if pixels is not None else texts or ()), device=next(self.parameters()).device)
-        some = [None if given is None else rows for given in (pixels, texts)]
+        given = pixels if pixels is not None else texts
+        rows = torch.arange(0 if given is None else len(given), device=next(self.parameters()).device)
+        some = [None if part is None else rows for part in (pixels, texts)]
         return composer.query(self, f, *some)  # type: ignore[no-any-return]
