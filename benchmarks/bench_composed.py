@@ -4,12 +4,12 @@
 
 `sprc`, `collm`, `isa`: the preset `small` on the synthetic world of `panoglot.training.wishes`: SPRC learns from 1,500
 queries that say what answers them, CoLLM from 1,500 pictures with captions, ISA from as many, whose captions teach the
-large model alone. 300 other queries, none of whose (picture, wish) was trained on; R@1 among the pictures that answer any.
+large model alone. 300 other queries, none of whose (picture, wish) was trained on; R@1 among all pictures that answer.
 
 `stamps`: Debian's tuxpaint stamps of seven categories, half of the pictures of each (by seed) to train on, half to
-measure on. A query is a picture and "but a bird"; right is a picture of that category whose main colour, as its pixels say,
-is the reference's. CoLLM's preset `frozen` learns a composer on the vectors of two frozen encoders. R@1: the first found is
-right. Training wishes are English; they are measured in other languages too.
+measure on. A query is a picture and "but a bird"; right is a picture of that category whose main colour, as its pixels
+say, is the reference's. CoLLM's preset `frozen` learns a composer on vectors of two frozen encoders. R@1: the first found
+is right. `untrained`: the same encoders, joined by ConSE. Training wishes are English; they are measured in other languages too.
 
 Prints a line a method: mean over the seeds with its 95 % interval (Student's t), and one JSON line.
 """

@@ -60,7 +60,10 @@ def query(n=4, words=5, seed=1):
 def test_a_picture_counts_with_its_nearest_vector():
     part = PromptedPart(WIDTHS)
     f, target = torch.eye(2), torch.tensor([[[0.6, 0.8], [1, 0]], [[0, 1], [0.8, 0.6]]])
-    assert torch.einsum("qd,nvd->qnv", f, target).amax(-1).tolist() == [pytest.approx([1, 0.8]), pytest.approx([0.8, 1])]
+    assert torch.einsum("qd,nvd->qnv", f, target).amax(-1).tolist() == [
+        pytest.approx([1, 0.8]),
+        pytest.approx([0.8, 1]),
+    ]
     term = part.find(f, target, torch.arange(2), None)
     assert (round(float(term.value.detach()), 6), term.count) == (0.055844, 2)
     turned = part.find(f, target.flip(1), torch.arange(2), None)  # in whatever order they stand
@@ -81,7 +84,9 @@ def test_the_contrast_is_one_way_and_spares_duplicates():
     assert float(one.value.detach()) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.paper("sprc", shows="V", case="shapes: a prompt of Q tokens, one unit vector a query, Q unit vectors a picture")
+@pytest.mark.paper(
+    "sprc", shows="V", case="shapes: a prompt of Q tokens, one unit vector a query, Q unit vectors a picture"
+)
 def test_shapes_and_lengths():
     made, (patches, words, mask) = composer(), query()
     with torch.no_grad():
@@ -98,7 +103,9 @@ def test_shapes_and_lengths():
     assert torch.allclose(hidden, found, atol=1e-5)
 
 
-@pytest.mark.paper("sprc", shows="V", case="the query's vector is that of the first word, the common prompt's its own first")
+@pytest.mark.paper(
+    "sprc", shows="V", case="the query's vector is that of the first word, the common prompt's its own first"
+)
 def test_where_queries_are_read():
     made, (patches, words, mask) = composer(), query()
     with torch.no_grad():
@@ -109,7 +116,9 @@ def test_where_queries_are_read():
         assert torch.equal(made.say(words, mask), unit(made.of_text(common[:, 0])))
 
 
-@pytest.mark.paper("sprc", shows="V", case="behind the common prompt the reference is not seen: swapping it changes nothing")
+@pytest.mark.paper(
+    "sprc", shows="V", case="behind the common prompt the reference is not seen: swapping it changes nothing"
+)
 def test_the_common_prompt_does_not_see_the_picture():
     made, (patches, words, mask) = composer(), query()
     model = make_model(load_row("sprc", "small", text={"kind": "words", "width": 64, "length": 32}))
@@ -126,7 +135,9 @@ def sprc(**losses):
     """A model, and a batch of composed queries."""
     from panoglot.networks._data import Data
 
-    row = load_row("sprc", "small", text={"kind": "words", "width": 64, "length": 32}, batch=8, losses={"prompted": losses})
+    row = load_row(
+        "sprc", "small", text={"kind": "words", "width": 64, "length": 32}, batch=8, losses={"prompted": losses}
+    )
     model = make_model(row)
     data = Data(wishes(8), model, augment=False)
     return model, data.batch(data.plan(0)[0], 0)
@@ -155,7 +166,9 @@ def test_only_the_query_s_prompt_moves_to_the_common_one():
     assert values[1] - values[0] == pytest.approx(float(want.detach()), rel=1e-4)
 
 
-@pytest.mark.paper("sprc", shows="V", case="weights 0 and 0: contrast alone; .4 and .4: the sum; a frozen tower has no gradient")
+@pytest.mark.paper(
+    "sprc", shows="V", case="weights 0 and 0: contrast alone; .4 and .4: the sum; a frozen tower has no gradient"
+)
 def test_the_sum_of_the_three():
     model, batch = sprc(text=0.0, align=0.0)
     composer, part, f = model.reader("composer"), model.parts["prompted"], model.features(batch)
@@ -176,7 +189,9 @@ def test_the_sum_of_the_three():
     assert all(p.grad is None for p in trainer.model.image.parameters())
 
 
-@pytest.mark.paper("sprc", shows="V", case="BLIP-2's weights: the same hidden states as transformers' Q-Former, query by query")
+@pytest.mark.paper(
+    "sprc", shows="V", case="BLIP-2's weights: the same hidden states as transformers' Q-Former, query by query"
+)
 def test_the_q_former_is_blip_2_s():
     hf = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -201,7 +216,9 @@ def test_the_q_former_is_blip_2_s():
         QFormer(16, 2, 2, 12).take({k: v for k, v in theirs.state_dict().items() if "layer.1." not in k})
 
 
-@pytest.mark.paper("sprc", shows="V", case="a published checkpoint: words, Q-Former, projections and queries are taken up")
+@pytest.mark.paper(
+    "sprc", shows="V", case="a published checkpoint: words, Q-Former, projections and queries are taken up"
+)
 def test_a_checkpoint_is_taken_up(tmp_path):
     hf = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -232,7 +249,9 @@ def test_a_checkpoint_is_taken_up(tmp_path):
         assert torch.allclose(unit(ours.reader("composer").of_text(said)), found.text_embeds, atol=1e-4)
 
 
-@pytest.mark.paper("sprc", shows="V", case="one cycle of 80 epochs, 50 of which are run: PyTorch's OneCycleLR, step by step")
+@pytest.mark.paper(
+    "sprc", shows="V", case="one cycle of 80 epochs, 50 of which are run: PyTorch's OneCycleLR, step by step"
+)
 def test_the_one_cycle():
     p = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([p], lr=1.0)
@@ -254,7 +273,9 @@ def test_the_words_are_as_wide_as_the_q_former():
 # ---- CoLLM -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.paper("collm", shows="V", case="slerp: unit norm; 1 is the own picture, 0 the neighbour; orthogonal at .5: .7071")
+@pytest.mark.paper(
+    "collm", shows="V", case="slerp: unit norm; 1 is the own picture, 0 the neighbour; orthogonal at .5: .7071"
+)
 def test_slerp():
     a, b = vectors(6, 5), vectors(6, 5, seed=1)
     for alpha in (0.0, 0.3, 0.5, 1.0):
@@ -274,7 +295,9 @@ def test_slerp():
     assert slerp(x.half(), y.half()).dtype == torch.float32
 
 
-@pytest.mark.paper("collm", shows="V", case="the neighbour is never the picture itself; a permuted batch permutes the queries")
+@pytest.mark.paper(
+    "collm", shows="V", case="the neighbour is never the picture itself; a permuted batch permutes the queries"
+)
 def test_references_follow_the_batch():
     x, part = vectors(9, 4), MadePart(Widths(4))
     ids = torch.arange(9)
@@ -311,9 +334,17 @@ def test_changes_in_words():
     assert all("एक बिल्ली" in one and "।" not in one for one in said[:12])
     assert said[12:] == ["एक बिल्ली।"] * 3
     part = MadePart(Widths(2), templates=["nicht {have}, sondern {want}"])
-    assert part.said(["ein Hund.", "eine Katze."], [1, 0], [(0.0, 0.9, 0.5)] * 2)[0] == "nicht eine Katze, sondern ein Hund"
-    for wrong, why in (({"templates": ["{have} only"]}, "must have {want}"), ({"templates": ["{want} {x}"]}, "must have"),
-                       ({"alpha": 2.0}, "in 0..1"), ({"low": 0.9}, "low at most alpha"), ({"kinds": ["x"]}, "some of")):  # fmt: skip
+    assert (
+        part.said(["ein Hund.", "eine Katze."], [1, 0], [(0.0, 0.9, 0.5)] * 2)[0]
+        == "nicht eine Katze, sondern ein Hund"
+    )
+    for wrong, why in (
+        ({"templates": ["{have} only"]}, "must have {want}"),
+        ({"templates": ["{want} {x}"]}, "must have"),
+        ({"alpha": 2.0}, "in 0..1"),
+        ({"low": 0.9}, "low at most alpha"),
+        ({"kinds": ["x"]}, "some of"),
+    ):
         with pytest.raises(UserError, match=why):
             MadePart(Widths(2), **wrong)
 
@@ -326,7 +357,9 @@ SLOT = {
 }
 
 
-@pytest.mark.paper("collm", shows="V", case="queries of a picture or a text alone: finite unit vectors; no slot stands for none")
+@pytest.mark.paper(
+    "collm", shows="V", case="queries of a picture or a text alone: finite unit vectors; no slot stands for none"
+)
 def test_what_is_not_there_has_no_slot():
     model = make_model(load_row("collm", "small", **SLOT)).eval()
     x = torch.randn(3, 3, 32, 32)
@@ -337,7 +370,8 @@ def test_what_is_not_there_has_no_slot():
     assert torch.equal(model.encode_texts(texts), found[2])
     f = model.with_texts(Features(), texts)
     composer = model.reader("composer")
-    lengths = [len(splice(model.text.tokens, parts)[0]) for parts in (["find: ", 1, " ", "a cat"], ["find: ", 1], ["find: ", "a cat"])]  # fmt: skip
+    parts = (["find: ", 1, " ", "a cat"], ["find: ", 1], ["find: ", "a cat"])
+    lengths = [len(splice(model.text.tokens, one)[0]) for one in parts]
     soft = composer.soft(Features(x=vectors(1, 8)), torch.arange(1))
     rows = torch.arange(1)
     sizes = [composer.sentences(model, s, f, r)[0].shape[1] for s, r in ((soft, rows), (soft, None), (None, rows))]
@@ -348,11 +382,21 @@ def test_what_is_not_there_has_no_slot():
         model.encode_queries(None, None)
 
 
-@pytest.mark.paper("collm", shows="V", case="the mean of three contrasts, of the reference, the caption, both; one picture: nothing")
+@pytest.mark.paper(
+    "collm", shows="V", case="the mean of three contrasts, of the reference, the caption, both; one picture: nothing"
+)
 def test_the_three_losses():
     from panoglot.networks._data import Data
 
-    row = load_row("collm", "small", **SLOT, batch=6, stages=None, sampler={"kind": "coin", "p": 0.0}, losses={"made": {"most": 1.0}})
+    row = load_row(
+        "collm",
+        "small",
+        **SLOT,
+        batch=6,
+        stages=None,
+        sampler={"kind": "coin", "p": 0.0},
+        losses={"made": {"most": 1.0}},
+    )
     model = make_model(row).eval()
     data = Data(captioned(24), model, augment=False)
     batch = data.batch(data.plan(0)[0], 0)
@@ -382,7 +426,9 @@ def test_the_three_losses():
 # ---- ISA -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.paper("isa", shows="V", case="distillation: .4621 of the card's two vectors; 0 where sentence and picture agree")
+@pytest.mark.paper(
+    "isa", shows="V", case="distillation: .4621 of the card's two vectors; 0 where sentence and picture agree"
+)
 def test_distillation():
     part = SentencePart(Widths(2), temperature=1.0)
     v, q = torch.eye(2), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
@@ -432,7 +478,9 @@ def blip():
     ).eval()
 
 
-@pytest.mark.paper("isa", shows="V", case='the embeddings of "a dog" in the slots: exactly the vector of "a photo of a dog"')
+@pytest.mark.paper(
+    "isa", shows="V", case='the embeddings of "a dog" in the slots: exactly the vector of "a photo of a dog"'
+)
 def test_splicing_is_reading():
     for tower, table in towers():
         whole, mask = tower.tokens(["a photo of a dog"])
@@ -447,7 +495,11 @@ def test_splicing_is_reading():
         assert torch.equal(found, want)
 
 
-@pytest.mark.paper("isa", shows="V", case="what does not fit is cut from the instruction, and counted; no room for the picture: refused")
+@pytest.mark.paper(
+    "isa",
+    shows="V",
+    case="what does not fit is cut from the instruction, and counted; no room for the picture: refused",
+)
 def test_the_instruction_is_cut_last():
     tokens = t.ByteTokens(12)
     ids, at, cut = splice(tokens, ["ab", 3, ", ", "a long instruction"], 12)
@@ -494,7 +546,9 @@ def test_the_large_model_does_not_move():
     assert changed == {"towers", "readers"}
 
 
-@pytest.mark.paper("isa", shows="V", case="what is needed of a query: the light tower alone; the gallery is the large model's")
+@pytest.mark.paper(
+    "isa", shows="V", case="what is needed of a query: the light tower alone; the gallery is the large model's"
+)
 def test_a_query_needs_the_light_tower_alone(monkeypatch):
     model = make_model(load_row("isa", "small", **ISA)).eval()
     x = torch.randn(2, 3, 32, 32)
@@ -509,7 +563,9 @@ def test_a_query_needs_the_light_tower_alone(monkeypatch):
         SentenceComposer(WIDTHS, 8).soft(Features(), torch.arange(1))
 
 
-@pytest.mark.paper("isa", shows="V", case="local alignment: the frozen matching encoder judges sentence and picture (BLIP)")
+@pytest.mark.paper(
+    "isa", shows="V", case="local alignment: the frozen matching encoder judges sentence and picture (BLIP)"
+)
 def test_blip_judges_the_sentence():
     whole = blip()
     image, text = t.BlipImage(model=whole).eval(), t.BlipText(model=whole, tokenizer=Words(), length=12).eval()
@@ -544,7 +600,9 @@ def test_blip_judges_the_sentence():
 
 
 def test_the_queue_holds_the_last_pictures():
-    model = make_model(load_row("isa", "small", **ISA, stages=None, losses={"contrast": None, "sentence": {"queue": 5}}))
+    model = make_model(
+        load_row("isa", "small", **ISA, stages=None, losses={"contrast": None, "sentence": {"queue": 5}})
+    )
     part, x = model.parts["sentence"].train(), torch.randn(4, 1, 3, 32, 32)
     for n in range(2):
         batch = Batch(ids=list("abcd"), image=x + n)
@@ -562,9 +620,10 @@ def test_own_projections_are_refused_where_there_are_none():
 def test_a_composer_of_words_needs_a_tower_that_reads_them():
     with pytest.raises(UserError, match="needs a text tower that reads embeddings too"):
         load_row("collm", "small", text={"kind": "hashed", "width": 96})
+    row = load_row("sprc", "small", losses={"prompted": None, "composed": {}}, batch=4, text={"tokenizer": ""})
+    trainer = Trainer(row, wishes(8), augment=False)
     with pytest.raises(UserError, match="'prompted'"):
-        row = load_row("sprc", "small", losses={"prompted": None, "composed": {}}, batch=4, text={"tokenizer": ""})
-        Trainer(row, wishes(8), augment=False).fit(1)
+        trainer.fit(1)
 
 
 def test_records_of_wishes_are_what_they_say():

@@ -43,7 +43,9 @@ def halves(grain):
         for wanted in [(new, down) for new in COLOURS] + [(up, new) for new in COLOURS]:
             if wanted != (up, down):
                 text = f"{'a' if wanted[1] == down else 'b'}{wanted[wanted[1] != down][0]}"
-                record = Record(f"{up} {down} {text} {grain}", picture(up, down), [Text(text, "question")], loader="triples")
+                record = Record(
+                    f"{up} {down} {text} {grain}", picture(up, down), [Text(text, "question")], loader="triples"
+                )
                 record.pictures, record.pair_id = [picture(*wanted)], " ".join(wanted)
                 records.append(record)
                 own[record.id] = f"{up} {down}"
@@ -119,7 +121,9 @@ def test_a_run_is_searched_with_by_name(name, tmp_path):
     hits = panoglot.search(data.path, triples[0].text, image=reference, encoder=f"pano:{run}", k=5)
     assert hits.plan.preset == "learned"
     assert len(hits) == 5
-    want = encoder.encode_queries([[Image(data.images.get([reference], ["data"]).to_pylist()[0]["data"]), triples[0].text]])
+    want = encoder.encode_queries(
+        [[Image(data.images.get([reference], ["data"]).to_pylist()[0]["data"]), triples[0].text]]
+    )
     rows = data.vectors(done.vectors).read(["id", "vector"]).to_pylist()
     scores = {}
     for row in rows:
@@ -128,7 +132,10 @@ def test_a_run_is_searched_with_by_name(name, tmp_path):
     assert hits[0].score == pytest.approx(max(scores.values()), abs=2e-3)
     for text in ("a red circle", "ein roter Kreis", "दायरा", "دائرة"):  # words alone, in any script
         assert len(panoglot.search(data.path, text, encoder=f"pano:{run}", k=3, parts="picture")) == 3
-    assert panoglot.search(data.path, "x", image=reference, encoder=f"pano:{run}", k=3, preset="rules").plan.preset == "rules"
+    assert (
+        panoglot.search(data.path, "x", image=reference, encoder=f"pano:{run}", k=3, preset="rules").plan.preset
+        == "rules"
+    )
     wrong = encoder.encode_queries([[Image(b"torn", "x", 1, 1)], [], ["make it red"]])
     assert np.isfinite(wrong).all(1).tolist() == [False, False, True]
 
@@ -173,10 +180,14 @@ def test_a_composer_on_stored_vectors(tmp_path):
     data, triples = put(tmp_path / "x.pano", wishes(12))
     run = tmp_path / "run"
     small = ["readers.composer.width=32", "readers.composer.layers=1"]
-    done = panoglot.train("collm", data.path, output=run, preset="frozen", batch=8, epochs=1, held_out=0.0, quiet=True, set=small)  # fmt: skip
+    done = panoglot.train(
+        "collm", data.path, output=run, preset="frozen", batch=8, epochs=1, held_out=0.0, quiet=True, set=small
+    )
     encoder = load_model(f"pano:{run}", "encoder")
     raw = data.images.get([triples[0].image_id], ["data"]).to_pylist()[0]["data"]
-    vectors = encoder.encode_queries([[Image(raw), "make it red"], [Image(raw)], ["mach es rot"], [Image(b"torn", "x", 1, 1), "x"]])
+    vectors = encoder.encode_queries(
+        [[Image(raw), "make it red"], [Image(raw)], ["mach es rot"], [Image(b"torn", "x", 1, 1), "x"]]
+    )
     assert np.isfinite(vectors).all(1).tolist() == [True, True, True, False]
     hits = panoglot.search(data.path, "make it red", image=triples[0].image_id, encoder=f"pano:{run}", k=2)
     assert (len(hits), hits.plan.preset, done.row.method) == (2, "learned", "collm")

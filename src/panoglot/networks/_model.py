@@ -275,7 +275,10 @@ class Model(Language, Queries):
                     "a part of a text (sampler: sentences) has none."
                 )
             f.tokens = batch.text_vec[batch.slot_mask][:, None]
-            f.y, f.token_mask = unit(self.text_head(f.tokens[:, 0])), torch.ones_like(f.tokens[..., 0], dtype=torch.bool)
+            f.y, f.token_mask = (
+                unit(self.text_head(f.tokens[:, 0])),
+                torch.ones_like(f.tokens[..., 0], dtype=torch.bool),
+            )
             return
         if batch.tokens is None or batch.token_mask is None:
             raise UserError("The batch has no tokens.")

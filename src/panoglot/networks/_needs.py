@@ -78,7 +78,7 @@ def served(row: Row) -> set[str]:
 
     >>> from panoglot.networks._row import load_row
     >>> sorted(served(load_row("clip")))
-    ['local', 'patches', 'picture', 'text', 'tokens']
+    ['local', 'patches', 'picture', 'text', 'tokens', 'words']
     """
     out: set[str] = set()
     image, text = row.image or {}, row.text or {}

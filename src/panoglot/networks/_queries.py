@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from panoglot.errors import UserError
 from panoglot.networks._records import Batch
 from panoglot.networks.parts import Features
-from panoglot.networks.towers.stored import Stored
 
 if TYPE_CHECKING:
     from panoglot.networks._row import Row
@@ -43,7 +42,7 @@ class Queries(nn.Module):
 
     def gallery(self, f: Features) -> Tensor | None:
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
-        composer = self.readers["composer"] if "composer" in self.readers else None
+        composer: Any = dict(self.readers.items()).get("composer")
         return composer.gallery(f) if hasattr(composer, "gallery") else f.x
 
     def answers(self, batch: Batch) -> Features:

@@ -199,7 +199,7 @@ class TrainedEncoder:
     @property
     def views(self) -> int:
         """How many vectors a picture has."""
-        composer = self.model.readers["composer"] if "composer" in self.model.readers else None
+        composer = dict(self.model.readers.items()).get("composer")
         return int(getattr(composer, "views", 1))
 
     def _asked(self, query: Sequence[Any]) -> Any:

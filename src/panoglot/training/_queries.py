@@ -52,7 +52,9 @@ def measure_queries(
     views = gallery.reshape(len(names), -1, gallery.shape[-1])
     asked = [_parts(encoder, record) for record in chosen]
     picture = encoder.encode_query_parts([(x, None) for x, _ in asked])
-    text = encoder.encode_query_parts([(None, t) for _, t in asked]) if encoder.model.speaks else _texts(encoder, chosen)
+    text = (
+        encoder.encode_query_parts([(None, t) for _, t in asked]) if encoder.model.speaks else _texts(encoder, chosen)
+    )
     found = {"both": encoder.encode_query_parts(asked), "picture": picture, "text": text, "sum": picture + text}
     weights = np.random.default_rng(seed).multinomial(len(chosen), [1 / max(1, len(chosen))] * len(chosen), twins)
     out: dict[str, Any] = {"queries": len(chosen), "gallery": len(names)}

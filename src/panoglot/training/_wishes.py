@@ -1,7 +1,7 @@
 """The synthetic world of composed queries: pictures of one or two things, and wishes to change or to add one.
 
-What is right is known: a wish to change names one of colour, shape and place, all else stays; a wish to add names a second
-thing. So the picture alone does not say what is meant, and the words alone do not.
+What is right is known: a wish to change names one of colour, shape and place, all else stays; a wish to add names a
+second thing. So the picture alone does not say what is meant, and the words alone do not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALL: tuple[Thing, ...] = tuple(product(_SHAPES, _COLOURS, _PLACES))
 
 
 def scene(things: Sequence[Thing], key: str) -> Any:
-    """Return a picture [3, 32, 32] of things at their places; the very place in a quarter and the grain are drawn by key.
+    """Return a picture [3, 32, 32] of things at their places; where in a quarter, and the grain, are drawn by key.
 
     Args:
         things: in places of their own.

@@ -21,7 +21,7 @@ __all__ = ["MadePart", "SentencePart"]
 
 
 class MadePart(Part):
-    """Between a picture and its nearest neighbour in the step lies a reference; the captions say what is wanted not what.
+    """Between a picture and its nearest neighbour in the step lies a reference; the captions say what to change.
 
     Three kinds of queries learn to find the picture: the reference alone, the caption alone, both with the change in
     words. Pictures whose neighbour is as good as the same, or opposite, teach by the caption alone.
@@ -78,7 +78,9 @@ class MadePart(Part):
         """
         bare = [caption.strip().rstrip(".。।") for caption in captions]
         return [
-            self.templates[int(t * len(self.templates))].format(want=bare[i], have=bare[j]) if u < self.p else captions[i]
+            self.templates[int(t * len(self.templates))].format(want=bare[i], have=bare[j])
+            if u < self.p
+            else captions[i]
             for i, (j, (u, t, *_)) in enumerate(zip(like, drawn, strict=True))
         ]
 

@@ -104,7 +104,8 @@ class QFormer(nn.Module):
         x = self.drop(self.norm(x))
         for layer in self.layers:
             x = layer(x, count, see, memory)
-        return x
+        found: Tensor = x
+        return found
 
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Take up the weights of a `Blip2QFormerModel` of transformers with text input.

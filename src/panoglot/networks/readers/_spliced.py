@@ -54,7 +54,7 @@ def splice(tokens: Any, parts: Sequence[str | int | Sequence[int]], most: int = 
     ([1, 100, 101, 0, 0, 102, 2], [3, 4], False)
     """
     ends = _ends(tokens)
-    ids, soft = list(ends[0]), []
+    ids, soft = list(ends[0]), list[int]()
     for part in parts:
         if isinstance(part, int):
             soft += range(len(ids), len(ids) + part)
@@ -107,7 +107,9 @@ class SplicedComposer(Composer):
         pieces = [one for one in re.split(r"(\{picture\}|\{text\})", said) if one]
         rows, at = [], []
         for k in range(n):
-            known = {PICTURE: soft.shape[1] if soft is not None else 0, TEXT: instructions[k] if instructions else []}
+            known: dict[str, Any] = {TEXT: instructions[k]} if instructions else {}
+            if soft is not None:
+                known[PICTURE] = soft.shape[1]
             ids, places, cut = splice(tokens, [known.get(one, one) for one in pieces], getattr(tokens, "length", 0))
             tokens.cut += cut
             rows.append(ids)

@@ -115,9 +115,7 @@ class BlipText(nn.Module):
         x = self._read(ids, mask, soft)
         return x[:, 0], x
 
-    def match(
-        self, ids: Tensor, mask: Tensor, patches: Tensor, soft: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def match(self, ids: Tensor, mask: Tensor, patches: Tensor, soft: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return logits [M, 2] of texts and pictures' tokens [M, N, ·]: they do not match, they do."""
         there = patches.new_ones(patches.shape[:2])
         x = self._read(ids, mask, soft, encoder_hidden_states=patches, encoder_attention_mask=there.long())

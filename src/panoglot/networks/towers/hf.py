@@ -31,6 +31,7 @@ class HfTokens:
         return len(self.tokenizer(text, truncation=False)["input_ids"])
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask [M, L], padded to the longest."""
         whole = self.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
         self.cut += sum(len(ids) > self.length for ids in whole)
         out = self.tokenizer(list(texts), truncation=True, max_length=self.length, padding=True, return_tensors="pt")
