@@ -8,8 +8,9 @@ large model alone. 300 other queries, none of whose (picture, wish) was trained 
 
 `stamps`: Debian's tuxpaint stamps of seven categories, half of the pictures of each (by seed) to train on, half to
 measure on. A query is a picture and "but a bird"; right is a picture of that category whose main colour, as its pixels
-say, is the reference's. CoLLM's preset `frozen` learns a composer on vectors of two frozen encoders. R@1: the first found
-is right. `untrained`: the same encoders, joined by ConSE. Training wishes are English; they are measured in other languages too.
+say, is the reference's. CoLLM's preset `frozen` learns a composer on vectors of two frozen encoders. R@1: the first
+found is right. `untrained`: the same encoders, joined by ConSE. Training wishes are English; they are measured in other
+languages too.
 
 Prints a line a method: mean over the seeds with its 95 % interval (Student's t), and one JSON line.
 """

@@ -110,7 +110,8 @@ class SplicedComposer(Composer):
             known: dict[str, Any] = {TEXT: instructions[k]} if instructions else {}
             if soft is not None:
                 known[PICTURE] = soft.shape[1]
-            ids, places, cut = splice(tokens, [known.get(one, one) for one in pieces], getattr(tokens, "length", 0))
+            parts: list[Any] = [known.get(one, one) for one in pieces]
+            ids, places, cut = splice(tokens, parts, getattr(tokens, "length", 0))
             tokens.cut += cut
             rows.append(ids)
             at.append(places)
