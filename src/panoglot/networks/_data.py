@@ -159,6 +159,8 @@ class Data(Loading):
         shown = isinstance(r, Document) or r.image is not None or any(turn.picture is not None for turn in r.turns)
         if self.looks == "pixels" and not shown:
             return "no_image"
+        if self.looks == "vector" and r.pictures and not r.turns and "others" not in r.vectors:
+            return "no_image_vector"
         if any(not np.isfinite(v).all() for v in r.vectors.values()):
             return "not_finite"
         return "" if self.sampler.items(r) else "no_text"
@@ -350,8 +352,16 @@ class Data(Loading):
             most = max(map(len, others))
             out.others = torch.stack([F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in others])
             out.others_mask = torch.tensor([[t < len(p) for t in range(most)] for p in others])
+        if self.looks == "vector" and shown and all(one.sample.others for one in shown):
+            out.others_vec = self._stored_others(out.ids, shown)
         for name in shown[0].inputs:
             out.inputs[name] = torch.stack([one.inputs[name] for one in shown])
+
+    def _stored_others(self, ids: Sequence[str], shown: Sequence[_Shown]) -> Tensor:
+        """Return stored vectors [B, T, Dv] of the pictures beside the items' own; T is what the shortest item has."""
+        least = min(len(one.sample.others) for one in shown)
+        rows = [self.records[id_].vectors["others"][list(one.sample.others[:least])] for id_, one in zip(ids, shown)]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def _asked(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
         """Fill in the regions that a writer is asked about."""

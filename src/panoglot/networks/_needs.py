@@ -23,6 +23,7 @@ NEEDS = {
     "patches": ("the patches of its image tower", "a tower that learns: image: {kind: vit}, or hf:NAME"),
     "local": ("the patches of its image tower in the joint space", "a tower that learns, and head: {kind: linear}"),
     "tokens": ("the tokens of its text tower", "a tower that learns: text: {kind: transformer}, or hf:NAME"),
+    "words": ("a text tower that reads embeddings too", "text: {kind: transformer}, or hf:NAME"),
     "second": ("a second tap", "shared layers: shared: 1 or more"),
     "regions": ("regions that the head finds", "head: {kind: queries}"),
     "writer": ("a language model", "text: {kind: causal}, seq2seq, decoder or encoder_decoder"),
@@ -77,7 +78,7 @@ def served(row: Row) -> set[str]:
 
     >>> from panoglot.networks._row import load_row
     >>> sorted(served(load_row("clip")))
-    ['local', 'patches', 'picture', 'text', 'tokens']
+    ['local', 'patches', 'picture', 'text', 'tokens', 'words']
     """
     out: set[str] = set()
     image, text = row.image or {}, row.text or {}

@@ -29,6 +29,7 @@ __all__ = [
     "Query",
     "QueryPart",
     "Term",
+    "product_part",
     "read_plan",
 ]
 
@@ -365,3 +366,15 @@ def _named(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(getattr(value, "id", "") or "(picture)")
+
+
+def product_part(given: Any) -> QueryPart:
+    """`a.jpg:colour` as a product of a query."""
+    if isinstance(given, QueryPart):
+        return given
+    if not isinstance(given, str):
+        return QueryPart("product", given)
+    path, colon, condition = given.rpartition(":")
+    if not colon or os.path.exists(given):
+        return QueryPart("product", given)
+    return QueryPart("product", path, condition=condition)

@@ -72,8 +72,9 @@ def search(
         parts: what looks: `lexical` (words that stand in captions), `caption` (their meaning), `picture`; with commas.
             Without it all that can.
         preset: how the query is read: `identity` (as it stands), `rules` (add, remove, replace, keep), `conditions`
-            (products), `cirevl`, `cotmr`, `imagescope` (with models), `learned` (a composer); `auto`: rules for a
-            picture with a text, conditions for products, else as it stands.
+            (products), `cirevl`, `cotmr`, `imagescope` (with models), `learned` (a composer); `auto`: for a
+            picture with a text `learned` where the encoder was trained to compose, else rules; conditions for products;
+            else as it stands.
         plan: a plan to search with instead of asking a planner: a file of it, as --explain --json prints one.
         min_score: leave out images whose best cosine is lower, unless a caption has every word.
         backend: `exact`, `index`, or `auto`.

@@ -21,8 +21,8 @@ from panoglot.retrieval._looking import looked
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
 from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
-from panoglot.retrieval._records import Plan, Query, QueryPart, Term, read_plan
-from panoglot.retrieval._scorer import Pack
+from panoglot.retrieval._records import Plan, Query, QueryPart, Term, product_part, read_plan
+from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
 from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
@@ -217,7 +217,7 @@ class Searcher:
             raise UserError("the text to search for is empty.")
         said = typed(text) if text is not None else Typed("")
         made = [QueryPart("image", image)] if image is not None else []
-        made += [_product(one) for one in product]
+        made += [product_part(one) for one in product]
         if said.text:
             made.append(QueryPart("text", said.text))
         if not made and said.must_not:
@@ -234,13 +234,23 @@ class Searcher:
             return Plan(tuple(terms), explain=(f"{weight:g} of the text, the rest of the picture",))
         if preset == "auto":
             composed = bool(query.images and texts)
-            preset = "conditions" if query.products else "rules" if composed else "identity"
+            preset = "conditions" if query.products else "identity"
+            if composed and not query.products:
+                preset = "learned" if self._composes() else "rules"
         plan = make_plan(query, preset, self.askers, options=options, look=self._reference)
         if said.must_not and not self._has_captions():
             each = WITHOUT / len(said.must_not)
             more = tuple(Term("text", word, each, "typed with a minus") for word in said.must_not)
             plan = replace(plan, negatives=(*plan.negatives, *more))
         return plan
+
+    def _composes(self) -> bool:
+        """Whether the encoder was trained to read a picture and a text together."""
+        if self.gallery is None:
+            return False
+        if isinstance(self._model, str):
+            self._model = loaded_encoder(self.dataset, self.name, self._model)
+        return bool(getattr(self._model, "composes", False))
 
     def _has_captions(self) -> bool:
         return bool(self._allowed.languages())
@@ -353,7 +363,7 @@ class Searcher:
             return ranked
         encoder = self._encoder(run.plan)
         pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
-        if "caption" in chosen and (texts := _texts_only(pack)) is not None:
+        if "caption" in chosen and (texts := texts_only(pack)) is not None:
             ranked["caption"] = self.gallery.ranked(texts, depth, over="captions", **run.filters.given())
         if "picture" in chosen:
             if len(chosen) == 1 and len(pack.weights) > 1 and not pack.weights.any():
@@ -449,35 +459,9 @@ class Searcher:
         return hits
 
 
-def _product(given: Any) -> QueryPart:
-    """`a.jpg:colour` as a product of a query."""
-    if isinstance(given, QueryPart):
-        return given
-    if not isinstance(given, str):
-        return QueryPart("product", given)
-    path, colon, condition = given.rpartition(":")
-    if not colon or os.path.exists(given):
-        return QueryPart("product", given)
-    return QueryPart("product", path, condition=condition)
-
-
 def _says_all(run: _Run, text: str | None) -> bool:
     words = words_of(run.said.text)
     return text is not None and len(matched(words, text)) == len(words)
-
-
-def _texts_only(pack: Pack) -> Pack | None:
-    """The terms that captions can be compared with."""
-    import numpy as np
-
-    kinds = [term.kind for term in pack.plan.terms]
-    at = np.flatnonzero([kind in ("text", "soft", "query") for kind in kinds])
-    if not len(at) or not (pack.weights[at] > 0).any():
-        return None
-    return Pack(
-        pack.vectors[at], pack.weights[at], tuple(pack.names[n] for n in at), pack.texts[at], pack.groups[at],
-        replace(pack.plan, tau=0.0),
-    )  # fmt: skip
 
 
 def _array(ids: Sequence[str]) -> np.ndarray:
