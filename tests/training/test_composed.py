@@ -15,8 +15,7 @@ from panoglot.networks.encoder import TrainedEncoder
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.table import Caption, Triple, caption_to_row, create_dataset, image_id
-from panoglot.training import Trainer, captioned, measure_queries, shown, wishes
-from panoglot.training import check
+from panoglot.training import Trainer, captioned, check, measure_queries, shown, wishes
 from tests.training.test_others import ASKED
 
 WAYS = ("both", "picture", "text", "sum")
