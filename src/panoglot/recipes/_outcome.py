@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
+from panoglot.running._results import MUCH, fallback_share, named_notes
 from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
 
 if TYPE_CHECKING:
@@ -148,31 +149,17 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
             forms = dict(zip(("s", "are", "have", "were", "one"), words, strict=True))
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
             lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
-    fell = [(share, line) for stage in stages if (share := _fallen(stage)) and (line := _fallen_line(stage, share))]
+    fell = [(share, _fallen_line(stage, share)) for stage in stages if (share := fallback_share(stage.notes))]
     return lines + [line for _, line in sorted(fell)]  # the worst stands last
 
 
-#: Share of steps that fell back from which a method did not do what its paper does.
-_MUCH = 0.2
-
-
-def _fallen(stage: StageResult) -> float:
-    """The share of a method's steps where something simpler stood in."""
-    count = stage.notes.get("fallback_of", 0)
-    return stage.notes.get("fallback", 0) / count if count else 0.0
-
-
 def _fallen_line(stage: StageResult, share: float) -> str:
-    """Say so: which steps, how often, and what mends it."""
-    named = {
-        name.removeprefix("fallback_"): int(value)
-        for name, value in stage.notes.items()
-        if name.startswith("fallback_") and name != "fallback_of"
-    }
-    listed = ", ".join(f"{name} {count:,}" for name, count in sorted(named.items(), key=lambda one: -one[1]))
+    """Say which steps fell back, how often, and what mends it."""
+    listed, failed = (_listed(Counter(dict(named_notes(stage.notes, p)))) for p in ("fallback_", "failed_"))
     line = f"{stage.name}: in {share:.0%} of its steps something simpler stood in ({listed})"
+    line += f"; answers fell by: {failed}" if failed else ""
     method = stage.name.partition(".")[2]
-    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > _MUCH else "")
+    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > MUCH else "")
 
 
 def _downloads(stages: Sequence[StageResult]) -> list[str]:

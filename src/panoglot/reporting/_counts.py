@@ -82,6 +82,7 @@ class Counts:
         kinds: by kind.
         origins: (kind, recipe, model) to kept captions.
         dropped_captions: reason, what follows a colon taken off, to captions.
+        dropped_by: (recipe, reason) to dropped captions.
         dropped_images: the same of images.
     """
 
@@ -95,6 +96,7 @@ class Counts:
     kinds: dict[str, Tally] = field(default_factory=dict)
     origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     dropped_captions: Counter[str] = field(default_factory=Counter)
+    dropped_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped_images: Counter[str] = field(default_factory=Counter)
 
 
@@ -144,6 +146,10 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
                 tally.add(what, length, n)
         for kind, recipe, model, n in _grouped(table.filter(pc.equal(state, KEPT)), "kind", "recipe", "model"):
             _add(found.origins, {(kind, recipe, model): n})
+        for recipe, why, n in _grouped(
+            table.append_column("why", reason).filter(pc.equal(state, DROPPED)), "recipe", "why"
+        ):
+            _add(found.dropped_by, {(recipe, why): n})
         caption = pc.not_equal(table["kind"].combine_chunks(), "fact")
         _add(found.dropped_captions, _values(reason.filter(caption).drop_null()))
         captioned.append(pc.unique(rows["image_id"].filter(pc.and_(pc.equal(state, KEPT), caption))))
