@@ -138,7 +138,7 @@ def products(page: Page) -> list[Product]:
         one.path = one.path or path
         one.bullets = one.bullets or bullets or _sentences(one.description)
         one.group = one.group or f"{urlsplit(page.url).hostname or ''}/{_text(one.title)}"
-    return found[:_MOST_VARIANTS]
+    return found
 
 
 def _json_ld(page: Page) -> Iterator[dict[str, Any]]:
@@ -217,7 +217,7 @@ def _of_json(value: dict[str, Any], page: Page) -> Iterator[Product]:
     rows = [one for one in variants if isinstance(one, dict)] if isinstance(variants, list) else []
     if not rows:
         yield replace(whole, image=page.link(whole.image) if whole.image else "")
-    for row in rows[:_MOST_VARIANTS]:
+    for row in rows:
         for one in _of_json({k: v for k, v in row.items() if k not in ("hasVariant", "model")}, page):
             known = {name: getattr(one, name) or getattr(whole, name) for name in Product.__dataclass_fields__}
             known["image"] = one.image or (page.link(whole.image) if whole.image else "")
