@@ -126,7 +126,7 @@ def test_a_forget_that_was_stopped_before_it_erased_is_ended_by_the_same_command
     image = scenes.ids[1]
     (row,) = scenes.data.images.get([image], ["uri", "data"]).to_pylist()
     name, raw = row["uri"], row["data"]
-    with pytest.raises(UserError, match="has no image 'nix.png'") as error:
+    with pytest.raises(UserError, match=r"has no image 'nix\.png'") as error:
         forget(scenes.data, "nix.png")
     assert "forgotten before" not in str(error.value)
     forget_images(scenes.data, [image])  # and then somebody pulls the plug
