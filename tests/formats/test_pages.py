@@ -4,6 +4,7 @@ import gzip
 import html
 import io
 import json
+import random
 
 import PIL.Image
 import pytest
@@ -288,6 +289,60 @@ def test_a_warc_that_is_cut(warc):
     assert {0, 1} <= seen  # what came before is read
     warc.write_bytes(whole[:-200] + bytes(200))
     assert len(take(warc, "lgs")[0]) == 3
+
+
+def figure_page(name):
+    return (
+        f'<html lang="en"><figure><img src="/{name}"><figcaption>All about {name}</figcaption></figure></html>'.encode()
+    )
+
+
+@pytest.mark.parametrize("big", [0, 3_000_000])
+def test_a_warc_that_is_packed_as_one_gives_each_caption_its_own_picture(tmp_path, big):
+    pytest.importorskip("fastwarc")
+    noise = random.Random(1).randbytes(big)
+    records = [record("http://a.org/noise", noise, "application/zip")]
+    for n in (1, 2, 3):
+        records.append(record(f"http://a.org/{n}", figure_page(f"{n}.png")))
+        records.append(record(f"http://a.org/{n}.png", picture_bytes(n, 120, 110), "image/png"))
+    path = tmp_path / "one.warc.gz"
+    path.write_bytes(gzip.compress(b"".join(records)))
+    samples, rejects = take(path, "wit")
+    assert [one.captions[0].text for one in samples] == [f"All about {n}.png" for n in (1, 2, 3)]
+    assert [one.data for one in samples] == [picture_bytes(n, 120, 110) for n in (1, 2, 3)]
+    assert not rejects
+
+
+def test_a_record_that_says_it_is_longer_than_its_file_is_said_to_be_cut(tmp_path):
+    pytest.importorskip("fastwarc")
+    one = [record("http://a.org/1", figure_page("1.png")), record("http://a.org/1.png", picture_bytes(1), "image/png")]
+    long = record("http://a.org/2", figure_page("1.png")).replace(
+        b"response\r\nContent-Length: ", b"response\r\nContent-Length: 9999"
+    )
+    (tmp_path / "a.warc").write_bytes(b"".join([*one, long, *one]))
+    samples, rejects = take(tmp_path / "a.warc", "wit")
+    assert (len(samples), reasons(rejects)) == (1, ["truncated_archive"])
+
+
+@pytest.mark.parametrize("before", ["<div>" * 300, f'<p title="{"a" * 11_000_000}">'])
+def test_a_page_that_the_parser_gives_up_on_is_a_reject(tmp_path, before):
+    (tmp_path / "cat.png").write_bytes(picture_bytes(1))
+    (tmp_path / "a.html").write_bytes(figure_page("cat.png") + before.encode() + figure_page("cat.png"))
+    samples, rejects = take(tmp_path / "a.html", "wit")
+    assert (samples, reasons(rejects)) == ([], ["bad_html"])
+
+
+def test_more_pictures_than_a_page_may_have_are_counted(tmp_path):
+    (tmp_path / "cat.png").write_bytes(picture_bytes(1))
+    (tmp_path / "a.html").write_text('<img src=cat.png alt="a cat here">' * 10_003)
+    (left,) = unused(tmp_path / "a.html", "wit")
+    assert (left.count, "first 10,000" in left.what) == (3, True)
+
+
+def test_pages_without_pictures_are_named_where_nothing_came_of_them(tmp_path):
+    (tmp_path / "a.html").write_text("<p>nothing here")
+    with pytest.raises(UserError, match="1 page without a picture that has a text was not used"):
+        panoglot.ingest(str(tmp_path), str(tmp_path / "x.pano"), extract="wit", quiet=True)
 
 
 def test_extract_builds_a_dataset(warc, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher, edit, forget, index, search
+from panoglot.table import forget_images
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
 
@@ -119,6 +120,26 @@ def test_what_was_made_of_it_or_shows_it_goes_too(scenes):  # noqa: F811
     assert left == {"t3": ([two], [three]), "t4": (None, None)}
     pieces = (b"crop of one", b"crop of the crop", b"the film")
     assert not [p for p in data.path.rglob("*") if p.is_file() and any(piece in p.read_bytes() for piece in pieces)]
+
+
+def test_a_forget_that_was_stopped_before_it_erased_is_ended_by_the_same_command(scenes):  # noqa: F811
+    image = scenes.ids[1]
+    (row,) = scenes.data.images.get([image], ["uri", "data"]).to_pylist()
+    name, raw = row["uri"], row["data"]
+    with pytest.raises(UserError, match=r"has no image 'nix\.png'") as error:
+        forget(scenes.data, "nix.png")
+    assert "forgotten before" not in str(error.value)
+    forget_images(scenes.data, [image])  # and then somebody pulls the plug
+
+    def on_disk():
+        return any(raw in path.read_bytes() for path in scenes.data.path.rglob("*") if path.is_file())
+
+    assert on_disk()
+    with scenes.data.writer(), pytest.raises(UserError, match="not erased yet: panoglot forget"):
+        forget(scenes.data, name)
+    with pytest.raises(UserError, match="forgotten before is erased"):
+        forget(scenes.data, name)
+    assert not on_disk()
 
 
 def test_what_forgetting_costs_grows_with_what_is_touched(world):

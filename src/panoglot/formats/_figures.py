@@ -17,7 +17,6 @@ _CAPTIONS = frozenset("thumbcaption gallerytext caption infobox-caption wp-capti
 #: Elements and classes that hold the ways through a site, not its content.
 _AROUND = frozenset("nav header footer navheader navfooter navbox sidebar mw-editsection noprint".split())
 _LONGEST = 20_000
-_MOST = 10_000
 
 
 @dataclass
@@ -71,7 +70,7 @@ def figures(page: Page) -> list[Figure]:
             text = words(element)[:_LONGEST]
             if len(text) >= 20:
                 texts.setdefault(_key(path), text)
-        elif tag == "img" and len(found) < _MOST and (figure := _figure(element)):
+        elif tag == "img" and (figure := _figure(element)):
             figure.page_title, figure.sections = title, [title, *(name for _, name in path)]
             figure.section = path[-1][1] if path else ""
             figure.main = not found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 _LONGEST = 16 * 2**20  # bytes of a page
+_MOST = 10_000  # things of a page
 _BATCH = 50  # pages of a part
 _META = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
@@ -78,10 +80,14 @@ class Page:
         if len(raw) > _LONGEST:
             raise RowError("too_many_bytes", f"a page of {len(raw):,} bytes, the limit is {_LONGEST:,}")
         text = re.sub(r"^\s*<\?xml[^>]*\?>", "", _decoded(raw, charset)).replace("\0", "")
+        parser = html.HTMLParser(huge_tree=False, no_network=True)
         try:
-            tree = html.document_fromstring(text, parser=html.HTMLParser(huge_tree=False, no_network=True))
+            tree = html.document_fromstring(text, parser=parser)
         except Exception as error:
             raise RowError("bad_html", " ".join(str(error).split())[:200] or "no page") from None
+        # where it gives up, the parser keeps what came before and raises nothing
+        if cut := next((one for one in parser.error_log if one.type_name == "ERR_RESOURCE_LIMIT"), None):
+            raise RowError("bad_html", f"nested too deeply or too long a value, line {cut.line}")
         page = cls(uri, url, tree)
         page.lang = _language(page)
         return page
@@ -179,10 +185,12 @@ class Pictures:
         """
         key = _key(address)
         if key in self.places:
-            with _warc(self.path) as file:
-                file.seek(self.places[key])
-                for record in _records(file):
-                    return _body(record, MAX_BYTES)
+            for start in dict.fromkeys((self.places[key], 0)):  # records packed as one tell no place of their own
+                with _warc(self.path) as file, contextlib.suppress(OSError, ValueError, EOFError):
+                    file.seek(start)
+                    for there, kind, record in _records(file):
+                        if _key(there) == key and kind.startswith("image/"):
+                            return _body(record, MAX_BYTES)
             raise RowError("missing_file", f"{address[:200]} is no longer in {join_uri(self.path)}")
         if url or "://" in address or address.startswith("//"):
             return None
@@ -212,7 +220,11 @@ def things_of(
         if isinstance(one, Reject):
             yield one
         elif found := find(one[0]):
-            yield *one, found
+            if len(found) > _MOST:
+                yield Unused(
+                    part.uri, f"thing{{s}} of a page after its first {_MOST:,}", (one[0].uri,), len(found) - _MOST
+                )
+            yield *one, found[:_MOST]
         else:
             yield Unused(part.uri, none, (one[0].uri,))
 
@@ -256,13 +268,9 @@ def _responses(path: str, pictures: Pictures) -> Iterator[tuple[str, Any]]:
     for gather in (True, False):
         try:
             with _warc(path) as file:
-                for record in _records(file):
-                    url = str(record.headers.get("WARC-Target-URI") or "").strip("<> ")
-                    kind = (record.http_content_type or "").lower()
-                    if record.http_headers is None or (record.http_headers.status_code or 200) != 200:
-                        continue
+                for url, kind, record in _records(file):
                     if gather and kind.startswith("image/"):
-                        pictures.places[_key(url)] = record.stream_pos
+                        pictures.places.setdefault(_key(url), record.stream_pos)  # what is cut comes last
                     elif not gather and kind in ("text/html", "application/xhtml+xml"):
                         yield url, record
         except (OSError, ValueError, EOFError) as error:
@@ -277,16 +285,23 @@ def _warc(path: str) -> Any:
     return open(path, "rb")
 
 
-def _records(file: Any) -> Iterator[Any]:
+def _records(file: Any) -> Iterator[tuple[str, str, Any]]:
+    """Address, media type and record of every answer that holds something."""
     warc = require("fastwarc.warc", "panoglot[pages]", "reading WARC")
     kinds = warc.WarcRecordType.response | warc.WarcRecordType.resource
-    yield from warc.ArchiveIterator(file, record_types=kinds, parse_http=True, max_header_len=2**16)
+    for record in warc.ArchiveIterator(file, record_types=kinds, parse_http=True, max_header_len=2**16):
+        if record.http_headers is not None and (record.http_headers.status_code or 200) == 200:
+            url = str(record.headers.get("WARC-Target-URI") or "").strip("<> ")
+            yield url, (record.http_content_type or "").lower(), record
 
 
 def _body(record: Any, most: int) -> bytes:
+    length = record.content_length
     raw: bytes = record.reader.read(most + 1)
     if len(raw) > most:
         raise RowError("too_many_bytes", f"the limit is {most:,}")
+    if len(raw) < length:
+        raise RowError("truncated_archive", f"{len(raw):,} of {length:,} bytes; what came before is read")
     stated = record.http_headers.get("Content-Length") if record.http_headers else None
     if stated and stated.isdigit() and len(raw) < int(stated) and not record.http_headers.get("Content-Encoding"):
         raise RowError("truncated_archive", f"{len(raw):,} of {int(stated):,} bytes")

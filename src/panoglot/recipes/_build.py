@@ -261,7 +261,7 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
         run.stage(ingest_first)
         failing = settle_rejects(run.dataset, result.run_id)
         if not len(run.dataset.images):
-            raise UserError(nothing_read(run.dataset, str(recipe.source), failing))
+            raise UserError(nothing_read(run.dataset, str(recipe.source), failing, result.stages))
     if run.mirror is not None and result.status == "done":
         run.add(run.mirror.step(run.dataset))
         if not len(run.dataset.images):

@@ -201,22 +201,27 @@ _COUNTED = {
 }
 
 
-def nothing_read(dataset: Dataset, source: str, failing: Counter[str]) -> str:
-    """Say that a source gave no picture: why, with an example, and where the rest is told."""
+def nothing_read(dataset: Dataset, source: str, failing: Counter[str], stages: Sequence[StageResult] = ()) -> str:
+    """Say that a source gave no picture: why, with an example, what was not used, and where the rest is told."""
+    line = f"no picture could be read from '{source}'"
+    unused = "; ".join(_printable(one) for one in remarks(stages, dataset.address, most=3))
     if not failing:
         gone = dataset.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'", limit=1)["image_id"].to_pylist()
         if gone:
             undo = command("forget", dataset.address, "--undo", *gone)
-            return f"no picture could be read from '{source}' but what was forgotten before; to read one again: {undo}"
-        return f"no picture could be read from '{source}'."
+            return f"{line} but what was forgotten before; to read one again: {undo}"
+        return f"{line}: {unused}." if unused else f"{line}."
     row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
-    example = f"{row['item'].rpartition('/')[2]}: {row['message']}"
-    example = example if example.isprintable() else ascii(example)
+    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message']}")
     all_of_them = command("report", dataset.address, "--open")
     return (
-        f"no picture could be read from '{source}'; {failing.total():,} rejects: {reasons(failing)}; "
-        f"for example {example}. All of them: {all_of_them}"
+        f"{line}; {failing.total():,} rejects: {reasons(failing)}; "
+        f"for example {example}. {f'{unused}. ' if unused else ''}All of them: {all_of_them}"
     )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
 
 
 def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]) -> str | None:

@@ -222,12 +222,24 @@ def forget(
         if not data.marks.count(f"dropped = '{FORGOTTEN}'"):
             raise UserError(f"say which pictures: {command('forget', data.address, 'IMAGE')}")
         return Forgotten(0, 0, not dry_run and erase(data))
-    ids = list(dict.fromkeys(find_image(data, one) for one in images))
+    try:
+        ids = list(dict.fromkeys(find_image(data, one) for one in images))
+    except UserError as error:
+        raise UserError(f"{error}{'' if dry_run else _left_by_a_stop(data)}") from None
     if dry_run:
         parts = (sql_in("image_id", ids[at : at + 500]) for at in range(0, len(ids), 500))
         captions = sum(data.captions.count(f"{part} and {NO_FACT}") for part in parts)
         return Forgotten(len(ids), captions, False, dry_run=True)
     return Forgotten(*forget_images(data, ids, author), erase(data))
+
+
+def _left_by_a_stop(data: Dataset) -> str:
+    """Erase what a stopped call left, and say so: the names of its pictures went before their bytes."""
+    if not data.marks.count(f"dropped = '{FORGOTTEN}'"):
+        return ""
+    if erase(data):
+        return " What was forgotten before is erased: nothing of it is left."
+    return f" What was forgotten before is not erased yet: {command('forget', data.address)}"
 
 
 def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
