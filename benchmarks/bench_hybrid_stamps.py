@@ -3,7 +3,7 @@
 Data as in `bench_recall_stamps`. A dataset of the photographs with their captions in all languages is built (or given);
 queries are the captions of a language without their final period. `there`: all captions are in the index; `hidden`:
 those of the query's language (any tag of it) are not. `pictures`: picture vectors alone. Then how many made-up words
-(five scripts; not those that the calibration used) come back empty, and how many of the queries.
+(five scripts; not those that the calibration used) come back empty, how many words for things, and of the queries.
 
     python benchmarks/bench_hybrid_stamps.py [--dataset stamps.pano] [--langs de,hi,…] [--most 100]
 """
@@ -38,6 +38,35 @@ def built(listed: Path, stamps: Path, folder: Path) -> Path:
     build(str(recipe))
     index(folder / "x.pano", captions=True)
     return folder / "x.pano"
+
+
+#: Words for things, of which the stamps show many.
+THINGS = {
+    "en": "bird dog cat fish flower tree house boat train owl horse cow sheep elephant lion tiger bear "
+    "snake turtle frog butterfly spider bee apple banana tomato clock chair lamp moon sun cloud "
+    "mountain penguin fox wolf deer umbrella",
+    "de": "Vogel Hund Katze Fisch Blume Baum Haus Boot Zug Eule Pferd Kuh Schaf Elefant Löwe Tiger Bär "
+    "Schlange Frosch Schildkröte Schmetterling Spinne Biene Apfel Banane Tomate Uhr Stuhl Lampe Mond "
+    "Sonne Wolke Berg Pinguin Fuchs Wolf",
+    "es": "pájaro perro gato pez flor árbol casa barco tren búho caballo vaca oveja elefante león tigre oso "
+    "serpiente rana tortuga mariposa araña abeja manzana plátano tomate reloj silla lámpara luna sol "
+    "nube montaña pingüino zorro lobo",
+    "fr": "oiseau chien chat poisson fleur arbre maison bateau train hibou cheval vache mouton éléphant "
+    "lion tigre ours serpent grenouille tortue papillon araignée abeille pomme banane tomate horloge "
+    "chaise lampe lune soleil nuage loup",
+    "it": "uccello cane gatto pesce fiore albero casa barca treno gufo cavallo mucca pecora elefante leone "
+    "tigre orso rana serpente tartaruga farfalla ragno ape mela banana pomodoro orologio sedia "
+    "lampada luna sole nuvola montagna volpe",
+    "ru": "птица собака кошка рыба цветок дерево дом лодка поезд сова лошадь корова овца слон лев тигр "
+    "медведь змея паук черепаха лягушка бабочка пчела яблоко банан помидор часы стул лампа луна "
+    "солнце облако гора пингвин лиса волк",
+    "hi": "पक्षी कुत्ता बिल्ली मछली फूल पेड़ घर नाव उल्लू बतख घोड़ा गाय भेड़ हाथी शेर बाघ भालू बंदर "
+    "साँप कछुआ मेंढक तितली मकड़ी सेब केला टमाटर घड़ी कुर्सी चाँद सूरज",
+    "th": "นก สุนัข แมว ปลา ดอกไม้ ต้นไม้ บ้าน เรือ รถไฟ นกฮูก เป็ด ม้า วัว แกะ ช้าง สิงโต เสือ หมี "
+    "ลิง งู เต่า กบ ผีเสื้อ แมงมุม กล้วย นาฬิกา เก้าอี้ ดวงจันทร์",
+    "sw": "ndege mbwa paka samaki ua mti nyumba mashua treni bundi bata farasi kondoo tembo simba chui dubu "
+    "nyani nyoka kobe chura kipepeo buibui tufaha ndizi nyanya saa kiti mwezi jua mlima",
+}  # fmt: skip
 
 
 def hide(searcher: Any, lang: str | None) -> None:
@@ -124,6 +153,12 @@ def main() -> None:
         words = made_up(args.words, seed=99)
         gone = sum(not searcher.search(word) for word in words)
         print(f"made-up words that come back empty: {gone} of {len(words)}")
+        for lang, things in THINGS.items():
+            named = things.split()
+            hide(searcher, lang)
+            gone = sum(not searcher.search(word) for word in named)
+            print(f"words of {lang} for things that come back empty, its captions hidden: {gone} of {len(named)}")
+        hide(searcher, None)
         print(f"queries that come back empty: there {empty['there']}, hidden {empty['hidden']} of {empty['asked']}")
 
 

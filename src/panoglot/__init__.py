@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate._commands import compare
     from panoglot.exporting import export, push
     from panoglot.handling import info, merge, mix, plan_languages, split, subset
-    from panoglot.inventory import doctor, methods, models
+    from panoglot.inventory import doctor, labels, methods, models
     from panoglot.pictures import Image
     from panoglot.providers import load_model
     from panoglot.recipes import build, caption, ingest, retry, settings, translate
@@ -55,6 +55,7 @@ __all__ = [
     "index",
     "info",
     "ingest",
+    "labels",
     "load_model",
     "merge",
     "method",
@@ -96,6 +97,7 @@ _HOMES = {
     "index": "retrieval",
     "info": "handling",
     "ingest": "recipes",
+    "labels": "inventory",
     "load_model": "providers",
     "merge": "handling",
     "method": "running",

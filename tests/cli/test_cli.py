@@ -78,6 +78,7 @@ def test_every_command_explains_its_options(command):
         (["build", ".", "-o", "x.pano", "--limit", "0"], "limit=0"),
         (["build", "x.yaml"], "x.yaml"),
         (["search", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
+        (["search", "x.pano", "bird", "-red"], "quotes: panoglot search x.pano 'bird -red'"),
         (["show", "nowhere.pano", "x"], "no dataset at nowhere.pano"),
         (["report", "nowhere.pano"], "no dataset at nowhere.pano"),
         (["export", "nowhere.pano", "out"], "no dataset at nowhere.pano"),
@@ -190,6 +191,46 @@ def test_curate_takes_filters_with_options(dataset):
     done = run("curate", dataset, "--steps", "length: {min_words: 5}", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "4 of 8 captions kept" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            ["build", "PHOTOS", "-o", "s3://bucket/x.pano"],
+            "'s3://bucket/x.pano': datasets on s3:// are not supported yet",
+        ),
+        (["build", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
+        (["ingest", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
+        (["export", "DATA", "s3://bucket/out"], "'s3://bucket/out': exports are written into a folder of this machine"),
+        (
+            ["merge", "s3://b/x.pano", "DATA", "-o", "x.pano"],
+            "'s3://b/x.pano': datasets on s3:// are not supported yet",
+        ),
+    ],
+)
+def test_addresses_of_object_stores_are_refused_in_one_line(dataset, tmp_path, line, said):
+    places = {"PHOTOS": dataset.parent / "photos", "DATA": dataset}
+    done = run(*(places.get(word, word) for word in line), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"panoglot: {said}")
+    assert os.listdir(tmp_path) == []  # no folder named s3:
+
+
+def test_curate_explains_a_picture(dataset):
+    import panoglot
+
+    image = panoglot.open(dataset).images.rows(["image_id"])[0]["image_id"]
+    done = run("curate", dataset, "--steps", "length: {min_words: 5}", "--steps", "size", "--explain", image[:8])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"length +drops: too_short +words [1-4] +5 to 400", done.stdout)
+    assert re.search(r"size +keeps +shorter side \d+ +at least 32", done.stdout)
+    found = json.loads(run("curate", dataset, "--steps", "size", "--explain", image, "--json").stdout)
+    assert found["image"]["rulings"][0]["measures"][0]["least"] == 32
+    assert run("curate", dataset, "--explain", "no.png").stderr.startswith(
+        f"panoglot: {dataset} has no image 'no.png'."
+    )
+    assert json.loads(run("curate", dataset, "--dry-run", "--json").stdout)["images"] == 4
 
 
 def test_a_curation_that_keeps_nothing_says_so_last_and_what_mends_it(dataset, tmp_path):

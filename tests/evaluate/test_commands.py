@@ -131,6 +131,22 @@ def test_zeroshot_folders(colours):
         commands.zeroshot(str(colours / "set"), encoder="toy:colours", labels=labels, benchmark="babel-imagenet")
 
 
+def test_zeroshot_takes_a_file_of_labels(colours):
+    """Folders named after ImageNet's classes, by synset or by name; a language may lack some."""
+    for old, new in (("a", "n02219486"), ("b", "tiger"), ("c", "Tench")):
+        (colours / "set" / old).rename(colours / "set" / new)
+    table = {"de": [[0, 292, 310], ["rot", "blau", "grün"]], "zh-Hant": [[0, 292], ["赤", "青"]], "th": [[0], ["x"]]}
+    table["de"][1] = [
+        {"n02219486": "grün", "tiger": "blau", "Tench": "rot"}[n] for n in ("Tench", "tiger", "n02219486")
+    ]
+    labels = write(colours / "labels.json", table)
+    found = commands.zeroshot(str(colours / "set"), encoder="toy:colours", labels=labels)
+    assert {tag: result.parts["classes"] for tag, result in found.items()} == {"de": 3.0, "zh-Hant": 2.0}
+    (colours / "set" / "tiger").rename(colours / "set" / "unicorn")
+    with pytest.raises(UserError, match="1 of 3 folders are none of them: unicorn"):
+        commands.zeroshot(str(colours / "set"), encoder="toy:colours", labels=labels)
+
+
 def test_clipscore_by_files(colours):
     preds = write(colours / "p.json", {"a": "rot", "b": "grün", "c": "blau"})
     for name in "abc":

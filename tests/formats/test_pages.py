@@ -380,3 +380,20 @@ def test_a_link_that_is_no_address_costs_nothing(tmp_path):
     samples, rejects = take(tmp_path, format="wit")
     assert rejects == []
     assert texts(samples[0]) == [("en", "A small red disc before waves")]
+
+
+def test_products_beyond_what_is_taken_of_a_page_are_counted(tmp_path):
+    (tmp_path / "1.png").write_bytes(picture_bytes(1, format="PNG"))
+    variants = [{"@type": "Product", "sku": f"n{n}", "offers": {"price": "5"}} for n in range(1003)]
+    group = {"@type": "ProductGroup", "name": "كوب", "image": "1.png", "hasVariant": variants}
+    (tmp_path / "a.html").write_text(f'<script type="application/ld+json">{json.dumps(group)}</script>')
+    assert len(take(tmp_path, "lgs")[0]) == 1000
+    (left,) = unused(tmp_path, "lgs")
+    assert left.line().startswith("3 products beyond the first 1,000 of a page were not used")
+
+
+def test_a_price_that_no_number_holds_is_none():
+    assert [price_of(one) for one in ("1e999", "USD 1e999", "1E9", "-1e5x", "2e2", "٥ ريال")] == [
+        None, None, None, 1.0, 200.0, 5.0,
+    ]  # fmt: skip
+    assert product_fault(Product(title="Mug", price="1e999", image="1.png")) == "price"

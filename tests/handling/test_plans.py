@@ -123,11 +123,71 @@ def test_what_is_missing_is_said(tmp_path, capsys):
         main(["plan-languages", str(data.path), "--budget", "1e2", "--share-en", ".5", "--lang", "en,sw,th"])
     assert ended.value.code == 0
     said = capsys.readouterr()
-    assert "too few captions in en, th" in said.err or "too few captions in en, sw, th" in said.err
+    assert (
+        "10 pictures have one in these languages: every picture is told in one language, so 10 is the most" in said.err
+    )
+    assert f"too few pictures are told in some languages (th 0): panoglot translate {data.path} --to th" in said.err
+    assert "Planned, and none used: sw 25, th 25" in said.out
+    assert not any(line.startswith("th") for line in said.out.splitlines())
     plan = plan_languages(data, budget=100, lang="en,sw,th")
     assert sum(plan.used.values()) == plan.images == 10
     assert plan.missing["th"] == 25
     assert sum(plan.missing.values()) == 90
+
+
+def test_a_budget_within_reach_says_nothing(tmp_path):
+    data = told(tmp_path / "a.pano", 10, ("en", "sw"))
+    plan = plan_languages(data, budget=10, lang="en,sw")
+    assert (plan.used, plan.notes, plan.without) == ({"en": 5, "sw": 5}, [], 0)
+    plan = plan_languages(data, budget=4, lang="en,sw")
+    assert (plan.images, plan.without, plan.untold, plan.notes) == (4, 6, 0, [])
+
+
+def test_a_budget_beyond_the_pictures_does_not_ask_for_translations(tmp_path):
+    """Every picture is told in both languages: translating more would give nothing."""
+    data = told(tmp_path / "a.pano", 10, ("en", "sw"))
+    (note,) = plan_languages(data, budget=100, lang="en,sw").notes
+    assert "10 is the most" in note
+    assert "translate" not in note
+
+
+def test_plans_and_mixes_take_in_narrower_languages(tmp_path):
+    data = told(tmp_path / "a.pano", 6, ("en", "hi"))
+    data.captions.change(
+        [
+            {"caption_id": row["caption_id"], "lang": "zh-Hant"}
+            for row in data.captions.rows(["caption_id"], "lang = 'hi'")
+        ]
+    )
+    plan = plan_languages(data, budget=6, lang="en,zh")
+    assert (plan.used, plan.notes) == ({"en": 3, "zh": 3}, ["zh takes in zh-Hant (6)."])
+    plan = mix(data, policy="human=1", lang="zh,en")
+    assert plan.notes == ["zh takes in zh-Hant (6)."]
+    kept = {row["caption_id"]: row["lang"] for row in data.captions.rows(["caption_id", "lang"])}
+    assert {kept[row["caption_id"]] for row in data.choices.rows(where="plan = 'mix'")} == {"zh-Hant"}
+
+
+def test_what_is_not_in_a_plan_is_counted_right(tmp_path, capsys):
+    """Pictures that are dropped, forgotten, or marked and not here at all are not left out; nothing is below 0."""
+    data = told(tmp_path / "a.pano", 8, ("en",), ("human",))
+    keys = sorted(data.images.read(["image_id"])["image_id"].to_pylist())
+    data.marks.upsert(
+        [{"image_id": key, "scores": {}, "dropped": "too_small"} for key in (keys[0], "f" * 32, "e" * 32)]
+    )
+    data.captions.delete(f"image_id = '{keys[1]}'")
+    panoglot.forget(data, keys[2])
+    plan = mix(data, policy="human=.5,alt=.5")
+    assert (plan.images, plan.without, plan.untold, plan.used) == (5, 1, 1, {"human": 5})
+    assert plan.notes == ["no picture has a caption of kind alt, its share went to the others: there is human 5"]
+    plan = plan_languages(data, budget=3)
+    assert (plan.images, plan.without, plan.untold) == (3, 3, 1)
+    with pytest.raises(SystemExit):
+        main(["plan-languages", str(data.path), "--budget", "3"])
+    assert "3 are not (1 have no caption for it, 2 are beyond it)." in capsys.readouterr().out
+    with pytest.raises(
+        UserError, match=r"captions of the kinds alt in th; it has human 5\. nothing is in th; there is en"
+    ):
+        mix(data, policy="alt=1", lang="th")
 
 
 def test_tiers_and_shares_from_files(tmp_path):

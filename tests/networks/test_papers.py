@@ -31,6 +31,10 @@ PAPERS = {
         "optimiser.lr": 5e-6, "optimiser.eps": 1e-6, "schedule.kind": "linear", "schedule.warmup": 20_000,
         "batch": 128, "epochs": 51, "image": None,
     },
+    "collm": {
+        "readers.composer.kind": "slot", "losses.made.alpha": 0.5, "losses.made.p": 0.75, "text.adapters.rank": 64,
+        "image.adapters.rank": 64, "text.pool": "last", "views.global": 2, "sampler.kind": "one",
+    },
     "cosmo": {
         "image.name": "openai/clip-vit-large-patch14", "text.name": "facebook/opt-iml-1.3b", "text.split": 12,
         "text.gated": {"first": 12, "every": 2, "compress": 2, "heads": 8}, "head.latents": 64, "head.layers": 6,
@@ -63,6 +67,11 @@ PAPERS = {
         "optimiser.weight_decay": 0.1, "schedule.warmup_epochs": 1, "schedule.start": 0.001, "schedule.minimum": 0.01,
         "epochs": 35, "batch": 2048,
     },
+    "isa": {
+        "readers.composer.tokens": 6, "losses.sentence.temperature": 0.01, "losses.sentence.local": 1.0, "epochs": 20,
+        "optimiser.lr": 1e-4, "batch": 256, "sampler.kind": "pictures", "towers.light.name": "efficientnet_b2",
+        "head.kind": "own", "freeze": ({"freeze": "*"}, {"train": ["towers.light.*", "readers.composer.*"]}),
+    },
     "m2-encoder": {
         "image.layers": 9, "text.layers": 9, "shared": 3, "dim": 768, "image.width": 768, "image.heads": 12,
         "text.length": 52, "text.vocabulary": 115_244, "losses.contrast.taps": 2, "size": 224, "image.patch": 16,
@@ -71,6 +80,13 @@ PAPERS = {
         "image.patch": 32, "image.width": 768, "image.layers": 12, "text.name": "xlm-roberta-base", "text.pool": "mean",
         "dim": 512, "losses.contrast.weight": 1.0, "losses.views.weight": 1.0, "losses.views.prototypes": 65_536,
         "sampler.kind": "translation", "views.global": 2, "views.local_size": 96,
+    },
+    "sprc": {
+        "readers.composer.queries": 32, "readers.composer.width": 768, "readers.composer.layers": 12,
+        "readers.composer.heads": 12, "readers.composer.every": 2, "text.length": 32, "dim": 256, "size": 224,
+        "losses.prompted.text": 0.4, "losses.prompted.align": 0.4, "optimiser.kind": "adamw", "optimiser.lr": 1e-5,
+        "optimiser.betas": [0.9, 0.98], "optimiser.eps": 1e-7, "optimiser.weight_decay": 0.05,
+        "schedule.kind": "one_cycle", "schedule.rise": 0.02, "schedule.of": 1.6, "epochs": 50, "batch": 128,
     },
     "sycoca": {
         **VIT, **CLIP_TEXT, "losses.contrast.weight": 1.0, "losses.caption.weight": 2.0, "losses.caption.ratio": 0.5,
@@ -101,6 +117,9 @@ UNSURE = {
     "align": {"image", "text", "views", "optimiser", "schedule", "epochs", "batch", "losses.contrast"},
     "clip": {"batch", "epochs", "optimiser.lr", "schedule.warmup"},
     "dreamlip": {"losses.group_patches.delta"},
+    "collm": {"image", "text", "optimiser", "schedule", "epochs", "batch", "losses.made.most"},
+    "isa": {"readers.composer", "losses.sentence.temperature", "losses.sentence.local", "optimiser", "batch", "epochs"},
+    "sprc": {"losses.prompted.text", "losses.prompted.align", "views"},
     "m2-encoder": {"text.tokenizer", "losses", "optimiser", "schedule", "epochs", "batch", "accumulate"},
     "sycoca": {"losses", "optimiser", "schedule", "epochs", "batch"},
     "rs-m-clip": {"losses.views", "optimiser", "schedule", "epochs", "batch", "views"},

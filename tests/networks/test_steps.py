@@ -424,3 +424,51 @@ def test_regression_of_both_sides_by_hand():
             sides.append(float(torch.where(d < 1, d * d / 2, d - 0.5).mean()))
     assert float(term.value) == pytest.approx(sum(sides) / 2, rel=1e-5)
     assert term.count == 5
+
+
+# ---- COSMO, ColBERT-XM ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.paper("cosmo", shows="V", case="latent 0 of the resampler is the picture's vector, the others its tokens")
+def test_latent_0_speaks_for_the_whole_picture():
+    torch.manual_seed(0)
+    resampler = t.Resampler(6, 3, 8, 2, 2)
+    for block in resampler.blocks:  # layers that add nothing: what comes out is what went in
+        for layer in (block.attention.out, block.cross.out, block.mlp[2]):
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    whole, media = resampler(torch.randn(2, 5, 6))
+    want = F.layer_norm(resampler.latents, (8,))
+    assert torch.allclose(whole, want[0].expand(2, -1), atol=1e-6)
+    assert torch.allclose(media, want[1:].expand(2, -1, -1), atol=1e-6)
+
+
+@pytest.mark.paper("colbert-xm", shows="V", case="tokens are unit vectors: a query's score is at most its length")
+def test_colbert_s_tokens_are_unit_vectors():
+    model, batch = batch_of_triples()
+    z = model.parts["colbert"].vectors(model.features(batch).tokens)
+    assert torch.allclose(z.norm(dim=-1), torch.ones(z.shape[:2]), atol=1e-6)
+    before = float(model(batch)["colbert"].value.detach())
+    with torch.no_grad():
+        model.parts["colbert"].project.weight *= 7  # the length of what is projected changes nothing
+    assert float(model(batch)["colbert"].value.detach()) == pytest.approx(before, abs=1e-4)
+
+
+def batch_of_triples():
+    """ColBERT-XM's small preset and a batch of four triples."""
+    said = [
+        ("a red cat?", "a cat, red", "a dog"),
+        ("a dog?", "the dog", "a cat"),
+        ("猫は?", "黒い猫", "犬"),
+        ("a b?", "b", "c"),
+    ]
+    kinds = (("question", None), ("answer", 1.0), ("answer", 0.0))
+    records = [
+        Record(
+            str(n), texts=[Text(text, kind, "en", score=score) for text, (kind, score) in zip(some, kinds, strict=True)]
+        )
+        for n, some in enumerate(said)
+    ]
+    model = make_model(load_row("colbert-xm", "small", batch=4)).eval()
+    data = Data(records, model, augment=False)
+    return model, data.batch(data.plan(0)[0], 0)

@@ -359,3 +359,37 @@ def test_a_retry_of_captions_takes_those_that_failed(captioned, tmp_path):
     assert panoglot.retry(output).rejected == 1
     assert data.rejects.count(open_rejects) == 1
     assert run_recipe(recipe).rejected == 3
+
+
+def test_a_dry_run_says_what_would_be_read_asked_and_paid_and_writes_nothing(captioned, tmp_path):
+    output, log = tmp_path / "x.pano", tmp_path / "calls"
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("toy:writer: {input: 1.0, output: 2.0}\n")
+    options = {"captioner": f"{WRITER}?log={log}", "prompt": "What is it?", "prices": str(prices)}
+    before = sorted(captioned.iterdir())
+    told = panoglot.build(str(captioned), str(output), dry_run=True, **options).forecast
+    assert (told.unread.pictures, told.unread.uncounted, told.unread.read) == (12, 0, 0)
+    (step,) = told.steps
+    assert (step.stage, told.rows(step)) == ("caption.describe", 12)
+    assert 0 < told.price < 1
+    assert not output.exists()
+    assert not log.exists()
+    assert sorted(captioned.iterdir()) == before
+    limited = panoglot.build(str(captioned), str(output), dry_run=True, limit=3, **options).forecast
+    assert limited.price == pytest.approx(told.price / 4)
+
+    panoglot.build(str(captioned), str(output), **options)
+    (captioned / "more.jpg").write_bytes(picture_bytes(99))
+    again = panoglot.build(str(captioned), str(output), dry_run=True, **options).forecast
+    assert again.steps[0].before == 12
+    assert again.unread.parts == 1
+    nothing = panoglot.ingest(str(captioned), str(tmp_path / "y.pano"), dry_run=True).forecast
+    assert (nothing.unread.pictures, nothing.steps) == (13, [])
+    with pytest.raises(UserError, match="dry_run counts what a source on the disk holds"):
+        panoglot.build([{"image": picture_bytes(1)}], str(output), dry_run=True)
+
+
+def test_a_dry_run_of_parts_that_do_not_say_how_much_they_hold(captioned, tmp_path):
+    panoglot.export(panoglot.ingest(str(captioned), str(tmp_path / "x.pano")).dataset, str(tmp_path / "w"))
+    told = panoglot.build(str(tmp_path / "w"), str(tmp_path / "y.pano"), dry_run=True).forecast
+    assert told.unread.pictures == 12 or told.unread.uncounted >= 1

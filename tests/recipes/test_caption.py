@@ -255,6 +255,8 @@ def test_translate_is_a_verb(data):
     assert {row["lang"] for row in made} == {"de"}
     assert len(made) == 2
     assert result.made.captions == 2
+    assert {row["kind"] for row in made} == {"short"}  # what people wrote stays what is `human`
+    assert data.captions.count(where) == 3
     result = panoglot.translate(data, lang=["de"], translator=PHRASEBOOK, where="width > 1", kinds="human")
     assert (len(data.captions.rows(where="recipe = 'translate/1'")), [s.done for s in result.stages]) == (2, [0])
     with pytest.raises(UserError, match="say into which languages"):
@@ -263,6 +265,30 @@ def test_translate_is_a_verb(data):
         panoglot.translate(data, lang="de")
     with pytest.raises(UserError, match="no kind of caption 'humn'"):
         panoglot.translate(data, lang="de", translator=PHRASEBOOK, kinds="humn")
+
+
+def test_a_translator_says_which_languages_it_lacks(data):
+    """The phrasebook goes from English into German, Spanish and French."""
+    with pytest.raises(UserError, match=r"does not translate into sw, but into de, es, fr\. Others: panoglot models"):
+        panoglot.translate(data, lang="sw", translator=PHRASEBOOK)
+    assert data.captions.count("recipe like 'translate/%'") == 0
+    result = panoglot.translate(data, lang="de,sw,es", translator=PHRASEBOOK)
+    assert result.said == [
+        f"{PHRASEBOOK} does not translate into sw: nothing is made there",
+        f"{PHRASEBOOK} does not translate into es from: de 1. These captions are passed over",
+    ]
+    assert result.remarks[:2] == result.said
+
+
+def test_what_was_not_asked_for_is_said(data):
+    result = panoglot.caption(data, method="evidence", lang="th")
+    assert set(result.made.kept) == {"en"}
+    assert result.said == [
+        "Written, though not asked for by --lang th: en 4 (evidence writes English too, and writing as it stands)"
+    ]
+    assert panoglot.caption(data, method="evidence", lang="th,en").said == []
+    result = panoglot.caption(data, captioner=SPEAKER, lang="th")
+    assert (dict(result.made.kept), result.said) == ({"th": 4}, [])
 
 
 def test_the_words_of_the_command(photos, capsys):

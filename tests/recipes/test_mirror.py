@@ -71,6 +71,75 @@ def test_a_deleted_picture_goes_and_a_moved_one_stays(folder, tmp_path):
     assert "gone" not in ingest(folder, tmp_path, mirror=True).stages[-1].notes
 
 
+# -- a picture by another name is the same picture ---------------------------------------------------------------------
+
+
+def kept(data):
+    return sorted(row["text"] for row in data.captions.rows(["text"], "dropped is null"))
+
+
+def mirrored(folder, tmp_path):
+    """What a dry run says would be superseded, and what is: they are the same number."""
+    would = ingest(folder, tmp_path, mirror=True, dry_run=True).stages[-1].notes.get("would_supersede", 0)
+    notes = [stage.notes for stage in ingest(folder, tmp_path, mirror=True).stages]
+    assert sum(note.get("superseded_captions", 0) for note in notes) == would
+    return would
+
+
+@pytest.mark.parametrize("move", ["rename", "into a folder"])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_picture_that_is_renamed_alone_keeps_its_texts(folder, tmp_path, move, mirror):
+    """The text files still lie there by the old name; they go from the dataset when they go from the folder."""
+    data = ingest(folder, tmp_path).dataset
+    (folder / "neu").mkdir()
+    for n in range(3):
+        (folder / f"{n}.jpg").rename(folder / "neu" / f"{n}.jpg" if move != "rename" else folder / f"صورة {n}.jpg")
+    if mirror:
+        assert mirrored(folder, tmp_path) == 0
+    else:
+        ingest(folder, tmp_path)
+    assert kept(data) == sorted(TEXTS.values())
+    assert len(data.images) == 4
+    (folder / "0.ar.txt").unlink()
+    ingest(folder, tmp_path)
+    assert kept(data) == sorted(TEXTS.values())  # only a mirror takes away what is gone
+    result = ingest(folder, tmp_path, mirror=True, dry_run=True)
+    assert result.remarks == [
+        "1 text of pictures that stay is no longer in the source, and would be dropped as superseded"
+    ]
+    assert mirrored(folder, tmp_path) == 1
+    assert kept(data) == sorted(text for lang, text in TEXTS.items() if lang != "ar")
+    assert len(data.images) == 4
+    assert mirrored(folder, tmp_path) == 0
+
+
+def test_a_picture_with_its_texts_or_a_whole_folder_by_another_name(folder, tmp_path):
+    data = ingest(folder, tmp_path).dataset
+    for lang, n in (("ar", 0), ("hi", 1)):
+        (folder / f"{n}.jpg").rename(folder / f"ใหม่{n}.jpg")
+        (folder / f"{n}.{lang}.txt").rename(folder / f"ใหม่{n}.{lang}.txt")
+    (folder / "Ferien é 猫").rename(folder / "休日")
+    assert mirrored(folder, tmp_path) == 0
+    assert kept(data) == sorted(TEXTS.values())
+    assert {row["uri"].rpartition("/")[2] for row in data.images.rows(["uri"])} == {
+        "ใหม่0.jpg", "ใหม่1.jpg", "2.jpg", "3.jpg",
+    }  # fmt: skip
+    assert not find_gone(data, str(folder)).places
+
+
+def test_a_picture_that_is_renamed_and_whose_texts_are_gone(folder, tmp_path):
+    data = ingest(folder, tmp_path).dataset
+    (folder / "0.jpg").rename(folder / "neu.jpg")
+    (folder / "0.ar.txt").unlink()
+    ingest(folder, tmp_path)
+    assert kept(data) == sorted(TEXTS.values())
+    assert mirrored(folder, tmp_path) == 1
+    assert kept(data) == sorted(text for lang, text in TEXTS.items() if lang != "ar")
+    (folder / "neu.ar.txt").write_text(TEXTS["ar"], encoding="utf-8")  # it is found again
+    ingest(folder, tmp_path)
+    assert kept(data) == sorted(TEXTS.values())
+
+
 def test_without_mirror_nothing_goes(folder, tmp_path):
     data = ingest(folder, tmp_path).dataset
     (folder / "1.jpg").unlink()
@@ -271,7 +340,7 @@ def test_what_cannot_be_looked_at_is_not_gone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dry_run": True}, "add --mirror"), ({"emptied": "x"}, "add --mirror"),
+        ({"emptied": "x"}, "add --mirror"),
         ({"mirror": True, "source": "{0}/*.jpg"}, "is none"), ({"mirror": True, "source": "{0}/0.jpg"}, "is a file"),
     ],
 )  # fmt: skip

@@ -435,3 +435,48 @@ def test_whose_vectors_a_search_takes_is_said(small):
     assert re.search(r"hf_org_two-\w+ \(1, searched\)", str(shown))
     assert shown.to_dict()["searched"].startswith("hf_org_two")
     assert shown._repr_html_().startswith('<img src="data:image/png;base64,')
+
+
+def test_what_fell_back_stands_in_the_report_the_worst_first(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    image = insert_image(data, picture_bytes(1), "1.jpg")
+    scale, fuse = {"recipe": "scalecap/1"}, {"recipe": "fusecap/1"}
+    insert_captions(
+        data,
+        [
+            made(image, "Ein Hund.", "de", **scale, dropped="wrong_language"),
+            made(image, "as an AI", "en", 1, **scale, dropped="draft"),
+            made(image, "一只狗。", "zh", **fuse),
+        ],
+    )
+    data.rejects.upsert(
+        [{"reject_id": "r", "item": image, "stage": "caption.scalecap-0123456789abcdef", "reason": "refused"}]
+    )
+    notes = {"fallback_of": 4, "fallback": 2.0, "fallback_rating": 5.0, "fallback_merge": 1.0, "failed_copied": 2.0}
+    runs = [
+        stage("caption.scalecap", 4, 8.0, price=0.02, notes=notes),
+        stage("caption.fusecap", 4, 8.0, notes={"fallback_of": 4, "fallback": 0.4, "fallback_fuser": 1.0}),
+        stage("caption.describe", 4, 8.0, notes={"fallback_of": "<b>", "fallback": None, "failed_<b>": "x"}),
+    ]
+    insert_run(data, 0, runs, {})
+    insert_run(data, 1, [stage("caption.scalecap", 4, 8.0, price=0.02, notes=notes)], {})
+    worst, other = gather(data, 0)["fallbacks"]
+    assert (worst.name, worst.share, worst.texts, worst.steps) == (
+        "caption.scalecap",
+        0.5,
+        8,
+        [("rating", 10), ("merge", 2)],
+    )
+    assert worst.guards == [("copied", 4), ("wrong_language", 1), ("refused", 1)]
+    assert (worst.price, worst.per_thousand, worst.mend) == (0.04, 5.0, "panoglot methods scalecap")
+    assert (other.name, other.share, other.mend) == ("caption.fusecap", 0.1, "")
+    text = " ".join(Page(Path(report(data)).read_text(encoding="utf-8")).text.split())
+    assert "8 texts 50 % rating 10, merge 2" in text
+    assert "copied 4, wrong language 1, refused 1" in text
+    assert "failed_<b>" not in text
+
+
+def test_a_report_without_captioning_methods_has_no_fallbacks(small):
+    data, _ = small
+    assert gather(data, 0)["fallbacks"] == []
+    assert "Fallbacks" not in Path(report(data)).read_text(encoding="utf-8")

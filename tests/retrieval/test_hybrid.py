@@ -194,6 +194,67 @@ def test_made_up_words_find_nothing(scenes, monkeypatch):
     ]
 
 
+def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, monkeypatch):
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
+    index(scenes.data, scenes.encoder, captions=True)
+    for word in ("elephant", "Schmetterling", "éléphant", "gato"):  # things have such names
+        hits = search(scenes.data, word, encoder=scenes.encoder)
+        assert len(hits) == 10
+        assert hits.notes[0].startswith("weak: no caption has")
+    assert not search(scenes.data, "kipepeo", encoder=scenes.encoder)
+    cuts = {"kipepeo": 1, "kazubexi": 4, "red": 1}
+    monkeypatch.setattr(Codes, "pieces", lambda _, texts: [cuts[text] for text in texts], raising=False)
+    assert "weak" in search(scenes.data, "kipepeo", encoder=scenes.encoder).notes[0]  # the encoder has such a word
+    assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
+    assert search(scenes.data, "飛ぶ紫の象", encoder=scenes.encoder).notes[0].startswith("weak")
+
+
+def test_what_takes_no_picture_is_said(scenes):
+    hits = search(scenes.data, "dog", encoder=scenes.encoder, where="width > 99999")
+    assert not hits
+    assert hits.notes == ["no image fits --where width > 99999"]
+    with pytest.raises(UserError, match=r"no image has a fact 'peple'\. There are no facts here"):
+        search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
+    fact = {"fact_id": "1", "image_id": scenes.ids[0], "kind": "people", "text": "2", "value": 2.0}
+    scenes.data.facts.insert([fact])
+    with pytest.raises(UserError, match=r"no image has a fact 'peple'\. Did you mean 'people'\?"):
+        search(scenes.data, "dog", encoder=scenes.encoder, where="fact.peple > 2")
+    assert len(search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 1")) == 1
+    assert not search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 2")
+
+
+def test_a_plan_stands_alone_and_a_text_beside_it_is_said_to_be_unread(scenes):
+    hits = search(scenes.data, "red dog", encoder=scenes.encoder)
+    alone = search(scenes.data, plan=hits.plan, encoder=scenes.encoder)
+    assert [(h.image_id, h.score) for h in alone] == [(h.image_id, h.score) for h in hits]
+    assert not alone.notes
+    beside = search(scenes.data, "blue fish", plan=hits.plan, encoder=scenes.encoder)
+    assert "the plan is searched as it stands" in beside.notes[0]
+    assert first(beside) == first(hits)
+    made_of_a_query = Plan((Term("query", None),))
+    with pytest.raises(UserError, match="give its text or picture too"):
+        search(scenes.data, plan=made_of_a_query, encoder=scenes.encoder)
+
+
+def test_an_article_is_no_find(scenes, monkeypatch):
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
+    scenes.caption(scenes.ids[4], "Das ist eine Sache.", "de", "human")
+    index(scenes.data, scenes.encoder, captions=True)
+    hits = search(scenes.data, "eine Giraffe", encoder=scenes.encoder, k=15)
+    assert "weak: no caption has 'giraffe'" in hits.notes[0]
+    said = next(hit for hit in hits if hit.image_id == scenes.ids[4])
+    assert said.parts["lexical"]["score"] < 0.25
+    assert not search(scenes.data, "eine kazubexi", encoder=scenes.encoder)  # nor does it make a word of the other
+
+
+def test_index_says_what_it_did(scenes):
+    told = [index(scenes.data, scenes.encoder, captions=True) for _ in range(2)]
+    assert [(one.captions, one.before, one.measured, one.words) for one in told] == [
+        (15, 0, True, True), (0, 15, True, True),
+    ]  # fmt: skip
+    assert index(scenes.data, scenes.encoder) == told[0].__class__("exact", words=True)
+
+
 def test_min_score(scenes):
     hits = search(scenes.data, "red dog", encoder=scenes.encoder, min_score=0.6, k=15)
     assert 1 <= len(hits) < 15

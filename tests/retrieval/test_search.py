@@ -249,7 +249,7 @@ def large(tmp_path_factory):
     for n in range(20):
         query = centres[n] + 0.3 * unit(rng, 1)[0]
         world.encoder.texts[f"query {n}"] = query / np.linalg.norm(query)
-    assert index(world.data) == "exact"  # too few to need one
+    assert index(world.data).vectors == "exact"  # too few to need one
     assert index(world.data, above=1000) == "built"
     return world
 

@@ -116,7 +116,7 @@ def test_check_says_what_is_missing(data):
     data.captions.insert([caption_to_row(caption(str(n), i, f"text {n}")) for n, i in enumerate((a, b))])
     said = check(data, load_row("grain", "small"), ASKED)
     assert said.losses == {"contrast": 2, "box": 0, "regions": 0}
-    assert said.missing[0] == "2 items cannot fill a batch of 64: --batch 1"
+    assert said.missing[0] == "2 items cannot fill a batch of 64: --batch 1, or more data"
     assert said.missing[1].startswith("the sampler finds no captions by a machine: panoglot build")
     assert [m.partition(" learns")[0] for m in said.missing[2:]] == ["the loss 'box'", "the loss 'regions'"]
     assert "captions of regions (boxes)" in said.missing[2]

@@ -62,8 +62,14 @@ def test_a_translator_does_the_pairs_it_has_and_failures_do_not_spread():
     assert by_lang["de"].dropped is None
     assert by_lang["es"].dropped == "untranslated"
     assert by_lang["de"].parents == (caption,)
-    assert by_lang["de"].kind == "human"
+    assert by_lang["de"].kind == "short"  # a machine wrote it: no text of a person
     assert by_lang["de"].scores["lid"] == 0.99
+
+
+def test_a_translation_is_of_a_machines_kind():
+    for kind, expected in {"human": "short", "alt": "short", "short": "short", "dense": "dense"}.items():
+        caption = Caption("A dog runs on the beach.", "en", kind, caption_id="c", image_id="i")
+        assert [c.kind for c in run(Phrasebook(), caption, lang=("de",))] == [expected]
 
 
 def test_all_failed_is_a_reject():

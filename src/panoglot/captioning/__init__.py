@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         with_article,
         written_text,
     )
-    from panoglot.captioning._filled import PLACEHOLDER, filled
+    from panoglot.captioning._filled import PLACEHOLDER, check_names, filled
     from panoglot.captioning._fusing import (
         add_details,
         add_names,
@@ -148,6 +148,7 @@ __all__ = [
     "caption_boosting",
     "cell",
     "check_answer",
+    "check_names",
     "check_text",
     "claim_support",
     "clipped",
@@ -230,6 +231,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "check_names": "_filled",
         "AUTO": "_answers",
         "ask_for": "_answers",
         "check_answer": "_answers",

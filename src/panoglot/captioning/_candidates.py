@@ -54,6 +54,7 @@ class Writer:
         lang: `auto` or the language asked for.
         identifier: a model of the role `language_identifier`.
         fell: step → how often something simpler stood in for it.
+        failed: reason → how often a model's answer, or the lack of one, failed by it at a step that fell back.
         steps: steps that could have fallen back, and did not.
     """
 
@@ -61,6 +62,7 @@ class Writer:
     lang: str = AUTO
     identifier: str = "embedded:langid"
     fell: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
     steps: int = 0
 
     async def draft(
@@ -119,8 +121,9 @@ class Writer:
         """Await a step that the method can do without: None when its row failed, and that is counted."""
         try:
             found = await asked
-        except RowError:
+        except RowError as error:
             self.fell[step] += 1
+            self.failed[error.reason] += 1
             return None
         self.steps += 1
         return found
@@ -130,10 +133,11 @@ class Writer:
         self.fell[step] += 1
 
     def scores(self) -> dict[str, float | None]:
-        """`fallback`, the share of steps that fell back, and `fallback_STEP`, how often each did."""
+        """`fallback`, the share of steps that fell back; how often each did (`fallback_STEP`), by what (`failed_…`)."""
         fell = sum(self.fell.values())
         share = fell / (fell + self.steps) if fell + self.steps else 0.0
-        return {"fallback": share, **{f"fallback_{step}": float(count) for step, count in sorted(self.fell.items())}}
+        steps = {f"fallback_{step}": float(count) for step, count in sorted(self.fell.items())}
+        return {"fallback": share, **steps, **{f"failed_{why}": float(n) for why, n in sorted(self.failed.items())}}
 
     async def finish(
         self,

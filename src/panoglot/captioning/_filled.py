@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
-from panoglot.errors import RowError
+from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import matches
 from panoglot.pictures import Image
-from panoglot.table import Caption
+from panoglot.table import KINDS, Caption, Dataset
 
-__all__ = ["PLACEHOLDER", "filled"]
+__all__ = ["PLACEHOLDER", "check_names", "filled"]
 
 #: A name in braces; JSON in a prompt is none.
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.:-]*)\}")
@@ -48,6 +49,35 @@ def filled(prompt: str, image: Image, *, lang: str = "") -> tuple[str, list[Capt
         return best.text
 
     return PLACEHOLDER.sub(value, prompt), read
+
+
+def check_names(data: Dataset, prompt: str, methods: Sequence[str]) -> None:
+    """Refuse a prompt that reads what no picture of a dataset has, and no step can write, before anything is asked.
+
+    Args:
+        data: the dataset.
+        prompt: as in `filled`.
+        methods: names of all methods.
+
+    Raises:
+        UserError: with the likely name.
+    """
+    for name in dict.fromkeys(PLACEHOLDER.findall(prompt)):
+        if name in KINDS or name in methods:
+            continue
+        if data.images.count(f"context like '%\"{name}\"%'"):
+            continue
+        recipes = {str(one).partition("/")[0] for one in data.captions.read(["recipe"])["recipe"].unique().to_pylist()}
+        if name in recipes:
+            continue
+        some = data.images.read(["context"], "context <> '{}'", limit=1000)["context"].to_pylist()
+        keys = sorted({key for one in some for key in json.loads(one or "{}")})
+        near = did_you_mean(name, [*keys, *KINDS, *methods])
+        there = f" Pictures have: {', '.join(keys[:12])}." if keys else ""
+        raise UserError(
+            f"the prompt reads {{{name}}}, and no picture of {data.address} has it, no kind of caption and no method "
+            f"is called so.{near}{there}"
+        )
 
 
 def _best(written: Sequence[Caption], lang: str) -> Caption:

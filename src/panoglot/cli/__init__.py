@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("report", "Write the report: one HTML page with pictures, captions, drops and prices.", "Look"),
     "compare": ("compare", "Compare two results: paired bootstrap, per language and overall.", "Judge"),
     "methods": ("methods", "List the methods of the 67 papers and which are here.", "Know"),
+    "labels": ("labels", "Name the 1000 ImageNet classes in 100 languages and more, with sources.", "Know"),
     "models": ("models", "List the models and what they can do.", "Know"),
     "doctor": ("doctor", "Say what is installed, what is missing, and the pip line.", "Know"),
 }

@@ -9,7 +9,7 @@ from panoglot.cli._shown import console, safe
 from panoglot.running._progress import price_text
 from panoglot.table._visible import terminal
 
-__all__ = ["need_line", "show_captioning"]
+__all__ = ["need_line", "show_captioning", "show_forecast"]
 
 
 def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
@@ -17,7 +17,7 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
     from panoglot.cli._commands import show_run
 
     if hasattr(result, "steps"):
-        return _show_forecast(result)
+        return show_forecast(result)
     if hasattr(result, "methods"):
         return _show_comparison(result)
     out = console()
@@ -32,7 +32,7 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
     before = sum(stage.skipped for stage in result.stages)
     if not done and before and not result.rejected:
         out.print(f"Nothing was left to do: {before:,} rows were done before.")
-    if result.made.captions or result.made.facts or done:
+    if result.made.captions or result.made.measured or result.made.facts or done:
         out.print()
     return show_run(result, max_reject_rate)
 
@@ -61,8 +61,15 @@ def _show_comparison(found: Any) -> int:
     return 0
 
 
-def _show_forecast(found: Any) -> int:
+def show_forecast(found: Any) -> int:
+    """Print what would be read, asked and paid; the exit code."""
     out = console()
+    unread = found.unread
+    if unread is not None:
+        before = f"; {unread.read:,} parts were read before" if unread.read else ""
+        more = f", and what {unread.uncounted:,} more hold that do not say how many" if unread.uncounted else ""
+        parts = f"{unread.parts:,} part{'' if unread.parts == 1 else 's'}"
+        out.print(safe(f"ingest: about {unread.pictures:,} pictures to read in {parts}{more}{before}"))
     for step in found.steps:
         rows = found.rows(step)
         before = f", {step.before:,} are done" if step.before else ""
@@ -83,6 +90,9 @@ def _show_forecast(found: Any) -> int:
         took = "" if seconds is None else f", about {_time(seconds)}"
         unknown = "; a price that is not known is no $0: --prices FILE" if price is None else ""
         out.print(f"In all: at most {price_text(price)}{took}{unknown}. Nothing was asked or written.")
+        return 0
+    if unread is not None and unread.parts:
+        out.print("No model that costs is asked. Nothing was read or written.")
         return 0
     done = sum(step.before for step in found.steps)
     if not done:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
-import json
 import os
 import shlex
 import sys
@@ -16,19 +15,30 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
-from panoglot.cli._captioned import show_captioning
-from panoglot.cli._datasets import show_copied, show_division, show_info, show_plan
-from panoglot.cli._shown import as_hits, console, plain_json, safe, show_edit, show_forgotten, show_hits, show_index
+from panoglot.cli._captioned import show_captioning, show_forecast
+from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_labels, show_plan
+from panoglot.cli._shown import (
+    as_hits,
+    console,
+    plain_json,
+    safe,
+    show_edit,
+    show_forgotten,
+    show_hits,
+    show_index,
+    words_to_find,
+)
 from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
-from panoglot.table import LEFT_OUT, is_dataset
+from panoglot.storage import has_scheme
+from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
 SHORT = {"output": "-o", "k": "-k"}
 #: Other names of options, on one command.
-ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with"}
+ALSO = {("translate", "lang"): "--to", ("translate", "translator"): "--with", ("labels", "lang"): "--to"}
 #: Options that have no form on a command line.
 PYTHON_ONLY = {"progress", "run_id"}
 #: Options that take several values: given again and again, or with commas between them.
@@ -79,7 +89,7 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
     """Say so when a dataset was given, but not where the dataset stands."""
     first = next(iter(inspect.signature(verb).parameters), "")
-    if first != "dataset" or not given or os.path.exists(str(given[0])):
+    if first != "dataset" or not given or os.path.exists(str(given[0])) or has_scheme(given[0]):
         return
     at = next((n for n, one in enumerate(given) if is_dataset(str(one))), None)
     if at is not None:
@@ -143,6 +153,8 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result is None:
         out.print("Nothing is rejected.")
         return 0
+    if result.forecast is not None:
+        return show_forecast(result.forecast)
     table = Table(box=None, pad_edge=False)
     for name in ("step", "done", "before", "rejected", "seconds", "tokens", "price"):
         table.add_column(name, justify="left" if name == "step" else "right")
@@ -151,7 +163,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         table.add_row(
             stage.name,
             f"{stage.done:,}",
-            f"{stage.skipped:,}" if stage.skipped else "",
+            _before(stage),
             f"{stage.rejected:,}" if stage.rejected else "",
             f"{stage.seconds:.1f}",
             f"{tokens:,}" if tokens else "",
@@ -159,8 +171,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         )
     out.print(table)
     data = result.dataset
-    told = "kind != 'fact'"  # what was measured about a picture is no caption of it
-    kept, dropped = (data.captions.count(f"{told} and dropped is {which}") for which in ("null", "not null"))
+    kept, dropped = (data.captions.count(f"{NO_FACT} and dropped is {which}") for which in ("null", "not null"))
     left_out = data.marks.count(LEFT_OUT)
     images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
     out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
@@ -181,7 +192,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if result.report:
         out.print(f"Report: {safe(result.report)}")
     if data.vector_names():
-        out.print(safe(f"Search: {command('search', data.address, 'a red bird')}"))
+        out.print(safe(f"Search: {command('search', data.address, words_to_find(data))}"))
     if result.problem:
         print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
         return 3
@@ -189,6 +200,17 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
         return 3
     return 3 if result.no_language else 0
+
+
+def _before(stage: Any) -> str:
+    """What was done before; of a source its parts (folders, files, shards), which are passed over unread."""
+    if not stage.skipped:
+        return ""
+    return (
+        f"{stage.skipped:,} unchanged part{'' if stage.skipped == 1 else 's'}"
+        if stage.name == "ingest"
+        else (f"{stage.skipped:,}")
+    )
 
 
 def _show_rejects(data: Any, out: Any) -> None:
@@ -227,6 +249,8 @@ def _show_export(written: dict[str, Any]) -> None:
     counts = f"{written['images']:,} images, {written['captions']:,} captions"
     out = console()
     out.print(f"{counts} as {written['format']}: {safe(languages)}")
+    if written["measured"]:
+        out.print(f"Beside them: {measured_text(written['measured'])}.")
     if converted := written["converted"]:
         shown = " and ".join(f"{count:,} to {name}" for name, count in converted.items())
         out.print(f"Pictures that were converted: {shown}. --image original keeps the bytes.")
@@ -258,12 +282,20 @@ def _show_picture(shown: Any, json: bool = False) -> None:
         console().print(shown)
 
 
-def _show_curation(result: Any) -> int:
+def _show_curation(result: Any, json: bool = False) -> int:
     out = console()
+    if json:
+        print(plain_json(result))
+        return 3 if result.nothing_kept and not result.explained else 0
+    if result.explained:
+        out.print(result.explained)
+        return 0
     for what in ("images", "captions"):
         dropped = getattr(result, f"{what}_dropped")
         kept, total = getattr(result, f"{what}_kept"), getattr(result, what)
         out.print(f"{kept:,} of {total:,} {what} kept")
+        if what == "captions" and result.measured:
+            out.print(f"  beside them {measured_text(result.measured)}")
         for reason, count in dropped.most_common():
             out.print(f"  {count:>8,}  {reason}")
     for reason, count in result.by_methods.most_common():
@@ -274,7 +306,7 @@ def _show_curation(result: Any) -> int:
     for name in result.not_applied:
         out.print(f"  not applied: {name} [dim](nothing here that it could judge by)[/dim]")
     for name, found in result.statistics.items():
-        out.print(f"  {name}: {safe(json.dumps(found, ensure_ascii=False))}")
+        out.print(f"  {name}: {safe(plain_json(found))}")
     if result.carried:
         out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
     if result.kept_apart:
@@ -424,7 +456,7 @@ VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
     "retry": ("panoglot.recipes:retry", show_run, _max_reject_rate),
     "caption": ("panoglot.recipes:caption", show_captioning, _max_reject_rate),
     "translate": ("panoglot.recipes:translate", show_captioning, _max_reject_rate),
-    "curate": ("panoglot.curation:curate", _show_curation, None),
+    "curate": ("panoglot.curation:curate", _show_curation, _as_json),
     "export": ("panoglot.exporting:export", _show_export, None),
     "push": ("panoglot.exporting:push", _show_pushed, None),
     "info": ("panoglot.handling:info", show_info, _as_json),
@@ -448,6 +480,7 @@ VERBS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
         for name, (function, _) in EVALUATE.items()
     },
     "methods": ("panoglot.inventory:methods", _show_methods, _as_json),
+    "labels": ("panoglot.inventory:labels", show_labels, _as_json),
     "models": ("panoglot.inventory:models", _show_models, _as_json),
     "doctor": ("panoglot.inventory:doctor", _show_doctor, _as_json),
 }

@@ -1,4 +1,4 @@
-"""What the commands on whole datasets print: `info`, `merge`, `subset`, `split`, `mix`, `plan-languages`."""
+"""What `info`, `merge`, `subset`, `split`, `mix`, `plan-languages` and `labels` print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 from panoglot.cli._shown import console, plain_json, safe
 from panoglot.table._visible import terminal
 
-__all__ = ["show_copied", "show_division", "show_info", "show_plan"]
+__all__ = ["measured_text", "show_copied", "show_division", "show_info", "show_labels", "show_plan"]
+
+
+def measured_text(count: int) -> str:
+    """Name what is no caption beside the captions.
+
+    >>> measured_text(1), measured_text(21)
+    ('1 measurement (kind fact)', '21 measurements (kind fact)')
+    """
+    return f"{count:,} measurement{'' if count == 1 else 's'} (kind fact)"
 
 
 def show_info(found: Any, json: bool = False) -> None:
@@ -24,7 +33,12 @@ def show_info(found: Any, json: bool = False) -> None:
     out.print(f"{found.images:,} images, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
     named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
     lines = [("formats", found.formats), (f"{found.captions:,} captions in", named), ("kinds", found.kinds)]
-    lines += [("written by", found.writers), ("licences", found.licences), ("splits", found.splits)]
+    lines += [
+        ("written by", found.writers),
+        ("licences", found.licences),
+        ("licences of images", found.image_licences),
+        ("splits", found.splits),
+    ]
     lines += [("images dropped", found.images_dropped), ("captions dropped", found.captions_dropped)]
     lines += [("rejects", found.rejects), ("runs", found.runs), ("vectors", found.vectors), ("also", found.others)]
     for name, counts in lines:
@@ -32,6 +46,12 @@ def show_info(found: Any, json: bool = False) -> None:
             some = list(counts.items())
             rest = f" … and {len(some) - 12:,} more" if len(some) > 12 else ""
             out.print(safe(f"{name}: " + ", ".join(f"{key or 'none'} {count:,}" for key, count in some[:12]) + rest))
+    if found.forgotten:
+        out.print(f"forgotten, and not among the images: {found.forgotten:,}")
+    if found.measured:
+        out.print(f"beside the captions: {measured_text(found.measured)}")
+    if found.captions_of_dropped:
+        out.print(f"of the captions {found.captions_of_dropped:,} are of dropped images: in no search and no export")
     if found.groups:
         out.print(f"groups: {found.groups:,}")
     if found.bytes:
@@ -42,6 +62,10 @@ def show_info(found: Any, json: bool = False) -> None:
 def show_copied(copied: Any) -> None:
     out = console()
     out.print(safe(f"{copied.dataset}: {copied.images:,} images and {copied.captions:,} captions are new"))
+    if copied.dropped:
+        out.print(f"{copied.dropped:,} dropped captions are new, too, with their reasons")
+    if copied.measured:
+        out.print(f"beside the captions: {measured_text(copied.measured)}")
     if copied.met:
         out.print(f"{copied.met:,} images were there already; their captions are with the first ones")
     if copied.forgotten:
@@ -54,13 +78,44 @@ def show_copied(copied: Any) -> None:
 def show_division(found: Any) -> None:
     out = console()
     out.print(", ".join(f"{name} {count:,}" for name, count in found.splits.items()))
-    out.print(safe(f"{found.together:,} images stay with others (by {found.by}), {found.largest:,} at most"))
+    if found.together:
+        most = f"the largest such part has {found.largest:,}"
+        out.print(
+            safe(f"{found.together:,} images are on one side with others that they belong to (by {found.by}); {most}")
+        )
+    else:
+        out.print(safe(f"No image belongs together with another (by {found.by})"))
     if found.near:
         out.print(f"{found.near:,} images were kept with near-duplicates that are in another group or in none")
     if found.unhashed:
         out.print(
             f"{found.unhashed:,} images have no perceptual hash that says something: copies of them are not known"
         )
+
+
+def show_labels(found: Any, json: bool = False) -> None:
+    from rich.table import Table
+
+    if json:
+        print(plain_json(found))
+        return
+    out, counts = console(), found.to_dict()
+    table = Table(box=None, pad_edge=False)
+    for name in ("source", "labels", "languages", "two others agree", "precision there"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for name, one in found.sources.items():
+        shown = "–" if one.precision is None else f"{one.precision:.3f}"
+        table.add_row(name, f"{one.pairs:,}", f"{one.languages:,}", f"{one.judged:,}", shown)
+    out.print(table)
+    links = ", ".join(f"{count:,} {link}" for link, count in counts["links"].items())
+    out.print(f"{counts['labels']:,} labels in {counts['base_languages']:,} languages (by link: {links})")
+    few = list(found.languages.items())
+    rest = f" … and {len(few) - 12:,} more" if len(few) > 12 else ""
+    out.print(safe(", ".join(f"{lang} {count:,}" for lang, count in few[:12]) + rest))
+    for name, how in found.missing.items():
+        print(f"panoglot: the source {name} is not here: {how}", file=sys.stderr)
+    if found.output:
+        out.print(safe(f"{found.output}, and where each is from: {found.output.with_suffix('.sources.tsv')}"))
 
 
 def show_plan(plan: Any) -> None:
@@ -70,16 +125,24 @@ def show_plan(plan: Any) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("", "planned", "used", "missing"):
         table.add_column(name, justify="left" if not name else "right")
-    for key, wanted in sorted(plan.planned.items(), key=lambda one: -one[1]):
-        shown = f"{wanted:,}" if isinstance(wanted, int) else f"{wanted:.1%}"
+    shown = [key for key, wanted in plan.planned.items() if wanted and (plan.used.get(key) or key not in plan.missing)]
+    for key in sorted(shown, key=lambda one: -plan.planned[one]):
+        wanted = plan.planned[key]
         lacking = f"{plan.missing[key]:,}" if key in plan.missing else ""
-        table.add_row(safe(key), shown, f"{plan.used.get(key, 0):,}", lacking)
+        planned = f"{wanted:,}" if isinstance(wanted, int) else f"{wanted:.1%}"
+        table.add_row(safe(key), planned, f"{plan.used.get(key, 0):,}", lacking)
     out.print(table)
+    empty = [f"{key} {plan.missing[key]:,}" for key in plan.planned if key in plan.missing and not plan.used.get(key)]
+    if empty:
+        rest = f" … and {len(empty) - 12:,} more" if len(empty) > 12 else ""
+        out.print(safe(f"Planned, and none used: {', '.join(empty[:12])}{rest}"))
     if plan.tiers:
         tiers = (f"{'T' * (tier != 'none')}{tier} {count:,}" for tier, count in plan.tiers.items())
         out.print("Tiers: " + ", ".join(tiers))
-    out.print(f"{plan.images:,} images are in the plan '{plan.name}', {plan.without:,} are not.")
+    left = [f"{plan.untold:,} have no caption for it"] if plan.untold else []
+    left += [f"{rest:,} are beyond it"] if (rest := plan.without - plan.untold) else []
+    why = f" ({', '.join(left)})" if left else ""
+    out.print(f"{plan.images:,} images are in the plan '{plan.name}', {plan.without:,} are not{why}.")
     out.print(f"Use it: --plan {plan.name} of export and subset")
-    if plan.missing:
-        few = ", ".join(plan.missing)
-        print(f"panoglot: too few captions in {few}: translate more images into them.", file=sys.stderr)
+    for note in plan.notes:
+        print(f"panoglot: {terminal(note)}", file=sys.stderr)

@@ -40,6 +40,8 @@ _MEANT = {
     "check": ("doctor",),
     "install": ("doctor",),
 }
+#: A text that begins with what must not be there: `-zoo`, `-"red bird" cat`.
+_WITHOUT = re.compile(r"-(?:[^\W_]{2}|[\"“„«]|\w+ )")
 #: Options of `evaluate` whose values are names: they are written in lower case.
 _NAMES = ("--metrics", "--benchmark")
 
@@ -52,6 +54,11 @@ def spelt(tokens: Sequence[str], commands: Sequence[str]) -> list[str]:
     >>> spelt(["evaluate", "composed", "--benchmark=CIRR"], ["evaluate"])
     ['evaluate', 'composed', '--benchmark=cirr']
 
+    What must not be there is no option:
+
+    >>> spelt(["search", "X.pano", "-zoo bird", "-k", "3"], ["search"])
+    ['search', 'X.pano', ' -zoo bird', '-k', '3']
+
     Options of earlier versions go on:
 
     >>> spelt(["build", "photos", "--languages", "de"], ["build"])
@@ -60,6 +67,8 @@ def spelt(tokens: Sequence[str], commands: Sequence[str]) -> list[str]:
     found = [re.sub(r"^--(languages|langs)(?==|$)", "--lang", token) for token in tokens]
     if found and found[0] not in commands and found[0].casefold() in commands:
         found[0] = found[0].casefold()
+    if found[:1] == ["search"]:  # what must not be there begins with a minus, and is no option
+        found = [f" {token}" if _WITHOUT.match(token) else token for token in found]
     if found[:1] != ["evaluate"]:
         return found
     if len(found) > 1 and not found[1].startswith("-") and not os.path.exists(found[1]):
@@ -89,6 +98,8 @@ def mistake(tokens: Sequence[str], commands: Sequence[str]) -> str | None:
     word = tokens[0] if tokens else "-"
     if word == "evaluate":
         return _no_judge(tokens)
+    if word == "search":
+        return _loose_words(tokens)
     if word.startswith("-") or word in commands:
         return None
     said = f"there is no command '{word}'."
@@ -102,6 +113,16 @@ def mistake(tokens: Sequence[str], commands: Sequence[str]) -> str | None:
         return f"{said} Did you mean: {command('build', *tokens)}?"
     meant = [command(one, *(tokens[1:] if one not in ("methods", "models") else ())) for one in _MEANT.get(word, ())]
     return f"{said} Did you mean: {', or: '.join(meant)}?" if meant else said + did_you_mean(word, commands)
+
+
+def _loose_words(tokens: Sequence[str]) -> str | None:
+    """The same of words after the text of a search that begin with a minus."""
+    loose = [n for n, token in enumerate(tokens) if n > 2 and token[:2] == " -" and tokens[n - 1][:2] != "--"]
+    if not loose or tokens[2].startswith("--"):
+        return None
+    words = [tokens[2].strip(), *(tokens[n].strip() for n in loose)]
+    rest = [token for n, token in enumerate(tokens) if n > 2 and n not in loose and token != "--"]
+    return f"the whole text stands in one pair of quotes: {command('search', tokens[1], ' '.join(words), *rest)}"
 
 
 def _no_judge(tokens: Sequence[str]) -> str | None:

@@ -12,7 +12,17 @@ from cyclopts import Parameter
 from panoglot.errors import command
 from panoglot.table._visible import json_line, terminal
 
-__all__ = ["as_hits", "console", "plain_json", "safe", "show_edit", "show_forgotten", "show_hits", "show_index"]
+__all__ = [
+    "as_hits",
+    "console",
+    "plain_json",
+    "safe",
+    "show_edit",
+    "show_forgotten",
+    "show_hits",
+    "show_index",
+    "words_to_find",
+]
 
 
 def console() -> Any:
@@ -126,9 +136,17 @@ def _why(hit: Any) -> str:
     return "; ".join(said)
 
 
-def show_index(done: str) -> None:
-    exact = "No index of vectors is needed: search compares them all."
-    print({"exact": exact, "built": "Index built.", "updated": "Index updated."}[done])
+def show_index(done: Any) -> None:
+    if done.measured:
+        had = f", {done.before:,} had one before" if done.before else ""
+        print(f"Captions: {done.captions:,} of the most telling ones have a vector now{had}; a picture has one.")
+        print("Measured how near made-up words come: what nothing fits finds nothing.")
+    if done.views:
+        print(f"Views: {done.views:,} vectors of parts of pictures.")
+    if done.words:
+        print("Words of captions: up to date.")
+    exact = "Vectors: no index is needed, search compares them all."
+    print({"exact": exact, "built": "Vectors: index built.", "updated": "Vectors: index updated."}[done.vectors])
 
 
 def show_edit(done: Any, json: bool = False) -> None:
@@ -143,6 +161,9 @@ def show_edit(done: Any, json: bool = False) -> None:
 def show_forgotten(done: Any, json: bool = False) -> int:
     if json:
         print(plain_json(done))
+    elif done.dry_run:
+        print(f"{done.images:,} pictures and {done.captions:,} captions would be forgotten. Nothing was done.")
+        return 0
     elif done.undone:
         print(f"{done.undone:,} marks are taken away: what a later build finds of these is read again.")
     elif done.images or not done.erased:
@@ -154,3 +175,26 @@ def show_forgotten(done: Any, json: bool = False) -> int:
             "panoglot: bytes are still on the disk: nothing was erased, or somebody reads or writes.", file=sys.stderr
         )
     return 0
+
+
+def words_to_find(data: Any) -> str:
+    """A caption of the dataset that a search may look for, the same every time: of people first, in English or else the
+    language that most are in, a short one of several words."""
+    from collections import Counter
+
+    from panoglot.table import KEPT_CAPTION
+
+    columns = ["caption_id", "text", "lang", "kind"]
+    rows = data.captions.read(columns, f"{KEPT_CAPTION} and length(text) between 3 and 60", limit=2000).to_pylist()
+    kinds = ("human", "alt", "short", "dense", "label")
+    rows = [row for row in rows if row["kind"] in kinds and terminal(row["text"]) == row["text"]]
+    many = Counter(row["lang"] for row in rows)
+    most = max(many.values(), default=0)
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        few = " " not in row["text"].strip()
+        count = most + 1 if row["lang"] == "en" and 2 * many["en"] >= most else many[row["lang"]]
+        return kinds.index(row["kind"]), -count, row["lang"], few, len(row["text"]), row["caption_id"]
+
+    best = min((row for row in rows if row["text"].isprintable()), key=order, default=None)
+    return str(best["text"]).rstrip(" .!。！") if best else "a red bird"

@@ -39,6 +39,8 @@ from panoglot.curation._contract import (
     text_group_filter,
 )
 from panoglot.curation._curate import CurateResult, curate
+from panoglot.curation._explain import Explained, Judged, Ruling
+from panoglot.curation._measure import Measure, measured
 from panoglot.curation._presets import default, wit
 from panoglot.curation._texts import Texts
 from panoglot.curation.adult import adult
@@ -83,13 +85,17 @@ __all__ = [
     "RANKED",
     "UNSCORED",
     "CurateResult",
+    "Explained",
     "Facts",
     "Filter",
     "Groups",
     "ImageIndex",
+    "Judged",
+    "Measure",
     "NgramTable",
     "PdqOperator",
     "Preset",
+    "Ruling",
     "Spill",
     "Step",
     "Steps",
@@ -123,6 +129,7 @@ __all__ = [
     "length",
     "load_table",
     "many_texts",
+    "measured",
     "near_duplicate",
     "ngram_keys",
     "owns",

@@ -70,6 +70,9 @@ Steps = Iterable[str | Sequence[Any] | Mapping[str, Any]]
 #: stage whose making writes is given as a function that makes it).
 Prepare = Callable[[Dataset, Mapping[str, Any], "Run"], None]
 Run = Callable[["Stage | Callable[[], Stage]"], None]
+#: What a pair finder measures between an image and one that it is put together with, or None; `UNSCORED` where the
+#: image has nothing to be compared by.
+Compare = Callable[[Dataset, str, str | None, Mapping[str, Any]], "Verdict"]
 #: Options that name models, and the role of each.
 Models = Mapping[str, str | None]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -117,6 +120,7 @@ class Filter(_Declared):
         needs: facts that the engine must look up for it: `scores`, `texts` (of images), `image` (for captions).
         prepare: see the module's text.
         models: options that name models, and the role of each (None for any): another model decides anew.
+        compare: what a pair finder measures, for who asks why.
     """
 
     name: str
@@ -127,6 +131,7 @@ class Filter(_Declared):
     needs: tuple[str, ...] = ()
     prepare: Prepare | None = None
     models: Mapping[str, str | None] = field(default_factory=dict)
+    compare: Compare | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -262,9 +267,11 @@ def image_group_filter(*reasons: str, prepare: Prepare | None = None) -> Callabl
     return _register("image_group", reasons, prepare=prepare)
 
 
-def pair_finder(*reasons: str, prepare: Prepare | None = None) -> Callable[[_Function], _Function]:
+def pair_finder(
+    *reasons: str, prepare: Prepare | None = None, compare: Compare | None = None
+) -> Callable[[_Function], _Function]:
     """Make a function a finder of images that show the same."""
-    return _register("pairs", (*reasons, "not_carried"), prepare=prepare)
+    return _register("pairs", (*reasons, "not_carried"), prepare=prepare, compare=compare)
 
 
 def owns(reason: str | None) -> bool:

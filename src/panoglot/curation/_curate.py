@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._carry import carry
 from panoglot.curation._contract import Step, resolve
+from panoglot.curation._explain import Explained, Watch
 from panoglot.curation._memory import recall, remember, rules_of, table_versions
 from panoglot.curation._of_captions import judge_captions
 from panoglot.curation._of_images import judge_images
 from panoglot.errors import verb
 from panoglot.running._runs import finish_run, how_it_ended, running
-from panoglot.table import Dataset, Table, open_dataset
+from panoglot.table import Dataset, Table, find_image, open_dataset
 from panoglot.vectors import ImageIndex
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class CurateResult:
         images: images in the dataset.
         images_kept: those without a reason to drop.
         images_dropped: reason to count; `duplicate_of` stands for every `duplicate_of:…`. The counts sum to all drops.
-        captions: captions in the dataset, drafts and all.
+        captions: captions in the dataset, drafts and all; what was measured (kind `fact`) is none.
+        measured: measurements in the dataset.
         captions_kept: those without a reason to drop.
         captions_dropped: reason to count.
         by_methods: drops (of images and captions) that others made and that were left alone: reason to count.
@@ -51,12 +53,14 @@ class CurateResult:
         judged: captions that were judged now; the others were judged before by the same rules.
         changed: rows written.
         seconds: wall seconds.
+        explained: of the image that was asked about: every rule's verdict, with what it measured.
     """
 
     images: int = 0
     images_kept: int = 0
     images_dropped: Counter[str] = field(default_factory=Counter)
     captions: int = 0
+    measured: int = 0
     captions_kept: int = 0
     captions_dropped: Counter[str] = field(default_factory=Counter)
     by_methods: Counter[str] = field(default_factory=Counter)
@@ -71,10 +75,14 @@ class CurateResult:
     judged: int = 0
     changed: int = 0
     seconds: float = 0.0
+    explained: Explained | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+        """Plain values; of an image that was asked about, those of `explained` alone."""
+        if self.explained is not None:
+            return self.explained.to_dict()
+        plain = {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
+        return {k: v for k, v in plain.items() if k != "explained"}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> CurateResult:
@@ -114,6 +122,7 @@ def curate(
     steps: str | Iterable[str | Sequence[Any] | Mapping[str, Any]] | None = None,
     run_id: str = "",
     dry_run: bool = False,
+    explain: str | None = None,
     quiet: bool | None = None,
     processes: int = 0,
 ) -> CurateResult:
@@ -136,24 +145,28 @@ def curate(
             their options.
         run_id: of the run this belongs to; without one it is a run of its own, unless it is a dry one.
         dry_run: only count; nothing is written, not even a lock.
+        explain: an image (its id, the beginning of its id, its file name or uri): say every rule's verdict on it and on
+            each of its captions, with what was measured and the bounds. Nothing is written, as in a dry run.
         quiet: no progress bar; None = when standard error is no terminal.
         processes: worker processes for hashing.
 
     Raises:
-        UserError: an unknown step, option or preset (with what is meant), vectors or scores that are not there; nothing
-            was decided then.
+        UserError: an unknown step, option or preset (with what is meant), vectors or scores that are not there, no such
+            image to explain, or several; nothing was decided then.
 
     Example:
         curate(dataset, steps=["size", ("length", {"min_words": 3}), "near_duplicate"])
     """
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     chosen = resolve(steps)
-    if dry_run:
-        return _curate(data, chosen, "", dry_run=True, alone=True, quiet=quiet, processes=processes)
+    if dry_run or explain is not None:
+        watch = _watch(data, explain, chosen)
+        return _curate(data, chosen, "", dry_run=True, alone=True, quiet=quiet, processes=processes, watch=watch)
     with contextlib.ExitStack() as held:
         held.enter_context(data.writer())
         if run_id:
             return _curate(data, chosen, run_id, dry_run=False, alone=False, quiet=quiet, processes=processes)
+        data.mend_kinds()
         run_id = _start(data, chosen)
         held.enter_context(running(data, run_id))
         try:
@@ -167,29 +180,47 @@ def curate(
     return result
 
 
+def _watch(data: Dataset, explain: str | None, steps: list[Step]) -> Watch:
+    if explain is None:
+        return Watch()
+    key = find_image(data, explain)
+    return Watch(key, data.images.get([key], ["uri"])["uri"][0].as_py() or "", steps)
+
+
 def _curate(
-    data: Dataset, steps: list[Step], run_id: str, *, dry_run: bool, alone: bool, quiet: bool | None, processes: int
+    data: Dataset,
+    steps: list[Step],
+    run_id: str,
+    *,
+    dry_run: bool,
+    alone: bool,
+    quiet: bool | None,
+    processes: int,
+    watch: Watch | None = None,
 ) -> CurateResult:
     started = time.monotonic()
+    watch = watch or Watch()
     rules = rules_of(steps)
-    known = recall(data, rules)
+    known = recall(data, rules) if watch.image_id is None else None
     if known is not None:
         result = CurateResult.from_dict(known)
     else:
         result = CurateResult()
         _prepare(data, steps, result, run_id, dry_run, quiet, processes)
         before = table_versions(data)
-        gone, keepers, marked = judge_images(data, steps, result, run_id, dry_run, quiet)
+        gone, keepers, marked = judge_images(data, steps, result, run_id, dry_run, quiet, watch)
         carried, result.carried, counts = carry(data, keepers, run_id, dry_run=dry_run)
         if counts:
             result.statistics["copies"] = counts
-        written = judge_captions(data, steps, gone, carried, rules, result, dry_run, quiet)
+        written = judge_captions(data, steps, gone, carried, rules, result, dry_run, quiet, watch)
         if not dry_run:
             commits = {"marks": marked, "captions": written + bool(result.carried)}
             again = {**result.to_dict(), "carried": 0, "changed": 0, "hashed": 0, "judged": 0}
             remember(data, rules, before, commits, again)
     result.mend = _mend(data, steps, result) if result.nothing_kept else ""
-    if alone:
+    if watch.image_id is not None:
+        result.explained = watch.explained()
+    elif alone:
         result.without_vectors = _without_vectors(data)
     result.seconds = time.monotonic() - started
     return result

@@ -50,6 +50,11 @@ class Judge(Bench):
         """Ask this filter after the others."""
         self._steps.append((step, function))
 
+    @property
+    def asked(self) -> list[tuple[Step, Callable[..., Verdict]]]:
+        """The filters with their functions, in order."""
+        return self._steps
+
     def needs(self, what: str) -> bool:
         """Say whether a filter needs facts of this name."""
         return any(what in step.filter.needs for step, _ in self._steps)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns
+from panoglot.curation._explain import Ruling, Watch, rulings_of
 from panoglot.curation._judge import FACTS, Bench, Writer, base, note, progress
 from panoglot.curation._memory import Judgements, Outcome
 from panoglot.curation._same import CARRIED
@@ -30,6 +31,7 @@ def judge_captions(
     result: CurateResult,
     dry_run: bool,
     quiet: bool | None,
+    watch: Watch,
 ) -> int:
     """Judge the captions; returns the versions that were made of their table.
 
@@ -42,6 +44,7 @@ def judge_captions(
         result: is filled in.
         dry_run: only count.
         quiet: no progress bar.
+        watch: for the image that is asked about.
     """
     own = [(n, step, step.bind()) for n, step in enumerate(steps) if step.filter.unit == "caption"]
     judged = Judgements(dataset, own, rules, dry_run=dry_run)
@@ -58,10 +61,14 @@ def judge_captions(
     for batch in batches:
         captions = []
         for row in plain_rows(batch):
-            result.captions += 1
+            measured = row["kind"] == "fact"  # judged where a step names the kind, and counted apart
+            result.measured += measured
+            result.captions += not measured
             old = row["dropped"]
             if old is not None and not owned.setdefault(base(old), owns(old)):
-                result.by_methods[base(old)] += 1
+                result.by_methods[base(old)] += not measured
+                if row["image_id"] == watch.image_id:
+                    watch.caption_of_method(caption_from_row(row))
             else:
                 captions.append(caption_from_row(row))
         facts_of = _facts(dataset, captions) if court.needs_image else {}
@@ -69,10 +76,14 @@ def judge_captions(
             reason = court(caption, outcome, facts_of.get(caption.image_id, {}))
             if caption.recipe == CARRIED and caption.caption_id not in carried:
                 reason = "not_carried"
-            if reason is None:
+            if caption.kind == "fact":
+                pass
+            elif reason is None:
                 result.captions_kept += 1
             else:
                 result.captions_dropped[base(reason)] += 1
+            if caption.image_id == watch.image_id:
+                watch.caption(caption, court.explain(steps, caption, facts_of.get(caption.image_id, {})), reason)
             if caption.dropped != reason:
                 write(caption.caption_id, reason)
     write.flush()
@@ -117,6 +128,15 @@ class _Court(Bench):
             elif verdict is not None:
                 return verdict
         return None
+
+    def explain(self, steps: Sequence[Step], caption: Caption, facts: Facts) -> list[Ruling]:
+        """What every filter says of a caption, those after the first that drops it too."""
+
+        def ask(number: int, step: Step) -> Verdict:
+            function = self.groups.get(number) or step.bind()
+            return function(caption, facts)
+
+        return rulings_of(steps, ask, caption, caption.image_id)
 
 
 def _survivors(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import UNSCORED, Facts, Step, Verdict, owns
 from panoglot.curation._count import counted, key64
+from panoglot.curation._explain import Watch
 from panoglot.curation._judge import FACTS, Judge, Writer, base, note, progress
 from panoglot.curation._same import OWN, Same
 from panoglot.table import Dataset, plain_rows
@@ -25,7 +26,13 @@ _BATCH = 8192
 
 
 def judge_images(
-    dataset: Dataset, steps: list[Step], result: CurateResult, run_id: str, dry_run: bool, quiet: bool | None
+    dataset: Dataset,
+    steps: list[Step],
+    result: CurateResult,
+    run_id: str,
+    dry_run: bool,
+    quiet: bool | None,
+    watch: Watch,
 ) -> tuple[ImageIndex, dict[str, str], int]:
     """Judge the images.
 
@@ -43,7 +50,8 @@ def judge_images(
             judge.add(step, step.bind())
         elif step.filter.unit == "image_group":
             index = index or _index(dataset, before)
-            judge.add(step, _looked_up(step, *step.bind(dataset, index)))
+            with watch.group(step):
+                judge.add(step, _looked_up(step, *step.bind(dataset, index)))
             note(result, step, index.statistics)
             index.statistics = {}
     if finders:
@@ -76,11 +84,15 @@ def judge_images(
             if old is not None and not owns(old):
                 result.by_methods[base(old)] += 1
                 going.append(image)
+                if image == watch.image_id:
+                    watch.image_of_method(old)
                 continue
             if texts is not None:
                 facts["texts"] = texts(image)
             facts["scores"] = scores.get(image, {})
             reason = judge(facts)
+            if image == watch.image_id:
+                watch.image(judge.asked, facts, old, reason)
             group = group_of.get(image)
             if group is None or reason is not None:
                 settle(image, reason)
@@ -93,6 +105,8 @@ def judge_images(
             settle(image, keeper and f"duplicate_of:{keeper}")
             if keeper:
                 keepers[image] = keeper
+    company = waiting.get(group_of.get(watch.image_id or "", -1), [])
+    watch.pairs(dataset, finders, [image for _, image in sorted(company)], keepers)
     result.kept_apart = same.apart if same else 0
     write.flush()
     result.changed += write.count

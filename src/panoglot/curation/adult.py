@@ -10,6 +10,7 @@ from typing import Any
 
 from panoglot.asking import Spent
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
+from panoglot.curation._measure import measured
 from panoglot.errors import RowError
 from panoglot.identity import fingerprint
 from panoglot.providers import load_model
@@ -51,7 +52,7 @@ def adult(
     >>> adult({"scores": {"nsfw": 0.9}}), adult({"scores": {"nsfw": 0.5}}), adult({"scores": {}})
     ('adult', None, <Unscored.UNSCORED: 'unscored'>)
     """
-    value = (facts.get("scores") or {}).get(name)
+    value = measured(f"score {name}", (facts.get("scores") or {}).get(name), most=maximum)
     if value is None or value != value:
         return UNSCORED
     return "adult" if value > maximum else None

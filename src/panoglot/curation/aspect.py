@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
+from panoglot.curation._measure import measured
 
 __all__ = ["aspect"]
 
@@ -18,5 +19,7 @@ def aspect(facts: Facts, *, below: float = 8.0) -> Verdict:
     """
     width, height = facts.get("width"), facts.get("height")
     if not width or not height:
+        measured("longer side / shorter side", None, below=below)
         return UNSCORED
+    measured("longer side / shorter side", max(width, height) / min(width, height), below=below)
     return "bad_aspect" if max(width, height) >= below * min(width, height) else None

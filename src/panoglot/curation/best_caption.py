@@ -9,6 +9,7 @@ from typing import Any
 from panoglot.curation import _select
 from panoglot.curation._contract import SENTENCES, Facts, Verdict, text_group_filter
 from panoglot.curation._count import key64
+from panoglot.curation._measure import measured
 from panoglot.curation._scores import has_score, run_scorer
 from panoglot.curation._spill import Spill
 from panoglot.curation._texts import Texts
@@ -61,7 +62,7 @@ def best_caption(
     texts.statistics |= {"texts": len(spill), "best": len(chosen)}
 
     def decide(caption: Caption, facts: Facts) -> Verdict:
-        value = caption.scores.get(name)
+        value = measured(f"score {name}", caption.scores.get(name))
         if value is None or not math.isfinite(value):
             return "no_score"
         mine = np.uint64(int(caption.caption_id[:16], 16))

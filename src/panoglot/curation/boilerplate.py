@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
+from panoglot.curation._measure import measured
 from panoglot.table import Caption
 from panoglot.text import letters, same_text
 
@@ -51,7 +52,9 @@ def boilerplate(caption: Caption, facts: Facts, *, html: bool = True, max_url_sh
         return "stock_text"
     if not letters(text):
         return "no_letters"
-    if sum(len(url) for url in _URL.findall(text)) > max_url_share * len(text):
+    urls = sum(len(url) for url in _URL.findall(text))
+    measured("share of addresses", urls / len(text), most=max_url_share)
+    if urls > max_url_share * len(text):
         return "url"
     if _FILE.fullmatch(text) or _CAMERA.fullmatch(text):
         return "file_name"

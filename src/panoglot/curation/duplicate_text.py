@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.curation._contract import Facts, Verdict, text_group_filter
 from panoglot.curation._count import counted, key64
+from panoglot.curation._measure import measured, watched
 from panoglot.curation._texts import Texts
 from panoglot.table import Caption
 from panoglot.text import same_text
@@ -58,7 +59,9 @@ def duplicate_text(texts: Texts) -> Decide:
     def decide(caption: Caption, facts: Facts) -> Verdict:
         if not several or caption.region is not None:
             return None
-        return "duplicate_text" if first.get(_own_key(caption), caption.caption_id) != caption.caption_id else None
+        stays = first.get(_own_key(caption), caption.caption_id)
+        measured("the first with this text", "yes" if stays == caption.caption_id else f"no: {stays[:12]}")
+        return "duplicate_text" if stays != caption.caption_id else None
 
     return decide
 
@@ -74,6 +77,9 @@ def common_text(texts: Texts, *, max_images: int = 10) -> Decide:
     common = _frequent(texts, _text_key, lambda c: key64(c.image_id), max_images + 1)
 
     def decide(caption: Caption, facts: Facts) -> Verdict:
+        if watched():
+            same = {c.image_id for batch in texts() for c in batch if _text_key(c) == _text_key(caption)}
+            measured("images with this text", len(same), most=max_images)
         return "common_text" if common and _text_key(caption) in common else None
 
     return decide

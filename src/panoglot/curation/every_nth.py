@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
+from panoglot.curation._measure import measured, watched
 from panoglot.errors import UserError
 from panoglot.running import encode_stage
 from panoglot.vectors import k_means, nearest, stored_vectors, take_vectors, unit_rows, vector_rows, whitening
@@ -75,6 +76,7 @@ def every_nth(
     Source: TL;DR (arXiv 2305.20087), steps 3 and 4, there on code indices; the released script takes every fifth.
     """
     import numpy as np
+    import pyarrow as pa
 
     table = stored_vectors(dataset, encoder, "every_nth")
     reasons = np.full(len(images), 1, np.int8)
@@ -113,6 +115,10 @@ def every_nth(
     ranked = np.lexsort((places, key[order](), cluster))
     present, starts, sizes = np.unique(cluster[ranked], return_index=True, return_counts=True)
     position = np.arange(len(ranked)) - np.repeat(starts, sizes)
+    if asked := watched():
+        for at in np.flatnonzero(places[ranked] == images.find(pa.array([asked]))[0]).tolist():
+            size = int(sizes[np.searchsorted(present, cluster[ranked[at]])])
+            measured(f"place in a cluster of {size:,}, one in {n:,} stays", int(position[at]) + 1)
     reasons[places[ranked]] = np.where(cluster[ranked] < 0, 1, np.where(position % n == 0, -1, 0))
     sizes = sizes[present >= 0]
     images.statistics |= {"clusters": len(sizes), "smallest": int(sizes.min()), "largest": int(sizes.max())}

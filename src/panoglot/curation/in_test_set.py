@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import image_group_filter
+from panoglot.curation._measure import measured, watched
 from panoglot.curation.pdq import pdq, pdq_stage
 from panoglot.errors import RowError
 from panoglot.pictures import Image
@@ -47,9 +48,11 @@ def in_test_set(
     Source: ALIGN (Jia et al. 2021), section 3: near-duplicates of the test images of all evaluation sets are removed.
     """
     import numpy as np
+    import pyarrow.compute as pc
 
     reasons, unscored = np.full(len(images), -1, np.int8), np.ones(len(images), bool)
     if not test:
+        measured("test set", None)
         return reasons, unscored
     codes, same = [np.empty((0, 32), np.uint8)], []
     for ids, some in _test_hashes(open_dataset(test), min_quality):
@@ -62,6 +65,10 @@ def in_test_set(
         unscored[place[known]] = False
         known &= batch["quality"].fill_null(0).to_numpy(zero_copy_only=False) >= min_quality
         raw = b"".join(code for code, use in zip(batch["pdq"].to_pylist(), known) if use)
+        if (asked := watched()) and len(tested):
+            for code in batch.filter(pc.equal(batch["image_id"], asked))["pdq"].drop_null().to_pylist():
+                bits = np.bitwise_count(tested ^ np.frombuffer(code, np.uint8)).sum(axis=1, dtype=np.int64)
+                measured("bits from the nearest test image", int(bits.min()), least=distance + 1)
         near = near_others(np.frombuffer(raw, np.uint8).reshape(-1, 32), tested, distance)
         reasons[place[known][near]] = 0
     for place in same:

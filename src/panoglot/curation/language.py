@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter
+from panoglot.curation._measure import measured
 from panoglot.curation._memory import loaded
 from panoglot.languages import (
     UNKNOWN_LANGUAGE,
@@ -71,6 +72,7 @@ def language(
     claimed = caption.lang or UNKNOWN_LANGUAGE
     wanted = _tags(tuple(allowed)) if allowed is not None else None
     if claimed != UNKNOWN_LANGUAGE and wanted is not None and not _serves(wanted, claimed):
+        measured(f"language, of {', '.join(wanted)}", claimed)
         return "language_not_allowed"
     need_to_know = mismatch is not None or min_confidence is not None
     if claimed != UNKNOWN_LANGUAGE and not need_to_know:
@@ -78,14 +80,19 @@ def language(
     fewest = max(1, min_letters // 3)
     if claimed != UNKNOWN_LANGUAGE and mismatch is not None:
         if is_foreign(caption.text, claimed, share=0.1, min_letters=fewest):
+            measured("letters", f"not those of {claimed}")
             return "language_mismatch"
     elif wanted and all(is_foreign(caption.text, tag, share=0.1, min_letters=fewest) for tag in wanted):
         return "language_not_allowed"
-    if letters(caption.text) < (min_letters // 3 if is_spaceless(caption.text) else min_letters):
+    least = min_letters // 3 if is_spaceless(caption.text) else min_letters
+    if measured("letters to tell a language by", letters(caption.text), least=least) < least:
         return "language_unknown" if claimed == UNKNOWN_LANGUAGE and wanted is not None else UNSCORED
     if claimed != UNKNOWN_LANGUAGE and base_language(claimed) not in _known(identifier):
+        measured(f"language that {identifier} knows", None)
         return UNSCORED
     found, sure = _identify(identifier, caption.text)
+    relative = found == claimed or claimed == UNKNOWN_LANGUAGE or alike(claimed, found)
+    measured(f"identified as {found}", sure, least=min_confidence, below=None if relative else mismatch)
     if min_confidence is not None and sure < min_confidence:
         return "language_unsure"
     if found == UNKNOWN_LANGUAGE:
@@ -94,9 +101,7 @@ def language(
         if wanted is None:
             return None
         return None if _serves(wanted, found) else "language_not_allowed"
-    if mismatch is not None and sure >= mismatch and not alike(claimed, found):
-        return "language_mismatch"
-    return None
+    return "language_mismatch" if mismatch is not None and sure >= mismatch and not relative else None
 
 
 @lru_cache(maxsize=64)

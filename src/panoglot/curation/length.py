@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
+from panoglot.curation._measure import measured
 from panoglot.table import Caption
 from panoglot.text import is_spaceless, tokens
 
@@ -29,6 +30,7 @@ def length(
     >>> [length(Caption(text), {}, min_words=3, min_characters=3) for text in ("ein Hund", "ein roter Hund", "狗在跑")]
     ['too_short', None, None]
     """
-    count = len(tokens(caption.text))
-    low, high = (min_characters, max_characters) if is_spaceless(caption.text) else (min_words, max_words)
+    spaceless = is_spaceless(caption.text)
+    low, high = (min_characters, max_characters) if spaceless else (min_words, max_words)
+    count = measured("characters" if spaceless else "words", len(tokens(caption.text)), least=low, most=high)
     return "too_short" if count < low else "too_long" if high is not None and count > high else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import Facts, Verdict, image_filter
+from panoglot.curation._measure import measured
 
 __all__ = ["many_texts"]
 
@@ -16,4 +17,4 @@ def many_texts(facts: Facts, *, maximum: int = 1000) -> Verdict:
     >>> many_texts({"texts": 1001}), many_texts({"texts": 1000})
     ('too_many_texts', None)
     """
-    return "too_many_texts" if facts.get("texts", 0) > maximum else None
+    return "too_many_texts" if measured("texts", facts.get("texts", 0), most=maximum) > maximum else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import pair_finder
+from panoglot.curation._contract import UNSCORED, Verdict, pair_finder
+from panoglot.curation._measure import measured
 from panoglot.curation.pdq import pdq_stage
 from panoglot.vectors import near_pairs
 
@@ -23,7 +24,26 @@ def _prepare(dataset: Dataset, options: Mapping[str, Any], run: Callable[[Stage]
     run(pdq_stage())
 
 
-@pair_finder("duplicate_of", prepare=_prepare)
+def _compare(dataset: Dataset, image: str, other: str | None, options: Mapping[str, Any]) -> Verdict:
+    """Measure how far an image is from another that it is put together with."""
+    import numpy as np
+
+    codes = {row["image_id"]: row for row in dataset.hashes.get([image, *([other] if other else [])]).to_pylist()}
+    mine = codes.get(image, {}).get("pdq")
+    if mine is None:
+        measured("hash", None)
+        return UNSCORED
+    quality = codes[image]["quality"] or 0
+    if measured("quality of the hash", quality, least=options["min_quality"]) < options["min_quality"]:
+        return UNSCORED
+    theirs = codes.get(other or "", {}).get("pdq")
+    if theirs is not None:
+        bits = np.bitwise_count(np.frombuffer(mine, np.uint8) ^ np.frombuffer(theirs, np.uint8)).sum()
+        measured(f"bits from {str(other)[:12]}", int(bits), least=options["distance"] + 1)
+    return None
+
+
+@pair_finder("duplicate_of", prepare=_prepare, compare=_compare)
 def near_duplicate(
     dataset: Dataset, images: ImageIndex, *, distance: int = 31, min_quality: int = 50, look: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

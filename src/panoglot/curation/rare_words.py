@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from panoglot.curation._contract import Facts, Verdict, text_group_filter
+from panoglot.curation._measure import measured
 from panoglot.curation._ngrams import count_ngrams, load_table, save_table
 from panoglot.curation._texts import Texts
 from panoglot.errors import UserError
@@ -52,6 +53,8 @@ def rare_words(texts: Texts, *, top_n: int = 100_000_000, table: str = "") -> Ca
         texts.statistics["note"] = "no more different n-grams than top_n: none is rare"
 
     def decide(caption: Caption, facts: Facts) -> Verdict:
-        return "rare_words" if found.has_rare(caption.text) else None
+        rare = found.has_rare(caption.text)
+        measured(f"words and pairs all written {found.min_count:,} times or more", "no" if rare else "yes")
+        return "rare_words" if rare else None
 
     return decide

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
+from panoglot.curation._measure import measured
 from panoglot.table import Caption
 from panoglot.text import is_spaceless, tokens
 
@@ -61,13 +62,13 @@ def repetition(
     spaceless = is_spaceless(caption.text)
     parts = [part.casefold() for part in tokens(caption.text)]
     longest = max((sum(1 for _ in run) for _, run in groupby(parts)), default=0)
-    if longest > (max_character_run if spaceless else max_run):
+    most = max_character_run if spaceless else max_run
+    if measured("times a word follows itself", longest, most=most) > most:
         return "repetition"
-    if (
-        max((sum(1 for _ in run) for char, run in groupby(caption.text) if char.isalpha()), default=0)
-        > max_character_run
-    ):
+    letter = max((sum(1 for _ in run) for char, run in groupby(caption.text) if char.isalpha()), default=0)
+    if measured("times a letter follows itself", letter, most=max_character_run) > max_character_run:
         return "repetition"
     if len(parts) < (min_characters if spaceless else min_words):
         return None
-    return "repetition" if repeated_share(parts, characters if spaceless else words) > max_share else None
+    share = measured("share that repeats", repeated_share(parts, characters if spaceless else words), most=max_share)
+    return "repetition" if share > max_share else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, caption_filter, image_filter
+from panoglot.curation._measure import measured
 from panoglot.table import KINDS, Caption
 
 __all__ = ["image_score", "score"]
 
 
 def _judge(scores: Mapping[str, float | None], name: str, minimum: float | None, maximum: float | None) -> Verdict:
-    value = scores.get(name)
+    value = measured(f"score {name}", scores.get(name), least=minimum, most=maximum)
     if value is None or value != value:  # not computed, or not a number
         return UNSCORED
     if minimum is not None and value < minimum:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import pair_finder
+from panoglot.curation._contract import UNSCORED, Verdict, pair_finder
+from panoglot.curation._measure import measured
 from panoglot.errors import UserError
+from panoglot.table import sql_in
 from panoglot.vectors import stored_vectors, take_vectors, vector_rows
 
 if TYPE_CHECKING:
@@ -23,7 +25,23 @@ __all__ = ["similar"]
 _BLOCK = 2048
 
 
-@pair_finder("duplicate_of")
+def _compare(dataset: Dataset, image: str, other: str | None, options: Mapping[str, Any]) -> Verdict:
+    """Measure how far an image is from another that it is put together with."""
+    import numpy as np
+
+    table = stored_vectors(dataset, options["encoder"], "similar")
+    wanted = sql_in("id", [image, *([other] if other else [])])
+    found = {row["id"]: row["vector"] for row in table.rows(["id", "vector"], wanted)} if table.exists() else {}
+    if image not in found:
+        measured("vector", None)
+        return UNSCORED
+    if other is not None and other in found:
+        cosine = float(np.dot(np.asarray(found[image], np.float32), np.asarray(found[other], np.float32)))
+        measured(f"cosine to {other[:12]}", cosine, below=options["minimum"])
+    return None
+
+
+@pair_finder("duplicate_of", compare=_compare)
 def similar(
     dataset: Dataset,
     images: ImageIndex,

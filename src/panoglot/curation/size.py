@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import UNSCORED, Facts, Verdict, image_filter
+from panoglot.curation._measure import measured
 
 __all__ = ["size"]
 
@@ -24,7 +25,10 @@ def size(facts: Facts, *, min_side: int = 32, max_pixels: int | None = 100_000_0
     """
     width, height = facts.get("width"), facts.get("height")
     if not width or not height:
+        measured("shorter side", None, least=min_side)
         return UNSCORED if unknown else "unknown_size"
-    if min(width, height) < min_side:
+    side = measured("shorter side", min(width, height), least=min_side)
+    pixels = measured("pixels", width * height, most=max_pixels)
+    if side < min_side:
         return "too_small"
-    return "too_large" if max_pixels is not None and width * height > max_pixels else None
+    return "too_large" if max_pixels is not None and pixels > max_pixels else None

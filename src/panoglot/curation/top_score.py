@@ -11,6 +11,7 @@ from typing import Any
 
 from panoglot.curation._contract import SENTENCES, Facts, Verdict, text_group_filter
 from panoglot.curation._count import key64
+from panoglot.curation._measure import measured
 from panoglot.curation._scores import has_score, run_scorer
 from panoglot.curation._select import RANKED, falling, last_of_best, score_of
 from panoglot.curation._spill import Spill
@@ -121,12 +122,17 @@ def top_score(
     def decide(caption: Caption, facts: Facts) -> Verdict:
         value = caption.scores.get(name)
         if value is None or not math.isfinite(value):
+            measured(f"score {name}", None)
             return "no_score"
-        if minimum is not None and (value - centre) / unit < minimum:
+        score = measured(f"score {name}", (value - centre) / unit, least=minimum)
+        if minimum is not None and score < minimum:
             return f"low_{name}"
         group = _group(caption, per) if share is not None else 0
         if group not in wanted:  # of an image that is dropped
             return None
+        if group in last:
+            worst = (score_of(last[group][0]) - centre) / unit
+            measured(f"score {name}, the last of {wanted[group]:,} that stay", score, least=worst)
         if group not in last:
             return "low_rank"
         rank = (int(falling([value])[0]), int(caption.caption_id[:16], 16), int(caption.caption_id[16:], 16))

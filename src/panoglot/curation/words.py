@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from panoglot.curation._contract import Facts, Verdict, caption_filter
+from panoglot.curation._measure import measured
 from panoglot.table import Caption
 from panoglot.text import word_count
 
@@ -22,5 +23,5 @@ def words(caption: Caption, facts: Facts, *, minimum: int = 1, maximum: int | No
     >>> [words(Caption(text), {}, minimum=3, maximum=20) for text in ("ein Hund", "ein roter Hund", "一只红色的狗")]
     ['few_words', None, None]
     """
-    count = word_count(caption.text)
+    count = measured("words", word_count(caption.text), least=minimum, most=maximum)
     return "few_words" if count < minimum else "many_words" if maximum is not None and count > maximum else None

@@ -25,7 +25,7 @@ class Tally:
     """Counts what is written, in memory that does not grow with it."""
 
     def __init__(self) -> None:
-        self.images = self.captions = 0
+        self.images = self.captions = self.measured = 0
         self.languages: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.writers: Counter[str] = Counter()
@@ -33,8 +33,10 @@ class Tally:
         self.splits: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, Any], record: Mapping[str, Any], captions: Sequence[Caption], split: str) -> None:
-        """Count one picture with its captions."""
+        """Count one picture with its captions; what was measured is none."""
         self.images += 1
+        self.measured += sum(caption.kind == "fact" for caption in captions)
+        captions = [caption for caption in captions if caption.kind != "fact"]
         self.captions += len(captions)
         self.languages.update(caption.lang for caption in captions)
         self.kinds.update(caption.kind for caption in captions)
@@ -102,6 +104,11 @@ def write_card(
         f"{tally.images:,} pictures with {tally.captions:,} captions in {len(tally.languages):,} languages, written as"
     ]
     lines += [f"`{facts['format']}` by Panoglot {__version__}.", ""]
+    if tally.measured:
+        lines += [
+            f"Beside the captions stand {tally.measured:,} measurements (kind `fact`), which are not counted.",
+            "",
+        ]
     named = Counter({f"{language_name(tag)} (`{tag}`)": count for tag, count in tally.languages.items()})
     lines += _table("Languages", "captions", named)
     lines += _table("Kinds of captions", "captions", tally.kinds)

@@ -25,6 +25,7 @@ from panoglot.exporting._writers import Writer, find_writer, make_writer, writer
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
+from panoglot.storage import has_scheme
 from panoglot.table import (
     KINDS,
     Caption,
@@ -32,6 +33,7 @@ from panoglot.table import (
     byte_spans,
     caption_from_row,
     id_spans,
+    is_translation,
     open_dataset,
     plain_rows,
     sql_in,
@@ -140,6 +142,8 @@ def export(
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             return _write(job, chosen, make, Path(folder), notes, progress)
+    if has_scheme(output):
+        raise UserError(f"'{output}': exports are written into a folder of this machine; copy it there afterwards.")
     target = Path(os.path.realpath(output))
     _check_output(target, data.store.folder)
     with _building(target) as folder:
@@ -185,7 +189,7 @@ def _write(
     writers: dict[str, Writer] = {}
     total = len(job.data.images)
     for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
-        if chosen.captioned_only and not found:
+        if chosen.captioned_only and all(caption.kind == "fact" for caption in found):
             continue
         if job.choices.plan is not None:
             found = job.choices.of(row["image_id"], found)
@@ -288,7 +292,8 @@ def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: 
             lang = next((n for n, tag in enumerate(langs) if matches(tag, caption.lang)), len(langs))
         else:
             lang = 0 if matches("en", caption.lang) else 1
-        return lang, order.index(caption.kind), caption.lang, caption.caption_id
+        # who wrote in a language says it better than a machine that translated into it
+        return lang, is_translation(caption.recipe), order.index(caption.kind), caption.lang, caption.caption_id
 
     usable = [caption for caption in captions if caption.dropped is None and caption.kind in order]
     return min(usable, key=rank, default=None)

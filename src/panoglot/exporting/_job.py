@@ -148,7 +148,8 @@ class Job:
         said = [*notes, *self.fitter.notes(), *(note for one in closed.values() for note in one.get("notes", ()))]
         if self.unwritten:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unwritten.most_common())
-            said.append(f"{self.unwritten.total():,} captions are not in it, {self.to} has no room for them: {kinds}.")
+            what = "texts" if "fact" in self.unwritten else "captions"
+            said.append(f"{self.unwritten.total():,} {what} are not in it, {self.to} has no room for them: {kinds}.")
         if self.to == "webdataset" and len(self.formats) > 1:
             shown = ", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())
             said.append(
@@ -164,6 +165,7 @@ class Job:
             "format": self.to,
             "images": self.tally.images,
             "captions": self.tally.captions,
+            "measured": self.tally.measured,
             "languages": dict(sorted(self.tally.languages.items())),
             "converted": dict(sorted(self.fitter.converted.items())),
             "resized": self.fitter.resized,

@@ -24,6 +24,7 @@ from panoglot.formats._given import as_image, hold, is_given
 from panoglot.formats._sample import Address, Format, Part, Sample, Unused
 
 if TYPE_CHECKING:
+    from panoglot.formats._download import is_public
     from panoglot.formats._layout import find_layout
     from panoglot.formats._names import (
         Role,
@@ -68,6 +69,7 @@ __all__ = [
     "format_options",
     "hold",
     "is_given",
+    "is_public",
     "is_running_text",
     "label_role",
     "load_format",
@@ -83,6 +85,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "is_public": "_download",
         "find_layout": "_layout",
         "Role": "_names",
         "bare_language": "_names",

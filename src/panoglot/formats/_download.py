@@ -57,22 +57,31 @@ class Limits:
 _ROBOTS_BYTES = 512 * 1024
 _HELD = 256 * 2**20  # bytes of pictures that wait to be taken
 _PASSING = frozenset(("connection_failed", "download_timeout", "truncated_download", "http_429", "http_5xx"))
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Networks whose last 32 bits are an address of version 4: compatible, mapped, translated, NAT64.
+_WRAPPED = [ipaddress.ip_network(one) for one in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")]
+_OWN = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address is one of the public network, also where it is wrapped in another.
+    """Say whether an IP address is one of the public network, also where one of version 4 is wrapped in it.
 
-    >>> [is_public(one) for one in ("93.184.216.34", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::7f00:1")]
+    It may be mapped (`::ffff:a.b.c.d`), compatible (`::a.b.c.d`), translated (RFC 2765, 6052), of 6to4 or of ISATAP;
+    where Teredo leads nobody can say here, and a prefix of one's own network for NAT64 is none of the public one.
+
+    >>> [is_public(one) for one in ("93.184.216.34", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "::127.0.0.1")]
     [True, False, False, False, False]
-    """  # noqa: E501
+    >>> [is_public(one) for one in ("64:ff9b::7f00:1", "2002:7f00:1::", "2a00::5efe:10.0.0.1", "64:ff9b::5db8:d822")]
+    [False, False, False, True]
+    """
     ip: Any = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    if inner is None and ip.version == 6 and ip in _NAT64:
+    if ip.version == 4:
+        return bool(ip.is_global and not ip.is_multicast)
+    inner = ip.sixtofour
+    if inner is None and (any(ip in one for one in _WRAPPED) or (int(ip) >> 32) & 0xFCFFFFFF == 0x5EFE):
         inner = ipaddress.ip_address(int(ip) & 0xFFFFFFFF)
-    if inner is None and getattr(ip, "teredo", None):
-        return False
-    return bool(ip.is_global and not ip.is_multicast if inner is None else is_public(str(inner)))
+    if inner is not None:
+        return is_public(str(inner))
+    return bool(ip.is_global and not (ip.is_multicast or ip.is_site_local or ip.teredo or ip in _OWN))
 
 
 class Downloads:

@@ -20,7 +20,7 @@ from typing import Any
 from panoglot.formats._sample import Sample
 from panoglot.geometry import Region
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
-from panoglot.table import KINDS, Caption, image_id
+from panoglot.table import KINDS, Caption, image_id, is_translation, machine_kind
 
 __all__ = ["FACTS", "TOLD", "captions_from", "flat", "is_record", "name_of", "restore", "to_record"]
 
@@ -148,18 +148,19 @@ def captions_from(rows: Sequence[Any], image: str) -> list[Caption]:
         own = row.get("caption_id")
         believed = bool(image) and isinstance(own, str) and _ID.fullmatch(own) is not None and own not in seen
         seen.add(str(own))
-        dropped = _short(row.get("dropped"))
+        dropped, recipe = _short(row.get("dropped")), (_short(row.get("recipe")) if believed else "") or "human"
+        kind = row["kind"] if row.get("kind") in KINDS else "human"
         found.append(
             Caption(
                 text,
                 lang=parse_language(_short(row.get("lang"))) or UNKNOWN_LANGUAGE,
-                kind=row["kind"] if row.get("kind") in KINDS else "human",
+                kind=machine_kind(kind) if is_translation(recipe) else kind,
                 model=_short(row.get("model")) if believed else "",
                 parents=_ids(row.get("parents")) if believed else (),
                 region=_region(row.get("region")),
                 scores=_scores(row.get("scores")) if believed else {},
                 dropped=dropped if believed and _REASON.fullmatch(dropped) else None,
-                recipe=(_short(row.get("recipe")) if believed else "") or "human",
+                recipe=recipe,
                 image_id=image,
                 caption_id=str(own) if believed else "",
             )

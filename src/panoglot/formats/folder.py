@@ -11,8 +11,8 @@ import hashlib
 import os
 import shlex
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError
@@ -26,7 +26,7 @@ from panoglot.identity import counted
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Caption, Reject
 
-__all__ = ["detect", "parts", "parts_but", "read"]
+__all__ = ["detect", "parts", "parts_but", "read", "with_texts"]
 
 _TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
@@ -136,6 +136,25 @@ def _file(root: str, source: str) -> Iterator[list[Any]]:
         yield [name, _beside(pictures, [n for n in names if suffix_of(n) in _TEXTS]).get(name, []), None]
 
 
+def with_texts(paths: Iterable[str]) -> set[str]:
+    """Those of some paths of pictures, there or gone, beside which text files lie that are theirs by their names."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        folders[os.path.dirname(path)].append(os.path.basename(path))
+    found = set()
+    for folder, wanted in folders.items():
+        try:
+            names = os.listdir(folder)
+        except (OSError, ValueError):
+            continue
+        texts = [name for name in names if suffix_of(name) in _TEXTS and not is_hidden(name)]
+        if texts:
+            pictures = {name for name in names if suffix_of(name) in SUFFIXES} | set(wanted)
+            told = _beside(sorted(pictures), sorted(texts))
+            found |= {os.path.join(folder, name) for name in wanted if told.get(name)}
+    return found
+
+
 def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[list[Any]]]:
     """Map pictures to their texts as an entry of a part has them: `[name, language, is alt text, kind]`."""
     return {name: [[text, *role] for text, role in ours] for name, ours in pair(pictures, texts)[0].items()}
@@ -166,7 +185,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         folders: list[tuple[str, str, tuple[str, ...]]] = []
         found: list[list[Any]] = []
         for name, link, is_dir in entries:
-            if is_hidden(name):
+            if is_hidden(name) or name == "panoglot-export.json":  # what an export of ours says of itself
                 continue
             path = f"{folder}{os.sep}{name}" if folder else name
             suffix = suffix_of(name)

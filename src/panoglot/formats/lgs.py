@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from panoglot.table import Caption, Reject
 __all__ = ["Product", "captions_of", "detect", "parts", "price_of", "product_fault", "products", "read"]
 
 STYLES = ("title", "taxonomy", "description")
+_POWER = re.compile(r"(?<![\w.,])[0-9]{1,20}(?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,9}(?!\w)")
 _NUMBER = re.compile(r"\d[\d.,'\u00a0\u202f\u066b\u066c ]*")
 _MOST_VARIANTS = 1000
 _LONGEST = 20_000
@@ -66,7 +68,12 @@ def price_of(text: str) -> float | None:
 
     >>> [price_of(one) for one in ("12.50", "1.299,00 €", "from $5", "1,299", "Call", "N/A", "0", "١٢٫٥")]
     [12.5, 1299.0, 5.0, 1299.0, None, None, None, 12.5]
+    >>> price_of("1e999"), price_of("1.5E2 EUR")
+    (None, 150.0)
     """
+    if power := _POWER.search(text):
+        value = float(power[0])
+        return value if 0 < value < 1e9 else None
     found = _NUMBER.search(text)
     if found is None:
         return None
@@ -121,10 +128,15 @@ def captions_of(product: Product, styles: Sequence[str] = STYLES) -> dict[str, s
     return {style: every[style] for style in styles if every[style]}
 
 
-def products(page: Page) -> list[Product]:
-    """The products of a page, a record for each variant; none where it is no page of a product."""
-    data = list(_json_ld(page))
-    found = [one for value in data if _is(value, "Product", "ProductGroup") for one in _of_json(value, page)]
+def products(page: Page, left: list[int] | None = None) -> list[Product]:
+    """The products of a page, a record for each variant; none where it is no page of a product.
+
+    Args:
+        page: the page.
+        left: is given how many are beyond what is taken of a page, a number for every list that is too long.
+    """
+    data = list(_json_ld(page, left))
+    found = [one for value in data if _is(value, "Product", "ProductGroup") for one in _of_json(value, page, left)]
     if not found:
         found = [_of_microdata(one, page) for one in page.tree.iter() if _item_type(one) == "product"]
     if not found and _meta(page, "og:type").lower() in ("product", "og:product", "product.item"):
@@ -138,10 +150,17 @@ def products(page: Page) -> list[Product]:
         one.path = one.path or path
         one.bullets = one.bullets or bullets or _sentences(one.description)
         one.group = one.group or f"{urlsplit(page.url).hostname or ''}/{_text(one.title)}"
+    _count(left, found)
     return found[:_MOST_VARIANTS]
 
 
-def _json_ld(page: Page) -> Iterator[dict[str, Any]]:
+def _count(left: list[int] | None, rows: Sequence[Any]) -> None:
+    """Note how many of some rows are beyond those that are taken."""
+    if left is not None and len(rows) > _MOST_VARIANTS:
+        left.append(len(rows) - _MOST_VARIANTS)
+
+
+def _json_ld(page: Page, left: list[int] | None = None) -> Iterator[dict[str, Any]]:
     """Objects of the page's JSON-LD, those of lists and graphs too."""
     for script in page.tree.iter("script"):
         if (script.get("type") or "").partition(";")[0].strip().lower() != "application/ld+json":
@@ -155,10 +174,12 @@ def _json_ld(page: Page) -> Iterator[dict[str, Any]]:
         while waiting:
             value = waiting.pop(0)
             if isinstance(value, list):
+                _count(left, value)
                 waiting = [*value[:_MOST_VARIANTS], *waiting]
             elif isinstance(value, dict):
                 yield value
                 graph = value.get("@graph")
+                _count(left, graph if isinstance(graph, list) else [])
                 waiting = [*(graph[:_MOST_VARIANTS] if isinstance(graph, list) else []), *waiting]
 
 
@@ -194,7 +215,7 @@ def _price(value: Any) -> str:
     return ""
 
 
-def _of_json(value: dict[str, Any], page: Page) -> Iterator[Product]:
+def _of_json(value: dict[str, Any], page: Page, left: list[int] | None = None) -> Iterator[Product]:
     """A product and its variants; a variant that does not say something has it of its product."""
     about = value.get("additionalProperty")
     bullets = [
@@ -217,6 +238,7 @@ def _of_json(value: dict[str, Any], page: Page) -> Iterator[Product]:
     rows = [one for one in variants if isinstance(one, dict)] if isinstance(variants, list) else []
     if not rows:
         yield replace(whole, image=page.link(whole.image) if whole.image else "")
+    _count(left, rows)
     for row in rows[:_MOST_VARIANTS]:
         for one in _of_json({k: v for k, v in row.items() if k not in ("hasVariant", "model")}, page):
             known = {name: getattr(one, name) or getattr(whole, name) for name in Product.__dataclass_fields__}
@@ -361,11 +383,16 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
-    for one in things_of(part, products, "page{s} that are of no product"):
+    beyond: list[int] = []
+    for one in things_of(part, partial(products, left=beyond), "page{s} that are of no product"):
         if isinstance(one, Reject | Unused):
             yield one
             continue
         page, pictures, found = one
+        if beyond:
+            what = f"product{{s}} beyond the first {_MOST_VARIANTS:,} of a page"
+            yield Unused(part.uri, what, (page.uri,), sum(beyond))
+            beyond.clear()
         if part.items["variants"] == "one" and len(found) > 1:
             first = list({one.group: one for one in reversed(found)}.values())[::-1]
             left = [one.variant or one.title for one in found if not any(one is kept for kept in first)]

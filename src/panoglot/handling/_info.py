@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from panoglot.errors import verb
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import FORGOTTEN, KEPT_CAPTION, LEFT_OUT, MEASURED, MISTOLD, NO_FACT, Dataset, open_dataset, sql_in
 
 __all__ = ["Info", "info"]
 
@@ -24,16 +24,21 @@ class Info:
         bytes: table to bytes on the disk, where it lies on this machine.
         images: pictures.
         images_dropped: reason to pictures.
+        forgotten: pictures that were forgotten: they are not among the images.
         formats: format to pictures.
         picture_bytes: bytes of all pictures as they came.
         largest: width and height of the picture with the most pixels.
         groups: different groups (videos, documents) that pictures belong to.
-        captions: captions that are kept.
+        captions: captions that are kept, those of dropped images too. What was measured (kind `fact`) is none, here
+            as everywhere.
+        captions_of_dropped: those of dropped images, which no search and no export has.
+        measured: measurements that are kept.
         captions_dropped: reason to captions.
         languages: tag to captions that are kept.
         kinds: kind to captions that are kept.
         writers: recipe or model to captions that are kept.
         licences: licence to captions that are kept, where one is recorded.
+        image_licences: licence to pictures, where one is recorded.
         splits: split to pictures.
         vectors: name to rows.
         rejects: reason to rows that failed and were not read since.
@@ -47,16 +52,20 @@ class Info:
     bytes: dict[str, int] = field(default_factory=dict)
     images: int = 0
     images_dropped: dict[str, int] = field(default_factory=dict)
+    forgotten: int = 0
     formats: dict[str, int] = field(default_factory=dict)
     picture_bytes: int = 0
     largest: tuple[int, int] = (0, 0)
     groups: int = 0
     captions: int = 0
+    captions_of_dropped: int = 0
+    measured: int = 0
     captions_dropped: dict[str, int] = field(default_factory=dict)
     languages: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     writers: dict[str, int] = field(default_factory=dict)
     licences: dict[str, int] = field(default_factory=dict)
+    image_licences: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)
@@ -95,7 +104,8 @@ def info(dataset: Dataset | str | os.PathLike[str]) -> Info:
     found = Info(data.address, int(made["schema_version"]), str(made.get("created_by") or ""))
     found.bytes = _bytes(data)
     found.images = len(data.images)
-    found.images_dropped = _counts(data.marks, "dropped", "dropped is not null")
+    found.images_dropped = _counts(data.marks, "dropped", LEFT_OUT)
+    found.forgotten = data.marks.count(f"dropped = '{FORGOTTEN}'")
     found.formats = _counts(data.images, "format")
     groups = set[int]()
     for batch in data.images.batches(["width", "height", "size", "group"], size=65_536):
@@ -107,14 +117,20 @@ def info(dataset: Dataset | str | os.PathLike[str]) -> Info:
             if group:
                 groups.add(hash(group))
     found.groups = len(groups)
-    kept = "dropped is null and kind != 'fact'"
-    found.captions = data.captions.count(kept)
-    found.captions_dropped = _counts(data.captions, "dropped", "dropped is not null")
+    kept = KEPT_CAPTION
+    found.captions, found.measured = data.captions.count(kept), data.captions.count(MEASURED)
+    gone = sorted(data.dropped_images())
+    parts = (sql_in("image_id", gone[at : at + 500]) for at in range(0, len(gone), 500))
+    found.captions_of_dropped = sum(data.captions.count(f"{kept} and {part}") for part in parts)
+    found.captions_dropped = _counts(data.captions, "dropped", f"dropped is not null and {NO_FACT}")
     found.languages = _counts(data.captions, "lang", kept)
-    found.kinds = _counts(data.captions, "kind", kept)
+    found.kinds = _counts(data.captions, "kind", f"{kept} and not ({MISTOLD})")
+    if mistold := data.captions.count(f"{kept} and {MISTOLD}"):
+        found.kinds["short"] = found.kinds.get("short", 0) + mistold
     found.writers = _counts(data.captions, "recipe", f"{kept} and (model is null or model = '')")
     found.writers |= _counts(data.captions, "model", f"{kept} and model is not null and model != ''")
     found.licences = _counts(data.captions, "licence", kept)
+    found.image_licences = _counts(data.images, "licence")
     found.splits = _counts(data.splits, "split")
     found.vectors = {name: len(data.vectors(name)) for name in data.vector_names()}
     found.rejects = _counts(data.rejects, "reason", "resolved is null")

@@ -15,6 +15,8 @@ from panoglot.languages._tags import canonical_language
 from panoglot.retrieval._where import ids_where
 from panoglot.table import (
     FORGOTTEN,
+    KEPT_CAPTION,
+    NO_FACT,
     Dataset,
     Table,
     byte_spans,
@@ -45,7 +47,9 @@ class Copied:
         dataset: where.
         images: pictures that were new there.
         met: pictures that were there already; their captions came to the first one's.
-        captions: captions that were new there.
+        captions: captions that were new there and are kept; what was measured (kind `fact`) is none.
+        dropped: captions that were new there and are dropped.
+        measured: measurements that were new there.
         languages: tag to captions of the dataset now.
         forgotten: pictures that were not taken, as one of the datasets was told to forget them.
         notes: what was not taken, and what to do.
@@ -55,6 +59,8 @@ class Copied:
     images: int = 0
     met: int = 0
     captions: int = 0
+    dropped: int = 0
+    measured: int = 0
     languages: dict[str, int] = field(default_factory=dict)
     forgotten: int = 0
     notes: list[str] = field(default_factory=list)
@@ -84,7 +90,7 @@ def merge(
     if len(sources) < 2:
         raise UserError("give two datasets or more to merge, and -o for the new one.")
     target = _target(output, sources)
-    copied = Copied(target.address)
+    copied, before = Copied(target.address), _texts(target)
     gone = {key for data in (*sources, target) for key in _forgotten(data)}
     marks = [{"image_id": key, "scores": {}, "dropped": FORGOTTEN} for key in sorted(gone)]
     with target.writer():
@@ -99,7 +105,7 @@ def merge(
                 _copy_whole(data.vectors(name), target.vectors(place))
     if any(len(data.splits) for data in sources):
         copied.notes.append(f"splits are not merged, as they could leak: panoglot split {target.address}")
-    return _finished(target, copied)
+    return _finished(target, copied, before)
 
 
 @verb
@@ -131,7 +137,7 @@ def subset(
     """
     data = open_dataset(dataset)
     target = _target(output, [data])
-    copied = Copied(target.address)
+    copied, before = Copied(target.address), _texts(target)
     pictures = None if where is None else set(ids_where(data, where))
     terms = []
     if lang:
@@ -161,7 +167,7 @@ def subset(
     left = [name for name in _WHOLE if name != "runs" and len(getattr(data, name))]
     if left:
         copied.notes.append(f"not taken, as they speak of several pictures: {', '.join(left)}")
-    return _finished(target, copied)
+    return _finished(target, copied, before)
 
 
 def _target(output: str | os.PathLike[str], sources: Sequence[Dataset]) -> Dataset:
@@ -171,7 +177,16 @@ def _target(output: str | os.PathLike[str], sources: Sequence[Dataset]) -> Datas
     return target
 
 
-def _finished(target: Dataset, copied: Copied) -> Copied:
+def _texts(data: Dataset) -> tuple[int, int, int]:
+    """Captions that are kept, those that are dropped, measurements."""
+    kept, told = data.captions.count(KEPT_CAPTION), data.captions.count(NO_FACT)
+    return kept, told - kept, data.captions.count() - told
+
+
+def _finished(target: Dataset, copied: Copied, before: tuple[int, int, int]) -> Copied:
+    new = (now - was for now, was in zip(_texts(target), before, strict=True))
+    copied.captions, copied.dropped, copied.measured = new
+    target.mend_kinds()
     target.tidy()
     copied.languages = _languages(target)
     return copied
@@ -179,7 +194,7 @@ def _finished(target: Dataset, copied: Copied) -> Copied:
 
 def _languages(data: Dataset) -> dict[str, int]:
     found: dict[str, int] = {}
-    for batch in data.captions.batches(["lang"], "dropped is null", size=65_536):
+    for batch in data.captions.batches(["lang"], KEPT_CAPTION, size=65_536):
         for one in batch.column(0).value_counts().to_pylist():
             found[one["values"]] = found.get(one["values"], 0) + one["counts"]
     return dict(sorted(found.items()))
@@ -250,8 +265,7 @@ def _copy(
                 rows = [row for row in plain_rows(batch) if row["image_id"] not in gone]
                 if only is not None and other == "captions":
                     rows = [row for row in rows if row["caption_id"] in only]
-                new = getattr(target, other).insert(rows)
-                copied.captions += new if other == "captions" else 0
+                getattr(target, other).insert(rows)
         done.insert([{"item": span, "outputs": 1}])
 
 

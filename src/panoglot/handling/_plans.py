@@ -13,14 +13,17 @@ from typing import Any
 
 from panoglot._version import __version__
 from panoglot.checks import several
-from panoglot.errors import UserError, did_you_mean, verb
+from panoglot.errors import UserError, command, did_you_mean, verb
+from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.networks.samplers import Draw
 from panoglot.running._runs import finish_run
-from panoglot.table import LEFT_OUT, Dataset, open_dataset
+from panoglot.table import Dataset, open_dataset
 
 __all__ = ["POLICIES", "Plan", "deal_by_shares", "deal_evenly", "mix", "plan_languages", "share_of_kinds"]
 
+#: Language to picture to caption.
+_Pool = dict[str, dict[str, str]]
 #: Kinds of captions that say what is in the whole picture, the preferred one first.
 _TOLD = ("human", "short", "dense", "alt")
 #: Policy to weights of kinds.
@@ -41,9 +44,11 @@ class Plan:
         images: pictures with a caption in it.
         planned: language or kind to the number that was asked for; for a mix, to its weight.
         used: language or kind to captions.
-        missing: language to captions that there are not: translate more pictures.
+        missing: language to captions that there are not.
         tiers: tier to captions, where tiers were given.
-        without: pictures that have none of the kinds, or that the budget leaves out.
+        without: pictures that are kept and not in the plan: those in `untold`, and those that the budget leaves out.
+        untold: kept pictures that have no caption of the kinds and languages.
+        notes: what limits the plan and what mends it, a line each; what was asked for and is not there.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Plan:
     missing: dict[str, int] = field(default_factory=dict)
     tiers: dict[str, int] = field(default_factory=dict)
     without: int = 0
+    untold: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def deal_evenly(budget: int, share_en: float, langs: Sequence[str]) -> dict[str, int]:
@@ -133,7 +140,8 @@ def plan_languages(
     _check_name(name)
     data = open_dataset(dataset)
     levels = {int(tier): _tags(langs) for tier, langs in _file(tiers).items()} if tiers else {}
-    pool = _pool(data)
+    here = _kept(data)
+    pool = _pool(data, here)
     wanted = [canonical_language(tag) for tag in several(lang)]
     wanted = wanted or [one for tier in sorted(levels, reverse=True) if tier >= from_tier for one in levels[tier]]
     wanted = wanted or sorted(pool)
@@ -144,25 +152,62 @@ def plan_languages(
         dealt = deal_by_shares(int(budget), percent, least)
     else:
         dealt = deal_evenly(int(budget), share_en, wanted)
+    have = sorted(pool)
+    pool, taken_in = _meeting(pool, dealt)
     if not dealt.keys() & pool.keys():
-        raise UserError(
-            f"none of {', '.join(list(dealt)[:8])} is in {data.address}; it has {', '.join(sorted(pool)[:20])}."
-        )
+        raise UserError(f"none of {', '.join(list(dealt)[:8])} is in {data.address}; it has {', '.join(have[:20])}.")
     chosen = _assign(pool, dealt, seed)
-    plan = Plan(name, len(chosen), dict(dealt))
+    plan = Plan(name, len(chosen), dict(dealt), notes=taken_in)
     used = Counter(lang for lang, _ in chosen.values())
     plan.used = {lang: used[lang] for lang in dealt if used[lang]}
     plan.missing = {lang: count - used[lang] for lang, count in dealt.items() if count > used[lang]}
     tier_of = {one: tier for tier, langs in levels.items() for one in langs}
     found = Counter(str(tier_of.get(lang, "none")) for lang in used.elements()) if levels else Counter[str]()
     plan.tiers = dict(sorted(found.items(), reverse=True))
-    plan.without = len({image for one in pool.values() for image in one}) - len(chosen)
+    told = {image for lang in dealt for image in pool.get(lang, ())}
+    plan.without, plan.untold = len(here) - len(chosen), len(here) - len(told)
+    plan.notes += _limits(data, plan, pool, len(told))
     said = {"budget": budget, "share_en": share_en, "planned": dealt, "seed": seed, "name": name}
     _store(data, "plan_languages", said, name, ((image, caption) for image, (_, caption) in chosen.items()))
     return plan
 
 
-def _assign(pool: Mapping[str, Mapping[str, str]], dealt: Mapping[str, int], seed: int) -> dict[str, tuple[str, str]]:
+def _meeting(pool: _Pool, dealt: Mapping[str, int]) -> tuple[_Pool, list[str]]:
+    """The pool by the languages of a plan: `pt` takes `pt-BR` in, unless the plan has both; and what is said of it."""
+    found = {tag: dict(pool.get(tag, {})) for tag in dealt}
+    notes = []
+    for tag in dealt:
+        narrower = [lang for lang in sorted(pool) if lang not in dealt and matches(tag, lang)]
+        for lang in narrower:
+            found[tag] = pool[lang] | found[tag]
+        if narrower:
+            notes.append(f"{tag} takes in {', '.join(f'{lang} ({len(pool[lang]):,})' for lang in narrower)}.")
+    return {tag: images for tag, images in found.items() if images}, notes
+
+
+def _limits(data: Dataset, plan: Plan, pool: _Pool, told: int) -> list[str]:
+    """What keeps a plan below its budget: too few pictures, or too few captions in a language."""
+    budget, notes = int(sum(plan.planned.values())), []
+    if budget > told:
+        notes.append(
+            f"the budget deals out {budget:,} captions, and {told:,} pictures have one in these languages: every "
+            f"picture is told in one language, so {told:,} is the most. Add pictures, or --budget {told}"
+        )
+    part = min(1.0, told / budget) if budget else 0.0
+    few = [tag for tag in plan.missing if len(pool.get(tag, {})) < round(plan.planned[tag] * part)]
+    if few:
+        listed = ", ".join(f"{tag} {len(pool.get(tag, {})):,}" for tag in few[:8]) + (" …" if len(few) > 8 else "")
+        line = command("translate", data.address, "--to", ",".join(few[:8]), "--with", "MODEL")
+        notes.append(f"too few pictures are told in some languages ({listed}): {line}")
+    elif plan.missing and budget <= told:  # languages that need the same pictures
+        notes.append(
+            f"too few pictures are left for {', '.join(plan.missing)}: the languages share pictures, and each picture "
+            "is told in one; add pictures, or plan fewer captions"
+        )
+    return notes
+
+
+def _assign(pool: _Pool, dealt: Mapping[str, int], seed: int) -> dict[str, tuple[str, str]]:
     """Image id to (language, caption id): every picture in one language at most."""
     chosen: dict[str, tuple[str, str]] = {}
     for lang in sorted(dealt, key=lambda tag: (len(pool.get(tag, {})), tag)):
@@ -203,16 +248,33 @@ def mix(
     _check_name(name)
     weights = _weights(policy)
     data = open_dataset(dataset)
+    data.mend_kinds()
     langs = [canonical_language(tag) for tag in several(lang)]
+    here = _kept(data)
+    kinds_there: Counter[str] = Counter()
+    langs_there: Counter[str] = Counter()
     found: dict[str, dict[str, tuple[int, str]]] = {}
-    for image, caption, tag, kind in _captions(data):
-        if weights.get(kind, 0) > 0 and (not langs or tag in langs):
-            place = (langs.index(tag) if langs else int(tag != "en"), caption)
+    for image, caption, tag, kind in _captions(data, here):
+        kinds_there[kind] += 1
+        langs_there[tag] += 1
+        at = next((n for n, one in enumerate(langs) if matches(one, tag)), None) if langs else int(tag != "en")
+        if weights.get(kind, 0) > 0 and at is not None:
+            place = (at, caption)
             have = found.setdefault(image, {})
             have[kind] = min(have.get(kind, place), place)
-    plan = Plan(name, planned=dict(weights))
+    plan = Plan(name, planned=dict(weights), notes=meeting(langs, langs_there)[1] if langs else [])
+    there = ", ".join(f"{kind} {count:,}" for kind, count in kinds_there.most_common()) or "no such captions at all"
     if not found:
-        raise UserError(f"no picture of {data.address} has captions of the kinds {', '.join(weights)}.")
+        asked = f" in {', '.join(langs)}" if langs else ""
+        more = "".join(f" {note}" for note in plan.notes)
+        raise UserError(
+            f"no picture of {data.address} has captions of the kinds {', '.join(weights)}{asked}; it has {there}.{more}"
+        )
+    for kind in weights:
+        if weights[kind] > 0 and not any(kind in kinds for kinds in found.values()):
+            plan.notes.append(
+                f"no picture has a caption of kind {kind}, its share went to the others: there is {there}"
+            )
     used: Counter[str] = Counter()
     chosen: list[tuple[str, str]] = []
     for image, kinds in sorted(found.items()):
@@ -220,7 +282,7 @@ def mix(
         used[kind] += 1
         chosen.append((image, kinds[kind][1]))
     plan.images, plan.used = len(chosen), dict(sorted(used.items()))
-    plan.without = len(data.images) - data.marks.count(LEFT_OUT) - len(chosen)
+    plan.without = plan.untold = len(here) - len(chosen)
     said = {"policy": policy, "weights": weights, "epoch": epoch, "seed": seed, "name": name}
     _store(data, "mix", said, name, iter(chosen))
     return plan
@@ -246,20 +308,27 @@ def _weights(policy: str) -> dict[str, float]:
     return {kind: weight / total for kind, weight in weights.items()}
 
 
-def _captions(data: Dataset) -> Iterator[tuple[str, str, str, str]]:
+def _kept(data: Dataset) -> set[str]:
+    """Ids of the pictures that are here and not dropped."""
+    dropped, here = data.dropped_images(), set[str]()
+    for batch in data.images.batches(["image_id"], size=65_536):
+        here.update(one for one in batch.column(0).to_pylist() if one not in dropped)
+    return here
+
+
+def _captions(data: Dataset, here: set[str]) -> Iterator[tuple[str, str, str, str]]:
     """(image id, caption id, language, kind) of kept captions of kept pictures."""
-    dropped = data.dropped_images()
     columns = ["image_id", "caption_id", "lang", "kind"]
     for batch in data.captions.batches(columns, "dropped is null", size=65_536):
         for image, caption, lang, kind in zip(*(batch[name].to_pylist() for name in columns)):
-            if kind in _TOLD and image not in dropped:
+            if kind in _TOLD and image in here:
                 yield image, caption, lang, kind
 
 
-def _pool(data: Dataset) -> dict[str, dict[str, str]]:
+def _pool(data: Dataset, here: set[str]) -> _Pool:
     """Language to pictures that are told in it, each with its preferred caption."""
     best: dict[str, dict[str, tuple[int, str]]] = {}
-    for image, caption, lang, kind in _captions(data):
+    for image, caption, lang, kind in _captions(data, here):
         there = best.setdefault(lang, {})
         place = (_TOLD.index(kind), caption)
         there[image] = min(there.get(image, place), place)

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -182,6 +182,8 @@ class IngestOperator:
             "time": said.taken if sample.time is None and sample.group is None else sample.time,
             "context": json.dumps(context, ensure_ascii=False) if context else "{}",
             "run_id": self._worker.run_id,
+            "author": _said(context, _AUTHOR),
+            "licence": _said(context, _LICENCE),
         }
         if sample.region is not None:
             row["region"] = sample.region.plain()
@@ -305,6 +307,25 @@ class IngestOperator:
             caption.scores = {**caption.scores, "lid": confidence}
         self._languages.update(c.lang for c in unknown if c.lang != UNKNOWN_LANGUAGE)
         return said
+
+
+#: What sources call the terms of a picture and who made it, the surest first: both stand in columns of `images`, too.
+_LICENCE = ("licence", "license", "licencename", "licensename", "licenceurl", "licenseurl", "rights", "copyright")
+_AUTHOR = ("author", "creator", "photographer", "artist", "authorname", "credit", "attribution")
+
+
+def _said(context: dict[str, Any], names: Sequence[str]) -> str | None:
+    """What a context says under one of some names, however they are spelt; None without.
+
+    >>> _said({"License_Name": "CC0", "license": ["x"]}, _LICENCE), _said({"title": "a"}, _AUTHOR)
+    ('CC0', None)
+    """
+    plain = {
+        "".join(filter(str.isalnum, key.lower())): " ".join(value.split())
+        for key, value in reversed(context.items())
+        if isinstance(value, str) and value.strip()
+    }
+    return next((plain[name][:1000] for name in names if name in plain), None)
 
 
 def _facts(image: str, said: Metadata) -> list[dict[str, Any]]:

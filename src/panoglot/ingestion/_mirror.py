@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from panoglot.errors import RowError, UserError, command
 from panoglot.formats._files import is_hidden, join_uri, read_bytes
+from panoglot.formats.folder import with_texts
 from panoglot.ingestion._places import SUPERSEDED, drop_texts, is_gone
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Dataset, image_id, sql_in
@@ -25,12 +27,15 @@ class Gone:
     Attributes:
         images: picture to where it was; no place gives it any more, in this folder or elsewhere.
         places: places of the folder that are gone, of whatever picture.
+        texts: texts of pictures that stay which nothing gives any more: they would be dropped as superseded. It is
+            counted where the folder was not read since.
         emptied: folders that are there and have nothing in them, or cannot be reached, to how many of `images` came
             from them: as a disk that is not mounted looks.
     """
 
     images: dict[str, str] = field(default_factory=dict)
     places: list[str] = field(default_factory=list)
+    texts: int = 0
     emptied: Counter[str] = field(default_factory=Counter)
 
     def check(self, meant: Sequence[str], call: Sequence[str]) -> None:
@@ -72,7 +77,7 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
     """
     start = join_uri(folder).rstrip("/") + "/"
     quoted = start.replace("'", "''")
-    rows = data.places.rows(["place", "image_id"], f"starts_with(place, '{quoted}')")
+    rows = data.places.rows(["place", "image_id", "captions"], f"starts_with(place, '{quoted}')")
     missing = _missing(data, quoted)
     odd = _names(folder) if any("\\x" in row["place"] for row in rows) else frozenset()
 
@@ -92,9 +97,14 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
     here = set(data.images.get(sorted(found.images), ["image_id"])["image_id"].to_pylist()) if found.images else set()
     for key in found.images.keys() - here:
         del found.images[key]
-    if unread and found.images:
-        for key in _moved(data, folder, start, found.images):
-            found.images.pop(key, None)
+    if unread and struck:
+        read = {}  # pictures that moved, to where they are
+        for key, path in _moved(data, folder, start, found.images) if found.images else ():
+            if found.images.pop(key, None) is not None:
+                read[key] = path
+        told = with_texts(read.values())  # what is beside the new name is taken for what was beside the old one
+        left = [r for r in struck if r["image_id"] not in found.images and read.get(r["image_id"]) not in told]
+        found = replace(found, texts=len(_given_no_longer(data, left)))
     for place in found.images.values():
         if (empty := _emptied(folder, place)) is not None:
             found.emptied[empty] += 1
@@ -104,6 +114,9 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
 def strike_out(data: Dataset, places: Sequence[str]) -> int:
     """Delete places that are gone; texts that nothing gives any more are dropped as superseded.
 
+    Where the text files of a picture that was renamed lie beside its old name, the texts stay, and the place too: they
+    go when the files go.
+
     Returns:
         How many texts.
     """
@@ -112,15 +125,24 @@ def strike_out(data: Dataset, places: Sequence[str]) -> int:
         for some in _chunks(places)
         for row in data.places.rows(["place", "image_id", "captions"], sql_in("place", some))
     ]
-    texts = {text for row in rows for text in row["captions"] or ()}
-    for some in _chunks(sorted({row["image_id"] for row in rows})):
-        for row in data.places.rows(["place", "captions"], sql_in("image_id", some)):
-            if not is_gone(row["place"]):
-                texts -= set(row["captions"] or ())
+    texts = _given_no_longer(data, rows)
     drop_texts(data, texts, SUPERSEDED)
-    for some in _chunks(places):
+    told = with_texts(places)
+    for some in _chunks([place for place in places if place not in told]):
         data.places.delete(sql_in("place", some))
     return len(texts)
+
+
+def _given_no_longer(data: Dataset, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Texts of places that are gone which no other place and no file that was left there gives; they are kept now."""
+    told = with_texts([row["place"] for row in rows])
+    texts = {text for row in rows if row["place"] not in told for text in row["captions"] or ()}
+    for some in _chunks(sorted({row["image_id"] for row in rows})):
+        for row in data.places.rows(["place", "captions"], sql_in("image_id", some)):
+            if not is_gone(row["place"]) or row["place"] in told:
+                texts -= set(row["captions"] or ())
+    kept = data.captions.get(sorted(texts), ["caption_id", "dropped"]).to_pylist() if texts else []
+    return {row["caption_id"] for row in kept if row["dropped"] is None}
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -153,8 +175,11 @@ def _names(folder: str) -> frozenset[str]:
     return frozenset(map(join_uri, _files(folder)))
 
 
-def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> Iterator[str]:
-    """Those of the pictures that lie in a file of the folder that was not read yet: only files of their sizes are."""
+def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Those of the pictures that lie in a file of the folder that was not read yet, with its path.
+
+    Only files of their sizes are read.
+    """
     quoted = start.replace("'", "''")
     known = set(data.places.read(["place"], f"starts_with(place, '{quoted}')")["place"].to_pylist())
     sizes = set(data.images.get(sorted(images), ["size"])["size"].to_pylist())
@@ -162,7 +187,7 @@ def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> It
         if os.path.splitext(path)[1].lower() in SUFFIXES and join_uri(path) not in known:
             try:
                 if os.path.getsize(path) in sizes:
-                    yield image_id(read_bytes(path))
+                    yield image_id(read_bytes(path)), path
             except (OSError, RowError):
                 continue
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from panoglot.formats.folder import with_texts
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["SUPERSEDED", "Given", "drop_texts", "is_gone", "record_places"]
@@ -84,7 +85,9 @@ def record_places(
     if moved:
         names = {(one.image_id, os.path.basename(one.place)) for one in given}
         rows = data.places.rows(["place", "image_id", "captions"], sql_in("image_id", moved))
-        before += [r for r in rows if (r["image_id"], os.path.basename(r["place"])) in names and is_gone(r["place"])]
+        old_ones = [r for r in rows if (r["image_id"], os.path.basename(r["place"])) in names and is_gone(r["place"])]
+        told = with_texts([row["place"] for row in old_ones])  # moved without its text files: its texts stay
+        before += [row for row in old_ones if row["place"] not in told]
     gone_texts = {text for row in before for text in row["captions"] or ()} - texts
     gone_pictures = {row["image_id"] for row in before} - pictures
     notes: dict[str, int] = {}

@@ -130,7 +130,8 @@ def compare(
 ) -> Comparison:
     """Compare two results by a paired bootstrap, for every language and over all.
 
-    They are of the same metric on the same items. Languages that share their item ids (parallel test sets) are resampled together.
+    They are of the same metric on the same items. Languages that share their item ids (parallel test sets) are
+    resampled together.
 
     Args:
         a: result file with item values (`--per-item`); in Python also a result, or results by name.

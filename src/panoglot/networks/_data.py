@@ -18,6 +18,7 @@ from panoglot.errors import RowError, UserError
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._language import pad
 from panoglot.networks._model import Model
+from panoglot.networks._needs import too_few
 from panoglot.networks._records import Batch, Record, RegionText
 from panoglot.networks._row import Row, build
 from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
@@ -128,11 +129,7 @@ class Data(Loading):
             raise UserError(self._nothing(records))
         if len(self.items) < self.row.batch:
             why = ", ".join(f"{n} {reason}" for reason, n in self.skipped.items())
-            raise UserError(
-                f"{len(self.items)} items cannot fill a batch of {self.row.batch}."
-                + (f" Left out: {why}." if why else "")
-                + " Give more data, or a smaller batch (--batch 64, or --preset small)."
-            )
+            raise UserError(too_few(len(self.items), self.row.batch) + (f" (left out: {why})" if why else ""))
         self.pair = {p: i for i, p in enumerate(sorted({r.pair_id or r.id for r in self.records.values()}))}
 
     def _nothing(self, records: Sequence[Record]) -> str:
@@ -162,6 +159,8 @@ class Data(Loading):
         shown = isinstance(r, Document) or r.image is not None or any(turn.picture is not None for turn in r.turns)
         if self.looks == "pixels" and not shown:
             return "no_image"
+        if self.looks == "vector" and r.pictures and not r.turns and "others" not in r.vectors:
+            return "no_image_vector"
         if any(not np.isfinite(v).all() for v in r.vectors.values()):
             return "not_finite"
         return "" if self.sampler.items(r) else "no_text"
@@ -353,8 +352,16 @@ class Data(Loading):
             most = max(map(len, others))
             out.others = torch.stack([F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in others])
             out.others_mask = torch.tensor([[t < len(p) for t in range(most)] for p in others])
+        if self.looks == "vector" and shown and all(one.sample.others for one in shown):
+            out.others_vec = self._stored_others(out.ids, shown)
         for name in shown[0].inputs:
             out.inputs[name] = torch.stack([one.inputs[name] for one in shown])
+
+    def _stored_others(self, ids: Sequence[str], shown: Sequence[_Shown]) -> Tensor:
+        """Return stored vectors [B, T, Dv] of the pictures beside the items' own; T is what the shortest item has."""
+        least = min(len(one.sample.others) for one in shown)
+        rows = [self.records[id_].vectors["others"][list(one.sample.others[:least])] for id_, one in zip(ids, shown)]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def _asked(self, out: Batch, kept: Sequence[tuple[Record, Sample]]) -> None:
         """Fill in the regions that a writer is asked about."""

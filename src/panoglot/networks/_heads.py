@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import nn
 
+from panoglot.errors import UserError
 from panoglot.networks._kinds import says
 from panoglot.networks.towers._reading import Projector
 from panoglot.networks.towers.decoders import QueryDecoder, Resampler
@@ -15,10 +17,12 @@ from panoglot.networks.towers.visual_embedding import VisualEmbedding
 __all__ = [
     "linear_head",
     "no_head",
+    "own_head",
     "projector_head",
     "queries_head",
     "resampler_head",
     "residual_head",
+    "take_own",
     "token_mlp_head",
     "visual_embedding_head",
 ]
@@ -61,6 +65,26 @@ def residual_head(model: Any, row: Any, start: Any, drop: float = 0.0, blend: fl
 def no_head(model: Any, row: Any, start: Any) -> nn.Module:
     """Vectors as they are."""
     return nn.Identity()
+
+
+@says(gives=("picture", "local"))
+def own_head(model: Any, row: Any, start: Any) -> nn.Module:
+    """The way into the joint space that the tower's model came with."""
+    return take_own("image", model.image, row.dim)
+
+
+def take_own(side: str, tower: Any, dim: int) -> nn.Module:
+    """Return a copy of a tower's own projection.
+
+    Raises:
+        UserError: it has none, or one into another width.
+    """
+    found: Any = tower.take_projection() if hasattr(tower, "take_projection") else None
+    if found is None:
+        raise UserError(f"head own: the {side} tower has no projection of its own: take head: {{kind: linear}}.")
+    if found.out_features != dim:
+        raise UserError(f"head own: the {side} tower's projection gives {found.out_features} numbers, dim is {dim}.")
+    return copy.deepcopy(found)  # type: ignore[no-any-return]
 
 
 @says(gives=("media",), tokens=True)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
+from panoglot.networks._heads import take_own
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._language import Language
 from panoglot.networks._needs import streams_of
+from panoglot.networks._queries import Queries
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._row import LOSS_KEYS, Row, build
 from panoglot.networks._step import Reward, Step
@@ -35,7 +37,7 @@ def _known(image: Any, text: Any) -> Any:
     return load_model("embedded:conse", "encoder").parts()
 
 
-class Model(Language):
+class Model(Language, Queries):
     """Built by `make_model` from a row."""
 
     image: Any
@@ -96,6 +98,11 @@ class Model(Language):
 
     def make_text_head(self, row: Row, start: Any) -> None:
         """Build what brings the text tower's vector into the joint space."""
+        composer = row.readers.get("composer", {})
+        if self.kind == "own" or (composer and Kinds("composer").declares(str(composer["kind"]), "speaks", False)):
+            spoken = self.kind != "own" or not hasattr(self.text, "take_projection")  # by the composer
+            self.text_head = nn.Identity() if spoken else take_own("text", self.text, row.dim)
+            return
         same = isinstance(self.text, Stored) and self.text.width == row.dim
         plain = same or self.kind == "none"
         self.text_head = nn.Identity() if plain else nn.Linear(self.text.width, row.dim, bias=False)
@@ -191,6 +198,10 @@ class Model(Language):
         """The losses that are computed now, by name."""
         return {name: self.parts[name] for name in self.weights}
 
+    def asks_for(self, *what: str) -> bool:
+        """Whether a loss that is computed now needs one of these, see `NEEDS`."""
+        return any(set(what) & set(part.needs) for part in self.active.values())
+
     def can(self, what: str) -> bool:
         """Whether a loss of the row says that the model can do this when it has learnt; see `Part.gives`."""
         return any(what in part.gives for part in self.parts.values())
@@ -263,18 +274,24 @@ class Model(Language):
                     "text: {kind: stored} needs records with stored vectors of the texts that the sampler shows; "
                     "a part of a text (sampler: sentences) has none."
                 )
-            f.y = unit(self.text_head(batch.text_vec[batch.slot_mask]))
+            f.tokens = batch.text_vec[batch.slot_mask][:, None]
+            f.y, f.token_mask = (
+                unit(self.text_head(f.tokens[:, 0])),
+                torch.ones_like(f.tokens[..., 0], dtype=torch.bool),
+            )
             return
         if batch.tokens is None or batch.token_mask is None:
             raise UserError("The batch has no tokens.")
-        langs = [
+        f.langs = [
             lang
             for row, keep in zip(batch.lang, batch.slot_mask.tolist(), strict=True)
             for lang, k in zip(row, keep, strict=True)
             if k
         ]
-        f.token_mask = batch.token_mask[batch.slot_mask]
-        f.y, pooled, f.tokens = self.text_vectors(batch.tokens[batch.slot_mask], f.token_mask, langs)
+        f.ids, f.token_mask = batch.tokens[batch.slot_mask], batch.token_mask[batch.slot_mask]
+        if self.composer_reads_ids and not self.asks_for("text", "tokens"):
+            return
+        f.y, pooled, f.tokens = self.text_vectors(f.ids, f.token_mask, f.langs)
         f.token_mask = f.token_mask[:, : f.tokens.shape[1]]
         if self.row.shared:
             z = torch.cat([pooled[:, None], f.tokens], 1)
@@ -298,7 +315,7 @@ class Model(Language):
         else:
             if self.image is not None and pictures:
                 self.image_features(batch, f)
-            asked = any({"text", "tokens"} & set(part.needs) for part in self.active.values()) and not lone
+            asked = self.asks_for("text", "tokens") and not lone
             if self.text is not None and (asked or batch.slot_mask is not None):
                 self.text_features(batch, f)
         if pictures:
@@ -349,6 +366,10 @@ class Model(Language):
         self.eval()
         out = []
         for i in range(0, len(texts), batch_size):
+            if self.speaks:
+                some = None if langs is None else langs[i : i + batch_size]
+                out.append(self.encode_queries(None, texts[i : i + batch_size], some))
+                continue
             if self.writes:
                 out.append(self.text_vectors_of_lm(texts[i : i + batch_size]))
                 continue
@@ -360,36 +381,20 @@ class Model(Language):
 
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor, batch_size: int = 64) -> Tensor:
-        """Return unit vectors [N, D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv])."""
+        """Return unit vectors [N, D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv]).
+
+        They are [N, V, D] where the row's composer makes several vectors a picture.
+        """
         self.eval()
         out = []
         for part in pixels.to(next(self.parameters()).device).split(batch_size):
             f = Features()
             ids = [""] * len(part)
             self.image_features(Batch(ids, image=part[:, None]) if part.dim() == 4 else Batch(ids, image_vec=part), f)
-            out.append(f.x)
+            out.append(self.gallery(f))
         if any(x is None for x in out):
             raise UserError(f"'{self.row.method}' makes no vectors of pictures; it writes: model.generate(…).")
         return torch.cat([x for x in out if x is not None])
-
-    @torch.no_grad()
-    def encode_queries(
-        self, pixels: Tensor | None, texts: Sequence[str] | None, langs: Sequence[str] | None = None
-    ) -> Tensor:
-        """Return unit vectors [N, D] of queries of a picture and a text together; either may be None for all.
-
-        Raises:
-            UserError: the row has no composer.
-        """
-        self.eval()
-        composer, here = self.reader("composer"), next(self.parameters()).device
-        x = None if pixels is None else self.picture_vectors(pixels.to(here))
-        if texts is None:
-            return composer(x)  # type: ignore[no-any-return]
-        ids, mask = (z.to(here) for z in self.text.tokens(list(texts)))
-        tags = list(langs) if langs is not None else ["und"] * len(texts)
-        _, _, tokens = self.text_vectors(ids, mask, tags)
-        return composer(x, tokens, mask[:, : tokens.shape[1]])  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def locate(self, pixels: Tensor) -> Located:

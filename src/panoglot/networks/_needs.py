@@ -14,7 +14,7 @@ from panoglot.networks._kinds import Kinds
 if TYPE_CHECKING:
     from panoglot.networks._row import Row
 
-__all__ = ["NEEDS", "READS", "check_row_needs", "needs_of", "reads_of", "served", "streams_of", "taken_of"]
+__all__ = ["NEEDS", "READS", "check_row_needs", "needs_of", "reads_of", "served", "streams_of", "taken_of", "too_few"]
 
 #: What may be needed -> (what it is, what gives it).
 NEEDS = {
@@ -23,6 +23,7 @@ NEEDS = {
     "patches": ("the patches of its image tower", "a tower that learns: image: {kind: vit}, or hf:NAME"),
     "local": ("the patches of its image tower in the joint space", "a tower that learns, and head: {kind: linear}"),
     "tokens": ("the tokens of its text tower", "a tower that learns: text: {kind: transformer}, or hf:NAME"),
+    "words": ("a text tower that reads embeddings too", "text: {kind: transformer}, or hf:NAME"),
     "second": ("a second tap", "shared layers: shared: 1 or more"),
     "regions": ("regions that the head finds", "head: {kind: queries}"),
     "writer": ("a language model", "text: {kind: causal}, seq2seq, decoder or encoder_decoder"),
@@ -77,7 +78,7 @@ def served(row: Row) -> set[str]:
 
     >>> from panoglot.networks._row import load_row
     >>> sorted(served(load_row("clip")))
-    ['local', 'patches', 'picture', 'text', 'tokens']
+    ['local', 'patches', 'picture', 'text', 'tokens', 'words']
     """
     out: set[str] = set()
     image, text = row.image or {}, row.text or {}
@@ -177,3 +178,12 @@ def taken_of(row: Row) -> set[str]:
         if any("text" not in s.get("has", ("text",)) for s in stage.streams.values()):
             out.add("picture")
     return out
+
+
+def too_few(items: int, batch: int) -> str:
+    """Say that there are fewer items than a batch has, and which batch would do: `--check` and the run say the same.
+
+    >>> too_few(12, 256)
+    '12 items cannot fill a batch of 256: --batch 6, or more data'
+    """
+    return f"{items:,} items cannot fill a batch of {batch:,}: --batch {max(1, items // 2)}, or more data"

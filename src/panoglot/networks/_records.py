@@ -141,7 +141,8 @@ class Record:
         pair_id: equal for records that are true duplicates of each other; None means its own.
         split: `train`, `test`, …
         vectors: stored features by name, for example `{"image": [D], "text": [K, D]}`; regions of pictures are
-            `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1.
+            `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1; of a composed query
+            `others` [T, D] are of its `pictures`.
         loader: which loader it comes from, for samplers that mix loaders, and streams that name loaders.
         pictures: of a document, which its turns point at; of a composed query, what answers it, then what does not.
         turns: of a document: texts and pictures in reading order.
@@ -248,6 +249,7 @@ class Batch:
         masks: [B, R, S, S] bool of the regions; boxes3: [B, R, 6] centre and size in a room.
         asked_boxes, asked_mask: [B, R, 4] and [B, R]: regions that a writer is asked about.
         others, others_mask: [B, T, 3, H, W] further pictures (what answers a composed query), [B, T] which exist.
+        others_vec: [B, T, Dv] the same as stored features.
         inputs: what further towers read, by name.
         targets: what losses have collated for themselves, by name.
         streams: of a step that mixes streams: name → its batch; everything else is in those.
@@ -287,6 +289,7 @@ class Batch:
     asked_mask: Tensor | None = None
     others: Tensor | None = None
     others_mask: Tensor | None = None
+    others_vec: Tensor | None = None
     inputs: dict[str, Tensor] = field(default_factory=dict)
     targets: dict[str, Tensor] = field(default_factory=dict)
     streams: dict[str, Batch] = field(default_factory=dict)

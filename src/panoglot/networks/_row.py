@@ -251,6 +251,8 @@ def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str
     """Lay settings on a row; those that do not name a stage win over what its stages say."""
     given = {k: v for k, v in over.items() if k != "stages"}
     out = _merge(raw, given)
+    if given.get("losses"):  # null takes one away
+        out["losses"] = {n: o for n, o in out["losses"].items() if o is not None or n not in given["losses"]}
     stages, named = raw.get("stages") or {}, over.get("stages", {})
     if named is None:
         out.pop("stages", None)

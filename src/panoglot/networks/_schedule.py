@@ -53,6 +53,30 @@ def cyclic_cosine(total: int, period: int, minimum: float = 0.01) -> Callable[[i
     return factor
 
 
+def one_cycle(
+    total: int, rise: float = 0.3, start: float = 0.04, minimum: float = 4e-6, of: float = 1.0
+) -> Callable[[int], float]:
+    """Half a cosine up from `start`, half a cosine down to `minimum` (PyTorch's OneCycleLR; SPRC).
+
+    Args:
+        total: steps.
+        rise: share of the cycle that goes up.
+        start: factor at first; torch's `div_factor` is its inverse.
+        minimum: factor at the end.
+        of: length of the cycle in runs: 1.6 ends the run at 1/1.6 of it.
+    """
+    length = total * of
+    top = rise * length - 1
+
+    def factor(step: int) -> float:
+        if step <= top:
+            return 1 + (start - 1) * (1 + math.cos(math.pi * step / max(1e-9, top))) / 2
+        place = min(1.0, (step - top) / max(1e-9, length - 1 - top))
+        return minimum + (1 - minimum) * (1 + math.cos(math.pi * place)) / 2
+
+    return factor
+
+
 def constant(total: int, warmup: int = 0) -> Callable[[int], float]:
     """Linear warm-up, then 1."""
     return lambda step: (step + 1) / warmup if step < warmup else 1.0
@@ -63,6 +87,7 @@ SCHEDULES = {
     "cosine": cosine,
     "cyclic_cosine": cyclic_cosine,
     "linear": linear,
+    "one_cycle": one_cycle,
     "step_decay": step_decay,
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from panoglot.networks._heads import (
     linear_head,
     no_head,
+    own_head,
     projector_head,
     queries_head,
     resampler_head,
@@ -18,6 +19,7 @@ from panoglot.networks._heads import (
     token_mlp_head,
     visual_embedding_head,
 )
+from panoglot.networks.towers.blip import Blip2Image, BlipImage, BlipText
 from panoglot.networks.towers.causal import causal_lm, own_decoder
 from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.codes import CodeTower
@@ -29,10 +31,13 @@ from panoglot.networks.towers.seq2seq import own_seq2seq, seq2seq_lm
 from panoglot.networks.towers.stored import Stored
 from panoglot.networks.towers.text import TextTransformer
 from panoglot.networks.towers.vit import Vit
+from panoglot.networks.towers.words import Words
 
 __all__ = ["HEADS", "IMAGES", "TEXTS"]
 
 IMAGES: dict[str, Callable[..., Any]] = {
+    "blip": BlipImage,
+    "blip2": Blip2Image,
     "codes": CodeTower,
     "hf": HfImage,
     "open_clip": OpenClipImage,
@@ -44,6 +49,7 @@ IMAGES: dict[str, Callable[..., Any]] = {
 
 #: Those that say `writes` are language models.
 TEXTS: dict[str, Callable[..., Any]] = {
+    "blip": BlipText,
     "causal": causal_lm,
     "char_gru": CharGru,
     "decoder": own_decoder,
@@ -54,11 +60,13 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "seq2seq": seq2seq_lm,
     "stored": Stored,
     "transformer": TextTransformer,
+    "words": Words,
 }
 
 HEADS: dict[str, Callable[..., Any]] = {
     "linear": linear_head,
     "none": no_head,
+    "own": own_head,
     "projector": projector_head,
     "queries": queries_head,
     "resampler": resampler_head,

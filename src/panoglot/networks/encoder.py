@@ -80,11 +80,11 @@ class TrainedEncoder:
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Encode pictures: unit vectors `[N, dim]`; a picture that cannot be decoded is a NaN row.
 
+        Where the row's composer makes several vectors a picture they are `[N, V, dim]`.
+
         Raises:
             UserError: the method has no pictures.
         """
-        from panoglot.providers._batches import encode_rows
-
         if self.model.image is None:
             raise UserError(f"{self.row.method} learns from texts only: '{self.name}' cannot encode pictures.")
         base = self.base("image")
@@ -99,7 +99,14 @@ class TrainedEncoder:
             except RowError as error:
                 return error
 
-        return encode_rows([pixels(image) for image in images], self._pictures, self.dim, self.batch_size)
+        return self.encode_pixels([pixels(image) for image in images])
+
+    def encode_pixels(self, pixels: Sequence[Any]) -> np.ndarray:
+        """Encode normalised pictures [3, S, S]; a `RowError` in the place of one is a NaN row."""
+        from panoglot.providers._batches import encode_rows
+
+        shape = self.dim if self.views == 1 else (self.views, self.dim)
+        return encode_rows(pixels, self._pictures, shape, self.batch_size)
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> np.ndarray:
         """Encode texts: unit vectors `[N, dim]`; a blank text is a NaN row.
@@ -161,37 +168,77 @@ class TrainedEncoder:
         Raises:
             UserError: the method composes nothing, or a part is of another kind.
         """
+        import numpy as np
+
+        if not self.composes:
+            raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+        asked = [self._asked(query) for query in queries]
+        stored = [self.base(side) for side in ("image", "text")]
+        for side, base in enumerate(stored):
+            at = [n for n, one in enumerate(asked) if not isinstance(one, RowError) and one[side] is not None]
+            if base is not None and at:
+                given = [asked[n][side] for n in at]
+                rows = base.encode_images(given) if side == 0 else base.encode_texts(given, ["und"] * len(given))
+                for n, row in zip(at, _halved(finish(rows))):
+                    asked[n] = tuple(row if k == side else one for k, one in enumerate(asked[n]))
+                    if not np.isfinite(row).all():
+                        asked[n] = RowError("no_vector")
+            elif side == 0:
+                for n in at:
+                    try:
+                        asked[n] = (_square(asked[n][0], self.row.size), asked[n][1])
+                    except RowError as error:
+                        asked[n] = error
+        return self.encode_query_parts(asked)
+
+    @property
+    def composes(self) -> bool:
+        """Whether it embeds a picture and a text together (`encode_queries`)."""
+        return all(model.can("compose") for model in self.models)
+
+    @property
+    def views(self) -> int:
+        """How many vectors a picture has."""
+        composer = dict(self.model.readers.items()).get("composer")
+        return int(getattr(composer, "views", 1))
+
+    def _asked(self, query: Sequence[Any]) -> Any:
+        """The picture and the text of a query, None where it has none."""
+        texts = [part for part in query if isinstance(part, str) and part.strip()]
+        images = [part for part in query if not isinstance(part, str)]
+        if len(images) > 1 or any(not hasattr(image, "data") for image in images):
+            raise UserError(f"'{self.name}' takes one picture a query, and texts.")
+        if not texts and not images:
+            return RowError("empty_query")
+        return (images[0] if images else None, " ".join(texts) or None)
+
+    def encode_query_parts(self, parts: Sequence[Any]) -> np.ndarray:
+        """Encode queries whose parts are as the model takes them: unit rows `[N, dim]`; a `RowError` is a NaN row.
+
+        Args:
+            parts: (pixels [3, S, S] or what a frozen tower made of a picture, a text or what a frozen tower made of
+                it); None for what a query does not have.
+        """
+        import numpy as np
         import torch
 
         from panoglot.providers._batches import encode_rows
 
-        if not all(model.can("compose") for model in self.models):
-            raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+        def stacked(some: Sequence[Any]) -> Any:
+            if isinstance(some[0], str):
+                return list(some)
+            return torch.stack([torch.as_tensor(one) for one in some]).to(self._device)
 
-        def read(query: Sequence[Any]) -> Any:
-            texts = [part for part in query if isinstance(part, str) and part.strip()]
-            images = [part for part in query if not isinstance(part, str)]
-            if len(images) > 1 or any(not hasattr(image, "data") for image in images):
-                raise UserError(f"'{self.name}' takes one picture a query, and texts.")
-            try:
-                pixels = [_square(i, self.row.size) for i in images]
-            except RowError as error:
-                return error
-            if not texts and not images:
-                return RowError("empty_query")
-            return (pixels[0] if pixels else None, " ".join(texts) or None)
+        def batch(some: Sequence[Any]) -> Any:
+            out = np.zeros((len(some), self.dim), np.float32)
+            kinds = [tuple(one is not None for one in query) for query in some]
+            for kind in sorted(set(kinds)):
+                at = [n for n, one in enumerate(kinds) if one == kind]
+                given = [stacked([some[n][k] for n in at]) if kind[k] else None for k in (0, 1)]
+                out[at] = self._join(lambda model, given=given: model.encode_queries(*given))
+            return out
 
-        def batch(parts: Sequence[Any]) -> Any:
-            return self._join(
-                lambda model: torch.cat(
-                    [
-                        model.encode_queries(None if x is None else x[None], None if text is None else [text])
-                        for x, text in parts
-                    ]
-                )
-            )
-
-        return encode_rows([read(query) for query in queries], batch, self.dim, self.batch_size)
+        return encode_rows(parts, batch, self.dim, self.batch_size)
 
     def encode_image_vectors(self, vectors: Any) -> np.ndarray:
         """Encode what the frozen image tower made of pictures: `[N, width]` to unit rows `[N, dim]`."""
@@ -203,7 +250,12 @@ class TrainedEncoder:
 
         from panoglot.networks.towers import unit
 
-        return self._heads(vectors, lambda model, y: unit(model.text_head(torch.nn.functional.normalize(y, dim=-1))))
+        def read(model: Model, y: Any) -> Any:
+            if model.speaks:
+                return model.encode_queries(None, y)
+            return unit(model.text_head(torch.nn.functional.normalize(y, dim=-1)))
+
+        return self._heads(vectors, read)
 
     def _heads(self, vectors: Any, call: Any) -> np.ndarray:
         import numpy as np
@@ -211,8 +263,7 @@ class TrainedEncoder:
 
         from panoglot.providers._batches import encode_rows
 
-        # in half precision, as they were stored when the heads learnt from them
-        rows = np.asarray(vectors, np.float16).astype(np.float32)
+        rows = _halved(vectors)
         good = [row if np.isfinite(row).all() else RowError("no_vector") for row in rows]
 
         def batch(part: Sequence[Any]) -> Any:
@@ -227,7 +278,7 @@ class TrainedEncoder:
 
         with torch.no_grad():
             found = [call(model).float() for model in self.models]
-        out: np.ndarray = (torch.cat(found, 1) / len(found) ** 0.5).cpu().numpy()
+        out: np.ndarray = (torch.cat(found, -1) / len(found) ** 0.5).cpu().numpy()
         return out
 
     def _pictures(self, pixels: Sequence[Any]) -> Any:
@@ -239,6 +290,14 @@ class TrainedEncoder:
     def _texts(self, pairs: Sequence[tuple[str, str]]) -> Any:
         texts, tags = [text for text, _ in pairs], [tag for _, tag in pairs]
         return self._join(lambda model: model.encode_texts(texts, tags, len(texts)))
+
+
+def _halved(vectors: Any) -> np.ndarray:
+    """Vectors in half precision, as they were stored when the heads learnt from them; float32 again."""
+    import numpy as np
+
+    rows: np.ndarray = np.asarray(vectors, np.float16).astype(np.float32)
+    return rows
 
 
 class TrainedGenerator:

@@ -145,6 +145,11 @@ class OpenClipEncoder:
         self.cut += over
         return encode_rows(texts, self._texts, self.dim, self.batch_size, self._shrink)
 
+    def pieces(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of every text, without those that stand around all."""
+        around = self._length("")
+        return [max(1, self._length(text) - around) for text in texts]
+
     def _length(self, text: str) -> int:
         own = getattr(self.tokenizer, "tokenizer", None)
         if own is not None:  # a tokenizer of transformers

@@ -202,8 +202,9 @@ class Encoder(Protocol):
     A row that failed is NaN throughout. `encode_texts` gets the language of every text (`und` when unknown).
     `max_text_tokens` (optional attribute) is where texts are cut; `cut` (optional) counts what was cut. Optional:
     `match(images, texts) -> list[float | RowError]`, the probability of an image-text matching head (BLIP's ITM). An
-    encoder with one tower raises `UserError` at the other call. Optional: `encode_queries(queries) -> [N, dim]`, for
-    queries that are lists of parts (texts, pictures, places) embedded together: composed and interleaved search.
+    encoder with one tower raises `UserError` at the other call. Optional: `pieces(texts) -> list[int]`, into how many
+    tokens of its vocabulary texts are cut: made-up words take many. Optional: `encode_queries(queries) -> [N, dim]`,
+    for queries that are lists of parts (texts, pictures, places) embedded together: composed and interleaved search.
     """
 
     dim: int

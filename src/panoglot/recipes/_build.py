@@ -1,10 +1,9 @@
-"""`build`, `ingest` and `retry`: run a recipe over a dataset, resumably."""
+"""`build` and `ingest`: run a recipe over a dataset, resumably."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,10 +13,11 @@ from typing import Any
 
 from panoglot.checks import pairs
 from panoglot.errors import UserError, verb
-from panoglot.formats import hold
+from panoglot.formats import detect, hold
+from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
-from panoglot.recipes._narrow import apart, failed_images, followed, images_of_run, narrowed
+from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
 from panoglot.recipes._outcome import nothing_read, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
@@ -32,10 +32,10 @@ from panoglot.recipes._recipe import (
 from panoglot.recipes._result import RunResult
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
-from panoglot.storage import open_store
+from panoglot.storage import has_scheme, open_store
 from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
 
-__all__ = ["RunResult", "build", "ingest", "retry", "run_recipe"]
+__all__ = ["RunResult", "build", "ingest", "run_recipe"]
 
 
 @dataclass
@@ -179,7 +179,7 @@ def run_recipe(
         quiet: no progress bars; None = when standard error is no terminal.
         mirror: forget pictures whose source is gone.
         emptied: folders that are meant to be empty.
-        dry_run: only say what would be forgotten.
+        dry_run: only say what would be read, asked and paid; with `mirror`, what it would forget.
 
     Raises:
         UserError: anything in the recipe is wrong; nothing was written then.
@@ -195,7 +195,7 @@ def run_recipe(
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit}: give a number of items from 1 up.")
     recipe.check()
-    asked = Mirror.of(recipe, mirror, emptied, dry_run, limit)
+    asked = Mirror.of(recipe, mirror, emptied, limit)
     gone = asked.look() if asked is not None else None
     if dry_run and gone is not None:
         return RunResult(open_dataset(recipe.output), "", stages=[said(gone, "would_go")])
@@ -203,26 +203,20 @@ def run_recipe(
 
     use_cluster(cluster)
     stages = _load_all(recipe)
-    ingest_first = None
     if given is not None:
+        if dry_run:
+            raise UserError("dry_run counts what a source on the disk holds: give a folder, a pattern or a file.")
         path, needed = hold(given, create_dataset(recipe.output).store.scratch("given"))
         recipe.source, recipe.options = path, {**needed, **recipe.options}
-    if recipe.source is not None:
-        from panoglot.ingestion import ingest_stage
-
-        try:
-            ingest_first = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
-        except UserError:
-            if asked is None or not asked.may_be_empty:
-                raise
-        _check_apart(recipe.source, recipe.output)
-    elif not open_store(recipe.output).exists():
-        raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
+    ingest_first = _reading(recipe, asked)
+    if dry_run:
+        told = forecast_build(recipe, ingest_first, limit=limit)
+        return RunResult(told.dataset, "", forecast=told)
     dataset = create_dataset(recipe.output)
     with dataset.writer():
         close_gone_runs(dataset)
         run_id = dataset.start_run(recipe.to_dict(), versions())
-        result = RunResult(dataset, run_id)
+        result = RunResult(dataset, run_id, mended=dataset.mend_kinds())
         run = _Run(dataset, recipe, result, retry, max_cost, on_error, limit, quiet, asked)
         run.failed = frozenset({*failed_images(dataset), *retried}) if retry else run.failed
         with running(dataset, run_id):
@@ -239,6 +233,24 @@ def run_recipe(
         result.erased = erase(dataset)
     dataset.tidy()
     return result
+
+
+def _reading(recipe: Recipe, asked: Mirror | None) -> Stage | None:
+    """The stage that reads the source; None without one, and where somebody emptied it."""
+    if recipe.source is None:
+        if not open_store(recipe.output).exists():
+            raise UserError(f"there is no dataset at {recipe.output} and no source to make it from.")
+        return None
+    from panoglot.ingestion import ingest_stage
+
+    found = None
+    try:
+        found = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+    except UserError:
+        if asked is None or not asked.may_be_empty:
+            raise
+    _check_apart(recipe.source, recipe.output)
+    return found
 
 
 def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stage]) -> None:
@@ -307,6 +319,8 @@ def _check_apart(source: str, output: str) -> None:
 
 
 def _check_there(source: str) -> None:
+    if has_scheme(source) and not is_dataset(source):
+        detect(source)  # says that it is remote
     if not os.path.exists(source) and not is_dataset(source) and not any(c in source for c in "*?[{"):
         raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
 
@@ -378,7 +392,7 @@ def build(
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
             that is there with nothing in it is refused: its disk may not be mounted.
         emptied: folders that are meant to be empty: what came from them is forgotten too.
-        dry_run: only say what a mirror would forget.
+        dry_run: only say what would be read, asked and paid; with mirror, what it would forget.
         quiet: no progress bars.
 
     Returns:
@@ -447,7 +461,7 @@ def ingest(
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
             that is there with nothing in it is refused: its disk may not be mounted.
         emptied: folders that are meant to be empty: what came from them is forgotten too.
-        dry_run: only say what a mirror would forget.
+        dry_run: only say what would be read, asked and paid; with mirror, what it would forget.
         quiet: no progress bars.
     """
     options = options_of(option, caption_column)
@@ -464,40 +478,3 @@ def ingest(
         dry_run=dry_run,
         quiet=quiet,
     )
-
-
-@verb
-def retry(
-    dataset: str | Dataset,
-    *,
-    max_cost: float | None = None,
-    cluster: str | None = None,
-    on_error: str = "reject",
-    quiet: bool | None = None,
-) -> RunResult | None:
-    """Take up exactly the rows that failed, with the recipes that they failed in; what passes now goes on as any other.
-
-    What nobody tried yet, after a trial or a stop, stays pending: the command that made the dataset goes on with it.
-
-    Args:
-        dataset: the dataset.
-        max_cost: stop cleanly after so many US dollars.
-        cluster: local, auto or ray://HOST:PORT.
-        on_error: reject or raise.
-        quiet: no progress bars.
-
-    Returns:
-        What the last recipe's run did, or None when nothing is rejected.
-    """
-    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    failed_in = set(data.rejects.read(["run_id"], "resolved is null")["run_id"].to_pylist())
-    runs = [row for row in data.runs.rows(["run_id", "recipe"]) if row["run_id"] in failed_in]
-    recipes = {row["recipe"]: json.loads(row["recipe"]) for row in sorted(runs, key=lambda row: str(row["run_id"]))}
-    result: RunResult | None = None
-    asked: dict[str, Any] = {"max_cost": max_cost, "cluster": cluster, "on_error": on_error, "quiet": quiet}
-    read: set[str] = set()
-    for plain in recipes.values():
-        recipe = Recipe.from_dict({**plain, "output": data.address})
-        result = run_recipe(recipe, retry=True, retried=read, **asked)
-        read |= images_of_run(data, result.run_id)
-    return result

@@ -6,17 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from panoglot.captioning._filled import check_names
 from panoglot.checks import pairs, several
 from panoglot.errors import UserError, command, verb
 from panoglot.recipes._build import run_recipe
 from panoglot.recipes._compare import Comparison, compare_methods
 from panoglot.recipes._forecast import Forecast, forecast
+from panoglot.recipes._languages import not_asked_for, passed_over
 from panoglot.recipes._outcome import nothing_made
 from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._result import RunResult
 from panoglot.recipes._steps import Step, caption_steps, languages, read_schema, set_options
-from panoglot.running import get_method
-from panoglot.table import Dataset, open_dataset
+from panoglot.running import get_method, list_methods
+from panoglot.table import Dataset, open_dataset, sql_in
 
 __all__ = ["caption", "translate"]
 
@@ -101,16 +103,17 @@ def caption(
         narrowing={"where": where} if where else {},
         spare=("encoder",) if judge else (),
     )
+    _check_prompts(data, steps)
     if compare is not None:
         recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
         recipe.check()
         return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
-    if (
-        isinstance(done, RunResult)
-        and done.problem
-        and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]
-    ):
+    if not isinstance(done, RunResult):
+        return done
+    done.said += not_asked_for(done.made, languages(lang), methods) if lang else []
+    done.said += _without_vectors(data, done)
+    if done.problem and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]:
         models_again = [part for alias, name in models.items() for part in _flag(alias, name, named)]
         again = command("caption", data.address, "--method", ",".join(methods), *models_again)
         came = ", ".join(tag for tag, _ in done.made.dropped_in.most_common(3))
@@ -119,6 +122,14 @@ def caption(
             f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
         )
     return done
+
+
+def _check_prompts(data: Dataset, steps: Sequence[Step]) -> None:
+    """Refuse prompts that read what there is not."""
+    known = [one.name for one in list_methods()]
+    for own, options in steps:
+        if own in ("describe", "fields") and isinstance(options.get("prompt"), str):
+            check_names(data, options["prompt"], known)
 
 
 def _flag(alias: str, name: str, named: Mapping[str, Any]) -> list[str]:
@@ -180,7 +191,20 @@ def translate(
         narrowing["kinds"] = only
     steps: list[Step] = [("translate", {**options, "lang": tuple(tags), **narrowing})]
     models = {"translator": translator}
-    return _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    passed = passed_over(data, translator, tags, sql_in("kind", only) if only else str(get_method("translate").where))
+    done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
+    if isinstance(done, RunResult):
+        done.said += passed + _without_vectors(data, done)
+    return done
+
+
+def _without_vectors(data: Dataset, done: RunResult) -> list[str]:
+    """Say that new captions are found by their words alone, where captions have vectors."""
+    name = data.searched_vectors()
+    if not done.made.kept or name is None or not data.vectors(name).count("of = 'caption'"):
+        return []
+    line = command("index", data.address, "--captions")
+    return [f"The {done.made.kept.total():,} new captions are found by their words; by their meaning after: {line}"]
 
 
 def _run(

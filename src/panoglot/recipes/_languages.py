@@ -7,11 +7,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
-from panoglot.languages import canonical_language, language_name, matches, near_languages
+from panoglot.errors import UserError, command
+from panoglot.languages import (
+    UNKNOWN_LANGUAGE,
+    base_language,
+    canonical_language,
+    language_name,
+    matches,
+    near_languages,
+)
+from panoglot.recipes._outcome import Made
 from panoglot.table import Dataset
+from panoglot.translation.translate import find_pair
 
-__all__ = ["NotMade", "asked_languages", "languages_not_made"]
+__all__ = ["NotMade", "asked_languages", "languages_not_made", "not_asked_for", "passed_over"]
 
 #: Methods that make other languages; their option `lang` names them.
 _MAKERS = ("evidence", "label", "translate")
@@ -68,6 +79,62 @@ def languages_not_made(data: Dataset, asked: Sequence[str], *, translated: bool)
         else:
             found.append(_no_label(tag))
     return found
+
+
+def not_asked_for(made: Made, asked: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """Say which languages were written beside those that were asked for."""
+    others = Counter({lang: n for lang, n in made.kept.items() if not any(matches(tag, lang) for tag in asked)})
+    if not others:
+        return []
+    english = " and ".join(name for name in methods if name in ("evidence", "label"))
+    why = f" ({english} write{'' if ' ' in english else 's'} English too, and writing as it stands)" if english else ""
+    listed = ", ".join(f"{lang} {count:,}" for lang, count in others.most_common(12))
+    return [f"Written, though not asked for by --lang {','.join(asked)}: {listed}{why}"]
+
+
+def passed_over(data: Dataset, translator: str, asked: Sequence[str], where: str) -> list[str]:
+    """Say what a translator cannot do of what is asked of it: languages that it lacks, to and from.
+
+    Args:
+        data: the dataset, before the step.
+        translator: the model's name.
+        asked: canonical tags of the languages to translate into.
+        where: SQL on captions: those that are translated.
+
+    Raises:
+        UserError: it translates into none of the languages.
+    """
+    from panoglot.providers import load_model
+
+    model: Any = load_model(translator, "translator|generator")
+    pairs = getattr(model, "pairs", None)
+    if pairs is None:
+        return []
+    targets = sorted({target for _, target in pairs})
+    lacking = [tag for tag in asked if not any(find_pair(pairs, source, tag) for source, _ in pairs)]
+    if len(lacking) == len(asked):
+        others = command("models", "--role", "translator")
+        raise UserError(
+            f"{translator} does not translate into {', '.join(lacking)}, but into {', '.join(targets)}. "
+            f"Others: {others}; any language model translates, too: --with openai:URL#MODEL"
+        )
+    said = [f"{translator} does not translate into {', '.join(lacking)}: nothing is made there"] if lacking else []
+    from_own = "recipe not like 'translate/%'"
+    have = Counter(row["lang"] for row in data.captions.rows(["lang"], f"dropped is null and ({where}) and {from_own}"))
+    for tag in asked:
+        passed = Counter(
+            {
+                lang: count
+                for lang, count in have.items()
+                if lang != UNKNOWN_LANGUAGE
+                and base_language(lang) != base_language(tag)
+                and not find_pair(pairs, lang, tag)
+            }
+        )
+        if passed and tag not in lacking:
+            listed = ", ".join(f"{lang} {count:,}" for lang, count in passed.most_common(12))
+            said.append(f"{translator} does not translate into {tag} from: {listed}. These captions are passed over")
+    return said
 
 
 def _no_label(tag: str) -> NotMade:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from panoglot.errors import UserError
 from panoglot.ingestion import Gone, find_gone, strike_out
@@ -37,17 +38,15 @@ class Mirror:
     verb: str = "build"
 
     @classmethod
-    def of(
-        cls, recipe: Recipe, mirror: bool, emptied: Sequence[str], dry_run: bool, limit: int | None
-    ) -> Mirror | None:
+    def of(cls, recipe: Recipe, mirror: bool, emptied: Sequence[str], limit: int | None) -> Mirror | None:
         """What was asked for, or None.
 
         Raises:
             UserError: a source that is no folder of this machine; options that say nothing without `mirror`.
         """
         if not mirror:
-            if emptied or dry_run:
-                raise UserError(f"{'emptied' if emptied else 'dry_run'} is about what --mirror forgets: add --mirror.")
+            if emptied:
+                raise UserError("emptied is about what --mirror forgets: add --mirror.")
             return None
         if recipe.source is None or "://" in recipe.source or any(c in recipe.source for c in "*?[{"):
             raise UserError(f"--mirror compares with a folder of this machine; '{recipe.source}' is none.")
@@ -94,5 +93,7 @@ class Mirror:
 def said(gone: Gone, note: str, seconds: float = 0.0) -> StageResult:
     """What is told of it: counted under `note`, and some of them named."""
     names = sorted(gone.images.values())[:MOST_NAMED]
-    notes = {note: len(gone.images), f"{note}_names": names} if gone.images else {}
+    notes: dict[str, Any] = {note: len(gone.images), f"{note}_names": names} if gone.images else {}
+    if gone.texts and note == "would_go":
+        notes["would_supersede"] = gone.texts
     return StageResult("mirror", done=len(gone.images), seconds=seconds, notes=notes)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from panoglot.errors import command
 from panoglot.formats import Unused
 from panoglot.running import StageResult
-from panoglot.table import FORGOTTEN, LEFT_OUT, Dataset, sql_in
+from panoglot.running._results import MUCH, fallback_share, named_notes
+from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
 
 if TYPE_CHECKING:
     from panoglot.recipes._result import RunResult
@@ -28,6 +29,7 @@ class Made:
         dropped_in: language to those.
         drafts: captions that others were made of.
         facts: kind to facts.
+        measured: measurements (captions of kind `fact`), which are no captions.
     """
 
     kept: Counter[str] = field(default_factory=Counter)
@@ -35,6 +37,7 @@ class Made:
     dropped_in: Counter[str] = field(default_factory=Counter)
     drafts: int = 0
     facts: Counter[str] = field(default_factory=Counter)
+    measured: int = 0
 
     @property
     def captions(self) -> int:
@@ -46,6 +49,8 @@ class Made:
         said = []
         if self.kept:
             said.append(f"Written: {_many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
+        if self.measured:
+            said.append(f"Measured: {_many(self.measured, 'picture')} (kind fact)")
         if self.facts:
             said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
         if self.drafts:
@@ -58,11 +63,12 @@ class Made:
 def made_by(dataset: Dataset, run_id: str) -> Made:
     """Count what a run wrote."""
     made = Made()
-    for row in dataset.captions.rows(["lang", "dropped"], f"run_id = '{run_id}'"):
-        if row["dropped"] == "draft":
+    for row in dataset.captions.rows(["lang", "kind", "dropped"], f"run_id = '{run_id}'"):
+        if row["kind"] == "fact":
+            made.measured += row["dropped"] is None
+        elif row["dropped"] == "draft":
             made.drafts += 1
-            continue
-        if row["dropped"] is None:
+        elif row["dropped"] is None:
             made.kept[row["lang"]] += 1
         else:
             made.dropped[row["dropped"]] += 1
@@ -91,7 +97,10 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         look = command("report", dataset.address, "--open")
         return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
     made = result.made
-    if sum(stage.done for stage in stages) and not (made.captions or made.facts or _others(dataset, result.run_id)):
+    there = sum(stage.notes.get(name, 0) for stage in stages for name in ("there", "there_facts"))
+    if sum(stage.done for stage in stages) and not (
+        there or made.captions or made.measured or made.facts or _others(dataset, result.run_id)
+    ):
         names = ", ".join(dict.fromkeys(stage.name.partition(".")[2] for stage in stages))
         about = command("methods", names.partition(",")[0])
         return f"{names} wrote nothing about {sum(s.done for s in stages):,} rows. What it can and its options: {about}"
@@ -136,35 +145,21 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
     for name, text in _COUNTED.items():
         if counts[name]:
             few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
-            words = ("", "is", "has", "was") if counts[name] == 1 else ("s", "are", "have", "were")
-            forms = dict(zip(("s", "are", "have", "were"), words, strict=True))
+            words = ("", "is", "has", "was", "it is") if counts[name] == 1 else ("s", "are", "have", "were", "they are")
+            forms = dict(zip(("s", "are", "have", "were", "one"), words, strict=True))
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
             lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
-    fell = [(share, line) for stage in stages if (share := _fallen(stage)) and (line := _fallen_line(stage, share))]
+    fell = [(share, _fallen_line(stage, share)) for stage in stages if (share := fallback_share(stage.notes))]
     return lines + [line for _, line in sorted(fell)]  # the worst stands last
 
 
-#: Share of steps that fell back from which a method did not do what its paper does.
-_MUCH = 0.2
-
-
-def _fallen(stage: StageResult) -> float:
-    """The share of a method's steps where something simpler stood in."""
-    count = stage.notes.get("fallback_of", 0)
-    return stage.notes.get("fallback", 0) / count if count else 0.0
-
-
 def _fallen_line(stage: StageResult, share: float) -> str:
-    """Say so: which steps, how often, and what mends it."""
-    named = {
-        name.removeprefix("fallback_"): int(value)
-        for name, value in stage.notes.items()
-        if name.startswith("fallback_") and name != "fallback_of"
-    }
-    listed = ", ".join(f"{name} {count:,}" for name, count in sorted(named.items(), key=lambda one: -one[1]))
+    """Say which steps fell back, how often, and what mends it."""
+    listed, failed = (_listed(Counter(dict(named_notes(stage.notes, p)))) for p in ("fallback_", "failed_"))
     line = f"{stage.name}: in {share:.0%} of its steps something simpler stood in ({listed})"
+    line += f"; answers fell by: {failed}" if failed else ""
     method = stage.name.partition(".")[2]
-    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > _MUCH else "")
+    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > MUCH else "")
 
 
 def _downloads(stages: Sequence[StageResult]) -> list[str]:
@@ -195,8 +190,12 @@ _COUNTED = {
     "moved": "{count} picture{s} {have} moved: the dataset names the new place",
     "gone": "{count} picture{s} {are} gone from the source, and {are} forgotten: {names}",
     "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
+    "would_supersede": "{count} text{s} of pictures that stay {are} no longer in the source, and would be dropped as "
+    "superseded",
     "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
     "to read one again: {undo}",
+    "there": "{count} text{s} {were} there already, by an earlier step of the same method: {one} not written again",
+    "there_facts": "{count} fact{s} {were} there already: {one} not written again",
     "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",
     "superseded_captions": "{count} text{s} {are} no longer in the source: dropped as superseded",
 }
@@ -238,7 +237,9 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
     left_out = Counter(dataset.marks.read(["dropped"], LEFT_OUT)["dropped"].to_pylist())
     if images and left_out.total() >= images:
         return f"all {images:,} pictures are dropped ({reasons(left_out)}). {_mend(dataset, left_out)}"
-    made = dataset.captions.read(["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft')")
+    made = dataset.captions.read(
+        ["dropped"], f"run_id = '{run_id}' and (dropped is null or dropped <> 'draft') and {NO_FACT}"
+    )
     dropped = Counter(reason for reason in made["dropped"].to_pylist() if reason is not None)
     if made.num_rows and dropped.total() == made.num_rows:
         return f"all {made.num_rows:,} captions of this run are dropped ({reasons(dropped)}). {_mend(dataset, dropped)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from panoglot.asking import Spent
 from panoglot.formats import Unused
+from panoglot.recipes._forecast import Forecast
 from panoglot.recipes._languages import NotMade
 from panoglot.recipes._outcome import Made, made_by, remarks
 from panoglot.running import StageResult
@@ -30,7 +31,10 @@ class RunResult:
             command line exits with 3 then.
         not_made: languages that were asked for and that nothing is in, with the reasons.
         erased: whether nothing is left on the disk of what a mirror forgot.
+        said: what the verb says beside the counts, a line each.
+        mended: translations that an older Panoglot had stored as written by people, and that are `short` now.
         no_language: nothing that is installed could have made any of the languages asked for.
+        forecast: in a dry run what would be read, asked and paid; the dataset may not be there then.
     """
 
     dataset: Dataset
@@ -42,7 +46,10 @@ class RunResult:
     problem: str | None = None
     not_made: list[NotMade] = field(default_factory=list)
     no_language: bool = False
+    said: list[str] = field(default_factory=list)
+    mended: int = 0
     erased: bool = True
+    forecast: Forecast | None = None
 
     @property
     def unused(self) -> list[Unused]:
@@ -52,7 +59,10 @@ class RunResult:
     @property
     def remarks(self) -> list[str]:
         """What is to be said beside the counts, a line each: what was not used, duplicates, what has changed."""
-        return remarks(self.stages, self.dataset.address)
+        what = "translation of an older Panoglot was" if self.mended == 1 else "translations of an older Panoglot were"
+        now = "it is" if self.mended == 1 else "they are"
+        mended = f"{self.mended:,} {what} stored as human or alt: {now} short now"
+        return [*([mended] if self.mended else []), *self.said, *remarks(self.stages, self.dataset.address)]
 
     @property
     def made(self) -> Made:

@@ -7,6 +7,7 @@ from panoglot.reporting._report import report
 from panoglot.reporting._show import Shown, show
 
 if TYPE_CHECKING:
+    from panoglot.reporting._compare import Column, scored
     from panoglot.reporting._counts import EDGES, count
     from panoglot.reporting._page import gather
     from panoglot.reporting._runs import read_runs
@@ -14,18 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EDGES",
+    "Column",
     "Shown",
     "choose_images",
     "count",
     "gather",
     "read_runs",
     "report",
+    "scored",
     "show",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "scored": "_compare",
+        "Column": "_compare",
         "EDGES": "_counts",
         "count": "_counts",
         "gather": "_page",

@@ -8,11 +8,11 @@ from typing import Any
 
 from panoglot.pictures import load_pictures
 from panoglot.reporting._page import environment, policy_of, template
-from panoglot.reporting._text import direction, number, seconds_text
+from panoglot.reporting._text import direction, number, score_name, seconds_text
 from panoglot.running._progress import price_text
 from panoglot.table import Caption, Dataset, Fact
 
-__all__ = ["Column", "comparison_page"]
+__all__ = ["Column", "comparison_page", "scored"]
 
 SIDE = 380
 
@@ -83,7 +83,7 @@ def comparison_page(
         dataset=dataset.name,
         methods=columns,
         pictures=images,
-        figures=[*_counts(columns), *(_scored(name, *about, columns) for name, about in metrics.items())],
+        figures=[*_counts(columns), *(scored(name, *about, columns) for name, about in metrics.items())],
         rows=[{"picture": pictures[key], "cells": [_cell(one, key) for one in columns]} for key in images],
         notes=notes,
         style=Markup(style),
@@ -126,10 +126,12 @@ def _time(seconds: float | None) -> str:
     return "–" if seconds is None else seconds_text(seconds)
 
 
-def _scored(name: str, about: str, sign: int, columns: Sequence[Column]) -> dict[str, Any]:
+def scored(name: str, about: str, sign: int, columns: Sequence[Column]) -> dict[str, Any]:
+    """A row of the table: a score of every column; the best is marked where another is worse (`sign`: 1 is up)."""
     found = [one.scores.get(name, (None, None, None)) for one in columns]
     values = [value for value, _, _ in found if value is not None]
-    best = max((sign * value for value in values), default=None) if sign and len(values) > 1 else None
+    # nobody is best alone, or where all are the same
+    best = max(sign * value for value in values) if sign and len(set(values)) > 1 else None
     cells = [
         (
             "–" if value is None else f"{value:.3g}",
@@ -162,7 +164,7 @@ def _line(caption: Caption) -> dict[str, Any]:
         "text": caption.text,
         "lang": caption.lang,
         "dir": direction(caption.lang),
-        "scores": sorted((name, value) for name, value in caption.scores.items() if value is not None)[:6],
+        "scores": sorted((score_name(n), value) for n, value in caption.scores.items() if value is not None)[:6],
         "reason": caption.dropped or "",
         "by": caption.model,
     }

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.table import LEFT_OUT, Dataset
+from panoglot.table import GIVEN_KINDS, LEFT_OUT, Dataset, machine_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,6 +82,7 @@ class Counts:
         kinds: by kind.
         origins: (kind, recipe, model) to kept captions.
         dropped_captions: reason, what follows a colon taken off, to captions.
+        dropped_by: (recipe, reason) to dropped captions.
         dropped_images: the same of images.
     """
 
@@ -95,6 +96,7 @@ class Counts:
     kinds: dict[str, Tally] = field(default_factory=dict)
     origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     dropped_captions: Counter[str] = field(default_factory=Counter)
+    dropped_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     dropped_images: Counter[str] = field(default_factory=Counter)
 
 
@@ -129,7 +131,7 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
         table = pa.table(
             {
                 "lang": pc.fill_null(rows["lang"], "und"),
-                "kind": pc.fill_null(rows["kind"], ""),
+                "kind": _kinds(rows),
                 "state": state,
                 "bin": _bins(rows["text"]),
                 "recipe": pc.fill_null(rows["recipe"], ""),
@@ -144,15 +146,30 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
                 tally.add(what, length, n)
         for kind, recipe, model, n in _grouped(table.filter(pc.equal(state, KEPT)), "kind", "recipe", "model"):
             _add(found.origins, {(kind, recipe, model): n})
-        _add(found.dropped_captions, _values(reason.drop_null()))
-        told = pc.and_(pc.equal(state, KEPT), pc.not_equal(table["kind"].combine_chunks(), "fact"))
-        captioned.append(pc.unique(rows["image_id"].filter(told)))
+        for recipe, why, n in _grouped(
+            table.append_column("why", reason).filter(pc.equal(state, DROPPED)), "recipe", "why"
+        ):
+            _add(found.dropped_by, {(recipe, why): n})
+        caption = pc.not_equal(table["kind"].combine_chunks(), "fact")
+        _add(found.dropped_captions, _values(reason.filter(caption).drop_null()))
+        captioned.append(pc.unique(rows["image_id"].filter(pc.and_(pc.equal(state, KEPT), caption))))
         if len(captioned) == 64:  # ids alone, each once: some 40 bytes a picture
             captioned = [pc.unique(pa.chunked_array(captioned))]
     if captioned:
         ids = pc.unique(pa.chunked_array(captioned))
         found.captioned = len(ids) - (pc.sum(pc.is_in(ids, pa.chunked_array(gone, pa.string()))).as_py() or 0)
     return found
+
+
+def _kinds(rows: pa.RecordBatch) -> pa.Array:
+    """Kinds; of translations that older versions stored as written by people, what they are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kinds = pc.fill_null(rows["kind"], "")
+    given = pc.is_in(kinds, value_set=pa.array(GIVEN_KINDS))
+    translated = pc.starts_with(pc.fill_null(rows["recipe"], ""), "translate/")
+    return pc.if_else(pc.and_(given, translated), machine_kind("human"), kinds)
 
 
 def _bins(texts: pa.Array) -> pa.Array:

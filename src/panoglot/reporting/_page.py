@@ -18,6 +18,7 @@ from panoglot.reporting import _sample as sample
 from panoglot.reporting import _text as text
 from panoglot.reporting._card import Card, Line, line, make_card, origin, script
 from panoglot.reporting._counts import Counts, Tally, count
+from panoglot.reporting._fallbacks import fallbacks
 from panoglot.reporting._runs import MOST_RUNS, read_runs, steps_of_all, unused_of
 from panoglot.running._progress import price_text
 from panoglot.table import Caption, Dataset
@@ -98,6 +99,7 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         "failing": sum(group["failing"] for group in rejects if group["reason"] != "duplicate"),
         "copies": sum(group["failing"] for group in rejects if group["reason"] == "duplicate"),
         "resolved": sum(group["resolved"] for group in rejects),
+        "fallbacks": fallbacks(steps, counts, rejects),
         "steps": steps,
         "slowest": max([step.seconds for step in steps], default=0),
         "runs": list(reversed(runs))[:MOST_RUNS],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ class Step:
     """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
 
     Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
-    Of the ingest's: `unused`, what the source holds that was not used.
+    Of the ingest's: `unused`, what the source holds that was not used. Of captioning's: `fell`, what fell back.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Step:
     not_applied: list[str] = field(default_factory=list)
     statistics: dict[str, str] = field(default_factory=dict)
     unused: list[Unused] = field(default_factory=list)
+    fell: Counter[str] = field(default_factory=Counter)
 
     @property
     def rate(self) -> float | None:
@@ -51,6 +53,7 @@ class Step:
         """Add another run's share; what was skipped there was done here before."""
         for name in ("done", "rejected", "seconds", "tokens_in", "tokens_out", "asked", "recalled"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.fell.update(other.fell)
         self.pending = other.pending  # what the latest run left
         self.price = None if self.price is None or other.price is None else self.price + other.price
 
@@ -121,6 +124,7 @@ def _step(stage: Any) -> Step:
         step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
     if isinstance(notes.get("unused"), list):
         step.unused = [Unused.from_dict(one) for one in notes["unused"] if isinstance(one, dict)]
+    step.fell = Counter({str(k): _amount(v) for k, v in notes.items() if str(k).startswith(("fallback", "failed_"))})
     step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
     return step
 

@@ -168,3 +168,23 @@ def reason_text(reason: str) -> str:
         if reason in found.reasons:
             return found.about.replace("`", "")
     return ""
+
+
+#: Scores of captions as people say them; of others the name is told in words.
+_SCORES = {
+    "lid": "sure of the language",
+    "length_ratio": "length beside the source",
+    "probability": "probability",
+    "ocr": "sure of the writing",
+    "fallback": "share that fell back",
+}
+
+
+def score_name(name: str) -> str:
+    """A score's name in words.
+
+    >>> score_name("lid"), score_name("fallback_fuser"), score_name("clip_score")
+    ('sure of the language', 'fell back: fuser', 'clip score')
+    """
+    plain = name.removeprefix("fallback_")
+    return _SCORES.get(name) or (f"fell back: {plain}" if plain != name else name).replace("_", " ")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
     from panoglot.retrieval._reviewing import judge, undo, vote
     from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, order, pooled, score
-    from panoglot.retrieval._search import delete, index, search
+    from panoglot.retrieval._search import Indexed, delete, index, search
     from panoglot.retrieval._searcher import Searcher
     from panoglot.retrieval._verify import accept_first, verify
     from panoglot.retrieval._where import Condition, images_where, read_where
@@ -37,6 +37,7 @@ __all__ = [
     "Forgotten",
     "Hit",
     "Hits",
+    "Indexed",
     "Lexicon",
     "Pack",
     "Plan",
@@ -112,6 +113,7 @@ __getattr__, __dir__ = lazy_names(
         "edit": "_editing",
         "forget": "_editing",
         "fold": "_scorer",
+        "Indexed": "_search",
         "index": "_search",
         "judge": "_reviewing",
         "make_plan": "_planning",

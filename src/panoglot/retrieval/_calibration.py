@@ -6,14 +6,17 @@ import contextlib
 import json
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
+from panoglot.languages import script_of_character
 from panoglot.providers import finish
 from panoglot.retrieval._composer import answered_rows
+from panoglot.retrieval._lexical import spaceless, words_of
 from panoglot.table import Dataset
 
-__all__ = ["calibrate", "made_up", "thresholds"]
+__all__ = ["calibrate", "familiar", "floors", "made_up", "name_things"]
 
 #: Consonants and vowels of five scripts.
 _LETTERS = {
@@ -23,8 +26,8 @@ _LETTERS = {
     "Deva": ("कखगघचछजझटठडढतथदधनपफबभमयरलवशसह", "ािीुूेो"),
     "Thai": ("กขคงจชซญดตถทนบปผพฟมยรลวสห", "าีูะ"),
 }
-#: Share of made-up words that the threshold keeps out.
-SHARE = 0.95
+#: Shares of made-up words that come less near than a part's two floors.
+SHARES = {"low": 0.75, "high": 1.0}
 
 
 def made_up(count: int, seed: int = 0) -> list[str]:
@@ -49,7 +52,10 @@ def made_up(count: int, seed: int = 0) -> list[str]:
     return list(found)
 
 
-def calibrate(dataset: Dataset, name: str, encoder: Any, gallery: Any, *, words: int = 100) -> dict[str, float]:
+Floors = dict[str, dict[str, float]]
+
+
+def calibrate(dataset: Dataset, name: str, encoder: Any, gallery: Any, *, words: int = 200) -> Floors:
     """Measure how near made-up words come, and store it.
 
     Args:
@@ -60,20 +66,20 @@ def calibrate(dataset: Dataset, name: str, encoder: Any, gallery: Any, *, words:
         words: how many made-up words.
 
     Returns:
-        Thresholds by part: below it lie 95 of 100 made-up words.
+        Part to its floors: below `low` lie three quarters of the made-up words, below `high` all.
     """
     import numpy as np
 
     asked = made_up(words, seed=7)
     rows = answered_rows(finish(encoder.encode_texts(asked, ["und"] * len(asked))), "made-up words")
-    found: dict[str, float] = {}
+    found: Floors = {}
     for part, over in (("picture", "images"), ("caption", "captions")):
         if over == "captions" and not gallery.has_captions():
             continue
         best = [gallery.nearest(row, 1, over=over) for row in rows if np.isfinite(row).all()]
         scores = [hit[0][1] for hit in best if hit]
         if scores:
-            found[part] = float(np.quantile(scores, SHARE))
+            found[part] = {floor: float(np.quantile(scores, share)) for floor, share in SHARES.items()}
     path = dataset.store.scratch("cache") / f"calibrated-{name}.json"
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
@@ -82,9 +88,41 @@ def calibrate(dataset: Dataset, name: str, encoder: Any, gallery: Any, *, words:
     return found
 
 
-def thresholds(dataset: Dataset, name: str) -> dict[str, float]:
-    """The thresholds that were stored with the index; empty without."""
-    with contextlib.suppress(OSError, ValueError):
+def floors(dataset: Dataset, name: str) -> Floors:
+    """The floors that were stored with the index; empty without."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads((dataset.store.scratch("cache") / f"calibrated-{name}.json").read_text())
-        return {part: float(found[part]) for part in ("picture", "caption") if part in found}
+        measured = [part for part in ("picture", "caption") if part in found]
+        return {part: {floor: float(found[part][floor]) for floor in SHARES} for part in measured}
     return {}
+
+
+def familiar(encoder: Any, words: Sequence[str]) -> str:
+    """How well a vocabulary has the best known of some words.
+
+    A run of Chinese or Japanese is never taken for made up: characters are words. Of other scripts without spaces,
+    made-up runs are cut into pieces of up to two letters, real ones into longer ones.
+
+    Returns:
+        `whole`, `half` (a word in two tokens of the encoder's vocabulary: of 100 made-up Latin ones 20 too), or
+        nothing; an encoder that does not say how it cuts texts knows none.
+    """
+    if name_things(words) or any(script_of_character(word[0]) in ("Hani", "Hira", "Kana") for word in words):
+        return "whole"
+    count = getattr(encoder, "pieces", None)
+    counts = count(list(words)) if count is not None else []
+    if any(n == 1 or (spaceless(word) and len(word) > 2 * n) for word, n in zip(words, counts)):
+        return "whole"
+    return "half" if any(n == 2 and not spaceless(word) for word, n in zip(words, counts)) else ""
+
+
+def name_things(words: Sequence[str]) -> bool:
+    """Whether one of the words stands in a name of an everyday thing, in some fifteen languages."""
+    return not _things().isdisjoint(words)
+
+
+@lru_cache(maxsize=1)
+def _things() -> frozenset[str]:
+    from panoglot.providers.embedded._words import thing_names
+
+    return frozenset(word for name in thing_names() for word in words_of(name))

@@ -12,6 +12,7 @@ from panoglot.languages import UNKNOWN_LANGUAGE, canonical_language, matches
 from panoglot.retrieval._indexing import telling
 from panoglot.table import (
     FORGOTTEN,
+    NO_FACT,
     Caption,
     Dataset,
     caption_to_row,
@@ -62,12 +63,14 @@ class Forgotten:
         erased: nothing of them is left on the disk; else somebody was writing or reading, and `forget` without images
             erases it later.
         undone: how many marks were taken away.
+        dry_run: nothing was done: this is what would go.
     """
 
     images: int
     captions: int
     erased: bool
     undone: int = 0
+    dry_run: bool = False
 
 
 @verb
@@ -221,8 +224,9 @@ def forget(
         return Forgotten(0, 0, not dry_run and erase(data))
     ids = list(dict.fromkeys(find_image(data, one) for one in images))
     if dry_run:
-        captions = sum(data.captions.count(sql_in("image_id", ids[at : at + 500])) for at in range(0, len(ids), 500))
-        return Forgotten(len(ids), captions, False)
+        parts = (sql_in("image_id", ids[at : at + 500]) for at in range(0, len(ids), 500))
+        captions = sum(data.captions.count(f"{part} and {NO_FACT}") for part in parts)
+        return Forgotten(len(ids), captions, False, dry_run=True)
     return Forgotten(*forget_images(data, ids, author), erase(data))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
-__all__ = ["STEMMED", "Found", "Lexicon", "folded", "matched", "spaceless", "words_of"]
+__all__ = ["STEMMED", "Found", "Lexicon", "covered", "folded", "matched", "spaceless", "words_of"]
 
 #: Languages whose words Lance stems.
 STEMMED = {
@@ -46,11 +46,12 @@ _MOST_TEMPORARY = 200_000
 
 @dataclass(frozen=True)
 class Found:
-    """A caption in which words stand: its image, BM25 score, id."""
+    """A caption in which words stand: its image, BM25 score, id, and its text, folded."""
 
     image_id: str
     score: float
     caption_id: str
+    text: str = ""
 
 
 def folded(text: str) -> str:
@@ -94,6 +95,18 @@ def matched(words: Iterable[str], caption: str) -> list[str]:
         if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
             found.append(word)
     return found
+
+
+def covered(word: str, caption: str) -> float:
+    """How much of a word a caption has: of one whose script sets no spaces, the share of its runs of two letters.
+
+    >>> round(covered("红色的鸟", "红色的袋鼠"), 2), covered("bird", "A bird.")
+    (0.67, 1.0)
+    """
+    if not spaceless(word):
+        return float(bool(matched([word], caption)))
+    whole, runs = _plain(folded(caption)), _runs(_plain(word))
+    return sum(run in whole for run in runs) / len(runs)
 
 
 _SPACELESS = frozenset("Hani Hira Kana Thai Khmr Laoo Mymr Tibt Yiii".split())
@@ -264,18 +277,18 @@ class Lexicon:
             clauses.append((Occur.SHOULD, PhraseQuery(asked, "text")))
         clauses += [(Occur.MUST, PhraseQuery(folded(one), "text")) for one in phrases if words_of(one)]
         where = None if among is None else sql_in("image_id", among)
-        best: dict[str, tuple[float, str]] = {}
+        best: dict[str, tuple[float, str, str]] = {}
         wanted = 8 * depth
         while True:
             rows = self._ask(BooleanQuery(clauses), wanted, where)
             best = {}
-            for image, score, caption in rows:
+            for image, score, caption, said in rows:
                 if image not in best or score > best[image][0]:
-                    best[image] = (score, caption)
+                    best[image] = (score, caption, said)
             if len(best) >= depth or len(rows) < wanted:
                 break
             wanted *= 4
-        found = [Found(image, score, caption) for image, (score, caption) in best.items()]
+        found = [Found(image, *one) for image, one in best.items()]
         return sorted(found, key=lambda one: (-one.score, one.image_id))[:depth]
 
     def images_with(self, word: str) -> set[str]:
@@ -290,7 +303,7 @@ class Lexicon:
             query: Any = PhraseQuery(asked, "text")
         else:
             query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *fields]])
-        return {image for image, _, _ in self._ask(query, None, None)}
+        return {image for image, *_ in self._ask(query, None, None)}
 
     def known(self, words: Iterable[str]) -> list[str]:
         """Those of some words that stand in a caption of any language."""
@@ -320,16 +333,16 @@ class Lexicon:
             self._scripts = {script: len(words) for script, words in counts.items()}
         return self._scripts
 
-    def _ask(self, query: Any, limit: int | None, where: str | None) -> list[tuple[str, float, str]]:
+    def _ask(self, query: Any, limit: int | None, where: str | None) -> list[tuple[str, float, str, str]]:
         most = limit if limit is not None else self._open.count_rows()
         if not most:
             return []
         scanner = self._open.scanner(
-            columns=["caption_id", "image_id", "_score"], full_text_query=query, limit=most, filter=where,
+            columns=["caption_id", "image_id", "text", "_score"], full_text_query=query, limit=most, filter=where,
             prefilter=where is not None,
         )  # fmt: skip
         rows = scanner.to_table()
-        columns = (rows[name].to_pylist() for name in ("image_id", "_score", "caption_id"))
+        columns = (rows[name].to_pylist() for name in ("image_id", "_score", "caption_id", "text"))
         return list(zip(*columns))
 
 

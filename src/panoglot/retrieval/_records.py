@@ -29,6 +29,7 @@ __all__ = [
     "Query",
     "QueryPart",
     "Term",
+    "product_part",
     "read_plan",
 ]
 
@@ -231,6 +232,18 @@ class Plan:
     verify: int = 0
     judge: int = 0
 
+    def query(self, top: int = 10) -> Query:
+        """What a plan that stands alone looks for, as a query.
+
+        Raises:
+            UserError: nothing but terms that were made of a query; it must be given too.
+        """
+        terms = [*self.positives, *(term for group in self.conditions for term in group)]
+        parts = [QueryPart(term.kind, term.value) for term in terms if term.kind in ("text", "image")]
+        if not parts:
+            raise UserError("this plan was made of a query: give its text or picture too.")
+        return Query(tuple(parts), top=top)
+
     def __post_init__(self) -> None:
         for name in ("positives", "negatives", "propositions", "explain"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -353,3 +366,15 @@ def _named(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(getattr(value, "id", "") or "(picture)")
+
+
+def product_part(given: Any) -> QueryPart:
+    """`a.jpg:colour` as a product of a query."""
+    if isinstance(given, QueryPart):
+        return given
+    if not isinstance(given, str):
+        return QueryPart("product", given)
+    path, colon, condition = given.rpartition(":")
+    if not colon or os.path.exists(given):
+        return QueryPart("product", given)
+    return QueryPart("product", path, condition=condition)

@@ -11,7 +11,7 @@ Sources: existent and nonexistent phrases: CoTMR (2025); captions: ImageScope (2
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from panoglot.retrieval._records import Plan
 
-__all__ = ["Pack", "Ranker", "Scores", "combine", "fold", "order", "pooled", "score"]
+__all__ = ["Pack", "Ranker", "Scores", "combine", "fold", "order", "pooled", "score", "texts_only"]
 
 #: Views that `topk_mean` takes, and the temperature of `soft`.
 TOP_VIEWS, TEMPERATURE = 2, 0.02
@@ -319,3 +319,17 @@ class Ranker:
                 best = order(total, self._keys, len(self._keys), out, group)
                 grouped[query] = [self._keys[m] for m in best]
         return {query: ranked[query] for query in self._packs}, grouped
+
+
+def texts_only(pack: Pack) -> Pack | None:
+    """The terms that captions can be compared with."""
+    import numpy as np
+
+    kinds = [term.kind for term in pack.plan.terms]
+    at = np.flatnonzero([kind in ("text", "soft", "query") for kind in kinds])
+    if not len(at) or not (pack.weights[at] > 0).any():
+        return None
+    return Pack(
+        pack.vectors[at], pack.weights[at], tuple(pack.names[n] for n in at), pack.texts[at], pack.groups[at],
+        replace(pack.plan, tau=0.0),
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from panoglot.errors import UserError, command, verb
@@ -18,7 +19,7 @@ from panoglot.retrieval._searcher import Searcher
 from panoglot.table import Dataset, is_dataset, open_dataset, sql_in
 from panoglot.vectors import Vectors
 
-__all__ = ["delete", "index", "search"]
+__all__ = ["Indexed", "delete", "index", "search"]
 
 
 @verb
@@ -71,8 +72,9 @@ def search(
         parts: what looks: `lexical` (words that stand in captions), `caption` (their meaning), `picture`; with commas.
             Without it all that can.
         preset: how the query is read: `identity` (as it stands), `rules` (add, remove, replace, keep), `conditions`
-            (products), `cirevl`, `cotmr`, `imagescope` (with models), `learned` (a composer); `auto`: rules for a
-            picture with a text, conditions for products, else as it stands.
+            (products), `cirevl`, `cotmr`, `imagescope` (with models), `learned` (a composer); `auto`: for a
+            picture with a text `learned` where the encoder was trained to compose, else rules; conditions for products;
+            else as it stands.
         plan: a plan to search with instead of asking a planner: a file of it, as --explain --json prints one.
         min_score: leave out images whose best cosine is lower, unless a caption has every word.
         backend: `exact`, `index`, or `auto`.
@@ -120,6 +122,27 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class Indexed:
+    """What `index` did.
+
+    Attributes:
+        vectors: `exact` (no index is needed; the copy of the vectors that search maps is made), `built` or `updated`.
+        captions: captions encoded now, one a picture.
+        before: captions that had a vector before.
+        views: vectors of views added now.
+        words: whether the words of captions can be searched.
+        measured: whether it was measured now how near made-up words come.
+    """
+
+    vectors: str
+    captions: int = 0
+    before: int = 0
+    views: int = 0
+    words: bool = False
+    measured: bool = False
+
+
 @verb
 def index(
     dataset: Dataset | str | os.PathLike[str],
@@ -129,7 +152,7 @@ def index(
     views: str = "whole",
     above: int = EXACT_UP_TO,
     rebuild: bool = False,
-) -> str:
+) -> Indexed:
     """Prepare search: words of captions, vectors of captions and of views, the index of very many vectors.
 
     Searching works without: words are indexed by the first search, and up to a million vectors are compared one by one.
@@ -145,7 +168,7 @@ def index(
         rebuild: build anew instead of adding new rows.
 
     Returns:
-        `exact` (no index is needed; the copy of the vectors that search maps is made), `built` or `updated`.
+        What was done.
 
     Raises:
         UserError: no vectors, or none of that encoder.
@@ -155,21 +178,23 @@ def index(
     data = open_dataset(dataset)
     name, model = choose(data, encoder)
     table = data.vectors(name)
+    told = Indexed("exact")
     if captions or views != "whole":
         loaded = loaded_encoder(data, name, model) if model is None or isinstance(model, str) else model
-        add_views(data, name, loaded, views)
+        told = replace(told, views=add_views(data, name, loaded, views))
         if captions:
-            add_captions(data, name, loaded)
+            before = table.count("of = 'caption'")
+            told = replace(told, captions=add_captions(data, name, loaded), before=before, measured=True)
             calibrate(data, name, loaded, Gallery(data, name, Allowed(data), "exact"))
     if data.captions.exists():
-        Lexicon(data).ready()
+        told = replace(told, words=Lexicon(data).ready())
     if table.count() <= max(above, 255):  # the index's clusters are learnt from at least 256 rows
         Vectors(table).refresh()  # leaves the copy that the first search maps
-        return "exact"
+        return told
     with data.writer():
         done = make_index(table, rebuild=rebuild)
         data.captions.tend()  # its index of images shows the captions of hits
-    return done
+    return replace(told, vectors=done)
 
 
 def delete(dataset: Dataset | str | os.PathLike[str], image_ids: Iterable[str], *, encoder: Any = None) -> int:

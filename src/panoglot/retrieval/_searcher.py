@@ -21,10 +21,10 @@ from panoglot.retrieval._looking import looked
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
 from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
-from panoglot.retrieval._records import Plan, Query, QueryPart, Term, read_plan
-from panoglot.retrieval._scorer import Pack
+from panoglot.retrieval._records import Plan, Query, QueryPart, Term, product_part, read_plan
+from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
-from panoglot.retrieval._weak import made_up, only_texts
+from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import Dataset, open_dataset
 from panoglot.vectors import stamp
@@ -63,6 +63,7 @@ class _Run:
     plan: Plan
     filters: _Filters
     notes: list[str] = field(default_factory=list)
+    said_most: str | None = None  # the caption that has most of the words
 
 
 class Searcher:
@@ -159,6 +160,9 @@ class Searcher:
         self.askers.begin()
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")
+        made = read_plan(plan) if plan is not None else None
+        if made is not None and text is None and image is None and not product and query is None:
+            query = made.query(k)
         asked, said = self._read(text, image, product, query, k)
         if weight is not None and not 0 <= weight <= 1:
             raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
@@ -166,17 +170,27 @@ class Searcher:
         shown = self._allowed.where(lang, kinds)
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:
             return self._nothing(asked, "marks alone are nothing to look for.")
-        made = read_plan(plan) if plan is not None else self._plan(asked, said, preset, weight, options)
         notes: list[str] = []
+        if made is None:
+            made = self._plan(asked, said, preset, weight, options)
+        elif asked.text and not asked.images and not set(words_of(said.text)) <= set(words_of(made.query(k).text)):
+            notes.append(
+                "the plan is searched as it stands; of the text beside it only +words, -words and phrases count."
+            )
         run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
-        if only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
-            empty, weak = made_up(self.dataset, self.name, self.lexicon, words_of(said.text), ranked)
-            if empty:
-                return self._nothing(asked, empty, run)
-            run.notes += [weak] if weak else []
         weighed = part_weights(weights, chosen)
+        words = words_of(said.text)
+        if words and only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
+            missing = missing_words(self.lexicon, words, run.said_most)
+            has = share_said(words, missing)
+            if has < 0.5:
+                empty, weak = made_up(self.dataset, self.name, self._model, self.lexicon, missing, ranked)
+                if empty:
+                    return self._nothing(asked, empty, run)
+                run.notes += [weak] if weak else []
+            weighed["lexical"] *= has or 1.0
         found = fuse(ranked, weighed)
         if min_score is not None:
             found = self._above(run, found, min_score)
@@ -203,7 +217,7 @@ class Searcher:
             raise UserError("the text to search for is empty.")
         said = typed(text) if text is not None else Typed("")
         made = [QueryPart("image", image)] if image is not None else []
-        made += [_product(one) for one in product]
+        made += [product_part(one) for one in product]
         if said.text:
             made.append(QueryPart("text", said.text))
         if not made and said.must_not:
@@ -220,13 +234,23 @@ class Searcher:
             return Plan(tuple(terms), explain=(f"{weight:g} of the text, the rest of the picture",))
         if preset == "auto":
             composed = bool(query.images and texts)
-            preset = "conditions" if query.products else "rules" if composed else "identity"
+            preset = "conditions" if query.products else "identity"
+            if composed and not query.products:
+                preset = "learned" if self._composes() else "rules"
         plan = make_plan(query, preset, self.askers, options=options, look=self._reference)
         if said.must_not and not self._has_captions():
             each = WITHOUT / len(said.must_not)
             more = tuple(Term("text", word, each, "typed with a minus") for word in said.must_not)
             plan = replace(plan, negatives=(*plan.negatives, *more))
         return plan
+
+    def _composes(self) -> bool:
+        """Whether the encoder was trained to read a picture and a text together."""
+        if self.gallery is None:
+            return False
+        if isinstance(self._model, str):
+            self._model = loaded_encoder(self.dataset, self.name, self._model)
+        return bool(getattr(self._model, "composes", False))
 
     def _has_captions(self) -> bool:
         return bool(self._allowed.languages())
@@ -283,6 +307,8 @@ class Searcher:
             now = (stamp(self.dataset.captions), stamp(self.dataset.images))
             read = lambda: images_where(self.dataset, condition, self._allowed)  # noqa: E731
             sets.append(self._allowed.remembered(("where", (where,), ()), now, read))
+            if not len(sets[-1]):
+                notes.append(f"no image fits --where {where}")
         if query.subset is not None:
             sets.append(_sorted(query.subset))
         if self._has_captions():
@@ -337,7 +363,7 @@ class Searcher:
             return ranked
         encoder = self._encoder(run.plan)
         pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
-        if "caption" in chosen and (texts := _texts_only(pack)) is not None:
+        if "caption" in chosen and (texts := texts_only(pack)) is not None:
             ranked["caption"] = self.gallery.ranked(texts, depth, over="captions", **run.filters.given())
         if "picture" in chosen:
             if len(chosen) == 1 and len(pack.weights) > 1 and not pack.weights.any():
@@ -363,6 +389,7 @@ class Searcher:
                     good &= _in(some, ids)
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
+                run.said_most = kept[0].text if kept else None
                 return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
@@ -432,35 +459,9 @@ class Searcher:
         return hits
 
 
-def _product(given: Any) -> QueryPart:
-    """`a.jpg:colour` as a product of a query."""
-    if isinstance(given, QueryPart):
-        return given
-    if not isinstance(given, str):
-        return QueryPart("product", given)
-    path, colon, condition = given.rpartition(":")
-    if not colon or os.path.exists(given):
-        return QueryPart("product", given)
-    return QueryPart("product", path, condition=condition)
-
-
 def _says_all(run: _Run, text: str | None) -> bool:
     words = words_of(run.said.text)
     return text is not None and len(matched(words, text)) == len(words)
-
-
-def _texts_only(pack: Pack) -> Pack | None:
-    """The terms that captions can be compared with."""
-    import numpy as np
-
-    kinds = [term.kind for term in pack.plan.terms]
-    at = np.flatnonzero([kind in ("text", "soft", "query") for kind in kinds])
-    if not len(at) or not (pack.weights[at] > 0).any():
-        return None
-    return Pack(
-        pack.vectors[at], pack.weights[at], tuple(pack.names[n] for n in at), pack.texts[at], pack.groups[at],
-        replace(pack.plan, tau=0.0),
-    )  # fmt: skip
 
 
 def _array(ids: Sequence[str]) -> np.ndarray:

@@ -248,7 +248,22 @@ def _fact(dataset: Dataset, atom: Atom, allowed: Allowed) -> np.ndarray:
     sql = _sql(Atom(atom.name, atom.op, values), "value" if numbers else "text")
     where = f"{sql_in('kind', [atom.name.removeprefix(FACT)])} and ({sql})"
     found = ids_of(dataset.facts.read(["image_id"], where)["image_id"])
+    if not len(found):
+        _check_fact(dataset, atom.name.removeprefix(FACT))
     return np.setdiff1d(allowed.every(), found, assume_unique=True) if atom.op in ("!=", "not in") else found
+
+
+def _check_fact(dataset: Dataset, kind: str) -> None:
+    """Refuse a fact that no image has: it is misspelt, or nothing made it yet."""
+    if dataset.facts.count(sql_in("kind", [kind])):
+        return
+    there = sorted(dataset.facts.read(["kind"])["kind"].unique().to_pylist())
+    known = (
+        f" Facts here: {', '.join(there)}."
+        if there
+        else " There are no facts here: panoglot caption --schema makes some."
+    )
+    raise UserError(f"--where: no image has a fact '{kind}'.{did_you_mean(kind, there) or known}")
 
 
 def _sql(atom: Atom, column: str = "") -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from panoglot.running._stage import Outcome, Stage, StageResult, Worker, add_notes
+from panoglot.running._there import new_facts, new_texts
 from panoglot.table import Reject, caption_to_row, forgotten, give_back_memory, reject_id, vector_id
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ class Committer:
         failed = [(key, o) for key, o in waiting if o.reject]
         # somebody had a picture forgotten while it was looked at, or it was made again: nothing of it is written
         made = [image for _, o in done for image in o.images]
-        told = [caption for _, o in done for caption in o.captions]
+        told, there = new_texts(data, [o for _, o in done], whole=stage.of == "images")
+        facts, known = new_facts(data, [fact for _, o in done for fact in o.facts])
+        add_notes(self.result.notes, {name: n for name, n in (("there", there), ("there_facts", known)) if n})
         about = [*(key for key, _ in done if stage.of == "images"), *(c.image_id for c in told), *(i.id for i in made)]
         gone = forgotten(data, about)
         if gone:
@@ -99,8 +102,8 @@ class Committer:
                 captions.append(caption_to_row(caption))
         rows = data.images.insert([_image_row(image, run) for image in made if not {image.id, image.parent} & gone])
         rows += data.captions.insert(captions)
-        for table, name in ((data.facts, "facts"), (data.documents, "documents")):
-            rows += table.insert([one.plain() | {"run_id": run} for _, o in done for one in getattr(o, name)])
+        rows += data.facts.insert([one.plain() | {"run_id": run} for one in facts if one.image_id not in gone])
+        rows += data.documents.insert([one.plain() | {"run_id": run} for _, o in done for one in o.documents])
         if stage.vectors:
             rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))
         rows += data.hashes.insert(

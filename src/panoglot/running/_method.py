@@ -478,7 +478,7 @@ class MethodOperator:
             documents=made.documents,
             scored=made.scored,
             spent=spent,
-            notes=fallen_back(made.captions),
+            notes=fallen_back(made),
         )
 
     async def _subject(self, item: Item) -> Any:

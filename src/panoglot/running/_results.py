@@ -21,12 +21,15 @@ from panoglot.errors import RowError
 from panoglot.identity import fingerprint, hash_parts, normal_text
 from panoglot.languages import parse_language
 from panoglot.pictures import Image
-from panoglot.table import Caption, Document, Fact, caption_id
+from panoglot.table import Caption, Document, Fact, caption_id, machine_kind
 
 if TYPE_CHECKING:
     from panoglot.running._stage import Item
 
-__all__ = ["Group", "Made", "Scored", "completed", "fallen_back"]
+__all__ = ["MUCH", "Group", "Made", "Scored", "completed", "fallback_share", "fallen_back", "named_notes"]
+
+#: Share of steps that fell back from which a method did not do what its paper does.
+MUCH = 0.2
 
 
 @dataclass(frozen=True)
@@ -117,21 +120,43 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
     return made
 
 
-def fallen_back(captions: Sequence[Caption]) -> dict[str, float]:
-    """What fell back while some captions were made, for the notes of the stage: nothing where no method counts it.
+def fallen_back(made: Made) -> dict[str, float]:
+    """What fell back while an item was done, for the notes of the stage: nothing where no method counts it.
 
-    Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, `fallback_STEP`.
+    Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, `fallback_STEP` how
+    often at which, `failed_REASON` which guard or error let an answer fall.
 
-    >>> fallen_back([Caption("a", scores={"fallback": 0.5, "fallback_fuser": 1}), Caption("", scores={"fallback": 0})])
-    {'fallback_of': 2, 'fallback': 0.5, 'fallback_fuser': 1}
+    >>> fallen_back(Made([Caption("a", scores={"fallback": 0.5, "fallback_fuser": 1}), Caption("", scores={})]))
+    {'fallback_of': 1, 'fallback': 0.5, 'fallback_fuser': 1}
     """
-    told = [c.scores for c in captions if c.dropped is None and c.scores.get("fallback") is not None]
+    scores = [one.scores for one in made.captions if one.dropped is None]
+    told = [s for s in (*scores, *(s for s, _ in made.scored.values())) if s.get("fallback") is not None]
     notes: dict[str, float] = {"fallback_of": len(told)} if told else {}
-    for scores in told:
-        for name, value in scores.items():
-            if name.startswith("fallback") and value is not None:
+    for one in told:
+        for name, value in one.items():
+            if name.startswith(("fallback", "failed_")) and value is not None:
                 notes[name] = notes.get(name, 0) + value
     return notes
+
+
+def fallback_share(notes: Mapping[str, Any]) -> float | None:
+    """The share of a stage's steps where something simpler stood in; None where its method does not count them.
+
+    >>> fallback_share({"fallback_of": 4, "fallback": 1.0}), fallback_share({})
+    (0.25, None)
+    """
+    count = notes.get("fallback_of", 0)
+    return notes.get("fallback", 0) / count if count else None
+
+
+def named_notes(notes: Mapping[str, Any], prefix: str) -> list[tuple[str, int]]:
+    """Counts of the notes whose name begins so, the largest first: steps (`fallback_`) or reasons (`failed_`).
+
+    >>> named_notes({"fallback_of": 4, "fallback_fuser": 1.0, "fallback_judge": 3.0}, "fallback_")
+    [('judge', 3), ('fuser', 1)]
+    """
+    found = {k.removeprefix(prefix): int(v) for k, v in notes.items() if k.startswith(prefix) and k != "fallback_of"}
+    return sorted(found.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _image_of(item: Item) -> str | None:
@@ -174,7 +199,8 @@ def _captions(returned: Sequence[Caption], item: Item, recipe: str, print_: str)
         caption.image_id = caption.image_id or _image_of(item) or ""
         if not caption.image_id:
             raise RowError("unusable_result", f"{recipe} made a caption of no picture: give it the image_id it is of")
-        caption.recipe = caption.recipe or recipe
+        if not caption.recipe:  # else the method hands on what was given
+            caption.recipe, caption.kind = recipe, machine_kind(caption.kind)
         if item.caption and not caption.parents:
             caption.parents = (item.caption,)
         if caption.dropped is None and not any(caption is other for other in returned):

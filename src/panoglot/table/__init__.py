@@ -13,15 +13,36 @@ from panoglot.table._find import find_image
 from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory
-from panoglot.table._records import KINDS, Caption, Document, DocumentPart, Fact, Rating, Reject, Triple
+from panoglot.table._records import (
+    GIVEN_KINDS,
+    KEPT_CAPTION,
+    KINDS,
+    MEASURED,
+    MISTOLD,
+    NO_FACT,
+    Caption,
+    Document,
+    DocumentPart,
+    Fact,
+    Rating,
+    Reject,
+    Triple,
+    is_translation,
+    machine_kind,
+)
 from panoglot.table._schema import SCHEMA_VERSION
 from panoglot.table._table import Table, byte_spans, id_spans, plain_rows, sql_in
 
 __all__ = [
     "FORGOTTEN",
+    "GIVEN_KINDS",
+    "KEPT_CAPTION",
     "KINDS",
     "LEFT_OUT",
     "MANIFEST",
+    "MEASURED",
+    "MISTOLD",
+    "NO_FACT",
     "SCHEMA_VERSION",
     "Caption",
     "Dataset",
@@ -48,6 +69,8 @@ __all__ = [
     "id_spans",
     "image_id",
     "is_dataset",
+    "is_translation",
+    "machine_kind",
     "open_dataset",
     "plain_rows",
     "reject_id",

@@ -15,7 +15,7 @@ from panoglot.errors import UserError, command, did_you_mean
 from panoglot.geometry import Region
 from panoglot.storage import open_store
 from panoglot.table._memory import give_back_memory
-from panoglot.table._records import Caption
+from panoglot.table._records import KEPT_CAPTION, MISTOLD, Caption, is_translation, machine_kind
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
 from panoglot.table._table import Table, plain_rows, sql_in
 
@@ -81,7 +81,7 @@ class Dataset:
         self.runs = self._table("runs")
 
     def __repr__(self) -> str:
-        return f"Dataset({self.address!r}: {len(self.images)} images, {len(self.captions)} captions)"
+        return f"Dataset({self.address!r}: {len(self.images)} images, {self.captions.count(KEPT_CAPTION)} captions)"
 
     @property
     def uri(self) -> str:
@@ -306,6 +306,18 @@ class Dataset:
             else:
                 target.upsert(merged)
 
+    def mend_kinds(self) -> int:
+        """Say of a machine's translations that they are one's, which older versions stored as `human` and `alt`.
+
+        Returns:
+            How many there were.
+        """
+        ids = self.captions.read(["caption_id"], MISTOLD)["caption_id"].to_pylist()
+        for start in range(0, len(ids), 65_536):
+            some = ids[start : start + 65_536]
+            self.captions.change([{"caption_id": one, "kind": machine_kind("human")} for one in some])
+        return len(ids)
+
     # -- reading for people ----------------------------------------------------------------------------------------
 
     def dropped_images(self) -> set[str]:
@@ -330,7 +342,7 @@ def caption_from_row(row: dict[str, Any]) -> Caption:
     return Caption(
         text=row["text"],
         lang=row["lang"],
-        kind=row["kind"],
+        kind=machine_kind(row["kind"]) if is_translation(row["recipe"]) else row["kind"],
         model=row["model"] or "",
         parents=tuple(row["parents"] or ()),
         region=Region.of(row.get("region")),

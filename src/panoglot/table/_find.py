@@ -46,6 +46,8 @@ def find_image(data: Dataset, wanted: str) -> str:
             f"{row['image_id']} ({row['uri']})" for row in sorted(found, key=lambda r: r["image_id"])[:5]
         )
         raise UserError(f"'{wanted}' fits several images: {listed}{' …' if len(found) > 5 else ''}; give more of it.")
+    if line := _forgotten(data, wanted.lower() if hexadecimal else ""):
+        raise UserError(line)
     failed = data.rejects.read(["stage", "reason"], f"item = {quoted}", limit=1).to_pylist()
     if failed:
         raise UserError(
@@ -53,6 +55,20 @@ def find_image(data: Dataset, wanted: str) -> str:
             f"Try again: {command('retry', data.address)}"
         )
     raise UserError(f"{data.address} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
+
+
+def _forgotten(data: Dataset, beginning: str) -> str:
+    """Say of the id of a picture that was forgotten that it was, when, and how to take it back; empty of others."""
+    if len(beginning) < 4:
+        return ""
+    where = f"dropped = 'forgotten' and starts_with(image_id, '{beginning}')"
+    found = data.marks.read(["image_id"], where, limit=2)["image_id"].to_pylist()
+    if len(found) != 1:
+        return ""
+    edits = data.edits.read(["time"], f"item = '{found[0]}' and action = 'forget'")["time"].to_pylist()
+    when = f" on {max(edits):%Y-%m-%d %H:%M} UTC" if edits else ""
+    undo = command("forget", data.address, "--undo", found[0])
+    return f"the picture {found[0]} was forgotten{when}. To let a later build read it again: {undo}"
 
 
 def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
@@ -64,4 +80,7 @@ def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
         uris = data.images.read(["uri"], limit=20_000)["uri"].to_pylist()
         names = [uri if "/" in wanted else uri.rpartition("/")[2] for uri in uris if uri]
     hint = did_you_mean(wanted, names)
+    gone = data.marks.count("dropped = 'forgotten'")
+    if gone and "mean" not in hint:
+        return f" {gone:,} pictures were forgotten, and their names with them: they are known by their ids alone."
     return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."

@@ -9,6 +9,7 @@ from typing import Any
 
 from panoglot.identity import hash_parts
 from panoglot.table._dataset import Dataset
+from panoglot.table._records import NO_FACT
 from panoglot.table._table import Table, plain_rows, sql_in
 
 __all__ = ["FORGOTTEN", "LEFT_OUT", "edit_row", "erase", "forget_images", "forgotten"]
@@ -62,6 +63,7 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         How many pictures and captions are gone.
     """
     keys = [*ids, *_made_of(data, ids)]
+    told = sum(data.captions.count(f"{sql_in('image_id', some)} and {NO_FACT}") for some in _many(keys))
     captions, assets = _column(data.captions, "caption_id", keys), set(_column(data.images, "asset_id", keys))
     owners = [*keys, *captions]
     with data.writer():
@@ -84,7 +86,7 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
             + [edit_row(key, "forget", author=author, of="images") for key in keys]
         )
     data.store.remove("report.html")  # it may show them
-    return len(keys), len(captions)
+    return len(keys), told
 
 
 def _made_of(data: Dataset, ids: Sequence[str]) -> list[str]:

@@ -9,10 +9,55 @@ from typing import Any
 from panoglot.geometry import Region
 from panoglot.table._ids import reject_id
 
-__all__ = ["KINDS", "Caption", "Document", "DocumentPart", "Fact", "Rating", "Reject", "Triple"]
+__all__ = [
+    "GIVEN_KINDS",
+    "KEPT_CAPTION",
+    "KINDS",
+    "MEASURED",
+    "MISTOLD",
+    "NO_FACT",
+    "Caption",
+    "Document",
+    "DocumentPart",
+    "Fact",
+    "Rating",
+    "Reject",
+    "Triple",
+    "is_translation",
+    "machine_kind",
+]
 
 #: What a caption may be (`kind`).
 KINDS = ("alt", "human", "short", "dense", "region", "question", "answer", "ocr", "label", "fact")
+#: What is counted as captions, everywhere, as SQL on `captions`: what was measured (kind `fact`) is none.
+NO_FACT = "kind <> 'fact'"
+KEPT_CAPTION = f"dropped is null and {NO_FACT}"
+#: Measurements that are kept, which are named beside the captions.
+MEASURED = "dropped is null and kind = 'fact'"
+#: Kinds that say who wrote a text, a person or a page: what a machine makes of one is of another kind.
+GIVEN_KINDS = ("human", "alt")
+
+
+def machine_kind(kind: str) -> str:
+    """Return the kind of what a machine makes of a text: `short` for what people and pages wrote, else the same.
+
+    >>> machine_kind("human"), machine_kind("dense")
+    ('short', 'dense')
+    """
+    return "short" if kind in GIVEN_KINDS else kind
+
+
+def is_translation(recipe: str | None) -> bool:
+    """Say whether a caption of this recipe is a machine's translation.
+
+    >>> is_translation("translate/1"), is_translation("human")
+    (True, False)
+    """
+    return (recipe or "").startswith("translate/")
+
+
+#: Filter on captions: translations that older versions stored under the kind of what they translate.
+MISTOLD = f"recipe like 'translate/%' and kind in {GIVEN_KINDS}"
 
 
 @dataclass(slots=True, eq=False)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
     from panoglot.training._progress import Interrupts
+    from panoglot.training._queries import measure_queries
     from panoglot.training._run import TRAINING, Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
     from panoglot.training._settings import resolve
     from panoglot.training._shapes import documents, judged, questions, shapes
     from panoglot.training._trainer import Trainer, train_records
+    from panoglot.training._wishes import captioned, shown, wishes
 
 __all__ = [
     "TRAINING",
@@ -35,6 +37,7 @@ __all__ = [
     "Trainer",
     "TrainingMethod",
     "accumulate",
+    "captioned",
     "check",
     "count_cut",
     "documents",
@@ -42,6 +45,7 @@ __all__ = [
     "fit_scaling",
     "judged",
     "keep_fits",
+    "measure_queries",
     "plot_scaling",
     "points_of_runs",
     "questions",
@@ -50,8 +54,10 @@ __all__ = [
     "recall",
     "resolve",
     "shapes",
+    "shown",
     "train",
     "train_records",
+    "wishes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -75,15 +81,19 @@ __getattr__, __dir__ = lazy_names(
         "Trainer": "_trainer",
         "TrainingMethod": "_commands",
         "accumulate": "_accumulate",
+        "captioned": "_wishes",
         "fit_each": "_fit",
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",
+        "measure_queries": "_queries",
         "plot_scaling": "_scaling",
         "points_of_runs": "_scaling",
         "read_fit": "_fit",
         "read_records": "_dataset",
         "recall": "_measure",
         "shapes": "_shapes",
+        "shown": "_wishes",
         "train": "_commands",
+        "wishes": "_wishes",
     },
 )

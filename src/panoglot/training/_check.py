@@ -9,7 +9,7 @@ from typing import Any
 
 from panoglot.errors import UserError
 from panoglot.networks._kinds import Kinds
-from panoglot.networks._needs import READS, reads_of, streams_of, taken_of
+from panoglot.networks._needs import READS, reads_of, streams_of, taken_of, too_few
 from panoglot.networks._row import Row, build
 from panoglot.networks.samplers import Document, Sample
 from panoglot.networks.samplers._sample import named
@@ -185,7 +185,7 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
         asked = ", ".join(sorted(set(Kinds("sampler").declares(str(row.sampler["kind"]), "takes", ("caption",)))))
         out.missing.append(f"{at}the sampler '{row.sampler['kind']}' finds nothing in what it reads ({asked}).")
     elif total < row.batch:
-        out.missing.append(f"{at}{total} items cannot fill a batch of {row.batch}: --batch {max(1, total // 2)}")
+        out.missing.append(f"{at}{too_few(total, row.batch)}")
     out.missing += lacked
     for loss, count in seen.items():
         out.losses[f"{name} {loss}".strip()] = count

@@ -15,7 +15,17 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
-from panoglot.table import KINDS, Caption, Dataset, caption_from_row, open_dataset, plain_rows, sql_in
+from panoglot.table import (
+    KEPT_CAPTION,
+    KINDS,
+    NO_FACT,
+    Caption,
+    Dataset,
+    caption_from_row,
+    open_dataset,
+    plain_rows,
+    sql_in,
+)
 from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
 
 if TYPE_CHECKING:
@@ -104,13 +114,16 @@ class Reading:
     fingerprint: str
     caption_ids: list[tuple[str, ...]] = field(repr=False)
 
-    def add_vectors(self, data: Dataset, *, image: str | None = None, text: str | None = None) -> None:
+    def add_vectors(
+        self, data: Dataset, *, image: str | None = None, text: str | None = None, encoder: str | None = None
+    ) -> None:
         """Give the records stored vectors, once: `vectors["image"]`, and `vectors["text"]` with a row a text.
 
         Args:
             data: the dataset that was read.
             image: name of the pictures' vectors; pictures without one stay without.
             text: name of the captions' vectors; texts without one are left out.
+            encoder: who makes those of the texts of queries, which are no captions.
 
         Raises:
             UserError: several vectors a picture or caption.
@@ -119,6 +132,8 @@ class Reading:
             _add_image_vectors(data, image, self.records)
         if text is not None:
             _add_text_vectors(data, text, self.records, self.caption_ids, self.left_out)
+        if encoder is not None:
+            _add_question_vectors(encoder, self.records)
 
     @property
     def train(self) -> list[Record]:
@@ -233,8 +248,8 @@ def _captions(
     import pyarrow.compute as pc
 
     where = captions_where(data, wanted, kinds, sources)
-    left_out["caption: dropped"] = data.captions.count("dropped is not null")
-    left_out["caption: not_selected"] = len(data.captions) - left_out["caption: dropped"] - data.captions.count(where)
+    left_out["caption: dropped"] = data.captions.count(f"dropped is not null and {NO_FACT}")
+    left_out["caption: not_selected"] = data.captions.count(f"{KEPT_CAPTION} and not ({where})")
     rows = data.captions.read(_COLUMNS, where)
     at = rows.schema.get_field_index("text")
     rows = rows.set_column(at, "text", rows["text"].cast(pa.large_string()))  # more than 2 GB of text is sorted, too
@@ -392,10 +407,36 @@ def _load_vectors(data: Dataset, name: str, of: str, ids: Sequence[str]) -> tupl
 
 
 def _add_image_vectors(data: Dataset, name: str, records: Sequence[Record]) -> None:
-    vectors, there = _load_vectors(data, name, "image", [r.id for r in records])
-    for record, vector, has in zip(records, vectors, there.tolist(), strict=True):
-        if has:
-            record.vectors = {**record.vectors, "image": vector}
+    """Give every record the vector of its picture, and composed queries those of the pictures that answer them."""
+    own = [getattr(r.image, "id", r.id) for r in records]
+    others = [[getattr(p, "id", "") for p in r.pictures] if r.loader == "triples" else [] for r in records]
+    ids = sorted({*own, *(id_ for some in others for id_ in some)})
+    vectors, there = _load_vectors(data, name, "image", ids)
+    place = {id_: n for n, id_ in enumerate(ids) if there[n]}
+    for record, id_, some in zip(records, own, others, strict=True):
+        if id_ in place:
+            record.vectors = {**record.vectors, "image": vectors[place[id_]]}
+        if some and all(one in place for one in some):
+            record.vectors = {**record.vectors, "others": vectors[[place[one] for one in some]]}
+
+
+def _add_question_vectors(encoder: str, records: Sequence[Record]) -> None:
+    """Give the texts of composed queries their vectors: they are no captions, so nothing keeps them."""
+    from panoglot.providers import finish, load_model
+
+    asked = [r for r in records if r.loader == "triples" and r.texts]
+    texts = sorted({(t.text, t.lang) for r in asked for t in r.texts})
+    if not texts:
+        return
+    import numpy as np
+
+    model, rows = load_model(encoder, "encoder"), []
+    for start in range(0, len(texts), 256):
+        some = texts[start : start + 256]
+        rows.append(np.asarray(finish(model.encode_texts([t for t, _ in some], [lang for _, lang in some]))))
+    place, vectors = {one: n for n, one in enumerate(texts)}, np.concatenate(rows).astype(np.float16)
+    for record in asked:
+        record.vectors = {**record.vectors, "text": vectors[[place[t.text, t.lang] for t in record.texts]]}
 
 
 def _add_text_vectors(
@@ -405,6 +446,8 @@ def _add_text_vectors(
     vectors, there = _load_vectors(data, name, "caption", [id_ for ids in owners for id_ in ids])
     start = 0
     for record, ids in zip(records, owners, strict=True):
+        if not ids:
+            continue
         mine, has = vectors[start : start + len(ids)], there[start : start + len(ids)]
         start += len(ids)
         if not has.all():

@@ -141,6 +141,7 @@ def read_triples(data: Dataset, wanted: Wanted) -> list[Record]:
         record.split = split_of(row["split"], row["triple_id"], wanted.held_out)
         if row["of"] == "images":
             record.pictures = [images[id_][0] for id_ in (*better, *worse)]
+            record.pair_id = better[0]  # queries with one answer are no negatives of each other
         else:
             scored = [(id_, 1.0) for id_ in better] + [(id_, 0.0) for id_ in worse]
             record.texts = [*said, *(Text(texts[i][0], "answer", texts[i][1], score=score) for i, score in scored)]

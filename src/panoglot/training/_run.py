@@ -218,8 +218,9 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     names: dict[str, str] = {}
     where = {"image": None, "text": captions_where(data, **what)}
     for side, encoder in towers.items():
-        names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
-    reading.add_vectors(data, **names)
+        if side == "image" or "caption" in takes:
+            names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
+    reading.add_vectors(data, **names, encoder=towers.get("text") if "triple" in takes else None)
     return reading
 
 
@@ -289,11 +290,17 @@ def _finish(
         result.figures = {"why": "the method has no two towers to compare"}
     else:
         encoder = load_model(f"pano:{folder}", "encoder")
-    pairs = [r for r in reading.held_out if r.image is not None and r.texts]  # not documents, not triples of texts
+    # not documents, not triples
+    pairs = [r for r in reading.held_out if r.image is not None and r.texts and r.loader != "triples"]
     if encoder is not None and pairs:
         from panoglot.training._figures import measure
 
         result.figures = measure(encoder, pairs)
+    queries = [r for r in reading.held_out if r.loader == "triples" and r.pictures]
+    if encoder is not None and queries and encoder.composes:
+        from panoglot.training._queries import measure_queries
+
+        result.figures["queries"] = measure_queries(encoder, queries)
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())

@@ -309,7 +309,8 @@ def _check(row: Row) -> None:
         try:
             make_schedule(stage, 100)
             if model is not None:
-                begin(model, stage)
+                with torch.device("meta"):
+                    begin(model, stage)
         except UserError as error:
             raise UserError(f"stage '{name}': {error}" if name else str(error)) from None
 

@@ -14,7 +14,7 @@ from panoglot.networks._records import Record, RegionText, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers.interleave import Document
 
-__all__ = ["COLOURS", "PLACES", "SHAPES", "documents", "judged", "questions", "shapes", "translate"]
+__all__ = ["COLOURS", "PLACES", "SHAPES", "documents", "draw_shape", "judged", "questions", "shapes", "translate"]
 
 COLOURS = {
     "red": (0.9, 0.1, 0.1),
@@ -50,7 +50,8 @@ def translate(text: str, lang: str) -> str:
     return " ".join(word(w) for w in text.split())
 
 
-def _draw(pixels: Any, shape: str, colour: str, x0: int, y0: int, size: int) -> None:
+def draw_shape(pixels: Any, shape: str, colour: str, x0: int, y0: int, size: int) -> None:
+    """Draw a shape of `size` pixels into pixels [3, H, W], its corner at (x0, y0)."""
     import numpy as np
 
     yy, xx = np.mgrid[0:size, 0:size] + 0.5
@@ -88,7 +89,7 @@ def shapes(n: int, seed: int = 0, split: str = "train", *, noise: float = 0.3) -
             shape, colour, size = draw.choice(SHAPES), draw.choice(sorted(COLOURS)), 10 + draw.below(5)
             column, row = PLACES[place]
             x0, y0 = (16 * c + draw.below(17 - size) for c in (column, row))
-            _draw(pixels, shape, colour, x0, y0, size)
+            draw_shape(pixels, shape, colour, x0, y0, size)
             phrase = f"a {colour} {shape}"
             objects.append(f"{phrase} at the {place}")
             regions.append(RegionText((x0, y0, x0 + size, y0 + size), phrase, (SIDE, SIDE), 1.0))

@@ -22,7 +22,7 @@ from panoglot.languages import (
 )
 from panoglot.providers.roles import Translator
 from panoglot.running import LanguageIdentifierName, TranslatorName, method
-from panoglot.table import Caption
+from panoglot.table import Caption, machine_kind
 
 __all__ = ["check_translation", "find_pair", "length_ratio", "translate"]
 
@@ -136,7 +136,8 @@ async def translate(
         max_ratio: see `check_translation`.
 
     Returns:
-        A caption per target that the translator can do, with `lid` and `length_ratio` among its scores.
+        A caption per target that the translator can do, with `lid` and `length_ratio` among its scores. It is of the
+        kind of its source; of what a person or page wrote it is `short`, as a machine wrote it.
 
     Raises:
         RowError: `unknown_language`, or every target failed.
@@ -177,7 +178,8 @@ async def translate(
             "lid": identified[1],
             "length_ratio": length_ratio(caption.text, text),
         }
-        return Caption(text, target, caption.kind, m[translator].name, (caption,), caption.region, scores, dropped)
+        kind = machine_kind(caption.kind)
+        return Caption(text, target, kind, m[translator].name, (caption,), caption.region, scores, dropped)
 
     found = await gather(*(one(pair) for pair in asked.values() if pair), return_exceptions=True)
     errors = [e for e in found if isinstance(e, BaseException)]

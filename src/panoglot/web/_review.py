@@ -12,6 +12,7 @@ from panoglot.languages import canonical_language, meeting
 from panoglot.metrics import bootstrap
 from panoglot.reporting._counts import Tally, count
 from panoglot.reporting._runs import Run, read_runs
+from panoglot.reporting._text import score_name
 from panoglot.retrieval import Searcher
 from panoglot.retrieval._editing import CORRECTED
 from panoglot.retrieval._reviewing import APPROVED, BEST, UNDONE
@@ -269,6 +270,7 @@ def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str
         ids = [key for key, _ in both]
         columns = dict(zip(has, zip(*(row for _, row in both))))
         best = max(has, key=lambda n: sum(columns[n]))
+        crowned = best if len({sum(column) for column in columns.values()}) > 1 else None  # nobody is best alone
         each: list[dict[str, Any] | None] = [None] * len(chosen)
         for n, column in columns.items():
             mean = sum(column) / len(column)
@@ -276,7 +278,8 @@ def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str
             low, high = (interval.low, interval.high) if interval else (mean, mean)
             apart = bootstrap([a - b for a, b in zip(column, columns[best])], ids=ids)
             each[n] = {"mean": mean, "low": low, "high": high, "below_best": bool(apart and apart.high < 0)}
-        made.append({"name": name, "pictures": len(both), "each": each, "best": best})
+        label = score_name(name)
+        made.append({"name": name, "label": label, "pictures": len(both), "each": each, "best": crowned})
     return made
 
 

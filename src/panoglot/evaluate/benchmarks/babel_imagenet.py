@@ -114,11 +114,14 @@ def babel_imagenet(
             raise UserError(f"English needs 1,000 names, not {len(english)}.")
         table["EN"] = dict(enumerate(english))
     if lang != "all":
-        wanted = [code.upper() for code in ([lang] if isinstance(lang, str) else lang)]
+        spelt = {code.casefold(): code for code in table}
+        wanted = [spelt.get(code.casefold(), code.upper()) for code in ([lang] if isinstance(lang, str) else lang)]
         unknown = [code for code in wanted if code not in table]
         if unknown:
             more = (
-                " English needs its curated names (english=)." if "EN" in unknown else did_you_mean(unknown[0], table)
+                " English needs its curated names (english=)."
+                if "EN" in map(str.upper, unknown)
+                else did_you_mean(unknown[0], table)
             )
             raise UserError(f"{len(unknown)} languages are not in the label file: {offenders(unknown)}.{more}")
         table = {code: table[code] for code in wanted}
@@ -138,7 +141,7 @@ def babel_imagenet(
         encoder, images, targets, table, templates=templates, name="babel-imagenet", on_error=on_error,
         confidence=confidence,
     )  # fmt: skip
-    scored = [code for code, result in found.items() if code != "EN" and result.value is not None]
+    scored = [code for code, result in found.items() if code.upper() != "EN" and result.value is not None]
     if len(scored) > 1:
         groups = babel_imagenet_groups(found)
         found.summary = {name: value for name, value in groups.parts.items() if value is not None}
@@ -179,7 +182,7 @@ def babel_imagenet_groups(
                     rows[row["lang"]] = (int(row["num_classes"]), float(row["accuracy"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"this is not a Babel-ImageNet results file ({type(error).__name__}: {error}).") from None
-    wanted = [code for code in (languages if languages is not None else rows) if code != "EN"]
+    wanted = [code for code in (languages if languages is not None else rows) if code.upper() != "EN"]
     missing = [code for code in wanted if code not in rows]
     if missing or not wanted:
         raise UserError(f"{len(missing)} of {len(wanted)} languages have no result: {offenders(missing)}.")

@@ -4,6 +4,7 @@ Nothing eligible gives an exact zero with zero gradients and count 0, never NaN.
 """
 
 from panoglot.networks.losses.box import box, generalised_iou, match_boxes
+from panoglot.networks.losses.composed import TEMPLATES, check_templates, nearest, slerp
 from panoglot.networks.losses.group_patches import group_patches, grouped_patches
 from panoglot.networks.losses.kl_logits import kl_logits, n_way
 from panoglot.networks.losses.lm import lm
@@ -14,10 +15,12 @@ from panoglot.networks.losses.views import Centre, views
 from panoglot.networks.losses.vq import Codebook, vq
 
 __all__ = [
+    "TEMPLATES",
     "Centre",
     "Codebook",
     "attentive_masks",
     "box",
+    "check_templates",
     "generalised_iou",
     "group_patches",
     "grouped_patches",
@@ -25,11 +28,13 @@ __all__ = [
     "lm",
     "match_boxes",
     "n_way",
+    "nearest",
     "patchify",
     "rank",
     "recon_feat",
     "recon_px",
     "regress",
+    "slerp",
     "views",
     "vq",
 ]

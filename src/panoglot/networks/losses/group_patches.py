@@ -10,7 +10,7 @@ from torch import Tensor
 
 from panoglot.errors import UserError
 from panoglot.networks._contrast import ContrastOptions
-from panoglot.networks._pool import pooled_contrast
+from panoglot.networks._pool import gather_rows, pooled_contrast
 from panoglot.networks._records import Term
 from panoglot.networks.losses._nothing import nothing
 
@@ -78,7 +78,8 @@ def group_patches(
         delta: see `grouped_patches`.
         norm: see `grouped_patches`.
         chunk: rows a tile.
-        pair_id: [B] equal for duplicate images: their sentences are no negatives of each other.
+        pair_id: [B] equal for duplicate images: their sentences are no negatives of each other. The other sentences of
+            an image that is there once are, as in the paper.
         group: of processes whose sentences meet (see `pooled_contrast`).
 
     Source: DreamLIP arXiv 2403.17007, sub-caption-specific grouping. The release stacks texts slot-major and reads them
@@ -87,6 +88,15 @@ def group_patches(
     if not bool(slot_mask.any()) and group is None:
         return nothing(patches, texts)
     grouped, _ = grouped_patches(patches, texts, delta=delta, norm=norm)
-    ids = None if pair_id is None else pair_id[slot_mask.nonzero()[:, 0]]
+    ids = None if pair_id is None else _excluded(pair_id, slot_mask, group)
     options = ContrastOptions(chunk=chunk)
     return pooled_contrast(grouped[slot_mask], texts[slot_mask], None, options, scale=scale, pair_id=ids, group=group)
+
+
+def _excluded(pair_id: Tensor, slot_mask: Tensor, group: Any) -> Tensor:
+    """Return a number for each sentence, [M], equal for those that are no negatives of each other."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    every = gather_rows(pair_id[:, None], group)[:, 0] if together else pair_id
+    once = (every == pair_id[:, None]).sum(1) == 1
+    record, slot = slot_mask.nonzero().unbind(1)
+    return torch.where(once[record], -1 - (pair_id[record] * slot_mask.shape[1] + slot), pair_id[record])

@@ -6,12 +6,13 @@ Adding one = a file, an import, a line in `PARTS`.
 from panoglot.networks.parts._base import Features, Part, Widths
 from panoglot.networks.parts._regions import collate_regions, mask_of
 from panoglot.networks.parts.colbert import ColbertPart
-from panoglot.networks.parts.composed import ComposedPart
+from panoglot.networks.parts.composed import ComposedPart, PromptedPart
 from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import RegressPart, ViewsPart
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
+from panoglot.networks.parts.made import MadePart, SentencePart
 from panoglot.networks.parts.painted import PaintPart, hidden_cells
 from panoglot.networks.parts.rank import RankPart
 from panoglot.networks.parts.regions import BoxPart, RegionsPart
@@ -29,11 +30,14 @@ PARTS: dict[str, type[Part]] = {
     "inpaint": InpaintPart,
     "lm": LmPart,
     "locate": LocatePart,
+    "made": MadePart,
     "paint": PaintPart,
+    "prompted": PromptedPart,
     "rank": RankPart,
     "recon": ReconPart,
     "regions": RegionsPart,
     "regress": RegressPart,
+    "sentence": SentencePart,
     "views": ViewsPart,
     "vq": VqPart,
 }
@@ -51,12 +55,15 @@ __all__ = [
     "InpaintPart",
     "LmPart",
     "LocatePart",
+    "MadePart",
     "PaintPart",
     "Part",
+    "PromptedPart",
     "RankPart",
     "ReconPart",
     "RegionsPart",
     "RegressPart",
+    "SentencePart",
     "ViewsPart",
     "VqPart",
     "Widths",

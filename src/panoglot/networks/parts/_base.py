@@ -28,6 +28,7 @@ class Features:
         x: [B, D] unit picture vectors; y: [M, D] unit text vectors; x2, y2: the same at the second tap.
         patches: [B, N, width] the tower's tokens; local: [B, N, D] the same in the joint space, unit.
         tokens: [M, L, width] the text tower's tokens; token_mask: [M, L].
+        ids: [M, L] of the texts, for a composer that reads them itself; langs: their M languages.
         regions: [B, Q, D], boxes: [B, Q, 4] of the query decoder.
         logits: [B, L, vocabulary] of a language model; seen: [B, N, width] its hidden states at the picture's tokens.
         located: what the row's locator found.
@@ -42,6 +43,8 @@ class Features:
     local: Tensor | None = None
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
+    ids: Tensor | None = None
+    langs: Sequence[str] = ()
     regions: Tensor | None = None
     boxes: Tensor | None = None
     logits: Tensor | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from panoglot.errors import UserError
+from panoglot.identity import versioned
 from panoglot.networks._contrast import ContrastOptions, contrast
 from panoglot.networks._pool import pooled_contrast
 from panoglot.networks._records import Batch, Term
@@ -92,6 +93,7 @@ class ContrastPart(Part):
         return Term(term.value + self.kernel(f.x2, f.y2, batch, second=True).value, term.count)
 
 
+@versioned(2)  # the other sentences of a picture are negatives
 class GroupPatchesPart(Part):
     """DreamLIP's grouping loss with a scale of its own."""
 

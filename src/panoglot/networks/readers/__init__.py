@@ -7,12 +7,19 @@ Adding one = a file, an import, a line in its table.
 from collections.abc import Callable
 from typing import Any
 
-from panoglot.networks.readers._composer import JointComposer
+from panoglot.networks.readers._composer import Composer, JointComposer
 from panoglot.networks.readers._locator import Located, SetLocator, match_sets
 from panoglot.networks.readers._painter import MaskedPainter, committed
+from panoglot.networks.readers._qformer import QFormer, QFormerComposer
+from panoglot.networks.readers._spliced import SentenceComposer, SlotComposer, SplicedComposer, TokenLearner, splice
 from panoglot.networks.readers._tokeniser import Palette
 
-COMPOSERS: dict[str, Callable[..., Any]] = {"joint": JointComposer}
+COMPOSERS: dict[str, Callable[..., Any]] = {
+    "joint": JointComposer,
+    "qformer": QFormerComposer,
+    "sentence": SentenceComposer,
+    "slot": SlotComposer,
+}
 LOCATORS: dict[str, Callable[..., Any]] = {"set": SetLocator}
 PAINTERS: dict[str, Callable[..., Any]] = {"masked": MaskedPainter}
 TOKENISERS: dict[str, Callable[..., Any]] = {"palette": Palette}
@@ -22,11 +29,19 @@ __all__ = [
     "LOCATORS",
     "PAINTERS",
     "TOKENISERS",
+    "Composer",
     "JointComposer",
     "Located",
     "MaskedPainter",
     "Palette",
+    "QFormer",
+    "QFormerComposer",
+    "SentenceComposer",
     "SetLocator",
+    "SlotComposer",
+    "SplicedComposer",
+    "TokenLearner",
     "committed",
     "match_sets",
+    "splice",
 ]

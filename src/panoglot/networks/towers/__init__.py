@@ -8,6 +8,7 @@ from panoglot.networks.towers._block import Attention, Block, causal_mask
 from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.networks.towers._reading import Projector, grid_boxes
 from panoglot.networks.towers._tokens import ByteTokens, CharTokens, pad_tokens
+from panoglot.networks.towers.blip import Blip2Image, BlipImage, BlipText
 from panoglot.networks.towers.causal import CausalLm, OwnDecoder, Written, causal_lm, own_decoder
 from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.decoders import CaptionDecoder, ImageDecoder, QueryDecoder, Resampler
@@ -19,11 +20,15 @@ from panoglot.networks.towers.seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq,
 from panoglot.networks.towers.text import TextTransformer
 from panoglot.networks.towers.visual_embedding import VisualEmbedding
 from panoglot.networks.towers.vit import Vit
+from panoglot.networks.towers.words import Words
 
 __all__ = [
     "PICTURE",
     "Attention",
     "Blended",
+    "Blip2Image",
+    "BlipImage",
+    "BlipText",
     "Block",
     "ByteTokens",
     "CaptionDecoder",
@@ -52,6 +57,7 @@ __all__ = [
     "TokenMlp",
     "VisualEmbedding",
     "Vit",
+    "Words",
     "Written",
     "causal_lm",
     "causal_mask",

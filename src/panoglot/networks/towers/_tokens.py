@@ -9,7 +9,7 @@ from torch import Tensor
 
 from panoglot.errors import UserError
 
-__all__ = ["ByteTokens", "CharTokens", "pad_tokens"]
+__all__ = ["ByteTokens", "CharTokens", "pad_tokens", "spliced"]
 
 PAD, START, END = 0, 1, 2
 
@@ -23,6 +23,19 @@ def pad_tokens(rows: Sequence[Sequence[int]], length: int | None = None) -> tupl
         ids[i, : len(row)] = torch.tensor(list(row), dtype=torch.long)
         mask[i, : len(row)] = True
     return ids, mask
+
+
+def spliced(words: Tensor, soft: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return embedded words [M, L, width] with vectors [K, width] in the K places [M, L] of `soft`, row by row.
+
+    >>> where = torch.tensor([[False, True]])
+    >>> spliced(torch.zeros(1, 2, 1), (where, torch.ones(1, 1))).tolist()
+    [[[0.0], [1.0]]]
+    """
+    if soft is None:
+        return words
+    where, vectors = soft
+    return words.index_put((where,), vectors.to(words.dtype))
 
 
 class ByteTokens:

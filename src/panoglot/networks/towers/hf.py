@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.identity import Added
+from panoglot.networks.adapters import attach
 from panoglot.networks.towers._pretrained import load_pretrained
+from panoglot.networks.towers._tokens import spliced
 
-__all__ = ["HfImage", "HfText", "timm_image"]
+__all__ = ["HfImage", "HfText", "HfTokens", "timm_image"]
 
 
-class _HfTokens:
+class HfTokens:
     """A transformers tokeniser that counts what it cuts."""
 
     def __init__(self, tokenizer: Any, length: int) -> None:
@@ -28,6 +31,7 @@ class _HfTokens:
         return len(self.tokenizer(text, truncation=False)["input_ids"])
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids and mask [M, L], padded to the longest."""
         whole = self.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
         self.cut += sum(len(ids) > self.length for ids in whole)
         out = self.tokenizer(list(texts), truncation=True, max_length=self.length, padding=True, return_tensors="pt")
@@ -55,41 +59,58 @@ class HfText(nn.Module):
 
     Args:
         name: on the hub, or a local folder.
-        pool: `mean` of the real tokens, or `cls`, the first token.
+        pool: `mean` of the real tokens, `cls`, the first, or `last`, the last of them (embedding language models).
         length: most tokens; what is cut is counted (`tokens.cut`).
         model: a ready model instead of a name (with `tokenizer`).
         tokenizer: for it.
+        adapters: options of `attach`: `{method: lora, where: ["*.q_proj"], rank: 64}`.
     """
 
+    gives = ("text", "tokens", "words")
+
     def __init__(
-        self, name: str = "", pool: str = "mean", length: int | None = None, model: Any = None, tokenizer: Any = None
+        self,
+        name: str = "",
+        pool: str = "mean",
+        length: int | None = None,
+        model: Any = None,
+        tokenizer: Any = None,
+        adapters: Annotated[Mapping[str, Any] | None, Added(None)] = None,
     ) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
-        if pool not in ("mean", "cls"):
-            raise UserError(f"hf: pool={pool!r} must be 'mean' or 'cls'.")
+        if pool not in ("mean", "cls", "last"):
+            raise UserError(f"hf: pool={pool!r} must be 'mean', 'cls' or 'last'.")
         self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
         tokenizer = tokenizer if tokenizer is not None else load_pretrained(hf.AutoTokenizer, name)
         most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
         if length is not None and length > most:
             raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
-        self.tokens, self.pool, self.width = _HfTokens(tokenizer, length or most), pool, self.model.config.hidden_size
+        self.tokens, self.pool, self.width = HfTokens(tokenizer, length or most), pool, self.model.config.hidden_size
         #: of a model with a set of adapters a language (X-MOD): every text passes through its own
         self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
+        self.adapters = None if adapters is None else attach(self.model, **dict(adapters))
 
     def _adapters(self, langs: Sequence[str], device: Any) -> Tensor:
         return torch.tensor([_language(tag, self.languages) for tag in langs], dtype=torch.long, device=device)
 
-    def forward(self, ids: Tensor, mask: Tensor, langs: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
-        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]."""
-        more = {}
+    def forward(
+        self, ids: Tensor, mask: Tensor, langs: Sequence[str] = (), soft: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]. `soft` as in `TextTransformer`."""
+        more: dict[str, Any] = {"input_ids": ids}
+        if soft is not None:
+            more = {"inputs_embeds": spliced(self.model.get_input_embeddings()(ids), soft)}
         if self.languages:
             if len(langs) != len(ids):
                 raise UserError(f"{len(ids)} texts, but {len(langs)} languages: this tower has adapters a language.")
             more["lang_ids"] = self._adapters(langs, ids.device)
-        x = self.model(input_ids=ids, attention_mask=mask.long(), **more).last_hidden_state
+        x = self.model(attention_mask=mask.long(), **more).last_hidden_state
         if self.pool == "cls":
             return x[:, 0], x
+        if self.pool == "last":
+            at = mask.shape[1] - 1 - mask.flip(1).long().argmax(1)
+            return x[torch.arange(len(x), device=x.device), at], x
         real = mask[..., None].to(x.dtype)
         return (x * real).sum(1) / real.sum(1).clamp(min=1), x
 
@@ -101,19 +122,32 @@ class HfImage(nn.Module):
         name: on the hub, or a local folder.
         model: a ready model instead of a name.
         layer: whose tokens are given, counted from the end; -1 is the last (Croc and LLaVA read -2).
+        adapters: options of `attach`, as of `HfText`.
     """
 
     gives = ("picture", "patches")
 
-    def __init__(self, name: str = "", model: Any = None, layer: int = -1) -> None:
+    def __init__(
+        self,
+        name: str = "",
+        model: Any = None,
+        layer: int = -1,
+        adapters: Annotated[Mapping[str, Any] | None, Added(None)] = None,
+    ) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
-        self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
-        self.model = getattr(self.model, "vision_model", self.model)
+        whole_model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        self.model = getattr(whole_model, "vision_model", whole_model)
+        self._projection = [getattr(whole_model, "visual_projection", None)]  # in a list: not a part of the tower
         config = self.model.config
         self.width = int(getattr(config, "hidden_size", 0) or config.hidden_dim)
         self._interpolates = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
         self.layer, self.registers = layer, int(getattr(config, "num_register_tokens", 0) or 0)
+        self.adapters = None if adapters is None else attach(self.model, **dict(adapters))
+
+    def take_projection(self) -> nn.Module | None:
+        """Return the linear layer that the model has behind its vector (CLIP's), for `head: {kind: own}`."""
+        return self._projection[0]
 
     def _other_size(self, image: Tensor) -> bool:
         """Whether the pictures have another size than the model's positions, and it interpolates when it is told to."""

@@ -13,6 +13,7 @@ from panoglot.identity import Added
 from panoglot.networks.adapters import LanguageAdapters
 from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._subwords import LearntTokens, tokens_of
+from panoglot.networks.towers._tokens import spliced
 
 __all__ = ["TextTransformer"]
 
@@ -34,6 +35,7 @@ class TextTransformer(nn.Module):
         vocabulary: ids of `captions`.
     """
 
+    gives = ("text", "tokens", "words")
     learnt: Tensor
 
     def __init__(
@@ -78,9 +80,18 @@ class TextTransformer(nn.Module):
                 self.tokens.load(stored.cpu().numpy().tobytes())
         super()._load_from_state_dict(state, prefix, *more)
 
-    def forward(self, ids: Tensor, mask: Tensor, langs: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
-        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width]."""
-        x = self.embed(ids) + self.place[: ids.shape[1]]
+    def forward(
+        self, ids: Tensor, mask: Tensor, langs: Sequence[str] = (), soft: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode ids [M, L] with mask [M, L]; returns [M, width] and [M, L, width].
+
+        Args:
+            ids: of the texts.
+            mask: which exist.
+            langs: of the texts, for adapters.
+            soft: (where [M, L] bool, vectors [K, width]): embeddings that stand there instead of words, row by row.
+        """
+        x = spliced(self.embed(ids), soft) + self.place[: ids.shape[1]]
         see = mask[:, None].expand(-1, ids.shape[1], -1)
         if self.pool == "end":
             see = see & causal_mask(ids.shape[1], device=ids.device)

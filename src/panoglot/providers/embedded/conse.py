@@ -89,6 +89,10 @@ class Conse:
         rows = [_unit(self._project(row) - self._mean) for row in self._texts.encode_texts(texts)]
         return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
 
+    def pieces(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of every text, without those that stand around all."""
+        return self._texts.pieces(texts)
+
     def parts(self) -> dict[str, np.ndarray]:
         """Return what it is made of, as arrays that training can start from.
 

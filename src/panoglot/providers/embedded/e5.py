@@ -70,6 +70,11 @@ class E5:
             out[rows] = self._model.query([clean[n] for n in rows])
         return out
 
+    def pieces(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of every text, without those that stand around all."""
+        around = self._model.token_count("") - 1  # the space before the first word is part of it
+        return [max(1, self._model.token_count(_clean(text)) - around) for text in texts]
+
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Refuse: this model reads texts only."""
         raise UserError("embedded:e5 reads texts only; use embedded:conse, open_clip:… or hf:… for pictures.")

@@ -106,6 +106,10 @@ class HFEncoder:
             self.cut += over
         return encode_rows(texts, self._texts, self.dim, self.batch_size, self._shrink)
 
+    def pieces(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of every text, without those that stand around all."""
+        return [len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) for text in texts]
+
     def _shrink(self, failed: int) -> None:
         self.batch_size = max(1, min(self.batch_size, failed // 2))
         logger.warning(

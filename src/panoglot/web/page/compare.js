@@ -32,7 +32,7 @@ function scores(names) {
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("Scores") }, make("table", { class: "scores" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, t("score")), ...names.map((name) => make("th", { scope: "col" }, make("bdi", { dir: "auto" }, name))))),
     make("tbody", {}, ...found.scores.map((score) => {
       const given = score.each.filter(Boolean), low = Math.min(...given.map((one) => one.low)), span = Math.max(...given.map((one) => one.high)) - low || 1;
-      return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, score.name === "length" ? t("letters") : score.name), make("small", {}, ` ${t("{0} pictures", number(score.pictures))}`)),
+      return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, score.name === "length" ? t("letters") : score.label), make("small", {}, ` ${t("{0} pictures", number(score.pictures))}`)),
         ...score.each.map((one, n) => (!one ? make("td", {}, "–") : make("td", {}, make("b", {}, number(one.mean)), make("small", {}, ` ${number(one.low)} – ${number(one.high)}`),
           make("span", { class: n === score.best ? "axis best" : "axis", "aria-hidden": "true" }, styled(make("i"), { "inset-inline-start": `${(one.low - low) / span * 100}%`, width: `${Math.max(2, (one.high - one.low) / span * 100)}%` })),
           make("small", {}, score.name === "length" ? "" : n === score.best ? t("highest") : one.below_best ? t("lower, shown") : t("no difference shown"))))));
