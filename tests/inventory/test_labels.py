@@ -7,9 +7,8 @@ import pytest
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.inventory import labels
-from panoglot.providers.embedded import _concepts as concepts
-from panoglot.providers.embedded import _labels as wordnets
+from panoglot.inventory import labels, source_figures
+from panoglot.providers.embedded import words_of_gcompris
 
 TIGER, MOUSE, ANT, FROG = 292, 673, 310, 31
 
@@ -18,7 +17,7 @@ TIGER, MOUSE, ANT, FROG = 292, 673, 310, 31
 def alone(monkeypatch):
     """Neither wordnets nor what this machine has."""
     monkeypatch.delenv("PANOGLOT_CLDR", raising=False)
-    monkeypatch.setattr(wordnets, "find_spec", lambda name: None)
+    monkeypatch.setattr("panoglot.providers.embedded._labels.find_spec", lambda name: None)
 
 
 @pytest.fixture
@@ -122,15 +121,14 @@ def test_precision_is_that_on_what_two_others_agree_on(cldr, stamps, gcompris):
     assert found["tuxpaint"].judged == 1
     said = (("cldr", "Schleie"), ("gcompris", "Schleie"), ("tuxpaint", "Fisch"))
     wrong = {(0, "de"): {source: ([word], "word") for source, word in said}}
-    from panoglot.inventory import _labels
 
-    assert _labels._figures(wrong)["tuxpaint"].precision == 0.0
-    assert _labels._figures(wrong)["cldr"].precision is None  # the two others do not agree
+    assert source_figures(wrong)["tuxpaint"].precision == 0.0
+    assert source_figures(wrong)["cldr"].precision is None  # the two others do not agree
 
 
 def test_a_name_is_linked_by_wordnets(cldr, monkeypatch):
     rows = [("n02219486", "de", ["Ameise"], "multiwordnet"), ("n02219486", "th", ["มด"], "multiwordnet")]
-    monkeypatch.setattr(wordnets, "_multiwordnet", lambda: iter(rows))
+    monkeypatch.setattr("panoglot.providers.embedded._labels._multiwordnet", lambda: iter(rows))
     link = {(one.number, one.lang): one.link for one in labels(cldr=cldr, stamps="", gcompris="").labels}
     assert (link[ANT, "ar"], link[TIGER, "ar"], link[ANT, "en"]) == ("synset", "word", "given")
 
@@ -165,10 +163,10 @@ def test_broken_files(cldr, tmp_path, gcompris):
     for raw in (b"", b"qres", b"PK\x03\x04", whole[:60], whole[: len(whole) // 2], bytes(circle)):
         broken.write_bytes(raw)
         with pytest.raises(UserError, match="cannot be read as a resource file of GCompris"):
-            concepts.words_of_gcompris(str(broken))
+            words_of_gcompris(str(broken))
     broken.write_bytes(resource({"content-de.json": b"{}", "content-en.json": b"[1]"}, packed=False))
     with pytest.raises(UserError, match="cannot be read as a resource file"):
-        concepts.words_of_gcompris(str(broken))
+        words_of_gcompris(str(broken))
 
 
 def test_what_is_installed_here_reaches_a_hundred_labels_a_language():

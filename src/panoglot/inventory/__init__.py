@@ -2,7 +2,7 @@
 
 from panoglot.inventory._doctor import Finding, doctor, models
 from panoglot.inventory._evidence import LETTERS, Shown, evidence
-from panoglot.inventory._labels import Label, Labels, SourceFigures, labels
+from panoglot.inventory._labels import Label, Labels, SourceFigures, labels, source_figures
 from panoglot.inventory._methods import MethodRow, methods
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "labels",
     "methods",
     "models",
+    "source_figures",
 ]

@@ -18,7 +18,7 @@ from panoglot.providers.embedded import _labels as wordnets
 from panoglot.providers.embedded._concepts import Concept, emojis, old_wordnets, one_sense, stamps, words_of_gcompris
 from panoglot.providers.embedded.efficientnet import synsets
 
-__all__ = ["Label", "Labels", "SourceFigures", "labels"]
+__all__ = ["Label", "Labels", "SourceFigures", "labels", "source_figures"]
 
 #: Where Debian puts what is read when it is there.
 STAMPS, GCOMPRIS = "/usr/share/tuxpaint/stamps", "/usr/share/gcompris-qt/rcc/lang.rcc"
@@ -159,7 +159,7 @@ def labels(
     wanted = list(several(lang))
     if wanted != ["all"]:
         found = _of(found, [canonical_language(tag) for tag in wanted])
-    result = Labels(found, _figures(given), missing)
+    result = Labels(found, source_figures(given), missing)
     if output is not None:
         result.output = _write(found, Path(output))
     return result
@@ -273,7 +273,7 @@ def _of(found: Sequence[Label], wanted: Sequence[str]) -> list[Label]:
     return [label for label in found if any(matches(tag, label.lang) for tag in wanted)]
 
 
-def _figures(given: Given) -> dict[str, SourceFigures]:
+def source_figures(given: Given) -> dict[str, SourceFigures]:
     """How much every source has, and how often it says what two others agree on."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     langs: dict[str, set[str]] = defaultdict(set)
