@@ -338,8 +338,8 @@ def test_tables_made_at_once_lose_nobodys_rows(store):
 
 
 def test_the_journal_works_anywhere(store, monkeypatch):
-    monkeypatch.setattr(test_journal.module, "SEGMENT_RECORDS", 10)
-    monkeypatch.setattr(test_journal.module, "MERGE_ABOVE", 4)
+    monkeypatch.setattr("panoglot.asking._journal.SEGMENT_RECORDS", 10)
+    monkeypatch.setattr("panoglot.asking._journal.MERGE_ABOVE", 4)
     monkeypatch.setattr("panoglot.asking._segments._LOAD_BELOW", 5)  # the index is mapped
     key, value = test_journal.key, test_journal.value
     reader = Journal(store.at("journal"))

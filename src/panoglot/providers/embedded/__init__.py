@@ -15,6 +15,7 @@ from panoglot.extensions import lazy_names
 from panoglot.providers._names import ModelInfo, Options
 
 if TYPE_CHECKING:
+    from panoglot.providers.embedded._concepts import words_of_gcompris
     from panoglot.providers.embedded._facts import PictureFacts, cielab, colour_examples, colour_numbers, picture_facts
     from panoglot.providers.embedded._labels import LabelName, languages, translations
     from panoglot.providers.embedded._onnx import Graph
@@ -35,6 +36,7 @@ __all__ = [
     "read_state_dict",
     "to_onnx",
     "translations",
+    "words_of_gcompris",
 ]
 
 
@@ -206,6 +208,7 @@ def catalog() -> list[ModelInfo]:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "words_of_gcompris": "_concepts",
         "cielab": "_facts",
         "colour_examples": "_facts",
         "colour_numbers": "_facts",
