@@ -342,7 +342,7 @@ def main():
     torch.set_num_threads(1)
     stored = args.results and args.results.exists()
     results = json.loads(args.results.read_text(encoding="utf-8")) if stored else {}
-    for name in args.methods or list_rows():
+    for name in args.methods or [n for n in list_rows() if not load_row(n).readers]:  # composers: bench_composed.py
         for seed in args.seeds:
             if str(seed) in results.get(name, {}):
                 continue

@@ -407,13 +407,13 @@ def main() -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         print(f"torch {torch.__version__} sees no GPU: nothing was checked. --device cpu checks the script itself.")
         return 0
-    from panoglot.networks import list_rows
+    from panoglot.networks import list_rows, load_row
 
     logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     name = torch.cuda.get_device_name(0) if args.device == "cuda" else "the CPU alone"
     print(f"torch {torch.__version__} on {name}", flush=True)
-    begin, rows = time.perf_counter(), args.rows if args.rows else sorted(list_rows())
+    begin, rows = time.perf_counter(), args.rows or [n for n in sorted(list_rows()) if not load_row(n).readers]
     until = begin + 60 * args.minutes - 5
     for options in ({}, {"form": "sigmoid"}, {"form": "hinge"}, {"reduce": "sum", "smoothing": 0.1}, {"group": 250}):
         said = ", ".join(f"{key}={value}" for key, value in options.items()) or "softmax"
