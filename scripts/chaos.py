@@ -1,9 +1,11 @@
 """Chaos: kill -9 a build at random moments, two at once, then look whether anything was lost, doubled or paid twice.
 
-    python scripts/chaos.py [--kills 20] [--images 400] [--seed 0] [--alone]
+    python scripts/chaos.py [--kills 20] [--images 400] [--seed 0] [--alone] [--methods describe]
 
 Real processes on a real dataset: ingest, a captioner behind HTTP on loopback that counts what it answered, vectors,
-curation. While it is killed, a reader opens the dataset all the time.
+curation. While it is killed, a reader opens the dataset all the time. With methods that ask several questions a picture
+(`--methods scalecap,patch-matters`) what came is compared with an undisturbed run: the same captions of the same
+questions.
 Ends in one JSON line; exit 1 if anything is wrong.
 """
 
@@ -36,6 +38,12 @@ class Captioner(ThreadingHTTPServer):
     def __init__(self, delay: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.delay, self.answered, self.lock = delay, collections.Counter[str](), threading.Lock()
+        self.at_once = self.most_at_once = 0
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """An asker that was killed is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -47,7 +55,12 @@ class _Handler(BaseHTTPRequestHandler):
 
         body = self.rfile.read(int(self.headers["Content-Length"]))
         key = hashlib.sha256(body).hexdigest()
+        with self.server.lock:
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
         time.sleep(self.server.delay)
+        with self.server.lock:  # before the answer, after which the next question may come
+            self.server.at_once -= 1
         answer = json.dumps(
             {
                 "choices": [{"message": {"content": f"A picture known as {key[:12]}."}, "finish_reason": "stop"}],
@@ -104,6 +117,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds the captioner thinks")
+    parser.add_argument("--methods", default="describe", help="captioning methods, with commas between them")
     parser.add_argument("--alone", action="store_true", help="one run at a time instead of sometimes two")
     args = parser.parse_args()
     rng = random.Random(args.seed)
@@ -114,21 +128,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         photos, dataset = Path(scratch, "photos"), Path(scratch, "photos.pano")
         make_pictures(photos, args.images)
-        recipe = Path(scratch, "recipe.yaml")
-        recipe.write_text(
-            json.dumps(
-                {
-                    "source": str(photos),
-                    "output": str(dataset),
-                    "models": {
-                        "captioner": f"openai:{url}#chaos?concurrency={CONCURRENCY}",
-                        "encoder": "embedded:conse",
-                    },
-                    "steps": [{"describe": {}}, {"encode": {}}, {"curate": {}}],
-                }
-            )
-        )
-        command = [sys.executable, "-m", "panoglot", "build", str(recipe)]
+        methods = args.methods.split(",")
+        command = _command(Path(scratch, "recipe.yaml"), url, photos, dataset, methods)
         problems: list[str] = []
         stop = threading.Event()
         reader = threading.Thread(target=watch, args=(dataset, stop, problems))
@@ -153,11 +154,18 @@ def main() -> int:
                 problems.append(f"the last run failed: {last.stderr[-2000:]}")
         stop.set()
         reader.join()
-        report = _check(dataset, args.images, server, problems)
+        asked = set(server.answered)
+        report = _check(dataset, args.images, server, methods, problems)
         if report["in_flight_lost"] > CONCURRENCY * kills:
             problems.append(
                 f"{report['in_flight_lost']} answers were paid twice: more than were in flight at {kills} kills"
             )
+        most = CONCURRENCY * (1 if args.alone else 2)
+        if server.most_at_once > most:
+            problems.append(f"{server.most_at_once} questions were under way at once, {most} is the limit")
+        clean = Path(scratch, "clean.pano")
+        subprocess.run(_command(Path(scratch, "clean.yaml"), url, photos, clean, methods), check=True, **QUIET)
+        _compare(dataset, clean, asked, set(server.answered), problems)
     server.shutdown()
     print(json.dumps({"chaos": "failed" if problems else "passed", "kills": kills, "seed": args.seed, **report}))
     for problem in problems[:20]:
@@ -165,25 +173,63 @@ def main() -> int:
     return 1 if problems else 0
 
 
+#: Nothing of a child's output is shown.
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def _command(recipe: Path, url: str, photos: Path, dataset: Path, methods: list[str]) -> list[str]:
+    """Write a recipe, and return the command that builds it."""
+    model = f"openai:{url}#chaos?concurrency={CONCURRENCY}"
+    content = {
+        "source": str(photos),
+        "output": str(dataset),
+        "models": {"captioner": model, "encoder": "embedded:conse"},
+        "steps": [*({name: {}} for name in methods), {"encode": {}}, {"curate": {}}],
+    }
+    if methods != ["describe"]:
+        content["models"] |= {"llm": model}
+    recipe.write_text(json.dumps(content))
+    return [sys.executable, "-m", "panoglot", "build", str(recipe)]
+
+
+def _compare(dataset: Path, clean: Path, asked: set[str], after: set[str], problems: list[str]) -> None:
+    """A run that nobody disturbed asks the same questions and writes the same captions."""
+    from panoglot.table import open_dataset
+
+    columns = ["caption_id", "text", "recipe", "dropped"]
+    both = [
+        sorted(str(sorted(row.items())) for row in open_dataset(d).captions.rows(columns)) for d in (dataset, clean)
+    ]
+    if both[0] != both[1]:
+        different = len(set(both[0]) ^ set(both[1]))
+        problems.append(f"{different} captions are not those of an undisturbed run ({len(both[0])}, {len(both[1])})")
+    if after != asked:
+        problems.append(f"an undisturbed run asks {len(after - asked)} other questions")
+
+
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, start_new_session=True, **QUIET)
 
 
-def _check(dataset: Path, images: int, server: Captioner, problems: list[str]) -> dict[str, int]:
+def _check(dataset: Path, images: int, server: Captioner, methods: list[str], problems: list[str]) -> dict[str, int]:
     from panoglot.table import open_dataset
 
     data = open_dataset(dataset)
     ids = data.images.read(["image_id"])["image_id"].to_pylist()
     captions = data.captions.rows(["caption_id", "image_id", "recipe"])
-    written = [row["image_id"] for row in captions if row["recipe"].startswith("describe/")]
+    made = [(row["image_id"], row["recipe"]) for row in captions if row["recipe"].partition("/")[0] in methods]
+    for name in methods:
+        have = {image for image, recipe in made if recipe.partition("/")[0] == name}
+        if have != set(ids):
+            problems.append(f"{name}: captions of {len(have)} pictures, {images} expected")
     vectors = data.vector_names()
     encoded = data.vectors(vectors[0]).read(["id"])["id"].to_pylist() if vectors else []
-    for name, have in (("images", ids), ("captions", written), ("vectors", encoded)):
+    for name, have in (("images", ids), ("vectors", encoded)):
         if len(have) != images or len(set(have)) != images:
             problems.append(f"{name}: {len(have)} rows, {len(set(have))} different, {images} expected")
     if len({row["caption_id"] for row in captions}) != len(captions):
         problems.append("a caption is there twice")
-    given = len(captions) - len(written)
+    given = len(captions) - len(made)
     if given != 2 * images:
         problems.append(f"{given} given captions, {2 * images} expected")
     if len(data.rejects):
@@ -192,12 +238,14 @@ def _check(dataset: Path, images: int, server: Captioner, problems: list[str]) -
     # at most what was under way, never what the journal had
     twice = sum(count - 1 for count in server.answered.values() if count > 1)
     kept = len(server.answered)
-    if kept != images:
+    if methods == ["describe"] and kept != images:
         problems.append(f"{kept} different questions were answered, {images} expected")
     return {
         "images": len(ids),
         "captions": len(captions),
+        "questions": kept,
         "paid": sum(server.answered.values()),
+        "most_at_once": server.most_at_once,
         "in_flight_lost": twice,
     }
 

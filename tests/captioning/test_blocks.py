@@ -405,7 +405,7 @@ async def test_what_fell_back_is_a_share_and_named():
     writer = Writer(models(good=Says("A dog runs on the beach."), bad=Says(RowError("down"))))
     assert (await writer.attempt("a", writer.draft("good", "Describe.", picture()))).text.startswith("A dog")
     assert await writer.attempt("b", writer.draft("bad", "Describe.", picture())) is None
-    assert writer.scores() == {"fallback": 0.5, "fallback_b": 1.0}
+    assert writer.scores() == {"fallback": 0.5, "fallback_b": 1.0, "failed_down": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from panoglot.languages import base_language
 from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._recipe import Recipe
 from panoglot.reporting._compare import Column, comparison_page
-from panoglot.running import Outcome, Stage, Worker, get_method, method_stage
+from panoglot.running import Outcome, Stage, Worker, add_notes, get_method, method_stage
 from panoglot.running._estimate import read_items
+from panoglot.running._results import fallback_share, named_notes
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["Comparison", "compare_methods"]
@@ -149,19 +150,22 @@ def _column(
     finally:
         operator.close()
     seconds = time.monotonic() - started
-    spent, column = Spent(), Column(name)
+    spent, column, notes = Spent(), Column(name), dict[str, Any]()
     for key in keys:
         one = found.get(key)
         if one is None or one.pending:
             column.problems[key] = "not asked: --max-cost was reached"
             continue
         spent.add(one.spent)
+        add_notes(notes, one.notes)
         if one.reject is not None:
             column.problems[key] = str(one.reject)
         column.texts[key], column.facts[key] = list(one.captions), list(one.facts)
     column.facts = {key: facts for key, facts in column.facts.items() if facts}
     column.asked, column.recalled = spent.asked, spent.recalled
-    column.fell_back = sum(bool(c.scores.get("fallback")) for c in [*column.kept, *column.dropped])
+    column.fell_back = fallback_share(notes)
+    fell = [", ".join(f"{what} {count:,}" for what, count in named_notes(notes, p)) for p in ("fallback_", "failed_")]
+    column.fell_where = "; ".join(filter(None, fell))
     column.seconds = None if spent.recalled else seconds / len(keys) * 1000
     column.price = None if spent.price is None else spent.price / len(keys) * 1000
     return column, spent

@@ -10,6 +10,7 @@ from panoglot.pictures import load_pictures
 from panoglot.reporting._page import environment, policy_of, template
 from panoglot.reporting._text import direction, number, score_name, seconds_text
 from panoglot.running._progress import price_text
+from panoglot.running._results import MUCH
 from panoglot.table import Caption, Dataset, Fact
 
 __all__ = ["Column", "comparison_page", "scored"]
@@ -30,7 +31,8 @@ class Column:
         price: US dollars for 1,000 pictures; None when it is not known.
         asked: questions that models answered.
         recalled: questions that the journal answered.
-        fell_back: captions of which the method says that it fell back.
+        fell_back: share of its steps where something simpler stood in; None where the method does not count them.
+        fell_where: at which steps, how often, and by which reason answers fell: "fuser 3; copied 2".
         scores: metric to (value, lower bound, upper bound); None where it could not be scored.
     """
 
@@ -42,13 +44,14 @@ class Column:
     price: float | None = 0.0
     asked: int = 0
     recalled: int = 0
-    fell_back: int = 0
+    fell_back: float | None = None
+    fell_where: str = ""
     scores: dict[str, tuple[float | None, float | None, float | None]] = field(default_factory=dict)
 
     @property
     def kept(self) -> list[Caption]:
-        """Captions that would be kept."""
-        return [one for some in self.texts.values() for one in some if one.dropped is None]
+        """Captions that would be kept; what was only measured (kind `fact`) is none."""
+        return [one for some in self.texts.values() for one in some if one.dropped is None and one.kind != "fact"]
 
     @property
     def dropped(self) -> list[Caption]:
@@ -99,19 +102,23 @@ def _row(name: str, about: str, cells: Sequence[tuple[str, str, bool, bool]]) ->
 
 def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """What was written, what failed, price and time."""
-    share = [one.fell_back / max(1, len(one.kept) + len(one.dropped)) for one in columns]
     rows = [
         _row(
             "captions kept", "", [(number(len(one.kept)), "", False, not one.kept and not one.facts) for one in columns]
         ),
         _row("dropped", "", [(number(len(one.dropped)), "", False, bool(one.dropped)) for one in columns]),
         _row("pictures failed", "", [(number(len(one.problems)), "", False, bool(one.problems)) for one in columns]),
-        _row("fell back", "the models did not do what was asked", [(f"{s:.0%}", "", False, s > 0.2) for s in share]),
+        _row("fell back", "share of steps where something simpler stood in", [_fell(one) for one in columns]),
         _row("questions asked", "+ answered by the journal", [_asked(one) for one in columns]),
         _row("price", "of 1,000 pictures", [(_price(one), "", False, False) for one in columns]),
         _row("time", "of 1,000 pictures, as it was here", [(_time(one.seconds), "", False, False) for one in columns]),
     ]
     return [row for row in rows if row["name"] != "fell back" or any(one.fell_back for one in columns)]
+
+
+def _fell(one: Column) -> tuple[str, str, bool, bool]:
+    share = one.fell_back
+    return ("–" if share is None else f"{share:.0%}"), one.fell_where, False, share is not None and share > MUCH
 
 
 def _asked(one: Column) -> tuple[str, str, bool, bool]:
@@ -164,7 +171,11 @@ def _line(caption: Caption) -> dict[str, Any]:
         "text": caption.text,
         "lang": caption.lang,
         "dir": direction(caption.lang),
-        "scores": sorted((score_name(n), value) for n, value in caption.scores.items() if value is not None)[:6],
+        "kind": "measured" if caption.kind == "fact" else caption.kind,
+        # what did not happen, and how sure the language is, tell nothing of a text beside others
+        "scores": sorted(
+            (score_name(name), value) for name, value in caption.scores.items() if value and name != "lid"
+        )[:6],
         "reason": caption.dropped or "",
         "by": caption.model,
     }

