@@ -28,6 +28,7 @@ class Shop:
     def __init__(self):
         self.files, self.batches, self.paid, self.seen = {}, {}, Counter(), Counter()
         self.looks, self.lose, self.refuse, self.bad, self.hang = 1, 0, "", {}, False
+        self.said, self.line = {}, "Eine Scheibe: "
 
     def finish(self, batch):
         batch["looks"] -= 1
@@ -52,7 +53,7 @@ class Shop:
             self.paid[one["custom_id"]] += 1
             parts = one["body"]["messages"][-1]["content"]
             text = parts if isinstance(parts, str) else "".join(p.get("text", "") for p in parts)
-            said = f"Eine Scheibe: {text[:20]}"
+            said = f"{self.line}{text[:20]}"
             usage = {"prompt_tokens": 1000, "completion_tokens": 10}
             body = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": usage}
             out.append({"custom_id": one["custom_id"], "response": {"status_code": 200, "body": body}})
@@ -60,7 +61,8 @@ class Shop:
         for name, lines in (("output_file_id", out), ("error_file_id", errors)):
             if lines:
                 batch[name] = f"file-{name}-{batch['id']}"
-                self.files[batch[name]] = "\n".join(map(json.dumps, lines)) + "\n"
+                self.files[batch[name]] = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines)
+        batch |= self.said
         batch["status"] = "completed"
 
 
@@ -97,11 +99,12 @@ class Handler(BaseHTTPRequestHandler):
                 shop.lose -= 1
                 self.close_connection = True
                 return None
-            return self.answer(shop.batches[name])
+            return self.answer(shop.batches[name] | shop.said)
         return self.answer({"error": {"message": f"no {self.path}"}}, 404)
 
     def do_GET(self):
         shop, path = self.server.shop, self.path.partition("?")[0]
+        shop.seen[f"GET {path}"] += 1
         if path == "/v1/batches":
             return self.answer({"data": list(shop.batches.values())})
         if path.startswith("/v1/batches/"):
@@ -223,6 +226,36 @@ def test_a_batch_that_is_refused_is_a_line_and_rows_stay_pending(shop, data):
 def test_a_server_without_batches_is_a_line(shop, data):
     with pytest.raises(UserError, match="not found"):
         panoglot.caption(data, captioner=name(shop).replace("/v1#", "/v2#"), prompt="Was?")
+
+
+def test_an_answer_may_hold_what_breaks_a_line_of_text(shop, data):
+    shop.line = "Eine Scheibe\u2028liegt\x85hier: "
+    assert panoglot.caption(data, captioner=name(shop), prompt="Was?").rejected == 0
+    assert len(texts(data)) == 5
+
+
+@pytest.mark.parametrize("said", ["../../etc", ["x"], "", "a/../b", "a?b"])
+def test_an_id_that_is_none_is_a_reject_and_never_asked_for(shop, data, said):
+    shop.said = {"output_file_id": said}
+    panoglot.caption(data, captioner=name(shop), prompt="Was?")
+    assert {row["reason"] for row in data.rejects.rows()} == {"bad_response" if said else "batch_expired"}
+    shop.said = {"id": said}
+    panoglot.caption(data, captioner=name(shop), prompt="Wer?")
+    assert not any(".." in path or "//" in path for path in shop.seen)
+
+
+@pytest.mark.parametrize("errors", [["broken"], {"data": ["broken"]}, {"data": [{"message": "broken"}]}])
+def test_a_refusal_of_any_shape_is_a_line(shop, data, errors):
+    shop.said = {"status": "failed", "errors": errors}
+    with pytest.raises(UserError, match="refused a batch: broken"):
+        panoglot.caption(data, captioner=name(shop), prompt="Was?")
+
+
+def test_lists_and_answers_of_odd_shapes_are_passed_over(shop, data):
+    shop.batches["old"] = {"id": "old", "status": "completed", "metadata": ["x"]}
+    shop.said = {"error_file_id": "odd"}
+    shop.files["odd"] = '{"custom_id": "x", "response": {"status_code": 1e999}}\n[]\nnull\n'
+    assert panoglot.caption(data, captioner=name(shop), prompt="Was?").rejected == 0
 
 
 def test_half_is_what_the_table_says():

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import time
 from typing import Any
@@ -33,6 +34,8 @@ LARGEST = 2**30
 SLOWEST = 60.0
 _RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 _ENDED = ("completed", "expired", "cancelled", "failed")
+#: An id of a file or batch, which becomes a part of an address; some servers have folders in them (`batches/12`).
+_ID = re.compile(r"(?!\.)[\w.:-]{1,200}(/(?!\.)[\w.:-]{1,200})?", re.ASCII)
 
 
 class Batches:
@@ -97,7 +100,7 @@ class Batches:
             for name in ("input_file_id", "output_file_id", "error_file_id"):
                 if batch.get(name):
                     with contextlib.suppress(RowError, UserError):  # a server that keeps them is none the worse
-                        await self.endpoint.call("DELETE", f"/files/{batch[name]}", None, retries=0)
+                        await self.endpoint.call("DELETE", f"/files/{_id(batch, name)}", None, retries=0)
         self._forget()
 
     # -- sending -----------------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ class Batches:
         ]
         form, kind = _form("\n".join(lines).encode())
         file = await self.endpoint.call("POST", "/files", form, kind=kind)
-        batch = await self._create(path, str(file["id"]))
+        batch = await self._create(path, _id(file, "id"))
         answers = await self._answers(await self._ended(batch))
         for key, (_, _, future) in some.items():
             self._give(future, answers.get(key, RowError("batch_expired", "the batch ended without this answer")))
@@ -164,7 +167,9 @@ class Batches:
         }
         for last in (False, False, True):
             try:
-                return await self.endpoint.call("POST", "/batches", json.dumps(body).encode(), retries=0)
+                batch = await self.endpoint.call("POST", "/batches", json.dumps(body).encode(), retries=0)
+                _id(batch, "id")
+                return batch
             except RowError as error:
                 if error.reason == "bad_request":
                     raise UserError(f"{self.endpoint.url} takes no batch: {error.message}.") from None
@@ -184,7 +189,8 @@ class Batches:
             return
         self._found = {}
         for batch in await self._listed():
-            if (batch.get("metadata") or {}).get(MARK) == self._mark and batch.get("status") != "failed":
+            mark = batch.get("metadata")
+            if isinstance(mark, dict) and mark.get(MARK) == self._mark and batch.get("status") != "failed":
                 ended = await self._ended(batch)
                 self._found.update(await self._answers(ended, lenient=True))
 
@@ -204,10 +210,13 @@ class Batches:
                 raise UserError(f"{self.endpoint.url}: a batch is {batch.get('status')!r:.40}, which is no status.")
             await asyncio.sleep(pause)
             pause = min(SLOWEST, pause * 1.5)
-            batch = await self.endpoint.call("GET", f"/batches/{batch['id']}", None)
+            batch = await self.endpoint.call("GET", f"/batches/{_id(batch, 'id')}", None)
         if batch["status"] == "failed":
-            errors = (batch.get("errors") or {}).get("data") or [{}]
-            said = self.endpoint.clean(str(errors[0].get("message") or "no reason was given"))
+            errors = batch.get("errors")
+            errors = errors.get("data") if isinstance(errors, dict) else errors
+            first = errors[0] if isinstance(errors, list) and errors else None
+            reason = first.get("message") if isinstance(first, dict) else first
+            said = self.endpoint.clean(str(reason or "no reason was given"))
             raise UserError(f"{self.endpoint.url} refused a batch: {said}. Mend it, then run the same command again.")
         return batch
 
@@ -218,14 +227,14 @@ class Batches:
             if not batch.get(name):
                 continue
             try:
-                path = f"/files/{batch[name]}/content"
+                path = f"/files/{_id(batch, name)}/content"
                 raw = (await self.endpoint.call("GET", path, None, raw_most=LARGEST))["raw"]
             except (RowError, UserError):
                 if lenient:  # it was delivered to the run that asked, and cleared away
                     continue
                 raise
-            for line in raw.decode("utf-8", "replace").splitlines():
-                self._read(line, found)
+            for line in raw.splitlines():  # as text it would break at U+2028 and others, which answers may hold
+                self._read(line.decode("utf-8", "replace"), found)
         self._delivered.append(batch)
         return found
 
@@ -234,7 +243,7 @@ class Batches:
             one = json.loads(line)
             key, response = str(one["custom_id"]), one.get("response") or {}
             status, body = int(response.get("status_code") or 0), response.get("body")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
             return  # its question has no answer then
         if status:
             try:
@@ -263,6 +272,18 @@ class Batches:
     def _fail(self, some: dict[str, tuple[str, dict[str, Any], asyncio.Future[Any]]], error: Exception) -> None:
         for _, _, future in some.values():
             self._give(future, error)
+
+
+def _id(said: dict[str, Any], name: str) -> str:
+    """An id that a server gave.
+
+    Raises:
+        RowError: `bad_response`: it is none.
+    """
+    value = said.get(name)
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise RowError("bad_response", f"the server's batch API gave no usable {name}")
+    return value
 
 
 def _form(data: bytes) -> tuple[bytes, str]:

@@ -41,7 +41,7 @@ def read_commute(folder: str | os.PathLike[str], lang: str) -> list[dict[str, st
         path = next((p for p in (root / f"en-{lang}" / name, root / f"en-{lang}_{name}") if p.is_file()), None)
         if path is None:
             raise UserError(f"there is no en-{lang}/{name} in {root}; get it from {SOURCE}")
-        columns[key] = path.read_text(encoding="utf-8").splitlines()
+        columns[key] = [line.decode() for line in path.read_bytes().splitlines()]
     if len({len(column) for column in columns.values()}) != 1:
         raise UserError(f"the files of en-{lang} differ in length: { {k: len(v) for k, v in columns.items()} }.")
     return [dict(zip(columns, row)) for row in zip(*columns.values())]
