@@ -225,7 +225,7 @@ def forget(
     try:
         ids = list(dict.fromkeys(find_image(data, one) for one in images))
     except UserError as error:
-        raise UserError(f"{error}{'' if dry_run else _left_by_a_stop(data)}") from None
+        raise UserError(f"{'' if dry_run else _left_by_a_stop(data)}{error}") from None
     if dry_run:
         parts = (sql_in("image_id", ids[at : at + 500]) for at in range(0, len(ids), 500))
         captions = sum(data.captions.count(f"{part} and {NO_FACT}") for part in parts)
@@ -238,8 +238,8 @@ def _left_by_a_stop(data: Dataset) -> str:
     if not data.marks.count(f"dropped = '{FORGOTTEN}'"):
         return ""
     if erase(data):
-        return " What was forgotten before is erased: nothing of it is left."
-    return f" What was forgotten before is not erased yet: {command('forget', data.address)}"
+        return "what was forgotten before is erased, nothing of it is left; "
+    return f"what was forgotten before is not erased yet ({command('forget', data.address)}); "
 
 
 def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
