@@ -9,7 +9,6 @@ from panoglot.geometry import Region
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
-from tests.conftest import picture_bytes
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,8 @@ def test_frames_are_told_each_once(model):
     assert "blue" in answer.text
 
 
-def test_questions_without_a_picture_and_broken_pictures_cost_no_other_row(model):
-    broken, fine = Image(picture_bytes(1)[:400]), flat((0, 128, 0))
+def test_questions_without_a_picture_and_broken_pictures_cost_no_other_row(model, broken):
+    fine = flat((0, 128, 0))
     none, bad, good = model.generate([Prompt("Merge these."), Prompt("What?", (broken,)), Prompt("What?", (fine,))])
     assert isinstance(none, RowError)
     assert none.reason == "no_picture"
