@@ -99,3 +99,24 @@ def test_a_comparison_of_which_nothing_would_be_kept_ends_with_three(data, tmp_p
     assert ended.value.code == 3
     assert "no method wrote a caption that would be kept (refused 6)" in capsys.readouterr().err
     assert page.exists()
+
+
+def test_the_page_says_in_how_many_steps_a_method_fell_back_and_where(data, tmp_path):
+    page, teller = tmp_path / "out.html", "python:tests.captioning.test_end_to_end:Teller"
+    found = panoglot.caption(
+        data, method="scalecap,describe", captioner=teller, llm=teller, sample=2, compare=str(page)
+    )
+    scalecap, describe = found.methods
+    assert 0 < scalecap.fell_back < 1
+    assert "rating 2" in scalecap.fell_where  # its captioner gives no probabilities of a given text
+    assert (describe.fell_back, describe.fell_where) == (None, "")
+    html = page.read_text(encoding="utf-8")
+    assert f"{scalecap.fell_back:.0%}" in html
+    assert scalecap.fell_where in html
+
+
+def test_what_was_measured_is_no_caption_of_a_column(data, tmp_path):
+    (evidence,) = panoglot.caption(data, method="evidence", sample=2, compare=str(tmp_path / "out.html")).methods
+    assert len(evidence.kept) == 2
+    assert {one.kind for some in evidence.texts.values() for one in some} == {"short", "fact"}
+    assert "measured" in (tmp_path / "out.html").read_text(encoding="utf-8")
