@@ -179,7 +179,7 @@ def test_conditions_read_facts(told, where, widths):
 def test_a_fact_that_no_picture_has_is_an_error_that_names_those_there(told):
     from panoglot.retrieval import Allowed, images_where, read_where
 
-    with pytest.raises(UserError, match="no image has a fact 'nothing'. Known: colour, people"):
+    with pytest.raises(UserError, match=r"no image has a fact 'nothing'\. Known: colour, people"):
         images_where(told.dataset, read_where("fact.nothing='x'"), Allowed(told.dataset))
 
 
