@@ -167,7 +167,6 @@ def test_facts_are_stored_and_counted(told):
         ("fact.people in (0, 1)", {64, 65}),
         ("fact.colour like 'r%'", {65, 66}),
         ("not fact.people>=0", {67}),
-        ("fact.nothing='x'", set()),
     ],
 )
 def test_conditions_read_facts(told, where, widths):
@@ -175,6 +174,13 @@ def test_conditions_read_facts(told, where, widths):
 
     found = {one.decode() for one in images_where(told.dataset, read_where(where), Allowed(told.dataset)).tolist()}
     assert {row["width"] for row in told.dataset.images.rows() if row["image_id"] in found} == widths
+
+
+def test_a_fact_that_no_picture_has_is_an_error_that_names_those_there(told):
+    from panoglot.retrieval import Allowed, images_where, read_where
+
+    with pytest.raises(UserError, match=r"no image has a fact 'nothing'\. Known: colour, people"):
+        images_where(told.dataset, read_where("fact.nothing='x'"), Allowed(told.dataset))
 
 
 def test_show_tells_facts(told):
