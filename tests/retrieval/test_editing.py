@@ -135,7 +135,7 @@ def test_a_forget_that_was_stopped_before_it_erased_is_ended_by_the_same_command
         return any(raw in path.read_bytes() for path in scenes.data.path.rglob("*") if path.is_file())
 
     assert on_disk()
-    with scenes.data.writer(), pytest.raises(UserError, match="not erased yet .panoglot forget"):
+    with scenes.data.writer(), pytest.raises(UserError, match="is not erased yet"):
         forget(scenes.data, name)
     with pytest.raises(UserError, match="forgotten before is erased"):
         forget(scenes.data, name)
