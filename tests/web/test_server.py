@@ -225,6 +225,19 @@ def test_a_client_that_goes_away_and_many_at_once(served):
     assert found == [200] * 8
 
 
+def test_clients_that_keep_us_waiting_keep_nobody_else(served):
+    where = ("127.0.0.1", served.server.port)
+    slow = []
+    for n in range(150):  # more than are served at once: half of a head, or of a body
+        one = socket.create_connection(where, timeout=20)
+        head = f"POST /api/v1/query-picture HTTP/1.1\r\nHost: 127.0.0.1:{where[1]}\r\nContent-Length: 9\r\n\r\nab"
+        one.sendall((head if n % 2 else "GET / HTTP/1.1\r\nX-a: ").encode())
+        slow.append(one)
+    assert served("GET", "/api/v1/overview")[0] == 200  # else it would wait twice for half a minute
+    for one in slow:
+        one.close()
+
+
 def test_several_datasets(scenes, tmp_path):  # noqa: F811
     other = create_dataset(tmp_path / "other" / "x.pano")
     raw = io.BytesIO()

@@ -32,7 +32,7 @@ from panoglot.errors import UserError, command, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
 from panoglot.running._progress import price_text
 from panoglot.storage import has_scheme
-from panoglot.table import LEFT_OUT, NO_FACT, is_dataset
+from panoglot.table import LEFT_OUT, NO_FACT, is_dataset, open_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -357,7 +357,8 @@ def _show_training(result: Any) -> None:
         out.print(f"[yellow]{safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
     if result.vectors:
-        line = command("search", result.dataset, "--encoder", f"pano:{result.run}", "a red bird")
+        text = words_to_find(open_dataset(result.dataset))
+        line = command("search", result.dataset, "--encoder", f"pano:{result.run}", text)
         out.print(safe(f"Search: {line}"))
 
 

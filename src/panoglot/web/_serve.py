@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +31,8 @@ __all__ = ["Server", "serve"]
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 #: Seconds until a client that says nothing is left, requests at once, and seconds that they have when the server ends.
 _PATIENCE, _AT_ONCE, _GRACE = 30, 64, 10
+#: Seconds that a client may keep us waiting when others want its place.
+_PLACE = 0.5
 #: Shortest token beyond this machine.
 _SHORTEST = 16
 
@@ -203,20 +207,48 @@ def _listener(server: Server, host: str, port: int) -> ThreadingHTTPServer:
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         slots = threading.BoundedSemaphore(_AT_ONCE)
 
+        def __init__(self, *given: Any) -> None:
+            self._waiting: dict[Any, float] = {}
+            self._lock = threading.Lock()
+            super().__init__(*given)
+
         def server_bind(self) -> None:
             """As of any TCP server: that of HTTP asks the network for its own name."""
             TCPServer.server_bind(self)
 
         def process_request(self, request: Any, client_address: Any) -> None:
-            if not self.slots.acquire(timeout=_PATIENCE):
-                self.shutdown_request(request)
-                return
+            until = time.monotonic() + _PATIENCE
+            while not self.slots.acquire(timeout=0.05):
+                self.leave_slow()
+                if time.monotonic() > until:
+                    self.shutdown_request(request)
+                    return
             super().process_request(request, client_address)
+
+        def waits(self, request: Any, now: bool) -> None:
+            """Note that a connection waits for its client, or that it does not."""
+            with self._lock:
+                if now:
+                    self._waiting[request] = time.monotonic()
+                else:
+                    self._waiting.pop(request, None)
+
+        def leave_slow(self) -> None:
+            """No place is free: end the connections that wait for their clients, but those that came just now."""
+            with self._lock:
+                now = time.monotonic()
+                slow = [one for one, since in self._waiting.items() if now - since >= _PLACE]
+                for one in slow:
+                    del self._waiting[one]
+            for one in slow:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             try:
                 super().process_request_thread(request, client_address)
             finally:
+                self.waits(request, False)
                 self.slots.release()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
@@ -234,6 +266,20 @@ class _Handler(BaseHTTPRequestHandler):
     #: an answer leaves in one piece: head and body in two wait for the client's acknowledgement of the first
     wbufsize, disable_nagle_algorithm = 1 << 16, True
     server_of_ours: Server
+    server: Any
+
+    def handle_one_request(self) -> None:
+        """Wait for the next request of a connection, and answer it."""
+        self.server.waits(self.connection, True)
+        super().handle_one_request()
+
+    def _read(self, most: int) -> bytes:
+        """Some of the body."""
+        self.server.waits(self.connection, True)
+        try:
+            return self.rfile.read1(most)
+        finally:
+            self.server.waits(self.connection, False)
 
     def do_GET(self) -> None:
         self._answer()
@@ -242,10 +288,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         server = self.server_of_ours
+        self.server.waits(self.connection, False)
         request: Request | None = None
         began = server.meter.begin()
         try:
-            request = Request(self.command, self.path, self.headers, self.rfile.read1, client=self.client_address[0])
+            request = Request(self.command, self.path, self.headers, self._read, client=self.client_address[0])
             server.gate.check(request)
             answer = server.answer(request)
         except ConnectionError:
@@ -274,6 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             if self.close_connection:
                 self.send_header("Connection", "close")
+            self.server.waits(self.connection, True)
             self.end_headers()
             if not empty and self.command != "HEAD":
                 self.wfile.write(answer.body)
