@@ -107,11 +107,11 @@ def familiar(encoder: Any, words: Sequence[str]) -> str:
         `whole`, `half` (a word in two tokens of the encoder's vocabulary: of 100 made-up Latin ones 20 too), or
         nothing; an encoder that does not say how it cuts texts knows none.
     """
-    if name_things(words) or any(script_of_character(word[0]) in ("Hani", "Hira", "Kana") for word in words):
+    if any(script_of_character(word[0]) in ("Hani", "Hira", "Kana") for word in words):
         return "whole"
     count = getattr(encoder, "pieces", None)
     counts = count(list(words)) if count is not None else []
-    if any(n == 1 or (spaceless(word) and len(word) > 2 * n) for word, n in zip(words, counts)):
+    if any(n == 1 or (spaceless(word) and len(word) > 2 * n) for word, n in zip(words, counts)) or name_things(words):
         return "whole"
     return "half" if any(n == 2 and not spaceless(word) for word, n in zip(words, counts)) else ""
 

@@ -76,16 +76,15 @@ def made_up(
     if len(ranked) == 1:
         return ("", "") if ranked["lexical"] else (f"no caption has {listed(missing)}.", "")
     weak = f"weak: no caption has {listed(missing)}; what is shown is what is nearest."
-    scripts = lexicon.scripts()
     measured = {part: floor for part, floor in floors(dataset, name).items() if part in ranked}
-    if not measured or any(scripts.get(script_of_character(word[0]), 0) < VOCABULARY for word in missing):
+    near = {part: max((one.score for one in ranked[part]), default=0.0) for part in measured}
+    if not measured or any(near[part] >= floor["high"] for part, floor in measured.items()):
+        return "", weak
+    scripts = lexicon.scripts()  # from here on what costs a little more
+    if any(scripts.get(script_of_character(word[0]), 0) < VOCABULARY for word in missing):
         return "", weak
     known = familiar(encoder, missing)
-    if known == "whole":
-        return "", weak
-    which = "low" if known else "high"
-    near = {part: max((one.score for one in ranked[part]), default=0.0) for part in measured}
-    if any(near[part] >= floor[which] for part, floor in measured.items()):
+    if known == "whole" or (known and any(near[part] >= floor["low"] for part, floor in measured.items())):
         return "", weak
     said = ", ".join(
         f"the nearest {part} is {near[part]:.2f} where made-up words come up to {floor['high']:.2f}"
