@@ -18,4 +18,5 @@ export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
 "$venv/bin/mypy"
-exec "$venv/bin/python" -m pytest --cov=panoglot --cov-report=term:skip-covered "$@"
+# two processes, a file of tests each: more would each load models of their own
+exec "$venv/bin/python" -m pytest -n 2 --dist loadfile --cov=panoglot --cov-report=term:skip-covered "$@"

@@ -250,7 +250,7 @@ def large(tmp_path_factory):
         query = centres[n] + 0.3 * unit(rng, 1)[0]
         world.encoder.texts[f"query {n}"] = query / np.linalg.norm(query)
     assert index(world.data).vectors == "exact"  # too few to need one
-    assert index(world.data, above=1000) == "built"
+    assert index(world.data, above=1000).vectors == "built"
     return world
 
 
@@ -283,11 +283,11 @@ def test_index_adds_and_deletes_without_rebuild(large):
     (new,) = large.images(1, start=9000)
     large.embed([new], [query])
     assert ids(indexed(large, "query 3", k=1)) == [new]
-    assert index(large.data, above=1000) == "updated"
+    assert index(large.data, above=1000).vectors == "updated"
     assert ids(indexed(large, "query 3", k=1)) == [new]
     delete(large.data, [new])
     assert new not in ids(indexed(large, "query 3", k=20))
-    assert index(large.data, above=1000, rebuild=True) == "built"
+    assert index(large.data, above=1000, rebuild=True).vectors == "built"
 
 
 def test_index_of_several_views(world):

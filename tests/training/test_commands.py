@@ -405,7 +405,7 @@ def test_a_run_goes_on_with_its_own_settings_only(frozen, made, tmp_path):
         ({"lang": "sw"}, "no kept captions in sw .Swahili"),
         ({"lang": "xx-zz-q"}, "not a language tag"),
         ({"kinds": "humans"}, "Did you mean 'human'"),
-        ({"batch": 4096}, "smaller batch"),
+        ({"batch": 4096}, "cannot fill a batch of 4,096: --batch"),
         ({"held_out": 1.5}, "held_out"),
         ({"teacher": FROZEN["image_tower"]}, "clip learns from no teacher"),
         ({"precision": "fp16"}, "precision"),
