@@ -20,6 +20,15 @@ def measured_text(count: int) -> str:
     return f"{count:,} measurement{'' if count == 1 else 's'} (kind fact)"
 
 
+def _few(said: list[str], most: int = 12) -> str:
+    """The first of a list, and how many more there are.
+
+    >>> _few(["de 2", "sw 1"]), _few(["de 2", "sw 1"], 1)
+    ('de 2, sw 1', 'de 2 … and 1 more')
+    """
+    return ", ".join(said[:most]) + (f" … and {len(said) - most:,} more" if len(said) > most else "")
+
+
 def show_info(found: Any, json: bool = False) -> None:
     from panoglot.languages._tags import language_name
 
@@ -43,9 +52,7 @@ def show_info(found: Any, json: bool = False) -> None:
     lines += [("rejects", found.rejects), ("runs", found.runs), ("vectors", found.vectors), ("also", found.others)]
     for name, counts in lines:
         if counts:
-            some = list(counts.items())
-            rest = f" … and {len(some) - 12:,} more" if len(some) > 12 else ""
-            out.print(safe(f"{name}: " + ", ".join(f"{key or 'none'} {count:,}" for key, count in some[:12]) + rest))
+            out.print(safe(f"{name}: " + _few([f"{key or 'none'} {count:,}" for key, count in counts.items()])))
     if found.forgotten:
         out.print(f"forgotten, and not among the images: {found.forgotten:,}")
     if found.measured:
@@ -109,9 +116,7 @@ def show_labels(found: Any, json: bool = False) -> None:
     out.print(table)
     links = ", ".join(f"{count:,} {link}" for link, count in counts["links"].items())
     out.print(f"{counts['labels']:,} labels in {counts['base_languages']:,} languages (by link: {links})")
-    few = list(found.languages.items())
-    rest = f" … and {len(few) - 12:,} more" if len(few) > 12 else ""
-    out.print(safe(", ".join(f"{lang} {count:,}" for lang, count in few[:12]) + rest))
+    out.print(safe(_few([f"{lang} {count:,}" for lang, count in found.languages.items()])))
     for name, how in found.missing.items():
         print(f"panoglot: the source {name} is not here: {how}", file=sys.stderr)
     if found.output:
@@ -134,8 +139,7 @@ def show_plan(plan: Any) -> None:
     out.print(table)
     empty = [f"{key} {plan.missing[key]:,}" for key in plan.planned if key in plan.missing and not plan.used.get(key)]
     if empty:
-        rest = f" … and {len(empty) - 12:,} more" if len(empty) > 12 else ""
-        out.print(safe(f"Planned, and none used: {', '.join(empty[:12])}{rest}"))
+        out.print(safe(f"Planned, and none used: {_few(empty)}"))
     if plan.tiers:
         tiers = (f"{'T' * (tier != 'none')}{tier} {count:,}" for tier, count in plan.tiers.items())
         out.print("Tiers: " + ", ".join(tiers))

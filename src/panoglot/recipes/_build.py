@@ -210,7 +210,7 @@ def run_recipe(
         recipe.source, recipe.options = path, {**needed, **recipe.options}
     ingest_first = _reading(recipe, asked)
     if dry_run:
-        told = forecast_build(recipe, ingest_first, limit=limit)
+        told = forecast_build(recipe, ingest_first, list(stages.values()), limit=limit)
         return RunResult(told.dataset, "", forecast=told)
     dataset = create_dataset(recipe.output)
     with dataset.writer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,11 +77,17 @@ def forecast(data: Dataset, recipe: Recipe, *, limit: int | None = None) -> Fore
         recipe: with steps that are methods; already checked.
         limit: rows a step at most.
     """
-    stages = _method_stages(recipe)
-    return Forecast(data, [estimate(data, stage, prices=recipe.prices) for stage in stages], limit)
+    found = Forecast(data, limit=limit)
+    for step, options in recipe.steps:
+        own, narrowing = apart(get_method(step), options)
+        stage = narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing)
+        found.steps.append(estimate(data, stage, prices=recipe.prices))
+    return found
 
 
-def forecast_build(recipe: Recipe, read: Stage | None, *, limit: int | None = None) -> Forecast:
+def forecast_build(
+    recipe: Recipe, read: Stage | None, stages: Sequence[Stage], *, limit: int | None = None
+) -> Forecast:
     """Count what a recipe would read, ask and pay; the source is listed, none of its files is opened or downloaded.
 
     What a step asks about pictures that are not read yet is counted on one of 1,024 x 768 that stands in for them.
@@ -88,10 +95,10 @@ def forecast_build(recipe: Recipe, read: Stage | None, *, limit: int | None = No
     Args:
         recipe: already checked.
         read: the stage that reads its source.
+        stages: those of its methods, in order.
         limit: rows a step at most.
     """
     data = open_dataset(recipe.output) if open_store(recipe.output).exists() else None
-    stages = _method_stages(recipe)
     found = Forecast(data or Dataset(recipe.output), limit=limit)
     found.unread = _unread(data, read) if read is not None else None
     new = found.unread.pictures if found.unread else 0
@@ -106,17 +113,6 @@ def forecast_build(recipe: Recipe, read: Stage | None, *, limit: int | None = No
             elif new:
                 one.notes.append("texts of what is not read yet are not counted")
             found.steps.append(one)
-    return found
-
-
-def _method_stages(recipe: Recipe) -> list[Stage]:
-    from panoglot.recipes._build import STEPS
-
-    found = []
-    for step, options in recipe.steps:
-        if step not in STEPS:
-            own, narrowing = apart(get_method(step), options)
-            found.append(narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing))
     return found
 
 
