@@ -5,7 +5,8 @@
 A test is evidence when all of its instances passed. One that was skipped, or failed as expected, is none. In a full run
 (all of `tests/`, no -k) what passed is compared with `src/panoglot/inventory/evidence.json`, and the run fails where
 they differ. A run that could not do a test (optional data or packages are absent, a mark left it out) does not compare
-that one: the table is made where everything is present.
+that one: the table is made where everything is present. Where a run has several processes (`-n`), the one that leads
+them collects nothing itself: it is told what they collected, and compares once.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ class Evidence:
         self.said: list[str] = []
         self.skipped_files: set[str] = set()
         self.writes = config.getoption("--write-evidence", False)
+        self.led = hasattr(config, "workerinput")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -137,8 +139,6 @@ class Evidence:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of one instance."""
         test = report.nodeid.partition("[")[0]
-        if test not in self.marks:
-            return
         if hasattr(report, "wasxfail"):
             self.outcomes[test].add("skipped")
         elif report.when == "call" or report.outcome != "passed":
@@ -148,8 +148,9 @@ class Evidence:
 
     @property
     def passed(self) -> set[str]:
-        """Tests all of whose instances ran and passed."""
-        return {t for t, found in self.outcomes.items() if found == {"passed"} and self.done[t] == self.selected[t]}
+        """Marked tests all of whose instances ran and passed."""
+        ran = ((test, self.outcomes.get(test)) for test in self.marks)
+        return {test for test, found in ran if found == {"passed"} and self.done[test] == self.selected[test]}
 
     @property
     def could_not(self) -> set[str]:
@@ -175,7 +176,12 @@ class Evidence:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Compare, or write."""
+        """Compare, or write; a process that is led hands over what it collected."""
+        if self.led:
+            marks = [(test, *key, case) for test, shown in self.marks.items() for key, case in shown.items()]
+            told = {"marks": marks, "selected": dict(self.selected), "skipped": sorted(self.skipped_files)}
+            self.config.workeroutput["evidence"] = told  # type: ignore[attr-defined]
+            return
         if session.shouldstop or session.shouldfail or exitstatus not in (0, 1):
             return
         if self.writes:
@@ -184,6 +190,15 @@ class Evidence:
             self.said = differences(self.old, self.marks, self.passed, self.could_not)
         if self.said:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a process that is led collected: each collects all tests, and does a part of them."""
+        told = getattr(node, "workeroutput", {}).get("evidence", {})
+        for test, name, letter, case in told.get("marks", ()):
+            self.marks.setdefault(test, {})[name, letter] = case
+        self.selected |= Counter(told.get("selected", {}))
+        self.skipped_files.update(told.get("skipped", ()))
 
     def write(self, old: Mapping[str, Any]) -> list[str]:
         """Write the file, unless something that stands in it could not be shown here."""

@@ -111,8 +111,13 @@ def house(tmp_path):
     return tmp_path, run
 
 
-def test_only_what_ran_and_passed_is_written_and_a_stale_table_fails_the_run(house):
-    place, run = house
+@pytest.mark.parametrize("processes", [(), ("-n", "2", "--dist", "loadfile")])
+def test_only_what_ran_and_passed_is_written_and_a_stale_table_fails_the_run(house, processes):
+    place, run_in_one = house
+
+    def run(*arguments):
+        return run_in_one(*processes, *arguments)
+
     code, out = run("-m", "paper", "--write-evidence")
     assert code == 0, out
     assert "no evidence, for it was skipped: tests/test_it.py::test_skipped" in out
@@ -130,8 +135,13 @@ def test_only_what_ran_and_passed_is_written_and_a_stale_table_fails_the_run(hou
     assert run("-k", "more")[0] == 0
 
 
-def test_a_run_without_the_data_compares_what_it_could_run_and_writes_nothing(house):
-    place, run = house
+@pytest.mark.parametrize("processes", [(), ("-n", "2")])
+def test_a_run_without_the_data_compares_what_it_could_run_and_writes_nothing(house, processes):
+    place, run_in_one = house
+
+    def run(*arguments):
+        return run_in_one(*processes, *arguments)
+
     file = place / "tests" / "test_it.py"
     file.write_text(TESTS.replace('pytest.skip("no data")', "pass"))
     assert run("--write-evidence")[0] == 0
