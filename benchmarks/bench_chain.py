@@ -116,7 +116,14 @@ for n in range(40):
     started = time.perf_counter()
     searcher.search(f"a dog number {n} on the beach")
     times.append((time.perf_counter() - started) * 1e3)
-print(json.dumps({"first_ms": round(times[0]), "warm_ms": round(statistics.median(times[10:]), 1)}))
+from panoglot.providers import load_model
+encoder, alone = load_model("embedded:conse"), []
+for n in range(40):
+    started = time.perf_counter()
+    encoder.encode_texts([f"a dog number {n} on the beach"])
+    alone.append((time.perf_counter() - started) * 1e3)
+median = lambda some: round(statistics.median(some[10:]), 1)
+print(json.dumps({"first_ms": round(times[0]), "warm_ms": median(times), "encoding_the_text_ms": median(alone)}))
 """
 
 

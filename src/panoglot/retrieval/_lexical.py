@@ -42,6 +42,8 @@ STEMMED = {
 VERSION = 1
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
 _MOST_TEMPORARY = 200_000
+#: Words of which is remembered whether a caption has them.
+_MOST_WORDS = 50_000
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Lexicon:
         self._seen = -1
         self._open: Any = None
         self._scripts: dict[str, int] | None = None
+        self._words: dict[str, bool] = {}  # whether a caption has it
 
     # -- keeping up ----------------------------------------------------------------------------------------------------
 
@@ -163,7 +166,7 @@ class Lexicon:
                 self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="panoglot-words-")
                 self._folder = Path(self._temporary.name) / "words"
                 self._open = self._current(version)
-        self._seen, self._scripts = now, None
+        self._seen, self._scripts, self._words = now, None, {}
         return self._open is not False
 
     def _current(self, version: int) -> lance.LanceDataset:
@@ -307,19 +310,31 @@ class Lexicon:
 
     def known(self, words: Iterable[str]) -> list[str]:
         """Those of some words that stand in a caption of any language."""
-        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
-
+        asked = list(words)
         if not self.ready():
             return []
+        if len(self._words) > _MOST_WORDS:
+            self._words.clear()
+        new = [word for word in dict.fromkeys(asked) if word not in self._words]
+        if len(new) > 1 and not self._stands(" ".join(new)):  # one question: has a caption any of them?
+            self._words |= dict.fromkeys(new, False)
+        for word in new:
+            if word not in self._words:
+                self._words[word] = self._stands(word, together=spaceless(word))
+        return [word for word in asked if self._words[word]]
+
+    def _stands(self, words: str, *, together: bool = False) -> bool:
+        """Whether a caption has any of some words, with any ending that is stemmed.
+
+        Args:
+            words: folded.
+            together: the pieces that a dictionary cuts them into must stand together: it cuts anything into something.
+        """
+        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+
         fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
-        found = []
-        for word in words:
-            query: Any = BooleanQuery([(Occur.SHOULD, MatchQuery(word, name)) for name in fields])
-            if spaceless(word):  # dictionaries cut anything into something: the pieces must stand together
-                query = PhraseQuery(word, "text")
-            if self._ask(query, 1, None):
-                found.append(word)
-        return found
+        any_of = BooleanQuery([(Occur.SHOULD, MatchQuery(words, name)) for name in fields])
+        return bool(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None))
 
     def scripts(self) -> dict[str, int]:
         """How many different words stand in captions, by script."""

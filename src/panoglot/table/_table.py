@@ -26,6 +26,8 @@ SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
 LOOKED_UP = {"caption_id": ("image_id",)}
 #: An index is made from so many rows on: of the key, of what else is looked up.
 INDEX_KEY, INDEX_OTHER = 20_000, 1_000
+#: Most bytes of a table's indexes and of its files' metadata that are remembered from one handle to the next.
+REMEMBERED = {"index_cache_size_bytes": 256 * 2**20, "metadata_cache_size_bytes": 64 * 2**20}
 
 
 def byte_spans(sizes: Sequence[int | None], most: int, rows: int = 2**31) -> Iterator[slice]:
@@ -94,6 +96,7 @@ class Table:
 
     def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
         self.store, self.name, self.schema, self.key = store, name, schema, key
+        self._session: lance.Session | None = None  # what handles have read of files and indexes, for the next one
 
     def __repr__(self) -> str:
         place = self.store.table(self.name).uri
@@ -130,8 +133,11 @@ class Table:
 
         for _ in range(100):
             address = self.store.table(self.name)
+            self._session = self._session or lance.Session(**REMEMBERED)
             try:
-                data = lance.dataset(address.uri, version=version, storage_options=address.options)
+                data = lance.dataset(
+                    address.uri, version=version, storage_options=address.options, session=self._session
+                )
             except (OSError, ValueError):
                 if version is None and self.exists():
                     continue  # what was the newest version a moment ago has been cleaned away
@@ -142,7 +148,7 @@ class Table:
                 return data
             if data.version in self.store.versions(self.name):
                 return data  # a place without locks: old versions stay for a day there
-        return lance.dataset(address.uri, version=version, storage_options=address.options)
+        return lance.dataset(address.uri, version=version, storage_options=address.options, session=self._session)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
