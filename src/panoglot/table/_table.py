@@ -27,7 +27,7 @@ LOOKED_UP = {"caption_id": ("image_id",)}
 #: An index is made from so many rows on: of the key, of what else is looked up.
 INDEX_KEY, INDEX_OTHER = 20_000, 1_000
 #: Most bytes of a table's indexes and of its files' metadata that are remembered from one handle to the next.
-REMEMBERED = {"index_cache_size_bytes": 256 * 2**20, "metadata_cache_size_bytes": 64 * 2**20}
+REMEMBERED: dict[str, Any] = {"index_cache_size_bytes": 256 * 2**20, "metadata_cache_size_bytes": 64 * 2**20}
 
 
 def byte_spans(sizes: Sequence[int | None], most: int, rows: int = 2**31) -> Iterator[slice]:
@@ -96,7 +96,7 @@ class Table:
 
     def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
         self.store, self.name, self.schema, self.key = store, name, schema, key
-        self._session: lance.Session | None = None  # what handles have read of files and indexes, for the next one
+        self._session: Any = None  # what handles have read of files and indexes, for the next one
 
     def __repr__(self) -> str:
         place = self.store.table(self.name).uri
@@ -133,7 +133,7 @@ class Table:
 
         for _ in range(100):
             address = self.store.table(self.name)
-            self._session = self._session or lance.Session(**REMEMBERED)
+            self._session = self._session or lance.Session(**REMEMBERED)  # type: ignore[attr-defined]
             try:
                 data = lance.dataset(
                     address.uri, version=version, storage_options=address.options, session=self._session
