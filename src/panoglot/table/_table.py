@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +27,15 @@ SMALL_ROWS, SMALL_BYTES = 65_536, 32 * 2**20
 LOOKED_UP = {"caption_id": ("image_id",)}
 #: An index is made from so many rows on: of the key, of what else is looked up.
 INDEX_KEY, INDEX_OTHER = 20_000, 1_000
-#: Most bytes of a table's indexes and of its files' metadata that are remembered from one handle to the next.
-REMEMBERED: dict[str, Any] = {"index_cache_size_bytes": 256 * 2**20, "metadata_cache_size_bytes": 64 * 2**20}
+
+
+@functools.cache
+def _session() -> Any:
+    """What handles have read of files and indexes, for the next one; the least recently used goes."""
+    import lance
+
+    mib = 2**20
+    return lance.Session(index_cache_size_bytes=192 * mib, metadata_cache_size_bytes=64 * mib)  # type: ignore[attr-defined]
 
 
 def byte_spans(sizes: Sequence[int | None], most: int, rows: int = 2**31) -> Iterator[slice]:
@@ -96,7 +104,6 @@ class Table:
 
     def __init__(self, store: Store, name: str, schema: pa.Schema, key: str) -> None:
         self.store, self.name, self.schema, self.key = store, name, schema, key
-        self._session: Any = None  # what handles have read of files and indexes, for the next one
 
     def __repr__(self) -> str:
         place = self.store.table(self.name).uri
@@ -133,11 +140,8 @@ class Table:
 
         for _ in range(100):
             address = self.store.table(self.name)
-            self._session = self._session or lance.Session(**REMEMBERED)  # type: ignore[attr-defined]
             try:
-                data = lance.dataset(
-                    address.uri, version=version, storage_options=address.options, session=self._session
-                )
+                data = lance.dataset(address.uri, version=version, storage_options=address.options, session=_session())
             except (OSError, ValueError):
                 if version is None and self.exists():
                     continue  # what was the newest version a moment ago has been cleaned away
@@ -148,7 +152,7 @@ class Table:
                 return data
             if data.version in self.store.versions(self.name):
                 return data  # a place without locks: old versions stay for a day there
-        return lance.dataset(address.uri, version=version, storage_options=address.options, session=self._session)
+        return lance.dataset(address.uri, version=version, storage_options=address.options, session=_session())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
