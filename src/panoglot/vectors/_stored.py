@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ __all__ = ["Part", "Vectors", "stamp"]
 
 #: From this many rows on a copy is kept that is mapped into memory: reading the table takes seconds a million rows.
 KEEP = 20_000
+#: The arrays of a part, and their types.
+ARRAYS, KINDS = ("vectors", "owners", "captions"), ("f2", "S32", "?")
 
 
 def stamp(table: Table) -> int:
@@ -78,36 +81,56 @@ class Vectors:
         return True
 
     def _load(self, data: lance.LanceDataset) -> Part:
-        import numpy as np
-
         fragments = data.get_fragments()
         states = frozenset(map(_state, fragments))
         folder = self.cache / f"{self._name}.{data.version}"
-        if (folder / "state.json").exists():
-            with contextlib.suppress(OSError, ValueError):
-                arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("vectors", "owners", "captions")}
-                if set(json.loads((folder / "state.json").read_text())) == states:
-                    return Part(**arrays, fragments=states)
-        part = _read(data, fragments, states)
-        if len(part.vectors) >= KEEP:
+        with contextlib.suppress(OSError, ValueError):  # none there, or damaged
+            return _mapped(folder, states)
+        if data.count_rows() >= KEEP:
             with contextlib.suppress(OSError):  # a read-only or full disk costs only the next start
-                self._keep(part, folder)
-        return part
+                self._keep(data, fragments, states, folder)
+            with contextlib.suppress(OSError, ValueError):  # ours, or of somebody who was first
+                return _mapped(folder, states)
+        return _read(data, fragments, states)
 
-    def _keep(self, part: Part, folder: Path) -> None:
+    def _keep(
+        self, data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str], folder: Path
+    ) -> None:
+        """Write the rows as they are read: a million are not held in memory twice."""
         import numpy as np
 
         temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         temporary.mkdir(parents=True)
         try:
-            for name in ("vectors", "owners", "captions"):
-                np.save(temporary / f"{name}.npy", getattr(part, name))
-            (temporary / "state.json").write_text(json.dumps(sorted(part.fragments)))
+            with contextlib.ExitStack() as opened:
+                files = [opened.enter_context(open(temporary / f"{name}.npy", "wb")) for name in ARRAYS]
+                for file, kind, shape in zip(files, KINDS, _shapes(data, fragments), strict=True):
+                    head = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, head)
+                for arrays in _batches(data, fragments):
+                    for file, array in zip(files, arrays, strict=True):
+                        file.write(np.ascontiguousarray(array).data)
+            (temporary / "state.json").write_text(json.dumps(sorted(states)))
             for old in self.cache.glob(f"{self._name}.*"):
                 shutil.rmtree(old, ignore_errors=True)
             temporary.rename(folder)  # complete or not there
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _mapped(folder: Path, states: frozenset[str]) -> Part:
+    """A copy that was kept.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is damaged, or of another state of the table.
+    """
+    import numpy as np
+
+    if set(json.loads((folder / "state.json").read_text())) != states:
+        raise ValueError(f"{folder} is of another state")
+    vectors, owners, captions = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    return Part(vectors, owners, captions, states)
 
 
 def _state(fragment: lance.LanceFragment) -> str:
@@ -117,23 +140,36 @@ def _state(fragment: lance.LanceFragment) -> str:
 
 
 def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str]) -> Part:
+    """Rows in memory."""
     import numpy as np
+
+    arrays = [np.empty(shape, kind) for shape, kind in zip(_shapes(data, fragments), KINDS, strict=True)]
+    vectors, owners, captions = arrays
+    at = 0
+    for batch in _batches(data, fragments):
+        for array, some in zip(arrays, batch, strict=True):
+            array[at : at + len(some)] = some
+        at += len(batch[0])
+    return Part(vectors, owners, captions, states)
+
+
+def _shapes(data: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> list[tuple[int, ...]]:
+    """Shapes of `ARRAYS`."""
+    count = sum(fragment.count_rows() for fragment in fragments)
+    return [(count, data.schema.field("vector").type.list_size), (count,), (count,)]
+
+
+def _batches(data: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> Iterator[list[np.ndarray]]:
+    """Rows in their order, some at a time: `ARRAYS` of them."""
     import pyarrow.compute as pc
 
+    if not fragments:
+        return
     dim = data.schema.field("vector").type.list_size
-    count = sum(fragment.count_rows() for fragment in fragments)
-    part = Part(np.empty((count, dim), np.float16), np.empty(count, "S32"), np.empty(count, bool), states)
-    if not count:
-        return part
-    scanner = data.scanner(columns=["id", "of", "vector"], fragments=fragments, batch_size=16_384)
-    at = 0
-    for batch in scanner.to_batches():
-        rows = slice(at, at + batch.num_rows)
-        part.vectors[rows] = batch["vector"].flatten().to_numpy().reshape(-1, dim)
-        part.owners[rows] = _ids(batch["id"])
-        part.captions[rows] = pc.equal(batch["of"], "caption").fill_null(False).to_numpy(zero_copy_only=False)
-        at += batch.num_rows
-    return part
+    for batch in data.scanner(columns=["id", "of", "vector"], fragments=fragments, batch_size=16_384).to_batches():
+        captions = pc.equal(batch["of"], "caption").fill_null(False).to_numpy(zero_copy_only=False)
+        vectors = batch["vector"].flatten().to_numpy().reshape(-1, dim)
+        yield [array.astype(kind, copy=False) for array, kind in zip((vectors, _ids(batch["id"]), captions), KINDS)]
 
 
 def _ids(column: pa.Array) -> np.ndarray:
