@@ -26,7 +26,7 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
+    *("wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {
@@ -81,8 +81,8 @@ def detect(source: str | os.PathLike[str]) -> str:
         )
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
-        f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "
-        f"{', '.join(format_names())}."
+        f"PDF, EPUB, img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one "
+        f"of {', '.join(format_names())}."
     )
 
 
