@@ -357,6 +357,14 @@ def test_extract_builds_a_dataset(warc, tmp_path):
         panoglot.ingest(str(warc), str(tmp_path / "y.pano"), extract="wit", format="folder", quiet=True)
 
 
+def test_pages_of_those_who_opted_out_are_not_used(warc, tmp_path):
+    (tmp_path / "out.txt").write_text("Shop.org\n")
+    with pytest.raises(UserError, match="opted_out 3"):
+        panoglot.ingest(
+            str(warc), str(tmp_path / "x.pano"), extract="lgs", opt_out=str(tmp_path / "out.txt"), quiet=True
+        )
+
+
 # -- LGS ---------------------------------------------------------------------------------------------------------------
 
 
