@@ -36,6 +36,8 @@ __all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 CHUNK_ROWS, CHUNK_BYTES = 512, 64 * 2**20
 #: What was fetched waits so long at most.
 FETCHED_SECONDS = 3.0
+#: Formats in which several rows or pages show one picture: within a file these are no duplicates.
+_SHOWN_AGAIN = frozenset(("tabular", "parquet", "hf_datasets", "wit", "lgs", "pdf", "epub"))
 #: So many exact duplicates are named; the rest is counted.
 MOST_NAMED = 20
 
@@ -274,8 +276,8 @@ class IngestOperator:
                 continue
             if key not in moved and is_gone(there):
                 moved[key] = uri
-            elif part.format not in ("tabular", "parquet", "hf_datasets") or not there.startswith(f"{part.uri}#"):
-                twice.append(f"{uri} = {there}")  # several rows of one picture are no duplicates
+            elif part.format not in _SHOWN_AGAIN or there.partition("#")[0] != uri.partition("#")[0]:
+                twice.append(f"{uri} = {there}")
         data.images.change([{"image_id": key, "uri": uri} for key, uri in moved.items()])
         notes: dict[str, Any] = {"moved": len(moved)} if moved else {}
         if twice:
