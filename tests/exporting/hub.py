@@ -9,10 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub:
-    """Repositories by name, files by content; `url` is where it listens. Without `token` nobody may write."""
+    """Repositories by name, files by content; `url` is where it listens. Without `token` nobody may write.
+
+    `faults` says what a path (a pattern) gets instead of its answer, the next time and so on: a status, `drop` (no
+    answer at all), `cut` (half of one), `html` (a page in place of JSON), `late` (the answer is lost, the work done).
+    """
 
     def __init__(self, token="hf_test"):
         self.token, self.files, self.content, self.asked, self.sent = token, {}, {}, {}, 0
+        self.faults, self.seen = {}, []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,20 +43,36 @@ class Hub:
         body = self._body(request)
         path = request.path.partition("?")[0]
         status, headers, said = 404, {"X-Error-Code": "RepoNotFound"}, {"error": "not found"}
+        self.seen.append(path)
+        fault = next((rest.pop(0) for pattern, rest in self.faults.items() if rest and re.search(pattern, path)), None)
+        if fault == "drop":
+            request.close_connection = True
+            return
         writes = request.command in ("POST", "PUT")
         if writes and request.headers.get("Authorization", f"Bearer {self.token}") != f"Bearer {self.token}":
             status, headers, said = 403, {}, {"error": "no"}
-        else:
+        elif not isinstance(fault, int):
             for pattern, method in self.ROUTES:
                 found = re.fullmatch(pattern, path)
                 if found:
                     status, headers, said = getattr(self, method)(found, body, request)
                     break
         data = said if isinstance(said, bytes) else json.dumps(said).encode()
+        if fault == "late":
+            request.close_connection = True
+            return
+        if isinstance(fault, int):
+            status, headers, data = fault, {"Retry-After": "1"} if fault == 429 else {}, b'{"error": "not now"}'
+        elif fault == "html":
+            data = b"<!doctype html><p>Wartungsarbeiten"
         request.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
             request.send_header(name, value)
         request.end_headers()
+        if fault == "cut":
+            request.wfile.write(data[: len(data) // 2])
+            request.close_connection = True
+            return
         if request.command != "HEAD":
             request.wfile.write(data)
 

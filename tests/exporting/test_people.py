@@ -1,5 +1,6 @@
 """What an export leaves out of people: places, serial numbers, owners, e-mail, telephones, faces; and who opted out."""
 
+import hashlib
 import io
 import json
 import struct
@@ -217,3 +218,32 @@ def test_who_opted_out_is_left_out(tmp_path):
     (tmp_path / "out.txt").write_text("/data/\n")
     with pytest.raises(UserError, match="nothing to export: no picture could be written \\(opted_out 5\\)"):
         export(data, tmp_path / "none", "csv", opt_out=str(tmp_path / "out.txt"))
+
+
+def test_who_opted_out_is_not_taken_in_and_stands_in_the_card(tmp_path):
+    (tmp_path / "in" / "eve").mkdir(parents=True)
+    for n in range(4):
+        (tmp_path / "in" / ("eve" if n == 3 else "") / f"{n}.png").write_bytes(picture_bytes(n))
+        (tmp_path / "in" / ("eve" if n == 3 else "") / f"{n}.txt").write_text(f"Katze {n}")
+    listed = tmp_path / "out.txt"
+    listed.write_text(f"{hashlib.sha256(picture_bytes(1)).hexdigest()}\n{tmp_path}/in/eve/  # all of hers\n")
+    dataset = str(tmp_path / "x.pano")
+    result = panoglot.ingest(str(tmp_path / "in"), dataset, opt_out=str(listed), quiet=True)
+    data = panoglot.open(dataset)
+    assert (len(data.images), result.rejected) == (2, 2)
+    assert {row["item"].rpartition("/")[2] for row in data.rejects.rows(["item"])} == {"1.png", "3.png"}
+    export(data, tmp_path / "out", "csv")
+    assert "| opted_out | 2 |" in (tmp_path / "out" / "README.md").read_text()
+    # who opts out later is named, with the line that takes the picture away
+    listed.write_text(listed.read_text() + image_id(picture_bytes(0)))
+    result = panoglot.ingest(str(tmp_path / "in"), dataset, opt_out=str(listed), quiet=True)
+    (told,) = [one for one in result.unused if "opted out since" in one.what]
+    assert (told.count, f"panoglot forget {dataset}" in told.hint) == (1, True)
+    panoglot.forget(dataset, image_id(picture_bytes(0)))
+    assert len(panoglot.open(dataset).images) == 1
+    with pytest.raises(UserError, match="cannot be read"):
+        panoglot.ingest(str(tmp_path / "in"), str(tmp_path / "y.pano"), opt_out="no-such-file", quiet=True)
+    assert not (tmp_path / "y.pano").exists()
+    (tmp_path / "r.yaml").write_text("source: in\noutput: z.pano\nopt_out: out.txt\nsteps: []\n")
+    panoglot.build(str(tmp_path / "r.yaml"), quiet=True)
+    assert len(panoglot.open(str(tmp_path / "z.pano")).images) == 1

@@ -81,3 +81,42 @@ def test_what_cannot_be_pushed_is_one_line(hub, tmp_path):
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
     assert "holds something else (model.bin)" in other.stderr
     assert set(hub.files["me/else"]) == {"model.bin"}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"/repos/create": [500], "/preupload/": ["drop"]},
+        pytest.param({"/objects/batch": [429]}, marks=pytest.mark.slow),
+        {"/blob/": ["cut"], "/commit/": [503]},
+        {"/commit/": ["late"]},  # the commit was made, its answer is lost
+    ],
+)
+def test_a_hub_that_fails_for_a_moment_is_asked_again(hub, tmp_path, faults):
+    data = made(tmp_path / "a.pano", 4)
+    hub.faults = {path: list(answers) for path, answers in faults.items()}
+    done = run(hub, tmp_path, "push", data.path, "hf://datasets/me/x")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert not any(hub.faults.values())
+    assert "00000.parquet" in hub.files["me/x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "said"),
+    [
+        ("/commit/", 500, "Later the same command goes on"),
+        pytest.param("/objects/batch", 429, "was asked too often", marks=pytest.mark.slow),
+        pytest.param("/preupload/", "drop", "Later the same command goes on", marks=pytest.mark.slow),
+        pytest.param("/commit/", 401, "no right to write", marks=pytest.mark.slow),
+        ("/tree/", "html", "something that no hub says"),
+    ],
+)
+def test_a_hub_that_goes_on_failing_is_a_line_and_nothing_is_sent_twice(hub, tmp_path, path, answer, said):
+    data = made(tmp_path / "a.pano", 4)
+    hub.faults = {path: [answer] * 99}
+    failed = run(hub, tmp_path, "push", data.path, "hf://datasets/me/x")
+    last = failed.stderr.strip().splitlines()[-1]
+    assert (failed.returncode, "Traceback" in failed.stderr, said in last) == (2, False, True), failed.stderr
+    sent, hub.faults = hub.sent, {}
+    assert run(hub, tmp_path, "push", data.path, "hf://datasets/me/x").returncode == 0
+    assert hub.sent == max(sent, 1)

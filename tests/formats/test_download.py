@@ -172,3 +172,23 @@ def test_two_thousand_addresses_then_only_what_failed(server, tmp_path):
     panoglot.ingest(source, output, option=["allow_private=true", "per_host=16"], quiet=True)
     assert len(data.images) == 1960
     assert not any(path.startswith(("/ok", "/down")) for path in server.asked)
+
+
+def test_who_opted_out_is_never_asked(tmp_path):
+    with WebServer().running() as server:
+        urls = [server.url(f"/ok/{n}.jpg") for n in range(4)]
+        (tmp_path / "urls.txt").write_text("\n".join([*urls[:3], server.url("/go/127.0.0.1/3")]) + "\n")
+        listed = [f"{urls[1].removeprefix('http://')}  # the owner wrote on 3 May", urls[3]]
+        (tmp_path / "out.txt").write_text("\n".join(listed))
+        options = {"option": ["allow_private=true"], "opt_out": str(tmp_path / "out.txt"), "quiet": True}
+        result = panoglot.ingest(str(tmp_path / "urls.txt"), str(tmp_path / "x.pano"), **options)
+        data = panoglot.open(str(tmp_path / "x.pano"))
+        assert (len(data.images), result.rejected) == (2, 2)
+        rows = data.rejects.rows(["item", "reason", "message"])
+        assert sorted((row["reason"], "is on the list" in row["message"]) for row in rows) == [("opted_out", True)] * 2
+        assert server.asked["/go/127.0.0.1/3"] == 1  # what it leads to is seen before it is asked
+        assert not {"/ok/1.jpg", "/ok/3.jpg"} & set(server.asked)
+        (tmp_path / "out.txt").write_text("nobody.example\n")
+        result = panoglot.ingest(str(tmp_path / "urls.txt"), str(tmp_path / "x.pano"), **options)
+        assert (len(panoglot.open(str(tmp_path / "x.pano")).images), server.asked["/ok/0.jpg"]) == (4, 1)
+        assert panoglot.open(str(tmp_path / "x.pano")).rejects.count("resolved is null") == 0

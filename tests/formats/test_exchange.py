@@ -324,6 +324,22 @@ def test_label_studio(photos):
     assert [one.names for one in unused(photos / "export.json")] == [("1: keypoint",)]
 
 
+@pytest.mark.parametrize("odd", ["Infinity", "-Infinity", "NaN"])
+def test_numbers_that_are_none_cost_no_other_task(photos, odd):
+    box = {"type": "rectanglelabels", "value": {"rectanglelabels": ["paka"], "x": 0, "y": 0, "width": 5, "height": 5}}
+    answer = {"type": "textarea", "value": {"text": ["Infinity is NaN"]}}
+    tasks = [{"data": {"image": f"{n}.jpg", "score": 7}, "annotations": [{"result": [box, answer]}]} for n in (0, 1)]
+    text = json.dumps(tasks).replace("7", odd, 1).replace('"width": 5', f'"width": {odd}', 1)
+    (photos / "export.json").write_text(text)
+    samples, rejects = take(photos / "export.json", "label_studio")
+    assert [[c.text for c in one.captions if not c.region] for one in samples][1] == ["Infinity is NaN"]
+    assert (len(samples), rejects) == (2, [])
+    assert [one.context for one in samples] == [{}, {"score": 7}]
+    rows = [{"image": "0.jpg", "caption": "Infinity and NaN", "score": 7}, {"image": "1.jpg", "caption": "ok"}]
+    (photos / "rows.json").write_text(json.dumps(rows).replace("7", odd))
+    assert [texts(one) for one in take(photos / "rows.json")[0]] == [[("und", "Infinity and NaN")], [("und", "ok")]]
+
+
 # -- shards and tables -------------------------------------------------------------------------------------------------
 
 

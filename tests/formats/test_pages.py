@@ -313,6 +313,50 @@ def test_a_warc_that_is_packed_as_one_gives_each_caption_its_own_picture(tmp_pat
     assert not rejects
 
 
+def packed_as_one(path, count):
+    records = []
+    for n in range(count):
+        records.append(record(f"http://a.org/{n}", figure_page(f"{n}.png")))
+        records.append(record(f"http://a.org/{n}.png", picture_bytes(n, 120, 110), "image/png"))
+    path.write_bytes(gzip.compress(b"".join(records), 1))
+
+
+def test_a_warc_that_is_packed_as_one_is_read_in_steps_that_grow_with_it(tmp_path, monkeypatch):
+    warc = pytest.importorskip("fastwarc.warc")
+    opened, real = [], warc.ArchiveIterator
+    monkeypatch.setattr(warc, "ArchiveIterator", lambda *a, **k: (opened.append(1) or r for r in real(*a, **k)))
+    steps = []
+    for count in (20, 40):
+        packed_as_one(tmp_path / f"{count}.warc.gz", count)
+        opened.clear()
+        assert [one.data for one in take(tmp_path / f"{count}.warc.gz", "wit")[0]] == [
+            picture_bytes(n, 120, 110) for n in range(count)
+        ]
+        steps.append(len(opened))
+    assert steps[1] < 2.2 * steps[0]
+
+
+def test_a_warc_that_is_packed_as_one_and_cut_says_so(tmp_path):
+    pytest.importorskip("fastwarc")
+    packed_as_one(tmp_path / "a.warc.gz", 20)
+    whole = (tmp_path / "a.warc.gz").read_bytes()
+    (tmp_path / "a.warc.gz").write_bytes(whole[: len(whole) // 2])
+    samples, rejects = take(tmp_path / "a.warc.gz", "wit")
+    assert 5 < len(samples) < 20
+    assert "truncated_archive" in reasons(rejects)
+
+
+def test_pictures_that_two_pages_of_a_warc_show_have_not_moved(tmp_path):
+    pytest.importorskip("fastwarc")
+    records = [record(f"http://a.org/{n}", figure_page("1.png")) for n in (1, 2)]
+    records.append(record("http://a.org/1.png", picture_bytes(1, 120, 110), "image/png"))
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(map(gzip.compress, records)))
+    result = panoglot.ingest(str(tmp_path / "a.warc.gz"), str(tmp_path / "x.pano"), extract="wit", quiet=True)
+    notes = result.stages[0].notes
+    assert not {"moved", "duplicates"} & notes.keys()
+    assert len(panoglot.open(str(tmp_path / "x.pano")).images) == 1
+
+
 def test_a_record_that_says_it_is_longer_than_its_file_is_said_to_be_cut(tmp_path):
     pytest.importorskip("fastwarc")
     one = [record("http://a.org/1", figure_page("1.png")), record("http://a.org/1.png", picture_bytes(1), "image/png")]
@@ -355,6 +399,14 @@ def test_extract_builds_a_dataset(warc, tmp_path):
         panoglot.ingest(str(warc), str(tmp_path / "y.pano"), extract="witt", quiet=True)
     with pytest.raises(UserError, match="give one of them"):
         panoglot.ingest(str(warc), str(tmp_path / "y.pano"), extract="wit", format="folder", quiet=True)
+
+
+def test_pages_of_those_who_opted_out_are_not_used(warc, tmp_path):
+    (tmp_path / "out.txt").write_text("Shop.org\n")
+    with pytest.raises(UserError, match="opted_out 3"):
+        panoglot.ingest(
+            str(warc), str(tmp_path / "x.pano"), extract="lgs", opt_out=str(tmp_path / "out.txt"), quiet=True
+        )
 
 
 # -- LGS ---------------------------------------------------------------------------------------------------------------

@@ -67,11 +67,13 @@ def _said(context: Mapping[str, Any]) -> str:
 
 
 def drops(data: Dataset) -> dict[str, dict[str, int]]:
-    """Count what curation and methods dropped, by reason: `images`, `captions`."""
+    """Count what curation and methods dropped, by reason: `images` (and those not taken in), `captions`."""
     found: dict[str, Counter[str]] = {"images": Counter(), "captions": Counter()}
     for name, table in (("images", data.marks), ("captions", data.captions)):
         for batch in table.batches(["dropped"], "dropped is not null", size=65_536):
             found[name].update(batch.column(0).to_pylist())
+    if opted_out := data.rejects.count("reason = 'opted_out' and resolved is null"):
+        found["images"]["opted_out"] = opted_out
     return {name: dict(sorted(counts.items())) for name, counts in found.items() if counts}
 
 

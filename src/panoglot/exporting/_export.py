@@ -20,8 +20,9 @@ from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._fitter import Fitter
 from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
-from panoglot.exporting._people import Masker, OptOut
+from panoglot.exporting._people import Masker
 from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
+from panoglot.formats import OptOut
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
@@ -133,7 +134,7 @@ def export(
         to,
         fitter,
         Masker(mask, detector),
-        OptOut(opt_out),
+        OptOut.read(opt_out),
         Splits(data, split),
         Choices(data, plan),
         Names() if names == "original" else None,

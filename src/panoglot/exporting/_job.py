@@ -15,8 +15,9 @@ from panoglot.table import sql_in
 if TYPE_CHECKING:
     from panoglot.exporting._fitter import Fitter
     from panoglot.exporting._names import Names
-    from panoglot.exporting._people import Masker, OptOut
+    from panoglot.exporting._people import Masker
     from panoglot.exporting._writers import Writer
+    from panoglot.formats import OptOut
     from panoglot.table import Caption, Dataset
 
 __all__ = ["Choices", "Job", "Splits"]
@@ -117,7 +118,7 @@ class Job:
             self.left_out["in_no_split"] += 1
             return None
         record = to_record(row, captions, first)
-        if record in self.opt_out:
+        if self.opt_out.of_row(record) is not None:
             self.left_out["opted_out"] += 1
             return None
         if self.fitter.image != "original":

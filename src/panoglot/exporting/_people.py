@@ -1,25 +1,22 @@
-"""What an export leaves out or makes unknown of people: texts, names, faces, and what its sources do not allow."""
+"""What an export leaves out or makes unknown of people: places, texts, names, faces."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from panoglot.checks import check_option, several
-from panoglot.errors import RowError, UserError
+from panoglot.errors import RowError
 from panoglot.pictures import Image
 from panoglot.table import image_id
 from panoglot.text import mask_emails, mask_names, mask_phones
 
-__all__ = ["MASKS", "Masker", "OptOut", "without_place"]
+__all__ = ["MASKS", "Masker", "without_place"]
 
 #: What `mask=` takes.
 MASKS = ("emails", "phones", "names", "faces")
@@ -179,66 +176,3 @@ def _blurred(picture: Any, regions: Sequence[Any]) -> tuple[bytes, tuple[int, in
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue(), picture.size
-
-
-class OptOut:
-    """A list of those who do not want their pictures used: a file with one a line, `#` begins a remark.
-
-    A line is a host (its subdomains too), the beginning of an address or path, or a picture's id or SHA-256.
-
-    Args:
-        file: the list, or None.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-
-    def __init__(self, file: str | os.PathLike[str] | None) -> None:
-        self._hosts, self._ids = set[str](), set[str]()
-        self._starts: tuple[str, ...] = ()
-        if file is None:
-            return
-        try:
-            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
-            raise UserError(f"the list of opt-outs '{file}' cannot be read: {error}.") from None
-        starts = set[str]()
-        for line in lines:
-            word = line.partition("#")[0].strip()
-            if re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", word):
-                self._ids.add(word[:32])
-            elif "/" in word or "\\" in word:
-                starts.add(word)
-            elif word:
-                self._hosts.add(word.lower().removeprefix("www."))
-        self._starts = tuple(sorted(starts))
-
-    def __contains__(self, record: dict[str, Any]) -> bool:
-        """Say whether a picture is of somebody who opted out: by its id, where it lay, or an address it came with."""
-        if record["image_id"] in self._ids:
-            return True
-        if not self._hosts and not self._starts:
-            return False
-        return any(self._meets(address) for address in _addresses(record))
-
-    def _meets(self, address: str) -> bool:
-        if self._starts and address.startswith(self._starts):
-            return True
-        try:
-            pieces = (urlsplit(address).hostname or "").split(".")
-        except ValueError:
-            return False
-        return any(".".join(pieces[n:]) in self._hosts for n in range(len(pieces)))
-
-
-def _addresses(record: dict[str, Any]) -> Iterator[str]:
-    yield record["uri"]
-
-    def inside(value: Any) -> Iterator[str]:
-        if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
-            yield value
-        elif isinstance(value, dict | list):
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from inside(one)
-
-    yield from inside(record["context"])

@@ -6,16 +6,19 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from panoglot.errors import UserError, require, verb
 from panoglot.exporting._export import MANIFEST, export
 from panoglot.table import Dataset, open_dataset
 
 __all__ = ["Pushed", "push"]
+
+T = TypeVar("T")
 
 _ADDRESS = re.compile(r"hf://datasets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?/?")
 
@@ -125,7 +128,7 @@ def push(
             )
             return str(done.oid)
 
-        commit = _asked(send, address)
+        commit = _asked(send, address, _WAITS)
     return Pushed(address, commit, len(files), len(gone), facts)
 
 
@@ -152,20 +155,43 @@ def _theirs(hub: Any, api: Any, name: str, branch: str, repo: dict[str, str]) ->
     return there & shards
 
 
-def _asked(question: Any, address: str) -> Any:
-    """Ask the hub; what it refuses is one line."""
-    try:
-        return question()
-    except UserError:
-        raise
-    except Exception as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            raise UserError(
-                f"no right to write to {address}: hf auth login, or HF_TOKEN with a token that may."
-            ) from None
-        kind = type(error).__module__.partition(".")[0]
-        if kind in ("huggingface_hub", "requests", "httpx", "httpx2") or isinstance(error, OSError):
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UserError(f"the hub did not take {address}: {said}") from None
-        raise
+#: Seconds before what may pass is tried again. The client does so itself with most steps, which takes longer than
+#: `_PATIENT` seconds, but not when a repository is made, nor with the commit.
+_WAITS, _PATIENT = (1.0, 4.0), 8.0
+
+
+def _asked(question: Callable[[], T], address: str, waits: Sequence[float] = ()) -> T:
+    """Ask the hub, again where it may pass; what it refuses is one line."""
+    for wait in (*waits, None):
+        started = time.monotonic()
+        try:
+            return question()
+        except UserError:
+            raise
+        except Exception as error:
+            said, passing = _refusal(error, address)
+            if said is None:
+                raise
+            if not passing or wait is None or time.monotonic() - started > _PATIENT:
+                raise UserError(said) from None
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def _refusal(error: Exception, address: str) -> tuple[str | None, bool]:
+    """Why the hub did not do it, as a line, and whether it may do it later; no line for what is not the hub's."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"no right to write to {address}: hf auth login, or HF_TOKEN with a token that may.", False
+    again = "Later the same command goes on, and sends only what the hub has not got."
+    if status == 429:
+        return f"the hub says that {address} was asked too often. {again}", True
+    if isinstance(error, json.JSONDecodeError | KeyError):
+        place = os.environ.get("HF_ENDPOINT", "the hub")
+        return f"the hub did not take {address}: {place} answers with something that no hub says. {again}", False
+    kind = type(error).__module__.partition(".")[0]
+    if kind not in ("huggingface_hub", "requests", "httpx", "httpx2", "httpcore") and not isinstance(error, OSError):
+        return None, False
+    said = " ".join(str(error).partition("For more information")[0].split())[:200] or type(error).__name__
+    passing = status is None or status >= 500
+    return f"the hub did not take {address}: {said.rstrip('.')}." + (f" {again}" if passing else ""), passing

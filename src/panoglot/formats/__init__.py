@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         pair_role,
         text_role,
     )
+    from panoglot.formats._opt_out import OptOut
     from panoglot.formats._pairing import pair
     from panoglot.formats._record import captions_from, flat, restore, to_record
     from panoglot.formats._shots import chosen_frames, cut_shots
@@ -48,6 +49,7 @@ __all__ = [
     "Format",
     "Given",
     "Limits",
+    "OptOut",
     "Part",
     "Role",
     "Sample",
@@ -94,6 +96,7 @@ __getattr__, __dir__ = lazy_names(
         "label_role": "_names",
         "pair_role": "_names",
         "text_role": "_names",
+        "OptOut": "_opt_out",
         "pair": "_pairing",
         "captions_from": "_record",
         "flat": "_record",

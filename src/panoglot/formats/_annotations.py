@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._checked import check_elements
+from panoglot.formats._checked import check_elements, decoded
 from panoglot.formats._files import open_regular, read_bytes
 from panoglot.formats._sample import Part
 from panoglot.formats._texts import load_json
@@ -38,7 +38,7 @@ def elements(path: str) -> Iterator[dict[str, Any] | str]:
     try:
         data = read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf")
         check_elements(data)
-        raws = msgspec.json.decode(data, type=list[msgspec.Raw])
+        raws = decoded(data, list[msgspec.Raw])
     except RowError as error:
         raise UserError(f"{path} cannot be read: {error.message}.") from None
     except (msgspec.MsgspecError, RecursionError) as error:

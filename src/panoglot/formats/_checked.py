@@ -13,12 +13,13 @@ from panoglot.errors import RowError
 from panoglot.formats._sample import Sample, Unused
 from panoglot.table import Reject
 
-__all__ = ["check_elements", "check_json", "checked", "encodable", "shown"]
+__all__ = ["check_elements", "check_json", "checked", "decoded", "encodable", "shown"]
 
 #: Most values in a JSON text, and how deep they may lie: parsed values take some hundred times their text.
 _VALUES, _DEEP = 1_000_000, 64
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.S)
 _STRING_BYTES = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?)(Infinity|NaN)\b', re.S)
 _BRACKET = re.compile(r"[\[{\]}]")
 
 
@@ -110,6 +111,33 @@ def check_elements(data: bytes) -> None:
     objects, commas = data.count(b"{"), data.count(b",")
     if objects > _VALUES + len(data) // 24 or commas > _VALUES + len(data) // 3:
         raise RowError("bad_json", f"{objects:,} objects and {commas:,} commas in {len(data):,} bytes")
+
+
+def decoded(data: bytes, type: Any) -> Any:
+    """JSON as a type of msgspec; infinity and what is no number, which Python writes and JSON does not know, are read.
+
+    >>> import msgspec
+    >>> [bytes(raw) for raw in decoded(b'[1, -Infinity, NaN, "NaN"]', list[msgspec.Raw])]
+    [b'1', b'-1e999', b'null', b'"NaN"']
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data, type=type)
+    except msgspec.MsgspecError as error:
+        mended = _NO_NUMBER.sub(_number, data)
+        if mended == data:
+            raise error from None
+        return msgspec.json.decode(mended, type=type)
+
+
+def _number(found: re.Match[bytes]) -> bytes:
+    if found[2] is None:
+        return found[0]
+    return b"null" if found[2] == b"NaN" else found[1] + b"1e999"
 
 
 def _bare(text: str | bytes) -> str:

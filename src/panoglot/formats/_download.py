@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
 from panoglot.formats._files import reject
+from panoglot.formats._opt_out import OptOut
 from panoglot.formats._robots import AGENT, Robots, check_headers
 from panoglot.formats._sample import Address, Sample, Unused
 from panoglot.pictures import may_be_picture
@@ -93,8 +94,14 @@ class Downloads:
         seconds: seconds in which something was asked for.
     """
 
-    def __init__(self, limits: Limits | None = None, have: Callable[[Sample], bytes | None] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        have: Callable[[Sample], bytes | None] | None = None,
+        opt_out: OptOut | None = None,
+    ) -> None:
         self.limits, self._have = limits or Limits(), have or (lambda sample: None)
+        self._opt_out = opt_out or OptOut()
         self.taken: Counter[str] = Counter()
         self.bytes, self.seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,7 +149,7 @@ class Downloads:
     def _submit(self, sample: Sample, address: Address) -> None:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._fetcher = _Fetcher(self.limits)
+            self._fetcher = _Fetcher(self.limits, self._opt_out)
             threading.Thread(target=self._loop.run_forever, name="panoglot-download", daemon=True).start()
 
         async def go() -> None:
@@ -177,6 +184,7 @@ class _Fetcher:
     """The part that runs on the loop: pools, slots of hosts, robots."""
 
     limits: Limits
+    opt_out: OptOut
     held: int = 0
     _pools: dict[bool, Any] = field(default_factory=dict)
     _robots: dict[bool, Robots] = field(default_factory=dict)
@@ -219,6 +227,7 @@ class _Fetcher:
             for _ in range(self.limits.redirects + 1):
                 if url.scheme not in ("http", "https") or not url.host:
                     raise RowError("unsupported_address", f"{url.scheme or 'nothing'}:// is not fetched")
+                self.opt_out.check(str(url))  # a redirect may lead to somebody who opted out
                 await robots.check(_site(url), str(url))  # a delay that a site asks for is no part of the time
                 assert self._all is not None
                 async with self._all, asyncio.timeout(self.limits.seconds):

@@ -16,6 +16,7 @@ from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._checked import checked
 from panoglot.formats._download import Downloads
 from panoglot.formats._files import check_exists, join_uri
+from panoglot.formats._opt_out import OptOut
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
 from panoglot.table import Reject, is_dataset
@@ -26,7 +27,7 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("wit", "lgs", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
+    *("wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {
@@ -81,8 +82,8 @@ def detect(source: str | os.PathLike[str]) -> str:
         )
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
-        f"img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one of "
-        f"{', '.join(format_names())}."
+        f"PDF, EPUB, img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one "
+        f"of {', '.join(format_names())}."
     )
 
 
@@ -162,17 +163,21 @@ def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def read_part(part: Part, downloads: Downloads | None = None) -> Iterator[Sample | Reject | Unused]:
+def read_part(
+    part: Part, downloads: Downloads | None = None, opt_out: OptOut | None = None
+) -> Iterator[Sample | Reject | Unused]:
     """Read a part, streaming; nothing that is in the data raises.
 
     Args:
         part: a part of a source.
         downloads: what fetches pictures that are given by their addresses; one for several parts counts over them.
+        opt_out: who does not want their pictures used; theirs are not fetched.
     """
     format: Format = load_format(part.format)
-    fetching = downloads or Downloads()
+    listed = opt_out or OptOut()
+    fetching = downloads or Downloads(opt_out=listed)
     try:
-        yield from fetching.of(one for found in format.read(part) for one in checked(found))
+        yield from fetching.of(listed.without(one for found in format.read(part) for one in checked(found)))
     finally:
         if downloads is None:
             fetching.close()

@@ -70,6 +70,12 @@ class Forward:
         self._at += len(data)
         return data
 
+    def read1(self) -> bytes:
+        """What is there at once, nothing at the end: before a break, all that came is given."""
+        data: bytes = self._file.read1(PIECE)  # type: ignore[attr-defined]
+        self._at += len(data)
+        return data
+
     def seek(self, to: int) -> None:
         """Go on to a place; what lies before it is gone over, where it is compressed by reading it."""
         if self._seekable:

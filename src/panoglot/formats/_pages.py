@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from panoglot.errors import RowError, UserError, require
 from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes, reject
+from panoglot.formats._inflate import inflated
 from panoglot.formats._names import bare_language
 from panoglot.formats._robots import check_headers
 from panoglot.formats._sample import Part, Unused
@@ -38,6 +41,7 @@ PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 _LONGEST = 16 * 2**20  # bytes of a page
 _MOST = 10_000  # things of a page
 _BATCH = 50  # pages of a part
+_MOST_UNPACKED = 64 * 2**30  # bytes of a WARC that is packed as one
 _META = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 
@@ -171,11 +175,17 @@ class Pictures:
         path: the page or WARC.
         root: pictures beside pages lie in this folder.
         places: address of a picture in the WARC: where its record begins.
+        unpacked: the content of a WARC that was packed as one, whose records have no places of their own; or empty.
     """
 
     path: str
     root: str
     places: dict[str, int] = field(default_factory=dict)
+    unpacked: str = ""
+
+    def open(self) -> Any:
+        """The WARC."""
+        return open(self.unpacked or self.path, "rb")
 
     def find(self, address: str, url: str) -> bytes | None:
         """The bytes of a picture; None where it is on the web alone.
@@ -185,8 +195,8 @@ class Pictures:
         """
         key = _key(address)
         if key in self.places:
-            for start in dict.fromkeys((self.places[key], 0)):  # records packed as one tell no place of their own
-                with _warc(self.path) as file, contextlib.suppress(OSError, ValueError, EOFError):
+            for start in dict.fromkeys((self.places[key], 0)):
+                with self.open() as file, contextlib.suppress(OSError, ValueError, EOFError):
                     file.seek(start)
                     for there, kind, record in _records(file):
                         if _key(there) == key and kind.startswith("image/"):
@@ -265,24 +275,61 @@ def _responses(path: str, pictures: Pictures) -> Iterator[tuple[str, Any]]:
     Yields:
         (address, record), or ("", why it cannot be read on).
     """  # noqa: E501
-    for gather in (True, False):
+    with tempfile.TemporaryDirectory(prefix="panoglot-warc-") as room:
+        problem = _gather(pictures, room)
         try:
-            with _warc(path) as file:
+            with pictures.open() as file:
                 for url, kind, record in _records(file):
-                    if gather and kind.startswith("image/"):
-                        pictures.places.setdefault(_key(url), record.stream_pos)  # what is cut comes last
-                    elif not gather and kind in ("text/html", "application/xhtml+xml"):
+                    if kind in ("text/html", "application/xhtml+xml"):
                         yield url, record
         except (OSError, ValueError, EOFError) as error:
-            if not gather:
-                yield (
-                    "",
-                    RowError("truncated_archive", f"{' '.join(str(error).split())[:200]}; what came before is read"),
-                )
+            problem = " ".join(str(error).split())[:200]
+        if problem:
+            yield "", RowError("truncated_archive", f"{problem}; what came before is read")
 
 
-def _warc(path: str) -> Any:
-    return open(path, "rb")
+def _gather(pictures: Pictures, room: str) -> str:
+    """Note where the pictures of a WARC are; where it is packed as one, its content is written into a folder first.
+
+    Otherwise every picture would be looked for from the beginning, in time that grows with their number squared.
+
+    Returns:
+        What of it cannot be unpacked, or empty.
+    """
+    last, problem = -1, ""
+    with contextlib.suppress(OSError, ValueError, EOFError), pictures.open() as file:  # said when the pages are read
+        for url, kind, record in _records(file):
+            if record.stream_pos == last and not pictures.unpacked:
+                break
+            last = record.stream_pos
+            if kind.startswith("image/"):
+                pictures.places.setdefault(_key(url), record.stream_pos)  # what is cut comes last
+        else:
+            return ""
+        pictures.places.clear()
+        pictures.unpacked, problem = _unpacked(pictures.path, room)
+        if pictures.unpacked:
+            _gather(pictures, room)
+    return problem
+
+
+def _unpacked(path: str, room: str) -> tuple[str, str]:
+    """The content of a gzipped file, in a file of a folder; and what of it cannot be read."""
+    there, problem = os.path.join(room, "content.warc"), ""
+    try:
+        with open(path, "rb") as packed, open(there, "wb") as file:
+            if packed.read(2) != b"\x1f\x8b":
+                return "", ""
+            packed.seek(0)
+            source = inflated(packed)
+            try:
+                while (piece := source.read1()) and file.tell() <= _MOST_UNPACKED:
+                    file.write(piece)
+            except (EOFError, zlib.error) as error:
+                problem = str(error)
+    except OSError:  # no room for it: it is read as it is
+        return "", ""
+    return there, problem if os.path.getsize(there) <= _MOST_UNPACKED else f"more than {_MOST_UNPACKED:,} bytes"
 
 
 def _records(file: Any) -> Iterator[tuple[str, str, Any]]:

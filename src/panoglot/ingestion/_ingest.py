@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import Downloads, Part, Sample, Unused, counted_options, covers, find_format, read_part
-from panoglot.identity import extended, fingerprint, hash_parts, later, normal_text
+from panoglot.formats import Downloads, OptOut, Part, Sample, Unused, counted_options, covers, find_format, read_part
+from panoglot.identity import Added, extended, fingerprint, hash_parts, later, normal_text
 from panoglot.ingestion._places import Given, is_gone, record_places
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.pictures import MAX_PIXELS, Metadata, read_header, read_metadata
@@ -36,6 +36,8 @@ __all__ = ["IngestOperator", "ingest_stage", "settle_rejects"]
 CHUNK_ROWS, CHUNK_BYTES = 512, 64 * 2**20
 #: What was fetched waits so long at most.
 FETCHED_SECONDS = 3.0
+#: Formats in which several rows or pages show one picture: within a file these are no duplicates.
+_SHOWN_AGAIN = frozenset(("tabular", "parquet", "hf_datasets", "wit", "lgs", "pdf", "epub"))
 #: So many exact duplicates are named; the rest is counted.
 MOST_NAMED = 20
 
@@ -47,6 +49,7 @@ def ingest_stage(
     options: dict[str, Any] | None = None,
     max_pixels: int = MAX_PIXELS,
     identify: str = "embedded:langid",
+    opt_out: Annotated[tuple[str, ...], Added(())] = (),
 ) -> Stage:
     """Make the stage that reads a source.
 
@@ -56,6 +59,7 @@ def ingest_stage(
         options: options of that format.
         max_pixels: pictures with more are rejected unread.
         identify: names the language of texts whose source does not; empty leaves them `und`.
+        opt_out: the lines of a list of those whose pictures are not taken.
 
     Raises:
         UserError: nothing there, or no format that reads it.
@@ -68,7 +72,7 @@ def ingest_stage(
     return Stage(
         name="ingest",
         fingerprint=extended(base, later(ingest_stage, locals())),
-        operator=IngestOperator(max_pixels, identify),
+        operator=IngestOperator(max_pixels, identify, opt_out),
         of="parts",
         parts=_Listing(parts),
         batch=4,
@@ -92,6 +96,7 @@ class IngestOperator:
 
     max_pixels: int = MAX_PIXELS
     identify: str = "embedded:langid"
+    opt_out: tuple[str, ...] = ()
     _chunk: list[tuple[dict[str, Any], list[Caption], str]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
     _facts: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -105,7 +110,8 @@ class IngestOperator:
         self._named = 0
         self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
-        self._downloads = Downloads(have=self._fetched)
+        self._listed = OptOut(self.opt_out)
+        self._downloads = Downloads(have=self._fetched, opt_out=self._listed)
         self._committed = time.monotonic()
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
@@ -122,7 +128,7 @@ class IngestOperator:
             self._table: str | None = None
             self._stored: dict[str, str] = {}
             before = self._downloads.counts()
-            for found in read_part(item.part, self._downloads):
+            for found in read_part(item.part, self._downloads, self._listed):
                 if isinstance(found, Sample):
                     self._take(found)
                 elif isinstance(found, Unused):
@@ -167,6 +173,9 @@ class IngestOperator:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
             return
         key = sample.image_id or image_id(sample.data)
+        if self._listed.met((), key):
+            self._rejects.append(Reject(sample.uri, "ingest", "opted_out", f"{key} is on the list"))
+            return
         width, height = header.upright
         said = read_metadata(sample.data)
         context = {**({"photo": photo} if (photo := said.context()) else {}), **sample.context}
@@ -267,8 +276,8 @@ class IngestOperator:
                 continue
             if key not in moved and is_gone(there):
                 moved[key] = uri
-            elif part.format not in ("tabular", "parquet", "hf_datasets") or not there.startswith(f"{part.uri}#"):
-                twice.append(f"{uri} = {there}")  # several rows of one picture are no duplicates
+            elif part.format not in _SHOWN_AGAIN or there.partition("#")[0] != uri.partition("#")[0]:
+                twice.append(f"{uri} = {there}")
         data.images.change([{"image_id": key, "uri": uri} for key, uri in moved.items()])
         notes: dict[str, Any] = {"moved": len(moved)} if moved else {}
         if twice:

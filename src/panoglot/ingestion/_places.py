@@ -38,7 +38,8 @@ def is_gone(uri: str) -> bool:
     """
     if not os.path.isabs(uri) or "\\x" in uri:  # a name that is not UTF-8 is written with escapes
         return False
-    return _nowhere(uri) and not ("#" in uri and not _nowhere(uri.rpartition("#")[0]))
+    pieces = uri.split("#")  # of a WARC a page's address stands between, which may hold more
+    return all(_nowhere("#".join(pieces[:n])) for n in range(len(pieces), 0, -1))
 
 
 def _nowhere(path: str) -> bool:

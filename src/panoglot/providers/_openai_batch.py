@@ -72,7 +72,7 @@ class Batches:
         """Return the server's answer to a request, by the next batch or one that was there.
 
         Raises:
-            RowError: the server could not answer this one; `batch_expired`.
+            RowError: the server could not answer this one; `batch_expired`, `lost_answer`.
             UserError: only the user can mend it: key, model, a batch that is refused.
             Stopped: the run was told to stop before it was sent.
         """
@@ -153,9 +153,12 @@ class Batches:
         form, kind = _form("\n".join(lines).encode())
         file = await self.endpoint.call("POST", "/files", form, kind=kind)
         batch = await self._create(path, _id(file, "id"))
-        answers = await self._answers(await self._ended(batch))
+        ended = await self._ended(batch)
+        answers = await self._answers(ended)
+        # a batch that was completed and has no line for a question has lost it: waiting longer would not have helped
+        why = "lost_answer" if ended.get("status") == "completed" else "batch_expired"
         for key, (_, _, future) in some.items():
-            self._give(future, answers.get(key, RowError("batch_expired", "the batch ended without this answer")))
+            self._give(future, answers.get(key, RowError(why, "the batch ended without this answer")))
 
     async def _create(self, path: str, file: str) -> dict[str, Any]:
         """Make a batch of a file, once: when its answer is lost, the server's list is looked at before another try."""

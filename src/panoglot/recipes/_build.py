@@ -13,12 +13,12 @@ from typing import Any
 
 from panoglot.checks import pairs
 from panoglot.errors import UserError, verb
-from panoglot.formats import detect, hold
+from panoglot.formats import OptOut, detect, hold
 from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
 from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
-from panoglot.recipes._outcome import nothing_read, what_went_wrong
+from panoglot.recipes._outcome import held_of_listed, nothing_read, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
     held,
@@ -244,8 +244,9 @@ def _reading(recipe: Recipe, asked: Mirror | None) -> Stage | None:
     from panoglot.ingestion import ingest_stage
 
     found = None
+    listed = OptOut.read(recipe.opt_out).lines
     try:
-        found = ingest_stage(recipe.source, format=recipe.format, options=recipe.options)
+        found = ingest_stage(recipe.source, format=recipe.format, options=recipe.options, opt_out=listed)
     except UserError:
         if asked is None or not asked.may_be_empty:
             raise
@@ -260,6 +261,8 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
     if ingest_first is not None:
         run.stage(ingest_first)
         failing = settle_rejects(run.dataset, result.run_id)
+        if recipe.opt_out:
+            result.stages[-1].notes.setdefault("unused", []).extend(held_of_listed(run.dataset, recipe.opt_out))
         if not len(run.dataset.images):
             raise UserError(nothing_read(run.dataset, str(recipe.source), failing, result.stages))
     if run.mirror is not None and result.status == "done":
@@ -350,6 +353,7 @@ def build(
     extract: str | None = None,
     caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
+    opt_out: str | None = None,
     prices: str | None = None,
     max_cost: float | None = None,
     cluster: str | None = None,
@@ -384,6 +388,8 @@ def build(
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
+        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
+            id (or SHA-256) a line.
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
         cluster: local, auto or ray://HOST:PORT.
@@ -404,8 +410,7 @@ def build(
     given, source = held(source, output)
     if source is not None and Path(source).suffix in (".yaml", ".yml"):
         recipe = load_recipe(source)
-        if output:
-            recipe.output = output
+        recipe.output, recipe.opt_out = output or recipe.output, opt_out or recipe.opt_out
     else:
         aliases = pairs(model, "--model", "ALIAS=PROVIDER:NAME")
         if source is not None and not mirror:
@@ -425,6 +430,7 @@ def build(
             format=reader_of(format, extract),
             options=options_of(option, caption_column),
             prices=prices,
+            opt_out=opt_out,
         )
     asked: dict[str, Any] = {"mirror": mirror, "emptied": emptied, "dry_run": dry_run, "quiet": quiet}
     return run_recipe(recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, **asked)
@@ -439,6 +445,7 @@ def ingest(
     extract: str | None = None,
     caption_column: Sequence[str] = (),
     option: Sequence[str] = (),
+    opt_out: str | None = None,
     on_error: str = "reject",
     cluster: str | None = None,
     mirror: bool = False,
@@ -456,6 +463,8 @@ def ingest(
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
+        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
+            id (or SHA-256) a line.
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
@@ -467,7 +476,7 @@ def ingest(
     options = options_of(option, caption_column)
     given, source = held(source, output)
     reader = reader_of(format, extract)
-    recipe = Recipe(output or output_of(source or ""), source=source, format=reader, options=options)
+    recipe = Recipe(output or output_of(source or ""), source, reader, options, opt_out=opt_out)
     return run_recipe(
         recipe,
         given=given,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import command
-from panoglot.formats import Unused
+from panoglot.formats import OptOut, Unused
 from panoglot.running import StageResult
 from panoglot.running._results import MUCH, fallback_share, named_notes
 from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
@@ -16,7 +17,7 @@ from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
 if TYPE_CHECKING:
     from panoglot.recipes._result import RunResult
 
-__all__ = ["Made", "made_by", "nothing_made", "nothing_read", "reasons", "remarks", "what_went_wrong"]
+__all__ = ["Made", "held_of_listed", "made_by", "nothing_made", "nothing_read", "reasons", "remarks", "what_went_wrong"]
 
 
 @dataclass
@@ -75,6 +76,21 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
             made.dropped_in[row["lang"]] += 1
     made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
     return made
+
+
+def held_of_listed(dataset: Dataset, file: str) -> list[dict[str, Any]]:
+    """Pictures that were taken in before their source opted out, as what is to be said of a stage."""
+    listed = OptOut.read(file)
+    rows = ({**row, "context": json.loads(row["context"] or "{}")} for row in dataset.images.rows(_WHERE_FROM))
+    ids = [row["image_id"] for row in rows if listed.of_row(row) is not None]
+    if not ids:
+        return []
+    line = command("forget", dataset.address, *(key[:12] for key in ids[:20]))
+    what = "picture{s} whose source has opted out since"
+    return [Unused.of(dataset.address, what, ids, f"still in the dataset: {line}").to_dict()]
+
+
+_WHERE_FROM = ["image_id", "uri", "context"]
 
 
 def _many(count: int, what: str) -> str:

@@ -46,6 +46,7 @@ class Recipe:
         options: options of the format.
         models: alias to model name.
         prices: price file.
+        opt_out: file of sources whose pictures are not taken.
         steps: (step, options) in order: a method, or `curate`, `align`, `encode`, `index`, `train`, `report`.
     """
 
@@ -55,6 +56,7 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     prices: str | None = None
+    opt_out: str | None = None
     steps: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def model(self, alias: str) -> str:
@@ -121,6 +123,7 @@ class Recipe:
             "options": self.options,
             "models": self.models,
             "prices": self.prices,
+            "opt_out": self.opt_out,
             "steps": [{step: options} for step, options in self.steps],
         }
 
@@ -133,11 +136,11 @@ class Recipe:
         """
         if not isinstance(data, Mapping):
             raise UserError(f"{where}: a recipe is a mapping with source, output and steps.")
-        known = ("source", "output", "format", "options", "models", "prices", "steps")
+        known = ("source", "output", "format", "options", "models", "prices", "opt_out", "steps")
         for key in data:
             if key not in known:
                 raise UserError(f"{where} has no key '{key}'.{did_you_mean(str(key), known)}")
-        for key in ("source", "output", "format", "prices"):
+        for key in ("source", "output", "format", "prices", "opt_out"):
             if not isinstance(data.get(key), str | None):
                 raise UserError(f"{where}: '{key}' is a text, not {data[key]!r}.")
         if not isinstance(data.get("steps") or [], list):
@@ -164,6 +167,7 @@ class Recipe:
             options=dict(data.get("options") or {}),
             models={str(k): str(v) for k, v in (data.get("models") or {}).items()},
             prices=data.get("prices"),
+            opt_out=data.get("opt_out"),
             steps=steps,
         )
 
@@ -205,6 +209,7 @@ def load_recipe(path: str | Path) -> Recipe:
     recipe.source = recipe.source and os.path.normpath(base / recipe.source)
     recipe.output = recipe.output if has_scheme(recipe.output) else os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
+    recipe.opt_out = recipe.opt_out and os.path.normpath(base / recipe.opt_out)
     for step, options in recipe.steps:
         if step == "train" and isinstance(options.get("output"), str):
             options["output"] = os.path.normpath(base / options["output"])
@@ -257,6 +262,7 @@ def recipe_from_options(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     prices: str | None = None,
+    opt_out: str | None = None,
 ) -> Recipe:
     """Make the recipe that the flags of `build` stand for.
 
@@ -313,6 +319,7 @@ def recipe_from_options(
         options=dict(options or {}),
         models=aliases,
         prices=prices,
+        opt_out=opt_out,
         steps=steps,
     )
 

@@ -133,6 +133,7 @@ _REASONS = {
     "not_in_picture": "The prompt reads something that this picture does not have.",
     "not_in_schema": "The answer does not fit the JSON schema, asked for again too.",
     "batch_expired": "The server's batch ended without this answer; a retry asks again.",
+    "lost_answer": "The server completed its batch and gave no answer to this question; a retry asks again.",
     "low_match": "The best caption fits the clip's frames too little.",
     "undecodable": "The pixels cannot be decoded.",
     "too_many_pixels": "More pixels than the limit; refused by its header, never decoded.",
