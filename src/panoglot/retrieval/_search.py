@@ -132,6 +132,7 @@ def index(
     *,
     captions: bool = False,
     views: str = "whole",
+    keep: int | None = None,
     above: int = EXACT_UP_TO,
     rebuild: bool = False,
 ) -> Indexed:
@@ -146,6 +147,7 @@ def index(
             near made-up words come, so that what nothing fits finds nothing.
         views: `corners` (the whole and four overlapping corners) or `quadrants`: five vectors a picture, for small
             things; `tokens`: those that the encoder has for places. A picture counts with its best.
+        keep: most vectors of views a picture keeps: the most alike become their mean (token pooling).
         above: up to this many vectors no index is made: exact search is as fast.
         rebuild: build anew instead of adding new rows.
 
@@ -161,9 +163,9 @@ def index(
     name, model = choose(data, encoder)
     table = data.vectors(name)
     told = Indexed("exact")
-    if captions or views != "whole":
+    if captions or views != "whole" or keep is not None:
         loaded = loaded_encoder(data, name, model) if model is None or isinstance(model, str) else model
-        told = replace(told, views=add_views(data, name, loaded, views))
+        told = replace(told, views=add_views(data, name, loaded, views, keep))
         if captions:
             before = table.count("of = 'caption'")
             told = replace(told, captions=add_captions(data, name, loaded), before=before, measured=True)
