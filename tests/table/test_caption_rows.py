@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from panoglot.table import Caption, CaptionRows, caption_to_row, create_dataset, given_caption_id
+from panoglot.table import PLAIN, Caption, CaptionRows, caption_to_row, create_dataset, given_caption_id
 
 
 def plain(captions):
@@ -25,12 +25,12 @@ def test_rows_are_the_records(tmp_path):
     assert all(plain(rows[key]) == plain(records[key]) for key in ids)
     mine, same = data.caption_rows(ids, None)["a" * 32], data.captions_of(ids, None)["a" * 32]
     assert (len(mine), len(rows["none"]), len(rows["b" * 32])) == (4, 0, 3)
-    assert mine.column("text") == [caption.text for caption in same]
-    assert plain(mine.take([2, 0])) == plain([same[2], same[0]])
-    assert mine.take([]) == []
+    for name in PLAIN:
+        assert mine.column(name) == [getattr(caption, name) for caption in same]
     assert (plain(mine), plain(mine[:2]), repr(mine)) == (plain(same), plain(same[:2]), repr(same))
+    assert [row["text"] for row in mine.plain([2, 0])] == [same[2].text, same[0].text]
     assert mine[1] is list(mine)[1]
     assert mine == list(mine)
     assert mine != same[:3]
     made = CaptionRows.of(same)
-    assert (made.column("lang"), made.take([3]), len(made)) == ([c.lang for c in same], [same[3]], 4)
+    assert (made.column("lang"), made[3], len(made)) == ([c.lang for c in same], same[3], 4)

@@ -1,6 +1,6 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.table._caption_rows import CaptionRows, caption_from_row, caption_to_row
+from panoglot.table._caption_rows import PLAIN, CaptionRows, caption_from_row, caption_to_row
 from panoglot.table._dataset import (
     MANIFEST,
     Dataset,
@@ -42,6 +42,7 @@ __all__ = [
     "MEASURED",
     "MISTOLD",
     "NO_FACT",
+    "PLAIN",
     "SCHEMA_VERSION",
     "Caption",
     "CaptionRows",

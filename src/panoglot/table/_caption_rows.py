@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from panoglot.geometry import Region
@@ -12,7 +13,11 @@ from panoglot.table._table import plain_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CaptionRows", "caption_from_row", "caption_to_row"]
+__all__ = ["PLAIN", "CaptionRows", "caption_from_row", "caption_to_row"]
+
+
+#: Fields that are read of every caption; the records are made when somebody looks at them.
+PLAIN = ("caption_id", "text", "lang", "kind")
 
 
 class CaptionRows(Sequence[Caption]):
@@ -22,12 +27,45 @@ class CaptionRows(Sequence[Caption]):
     ([], True)
     """
 
-    def __init__(self, rows: pa.Table | None = None) -> None:
+    def __init__(self, rows: pa.Table | None = None, plain: Mapping[str, list[str]] | None = None) -> None:
         self._rows = rows
+        self._plain = plain or {name: [] for name in PLAIN}
         self._made: list[Caption] | None = None
 
+    @classmethod
+    def each(cls, rows: pa.Table) -> dict[str, CaptionRows]:
+        """The captions of every image of a table, whose rows of an image stand together."""
+        images, recipes = rows["image_id"].to_pylist(), rows["recipe"].to_pylist()
+        plain = {name: rows[name].to_pylist() for name in PLAIN}
+        made = {recipe for recipe in set(recipes) if is_translation(recipe)}
+        if made:
+            kinds = zip(plain["kind"], recipes)
+            plain["kind"] = [machine_kind(kind) if recipe in made else kind for kind, recipe in kinds]
+        found, at = {}, 0
+        for image, many in Counter(images).items():
+            some = {name: values[at : at + many] for name, values in plain.items()}
+            found[image] = cls(rows.slice(at, many), some)
+            at += many
+        return found
+
+    @classmethod
+    def of(cls, captions: Sequence[Caption]) -> CaptionRows:
+        """Captions that are made already."""
+        found = cls(None, {name: [getattr(caption, name) for caption in captions] for name in PLAIN})
+        found._made = list(captions)
+        return found
+
+    def column(self, name: str) -> list[str]:
+        """One of the `PLAIN` fields of all."""
+        return self._plain[name]
+
+    def plain(self, numbers: Sequence[int]) -> list[dict[str, str]]:
+        """The `PLAIN` fields of some."""
+        columns = [(name, self._plain[name]) for name in PLAIN]
+        return [{name: values[n] for name, values in columns} for n in numbers]
+
     def __len__(self) -> int:
-        return len(self._all()) if self._rows is None else int(self._rows.num_rows)
+        return len(self._plain["text"])
 
     @overload
     def __getitem__(self, at: int) -> Caption: ...
@@ -46,26 +84,6 @@ class CaptionRows(Sequence[Caption]):
 
     def __repr__(self) -> str:
         return repr(self._all())
-
-    @classmethod
-    def of(cls, captions: Sequence[Caption]) -> CaptionRows:
-        """Captions that are made already."""
-        found = cls()
-        found._made = list(captions)
-        return found
-
-    def column(self, name: str) -> list[Any]:
-        """One column of all rows: a field of `Caption`."""
-        if self._rows is None:
-            return [getattr(caption, name) for caption in self._all()]
-        found: list[Any] = self._rows[name].to_pylist()
-        return found
-
-    def take(self, numbers: Sequence[int]) -> list[Caption]:
-        """Some of them."""
-        if self._made is None and self._rows is not None and len(numbers):
-            return [caption_from_row(row) for row in plain_rows(self._rows.take(list(numbers)))]
-        return [self._all()[n] for n in numbers]
 
     def _all(self) -> list[Caption]:
         if self._made is None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import secrets
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -330,10 +329,7 @@ class Dataset:
         for start in range(0, len(ids), 500):
             condition = sql_in("image_id", ids[start : start + 500]) + (f" and ({where})" if where else "")
             rows = self.captions.read(where=condition).sort_by([("image_id", "ascending"), ("caption_id", "ascending")])
-            at = 0
-            for image, many in Counter(rows["image_id"].to_pylist()).items():
-                found[image] = CaptionRows(rows.slice(at, many))
-                at += many
+            found |= CaptionRows.each(rows)
         return found
 
     def captions_of(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, list[Caption]]:

@@ -67,7 +67,8 @@ def similarities(query: np.ndarray, rows: np.ndarray, scales: np.ndarray | None 
         dots = whole.astype(np.float32) @ rows.astype(np.float32).T  # exact: below 2**24
     else:
         dots = np.asarray(simsimd.cdist(whole, np.ascontiguousarray(rows), metric="dot"), np.float32)
-    return dots.reshape(len(query), len(rows)) * own[:, None] * scales
+    scaled: np.ndarray = dots.reshape(len(query), len(rows)) * own[:, None] * scales
+    return scaled
 
 
 def blocks_of(starts: np.ndarray, count: int) -> Iterator[tuple[int, int, int, int]]:
@@ -158,4 +159,5 @@ def _pooled(sums: np.ndarray, keep: int) -> np.ndarray:
         similar[every, other], similar[every, :, other] = -np.inf, -np.inf
     left = units[alive].reshape(count, min(views, max(1, keep)), -1)
     length = np.linalg.norm(left, axis=2, keepdims=True)
-    return left / np.where(length > 0, length, 1)
+    found: np.ndarray = left / np.where(length > 0, length, 1)
+    return found

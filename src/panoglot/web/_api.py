@@ -150,9 +150,10 @@ class Api:
         if show is not None:
             return {**made, **shown(hit.captions, several(show))}
         rows, kept = told_rows(hit.captions)
-        some = rows.take(kept[:most])
-        said = [{"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind} for c in some]
-        return {**made, "captions": said, "more_captions": len(kept) - len(some)}
+        said = rows.plain(kept[:most])
+        for row in said:
+            row["id"] = row.pop("caption_id")
+        return {**made, "captions": said, "more_captions": len(kept) - len(said)}
 
     def _query_picture(self, request: Request) -> Answer:
         try:

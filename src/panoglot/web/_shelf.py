@@ -118,11 +118,10 @@ def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:
     >>> shown(both, ["de", "en"]), shown(both, ["sw"])["text"]
     ({'text': 'ein Hund', 'lang': 'de-AT', 'captions': 2}, 'a dog')
     """
-    held, kept = told_rows(captions)
-    asked, tags = tuple(langs), held.column("lang")
+    rows, kept = told_rows(captions)
+    asked, tags = tuple(langs), rows.column("lang")
     some = [n for n in kept if _any_fits(asked, tags[n])] or kept  # most are in other languages
-    rows = [{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in held.take(some)]
-    return {**_told(_best(rows, langs)), "captions": len(kept)}
+    return {**_told(_best(rows.plain(some), langs)), "captions": len(kept)}
 
 
 def told_rows(captions: Sequence[Caption]) -> tuple[CaptionRows, list[int]]:
