@@ -31,7 +31,7 @@ def quantised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     >>> import numpy as np
     >>> values, scales = quantised(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
-    >>> values.tolist(), scales.round(4).tolist()
+    >>> values.tolist(), scales.astype(float).round(4).tolist()
     ([[64, -127], [0, 0]], [0.0079, 0.0])
     """
     import numpy as np
@@ -99,7 +99,7 @@ def maxsim(query: np.ndarray, rows: np.ndarray, starts: np.ndarray, scales: np.n
 
     >>> import numpy as np
     >>> rows = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float16)
-    >>> maxsim(np.eye(2, dtype=np.float32), rows, np.array([0, 2])).round(2).tolist()
+    >>> maxsim(np.eye(2, dtype=np.float32), rows, np.array([0, 2])).astype(float).round(2).tolist()
     [2.0, 1.4]
     """
     import numpy as np
