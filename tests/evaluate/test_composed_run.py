@@ -317,8 +317,8 @@ def test_vectors_fall_back_to_the_side_that_is_there():
     queries = [ComposedQuery("a", "r", "blue"), ComposedQuery("b", "torn", "blue"), ComposedQuery("c", "r", " ")]
 
     def composed(**given):
-        packs, fallbacks = compose_packs(Colours(), queries, load, **given)
-        return unit(np.stack([fold(packs[query.id]) for query in queries])), fallbacks
+        found = compose_packs(Colours(), queries, load, **given)
+        return unit(np.stack([fold(found.packs[query.id]) for query in queries])), found.fallbacks
 
     for method, rows, fallbacks in (
         ("sum", [[0.7071, 0, 0.7071], [0, 0, 1], [1, 0, 0]], 2),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from panoglot.errors import UserError
 from panoglot.formats import Sample, Unused, find_format, read_part
-from panoglot.table import Reject
+from panoglot.table import Reject, Triple
 from tests.conftest import picture_bytes
 from tests.formats.test_exchange import coco, mds, talk
 from tests.formats.test_pages import PAGE, mug, record, row, shop_page, tsv
@@ -47,6 +47,13 @@ def make(kind, folder):
         tasks = [{"id": 1, "data": {"image": "0.jpg"}, "annotations": [{"result": result}]}] * 2
         (folder / "export.json").write_text(json.dumps(tasks))
         return folder / "export.json", "label_studio", ["export.json"]
+    if kind == "triples":
+        rows = [{"reference": n, "text": "عصفور", "target": [str(n + 1)], "negatives": "2;9"} for n in range(2)]
+        (folder / "wishes.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+        return folder / "wishes.json", "triples", ["wishes.json"]
+    if kind == "triples.csv":
+        (folder / "wishes.csv").write_text('reference,text,target\n0,นก,1\n1,"a, b",2\n')
+        return folder / "wishes.csv", "triples", ["wishes.csv"]
     if kind == "talks":
         (folder / "train.json").write_text(json.dumps([talk(n, "?", "x") for n in range(3)]))
         return folder, None, ["train.json"]
@@ -63,7 +70,7 @@ def make(kind, folder):
     return folder / name, "lgs", [name]
 
 
-KINDS = "mds coco refcoco visual_genome label_studio talks wit html warc warc.gz".split()
+KINDS = "mds coco refcoco visual_genome label_studio triples triples.csv talks wit html warc warc.gz".split()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,7 +100,7 @@ def test_random_damage_raises_nothing(tmp_path_factory, kind):
             said = ""
         assert "\n" not in said
         for one in found:
-            assert isinstance(one, Sample | Unused) or (isinstance(one, Reject) and one.reason)
+            assert isinstance(one, Sample | Unused | Triple) or (isinstance(one, Reject) and one.reason)
             if isinstance(one, Sample):
                 json.dumps([one.uri, one.context, [c.text for c in one.captions]], ensure_ascii=False).encode()
 

@@ -397,6 +397,28 @@ def test_views(scenes, tmp_path):
     assert len(world.data.vectors(name)) == 30
 
 
+def test_views_are_pooled(scenes):
+    class Places(Codes):
+        def encode_places(self, images):
+            codes = np.eye(len(self._vector(("red",), 0)), dtype=np.float32)
+            return np.stack([np.concatenate([codes[:4], codes[:4]]) for _ in images])
+
+    encoder = Places()
+    encoder.shown = scenes.encoder.shown
+    name = scenes.data.vector_names()[0]
+    before = len(scenes.data.vectors(name))
+    with pytest.raises(UserError, match="keep=0"):
+        index(scenes.data, encoder, views="tokens", keep=0)
+    with pytest.raises(UserError, match="--views tokens"):
+        index(scenes.data, encoder, keep=3)
+    done = index(scenes.data, encoder, views="tokens", keep=4)
+    assert done.views == 4 * len(scenes.ids)  # of eight, each there twice
+    rows = scenes.data.vectors(name).read(["vector", "id"], "of = 'image'").to_pylist()
+    assert len(rows) == before + done.views
+    mine = np.array([row["vector"] for row in rows if row["id"] == scenes.ids[0]], np.float32)
+    assert sum(np.isclose(vector.max(), 1, atol=1e-3) for vector in mine) == 4
+
+
 def test_composer_of_queries(scenes):
     class Learned(Codes):
         def encode_queries(self, queries):

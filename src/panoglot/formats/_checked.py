@@ -11,7 +11,7 @@ from typing import Any
 
 from panoglot.errors import RowError
 from panoglot.formats._sample import Sample, Unused
-from panoglot.table import Reject
+from panoglot.table import Reject, Triple
 
 __all__ = ["check_elements", "check_json", "checked", "decoded", "encodable", "shown"]
 
@@ -43,7 +43,7 @@ def shown(text: str) -> str:
     return text if encodable(text) else text.encode("utf-8", "backslashreplace").decode()
 
 
-def checked(found: Sample | Reject | Unused) -> Iterator[Sample | Reject | Unused]:
+def checked(found: Sample | Reject | Unused | Triple) -> Iterator[Sample | Reject | Unused | Triple]:
     """A find as it can be stored: a caption with half a surrogate pair is a reject, the picture stays.
 
     >>> from panoglot.table import Caption
@@ -53,6 +53,12 @@ def checked(found: Sample | Reject | Unused) -> Iterator[Sample | Reject | Unuse
     """
     if isinstance(found, Unused):
         yield replace(found, source=shown(found.source), names=tuple(map(shown, found.names)), hint=shown(found.hint))
+        return
+    if isinstance(found, Triple):
+        if encodable(found.text):
+            yield found
+        else:
+            yield Reject(f"{found.image_id}:triple", "ingest", "bad_encoding", f"not UTF-8: {shown(found.text[:40])}")
         return
     if isinstance(found, Reject):
         if not (encodable(found.item) and encodable(found.message)):

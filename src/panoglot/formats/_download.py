@@ -25,7 +25,7 @@ from panoglot.formats._opt_out import OptOut
 from panoglot.formats._robots import AGENT, Robots, check_headers
 from panoglot.formats._sample import Address, Sample, Unused
 from panoglot.pictures import may_be_picture
-from panoglot.table import Reject
+from panoglot.table import Reject, Triple
 
 if TYPE_CHECKING:
     import httpcore2
@@ -107,7 +107,7 @@ class Downloads:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: queue.Queue[tuple[Sample, bytes | RowError]] = queue.Queue()
 
-    def of(self, found: Iterable[Sample | Reject | Unused]) -> Iterator[Sample | Reject | Unused]:
+    def of(self, found: Iterable[Sample | Reject | Unused | Triple]) -> Iterator[Sample | Reject | Unused | Triple]:
         """The finds of a part, with the pictures of their addresses, as they come; one that does not is a reject."""
         waiting, started = 0, time.monotonic()
         for one in found:

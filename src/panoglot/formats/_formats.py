@@ -19,7 +19,7 @@ from panoglot.formats._files import check_exists, join_uri
 from panoglot.formats._opt_out import OptOut
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
-from panoglot.table import Reject, is_dataset
+from panoglot.table import Reject, Triple, is_dataset
 
 #: Entry points of this group are formats: modules with `detect`, `parts` and `read`, and a `Writer` if they can write.
 GROUP = "panoglot.formats"
@@ -27,7 +27,7 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
+    *("triples", "wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
 )
 #: Names that people use -> our names.
 _ALIASES = {
@@ -165,7 +165,7 @@ def counted_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_part(
     part: Part, downloads: Downloads | None = None, opt_out: OptOut | None = None
-) -> Iterator[Sample | Reject | Unused]:
+) -> Iterator[Sample | Reject | Unused | Triple]:
     """Read a part, streaming; nothing that is in the data raises.
 
     Args:
@@ -222,7 +222,7 @@ def _above(name: str) -> Iterator[tuple[str, ...]]:
 
 def read_source(
     source: str | os.PathLike[str], format: str | None = None, **options: Any
-) -> Iterator[Sample | Reject | Unused]:
+) -> Iterator[Sample | Reject | Unused | Triple]:
     """Read a whole source: its parts in order; what was not used is told where it was found.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from panoglot.geometry import Region
-from panoglot.table import Caption, Reject
+from panoglot.table import Caption, Reject, Triple
 
 __all__ = ["Address", "Format", "Part", "Sample", "Unused", "own_copies"]
 
@@ -155,9 +155,9 @@ class Format(Protocol):
         """List the parts of a source, lazily, in a fixed order."""
         ...
 
-    def read(self, part: Part) -> Iterator[Sample | Reject | Unused]:
+    def read(self, part: Part) -> Iterator[Sample | Reject | Unused | Triple]:
         """Read a part, streaming. What cannot be read is a `Reject` (item = uri); never raises for a bad row.
 
-        What is there and not used is said too (`Unused`).
+        What is there and not used is said too (`Unused`); a `Triple` over pictures comes after them.
         """
         ...

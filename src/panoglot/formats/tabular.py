@@ -31,7 +31,7 @@ from panoglot.formats.parquet import pictures_named
 from panoglot.identity import counted
 from panoglot.table import Reject
 
-__all__ = ["Writer", "detect", "parts", "read"]
+__all__ = ["Writer", "detect", "parts", "read", "table_rows"]
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -156,7 +156,7 @@ def _parts(path: str, options: Options, said: dict[str, Any], named: set[str] | 
         key = part_key("tabular", path, options, said, start, states_of(files))
         return Part("tabular", uri, key, {**base, "start": start, "first": first}, count)
 
-    for row, after, rows in _rows(path, layout, start):
+    for row, after, rows in table_rows(path, layout, start):
         count, end = count + rows, after
         files += roles.pictures_of(row) if isinstance(row, dict) else []
         if count >= _ROWS:
@@ -227,7 +227,7 @@ def _keyed(raw: bytes) -> list[str]:
 
 def _roles(path: str, layout: Layout, options: Options) -> Roles:
     """Look at the first rows and decide what the columns are."""
-    rows = (row for row, _, _ in itertools.islice(_rows(path, layout, layout.start), 100))
+    rows = (row for row, _, _ in itertools.islice(table_rows(path, layout, layout.start), 100))
     if layout.names is None:
         return _roles_of(path, rows, options)
     good = [row for row in rows if isinstance(row, dict)]
@@ -253,7 +253,7 @@ def _roles_of(path: str, rows: Iterable[dict[str, Any] | RowError], options: Opt
     return pick_roles(kinds, path, options, examples=examples)
 
 
-def _rows(path: str, layout: Layout, start: int) -> Iterator[tuple[dict[str, Any] | RowError, int, int]]:
+def table_rows(path: str, layout: Layout, start: int) -> Iterator[tuple[dict[str, Any] | RowError, int, int]]:
     """Yield (row or why there is none, byte after it, how many rows it stands for) from byte `start` on."""
     with open_rows(path, layout) as file:
         file.seek(start)
@@ -294,7 +294,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         if "rows" in items:
             rows = together((_json_row(text), 0) for text in items["rows"])
         else:
-            rows = _rows(items["path"], items["layout"], items["start"])
+            rows = table_rows(items["path"], items["layout"], items["start"])
         for value, _, count in rows:
             if row >= items["first"] + (part.count or 0):
                 return

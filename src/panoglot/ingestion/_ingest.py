@@ -23,6 +23,7 @@ from panoglot.table import (
     Dataset,
     Fact,
     Reject,
+    Triple,
     caption_to_row,
     forgotten,
     given_caption_id,
@@ -100,6 +101,7 @@ class IngestOperator:
     _chunk: list[tuple[dict[str, Any], list[Caption], str]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
     _facts: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    _triples: list[Triple] = field(default_factory=list, repr=False)
     _bytes: int = 0
     _languages: Counter[str] = field(default_factory=Counter, repr=False)
 
@@ -125,15 +127,17 @@ class IngestOperator:
             self._notes: dict[str, Any] = {}
             self._unused: dict[tuple[str, str, str], Unused] = {}
             self._failed: set[str] = set()
+            self._refused: set[str] = set()  # ids of pictures that were not taken
             self._table: str | None = None
             self._stored: dict[str, str] = {}
             before = self._downloads.counts()
             for found in read_part(item.part, self._downloads, self._listed):
                 if isinstance(found, Sample):
                     self._take(found)
+                elif isinstance(found, Triple):
+                    self._triples.append(found)
                 elif isinstance(found, Unused):
-                    have = self._unused.get((found.source, found.what, found.hint))
-                    self._unused[found.source, found.what, found.hint] = have.and_more(found) if have else found
+                    self._leave(found)
                 else:
                     self._rejects.append(found)
                 full = len(self._chunk) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES or len(self._rejects) >= CHUNK_ROWS
@@ -151,6 +155,11 @@ class IngestOperator:
     def close(self) -> None:
         """End what fetches."""
         self._downloads.close()
+
+    def _leave(self, found: Unused) -> None:
+        """Count what was not used."""
+        have = self._unused.get((found.source, found.what, found.hint))
+        self._unused[found.source, found.what, found.hint] = have.and_more(found) if have else found
 
     def _fetched(self, sample: Sample) -> bytes | None:
         """The bytes that an earlier run fetched for this place from this address: it is not asked for again."""
@@ -171,6 +180,7 @@ class IngestOperator:
             header = read_header(sample.data, max_pixels=self.max_pixels)
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
+            self._refused.add(sample.image_id)
             return
         key = sample.image_id or image_id(sample.data)
         if self._listed.met((), key):
@@ -242,6 +252,7 @@ class IngestOperator:
         data.captions.insert(captions)
         facts, self._facts = self._facts, []
         data.facts.insert([{**fact, "run_id": run} for fact in facts if fact["image_id"] not in gone])
+        self._commit_triples(part)
         new, notes = record_places(data, given, run, moved)
         self._new += new
         add_notes(self._notes, notes)
@@ -249,6 +260,29 @@ class IngestOperator:
         self._failed |= {r.item for r in rejects}
         if self._failing:
             self._resolve(read)
+
+    def _commit_triples(self, part: Part) -> None:
+        """Write composed queries, without pictures that were not taken: unreadable, or forgotten."""
+        triples, self._triples = self._triples, []
+        if not triples:
+            return
+        data = self._worker.dataset
+        named = {key for one in triples for key in (one.image_id, *one.positives, *one.negatives)}
+        gone = self._refused | forgotten(data, named)
+        texts = [Caption(one.text, one.lang) for one in triples]
+        self._name_languages(texts)
+        rows = []
+        for one, said in zip(triples, texts):
+            better, worse = ([key for key in keys if key not in gone] for keys in (one.positives, one.negatives))
+            if one.image_id in gone or not better:
+                self._leave(
+                    Unused.of(part.uri, "row{s} of composed queries whose picture was not taken", [one.text[:40]])
+                )
+                continue
+            key = hash_parts("triple", one.image_id, one.text, *better)
+            made = replace(one, positives=better, negatives=worse, lang=said.lang, triple_id=key)
+            rows.append(made.plain() | {"run_id": self._worker.run_id})
+        add_notes(self._notes, {"triples": data.triples.insert(rows)})
 
     def _resolve(self, items: Iterable[str]) -> None:
         """Say of items that failed before that they were read now, unless they failed again."""

@@ -210,6 +210,7 @@ _COUNTED = {
     "superseded",
     "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
     "to read one again: {undo}",
+    "triples": "{count} row{s} of composed queries {were} read",
     "there": "{count} text{s} {were} there already, by an earlier step of the same method: {one} not written again",
     "there_facts": "{count} fact{s} {were} there already: {one} not written again",
     "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",

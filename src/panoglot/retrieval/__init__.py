@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
     from panoglot.retrieval._filter import Allowed
+    from panoglot.retrieval._forecast import Forecast, forecast
     from panoglot.retrieval._hits import Hit, Hits
     from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes
     from panoglot.retrieval._lexical import Lexicon, folded, matched
-    from panoglot.retrieval._planning import PRESETS, Askers, make_plan, model_names
+    from panoglot.retrieval._looking import Looks, look_all
+    from panoglot.retrieval._planning import (
+        PRESETS,
+        Askers,
+        make_plan,
+        make_plans,
+        model_names,
+        option_values,
+        preset_of,
+    )
     from panoglot.retrieval._query import choose
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
     from panoglot.retrieval._reviewing import judge, undo, vote
@@ -34,11 +44,13 @@ __all__ = [
     "Askers",
     "Condition",
     "Edited",
+    "Forecast",
     "Forgotten",
     "Hit",
     "Hits",
     "Indexed",
     "Lexicon",
+    "Looks",
     "Pack",
     "Plan",
     "Proposition",
@@ -56,15 +68,20 @@ __all__ = [
     "edit",
     "fold",
     "folded",
+    "forecast",
     "forget",
     "images_where",
     "index",
     "judge",
+    "look_all",
     "make_plan",
+    "make_plans",
     "matched",
     "model_names",
+    "option_values",
     "order",
     "pooled",
+    "preset_of",
     "read_plan",
     "read_where",
     "score",
@@ -95,6 +112,8 @@ __getattr__, __dir__ = lazy_names(
         "Askers": "_planning",
         "Edited": "_editing",
         "Forgotten": "_editing",
+        "Forecast": "_forecast",
+        "forecast": "_forecast",
         "Hit": "_hits",
         "Hits": "_hits",
         "Pack": "_scorer",
@@ -116,7 +135,12 @@ __getattr__, __dir__ = lazy_names(
         "Indexed": "_search",
         "index": "_search",
         "judge": "_reviewing",
+        "Looks": "_looking",
+        "look_all": "_looking",
         "make_plan": "_planning",
+        "make_plans": "_planning",
+        "option_values": "_planning",
+        "preset_of": "_planning",
         "model_names": "_planning",
         "pooled": "_scorer",
         "read_plan": "_records",

@@ -12,7 +12,17 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.retrieval._filter import Allowed, Tags, contains
 from panoglot.retrieval._scorer import Pack, combine, fold, pooled
 from panoglot.table import Dataset, sql_in
-from panoglot.vectors import Vectors, gather, has_index, nearest_indexed, stamp, threads, top_rows
+from panoglot.vectors import (
+    Vectors,
+    blocks_of,
+    gather,
+    has_index,
+    nearest_indexed,
+    similarities,
+    stamp,
+    threads,
+    top_rows,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,12 +185,12 @@ class Gallery:
             return np.empty(0, "S32"), np.empty(0), {"*": {}}
         order = np.argsort(owners, kind="stable")
         ids, starts = np.unique(owners[order], return_index=True)
-        similar = pooled(_similar(pack.vectors, rows)[:, order], starts, pack.plan.pool)
+        similar = _pooled(pack.vectors, rows, order, starts, pack.plan.pool)
         said = None
         if captions is not None and len(captions[1]):
             order = np.argsort(captions[1], kind="stable")
             mine, at = np.unique(captions[1][order], return_index=True)
-            best = pooled(_similar(pack.vectors, captions[0])[:, order], at, "max")
+            best = _pooled(pack.vectors, captions[0], order, at, "max")
             said = np.full_like(similar, np.nan)
             place = np.minimum(np.searchsorted(mine, ids), len(mine) - 1)
             has = mine[place] == ids
@@ -332,14 +342,22 @@ def _best(images: np.ndarray, scores: np.ndarray) -> list[tuple[str, float]]:
     return list(found.items())
 
 
-def _similar(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Dot products float32 `[T, R]` of terms and float16 rows, a block at a time."""
+def _pooled(vectors: np.ndarray, rows: np.ndarray, order: np.ndarray, starts: np.ndarray, pool: str) -> np.ndarray:
+    """Pooled dot products float32 `[T, N]` of terms and pictures, some pictures at a time.
+
+    Args:
+        vectors: of the terms, `[T, dim]`.
+        rows: float16 `[R, dim]`.
+        order: puts the rows of a picture together, `[R]`.
+        starts: where those of each picture begin then, `[N]`.
+        pool: how they become one.
+    """
     import numpy as np
 
-    out = np.empty((len(vectors), len(rows)), np.float32)
-    for start in range(0, len(rows), 16_384):
-        some = rows[start : start + 16_384].astype(np.float32)
-        out[:, start : start + len(some)] = vectors @ some.T
+    out = np.empty((len(vectors), len(starts)), np.float32)
+    for first, last, low, high in blocks_of(starts, len(order)):
+        similar = similarities(vectors, rows[order[low:high]])
+        out[:, first:last] = pooled(similar, starts[first:last] - low, pool)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Hit:
     image_id: str
     score: float
     uri: str = ""
-    captions: list[Caption] = field(default_factory=list)
+    captions: Sequence[Caption] = ()
     dataset: Dataset | None = field(default=None, repr=False, compare=False)
     parts: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
     verdicts: list[bool] | None = field(default=None, compare=False)

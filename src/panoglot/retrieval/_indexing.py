@@ -11,7 +11,7 @@ from panoglot.languages import matches
 from panoglot.pictures import Image
 from panoglot.providers import finish
 from panoglot.table import Dataset, vector_id
-from panoglot.vectors import unit_rows
+from panoglot.vectors import pool_tokens, unit_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,15 +77,18 @@ def add_captions(dataset: Dataset, name: str, encoder: Any) -> int:
     return done
 
 
-def add_views(dataset: Dataset, name: str, encoder: Any, views: str) -> int:
+def add_views(dataset: Dataset, name: str, encoder: Any, views: str, keep: int | None = None) -> int:
     """Encode views of every image that has one vector; return how many were added.
 
-    Every image gets equally many: more views score higher for all, so they are compared only with their like.
+    Every image gets equally many: more views score higher for all, so they are compared only with their like. With
+    `keep` the most alike become their mean, until so many are left beside the whole.
 
     Raises:
-        UserError: no such views, an encoder without vectors of places.
+        UserError: no such views, an encoder without vectors of places, `keep` below 1.
     """
     check_option("views", views, VIEWS)
+    if keep is not None and (keep < 1 or views == "whole"):
+        raise UserError(f"keep={keep} is of views: at least 1, with --views tokens, corners or quadrants.")
     if views == "whole":
         return 0
     if views == "tokens" and not hasattr(encoder, "encode_places"):
@@ -107,6 +110,8 @@ def add_views(dataset: Dataset, name: str, encoder: Any, views: str) -> int:
                 rows = _views_of(image, encoder, crops)
             except RowError:
                 continue  # stays with one view, and is compared with its like by it
+            if keep is not None and len(rows) > keep:
+                rows = pool_tokens(rows[None], keep)[0]
             keys += [(image.id, "und", n) for n in range(1, len(rows) + 1)]
             vectors += list(rows)
         done += _insert(table, encoder, "image", keys, vectors)

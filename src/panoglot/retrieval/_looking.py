@@ -1,16 +1,19 @@
-"""The best candidates of a search, looked at where the plan says so and there are models that look."""
+"""The best candidates of a search, or of many, looked at where the plan says so and there are models that look."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from panoglot.errors import PanoglotError
+from panoglot.asking import Models
+from panoglot.errors import PanoglotError, RowError
 from panoglot.pictures import Image
-from panoglot.retrieval._planning import Askers
+from panoglot.retrieval._planning import AT_ONCE, Askers
 from panoglot.retrieval._records import Plan, Query
 
-__all__ = ["looked"]
+__all__ = ["Looks", "look_all", "looked"]
 
 
 def looked(
@@ -65,3 +68,76 @@ def looked(
             except (PanoglotError, OSError) as error:
                 notes.append(f"not compared: {error}")
     return ids, verdicts, stages
+
+
+@dataclass
+class Looks:
+    """What looking at the best of many queries came to.
+
+    Attributes:
+        ranked: ids by query, best first.
+        verified: queries whose best a verifier put in order.
+        judged: queries whose best were held beside the reference.
+        accepted: queries of which one was accepted.
+        failed: questions of the verifier without an answer; they count as not fulfilled.
+    """
+
+    ranked: dict[str, list[str]] = field(default_factory=dict)
+    verified: int = 0
+    judged: int = 0
+    accepted: int = 0
+    failed: int = 0
+
+
+def look_all(
+    plans: Mapping[str, Plan],
+    queries: Mapping[str, Query],
+    ranked: Mapping[str, Sequence[str]],
+    askers: Askers,
+    picture: Callable[[Any], Image],
+) -> Looks:
+    """Reorder the best of many queries by the models `verifier` and `evaluator`, those that there are.
+
+    Args:
+        plans: by query, say how many are looked at.
+        queries: by the same ids, have the references.
+        ranked: ids by query, best first.
+        askers: the models.
+        picture: of a candidate or of a query.
+
+    Returns:
+        The orders, and how many were looked at.
+
+    Raises:
+        BudgetReached: the money is spent; every answer so far is kept.
+    """
+    from panoglot.retrieval._verify import accept_first, verify
+
+    done = Looks({query: list(ids) for query, ids in ranked.items()})
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(key: str, m: Models) -> None:
+        plan, query, ids = plans[key], queries[key], done.ranked[key]
+        async with gate:
+            if "verifier" in askers.names and plan.verify and plan.propositions and ids:
+                ids, _, failed = await verify(ids, plan.propositions, m["verifier"], picture, plan.verify)
+                done.verified += 1
+                done.failed += failed
+            if "evaluator" in askers.names and plan.judge and query.images and ids:
+                try:
+                    reference = picture(query.images[0])
+                except RowError:
+                    reference = None
+                if reference is not None:
+                    ids, accepted = await accept_first(reference, query.text, ids, m["evaluator"], picture, plan.judge)
+                    done.judged += 1
+                    done.accepted += accepted is not None
+            done.ranked[key] = ids
+
+    async def work(m: Models) -> None:
+        await asyncio.gather(*(one(key, m) for key in done.ranked))
+
+    there: dict[str, str] = {alias: "generator" for alias in ("verifier", "evaluator") if alias in askers.names}
+    if there:
+        askers.run(askers.find(there, "search"), work)
+    return done

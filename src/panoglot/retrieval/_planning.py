@@ -17,10 +17,12 @@ from panoglot.retrieval._records import Plan, Query
 from panoglot.running import METHODS, Method, get_method
 from panoglot.storage import Address
 
-__all__ = ["PRESETS", "Askers", "make_plan", "model_names", "preset_of"]
+__all__ = ["AT_ONCE", "PRESETS", "Askers", "make_plan", "make_plans", "model_names", "option_values", "preset_of"]
 
 T = TypeVar("T")
 
+#: Queries whose models are asked at once; servers have limits of their own.
+AT_ONCE = 16
 #: Our planners.
 PRESETS = ("identity", "learned", "rules", "conditions", "cirevl", "cotmr", "imagescope")
 
@@ -65,6 +67,29 @@ def model_names(given: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
         if not equals or not alias or not name:
             raise UserError(f"--model {one}: write alias=PROVIDER:NAME, for example --model llm=openai:gpt-5-mini.")
         found[alias] = name
+    return found
+
+
+def option_values(given: Sequence[str]) -> dict[str, Any]:
+    """Options of a preset, of `name=value` lines; numbers and yes or no as such.
+
+    Raises:
+        UserError: a line without a name.
+    """
+    found: dict[str, Any] = {}
+    if not given:
+        return found
+    import yaml
+
+    for one in [given] if isinstance(given, str) else given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise UserError(f"--option {one}: write NAME=VALUE.")
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            read = value
+        found[name.replace("-", "_")] = read if isinstance(read, int | float | bool) else value
     return found
 
 
@@ -159,39 +184,70 @@ def make_plan(
     options: Mapping[str, Any] | None = None,
     look: Callable[[Any], Any] | None = None,
 ) -> Plan:
-    """Ask a planner.
+    """Ask a planner about one query; see `make_plans`."""
+    return make_plans({"": query}, preset, askers, options=options, look=look)[""]
+
+
+def make_plans(
+    queries: Mapping[str, Query],
+    preset: str,
+    askers: Askers,
+    *,
+    options: Mapping[str, Any] | None = None,
+    look: Callable[[Any], Any] | None = None,
+    whole: bool = False,
+) -> dict[str, Plan]:
+    """Ask a planner, `AT_ONCE` queries at a time.
 
     Args:
-        query: the query.
+        queries: by id.
         preset: the planner.
         askers: its models.
         options: its options.
-        look: a picture of the query by name.
+        look: a picture of a query by name.
+        whole: all plans or none: money that is spent ends it, and no simpler plan takes the place of what it would buy.
 
     Returns:
-        Its plan; when it failed, the query as it stands, flagged.
+        Its plans by id; where it failed, the query as it stands, flagged.
 
     Raises:
         UserError: no such preset or option, a model that nobody gave.
+        BudgetReached: with `whole`: the money is spent.
+        Stopped: with `whole`: somebody stopped it.
     """
-    from panoglot.retrieval.identity import plain_plan
-
     chosen = preset_of(preset)
     resolved = chosen.resolve(options or {})
-    models = askers.find(_needed(chosen, resolved, query, askers), chosen.name)
+    uses: dict[str, str] = {}
+    for query in queries.values():
+        uses |= _needed(chosen, resolved, query, askers)
+    models = askers.find(uses, chosen.name)
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def work(m: Models) -> Any:
+    async def one(query: Query, m: Models) -> Plan:
+        async with gate:
+            return await _planned(query, chosen, resolved, m, whole)
+
+    async def work(m: Models) -> list[Plan]:
         token = NAMED.set(look)
         try:
-            return await chosen.function(query, m, **resolved)
+            return await asyncio.gather(*(one(query, m) for query in queries.values()))
         finally:
             NAMED.reset(token)
 
+    return dict(zip(queries, askers.run(models, work)))
+
+
+async def _planned(query: Query, chosen: Method, options: Mapping[str, Any], m: Models, whole: bool) -> Plan:
+    """The plan of one query, or the query as it stands."""
+    from panoglot.retrieval.identity import plain_plan
+
     try:
-        plan = askers.run(models, work)
+        plan = await chosen.function(query, m, **options)
     except UserError:
         raise
     except (RowError, BudgetReached, Stopped) as error:
+        if whole and not isinstance(error, RowError):
+            raise
         return plain_plan(query, preset=chosen.name, fallback=f"the planner did not answer ({error})")
     except Exception as error:  # a planner's bug must not cost the search
         return plain_plan(query, preset=chosen.name, fallback=f"the planner failed ({type(error).__name__}: {error})")

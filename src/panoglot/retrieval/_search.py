@@ -14,6 +14,7 @@ from panoglot.retrieval._gallery import EXACT_UP_TO, Gallery
 from panoglot.retrieval._hits import Hits
 from panoglot.retrieval._indexing import add_captions, add_views
 from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._planning import option_values
 from panoglot.retrieval._query import choose, loaded_encoder
 from panoglot.retrieval._searcher import Searcher
 from panoglot.table import Dataset, is_dataset, open_dataset, sql_in
@@ -99,27 +100,8 @@ def search(
     searcher = Searcher(dataset, encoder, backend=backend, model=model, prices=prices, max_cost=max_cost)
     return searcher.search(
         text, image=image, product=product, lang=lang, kinds=kinds, where=where, k=k, weight=weight, over=over,
-        parts=parts, preset=preset, options=_options(option), plan=plan, min_score=min_score,
+        parts=parts, preset=preset, options=option_values(option), plan=plan, min_score=min_score,
     )  # fmt: skip
-
-
-def _options(given: Sequence[str]) -> dict[str, Any]:
-    """Options of a preset, of `name=value` lines; numbers and yes or no as such."""
-    found: dict[str, Any] = {}
-    if not given:
-        return found
-    import yaml
-
-    for one in [given] if isinstance(given, str) else given:
-        name, equals, value = one.partition("=")
-        if not equals:
-            raise UserError(f"--option {one}: write NAME=VALUE.")
-        try:
-            read = yaml.safe_load(value)
-        except yaml.YAMLError:
-            read = value
-        found[name.replace("-", "_")] = read if isinstance(read, int | float | bool) else value
-    return found
 
 
 @dataclass(frozen=True)
@@ -150,6 +132,7 @@ def index(
     *,
     captions: bool = False,
     views: str = "whole",
+    keep: int | None = None,
     above: int = EXACT_UP_TO,
     rebuild: bool = False,
 ) -> Indexed:
@@ -164,6 +147,7 @@ def index(
             near made-up words come, so that what nothing fits finds nothing.
         views: `corners` (the whole and four overlapping corners) or `quadrants`: five vectors a picture, for small
             things; `tokens`: those that the encoder has for places. A picture counts with its best.
+        keep: most vectors of views a picture keeps: the most alike become their mean (token pooling).
         above: up to this many vectors no index is made: exact search is as fast.
         rebuild: build anew instead of adding new rows.
 
@@ -179,9 +163,9 @@ def index(
     name, model = choose(data, encoder)
     table = data.vectors(name)
     told = Indexed("exact")
-    if captions or views != "whole":
+    if captions or views != "whole" or keep is not None:
         loaded = loaded_encoder(data, name, model) if model is None or isinstance(model, str) else model
-        told = replace(told, views=add_views(data, name, loaded, views))
+        told = replace(told, views=add_views(data, name, loaded, views, keep))
         if captions:
             before = table.count("of = 'caption'")
             told = replace(told, captions=add_captions(data, name, loaded), before=before, measured=True)

@@ -418,7 +418,7 @@ class Searcher:
             run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes
         )
         ids = ids[: run.query.top]
-        captions = self.dataset.captions_of(ids, shown) if ids else {}
+        captions = self.dataset.caption_rows(ids, shown) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
         said = [by_id[i].parts["lexical"]["terms"]["caption"] for i in ids if "lexical" in by_id[i].parts]
         texts = (

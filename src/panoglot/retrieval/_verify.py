@@ -41,19 +41,26 @@ async def verify(
     """
     failed = 0
 
-    async def one(key: str, what: Proposition) -> bool:
+    async def one(picture: Image, what: Proposition) -> bool:
         nonlocal failed
         try:
-            prompt = Prompt(QUESTION.replace("{question}", what.question), (load(key),), max_tokens=16)
+            prompt = Prompt(QUESTION.replace("{question}", what.question), (picture,), max_tokens=16)
             return said_yes((await verifier.generate(prompt)).text) == what.expected
         except RowError:
             failed += 1
             return False
 
+    async def each(key: str) -> list[bool]:
+        nonlocal failed
+        try:
+            picture = load(key)
+        except RowError:
+            failed += len(propositions)
+            return [False] * len(propositions)
+        return await asyncio.gather(*(one(picture, what) for what in propositions))
+
     first = list(ids[:k])
-    found = await asyncio.gather(*(one(key, what) for key in first for what in propositions))
-    many = len(propositions)
-    verdicts = {key: list(found[n * many : (n + 1) * many]) for n, key in enumerate(first)}
+    verdicts = dict(zip(first, await asyncio.gather(*map(each, first))))
     return [*sorted(first, key=lambda key: -sum(verdicts[key])), *ids[k:]], verdicts, failed
 
 

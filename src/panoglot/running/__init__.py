@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from panoglot.running._commit import Committer, Pace
     from panoglot.running._encode import align_stage, encode_stage
     from panoglot.running._engine import run_stage, use_cluster
-    from panoglot.running._estimate import Estimate, Need, estimate, needs_of
+    from panoglot.running._estimate import Estimate, Need, estimate, needs_of, priced_needs
     from panoglot.running._method import (
         METHODS,
         Asks,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from panoglot.running._results import Group, Scored
     from panoglot.running._runs import close_gone_runs, is_running, running
     from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker, add_notes
+    from panoglot.running._standins import stand_ins
 
 __all__ = [
     "METHODS",
@@ -81,8 +82,10 @@ __all__ = [
     "method",
     "method_stage",
     "needs_of",
+    "priced_needs",
     "run_stage",
     "running",
+    "stand_ins",
     "use_cluster",
 ]
 
@@ -110,6 +113,8 @@ __getattr__, __dir__ = lazy_names(
         "Need": "_estimate",
         "estimate": "_estimate",
         "needs_of": "_estimate",
+        "priced_needs": "_estimate",
+        "stand_ins": "_standins",
         "Operator": "_stage",
         "Outcome": "_stage",
         "ReaderName": "_method",

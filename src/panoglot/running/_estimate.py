@@ -17,7 +17,7 @@ from panoglot.running._stage import Item, Stage
 from panoglot.running._standins import Demand, stand_ins
 from panoglot.table import Dataset, caption_from_row, plain_rows, sql_in
 
-__all__ = ["Estimate", "Need", "estimate", "needs_of", "pending_ids", "read_items"]
+__all__ = ["Estimate", "Need", "estimate", "needs_of", "pending_ids", "priced_needs", "read_items"]
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,32 @@ def needs_of(
                 failed[f"{type(error).__name__}: {error}"] += 1
 
     asyncio.run(all_of_them())
-    table = Prices.load(prices)
-    needs = [
-        _need(alias, models.get(alias, alias), roles[alias], demand, loaded.get(alias), table, max(1, len(items)))
+    return priced_needs(demands, roles, models, loaded, Prices.load(prices), max(1, len(items))), failed
+
+
+def priced_needs(
+    demands: Mapping[str, Demand],
+    roles: Mapping[str, str],
+    names: Mapping[str, str],
+    loaded: Mapping[str, Any],
+    prices: Prices,
+    rows: int,
+) -> list[Need]:
+    """Say of what stand-ins were asked for some rows what it is, and costs, for 1,000.
+
+    Args:
+        demands: of `stand_ins`.
+        roles: as given to it.
+        names: alias to the model's full name.
+        loaded: the models themselves, those that are known.
+        prices: the price table.
+        rows: for how many rows they were asked.
+    """
+    return [
+        _need(alias, names.get(alias, alias), roles[alias], demand, loaded.get(alias), prices, rows)
         for alias, demand in demands.items()
         if demand.asked
     ]
-    return needs, failed
 
 
 def _need(alias: str, full: str, role: str, demand: Demand, model: Any, prices: Prices, rows: int) -> Need:

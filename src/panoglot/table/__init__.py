@@ -1,10 +1,9 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
+from panoglot.table._caption_rows import PLAIN, CaptionRows, caption_from_row, caption_to_row
 from panoglot.table._dataset import (
     MANIFEST,
     Dataset,
-    caption_from_row,
-    caption_to_row,
     create_dataset,
     is_dataset,
     open_dataset,
@@ -43,8 +42,10 @@ __all__ = [
     "MEASURED",
     "MISTOLD",
     "NO_FACT",
+    "PLAIN",
     "SCHEMA_VERSION",
     "Caption",
+    "CaptionRows",
     "Dataset",
     "Document",
     "DocumentPart",

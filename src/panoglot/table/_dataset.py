@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, command, did_you_mean
-from panoglot.geometry import Region
 from panoglot.storage import open_store
+from panoglot.table._caption_rows import CaptionRows, caption_from_row
 from panoglot.table._memory import give_back_memory
-from panoglot.table._records import KEPT_CAPTION, MISTOLD, Caption, is_translation, machine_kind
+from panoglot.table._records import KEPT_CAPTION, MISTOLD, Caption, machine_kind
 from panoglot.table._schema import KEYS, SCHEMA_VERSION, schema, vector_schema
 from panoglot.table._table import Table, plain_rows, sql_in
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MANIFEST",
     "Dataset",
-    "caption_from_row",
-    "caption_to_row",
     "create_dataset",
     "is_dataset",
     "open_dataset",
@@ -324,6 +322,16 @@ class Dataset:
         """Return the ids of the images that are dropped."""
         return set(self.marks.read(["image_id"], "dropped is not null")["image_id"].to_pylist())
 
+    def caption_rows(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, CaptionRows]:
+        """Read the captions of some images, in order of caption id, as rows that become `Caption`s when looked at."""
+        ids = list(dict.fromkeys(image_ids))
+        found = {image: CaptionRows() for image in ids}
+        for start in range(0, len(ids), 500):
+            condition = sql_in("image_id", ids[start : start + 500]) + (f" and ({where})" if where else "")
+            rows = self.captions.read(where=condition).sort_by([("image_id", "ascending"), ("caption_id", "ascending")])
+            found |= CaptionRows.each(rows)
+        return found
+
     def captions_of(self, image_ids: Iterable[str], where: str | None = "dropped is null") -> dict[str, list[Caption]]:
         """Read the captions of some images, in order of caption id."""
         ids = list(dict.fromkeys(image_ids))
@@ -335,46 +343,6 @@ class Dataset:
         for captions in found.values():
             captions.sort(key=lambda caption: caption.caption_id)
         return found
-
-
-def caption_from_row(row: dict[str, Any]) -> Caption:
-    """Make a `Caption` of a row of `captions`."""
-    return Caption(
-        text=row["text"],
-        lang=row["lang"],
-        kind=machine_kind(row["kind"]) if is_translation(row["recipe"]) else row["kind"],
-        model=row["model"] or "",
-        parents=tuple(row["parents"] or ()),
-        region=Region.of(row.get("region")),
-        scores=dict(row["scores"] or {}),
-        dropped=row["dropped"],
-        recipe=row["recipe"] or "",
-        image_id=row["image_id"],
-        caption_id=row["caption_id"],
-        run_id=row["run_id"] or "",
-        author=row.get("author") or "",
-        licence=row.get("licence") or "",
-    )
-
-
-def caption_to_row(caption: Caption) -> dict[str, Any]:
-    """Make a row of `captions` of a `Caption` whose ids are filled in."""
-    return {
-        "caption_id": caption.caption_id,
-        "image_id": caption.image_id,
-        "text": caption.text,
-        "lang": caption.lang,
-        "kind": caption.kind,
-        "recipe": caption.recipe,
-        "model": caption.model,
-        "parents": [p if isinstance(p, str) else p.caption_id for p in caption.parents],
-        "region": caption.region.plain() if caption.region else None,
-        "scores": dict(caption.scores),
-        "dropped": caption.dropped,
-        "run_id": caption.run_id,
-        "author": caption.author or None,
-        "licence": caption.licence or None,
-    }
 
 
 def _file_name(name: str) -> str:

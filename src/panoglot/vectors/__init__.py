@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._images import ImageIndex, id_bytes
     from panoglot.vectors._indexed import has_index, make_index, nearest_indexed
     from panoglot.vectors._kmeans import k_means, nearest, whitening
+    from panoglot.vectors._maxsim import blocks_of, maxsim, pool_tokens, quantised, similarities
     from panoglot.vectors._neighbours import stored_vectors, take_vectors, vector_rows
     from panoglot.vectors._stored import Vectors, stamp
     from panoglot.vectors._unit import unit_rows
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ImageIndex",
     "Vectors",
+    "blocks_of",
     "bucket_bits",
     "dots",
     "first_scores",
@@ -25,10 +27,14 @@ __all__ = [
     "id_bytes",
     "k_means",
     "make_index",
+    "maxsim",
     "near_others",
     "near_pairs",
     "nearest",
     "nearest_indexed",
+    "pool_tokens",
+    "quantised",
+    "similarities",
     "stamp",
     "stored_vectors",
     "take_vectors",
@@ -42,6 +48,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "blocks_of": "_maxsim",
+        "maxsim": "_maxsim",
+        "pool_tokens": "_maxsim",
+        "quantised": "_maxsim",
+        "similarities": "_maxsim",
         "first_scores": "_exact",
         "bucket_bits": "_hamming",
         "ImageIndex": "_images",

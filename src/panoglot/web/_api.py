@@ -22,7 +22,7 @@ from panoglot.vectors import stamp
 from panoglot.web._http import Answer, Problem, Request
 from panoglot.web._review import Review, captions_of
 from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
-from panoglot.web._shelf import Shelf, shown
+from panoglot.web._shelf import Shelf, shown, told_rows
 
 __all__ = ["Api", "problem_of"]
 
@@ -149,9 +149,11 @@ class Api:
         made = {"id": hit.image_id, "score": hit.score, "parts": hit.parts, "shape": shape}
         if show is not None:
             return {**made, **shown(hit.captions, several(show))}
-        kept = [c for c in hit.captions if c.kind != "fact"]
-        some = [{"id": c.caption_id, "text": c.text, "lang": c.lang, "kind": c.kind} for c in kept[:most]]
-        return {**made, "captions": some, "more_captions": len(kept) - len(some)}
+        rows, kept = told_rows(hit.captions)
+        said = rows.plain(kept[:most])
+        for row in said:
+            row["id"] = row.pop("caption_id")
+        return {**made, "captions": said, "more_captions": len(kept) - len(said)}
 
     def _query_picture(self, request: Request) -> Answer:
         try:

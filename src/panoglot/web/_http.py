@@ -19,6 +19,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
+
 from panoglot.errors import UserError
 
 __all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback"]
@@ -70,7 +72,10 @@ class Answer:
     @classmethod
     def of(cls, data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
         """JSON."""
-        body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+        try:
+            body = msgspec.json.encode(data)
+        except (TypeError, ValueError, UnicodeEncodeError):  # half a surrogate pair, or a number of another library
+            body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
         return cls(body, "application/json", status, headers or {})
 
 

@@ -12,13 +12,13 @@ from panoglot.languages import base_language, canonical_language, matches
 from panoglot.retrieval import Searcher
 from panoglot.retrieval._indexing import telling
 from panoglot.retrieval._where import images_where, read_where
-from panoglot.table import Caption, sql_in
+from panoglot.table import Caption, CaptionRows, sql_in
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Shelf", "shown"]
+__all__ = ["Shelf", "shown", "told_rows"]
 
 #: Shapes are given in thousandths, and between these.
 _SCALE, _FLATTEST, _TALLEST = 1000, 60_000, 50
@@ -118,11 +118,16 @@ def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:
     >>> shown(both, ["de", "en"]), shown(both, ["sw"])["text"]
     ({'text': 'ein Hund', 'lang': 'de-AT', 'captions': 2}, 'a dog')
     """
-    kept = [c for c in captions if c.kind != "fact"]
-    asked = tuple(langs)
-    some = [c for c in kept if _any_fits(asked, c.lang)] or kept  # most are in other languages
-    rows = [{"kind": c.kind, "lang": c.lang, "caption_id": c.caption_id, "text": c.text} for c in some]
-    return {**_told(_best(rows, langs)), "captions": len(kept)}
+    rows, kept = told_rows(captions)
+    asked, tags = tuple(langs), rows.column("lang")
+    some = [n for n in kept if _any_fits(asked, tags[n])] or kept  # most are in other languages
+    return {**_told(_best(rows.plain(some), langs)), "captions": len(kept)}
+
+
+def told_rows(captions: Sequence[Caption]) -> tuple[CaptionRows, list[int]]:
+    """Captions as rows, and the numbers of those that are no measurements."""
+    rows = captions if isinstance(captions, CaptionRows) else CaptionRows.of(captions)
+    return rows, [n for n, kind in enumerate(rows.column("kind")) if kind != "fact"]
 
 
 def _best(rows: list[dict[str, Any]], langs: Sequence[str]) -> dict[str, Any] | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import unit
 from panoglot.checks import check_option, offenders
-from panoglot.errors import RowError, UserError
+from panoglot.errors import BudgetReached, RowError, UserError
 from panoglot.evaluate._read import encode_blocks
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
@@ -25,7 +25,7 @@ from panoglot.retrieval import (
     Term,
     compose_all,
     fold,
-    make_plan,
+    make_plans,
 )
 
 if TYPE_CHECKING:
@@ -38,14 +38,17 @@ __all__ = [
     "COMPOSED",
     "METHODS",
     "Compose",
+    "Composed",
     "ComposedQuery",
     "as_list",
+    "as_queries",
     "check_texts",
     "compose_packs",
     "encode_pictures",
     "find_files",
     "read_texts",
     "rows_of",
+    "said_of",
     "search_composed",
     "short_of",
     "tag",
@@ -80,6 +83,23 @@ class ComposedQuery:
     group: tuple[str, ...] = ()
 
 
+@dataclass
+class Composed:
+    """What queries look for.
+
+    Attributes:
+        packs: their vectors and rules, by query id.
+        plans: their plans, as far as they had vectors.
+        queries: the queries as records.
+        fallbacks: how many had only one usable side where two were wanted, or whose planner fell back.
+    """
+
+    packs: dict[str, Pack] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    queries: dict[str, Query] = field(default_factory=dict)
+    fallbacks: int = 0
+
+
 #: A method of your own: (queries, a function from keys to pictures) to query vectors `[N, dim]`.
 Compose = Callable[[Sequence[ComposedQuery], Callable[[Sequence[str]], list[Any]]], Any]
 
@@ -103,7 +123,8 @@ def compose_packs(
     weight: float = 0.5,
     lang: str = "en",
     askers: Askers | None = None,
-) -> tuple[dict[str, Pack], int]:
+    options: Mapping[str, Any] | None = None,
+) -> Composed:
     """What every query looks for, as vectors and a rule: by a simple rule, a preset of `search`, or a function.
 
     Args:
@@ -115,13 +136,13 @@ def compose_packs(
         weight: of the text in `sum`, 0..1.
         lang: language of the instructions.
         askers: the models of a preset.
+        options: options of a preset.
 
     Returns:
-        `(packs by query id, fallbacks)`: how many queries had only one usable side where two were wanted, or whose
-        planner fell back.
+        What the queries look for.
 
     Raises:
-        UserError: queries without any usable side.
+        UserError: queries without any usable side; the money of `askers` is spent: every answer so far is kept.
     """
     import numpy as np
 
@@ -132,18 +153,19 @@ def compose_packs(
                 f"the method gave {list(made.shape)} for {len(queries)} queries of {encoder.dim} dimensions."
             )
         plans = {q.id: Plan((Term("soft", row.tolist()),)) for q, row in zip(queries, unit(made))}
-        packs, _, _ = compose_all(plans, {q.id: _as_query(q, lang) for q in queries}, encoder, _nothing)
-        return packs, 0
+        asked = as_queries(queries, lang)
+        packs, _, _ = compose_all(plans, asked, encoder, _nothing)
+        return Composed(packs, plans, asked)
     if not 0 <= weight <= 1:
         raise UserError(f"weight={weight} must be between 0 (only the picture) and 1 (only the text).")
-    asked = {query.id: _as_query(query, lang) for query in queries}
+    asked = as_queries(queries, lang)
     if method in METHODS:
         plans = {query.id: _simple(query, method, weight) for query in queries}
     elif method in PRESETS:
-        plans = {
-            key: make_plan(query, method, askers or Askers(), look=lambda value: load(value))
-            for key, query in asked.items()
-        }
+        try:
+            plans = make_plans(asked, method, askers or Askers(), options=options, look=load, whole=True)
+        except BudgetReached as error:
+            raise UserError(f"{error} Every answer so far is kept.") from None
     else:
         check_option("method", method, (*METHODS, *PRESETS))
     flagged = {key for key, plan in plans.items() if plan.fallback_used}
@@ -151,13 +173,14 @@ def compose_packs(
     packs, used, lost = compose_all(plans, asked, encoder, resolve, _read_by(load))
     # who asked for the picture alone gets no text in its place
     again = {q.id: _simple(q, "sum", 0.5) for q in queries if q.id in lost and method != "image"}
-    more, _, _ = compose_all(again, asked, encoder, _references(encoder, again, load), _read_by(load))
+    more, simple, _ = compose_all(again, asked, encoder, _references(encoder, again, load), _read_by(load))
     packs |= more
+    used |= simple
     flagged |= again.keys() | {key for key, plan in used.items() if plan.fallback_used}
     gone = [query.id for query in queries if query.id not in packs or not _points(packs[query.id])]
     if gone:
         raise UserError(f"{len(gone)} queries have neither a usable picture nor a text: {offenders(gone)}.")
-    return {query.id: packs[query.id] for query in queries}, len(flagged)
+    return Composed({query.id: packs[query.id] for query in queries}, used, asked, len(flagged))
 
 
 def _points(pack: Pack) -> bool:
@@ -168,6 +191,11 @@ def _points(pack: Pack) -> bool:
 
 def _nothing(value: Any) -> Any:
     return RowError("missing", str(value))
+
+
+def as_queries(queries: Sequence[ComposedQuery], lang: str) -> dict[str, Query]:
+    """Queries as the records of `search`, by id."""
+    return {query.id: _as_query(query, lang) for query in queries}
 
 
 def _as_query(query: ComposedQuery, lang: str) -> Query:
@@ -214,6 +242,7 @@ def search_composed(
     keys: Sequence[str],
     blocks: Iterable[tuple[int, np.ndarray]],
     depth: int,
+    captions: Callable[[int, int], np.ndarray] | None = None,
 ) -> tuple[dict[str, list[str]], dict[str, list[str]], int]:
     """The best candidates of every query from a gallery that passes by once; equal scores by key.
 
@@ -223,6 +252,7 @@ def search_composed(
         keys: of the gallery, sorted.
         blocks: (first key, unit vectors), in order; rows with NaN are never found.
         depth: candidates to keep.
+        captions: unit vectors of the captions of keys from a first one up to a last one; NaN for none.
 
     Returns:
         `(ranked, grouped, lost)`: lists by query; those of the queries' groups; rows without a vector.
@@ -242,7 +272,7 @@ def search_composed(
         exclude={query.id: query.exclude for query in queries}, groups={query.id: query.group for query in queries},
     )  # fmt: skip
     for start, block in blocks:
-        ranker.add(start, block)
+        ranker.add(start, block, None if captions is None else captions(start, start + len(block)))
     ranked, grouped = ranker.finish()
     return ranked, {query.id: grouped.get(query.id, []) for query in queries if query.group}, ranker.lost
 
@@ -281,6 +311,21 @@ def read_texts(texts: Any) -> dict[str, str]:
     if not isinstance(data, Mapping) or any(not isinstance(text, str) for text in data.values()):
         raise UserError("rewritten texts must be one JSON object: query id to text.")
     return {str(key): text for key, text in data.items()}
+
+
+def said_of(encoder: Encoder, keys: Sequence[str], texts: Mapping[str, str], lang: str) -> Callable[[int, int], Any]:
+    """The vectors of the captions of a gallery, encoded as they are asked for; NaN where there is none."""
+    import numpy as np
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        found = np.full((stop - start, encoder.dim), np.nan, np.float32)
+        there = [n for n, key in enumerate(keys[start:stop]) if texts.get(key, "").strip()]
+        if there:
+            made = encoder.encode_texts([texts[keys[start + n]] for n in there], [lang] * len(there))
+            found[there] = unit(np.asarray(made, np.float32))
+        return found
+
+    return rows
 
 
 def check_texts(texts: Mapping[str, str], known: set[str]) -> None:

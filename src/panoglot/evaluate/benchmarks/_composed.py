@@ -18,6 +18,7 @@ from typing import Any
 
 from panoglot.checks import check_option, offenders
 from panoglot.errors import UserError
+from panoglot.formats.triples import fashion_iq_text
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import metric_name
 from panoglot.metrics.ranking.rankings import rankings, subset_recall
@@ -155,15 +156,6 @@ def cirr(
     else:
         found.notes = ("the annotations have no groups (img_set.members): no subset recall",)
     return found
-
-
-def fashion_iq_text(captions: Sequence[str], sep: str = " and ") -> str:
-    """One instruction of a query's two captions, stripped of `.?, ` at their ends; an empty one is left out.
-
-    >>> fashion_iq_text(["is shiny and silver.", "fit and flare "]), fashion_iq_text([" .", "is red"])
-    ('is shiny and silver and fit and flare', 'is red')
-    """
-    return sep.join(text for text in (caption.strip(".?, ") for caption in captions) if text)
 
 
 def fashion_iq(

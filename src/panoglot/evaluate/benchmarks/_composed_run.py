@@ -13,7 +13,7 @@ What each leaves out is its own protocol (the reference stays in CIRCO's and Fas
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,17 +26,20 @@ from panoglot.evaluate.benchmarks._compose import (
     Compose,
     ComposedQuery,
     as_list,
+    as_queries,
     check_texts,
     compose_packs,
     encode_pictures,
     find_files,
     read_texts,
     rows_of,
+    said_of,
     search_composed,
     short_of,
     tag,
 )
 from panoglot.evaluate.benchmarks._composed import circo, cirr, fashion_iq, fashion_iq_text, write_submission
+from panoglot.evaluate.benchmarks._composed_looks import foreseen, look_at_best, paid, settled
 from panoglot.evaluate.benchmarks.genecis import genecis
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
@@ -79,6 +82,9 @@ def composed_run(
     metrics: Sequence[str] = (),
     confidence: float | None = None,
     askers: Askers | None = None,
+    options: Mapping[str, Any] | None = None,
+    captions: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    dry_run: bool = False,
 ) -> ResultSet:
     """Search a benchmark's gallery, which passes by once, write rankings as the official servers take them, score them.
 
@@ -97,7 +103,10 @@ def composed_run(
         output: folder for the rankings: `<benchmark>[…].json`.
         metrics: names; the benchmark's own without any (`genecis` has no others).
         confidence: level of bootstrap intervals.
-        askers: the models of a preset.
+        askers: the models of a preset, and those that look at the best: `verifier`, `evaluator`.
+        options: options of a preset.
+        captions: of the gallery's pictures, by name, or a file of them: a preset's share `tau` of the score.
+        dry_run: only say what models would be asked, and what that costs at most.
 
     Returns:
         The benchmark's scores; of a test split, whose truth only its server knows, none.
@@ -110,16 +119,56 @@ def composed_run(
     if benchmark == "genecis":
         return genecis(
             encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
-            output=output, confidence=confidence, askers=askers,
+            output=output, confidence=confidence, askers=askers, options=options, captions=captions, dry_run=dry_run,
         )  # fmt: skip
+    how = settled(method, options or {}, askers, captions=captions is not None)
+    said = read_texts(captions)
     rewritten = read_texts(texts)
     files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
     if benchmark == "circo":
         files = {str(int(name)): path for name, path in files.items() if name.isdecimal()}
     sets = {"circo": _circo, "cirr": _cirr, "fashion-iq": _fashion_iq}[benchmark](annotations, split, files)
-    known = {query.id for one in sets for query in one.queries}
-    check_texts(rewritten, known)
+    check_texts(rewritten, {query.id for one in sets for query in one.queries})
+    load = _loader(files)
+    for one in sets:
+        one.queries[:] = [replace(query, text=rewritten.get(query.id, query.text)) for query in one.queries]
+        gone = [key for key in one.keys if key not in files]
+        if gone and on_error == "raise":
+            raise UserError(
+                f"{len(gone)} of {len(one.keys)} gallery pictures are missing in {offenders(as_list(images))}: "
+                f"{offenders(gone)}. Get them ({COMPOSED[benchmark]}), or leave them out with on_error='null'."
+            )
+    if dry_run:
+        every = as_queries([query for one in sets for query in one.queries], lang)
+        return foreseen(every, method, askers, how, load, sum(len(one.keys) for one in sets))
+    ranked, groups, notes = {}, {}, [*how.notes]
+    for one in sets:
+        composed = compose_packs(
+            encoder, one.queries, load, method=method, weight=weight, lang=lang, askers=askers, options=how.options
+        )
+        found, grouped, lost = search_composed(
+            composed.packs, one.queries, one.keys, encode_pictures(encoder, one.keys, load), 50,
+            said_of(encoder, one.keys, said, lang) if said else None,
+        )  # fmt: skip
+        if lost and on_error == "raise":
+            raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
+        found, seen = look_at_best(composed, found, askers, load)
+        grouped, _ = look_at_best(composed, grouped, askers, load)
+        cut = len(one.name) + 1 if one.name else 0
+        ranked[one.name] = {query[cut:]: row for query, row in found.items()}
+        groups[one.name] = {query[cut:]: row for query, row in grouped.items()}
+        notes += _said_of_set(one, benchmark, lost, f"{composed.fallbacks} queries had {short_of(method)}", seen)
+    if output is not None:
+        notes += _write(benchmark, ranked, groups, Path(output))
+    notes += paid(askers)
+    rows = {one.name: one.rows for one in sets}
+    scored = _score(benchmark, ranked, groups, rows, {"metrics": metrics, "confidence": confidence})
+    scored.notes += tuple(notes)
+    return tag(scored, encoder, method, weight)
 
+
+def _loader(files: Mapping[str, Path]) -> Callable[[str], Image]:
+    """From a key to its picture."""
     from panoglot.pictures import Image
 
     def load(key: str) -> Image:
@@ -127,37 +176,19 @@ def composed_run(
             raise RowError("missing", key)
         return Image.from_path(str(files[key]))
 
-    ranked, groups, notes = {}, {}, []
-    for one in sets:
-        gone = [key for key in one.keys if key not in files]
-        if gone and on_error == "raise":
-            raise UserError(
-                f"{len(gone)} of {len(one.keys)} gallery pictures are missing in {offenders(as_list(images))}: "
-                f"{offenders(gone)}. Get them ({COMPOSED[benchmark]}), or leave them out with on_error='null'."
-            )
-        queries = [replace(query, text=rewritten.get(query.id, query.text)) for query in one.queries]
-        packs, fallbacks = compose_packs(encoder, queries, load, method=method, weight=weight, lang=lang, askers=askers)
-        found, grouped, lost = search_composed(packs, queries, one.keys, encode_pictures(encoder, one.keys, load), 50)
-        if lost and on_error == "raise":
-            raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
-        cut = len(one.name) + 1 if one.name else 0
-        ranked[one.name] = {query[cut:]: row for query, row in found.items()}
-        groups[one.name] = {query[cut:]: row for query, row in grouped.items()}
-        where = f"{one.name}: " if one.name else ""
-        if lost:
-            notes.append(f"{where}{lost} of {len(one.keys)} gallery pictures were missing or unreadable: never found")
-        if fallbacks:
-            notes.append(f"{where}{fallbacks} queries had {short_of(method)}")
-        if benchmark == "circo" and len(one.keys) != CIRCO_GALLERY:
-            notes.append(
-                f"the gallery has {len(one.keys)} pictures, not CIRCO's {CIRCO_GALLERY}: easier than published"
-            )
-    if output is not None:
-        notes += _write(benchmark, ranked, groups, Path(output))
-    rows = {one.name: one.rows for one in sets}
-    scored = _score(benchmark, ranked, groups, rows, {"metrics": metrics, "confidence": confidence})
-    scored.notes += tuple(notes)
-    return tag(scored, encoder, method, weight)
+    return load
+
+
+def _said_of_set(one: _Set, benchmark: str, lost: int, short: str, seen: Sequence[str]) -> list[str]:
+    """What is worth saying of a set, with its name."""
+    notes = list(seen)
+    if lost:
+        notes.append(f"{lost} of {len(one.keys)} gallery pictures were missing or unreadable: never found")
+    if not short.startswith("0 "):
+        notes.append(short)
+    if benchmark == "circo" and len(one.keys) != CIRCO_GALLERY:
+        notes.append(f"the gallery has {len(one.keys)} pictures, not CIRCO's {CIRCO_GALLERY}: easier than published")
+    return [f"{one.name}: {note}" if one.name else note for note in notes]
 
 
 def _circo(annotations: Any, split: str, files: Mapping[str, Path]) -> list[_Set]:

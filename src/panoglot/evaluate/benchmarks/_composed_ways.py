@@ -43,21 +43,25 @@ def preset_models(
     """
     from panoglot.asking import cache_folder
     from panoglot.asking._made import note_model
+    from panoglot.evaluate.benchmarks._composed_looks import LOOKS
     from panoglot.providers import load_model
     from panoglot.retrieval import PRESETS, Askers
     from panoglot.retrieval._planning import preset_of
 
     uses: dict[str, str] = {}
+    looks: dict[str, str] = {}
     if method in PRESETS:
         preset = preset_of(method)
         uses = preset.uses(preset.resolve({}))
+        looks = {alias: "generator" for stage, alias in LOOKS.items() if stage in preset.options()}
     for alias, name in given.items():
         if name is None and alias in uses:
             raise UserError(f"method='{method}' asks for a model: give {alias}='PROVIDER:NAME'.")
-        if name is not None and alias not in uses:
+        if name is not None and alias not in uses and alias not in looks:
             raise UserError(f"method='{method}' does not ask such a model: leave {alias}='{name}' out.")
     if not uses:
         return None
+    uses |= {alias: role for alias, role in looks.items() if given.get(alias) is not None}
     models = {alias: load_model(str(given[alias]), role) for alias, role in uses.items()}
     for alias, model in models.items():
         note_model(alias, model)
@@ -109,16 +113,21 @@ def search_way(name: str, without: Sequence[str] = ()) -> Way:
         captioner: str | None = None,
         llm: str | None = None,
         lvlm: str | None = None,
+        verifier: str | None = None,
+        evaluator: str | None = None,
+        option: Sequence[str] = (),
+        captions: str | None = None,
         cache: str | None = None,
         prices: str | None = None,
         max_cost: float | None = None,
+        dry_run: bool = False,
     ) -> ResultSet:
         """Search, and score what was found.
 
         Args:
             method: `image` (the reference alone), `text` (the instruction alone), `sum` of both, or a preset of
-                `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (what it verifies and judges
-                afterwards is not run).
+                `panoglot search`: `rules`, `learned`, `cirevl`, `cotmr`, `imagescope` (which verifies and judges its
+                best where these models are given).
             weight: of the text in `sum`, 0..1.
             texts: JSON of texts to search with instead of the instructions, by query id (a method's rewritten
                 captions).
@@ -127,13 +136,23 @@ def search_way(name: str, without: Sequence[str] = ()) -> Way:
             captioner: model name of a preset's captioner.
             llm: model name of a preset's language model.
             lvlm: model name of a preset's model that sees and reasons.
+            verifier: model name that checks a preset's propositions in its best candidates.
+            evaluator: model name that holds a preset's first candidates beside the reference.
+            option: options of a preset, as `NAME=VALUE`.
+            captions: JSON of captions of the gallery's pictures, by name, for a preset that scores them too.
+            dry_run: only say how many questions each model would be asked, and what that costs at most.
         """
         from panoglot.evaluate.benchmarks._composed_run import composed_run
+        from panoglot.retrieval import option_values
 
         return composed_run(
             encoder, name, annotations, images, method=method, weight=weight, texts=texts, lang=lang, split=split,
             on_error=on_error, output=submission, metrics=metrics, confidence=confidence,
-            askers=preset_models(method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm),
+            askers=preset_models(
+                method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm, verifier=verifier,
+                evaluator=evaluator,
+            ),
+            options=option_values(option), captions=captions, dry_run=dry_run,
         )  # fmt: skip
 
     return Way(run, only={"weight": ("method", "sum")}, without=without)

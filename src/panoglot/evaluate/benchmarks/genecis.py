@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,21 @@ from panoglot.evaluate._read import picture_files
 from panoglot.evaluate.benchmarks._compose import (
     COMPOSED,
     Compose,
+    Composed,
     ComposedQuery,
     as_list,
+    as_queries,
     check_texts,
     compose_packs,
     encode_pictures,
     find_files,
     read_texts,
     rows_of,
+    said_of,
     short_of,
     tag,
 )
+from panoglot.evaluate.benchmarks._composed_looks import foreseen, look_at_best, paid, settled
 from panoglot.evaluate.benchmarks._composed_ways import search_way
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.ranking._metrics import rank_result
@@ -105,10 +109,84 @@ def load_crop(key: str, files: Mapping[str, Path]) -> Image:
     return Image.from_pil(square)
 
 
-def _scores(pack: Pack, vectors: np.ndarray) -> np.ndarray:
+def _tasks(annotations: Any, tasks: Sequence[str] | None) -> Sequence[str]:
+    """The tasks that are asked for; without any those whose files are there."""
+    if tasks is None:
+        there = {path.stem for one in map(Path, as_list(annotations))
+                 for path in (one.rglob("*.json") if one.is_dir() else [one])}  # fmt: skip
+        return [task for task in TASKS if task in there] or TASKS
+    odd = [task for task in tasks if task not in TASKS]
+    if odd:
+        raise UserError(f"GeneCIS has no task {offenders(odd)}. Known: {', '.join(TASKS)}.")
+    return tasks
+
+
+def _read(
+    annotations: Any, images: Any, tasks: Sequence[str], on_error: str
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Path], int]:
+    """Rows by task, picture files by name, and how many pictures the rows name."""
+    places = find_files(annotations, [f"{task}.json" for task in tasks], "genecis")
+    files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
+    rows = {task: rows_of(places[f"{task}.json"], ("condition", "reference", "target", "gallery")) for task in tasks}
+    wanted = {
+        crop_key(one).partition("@")[0]
+        for mine in rows.values() for row in mine for one in (row["reference"], row["target"], *row["gallery"])
+    }  # fmt: skip
+    gone = sorted(wanted - files.keys())
+    if gone and on_error == "raise":
+        raise UserError(
+            f"{len(gone)} of {len(wanted)} pictures are missing in {offenders(as_list(images))}: {offenders(gone)}. "
+            f"Get them ({COMPOSED['genecis']}), or leave them out with on_error='null'."
+        )
+    return rows, files, len(wanted)
+
+
+def _add_means(found: ResultSet) -> None:
+    """Recalls as means over the four tasks, where there are four."""
+    for k in (1, 2, 3):
+        recalls = [result.parts[f"recall@{k}"] for result in found.values()]
+        have = [value for value in recalls if value is not None]
+        found.summary[f"mean/recall@{k}"] = sum(have) / len(have) if len(have) == len(TASKS) else None
+    if len(found) < len(TASKS):
+        found.notes += (f"{len(found)} of 4 tasks: no mean",)
+
+
+def _scores(pack: Pack, vectors: np.ndarray, said: np.ndarray | None) -> np.ndarray:
     import numpy as np
 
-    return combine(pack, pack.vectors @ vectors.T).total.astype(np.float32)
+    captioned = None if said is None else pack.vectors @ said.T
+    return combine(pack, pack.vectors @ vectors.T, captioned).total.astype(np.float32)
+
+
+def _order(values: np.ndarray) -> list[int]:
+    """Numbers of candidates, best first; equal ones as they stand, those without a score last."""
+    import numpy as np
+
+    return [int(at) for at in np.lexsort((np.arange(len(values)), -np.nan_to_num(values, nan=-np.inf)))]
+
+
+def _looked(
+    composed: Composed,
+    lists: Sequence[Sequence[str]],
+    scores: Sequence[np.ndarray],
+    askers: Askers | None,
+    load: Callable[[str], Image],
+) -> tuple[list[np.ndarray], list[str]]:
+    """The scores, and where looking at the candidates changed their order, places in it; with notes."""
+    import numpy as np
+
+    before = {
+        query: [row[at] for at in _order(values) if np.isfinite(values[at])]
+        for query, row, values in zip(composed.packs, lists, scores)
+    }
+    after, notes = look_at_best(composed, before, askers, load)
+    found = []
+    for query, row, values in zip(composed.packs, lists, scores):
+        if after[query] != before[query]:
+            places = {key: n for n, key in enumerate(after[query])}
+            values = np.array([-places[key] if key in places else np.nan for key in row], np.float32)
+        found.append(values)
+    return found, notes
 
 
 def genecis(
@@ -125,6 +203,9 @@ def genecis(
     output: str | os.PathLike[str] | None = None,
     confidence: float | None = None,
     askers: Askers | None = None,
+    options: Mapping[str, Any] | None = None,
+    captions: str | os.PathLike[str] | Mapping[str, str] | None = None,
+    dry_run: bool = False,
 ) -> ResultSet:
     """Recall@1, 2, 3 of each task, and their means over tasks.
 
@@ -141,75 +222,70 @@ def genecis(
             target's is null.
         output: folder for `genecis.json`: the order of the candidates, 0 is the target, n the n-th of the gallery.
         confidence: level of bootstrap intervals.
-        askers: the models of a preset.
+        askers: the models of a preset, and those that look at the best.
+        options: options of a preset.
+        captions: of pictures, by `crop_key`.
+        dry_run: only say what models would be asked, and what that costs at most.
 
     Raises:
         UserError: missing files or pictures.
     """
     import numpy as np
 
-    if tasks is None:
-        there = {path.stem for one in map(Path, as_list(annotations))
-                 for path in (one.rglob("*.json") if one.is_dir() else [one])}  # fmt: skip
-        tasks = [task for task in TASKS if task in there] or TASKS
-    odd = [task for task in tasks if task not in TASKS]
-    if odd:
-        raise UserError(f"GeneCIS has no task {offenders(odd)}. Known: {', '.join(TASKS)}.")
-    places = find_files(annotations, [f"{task}.json" for task in tasks], "genecis")
-    files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
-    rows = {task: rows_of(places[f"{task}.json"], ("condition", "reference", "target", "gallery")) for task in tasks}
+    tasks = _tasks(annotations, tasks)
+    rows, files, many = _read(annotations, images, tasks, on_error)
     rewritten = read_texts(texts)
     check_texts(rewritten, {f"{task}/{n}" for task in tasks for n in range(len(rows[task]))})
-    wanted = {
-        crop_key(one).partition("@")[0]
-        for mine in rows.values() for row in mine for one in (row["reference"], row["target"], *row["gallery"])
-    }  # fmt: skip
-    gone = sorted(wanted - files.keys())
-    if gone and on_error == "raise":
-        raise UserError(
-            f"{len(gone)} of {len(wanted)} pictures are missing in {offenders(as_list(images))}: {offenders(gone)}. "
-            f"Get them ({COMPOSED['genecis']}), or leave them out with on_error='null'."
-        )
     found, written = ResultSet(), {}
-    for task in tasks:
-        # the target once, though a row may have it among the others too
-        lists = [list(dict.fromkeys(map(crop_key, (row["target"], *row["gallery"])))) for row in rows[task]]
-        queries = [
+    load = partial(load_crop, files=files)
+    queries = {
+        task: [
             ComposedQuery(f"{task}/{n}", crop_key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
             for n, row in enumerate(rows[task])
         ]
-        load = partial(load_crop, files=files)
-        options = {"method": method, "weight": weight, "lang": lang, "askers": askers}
-        packs, fallbacks = compose_packs(encoder, queries, load, **options)  # type: ignore[arg-type]
+        for task in tasks
+    }
+    how = settled(method, options or {}, askers, captions=captions is not None)
+    if dry_run:
+        every = as_queries([query for mine in queries.values() for query in mine], lang)
+        return foreseen(every, method, askers, how, load, many)
+    said = read_texts(captions)
+    for task in tasks:
+        # the target once, though a row may have it among the others too
+        lists = [list(dict.fromkeys(map(crop_key, (row["target"], *row["gallery"])))) for row in rows[task]]
+        composed = compose_packs(
+            encoder, queries[task], load, method=method, weight=weight, lang=lang, askers=askers, options=how.options
+        )
         keys = list(dict.fromkeys(key for row in lists for key in row))
         vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, load)])
         lost = int(np.isnan(vectors).any(axis=1).sum())
         if lost and on_error == "raise":
             raise UserError(f"{task}: {lost} pictures cannot be read; leave them out with on_error='null'.")
+        spoken = said_of(encoder, keys, said, lang)(0, len(keys)) if said else None
         place = {key: n for n, key in enumerate(keys)}
-        scores = [_scores(packs[q.id], vectors[[place[key] for key in row]]) for row, q in zip(lists, queries)]
-        for n, (row, values) in enumerate(zip(lists, scores)):
-            order = np.lexsort((np.arange(len(row)), -np.nan_to_num(values, nan=-np.inf)))
-            written[f"{task}/{n}"] = [int(at) for at in order]
+        scores = []
+        for row, query in zip(lists, queries[task]):
+            at = [place[key] for key in row]
+            scores.append(_scores(composed.packs[query.id], vectors[at], None if spoken is None else spoken[at]))
+        scores, seen = _looked(composed, lists, scores, askers, load)
+        for n, values in enumerate(scores):
+            written[f"{task}/{n}"] = _order(values)
         ranks = [ranks_of_scores([(0, values[None].copy())], [[0]], best=True)[0] or None for values in scores]
         notes = [f"{task}: {lost} pictures were missing or unreadable"] if lost else []
-        notes += [f"{task}: {fallbacks} queries had {short_of(method)}"] if fallbacks else []
+        notes += [f"{task}: {composed.fallbacks} queries had {short_of(method)}"] if composed.fallbacks else []
+        notes += [f"{task}: {line}" for line in seen]
         found[task] = rank_result(
             ranks, [1] * len(ranks), metrics=["recall@1", "recall@2", "recall@3"], name=f"genecis/{task}",
             ids=[f"{task}/{n}" for n in range(len(ranks))], notes=notes, confidence=confidence,
             options={"ties": "mean", "dilation": DILATION if "attribute" in task else 0},
         )  # fmt: skip
-    for k in (1, 2, 3):
-        recalls = [result.parts[f"recall@{k}"] for result in found.values()]
-        have = [value for value in recalls if value is not None]
-        found.summary[f"mean/recall@{k}"] = sum(have) / len(have) if len(have) == len(TASKS) else None
-    if len(tasks) < len(TASKS):
-        found.notes += (f"{len(tasks)} of 4 tasks: no mean",)
+    _add_means(found)
     if output is not None:
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "genecis.json").write_text(json.dumps(written), encoding="utf-8")
         found.notes += (f"rankings: {folder / 'genecis.json'}",)
+    found.notes += (*how.notes, *paid(askers))
     return tag(found, encoder, method, weight)
 
 
