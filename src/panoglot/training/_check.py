@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.networks._export import fitting
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._needs import READS, reads_of, streams_of, taken_of, too_few
 from panoglot.networks._row import Row, build
@@ -36,6 +37,7 @@ class Checked:
         left_out: reason → how many rows, records or pictures are not used.
         fallbacks: stage → items whose wanted kind or language of text was missing, so that another took its place.
         cut: language → (texts that the text tower cuts, texts that were looked at); known when the model is there.
+        exports: libraries that can read what is learnt (`--export`).
         missing: what keeps the training from starting, or a loss from learning, and how to get it.
     """
 
@@ -48,6 +50,7 @@ class Checked:
     left_out: dict[str, int] = field(default_factory=dict)
     fallbacks: dict[str, int] = field(default_factory=dict)
     cut: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exports: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -62,6 +65,7 @@ class Checked:
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
         said["cut"] = {lang: f"{n} of {total}" for lang, (n, total) in self.cut.items() if n}
         said = {name: value for name, value in said.items() if value not in ({}, [])}
+        said |= {"exports": self.exports or "none: nothing but Panoglot reads it"}
         said |= {"missing": self.missing or "nothing"}
         return str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110))
 
@@ -115,7 +119,7 @@ def look_through(row: Row, reading: Reading, *, teacher: bool = False) -> Checke
         reading: of the dataset.
         teacher: vectors of a teacher will be there.
     """
-    out = Checked(row.method)
+    out = Checked(row.method, exports=fitting(row))
     out.records, out.held_out = len(reading.train), len(reading.held_out)
     spoken: Counter[str] = Counter()
     for (lang, kind, _), count in reading.captions.items():

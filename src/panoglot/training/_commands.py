@@ -122,8 +122,8 @@ def train(
         shard: in several processes (torchrun), cut the parameters over them.
         idle: losses that may learn from nothing (`sampler`: it may show another kind of text than the method's); any
             other one that does stops the run.
-        export: write the trained towers for other libraries too, into FOLDER/export: transformers,
-            sentence-transformers. A run that is finished is exported with --resume FOLDER --export transformers.
+        export: write the trained towers for other libraries too, into FOLDER/export: transformers, open_clip,
+            sentence-transformers, onnx (--check says which can read them). A run that is finished is exported with --resume FOLDER --export transformers.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.

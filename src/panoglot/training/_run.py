@@ -124,7 +124,7 @@ def run(
 
     asked, training = settings["data"], settings["training"]
     for to in export:
-        check_export(row, to)
+        check_export(row, to, folder)
     reading = _read(data, row, asked, quiet)
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
@@ -154,17 +154,11 @@ def run(
     if not trainer.processes.main:
         return Trained(folder, row, trainer.step, trainer.total, data.address)
     result = _finish(folder, data, reading, trainer, settings, quiet, first)
-    result.exports = [_export(folder, to) for to in export]
+    if export:
+        from panoglot.training._exports import export_run
+
+        result.exports = [export_run(folder, to) for to in export]
     return result
-
-
-def _export(folder: Path, to: str) -> Path:
-    """Write what a run has learnt as another library reads it."""
-    from panoglot.networks._export import export_model
-    from panoglot.networks._load import load_run
-
-    model: Any = load_run(folder)
-    return export_model(model, to, folder / "export" / to)
 
 
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:
