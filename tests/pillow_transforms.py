@@ -1,4 +1,4 @@
-"""The few transforms of torchvision that open_clip uses, by Pillow: open_clip runs where no torchvision fits its torch."""
+"""The few transforms of torchvision that open_clip uses, by Pillow: open_clip without a torchvision that fits."""
 
 from __future__ import annotations
 

@@ -17,7 +17,17 @@ from panoglot.training import Trainer, shapes
 from tests.conftest import picture_bytes
 from tests.pillow_transforms import open_clip_here
 
-TEXTS = ["a red circle", "قطة تجلس", "एक बिल्ली", "แมวนั่ง", "一只猫", "猫がいる", "Paka ameketi", "חתול יושב", "cafe\u0301 crème"]
+TEXTS = [
+    "a red circle",
+    "قطة تجلس",
+    "एक बिल्ली",
+    "แมวนั่ง",
+    "一只猫",
+    "猫がいる",
+    "Paka ameketi",
+    "חתול יושב",
+    "cafe\u0301 crème",
+]
 LONG = "a red circle on a green square " * 20
 TEXT = {"kind": "transformer", "length": 48, "width": 32, "layers": 2, "heads": 2, "pool": "end"}
 IMAGE = {"kind": "vit", "patch": 8, "width": 32, "layers": 2, "heads": 2}
@@ -164,7 +174,9 @@ def test_a_graph_with_other_vectors_is_not_kept(monkeypatch, tmp_path):
 def test_without_onnx_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     model = make_model(load_row("clip", "small", image=IMAGE, text=TEXT, dim=24))
-    with pytest.raises(MissingPackage, match=r"export to onnx needs the package 'onnx': pip install 'panoglot\[onnx\]'"):
+    with pytest.raises(
+        MissingPackage, match=r"export to onnx needs the package 'onnx': pip install 'panoglot\[onnx\]'"
+    ):
         export_model(model, "onnx", tmp_path / "out")
 
 
@@ -224,7 +236,7 @@ def test_the_card_is_a_program_that_runs(to, tmp_path, monkeypatch):
 
     needs(to)
     data = make(tmp_path / "x.pano", n=24)
-    text = "text={kind: transformer, length: 40, width: 32, layers: 1, heads: 2, pool: end, tokenizer: captions, vocabulary: 400}"
+    text = "text={kind: transformer, length: 40, width: 32, layers: 1, heads: 2, tokenizer: captions, vocabulary: 400}"
     done = panoglot.train(
         "clip", data.path, output=tmp_path / "run", set=text, preset="small", epochs=1, batch=8, quiet=True,
         encode=False, export=to,
@@ -243,6 +255,9 @@ def test_the_card_is_a_program_that_runs(to, tmp_path, monkeypatch):
     with open_clip_here() if to == "open_clip" else pytest.MonkeyPatch.context(), torch.no_grad():
         exec(re.search(r"```python\n(.*?)```", card, re.S)[1], found)
     ours = load_model(f"pano:{done.run}", "encoder")
-    for rows, want in ((found["image"], ours.encode_images([picture])), (found["text"], ours.encode_texts(["a red bird"]))):
+    for rows, want in (
+        (found["image"], ours.encode_images([picture])),
+        (found["text"], ours.encode_texts(["a red bird"])),
+    ):
         rows = np.asarray(rows)
         assert np.allclose(rows / np.linalg.norm(rows), want, atol=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,9 @@ def export_model(model: Model, to: str, folder: Path) -> Path:
     """
     check_export(model.row, to)
     if to == "onnx":
-        from panoglot.networks._export_onnx import write_graphs as writer
+        from panoglot.networks._export_onnx import write_graphs
+
+        writer: Callable[[Model, Path], None] = write_graphs
     else:
         from panoglot.networks._export_clip import WRITERS
 
@@ -87,7 +89,9 @@ def check_export(row: Row, to: str, run: Path | None = None) -> None:
     if fits:
         said = f"What fits: {', '.join(fits)}: leave --export out, or --export {fits[0]}"
     elif (row.text or {}).get("kind") in ("char_gru", "hashed"):
-        said = "Nothing but Panoglot reads it; a text tower that can leave: --text-tower 'transformer?tokenizer=captions'"
+        said = (
+            "Nothing but Panoglot reads it; a text tower that can leave: --text-tower 'transformer?tokenizer=captions'"
+        )
     else:
         said = "Nothing but Panoglot reads it"
     raise UserError(f"export: {to} cannot take '{row.method}': {why}. {said}. It is pano:{folder} in any case.")
@@ -146,8 +150,15 @@ def make_tokenizer(model: Model) -> tuple[Any, dict[str, str], list[int] | None]
     """
     from tokenizers import processors
 
-    from panoglot.networks.towers._subwords import ClipTokens, LearntTokens, NamedTokens, byte_order, bytes_kit
-    from panoglot.networks.towers._subwords import clip_kit, learnt_kit
+    from panoglot.networks.towers._subwords import (
+        ClipTokens,
+        LearntTokens,
+        NamedTokens,
+        byte_order,
+        bytes_kit,
+        clip_kit,
+        learnt_kit,
+    )
     from panoglot.networks.towers._tokens import ByteTokens
     from panoglot.networks.towers.hf import HfTokens
 
@@ -180,4 +191,3 @@ def make_tokenizer(model: Model) -> tuple[Any, dict[str, str], list[int] | None]
         single=f"{names['start']} $A {names['end']}", special_tokens=around
     )
     return kit, names, order
-

@@ -85,7 +85,7 @@ def export_run(run: Path, to: str) -> Path:
 
 
 def _card(model: Any, to: str, name: str, card: str) -> str:
-    """Return the card: how the library reads it, what it is fed, and what the run's own card says from its figures on."""
+    """Return the card: how the library reads it, what it is fed, and the run's own card from its figures on."""
     row, tokens = model.row, model.text.tokens
     mean, std = list(MEAN), list(STD)
     pad = 0
@@ -98,6 +98,7 @@ def _card(model: Any, to: str, name: str, card: str) -> str:
     if to == "onnx":
         use = use.format(size=row.size, mean=mean, std=std, length=tokens.length, pad=pad)
     graph = " The graphs take any batch, and texts of any length up to that; opset 18." if to == "onnx" else ""
+    full = ", but not here" if to == "sentence-transformers" else ""
     rest = card[card.find("\n## Figures") :] if "\n## Figures" in card else ""
     return f"""---
 library_name: {to}
@@ -117,20 +118,20 @@ In this folder; two vectors are compared by their cosine.
 {use}
 ```
 
-Panoglot reads it as `{EXPORTS[to]}:FOLDER`, with the vectors of the run itself (`pano:`) to 1e-4. It decodes JPEGs of more
-than four times this size at a fraction of theirs{", but not here" if to == "sentence-transformers" else ""}: such pictures
-give slightly other vectors where they are decoded in full.
+Panoglot reads it as `{EXPORTS[to]}:FOLDER`, with the vectors of the run itself (`pano:`) to 1e-4. It decodes JPEGs of
+more than four times this size at a fraction of theirs{full}: they give slightly other vectors where they are decoded in
+full.
 
 ## What it is fed
 
-- Pictures in RGB, transparent ones on white: the shorter side is resized to {row.size} pixels (Pillow's bicubic), the middle
-  {row.size} × {row.size} are kept, divided by 255, less the mean {mean}, divided by {std}.
+- Pictures in RGB, transparent ones on white: the shorter side is resized to {row.size} pixels (Pillow's bicubic), the
+  middle {row.size} × {row.size} are kept, divided by 255, less the mean {mean}, divided by {std}.
 - Texts of at most {tokens.length} tokens, {_tokens(row)}. The tokeniser lies in this folder.{graph}
 {_differs(row, to)}{rest}"""
 
 
 def _tokens(row: Any) -> str:
-    name = row.text.get("tokenizer", "")
+    name = str(row.text.get("tokenizer", ""))
     if row.text["kind"] == "hf":
         return f"those of {row.text.get('name', 'its model')}"
     return {"": "UTF-8 bytes", "clip": "CLIP's byte pairs", "captions": "learnt of the captions"}.get(name, name)
@@ -141,9 +142,9 @@ def _differs(row: Any, to: str) -> str:
     out = []
     if to == "open_clip":
         out.append(
-            "open_clip mends texts first (ftfy, HTML entities, spaces in a row) and rounds the place of its crop to the "
-            "even pixel: texts that this changes, and pictures whose resized longer side is longer by 3, 7, 11 … pixels, "
-            "give slightly other vectors."
+            "open_clip mends texts first (ftfy, HTML entities, spaces in a row), and its crop rounds to the even pixel: "
+            "texts that this changes, and pictures whose resized longer side is longer by 3, 7, 11 … pixels, give "
+            "slightly other vectors."
         )
     elif row.text.get("tokenizer") == "clip":
         out.append("HTML entities (&amp;amp;) are not decoded, as CLIP's own code does: decode them first.")

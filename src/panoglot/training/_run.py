@@ -114,17 +114,20 @@ def run(
     shard: bool,
     idle: Sequence[str] = (),
     export: Sequence[str] = (),
+    log: Sequence[str] = (),
 ) -> Trained:
     import yaml
 
     from panoglot.networks._checkpoint import write
     from panoglot.networks._export import check_export
     from panoglot.training._check import count_cut, look_through
+    from panoglot.training._trackers import check_trackers, tracked
     from panoglot.training._trainer import Trainer
 
     asked, training = settings["data"], settings["training"]
     for to in export:
         check_export(row, to, folder)
+    check_trackers(log)
     reading = _read(data, row, asked, quiet)
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
@@ -145,15 +148,20 @@ def run(
     if trainer.processes.main:
         write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
         write(folder / "row.yaml", row.yaml(complete=True).encode())
-    try:
-        trainer.fit(progress=None if quiet is None else not quiet)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
-        ) from None
-    if not trainer.processes.main:
-        return Trained(folder, row, trainer.step, trainer.total, data.address)
-    result = _finish(folder, data, reading, trainer, settings, quiet, first)
+    about = {"method": row.method, "dataset": data.address, "row": row.yaml()}
+    with tracked(log if trainer.processes.main else (), folder, about, trainer.step) as trackers:
+        try:
+            trainer.fit(on_step=trackers.step, progress=None if quiet is None else not quiet)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
+            ) from None
+        if not trainer.processes.main:
+            return Trained(folder, row, trainer.step, trainer.total, data.address)
+        result = _finish(folder, data, reading, trainer, settings, quiet, first)
+        recall = result.figures.get("mean", {})
+        trackers.values(trainer.step, {f"recall/{name.replace('@', '_at_')}": recall[name] for name in recall})
+    result.notes += trackers.notes
     if export:
         from panoglot.training._exports import export_run
 
