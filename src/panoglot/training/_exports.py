@@ -142,7 +142,7 @@ def _differs(row: Any, to: str) -> str:
     out = []
     if to == "open_clip":
         out.append(
-            "open_clip mends texts first (ftfy, HTML entities, spaces in a row), and its crop rounds to the even pixel: "
+            "open_clip mends texts first (ftfy, HTML entities, spaces in a row), and its crop rounds to even pixels: "
             "texts that this changes, and pictures whose resized longer side is longer by 3, 7, 11 … pixels, give "
             "slightly other vectors."
         )

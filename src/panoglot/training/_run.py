@@ -187,13 +187,16 @@ def _may_idle(first: Checked, idle: Sequence[str]) -> None:
 
 
 def _said(first: Checked) -> str:
-    """What each loss learns from, and what is cut, as it is printed at the start."""
+    """What each loss learns from, and what is cut or of no use, as it is printed at the start."""
+    from panoglot.training._lacks import said_of
+
     items = ", ".join(f"{name}: {count:,}" for name, count in first.items.items())
     losses = ", ".join(f"{name} {count:,}" for name, count in first.losses.items())
     lines = [f"items an epoch: {items}; of these learn: {losses}"]
     if first.fallbacks:
         fell = ", ".join(f"{count:,}" for count in first.fallbacks.values())
         lines.append(f"items whose wanted kind or language of text is missing, so that another is shown: {fell}")
+    lines += said_of(first.left_out)
     cut = [f"{lang} {n:,} of {total:,}" for lang, (n, total) in first.cut.items() if n]
     if cut:
         lines.append(f"texts that are cut, by language: {', '.join(cut)}")
