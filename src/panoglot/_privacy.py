@@ -16,6 +16,7 @@ SWITCHES: dict[str, dict[str, str]] = {
     "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
     "huggingface_hub, transformers, datasets": {"HF_HUB_DISABLE_TELEMETRY": "1"},
     "vllm": {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"},
+    "mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true"},
     "others that keep to the convention": {"DO_NOT_TRACK": "1"},
 }
 

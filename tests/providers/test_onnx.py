@@ -45,10 +45,10 @@ def encoder(tmp_path: Path) -> tuple[Path, np.ndarray]:
 
 
 def by_hand(image: Image, weights: np.ndarray) -> np.ndarray:
-    """Shortest side to 8, centre crop, normalise, multiply."""
+    """Shortest side to 8 (the longer one rounded down, as transformers does), centre crop, normalise, multiply."""
     shown = image.pil()
-    scale = 8 / min(shown.size)
-    shown = shown.resize((round(shown.width * scale), round(shown.height * scale)), PIL.Image.Resampling.BICUBIC)
+    size = [int(8 * side / min(shown.size)) for side in shown.size]
+    shown = shown.resize(size, PIL.Image.Resampling.BICUBIC)
     left, top = (shown.width - 8) // 2, (shown.height - 8) // 2
     pixels = np.asarray(shown.crop((left, top, left + 8, top + 8)), dtype=np.float64) / 255
     return ((pixels - MEAN) / STD).transpose(2, 0, 1).reshape(-1) @ weights

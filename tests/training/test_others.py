@@ -164,3 +164,53 @@ def test_rows_of_triples_documents_and_ratings_train(tmp_path):
             method, data.path, preset="small", batch=4, epochs=1, output=tmp_path / method, quiet=True, encode=False
         )
         assert done.steps == done.total > 0
+
+
+def lines(data, method, **more):
+    return check(data, load_row(method, "small", batch=2, **more), ASKED)
+
+
+def test_rows_that_are_there_and_of_no_use_are_said(data):
+    """Boxes outside, no negative, one value, no picture: a line each that says what is the matter and what mends it."""
+    ids = put(data, range(4))
+    data.captions.insert(
+        [caption_to_row(caption(f"c{n}{k}", i, f"text {n} {k}")) for n, i in enumerate(ids) for k in "ab"]
+    )
+    outside = Region(1.2, 1.2, 0.3, 0.3)
+    rows = [caption(f"r{n}", i, "a nose", kind="region", region=outside) for n, i in enumerate(ids)]
+    data.captions.insert([caption_to_row(row) for row in rows])
+    said = lines(data, "grain")
+    assert said.left_out["region: outside_the_picture"] == 4
+    (box,) = [m for m in said.missing if "'box'" in m]
+    assert "learns from nothing here: 4 captions of regions lie outside of their pictures: write boxes as" in box
+    data.triples.insert(
+        [Triple("q", positives=[f"c{n}a"], of="captions", lang="en", triple_id=str(n)).plain() for n in range(4)]
+    )
+    (triple,) = lines(data, "colbert-xm").missing
+    assert "4 triples name nothing that does not answer: give them negatives: Triple(…, negatives=[ID])" in triple
+    rated = [{**Rating(f"c{n}{k}", 3).plain(), "rating_id": f"{n}{k}"} for n in range(4) for k in "ab"]
+    data.ratings.insert(rated)
+    (rating,) = lines(data, "compress-align").missing
+    assert "4 pictures have rated captions, all of one value: rate two captions of a picture" in rating
+    assert not lines(data, "clip").left_out.get("rating: one_value_a_picture")  # who does not read ratings is not told
+    data.documents.insert([Document([DocumentPart("only text")], "en", document_id=str(n)).plain() for n in range(3)])
+    (document,) = lines(data, "cosmo").missing
+    assert document.startswith("3 documents show no picture: give them parts with pictures: DocumentPart(image_id=ID)")
+    data.documents.insert([Document([DocumentPart(image_id=ids[0]), DocumentPart("x")], "en", document_id="4").plain()])
+    said = lines(data, "cosmo")
+    assert (said.missing, said.left_out["document: without_pictures"]) == ([], 3)
+
+
+def test_languages_that_do_not_meet_are_said(data):
+    ids = put(data, range(4))
+    data.captions.insert([caption_to_row(caption(f"c{n}", i, f"text {n}", lang="sw")) for n, i in enumerate(ids)])
+    (line,) = lines(data, "florenz", sampler={"cells": {"caption": ["de", "zh"]}}).missing
+    assert line == (
+        "it takes captions in de, zh, and they are in sw: panoglot translate X.pano --to de,zh, or "
+        "--set 'sampler.cells.caption=[sw]'"
+    )
+    (line,) = lines(data, "clip", languages={"weights": {"zh": 1, "en": 1}}).missing
+    assert "it takes captions in en, zh, and they are in sw" in line
+    assert "--set 'languages.weights={sw: 1}'" in line
+    data.captions.insert([caption_to_row(caption("z", ids[0], "一只猫", lang="zh-Hans"))])
+    assert not [m for m in lines(data, "clip", languages={"weights": {"zh": 1, "en": 1}}).missing if "they are in" in m]

@@ -127,7 +127,6 @@ class IngestOperator:
             self._notes: dict[str, Any] = {}
             self._unused: dict[tuple[str, str, str], Unused] = {}
             self._failed: set[str] = set()
-            self._refused: set[str] = set()  # ids of pictures that were not taken
             self._table: str | None = None
             self._stored: dict[str, str] = {}
             before = self._downloads.counts()
@@ -180,7 +179,6 @@ class IngestOperator:
             header = read_header(sample.data, max_pixels=self.max_pixels)
         except RowError as error:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
-            self._refused.add(sample.image_id)
             return
         key = sample.image_id or image_id(sample.data)
         if self._listed.met((), key):
@@ -262,13 +260,14 @@ class IngestOperator:
             self._resolve(read)
 
     def _commit_triples(self, part: Part) -> None:
-        """Write composed queries, without pictures that were not taken: unreadable, or forgotten."""
+        """Write composed queries, without pictures that were not taken: unreadable, opted out, or forgotten."""
         triples, self._triples = self._triples, []
         if not triples:
             return
         data = self._worker.dataset
         named = {key for one in triples for key in (one.image_id, *one.positives, *one.negatives)}
-        gone = self._refused | forgotten(data, named)
+        there = set(data.images.get(sorted(named), ["image_id"])["image_id"].to_pylist())
+        gone = (named - there) | forgotten(data, named)
         texts = [Caption(one.text, one.lang) for one in triples]
         self._name_languages(texts)
         rows = []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from panoglot.networks._contrast import ContrastOptions, contrast, contrast_dense
     from panoglot.networks._data import Data, selected
     from panoglot.networks._ema import Ema
-    from panoglot.networks._export import EXPORTS, export_model
+    from panoglot.networks._export import EXPORTS, check_export, export_model, fitting
     from panoglot.networks._freeze import FreezePlan, freeze, parameter_groups, training_mode
     from panoglot.networks._kinds import SETTINGS, Kinds, Option, register, says
     from panoglot.networks._language import Language, pad
@@ -69,12 +69,14 @@ __all__ = [
     "Turn",
     "View",
     "allocate",
+    "check_export",
     "checkpoint_activations",
     "choose_view",
     "contrast",
     "contrast_dense",
     "cut_tiles",
     "export_model",
+    "fitting",
     "freeze",
     "gather_rows",
     "grid_of",
@@ -118,7 +120,9 @@ __getattr__, __dir__ = lazy_names(
         "SETTINGS": "_kinds",
         "Option": "_kinds",
         "EXPORTS": "_export",
+        "check_export": "_export",
         "export_model": "_export",
+        "fitting": "_export",
         "checkpoint_activations": "_checkpointing",
         "Language": "_language",
         "pad": "_language",

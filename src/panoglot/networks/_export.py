@@ -1,29 +1,33 @@
-"""A trained pair of towers as other libraries read it: transformers' CLIP, and sentence-transformers over it."""
+"""A trained pair of towers as other libraries read it: which of them can, and what writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, did_you_mean, require
-from panoglot.networks._views import MEAN, STD
+from panoglot.errors import UserError, did_you_mean
+from panoglot.networks._kinds import Kinds
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from panoglot.networks._model import Model
     from panoglot.networks._row import Row
 
-__all__ = ["EXPORTS", "check_export", "export_model"]
+__all__ = ["EXPORTS", "check_export", "export_model", "fitting"]
+
+#: Library → the provider that reads what is written for it.
+EXPORTS = {"transformers": "hf", "open_clip": "open_clip", "sentence-transformers": "st", "onnx": "onnx"}
 
 
 def export_model(model: Model, to: str, folder: Path) -> Path:
-    """Write a model as another library reads it; its vectors are the same.
+    """Write a model as another library reads it, with tokeniser and preprocessing; its vectors are the same.
 
     Args:
-        model: with image: {kind: vit}, text: {kind: transformer, pool: end} of bytes or CLIP's tokens, and
-            head: {kind: linear}.
+        model: for `transformers`, `open_clip` and `sentence-transformers` with image: {kind: vit}, text: {kind:
+            transformer, pool: end} of bytes, CLIP's tokens or those of the captions, and head: {kind: linear}; for
+            `onnx` with any towers that learn, where the text tower's tokeniser is one of the library tokenizers.
         to: of `EXPORTS`.
         folder: where.
 
@@ -35,135 +39,155 @@ def export_model(model: Model, to: str, folder: Path) -> Path:
         MissingPackage: the library is not here.
     """
     check_export(model.row, to)
-    folder.mkdir(parents=True, exist_ok=True)
-    EXPORTS[to](model, folder)
+    if to == "onnx":
+        from panoglot.networks._export_onnx import write_graphs
+
+        writer: Callable[[Model, Path], None] = write_graphs
+    else:
+        from panoglot.networks._export_clip import WRITERS
+
+        writer = WRITERS[to]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:  # nothing is left of what went wrong
+        part = Path(place) / to
+        part.mkdir()
+        writer(model, part)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
     return folder
 
 
-def check_export(row: Row, to: str) -> None:
+def fitting(row: Row) -> list[str]:
+    """Return the libraries that can take what a row learns: known from the row, before anything is loaded.
+
+    >>> from panoglot.networks._row import load_row
+    >>> fitting(load_row("clip")), fitting(load_row("vgs-char-gru"))
+    (['transformers', 'open_clip', 'sentence-transformers', 'onnx'], [])
+    """
+    return [to for to in EXPORTS if _hindrance(row, to) is None]
+
+
+def check_export(row: Row, to: str, run: Path | None = None) -> None:
     """Refuse what cannot be written: known from the row, before anything is trained.
 
+    Args:
+        row: the method.
+        to: the library.
+        run: the folder of the run, for the command that exports it.
+
     Raises:
-        UserError: an unknown library, or a row that it has no architecture for, with what keeps it from it.
+        UserError: an unknown library, or a row that it has no architecture for, with what keeps it from it, and what
+            fits.
     """
     if to not in EXPORTS:
         raise UserError(f"export: '{to}' is none of {', '.join(EXPORTS)}.{did_you_mean(to, EXPORTS)}")
-    image, text = row.image or {}, row.text or {}
-    for wrong, why in (
-        (image.get("kind") != "vit", f"its picture tower is '{image.get('kind')}', not vit"),
-        (bool(image.get("alpha")), "its picture tower has an alpha channel"),
-        (text.get("kind") != "transformer", f"its text tower is '{text.get('kind')}', not transformer"),
-        (text.get("pool", "end") != "end", "its text tower takes the mean of the tokens, not the end token"),
-        (bool(text.get("langs")), "its text tower has adapters a language"),
-        (text.get("tokenizer", "") not in ("", "clip"), "its tokeniser is not of bytes, nor CLIP's"),
-        (row.head.get("kind") != "linear", f"its head is '{row.head.get('kind')}', not linear"),
-    ):
-        if wrong:
-            raise UserError(f"export: {to} has no architecture for '{row.method}': {why}. It is pano:FOLDER.")
-
-
-def _transformers(model: Model, folder: Path) -> None:
-    """Write `CLIPModel` with its processor: hf:FOLDER."""
-    hf = require("transformers", "panoglot[hf]", "export to transformers")
-    vision, text, order = _sizes(model.image), _sizes(model.text), _order(model)
-    vision |= {"image_size": model.row.size, "patch_size": model.image.patch}
-    text |= {"vocab_size": len(order), "max_position_embeddings": len(model.text.place)}
-    words = _tokenizer(model, hf)
-    text |= {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    config = hf.CLIPConfig(
-        vision_config={**vision, "projection_dim": model.row.dim},
-        text_config={**text, "projection_dim": model.row.dim},
-        projection_dim=model.row.dim,
-    )
-    out = hf.CLIPModel(config)
-    missing, unknown = out.load_state_dict(_weights(model, order), strict=False)
-    assert not unknown, unknown
-    assert all(name.endswith("position_ids") for name in missing), missing
-    out.eval().save_pretrained(folder)
-    words.save_pretrained(folder)
-    side = {"height": model.row.size, "width": model.row.size}
-    pictures = hf.CLIPImageProcessorPil(
-        size={"shortest_edge": model.row.size}, crop_size=side, image_mean=list(MEAN), image_std=list(STD),
-        processor_class="CLIPProcessor",
-    )  # fmt: skip
-    pictures.save_pretrained(folder)
-
-
-def _sizes(tower: Any) -> dict[str, Any]:
-    heads = tower.blocks[0].attention.heads
-    sizes = {"hidden_size": tower.width, "intermediate_size": tower.blocks[0].mlp[0].out_features}
-    return sizes | {"num_hidden_layers": len(tower.blocks), "num_attention_heads": heads, "hidden_act": "gelu"}
-
-
-def _order(model: Model) -> list[int]:
-    """Return our id of each of the exported ids: CLIP's are the same; bytes come in the order of their letters."""
-    if model.row.text is not None and model.row.text.get("tokenizer"):
-        return list(range(model.text.tokens.size))
-    from panoglot.networks.towers._subwords import byte_order
-
-    return [*(byte + 3 for byte in byte_order()), 1, 2, 0]  # start, end, padding
-
-
-def _tokenizer(model: Model, hf: Any) -> Any:
-    """Return the tokeniser as transformers has it."""
-    from panoglot.networks.towers._subwords import bytes_kit, clip_kit
-
-    kit = require("tokenizers", "panoglot[train]", "export")
-    if model.row.text is not None and model.row.text.get("tokenizer"):
-        raw, (start, end, pad) = clip_kit(), ("<start_of_text>", "<end_of_text>", "<end_of_text>")
+    why = _hindrance(row, to)
+    if why is None:
+        return
+    fits, folder = fitting(row), "FOLDER" if run is None else str(run)
+    if fits:
+        said = f"What fits: {', '.join(fits)}: leave --export out, or --export {fits[0]}"
+    elif (row.text or {}).get("kind") in ("char_gru", "hashed"):
+        said = (
+            "Nothing but Panoglot reads it; a text tower that can leave: --text-tower 'transformer?tokenizer=captions'"
+        )
     else:
-        start, end, pad = "<start>", "<end>", "<pad>"
-        raw = bytes_kit((start, end, pad))
-    ids = [(token, raw.token_to_id(token)) for token in (start, end)]
-    raw.post_processor = kit.processors.TemplateProcessing(single=f"{start} $A {end}", special_tokens=ids)
-    special = {"bos_token": start, "eos_token": end, "pad_token": pad}
-    return hf.PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=model.text.tokens.length, **special)
+        said = "Nothing but Panoglot reads it"
+    raise UserError(f"export: {to} cannot take '{row.method}': {why}. {said}. It is pano:{folder} in any case.")
 
 
-def _weights(model: Model, order: list[int]) -> dict[str, Tensor]:
-    """Return our weights by transformers' names."""
-    image, text = model.image, model.text
-    out = {
-        "vision_model.embeddings.class_embedding": image.first,
-        "vision_model.embeddings.patch_embedding.weight": image.embed.weight,
-        "vision_model.embeddings.position_embedding.weight": image.place,
-        "text_model.embeddings.token_embedding.weight": text.embed.weight[order],
-        "text_model.embeddings.position_embedding.weight": text.place,
-        "visual_projection.weight": model.head.weight,
-        "text_projection.weight": model.text_head.weight,
-    }
-    if "contrast" in model.parts and getattr(model.parts["contrast"], "scale", None) is not None:
-        out["logit_scale"] = model.parts["contrast"].scale.log
-    norms = (("vision_model.pre_layrnorm", image.before), ("vision_model.post_layernorm", image.after))
-    for name, norm in (*norms, ("text_model.final_layer_norm", text.after)):
-        out |= {f"{name}.weight": norm.weight, f"{name}.bias": norm.bias}
-    for side, tower in (("vision_model", image), ("text_model", text)):
-        for n, block in enumerate(tower.blocks):
-            at = f"{side}.encoder.layers.{n}"
-            k, v = (part.chunk(2) for part in (block.attention.kv.weight, block.attention.kv.bias))
-            parts = {"k_proj": (k[0], v[0]), "v_proj": (k[1], v[1])}
-            for name, layer in (("q_proj", block.attention.q), ("out_proj", block.attention.out)):
-                parts[name] = (layer.weight, layer.bias)
-            for name, (weight, bias) in parts.items():
-                out |= {f"{at}.self_attn.{name}.weight": weight, f"{at}.self_attn.{name}.bias": bias}
-            named = {"layer_norm1": block.norm1, "layer_norm2": block.norm2}
-            named |= {"mlp.fc1": block.mlp[0], "mlp.fc2": block.mlp[2]}
-            for name, layer in named.items():
-                out |= {f"{at}.{name}.weight": layer.weight, f"{at}.{name}.bias": layer.bias}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in out.items()}
+def _hindrance(row: Row, to: str) -> str | None:
+    """Return the first thing that keeps a row from a library."""
+    return next((why for wrong, why in (*_common(row), *(_graph(row) if to == "onnx" else _clip(row))) if wrong), None)
 
 
-def _sentence_transformers(model: Model, folder: Path) -> None:
-    """Write a SentenceTransformer of that CLIP: st:FOLDER."""
-    st = require("sentence_transformers", "panoglot[st]", "export to sentence-transformers")
-    inner = folder / "clip"
-    inner.mkdir(exist_ok=True)
-    _transformers(model, inner)
-    st.SentenceTransformer(str(inner), device="cpu").save_pretrained(str(folder))
+def _common(row: Row) -> Iterator[tuple[bool, str]]:
+    """What keeps a row from every library."""
+    losses = Kinds("losses")
+    kinds = [str(spec.get("kind", name)) for name, spec in row.losses.items()]
+    given = {one for kind in kinds if kind in losses for one in losses.declares(kind, "gives", ())}
+    text = row.text or {}
+    yield "composer" in row.readers, "it reads a picture and a text together"
+    if text.get("kind") in Kinds("text"):
+        yield Kinds("text").declares(str(text["kind"]), "writes", False), f"'{text['kind']}' is a language model"
+    yield row.image is None or row.text is None, "it has no two towers"
+    yield "encode" not in given, "it makes no vectors of pictures and texts"
+    for side in ("image", "text"):
+        tower, what = getattr(row, side) or {}, "picture" if side == "image" else "text"
+        frozen = tower.get("encoder") or tower.get("kind") in ("vector", "stored")
+        yield bool(frozen), f"its {what} tower is the frozen vectors of '{tower.get('encoder', 'another model')}'"
 
 
-#: Library → what writes a folder that it reads.
-EXPORTS: dict[str, Callable[[Model, Path], None]] = {
-    "sentence-transformers": _sentence_transformers,
-    "transformers": _transformers,
-}
+def _clip(row: Row) -> Iterator[tuple[bool, str]]:
+    """What keeps a row from being CLIP."""
+    image, text, head = row.image or {}, row.text or {}, row.head.get("kind")
+    yield image.get("kind") != "vit", f"its picture tower is '{image.get('kind')}', not vit"
+    yield bool(image.get("alpha")), "its picture tower has an alpha channel"
+    yield text.get("kind") != "transformer", f"its text tower is '{text.get('kind')}', not transformer"
+    yield text.get("pool", "end") != "end", "its text tower takes the mean of the tokens, not the end token"
+    yield bool(text.get("langs")), "its text tower has adapters a language"
+    own = text.get("tokenizer", "") in ("", "captions", "clip")
+    yield not own, f"its tokeniser is '{text.get('tokenizer')}', not of bytes, of the captions, nor CLIP's"
+    yield head != "linear", f"its head is '{head}', not linear"
+
+
+def _graph(row: Row) -> Iterator[tuple[bool, str]]:
+    """What keeps a row from being a graph with a tokenizer.json."""
+    image, text = row.image or {}, row.text or {}
+    yield image.get("kind") in ("codes", "points"), f"its picture tower reads {image.get('kind')}, not pixels"
+    known = text.get("kind") in ("transformer", "hf")
+    yield not known, f"its text tower '{text.get('kind')}' reads texts in its own way, which no tokenizer.json can hold"
+    yield bool(text.get("langs")), "its text tower has adapters a language"
+
+
+def make_tokenizer(model: Model) -> tuple[Any, dict[str, str], list[int] | None]:
+    """Return a model's tokeniser as the library tokenizers has it.
+
+    Returns:
+        The tokeniser, with the tokens that stand around every text; the names of its `start`, `end` and `pad` tokens;
+        and the model's own id of each of its ids, None where they are the same.
+    """
+    from tokenizers import processors
+
+    from panoglot.networks.towers._subwords import (
+        ClipTokens,
+        LearntTokens,
+        NamedTokens,
+        byte_order,
+        bytes_kit,
+        clip_kit,
+        learnt_kit,
+    )
+    from panoglot.networks.towers._tokens import ByteTokens
+    from panoglot.networks.towers.hf import HfTokens
+
+    tokens, names = model.text.tokens, {"start": "<start>", "end": "<end>", "pad": "<pad>"}
+    order: list[int] | None = None
+    if isinstance(tokens, ByteTokens):
+        order = [*(byte + 3 for byte in byte_order()), 1, 2, 0]  # start, end, padding
+        kit = bytes_kit(list(names.values()))
+    elif isinstance(tokens, ClipTokens):
+        names = {"start": "<start_of_text>", "end": "<end_of_text>", "pad": "<end_of_text>"}
+        kit = clip_kit()
+    elif isinstance(tokens, LearntTokens):
+        if not tokens.model:
+            raise UserError("export: the tokeniser has not learnt its pieces: train first.")
+        kit, order = learnt_kit(tokens.model, list(names.values()))
+    elif isinstance(tokens, NamedTokens | HfTokens):
+        whole = tokens.tokenizer
+        if not hasattr(whole, "backend_tokenizer"):
+            raise UserError("export: the text tower's tokeniser is a slow one, which no tokenizer.json can hold.")
+        kit = type(whole.backend_tokenizer).from_str(whole.backend_tokenizer.to_str())
+        pad = whole.pad_token or whole.eos_token or whole.sep_token
+        if isinstance(tokens, HfTokens):
+            return kit, {"start": "", "end": "", "pad": pad}, None
+        start, end = whole.convert_ids_to_tokens([tokens.start, tokens.end])
+        names = {"start": start, "end": end, "pad": pad}
+    else:
+        raise UserError(f"export: no tokenizer.json can hold {type(tokens).__name__}.")
+    around = [(names[end], kit.token_to_id(names[end])) for end in ("start", "end")]
+    kit.post_processor = processors.TemplateProcessing(
+        single=f"{names['start']} $A {names['end']}", special_tokens=around
+    )
+    return kit, names, order

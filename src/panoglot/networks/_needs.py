@@ -50,6 +50,10 @@ READS = {
     "others": "queries with the pictures that answer them: the table `triples`, of images",
 }
 
+#: Where rows beside captions are explained.
+_ROWS = " (docs/train.md#rows-beside-captions)"
+READS |= {one: READS[one] + _ROWS for one in ("rating", "triple", "document", "others")}
+
 READERS = ("composer", "locator", "painter", "tokeniser")
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from panoglot.errors import RowError
 from panoglot.networks._records import RegionText
 from panoglot.networks.samplers._draw import Draw
-from panoglot.pictures import Image, decode_mask
+from panoglot.pictures import Image, decode_mask, fit_shorter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,21 +162,35 @@ def load_sized(image: Any, side: int | None) -> tuple[Tensor, tuple[int, int]]:
         if not bool(torch.isfinite(x).all()):
             raise RowError("not_finite", "the picture has NaN or infinite values")
         return x, (x.shape[2], x.shape[1])
+    picture = _picture(image)
+    return _scaled(picture.pixels(side)), (picture.width, picture.height)
+
+
+def _picture(image: Any) -> Image:
     try:
         if callable(image):
             image = image()
         if isinstance(image, str):
             image = Image.from_path(image)
-        picture = image if isinstance(image, Image) else Image(image)
+        return image if isinstance(image, Image) else Image(image)
     except OSError as error:
         raise RowError("unreadable", str(error)) from error
-    pixels = torch.from_numpy(picture.pixels(side).copy()).permute(2, 0, 1).float() / 255
-    return pixels, (picture.width, picture.height)
+
+
+def _scaled(pixels: np.ndarray) -> Tensor:
+    """Return uint8 [H, W, 3] as [3, H, W] in 0..1."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 def square_of(image: Any, side: int) -> Tensor:
-    """Return the middle of a picture as a normalised square [3, side, side]; see `load_sized`."""
-    return square(load_pixels(image, side), side)
+    """Return the middle of a picture as a normalised square [3, side, side]: what a trained model is shown in use.
+
+    It is what other libraries make of the picture for CLIP, so that a model that was exported gives the same vectors:
+    Pillow's bicubic resize of the shorter side, and the middle. See `load_sized` for what a picture may be, and errors.
+    """
+    if isinstance(image, np.ndarray):
+        return square(load_pixels(image, side), side)
+    return normalised(_scaled(np.asarray(fit_shorter(_picture(image).pil(2 * side), side, side))))
 
 
 def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:

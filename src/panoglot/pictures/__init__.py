@@ -2,6 +2,7 @@
 
 from panoglot.pictures._decoder import FORMATS, MAX_BYTES, MAX_PIXELS, has_heif
 from panoglot.pictures._encode import data_uri
+from panoglot.pictures._fit import fit_shorter
 from panoglot.pictures._image import SUFFIXES, Header, Image, plain_jpeg, read_header
 from panoglot.pictures._metadata import Metadata, read_metadata
 from panoglot.pictures._parse import may_be_picture
@@ -23,6 +24,7 @@ __all__ = [
     "decode_mask",
     "draw_region",
     "encode_mask",
+    "fit_shorter",
     "has_heif",
     "is_svg",
     "load_pictures",

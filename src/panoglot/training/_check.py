@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.errors import UserError
+from panoglot.networks._export import fitting
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._needs import READS, reads_of, streams_of, taken_of, too_few
 from panoglot.networks._row import Row, build
@@ -16,6 +17,7 @@ from panoglot.networks.samplers._sample import named
 from panoglot.networks.samplers._select import selected
 from panoglot.table import Dataset
 from panoglot.training._dataset import Reading, read_records
+from panoglot.training._lacks import languages_apart, said_of, unusable
 
 __all__ = ["Checked", "check", "count_cut", "eligible", "look_through"]
 
@@ -36,6 +38,7 @@ class Checked:
         left_out: reason → how many rows, records or pictures are not used.
         fallbacks: stage → items whose wanted kind or language of text was missing, so that another took its place.
         cut: language → (texts that the text tower cuts, texts that were looked at); known when the model is there.
+        exports: libraries that can read what is learnt (`--export`).
         missing: what keeps the training from starting, or a loss from learning, and how to get it.
     """
 
@@ -48,6 +51,7 @@ class Checked:
     left_out: dict[str, int] = field(default_factory=dict)
     fallbacks: dict[str, int] = field(default_factory=dict)
     cut: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exports: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -61,6 +65,7 @@ class Checked:
 
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
         said["cut"] = {lang: f"{n} of {total}" for lang, (n, total) in self.cut.items() if n}
+        said |= {"exports": self.exports or "none: nothing but Panoglot reads it"}
         said = {name: value for name, value in said.items() if value not in ({}, [])}
         said |= {"missing": self.missing or "nothing"}
         return str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110))
@@ -115,13 +120,16 @@ def look_through(row: Row, reading: Reading, *, teacher: bool = False) -> Checke
         reading: of the dataset.
         teacher: vectors of a teacher will be there.
     """
-    out = Checked(row.method)
+    out = Checked(row.method, exports=fitting(row))
     out.records, out.held_out = len(reading.train), len(reading.held_out)
     spoken: Counter[str] = Counter()
     for (lang, kind, _), count in reading.captions.items():
         spoken[f"{lang} {kind}"] += count
     out.captions = dict(spoken.most_common())
-    out.left_out = {reason: count for reason, count in sorted(reading.left_out.items()) if count}
+    found = reading.left_out + unusable(reading.train, taken_of(row))
+    out.left_out = {reason: count for reason, count in sorted(found.items()) if count}
+    if not any(isinstance(record, Document) and record.images for record in reading.train):
+        out.missing += said_of(out.left_out, ["document"])
     for name, stage in row.each_stage():
         _stage(out, name, stage, reading, teacher)
     return out
@@ -181,18 +189,40 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
         out.fallbacks[name or "all"] = fell
     if unweighted:
         out.left_out["item: language_without_weight"] = unweighted
-    if not total:
+    apart = _apart(row, reading, bool(total) and unweighted == total)
+    if not total and apart is None and not said_of(out.left_out, [one for some in reads.values() for one in some]):
         asked = ", ".join(sorted(set(Kinds("sampler").declares(str(row.sampler["kind"]), "takes", ("caption",)))))
         out.missing.append(f"{at}the sampler '{row.sampler['kind']}' finds nothing in what it reads ({asked}).")
-    elif total < row.batch:
+    elif 0 < total < row.batch:
         out.missing.append(f"{at}{too_few(total, row.batch)}")
     out.missing += lacked
+    if apart is not None:
+        out.missing.append(f"{at}{apart}")
     for loss, count in seen.items():
         out.losses[f"{name} {loss}".strip()] = count
         if not count:
             lacks = [one for one in reads[loss] if not _any(one, reading, row, teacher)]
+            if not total and apart is not None:
+                continue
+            if known := said_of(out.left_out, reads[loss]):
+                out.missing.append(f"{at}the loss '{loss}' learns from nothing here: {'; '.join(known)}.")
+                continue
             need = "; ".join(f"{one}: {READS[one]}" for one in lacks or reads[loss])
             out.missing.append(f"{at}the loss '{loss}' learns from nothing here. It reads {need}.")
+
+
+def _apart(row: Row, reading: Reading, unweighted: bool) -> str | None:
+    """Say that the row's languages are none of the captions'."""
+    spoken = list(reading.languages)
+    cells = row.sampler.get("cells")
+    if isinstance(cells, Mapping):
+        asked = sorted({lang for langs in cells.values() for lang in langs})
+        return languages_apart(asked, spoken, f"sampler.cells.caption=[{', '.join(spoken)}]")
+    if unweighted:
+        weights = dict.fromkeys(spoken, 1)
+        told = ", ".join(f"{lang}: {n}" for lang, n in weights.items())
+        return languages_apart(list(row.languages["weights"]), spoken, f"languages.weights={{{told}}}")
+    return None
 
 
 def _any(one: str, reading: Reading, row: Row, teacher: bool) -> bool:

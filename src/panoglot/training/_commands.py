@@ -32,6 +32,7 @@ _ANEW = (
     "encode",
     "idle",
     "export",
+    "log",
     "quiet",
     "resume",
 )
@@ -84,6 +85,7 @@ def train(
     shard: bool = False,
     idle: str | Sequence[str] = (),
     export: str | Sequence[str] = (),
+    log: str | Sequence[str] = (),
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
@@ -122,8 +124,11 @@ def train(
         shard: in several processes (torchrun), cut the parameters over them.
         idle: losses that may learn from nothing (`sampler`: it may show another kind of text than the method's); any
             other one that does stops the run.
-        export: write the trained towers for other libraries too, into FOLDER/export: transformers,
-            sentence-transformers. A run that is finished is exported with --resume FOLDER --export transformers.
+        export: write the trained towers for other libraries too, into FOLDER/export: transformers, open_clip,
+            sentence-transformers, onnx (--check says which can read them). A run that is finished is exported with
+            --resume FOLDER --export onnx.
+        log: show the figures of every step, and recall at the end, to tensorboard (FOLDER/tensorboard) or mlflow too
+            (FOLDER/mlflow.db, or where MLFLOW_TRACKING_URI says). log.jsonl in the folder has them in any case.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -212,7 +217,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
 
 
 def _lists(given: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: [*several(given[name])] for name in ("idle", "export")}
+    return {name: [*several(given[name])] for name in ("idle", "export", "log")}
 
 
 def _methods() -> list[TrainingMethod]:

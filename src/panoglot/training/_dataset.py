@@ -355,7 +355,8 @@ def _nothing(
     data: Dataset, wanted: Sequence[str], kinds: Sequence[str], sources: Sequence[str], takes: Collection[str]
 ) -> str:
     if "caption" not in takes:
-        return f"{data.address} has no {' and no '.join(f'{kind}s' for kind in sorted(takes))} to train on."
+        none = " and no ".join(f"{kind}s" for kind in sorted(takes))
+        return f"{data.address} has no {none} to train on: how to make them is in docs/train.md#rows-beside-captions."
     kept = data.captions.read(["lang", "kind"], "dropped is null")
     there = Counter(zip(kept["lang"].to_pylist(), kept["kind"].to_pylist(), strict=True))
     if not there:

@@ -114,17 +114,20 @@ def run(
     shard: bool,
     idle: Sequence[str] = (),
     export: Sequence[str] = (),
+    log: Sequence[str] = (),
 ) -> Trained:
     import yaml
 
     from panoglot.networks._checkpoint import write
     from panoglot.networks._export import check_export
     from panoglot.training._check import count_cut, look_through
+    from panoglot.training._trackers import check_trackers, tracked
     from panoglot.training._trainer import Trainer
 
     asked, training = settings["data"], settings["training"]
     for to in export:
-        check_export(row, to)
+        check_export(row, to, folder)
+    check_trackers(log)
     reading = _read(data, row, asked, quiet)
     before = asked.get("fingerprint")
     if before is not None and before != reading.fingerprint:
@@ -145,26 +148,25 @@ def run(
     if trainer.processes.main:
         write(folder / "settings.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
         write(folder / "row.yaml", row.yaml(complete=True).encode())
-    try:
-        trainer.fit(progress=None if quiet is None else not quiet)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
-        ) from None
-    if not trainer.processes.main:
-        return Trained(folder, row, trainer.step, trainer.total, data.address)
-    result = _finish(folder, data, reading, trainer, settings, quiet, first)
-    result.exports = [_export(folder, to) for to in export]
+    about = {"method": row.method, "dataset": data.address, "row": row.yaml()}
+    with tracked(log if trainer.processes.main else (), folder, about, trainer.step) as trackers:
+        try:
+            trainer.fit(on_step=trackers.step, progress=None if quiet is None else not quiet)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped after step {trainer.step:,} of {trainer.total:,}; go on: panoglot train --resume {folder}"
+            ) from None
+        if not trainer.processes.main:
+            return Trained(folder, row, trainer.step, trainer.total, data.address)
+        result = _finish(folder, data, reading, trainer, settings, quiet, first)
+        recall = result.figures.get("mean", {})
+        trackers.values(trainer.step, {f"recall/{name.replace('@', '_at_')}": recall[name] for name in recall})
+    result.notes += trackers.notes
+    if export:
+        from panoglot.training._exports import export_run
+
+        result.exports = [export_run(folder, to) for to in export]
     return result
-
-
-def _export(folder: Path, to: str) -> Path:
-    """Write what a run has learnt as another library reads it."""
-    from panoglot.networks._export import export_model
-    from panoglot.networks._load import load_run
-
-    model: Any = load_run(folder)
-    return export_model(model, to, folder / "export" / to)
 
 
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:
@@ -185,13 +187,16 @@ def _may_idle(first: Checked, idle: Sequence[str]) -> None:
 
 
 def _said(first: Checked) -> str:
-    """What each loss learns from, and what is cut, as it is printed at the start."""
+    """What each loss learns from, and what is cut or of no use, as it is printed at the start."""
+    from panoglot.training._lacks import said_of
+
     items = ", ".join(f"{name}: {count:,}" for name, count in first.items.items())
     losses = ", ".join(f"{name} {count:,}" for name, count in first.losses.items())
     lines = [f"items an epoch: {items}; of these learn: {losses}"]
     if first.fallbacks:
         fell = ", ".join(f"{count:,}" for count in first.fallbacks.values())
         lines.append(f"items whose wanted kind or language of text is missing, so that another is shown: {fell}")
+    lines += said_of(first.left_out)
     cut = [f"{lang} {n:,} of {total:,}" for lang, (n, total) in first.cut.items() if n]
     if cut:
         lines.append(f"texts that are cut, by language: {', '.join(cut)}")

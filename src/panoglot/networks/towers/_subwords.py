@@ -26,6 +26,7 @@ __all__ = [
     "byte_order",
     "bytes_kit",
     "clip_kit",
+    "learnt_kit",
     "tokens_of",
 ]
 
@@ -134,6 +135,26 @@ def bytes_kit(special: Sequence[str]) -> Any:
     return out
 
 
+def learnt_kit(model: bytes, special: Sequence[str]) -> tuple[Any, list[int]]:
+    """Return SentencePiece's unigram model as the library tokenizers has it, the special tokens behind the pieces.
+
+    Returns:
+        The tokeniser without special tokens around a text, and SentencePiece's id of each of its ids.
+    """
+    kit = require("tokenizers", "panoglot[train]", "a tokeniser of the captions")
+    pb = require("sentencepiece.sentencepiece_model_pb2", "panoglot[onnx]", "the tokeniser of the captions elsewhere")
+    proto = pb.ModelProto()
+    proto.ParseFromString(model)
+    words = [(piece.piece, piece.score) for piece in proto.pieces[3:]]  # after padding, start and end: unknown first
+    raw = kit.Tokenizer(kit.models.Unigram([*words, *((one, 0.0) for one in special)], 0, byte_fallback=True))
+    steps = kit.normalizers
+    clean = [steps.Precompiled(proto.normalizer_spec.precompiled_charsmap), steps.Strip()]
+    raw.normalizer = steps.Sequence([*clean, steps.Replace(kit.Regex(" {2,}"), " ")])
+    raw.pre_tokenizer = kit.pre_tokenizers.Metaspace("▁", prepend_scheme="always", split=False)
+    raw.add_special_tokens(list(special))
+    return raw, [*range(3, len(words) + 3), 1, 2, 0]
+
+
 class LearntTokens(Subwords):
     """SentencePiece's unigram model, learnt of the captions that are trained on: any language, nothing is downloaded.
 
@@ -182,20 +203,22 @@ class LearntTokens(Subwords):
 class NamedTokens(Subwords):
     """A tokeniser of transformers by name, or in a folder."""
 
+    tokenizer: Any
+
     def __init__(self, name: str, length: int) -> None:
         super().__init__(length)
         hf = require("transformers", "panoglot[train]", f"the tokeniser {name}")
-        self._kit = load_pretrained(hf.AutoTokenizer, name)
-        ends = (self._kit.eos_token_id, self._kit.sep_token_id)
-        starts = (self._kit.bos_token_id, self._kit.cls_token_id)
+        self.tokenizer = load_pretrained(hf.AutoTokenizer, name)
+        ends = (self.tokenizer.eos_token_id, self.tokenizer.sep_token_id)
+        starts = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id)
         end, start = (next((i for i in some if i is not None), None) for some in (ends, starts))
         if end is None:
             raise UserError(f"the tokeniser {name} has no token that ends a text.")
-        self.size, self.end, self.start = len(self._kit), int(end), int(end if start is None else start)
+        self.size, self.end, self.start = len(self.tokenizer), int(end), int(end if start is None else start)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""
-        return list(self._kit(text, add_special_tokens=False)["input_ids"]) if text else []
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
 def tokens_of(name: str, length: int, vocabulary: int) -> ByteTokens | Subwords:

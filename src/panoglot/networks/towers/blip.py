@@ -20,7 +20,22 @@ def _load(name: str, model: Any) -> Any:
     return model if model is not None else load_pretrained(hf.BlipForImageTextRetrieval, name)
 
 
-class BlipImage(nn.Module):
+class _Image(nn.Module):
+    """A vision model of transformers whose tokens are the class token and the patches."""
+
+    gives = ("picture", "patches")
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.width = model, int(model.config.hidden_size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode [B, 3, H, W]; returns [B, width] and [B, 1 + N, width]."""
+        x = self.model(pixel_values=image).last_hidden_state
+        return x[:, 0], x
+
+
+class BlipImage(_Image):
     """The picture's side of a BLIP for retrieval; its tokens are the class token and the patches.
 
     Args:
@@ -30,25 +45,17 @@ class BlipImage(nn.Module):
     Source: BLIP arXiv 2201.12086.
     """
 
-    gives = ("picture", "patches")
-
     def __init__(self, name: str = "", model: Any = None) -> None:
-        super().__init__()
         whole = _load(name, model)
-        self.model, self._projection = whole.vision_model, [whole.vision_proj]
-        self.width = int(self.model.config.hidden_size)
+        super().__init__(whole.vision_model)
+        self._projection = [whole.vision_proj]
 
     def take_projection(self) -> nn.Module:
         """Return the model's own way into the joint space, for `head: {kind: own}`."""
         return self._projection[0]  # type: ignore[no-any-return]
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode [B, 3, H, W]; returns [B, width] and [B, 1 + N, width]."""
-        x = self.model(pixel_values=image).last_hidden_state
-        return x[:, 0], x
 
-
-class Blip2Image(nn.Module):
+class Blip2Image(_Image):
     """The picture's side of a BLIP-2 for retrieval, without its Q-Former; its tokens are the class token and patches.
 
     Args:
@@ -58,19 +65,10 @@ class Blip2Image(nn.Module):
     Source: BLIP-2 arXiv 2301.12597 (EVA-CLIP's ViT-g/14 without its last layer).
     """
 
-    gives = ("picture", "patches")
-
     def __init__(self, name: str = "", model: Any = None) -> None:
-        super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower blip2:{name}")
         whole = model if model is not None else load_pretrained(hf.Blip2ForImageTextRetrieval, name)
-        self.model = whole.vision_model
-        self.width = int(self.model.config.hidden_size)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode [B, 3, H, W]; returns [B, width] and [B, 1 + N, width]."""
-        x = self.model(pixel_values=image).last_hidden_state
-        return x[:, 0], x
+        super().__init__(whole.vision_model)
 
 
 class BlipText(nn.Module):

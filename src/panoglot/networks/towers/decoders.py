@@ -53,7 +53,7 @@ class QueryDecoder(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read tokens [B, N, ·]: picture [B, dim], regions [B, Q, dim], boxes [B, Q, 4] (cx, cy, w, h in 0..1)."""
         memory = self.memory(tokens)
-        x = self.queries.expand(len(tokens), -1, -1)
+        x = self.queries.expand(tokens.shape[0], -1, -1)  # not len(): a trace would keep it
         for block in self.blocks:
             x = block(x, memory=memory)
         x = self.after(x)
@@ -168,7 +168,7 @@ class Resampler(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the whole [B, width] and the media tokens [B, latents, width]."""
-        x = self.latents.expand(len(tokens), -1, -1)
+        x = self.latents.expand(tokens.shape[0], -1, -1)
         for block in self.blocks:
             x = block(x, memory=tokens)
         x = self.after(x)

@@ -110,7 +110,7 @@ class HfText(nn.Module):
             return x[:, 0], x
         if self.pool == "last":
             at = mask.shape[1] - 1 - mask.flip(1).long().argmax(1)
-            return x[torch.arange(len(x), device=x.device), at], x
+            return x[torch.arange(x.shape[0], device=x.device), at], x
         real = mask[..., None].to(x.dtype)
         return (x * real).sum(1) / real.sum(1).clamp(min=1), x
 

@@ -101,6 +101,7 @@ class TextTransformer(nn.Module):
                 x = self.languages[i](x, langs)
         x = self.after(x)
         if self.pool == "end":
-            return x[torch.arange(len(x), device=x.device), (ids == self.end).long().argmax(1)], x
+            at = torch.arange(x.shape[0], device=x.device)  # not len(x): a trace would keep it
+            return x[at, (ids == self.end).long().argmax(1)], x
         real = mask[..., None].to(x.dtype)
         return (x * real).sum(1) / real.sum(1).clamp(min=1), x

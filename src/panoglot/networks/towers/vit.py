@@ -85,7 +85,7 @@ class Vit(nn.Module):
         x = x.flatten(2).transpose(1, 2)  # [B, N, width]
         if hide is not None:
             x = torch.where(hide[..., None], self.hidden.to(x.dtype), x)
-        x = torch.cat([self.first.to(x.dtype).expand(len(x), 1, -1), x], 1)
+        x = torch.cat([self.first.to(x.dtype).expand(x.shape[0], 1, -1), x], 1)  # not len(x): a trace would keep it
         x = self.before(x + self.places(height // self.patch, width // self.patch))
         see = None
         if keep is not None:

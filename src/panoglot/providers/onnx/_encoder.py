@@ -74,6 +74,13 @@ class OnnxEncoder(Described):
             raise UserError(f"the towers of '{self.name}' give vectors of different lengths: {sorted(widths)}.")
         return int(widths.pop())
 
+    def graph(self, side: str) -> Graph:
+        """Return the graph of `image` or `text`, which is fed by the names of its inputs."""
+        found = self._image if side == "image" else self._text
+        if found is None:
+            raise UserError(f"'{self.name}' has no {side} tower.")
+        return found
+
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Encode pictures: float32 unit rows `[N, dim]`; NaN where a picture cannot be decoded."""
         if self._image is None:

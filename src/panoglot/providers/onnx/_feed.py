@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean, require
+from panoglot.pictures import fit_shorter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,16 +97,14 @@ class Pixels:
         kernel = getattr(PIL.Image.Resampling, self.interpolation.upper())
         if self.resize == "stretch":
             return picture.resize((width, height), kernel)
-        scales = (width / picture.width, height / picture.height)
-        scale = max(scales) if self.resize == "shortest" else min(scales)
+        if self.resize == "shortest":
+            return fit_shorter(picture, height, width, kernel)
+        scale = min(width / picture.width, height / picture.height)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         resized = picture.resize(size, kernel)
-        if self.resize == "pad":
-            canvas = PIL.Image.new("RGB", (width, height), (self.fill,) * 3)
-            canvas.paste(resized, ((width - resized.width) // 2, (height - resized.height) // 2))
-            return canvas
-        left, top = (resized.width - width) // 2, (resized.height - height) // 2
-        return resized.crop((left, top, left + width, top + height))
+        canvas = PIL.Image.new("RGB", (width, height), (self.fill,) * 3)
+        canvas.paste(resized, ((width - resized.width) // 2, (height - resized.height) // 2))
+        return canvas
 
 
 class Graph:
