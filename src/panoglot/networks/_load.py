@@ -14,7 +14,7 @@ from panoglot.networks._checkpoint import read_manifest, read_state
 from panoglot.networks._model import Model, make_model
 from panoglot.networks._row import stored_row
 
-__all__ = ["Ensemble", "load_run"]
+__all__ = ["Ensemble", "begin_with", "load_run"]
 
 
 class Ensemble:
@@ -72,3 +72,26 @@ def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -
     if not kept:
         raise UserError(f"'{run}' has no snapshots: its row says no 'snapshots: true', or no period has ended yet.")
     return Ensemble([model(read_state(p, None, device)["model"]) for p in kept])
+
+
+def begin_with(model: Model, run: str | Path) -> list[str]:
+    """Give a fresh model what a run has learnt: every tensor of the same name and shape.
+
+    Args:
+        model: changed in place.
+        run: folder of the run; of another method too, when its towers are the same.
+
+    Returns:
+        Names of the model's tensors that stay fresh.
+
+    Raises:
+        UserError: no run there, a damaged file, or not one tensor that fits.
+    """
+    learnt = load_run(run)
+    assert isinstance(learnt, Model)
+    known, own = learnt.state_dict(), model.state_dict()
+    taken = {name: known[name] for name, value in own.items() if name in known and known[name].shape == value.shape}
+    if not taken:
+        raise UserError(f"the run '{run}' has no tensor of a name and shape of '{model.row.method}': give its towers.")
+    model.load_state_dict(taken, strict=False)
+    return sorted(own.keys() - taken.keys())

@@ -84,6 +84,7 @@ def train(
     shard: bool = False,
     idle: str | Sequence[str] = (),
     export: str | Sequence[str] = (),
+    start: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
@@ -124,6 +125,7 @@ def train(
             other one that does stops the run.
         export: write the trained towers for other libraries too, into FOLDER/export: transformers,
             sentence-transformers. A run that is finished is exported with --resume FOLDER --export transformers.
+        start: the folder of a run whose weights this one begins with, wherever name and shape agree: to fine-tune.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -198,6 +200,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
             **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
+            "start": None if given["start"] is None else str(Path(given["start"]).absolute()),
         },
         "training": {name: given[name] for name in (*TRAINING, "encode")},
     }
