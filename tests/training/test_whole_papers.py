@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
+import PIL.Image
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -14,11 +17,11 @@ linear_sum_assignment = pytest.importorskip("scipy.optimize").linear_sum_assignm
 
 import panoglot
 from panoglot.curation import curate
-from panoglot.errors import RowError
+from panoglot.errors import RowError, UserError
 from panoglot.networks import Data, Record, Text, load_row, make_model
 from panoglot.networks.encoder import TrainedEncoder
 from panoglot.pictures import Image
-from panoglot.providers import register
+from panoglot.providers import TenCrops, load_model, register
 from panoglot.providers.roles import Answer
 from panoglot.retrieval import search
 from panoglot.table import vector_id
@@ -317,3 +320,111 @@ def test_croc_s_three_stages_are_its_paper_s_by_loops(llava):
         want, first = [*want, *losses], first + 1
     same(trainer, got, want, model, 1e-3, 1e-3)
     assert {trainer.data.batch(ids, 2).task for ids in trainer.data.plan(2)} >= {"caption", "vqa"}
+
+
+# ---- Visually grounded sentences -------------------------------------------------------------------------------------
+
+
+def char_gru_vectors(model, batch):
+    """Steps 1 to 3, one caption at a time: unit vectors of pictures and texts."""
+    text, made = model.text, []
+    for i in range(len(batch)):
+        ids = batch.tokens[i, 0][batch.token_mask[i, 0]]
+        h = text.gru(text.embed(ids)[None])[0][0]  # [T, 2 hidden], both ways over its true length
+        first, _, second = text.attend[0]
+        score = torch.tanh(h @ first.weight.T + first.bias) @ second.weight.T + second.bias
+        weight = score.exp() / score.exp().sum(0)  # over time, for every dimension
+        made.append((weight * h).sum(0))
+    y = torch.stack(made)
+    x = batch.image_vec @ model.head.weight.T + model.head.bias
+    return x / x.norm(dim=1, keepdim=True), y / y.norm(dim=1, keepdim=True)
+
+
+def char_gru_loss(model, batch):
+    """Step 4 by loops."""
+    s = (lambda x, y: x @ y.T)(*char_gru_vectors(model, batch))
+    cost = torch.zeros(())
+    for i in range(len(s)):
+        for j in range(len(s)):
+            if batch.ids[i] != batch.ids[j]:  # two captions of one picture are no negatives: here, not in the release
+                cost = cost + (0.2 - s[j, j] + s[i, j]).clamp(min=0) + (0.2 - s[i, i] + s[i, j]).clamp(min=0)
+    return cost / len(s) ** 2
+
+
+class Features:
+    """An encoder for tests that gives what the pixels are, not of unit length: 8 x 8 of them, red and green."""
+
+    name, fingerprint, batch_size, dim = "toy:features", "features-1", 4, 128
+
+    def encode_images(self, images):
+        small = [np.asarray(image.pil().resize((8, 8)), np.float32)[..., :2] / 99 for image in images]
+        return np.stack([one.reshape(-1) for one in small])
+
+    def encode_texts(self, texts, langs=None):
+        return np.ones((len(texts), 128), np.float32)
+
+
+@pytest.mark.paper("vgs-char-gru", shows="V", case="ten crops of 224 of 256: corners and middle, mirrored, averaged")
+def test_ten_crops_by_hand():
+    picture = PIL.Image.fromarray(np.arange(256 * 320 * 3, dtype=np.uint32).reshape(256, 320, 3).astype(np.uint8))
+    encoder = TenCrops(Features())
+    pixels, want = np.asarray(picture), []
+    for top, left in ((0, 0), (0, 96), (32, 0), (32, 96), (16, 48)):
+        crop = pixels[top : top + 224, left : left + 224]
+        want += [Features().encode_images([Image.from_pil(PIL.Image.fromarray(c))])[0] for c in (crop, crop[:, ::-1])]
+    found = encoder.encode_images([Image.from_pil(picture), Image(b"", "broken", 1, 1)])
+    assert np.allclose(found[0], np.mean(want, 0), atol=1e-5)
+    assert np.isnan(found[1]).all()
+    with pytest.raises(UserError, match=r"crops=5 of model .*: only 10"):
+        load_model("embedded:efficientnet-lite2?crops=5", "encoder")
+
+
+@pytest.mark.paper(
+    "vgs-char-gru",
+    shows="C",
+    case="ten crops; a run of the paper's row (a map of stored vectors, GRU both ways, attention over time, hinge .2 over "
+    "all negatives, Adam, the rate round every four epochs, every caption once an epoch) equals its steps by loops, 2e-5; "
+    "the vectors of both snapshots are added",
+)
+def test_char_gru_s_run_is_its_paper_s_by_loops():
+    records = [Record(r.id, texts=r.texts[:2]) for r in shapes(8)]
+    encoder = TenCrops(Features())
+    for n, record in enumerate(records):
+        (vector,) = encoder.encode_images([Image.from_pil(scene(n, 80, 64))])
+        record.vectors["image"] = vector
+    row = load_row(
+        "vgs-char-gru", image={"width": 128}, text={"hidden": 12, "attention": 8}, dim=24, epochs=8, batch=4,
+        optimiser={"lr": 1e-3},
+    )  # fmt: skip
+    assert (load_row("vgs-char-gru").optimiser, row.snapshots) == ({"kind": "adam", "lr": 1e-4}, True)
+    kept, period = {}, 4 * 4  # four epochs of sixteen captions by fours
+
+    def loss(model, batch):
+        steps.append(batch.ids)
+        if len(steps) == period + 1:
+            kept[period] = copy.deepcopy(model)
+        return char_gru_loss(model, batch)
+
+    steps = []
+    make = lambda model: torch.optim.Adam(model.parameters(), lr=1e-3)  # noqa: E731
+    factor = lambda step: 0.01 + 0.99 * (1 - math.cos(2 * math.pi * step / period)) / 2  # noqa: E731
+    got = Trainer(row, records, workers=0)
+    losses = [figures["loss"] for figures in got.fit(progress=False)]
+    want, model = plain_run(row, records, loss, make, factor)
+    same(got, losses, want, model)
+    for epoch in range(8):
+        assert Counter(sum(steps[4 * epoch : 4 * epoch + 4], [])) == {r.id: 2 for r in records}
+    bound = (6 / (128 + 24)) ** 0.5
+    fresh = make_model(row, 0).head.weight.detach().abs().max()
+    assert 0.95 * bound < float(fresh) <= bound  # Xavier's
+    # step 6
+    states = [copy.deepcopy(model) for _ in range(2)]
+    for one, step in zip(states, (period, 2 * period), strict=True):
+        one.load_state_dict(got.snapshots[step])
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(states[0].parameters(), kept[period].parameters()) if a.dim() > 1)
+    batch = got.data.batch(got.data.plan(0)[0], 0)
+    texts = [batch.texts[i][0] for i in range(4)]
+    both = [char_gru_vectors(one.eval(), batch) for one in (kept[period].eval(), model.eval())]
+    found = TrainedEncoder(states, "vgs", "vgs-1", summed=True).encode_texts(texts)
+    added = (both[0][1] + both[1][1]).detach()
+    assert np.allclose(found, added / added.norm(dim=1, keepdim=True), atol=1e-4)

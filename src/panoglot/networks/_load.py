@@ -13,6 +13,7 @@ from panoglot.errors import UserError
 from panoglot.networks._checkpoint import read_manifest, read_state
 from panoglot.networks._model import Model, make_model
 from panoglot.networks._row import stored_row
+from panoglot.networks.towers import unit
 
 __all__ = ["Ensemble", "begin_with", "load_run"]
 
@@ -21,36 +22,45 @@ class Ensemble:
     """Several models as one encoder, whose similarity is the mean of theirs.
 
     A vector is the vectors of all models side by side, divided by the root of their number: unit again, and the dot
-    product of two of them is the mean of the models' cosines. (Adding the vectors themselves would compare every
-    model's pictures with every other model's texts, though their spaces have little to do with each other.)
+    product of two of them is the mean of the models' cosines. (Adding the vectors themselves compares every
+    model's pictures with every other model's texts, whose spaces may have little to do with each other.)
+
+    Args:
+        models: of one row.
+        summed: add the unit vectors of all models instead, and make the sum unit: as long as one model's. It is what
+            the paper does, whose snapshots all come from one start.
 
     Source: snapshot ensembles for max-margin training, Merkx & Frank 2019 (arXiv 1903.11393).
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[Model], summed: bool = False) -> None:
         if not models:
             raise UserError("An ensemble needs at least one model.")
-        self.models = list(models)
+        self.models, self.summed = list(models), summed
 
-    def _join(self, vectors: list[Tensor]) -> Tensor:
-        found: Tensor = torch.cat(vectors, 1) / len(vectors) ** 0.5
+    def join(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Return the vectors of the ensemble of those of its models, each [N, D]."""
+        if self.summed:
+            return unit(torch.stack(list(vectors)).sum(0))
+        found: Tensor = torch.cat(list(vectors), -1) / len(vectors) ** 0.5
         return found
 
     def encode_texts(self, texts: Sequence[str], langs: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
         """Return unit vectors [N, models · D] of texts."""
-        return self._join([m.encode_texts(texts, langs, batch_size) for m in self.models])
+        return self.join([m.encode_texts(texts, langs, batch_size) for m in self.models])
 
     def encode_pixels(self, pixels: Tensor, batch_size: int = 64) -> Tensor:
         """Return unit vectors [N, models · D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv])."""
-        return self._join([m.encode_pixels(pixels, batch_size) for m in self.models])
+        return self.join([m.encode_pixels(pixels, batch_size) for m in self.models])
 
 
-def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -> Model | Ensemble:
+def load_run(run: str | Path, *, snapshots: bool | str = False, device: Any = "cpu") -> Model | Ensemble:
     """Return the encoder that a run has come to: the moving average where its row asks for one.
 
     Args:
         run: its folder.
-        snapshots: the sum of the models at the ends of the learning rate's periods instead.
+        snapshots: the models at the ends of the learning rate's periods instead: True, their vectors side by side;
+            `sum`, added.
         device: where to put it.
 
     Raises:
@@ -71,7 +81,7 @@ def load_run(run: str | Path, *, snapshots: bool = False, device: Any = "cpu") -
     kept = [p for p in sorted(run.glob("snapshot-*.pt")) if int(p.stem.rpartition("-")[2]) <= manifest["step"]]
     if not kept:
         raise UserError(f"'{run}' has no snapshots: its row says no 'snapshots: true', or no period has ended yet.")
-    return Ensemble([model(read_state(p, None, device)["model"]) for p in kept])
+    return Ensemble([model(read_state(p, None, device)["model"]) for p in kept], snapshots == "sum")
 
 
 def begin_with(model: Model, run: str | Path) -> list[str]:
