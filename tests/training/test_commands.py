@@ -231,14 +231,18 @@ def test_a_run_begins_with_the_weights_of_another(made, tmp_path):
     first = panoglot.train("align", made, preset="small", output=tmp_path / "first", **how)
     same = [f"image={first.row.image}", f"text={first.row.text}", "size=32", "dim=64", "views={of: 36}"]
     more = {"start": first.run, "set": same, **how}
-    still = panoglot.train("align", made, preset="retrieval", output=tmp_path / "b", **{**more, "set": [*same, "optimiser.lr=0"]})
+    still = panoglot.train(
+        "align", made, preset="retrieval", output=tmp_path / "b", **{**more, "set": [*same, "optimiser.lr=0"]}
+    )
     assert (load_row("align", "retrieval").optimiser["lr"], load_row("align", "retrieval").batch) == (1e-5, 2048)
-    known, state = (torch.load(next(run.glob("checkpoint-*.pt")), weights_only=True)["model"] for run in (first.run, still.run))
+    known, state = (
+        torch.load(next(run.glob("checkpoint-*.pt")), weights_only=True)["model"] for run in (first.run, still.run)
+    )
     assert all(torch.equal(known[name], value) for name, value in state.items())
     assert f"begun with the weights of {first.run}" in still.notes
     wider = panoglot.train("clip", made, preset="small", output=tmp_path / "c", start=first.run, set=["dim=32"], **how)
     assert any("not of these: head.weight, text_head.weight" in note for note in wider.notes)
-    with pytest.raises(UserError, match="is '.*no' a training run"):
+    with pytest.raises(UserError, match=r"is '.*no' a training run"):
         panoglot.train("clip", made, preset="small", output=tmp_path / "d", start=tmp_path / "no", **how)
 
 

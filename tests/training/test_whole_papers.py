@@ -83,9 +83,9 @@ def align_loss(model, batch):
 @pytest.mark.paper(
     "align",
     shows="C",
-    case="eight rules keep twelve pairs; a run of the paper's row on them (289 of 346 pixels, flips, BERT's class vector, "
-    "sum of both directions, smoothing .1, scale from 1, LAMB, linear) equals its steps in plain PyTorch, 2e-5; a query "
-    "of picture and text is the sum of their unit vectors",
+    case="eight rules keep twelve pairs; a run of the paper's row on them (289 of 346 pixels, flips, BERT's class "
+    "vector, sum of both directions, smoothing .1, scale from 1, LAMB, linear) equals its steps in plain PyTorch, "
+    "2e-5; a query of picture and text is the sum of their unit vectors",
 )
 def test_align_s_rules_run_and_queries_are_its_paper_s(tmp_path, bert):
     maker, test, good = align_corpus(tmp_path)
@@ -114,7 +114,14 @@ def test_align_s_rules_run_and_queries_are_its_paper_s(tmp_path, bert):
     pictures = encoder.encode_images([Image(r.image()) for r in records])
     data, name = maker.dataset, maker.dataset.add_vectors("align", "align-1", 24)
     rows = [
-        {"vector_id": vector_id(r.id, "align-1", 0), "id": r.id, "of": "image", "lang": "und", "vector": v, "run_id": ""}
+        {
+            "vector_id": vector_id(r.id, "align-1", 0),
+            "id": r.id,
+            "of": "image",
+            "lang": "und",
+            "vector": v,
+            "run_id": "",
+        }
         for r, v in zip(records, pictures.astype(np.float16), strict=True)
     ]
     data.vectors(name).insert(rows)
@@ -156,7 +163,10 @@ class Sees:
 
     def generate(self, prompts):
         Sees.asked += [prompt.text for prompt in prompts]
-        return [RowError("down") if p.images[0].width == 40 else Answer(f"A boat {p.images[0].width} feet long.") for p in prompts]
+        return [
+            RowError("down") if p.images[0].width == 40 else Answer(f"A boat {p.images[0].width} feet long.")
+            for p in prompts
+        ]
 
 
 class Fuses:
@@ -174,8 +184,8 @@ class Fuses:
 @pytest.mark.paper(
     "veclip",
     shows="C",
-    case="the captioner does not see the alt text; fused, cleaned, a refusal and a failure fall back; a run of the paper's "
-    "row on what was written tosses a fair coin a picture and epoch and equals CLIP's steps in plain PyTorch, 2e-5",
+    case="the captioner does not see the alt text; fused, cleaned, a refusal and a failure fall back; a run of the "
+    "paper's row on what was written tosses a fair coin a picture and epoch and equals CLIP's steps in plain PyTorch, 2e-5",
 )
 def test_veclip_writes_and_trains_as_its_paper(tmp_path):
     need_clip_tokens()
@@ -190,7 +200,9 @@ def test_veclip_writes_and_trains_as_its_paper(tmp_path):
     assert len(Fuses.asked) == 15 + 1  # asked again of what it refused, more simply
     assert all("trip" in prompt and "feet long" in prompt for prompt in Fuses.asked)
     records = read_records(maker.dataset).train
-    said = {min(t.text for t in r.texts if t.kind == "raw"): [t.text for t in r.texts if t.kind != "raw"] for r in records}
+    said = {
+        min(t.text for t in r.texts if t.kind == "raw"): [t.text for t in r.texts if t.kind != "raw"] for r in records
+    }
     want = {alt: [f"A blue boat on trip {n}."] for n, alt in enumerate(alts)}
     want[alts[1]] = ["A boat 41 feet long."]  # the visual text
     assert said == {**want, alts[0]: [alts[0]]}  # nobody saw it: the alt text stands for what was to be written
@@ -279,8 +291,8 @@ def croc_loss(mixed):
 @pytest.mark.paper(
     "croc",
     shows="C",
-    case="a run of the paper's three stages (projector alone; 75 % of CLIP's second to last tokens by a pool, Hungarian, "
-    "two-way prefix, rebuilding at weight 10; causal instructions) over Llama equals its steps by loops, 1e-3 of 12",
+    case="a run of the paper's three stages (projector alone; 75 % of CLIP's second to last tokens by a pool, "
+    "Hungarian, two-way prefix, rebuilding at weight 10; causal instructions) over Llama equals its steps by loops, 1e-3 of 12",
 )
 def test_croc_s_three_stages_are_its_paper_s_by_loops(llava):
     records, (clip, llama) = [*shapes(18), *questions(shapes(6, 5, "more"))], llava
@@ -382,9 +394,9 @@ def test_ten_crops_by_hand():
 @pytest.mark.paper(
     "vgs-char-gru",
     shows="C",
-    case="ten crops; a run of the paper's row (a map of stored vectors, GRU both ways, attention over time, hinge .2 over "
-    "all negatives, Adam, the rate round every four epochs, every caption once an epoch) equals its steps by loops, 2e-5; "
-    "the vectors of both snapshots are added",
+    case="ten crops; a run of the paper's row (a map of stored vectors, GRU both ways, attention over time, hinge .2 "
+    "over all negatives, Adam, the rate round every four epochs, every caption once an epoch) equals its steps by loops, "
+    "2e-5; the vectors of both snapshots are added",
 )
 def test_char_gru_s_run_is_its_paper_s_by_loops():
     records = [Record(r.id, texts=r.texts[:2]) for r in shapes(8)]
@@ -413,7 +425,7 @@ def test_char_gru_s_run_is_its_paper_s_by_loops():
     want, model = plain_run(row, records, loss, make, factor)
     same(got, losses, want, model)
     for epoch in range(8):
-        assert Counter(sum(steps[4 * epoch : 4 * epoch + 4], [])) == {r.id: 2 for r in records}
+        assert Counter(id_ for ids in steps[4 * epoch : 4 * epoch + 4] for id_ in ids) == {r.id: 2 for r in records}
     bound = (6 / (128 + 24)) ** 0.5
     fresh = make_model(row, 0).head.weight.detach().abs().max()
     assert 0.95 * bound < float(fresh) <= bound  # Xavier's
@@ -421,7 +433,11 @@ def test_char_gru_s_run_is_its_paper_s_by_loops():
     states = [copy.deepcopy(model) for _ in range(2)]
     for one, step in zip(states, (period, 2 * period), strict=True):
         one.load_state_dict(got.snapshots[step])
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(states[0].parameters(), kept[period].parameters()) if a.dim() > 1)
+    assert all(
+        torch.allclose(a, b, atol=1e-4)
+        for a, b in zip(states[0].parameters(), kept[period].parameters())
+        if a.dim() > 1
+    )
     batch = got.data.batch(got.data.plan(0)[0], 0)
     texts = [batch.texts[i][0] for i in range(4)]
     both = [char_gru_vectors(one.eval(), batch) for one in (kept[period].eval(), model.eval())]

@@ -1,4 +1,4 @@
-"""TL;DR as a whole: a codebook captioner, clusters of codes, a few of each, the better matched half, captions appended."""
+"""TL;DR as a whole: a codebook captioner, clusters of codes, a few of each, the better half, captions appended."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def attend(layer, x, memory, see=None):
     """One attention by its equation."""
     q, (k, v) = layer.q(x), layer.kv(memory).chunk(2, -1)
     heads = [
-        (a @ b.T / a.shape[1] ** 0.5 + (0 if see is None else torch.zeros(see.shape).masked_fill(~see, -1e30))).softmax(1) @ c
+        (a @ b.T / a.shape[1] ** 0.5 + (0 if see is None else torch.zeros(see.shape).masked_fill(~see, -1e30))).softmax(
+            1
+        )
+        @ c
         for a, b, c in zip(*(z.chunk(layer.heads, -1) for z in (q, k, v)), strict=True)
     ]
     return layer.out(torch.cat(heads, -1))
@@ -82,9 +85,7 @@ def captioner_loss(model, batch):
 def decayed(per_epoch, warmup):
     """Step → share of the rate: from 1e-6 up to 3e-4, then a tenth less every epoch, never below 1e-6."""
     low = 0.00333
-    return lambda step: (
-        low + (1 - low) * (step + 1) / warmup if step < warmup else max(low, 0.9 ** (step // per_epoch))
-    )
+    return lambda step: low + (1 - low) * (step + 1) / warmup if step < warmup else max(low, 0.9 ** (step // per_epoch))
 
 
 def striped(concept, number):
@@ -103,7 +104,11 @@ def striped(concept, number):
 )
 def test_tldr_from_its_codebook_to_appended_captions(tmp_path):
     paper = load_row("tldr")
-    assert (paper.image["name"], paper.losses["vq"]["codes"], paper.text["length"]) == ("deit_base_patch16_224", 1024, 32)
+    assert (paper.image["name"], paper.losses["vq"]["codes"], paper.text["length"]) == (
+        "deit_base_patch16_224",
+        1024,
+        32,
+    )
     every, best = ({**step.options} for step in resolve("tldr"))
     assert [every[key] for key in ("clusters", "n", "whiten", "iterations")] == [1000, 5, 256, 20]
     assert (best["share"], best["ties"]) == (0.5, "keep")
@@ -124,7 +129,14 @@ def test_tldr_from_its_codebook_to_appended_captions(tmp_path):
     maker.add([{"image": key, "text": f"stripes {n} {scores[n]}"} for n, key in enumerate(ids)])
     more = [f"{key}={value}" for key, value in (("epochs", 8), ("losses.vq.codes", 32), ("losses.vq.revive", 5))]
     panoglot.train(
-        "tldr", maker.dataset, preset="small", output=tmp_path / "codebook", batch=16, set=more, quiet=True, held_out=0.0
+        "tldr",
+        maker.dataset,
+        preset="small",
+        output=tmp_path / "codebook",
+        batch=16,
+        set=more,
+        quiet=True,
+        held_out=0.0,
     )
     coded = f"pano:{tmp_path}/codebook?codes=true"
     recipe = tmp_path / "tldr.yaml"
@@ -151,11 +163,21 @@ def test_tldr_from_its_codebook_to_appended_captions(tmp_path):
     kept = [n for n, key in enumerate(ids) if key not in gone]
     assert [sum(kinds[n] == kind for n in kept) for kind in range(4)] == [1, 2, 2, 3]
     # step 5: the upper half by the matching head
-    given = {one["text"]: one["dropped"] for one in maker.dataset.captions.rows(["text", "dropped", "kind"]) if one["kind"] == "alt"}
-    assert {int(text.split()[1]) for text, why in given.items() if why is None} == {n for n in range(32) if scores[n] >= 0.5}
+    given = {
+        one["text"]: one["dropped"]
+        for one in maker.dataset.captions.rows(["text", "dropped", "kind"])
+        if one["kind"] == "alt"
+    }
+    assert {int(text.split()[1]) for text, why in given.items() if why is None} == {
+        n for n in range(32) if scores[n] >= 0.5
+    }
     # step 6: behind what is kept by both, and nothing else
     both = [n for n in kept if scores[n] >= np.median(scores)]
-    new = [one["text"] for one in maker.dataset.captions.rows(["text", "recipe", "dropped"]) if one["recipe"] == "append/1" and one["dropped"] is None]
+    new = [
+        one["text"]
+        for one in maker.dataset.captions.rows(["text", "recipe", "dropped"])
+        if one["recipe"] == "append/1" and one["dropped"] is None
+    ]
     assert sorted(new) == sorted(f"stripes {n} {scores[n]}; a plain surface" for n in both)
     assert len(Writes.asked) == len(both)
     assert done.rejected == 0
@@ -165,6 +187,8 @@ def test_codes_are_of_codebooks_alone(tmp_path):
     maker = Maker(tmp_path / "x.pano")
     for n in range(16):
         maker.caption(maker.image(jpeg(striped(n % 4, n))), f"stripes {n}")
-    panoglot.train("align", maker.dataset, preset="small", output=tmp_path / "run", epochs=1, batch=8, quiet=True, held_out=0.0)
+    panoglot.train(
+        "align", maker.dataset, preset="small", output=tmp_path / "run", epochs=1, batch=8, quiet=True, held_out=0.0
+    )
     with pytest.raises(UserError, match="has no codes: align learns no codebook; tldr does"):
         load_model(f"pano:{tmp_path}/run?codes=true", "encoder")

@@ -27,9 +27,9 @@ def bart(tmp_path_factory):
     n = tokenizer(folder)
     quiet = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
     config = transformers.BartConfig(
-        vocab_size=n, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, max_position_embeddings=128,
-        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        decoder_start_token_id=2, forced_eos_token_id=None, **quiet,
+        vocab_size=n, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        max_position_embeddings=128, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0, decoder_start_token_id=2, forced_eos_token_id=None, **quiet,
     )  # fmt: skip
     torch.manual_seed(0)
     transformers.BartForConditionalGeneration(config).save_pretrained(folder)
@@ -61,7 +61,9 @@ def attention(layer, x, memory, see=None):
     """BART's, by its equation, with its adapter behind it."""
     q, k, v = layer.q_proj(x), layer.k_proj(memory), layer.v_proj(memory)
     hide = 0.0 if see is None else torch.zeros(see.shape).masked_fill(~see, -1e30)
-    heads = [(a @ b.T / 8**0.5 + hide).softmax(1) @ c for a, b, c in zip(*(z.chunk(2, 1) for z in (q, k, v)), strict=True)]
+    heads = [
+        (a @ b.T / 8**0.5 + hide).softmax(1) @ c for a, b, c in zip(*(z.chunk(2, 1) for z in (q, k, v)), strict=True)
+    ]
     return adapted(layer, torch.cat(heads, 1) @ layer.out_proj.weight.T + layer.out_proj.bias)
 
 
@@ -111,8 +113,8 @@ def vl_loss(model, batch):
 @pytest.mark.paper(
     "vl-adapter",
     shows="C",
-    case="a run of the paper's row (regions with box, picture and order, 10 adapters that all tasks share, norms, a task a "
-    "step, AdamW, clipped at 5, a line up and down) over a small BART equals its steps by hand, 1e-4; Compacter, "
+    case="a run of the paper's row (regions with box, picture and order, 10 adapters that all tasks share, norms, a task "
+    "a step, AdamW, clipped at 5, a line up and down) over a small BART equals its steps by hand, 1e-4; Compacter, "
     "Hyperformer, LoRA, prompts and full training under one switch",
 )
 def test_vl_adapter_s_run_is_its_paper_s_by_hand(bart):
@@ -175,7 +177,9 @@ def backbone():
 
 
 @pytest.mark.paper(
-    "vl-adapter", shows="V", case="Hyperformer: one network makes the weights of each task and place, by hand; step 0 is frozen"
+    "vl-adapter",
+    shows="V",
+    case="Hyperformer: one network makes the weights of each task and place, by hand; step 0 is frozen",
 )
 def test_hyperformer_by_hand():
     model, x = backbone(), torch.randn(3, 8).double()
@@ -202,13 +206,15 @@ def test_hyperformer_by_hand():
             assert torch.allclose(found[task, name], want, atol=1e-12)
     assert not torch.allclose(found["vqa", "a"], found["caption", "a"], atol=1e-3)
     made.task = "vqq"
-    with pytest.raises(UserError, match="'vqq'.*'vqa'"):
+    with pytest.raises(UserError, match=r"'vqq'.*'vqa'"):
         model["a"](x)
     with pytest.raises(UserError, match="needs tasks"):
         ad.attach(backbone(), ["a"], "hyperformer")
 
 
-@pytest.mark.paper("vl-adapter", shows="V", case="prompts: 40 tokens by embedding, Linear, tanh, Linear before the encoder's text")
+@pytest.mark.paper(
+    "vl-adapter", shows="V", case="prompts: 40 tokens by embedding, Linear, tanh, Linear before the encoder's text"
+)
 def test_prompts_stand_before_the_text(bart):
     model = make_model(small(bart, "prompt")).eval()
     lm, prompt = model.text.lm, model.text.adapters.modules[""]

@@ -43,8 +43,8 @@ def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], r
     """Let a model write the score `name` of all captions of some kinds that have none of it.
 
     An encoder writes `alignment`, the cosine of picture and text. A reward model (one that has `rewards` and
-    `score_pairs(images, texts, langs)`, such as a trained `compress-align`) reads the picture with the text, and so does
-    one with a matching head (`match(images, texts)`, BLIP's), whose score has any other name than `alignment`.
+    `score_pairs(images, texts, langs)`, such as a trained `compress-align`) reads the picture with the text, and so
+    does one with a matching head (`match(images, texts)`, BLIP's), whose score has any other name than `alignment`.
 
     Raises:
         UserError: the name is the other's.

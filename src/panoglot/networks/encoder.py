@@ -1,8 +1,9 @@
 """`pano:FOLDER`: a model that the trainer made, as an encoder (or a captioner) like any other.
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
-moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble
-of the ends of all periods: `true`, or `sum`); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of pictures.
+moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
+`true`, or `sum`); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
+pictures.
 """
 
 from __future__ import annotations
@@ -413,7 +414,9 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
     if any(key in options for key in writing):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    return TrainedEncoder(models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed)
+    return TrainedEncoder(
+        models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed
+    )
 
 
 def catalog() -> list[ModelInfo]:

@@ -1,4 +1,4 @@
-"""Small trainable parts in a frozen model. All but prompts start as the identity: step 0 is the frozen model, bit for bit.
+"""Small trainable parts in a frozen model. All but prompts start as the identity: step 0 is the frozen model.
 
 `attach` puts one into a model by module-name patterns; the backbone keeps its parameter names, so its checkpoints fit.
 """

@@ -135,7 +135,9 @@ def attach(
         if method == "hyperformer":
             net = net or Hypernet(size, options.pop("reduction", 16), tasks, len(targets), **options)
             if net.shape[1] != size:
-                raise UserError(f"hyperformer: '{name}' is {size} wide, others are {net.shape[1]}: one network serves one width.")
+                raise UserError(
+                    f"hyperformer: '{name}' is {size} wide, others are {net.shape[1]}: one network serves one width."
+                )
             _put(attached, name, target, HyperAdapter(net, place))
             continue
 

@@ -28,9 +28,7 @@ class VisualEmbedding(nn.Module):
         self.box = nn.Sequential(nn.Linear(5, width), nn.LayerNorm(width))
         self.image = nn.Embedding(images, width)
 
-    def forward(
-        self, x: Tensor, boxes: Tensor, image: Tensor | None = None, words: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, boxes: Tensor, image: Tensor | None = None, words: Tensor | None = None) -> Tensor:
         """Return tokens [B, N, width].
 
         Args:
