@@ -185,7 +185,8 @@ class Fuses:
     "veclip",
     shows="C",
     case="the captioner does not see the alt text; fused, cleaned, a refusal and a failure fall back; a run of the "
-    "paper's row on what was written tosses a fair coin a picture and epoch and equals CLIP's steps in plain PyTorch, 2e-5",
+    "paper's row on what was written tosses a fair coin a picture and epoch and equals CLIP's steps in plain "
+    "PyTorch, 2e-5",
 )
 def test_veclip_writes_and_trains_as_its_paper(tmp_path):
     need_clip_tokens()
@@ -292,7 +293,8 @@ def croc_loss(mixed):
     "croc",
     shows="C",
     case="a run of the paper's three stages (projector alone; 75 % of CLIP's second to last tokens by a pool, "
-    "Hungarian, two-way prefix, rebuilding at weight 10; causal instructions) over Llama equals its steps by loops, 1e-3 of 12",
+    "Hungarian, two-way prefix, rebuilding at weight 10; causal instructions) over Llama equals its steps by loops, "
+    "1e-3 of 12",
 )
 def test_croc_s_three_stages_are_its_paper_s_by_loops(llava):
     records, (clip, llama) = [*shapes(18), *questions(shapes(6, 5, "more"))], llava
@@ -395,8 +397,8 @@ def test_ten_crops_by_hand():
     "vgs-char-gru",
     shows="C",
     case="ten crops; a run of the paper's row (a map of stored vectors, GRU both ways, attention over time, hinge .2 "
-    "over all negatives, Adam, the rate round every four epochs, every caption once an epoch) equals its steps by loops, "
-    "2e-5; the vectors of both snapshots are added",
+    "over all negatives, Adam, the rate round every four epochs, every caption once an epoch) equals its steps by "
+    "loops, 2e-5; the vectors of both snapshots are added",
 )
 def test_char_gru_s_run_is_its_paper_s_by_loops():
     records = [Record(r.id, texts=r.texts[:2]) for r in shapes(8)]
@@ -429,6 +431,11 @@ def test_char_gru_s_run_is_its_paper_s_by_loops():
     bound = (6 / (128 + 24)) ** 0.5
     fresh = make_model(row, 0).head.weight.detach().abs().max()
     assert 0.95 * bound < float(fresh) <= bound  # Xavier's
+    text = make_model(row, 0).text  # step 2: what comes later reaches the first character
+    ids, mask = text.tokens(["a red cat", "a red cap"])
+    h = text(ids, mask)[1][:, 0]
+    assert torch.equal(h[0, :12], h[1, :12])
+    assert not torch.equal(h[0, 12:], h[1, 12:])
     # step 6
     states = [copy.deepcopy(model) for _ in range(2)]
     for one, step in zip(states, (period, 2 * period), strict=True):

@@ -28,8 +28,8 @@ def bart(tmp_path_factory):
     quiet = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
     config = transformers.BartConfig(
         vocab_size=n, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-        max_position_embeddings=128, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, bos_token_id=1, eos_token_id=2,
-        pad_token_id=0, decoder_start_token_id=2, forced_eos_token_id=None, **quiet,
+        max_position_embeddings=128, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
+        bos_token_id=1, eos_token_id=2, pad_token_id=0, decoder_start_token_id=2, forced_eos_token_id=None, **quiet,
     )  # fmt: skip
     torch.manual_seed(0)
     transformers.BartForConditionalGeneration(config).save_pretrained(folder)
@@ -113,8 +113,8 @@ def vl_loss(model, batch):
 @pytest.mark.paper(
     "vl-adapter",
     shows="C",
-    case="a run of the paper's row (regions with box, picture and order, 10 adapters that all tasks share, norms, a task "
-    "a step, AdamW, clipped at 5, a line up and down) over a small BART equals its steps by hand, 1e-4; Compacter, "
+    case="a run of the paper's row (regions with box, picture and order, 10 adapters that all share, norms, a "
+    "task a step, AdamW, clip 5, a line up and down) over a small BART equals its steps by hand, 1e-4; Compacter, "
     "Hyperformer, LoRA, prompts and full training under one switch",
 )
 def test_vl_adapter_s_run_is_its_paper_s_by_hand(bart):
