@@ -32,7 +32,9 @@ def bart(tmp_path_factory):
         bos_token_id=1, eos_token_id=2, pad_token_id=0, decoder_start_token_id=2, forced_eos_token_id=None, **quiet,
     )  # fmt: skip
     torch.manual_seed(0)
-    transformers.BartForConditionalGeneration(config).save_pretrained(folder)
+    model = transformers.BartForConditionalGeneration(config)
+    model.model.shared.weight.data.mul_(10)  # loud enough for the order of regions to matter
+    model.save_pretrained(folder)
     return str(folder)
 
 
@@ -123,6 +125,11 @@ def test_vl_adapter_s_run_is_its_paper_s_by_hand(bart):
     assert (paper.text["adapters"]["reduction"], paper.clip, paper.epochs, paper.batch) == (8, 5.0, 20, 500)
     model = make_model(row)
     assert len(model.text.adapters.modules) == 2 * 2 + 2 * 3
+    which, words = torch.tensor([[0, 0, 1, 1, 0]]), torch.randn(50, 16)  # step 1: the order within each picture
+    x, boxes = torch.randn(1, 5, WIDTH), torch.rand(1, 5, 4)
+    with torch.no_grad():
+        order = model.head(x, boxes, which, words) - model.head(x, boxes, which)
+    assert torch.allclose(order[0], words[[49, 48, 49, 48, 47]], atol=1e-5)
 
     def learns(name):  # step 2
         return name.startswith("head.") or ".adapters." in name or "layer_norm" in name or "layernorm_embedding" in name
