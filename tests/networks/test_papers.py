@@ -93,7 +93,8 @@ PAPERS = {
         "losses.inpaint.weight": 1.0, "losses.inpaint.ratio": 0.5,
     },
     "tldr": {
-        "losses.vq.codes": 1024, "losses.vq.beta": 0.25, "text.length": 32, "optimiser.lr": 3e-4, "image.patch": 16,
+        "losses.vq.codes": 1024, "losses.vq.beta": 0.25, "text.length": 32, "optimiser.lr": 3e-4,
+        "image.name": "deit_base_patch16_224", "schedule.start": 0.00333,
         "optimiser.weight_decay": 0.05, "schedule.rate": 0.9, "schedule.every_epochs": 1, "schedule.warmup": 3000,
         "epochs": 20, "views.scale": [0.2, 1.0], "size": 224,
     },

@@ -223,6 +223,29 @@ def make_like(done):
     return make_model(done.row, 0).state_dict()
 
 
+@pytest.mark.paper(
+    "align", shows="V", case="fine-tuning for retrieval: another run begins with the weights of the first, at 1e-5"
+)
+def test_a_run_begins_with_the_weights_of_another(made, tmp_path):
+    how = {"batch": 32, "epochs": 1, "quiet": True, "encode": False, "held_out": 0.2}
+    first = panoglot.train("align", made, preset="small", output=tmp_path / "first", **how)
+    same = [f"image={first.row.image}", f"text={first.row.text}", "size=32", "dim=64", "views={of: 36}"]
+    more = {"start": first.run, "set": same, **how}
+    still = panoglot.train(
+        "align", made, preset="retrieval", output=tmp_path / "b", **{**more, "set": [*same, "optimiser.lr=0"]}
+    )
+    assert (load_row("align", "retrieval").optimiser["lr"], load_row("align", "retrieval").batch) == (1e-5, 2048)
+    known, state = (
+        torch.load(next(run.glob("checkpoint-*.pt")), weights_only=True)["model"] for run in (first.run, still.run)
+    )
+    assert all(torch.equal(known[name], value) for name, value in state.items())
+    assert f"begun with the weights of {first.run}" in still.notes
+    wider = panoglot.train("clip", made, preset="small", output=tmp_path / "c", start=first.run, set=["dim=32"], **how)
+    assert any("not of these: head.weight, text_head.weight" in note for note in wider.notes)
+    with pytest.raises(UserError, match=r"is '.*no' a training run"):
+        panoglot.train("clip", made, preset="small", output=tmp_path / "d", start=tmp_path / "no", **how)
+
+
 def test_freeze_towers_leaves_the_heads_to_learn(made, tmp_path):
     done = train(made, tmp_path / "run", freeze="towers", held_out=0.0, encode=False)
     before, after = make_like(done), learnt(done.run)

@@ -10,7 +10,7 @@ from typing import Any
 
 from panoglot.asking import Spent
 from panoglot.curation._contract import Run
-from panoglot.errors import UserError
+from panoglot.errors import RowError, UserError
 from panoglot.identity import fingerprint
 from panoglot.providers import load_model
 from panoglot.running import Emit, Item, Outcome, Stage, Worker, align_stage, encode_stage
@@ -43,14 +43,15 @@ def run_scorer(dataset: Dataset, scorer: str, name: str, kinds: Sequence[str], r
     """Let a model write the score `name` of all captions of some kinds that have none of it.
 
     An encoder writes `alignment`, the cosine of picture and text. A reward model (one that has `rewards` and
-    `score_pairs(images, texts, langs)`, such as a trained `compress-align`) reads the picture with the text.
+    `score_pairs(images, texts, langs)`, such as a trained `compress-align`) reads the picture with the text, and so
+    does one with a matching head (`match(images, texts)`, BLIP's), whose score has any other name than `alignment`.
 
     Raises:
         UserError: the name is the other's.
     """
     where = sql_in("kind", kinds)
     model = load_model(scorer)
-    if getattr(model, "rewards", False):
+    if getattr(model, "rewards", False) or (name != "alignment" and hasattr(model, "match")):
         if name == "alignment":
             raise UserError(
                 f"'{scorer}' is a reward model, and alignment a cosine: give its score a name, score: reward."
@@ -87,7 +88,12 @@ class RewardOperator:
             started = time.perf_counter()
             captions = [item.caption for item in batch if item.caption]
             images = [item.image for item in batch]
-            found = self._model.score_pairs(images, [c.text for c in captions], [c.lang for c in captions])
+            texts = [c.text for c in captions]
+            if getattr(self._model, "rewards", False):
+                found = self._model.score_pairs(images, texts, [c.lang for c in captions])
+            else:
+                matches = self._model.match(images, texts)
+                found = [None if isinstance(value, RowError) else float(value) for value in matches]
             spent = (time.perf_counter() - started) / len(batch)
             for item, value in zip(batch, found, strict=True):
                 emit(item.key, Outcome(scores={self.name: value}, spent=Spent(seconds=spent)))

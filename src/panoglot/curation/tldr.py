@@ -24,7 +24,10 @@ def tldr(
     Both halves look at all pictures and texts, so neither depends on the other. The method `append` is the third part:
     it writes `text; generated caption` beside what is kept.
 
-    Differences: clusters are those of an encoder's vectors, not of code indices, which have no distances; the seed is
+    The paper's vectors are codes: `encoder="pano:RUN?codes=true"` of a run of `panoglot train tldr`. Any other
+    encoder's do as well.
+
+    Differences: how often a picture uses each code, not the indices themselves, which have no distances; the seed is
     fixed; pictures are counted off by their distance from the centre unless `order` says otherwise (the release takes
     them as they stand in its list).
 

@@ -46,6 +46,7 @@ def _vectors(
     metrics: Sequence[str] = ("recall@1", "recall@5", "recall@10"),
     ties: str = "mean",
     on_error: str = "raise",
+    folds: int = 1,
     confidence: float | None = None,
 ) -> ResultSet:
     """Vectors of texts against vectors of pictures.
@@ -54,6 +55,7 @@ def _vectors(
         texts: text vectors `.npy` `[T, dim]`, with image vectors.
         owners: `.npy` or JSON list: the image of every text; without it texts are dealt evenly, in image order.
         ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
+        folds: equal parts of the images that are searched apart; 5 is usual for COCO's 5,000 test images.
     """
     if texts is None:
         raise UserError("image vectors need --texts, the text vectors (.npy).")
@@ -68,7 +70,7 @@ def _vectors(
         image_text_retrieval(
             pictures, rows, _whole(of, owners), metrics=metrics, ties=ties,  # type: ignore[arg-type]
             lang=",".join(lang), on_error=on_error,  # type: ignore[arg-type]
-            confidence=confidence,
+            confidence=confidence, folds=folds,
         )
     )  # fmt: skip
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks._kinds import says
 from panoglot.networks.towers._reading import Projector
 from panoglot.networks.towers.decoders import QueryDecoder, Resampler
@@ -29,9 +30,16 @@ __all__ = [
 
 
 @says(gives=("picture", "local"))
-def linear_head(model: Any, row: Any, start: Any) -> nn.Module:
-    """The tower's own vector, and its patches, in the joint space."""
-    return nn.Linear(model.image.width, row.dim, bias=False)
+def linear_head(
+    model: Any, row: Any, start: Any, bias: Annotated[bool, Added(False)] = False, init: Annotated[str, Added("")] = ""
+) -> nn.Module:
+    """The tower's own vector, and its patches, in the joint space; `init: xavier` as Glorot and Bengio began."""
+    if init not in ("", "xavier"):
+        raise UserError(f"head linear: init={init!r} must be '' (torch's) or 'xavier'.")
+    layer = nn.Linear(model.image.width, row.dim, bias=bias)
+    if init:
+        nn.init.xavier_uniform_(layer.weight)
+    return layer
 
 
 @says(gives=("picture",), needs=("patches",))

@@ -110,7 +110,8 @@ class Language(nn.Module):
         elif isinstance(self.head, VisualEmbedding):
             boxes = grid_boxes(patches.shape[1], patches).expand(len(patches), -1, -1)
             which = there.cumsum(1)[there] - 1
-            whole, tokens = pooled, self.head(patches, boxes, which[:, None].expand(-1, patches.shape[1]))
+            each = which[:, None].expand(-1, patches.shape[1])
+            whole, tokens = pooled, self.head(patches, boxes, each, self.text.embedding().weight)
         else:
             whole, tokens = pooled, self.tokens_of(pooled, patches)
         n = tokens.shape[1]
@@ -165,7 +166,7 @@ class Language(nn.Module):
         real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if batch.vec_mask is None else batch.vec_mask
         if isinstance(self.head, VisualEmbedding):
             boxes = grid_boxes(x.shape[1], x).expand(len(x), -1, -1) if batch.vec_boxes is None else batch.vec_boxes
-            x = self.head(x, boxes, batch.vec_picture)
+            x = self.head(x, boxes, batch.vec_picture, self.text.embedding().weight)
         elif isinstance(self.head, Projector):
             x = self.head(x)
         return x[:, None], real[:, None]

@@ -103,7 +103,8 @@ class Model(Language, Queries):
             spoken = self.kind != "own" or not hasattr(self.text, "take_projection")  # by the composer
             self.text_head = nn.Identity() if spoken else take_own("text", self.text, row.dim)
             return
-        same = isinstance(self.text, Stored) and self.text.width == row.dim
+        joint = isinstance(self.text, Stored) or getattr(self.text, "joint", False)
+        same = joint and self.text.width == row.dim
         plain = same or self.kind == "none"
         self.text_head = nn.Identity() if plain else nn.Linear(self.text.width, row.dim, bias=False)
         if self.kind == "residual":

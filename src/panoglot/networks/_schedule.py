@@ -34,12 +34,14 @@ def linear(total: int, warmup: int = 0, minimum: float = 0.0) -> Callable[[int],
 
 
 def step_decay(
-    total: int, every: int, rate: float = 0.9, warmup: int = 0, minimum: float = 0.0
+    total: int, every: int, rate: float = 0.9, warmup: int = 0, minimum: float = 0.0, start: float = 0.0
 ) -> Callable[[int], float]:
-    """Multiply by `rate` after every `every` steps (the codebook captioner: ×.9 an epoch)."""
+    """Linear warm-up from `start`, then `rate` after every `every` steps (the codebook captioner: ×.9 an epoch)."""
 
     def factor(step: int) -> float:
-        return (step + 1) / warmup if step < warmup else max(minimum, rate ** (step // every))
+        if step < warmup:
+            return start + (1 - start) * (step + 1) / warmup
+        return max(minimum, rate ** (step // every))
 
     return factor
 

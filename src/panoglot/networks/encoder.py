@@ -1,8 +1,9 @@
 """`pano:FOLDER`: a model that the trainer made, as an encoder (or a captioner) like any other.
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
-moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble
-of the ends of all periods); of captioners `task` and `lang`.
+moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
+`true`, or `sum`); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
+pictures.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from panoglot.providers._names import ModelInfo
 if TYPE_CHECKING:
     import numpy as np
 
+    from panoglot.networks._codes import CodedPictures
     from panoglot.networks._model import Model
     from panoglot.pictures import Image
     from panoglot.providers._names import Options
@@ -39,17 +41,21 @@ class TrainedEncoder:
         name: of the model.
         fingerprint: of its weights.
         batch_size: most items a call.
+        summed: of several models the vectors are added, not side by side; see `Ensemble`.
 
     Attributes:
         dim: of the joint space.
         cut: texts cut so far.
     """
 
-    def __init__(self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64) -> None:
+    def __init__(
+        self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64, summed: bool = False
+    ) -> None:
         self.models, self.model = [model.eval() for model in models], models[0]
         self.row = row = self.model.row
         self.name, self.fingerprint = name, fingerprint
-        self.batch_size, self.dim = batch_size, row.dim * len(models)
+        self.batch_size, self.dim = batch_size, row.dim * (1 if summed else len(models))
+        self.summed = summed
         self._bases: dict[str, Any] = {}
         towers = [t for t in (row.image, row.text) if t]
         #: frozen towers that compute on one thread: the rest is a matrix or two
@@ -273,12 +279,14 @@ class TrainedEncoder:
         return encode_rows(good, batch, self.dim, max(self.batch_size, 1024))
 
     def _join(self, call: Any) -> np.ndarray:
-        """Vectors of all models side by side, unit again: the dot product of two is the mean of the models' cosines."""
+        """Vectors of all models as one, see `Ensemble`."""
         import torch
+
+        from panoglot.networks._load import Ensemble
 
         with torch.no_grad():
             found = [call(model).float() for model in self.models]
-        out: np.ndarray = (torch.cat(found, -1) / len(found) ** 0.5).cpu().numpy()
+        out: np.ndarray = Ensemble(self.models, self.summed).join(found).cpu().numpy()
         return out
 
     def _pictures(self, pixels: Sequence[Any]) -> Any:
@@ -353,7 +361,7 @@ class TrainedGenerator:
         return out
 
 
-def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
+def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
     """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
 
     Raises:
@@ -368,8 +376,11 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
 
     device = options.take("device", str, "cuda" if torch.cuda.is_available() else "cpu")
     batch_size = options.take("batch_size", int, 64)
-    snapshots = options.take("snapshots", bool, False)
+    summed = options.get("snapshots") == "sum"
+    snapshots = "sum" if summed else options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
+    options.take("snapshots", str, "")
+    codes = options.take("codes", bool, False)
     options.finish()
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} of 'pano:{name}' must be at least 1.")
@@ -394,12 +405,18 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator:
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
     found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
+    if codes:
+        from panoglot.networks._codes import CodedPictures
+
+        return CodedPictures(models[0], f"pano:{path}?codes=true", fingerprint([found, "codes"]), batch_size)
     if models[0].writes and not models[0].can("encode"):
         told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
     if any(key in options for key in writing):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    return TrainedEncoder(models, f"pano:{path}" + "?snapshots=true" * snapshots, found, batch_size)
+    return TrainedEncoder(
+        models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed
+    )
 
 
 def catalog() -> list[ModelInfo]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from panoglot.providers._memory import MEMORY, Memory
     from panoglot.providers._openai_encoder import OpenAIEncoder
     from panoglot.providers._prompt import lowered, plain_text
+    from panoglot.providers._ten_crops import TenCrops
 
 __all__ = [
     "MEMORY",
@@ -27,6 +28,7 @@ __all__ = [
     "Options",
     "Rate",
     "Slots",
+    "TenCrops",
     "finish",
     "judge_of",
     "list_models",
@@ -49,5 +51,6 @@ __getattr__, __dir__ = lazy_names(
         "plain_text": "_prompt",
         "MEMORY": "_memory",
         "Memory": "_memory",
+        "TenCrops": "_ten_crops",
     },
 )

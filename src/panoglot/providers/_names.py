@@ -11,6 +11,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import Added, extended
 from panoglot.providers._judge import judge_of
+from panoglot.providers._ten_crops import TenCrops
 from panoglot.providers.roles import ROLES, Generator, Judge, find_role
 
 __all__ = [
@@ -160,7 +161,7 @@ def load_model(text: str, role: str | None = None) -> Any:
     """Load the model that `text` names.
 
     Args:
-        text: `provider:name[?option=value&…]`.
+        text: `provider:name[?option=value&…]`; of any encoder `crops=10` takes the mean over ten crops of a picture.
         role: a key of `ROLES` (or two, `translator|generator`); refuse a model that fills none of them.
 
     Raises:
@@ -174,10 +175,13 @@ def load_model(text: str, role: str | None = None) -> Any:
         module = load_entry(GROUP, parsed.provider, "model provider")
         if role == "parser" and parsed.provider == "hf":  # its architecture says generator, for it writes text
             parsed.options.setdefault("as", "parser")
+        crops = parsed.options.take("crops", int, 1, Added(1))
         model = module.load(parsed.name, parsed.options)
         parsed.options.finish()
         if parsed.options.later:
             model.fingerprint = extended(model.fingerprint, parsed.options.later)
+        if crops != 1:
+            model = _ten_crops(model, text, crops)
     if role == "judge" and not isinstance(model, Judge):
         model = judge_of(model) if isinstance(model, Generator) else model
     if role is not None and not any(isinstance(model, find_role(one).protocol) for one in role.split("|")):
@@ -186,6 +190,13 @@ def load_model(text: str, role: str | None = None) -> Any:
             f"model '{text}' is no {role.replace('|', ' or ')} (it is: {', '.join(have) or 'nothing known'})."
         )
     return model
+
+
+def _ten_crops(model: Any, text: str, crops: int) -> Any:
+    """Return the encoder over ten crops of every picture."""
+    if crops != 10 or not hasattr(model, "encode_images"):
+        raise UserError(f"option crops={crops} of model '{text}': only 10, of an encoder of pictures.")
+    return TenCrops(model)
 
 
 def list_models(*, role: str | None = None, ready: bool | None = None) -> list[ModelInfo]:

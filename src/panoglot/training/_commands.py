@@ -86,6 +86,7 @@ def train(
     idle: str | Sequence[str] = (),
     export: str | Sequence[str] = (),
     log: str | Sequence[str] = (),
+    start: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     list: bool = False,
     print_config: bool = False,
@@ -129,6 +130,7 @@ def train(
             --resume FOLDER --export onnx.
         log: show the figures of every step, and recall at the end, to tensorboard (FOLDER/tensorboard) or mlflow too
             (FOLDER/mlflow.db, or where MLFLOW_TRACKING_URI says). log.jsonl in the folder has them in any case.
+        start: the folder of a run whose weights this one begins with, wherever name and shape agree: to fine-tune.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -203,6 +205,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
             **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
+            "start": None if given["start"] is None else str(Path(given["start"]).absolute()),
         },
         "training": {name: given[name] for name in (*TRAINING, "encode")},
     }

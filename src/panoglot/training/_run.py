@@ -139,7 +139,9 @@ def run(
     options = {name: training[name] for name in TRAINING}
     first = look_through(row, reading, teacher=bool(asked.get("teacher")))
     _may_idle(first, idle)
-    trainer = Trainer(row, reading.train, folder, device=device, shard=shard, idle=idle, **options)
+    model, fresh = _first_model(folder, row, asked.get("start"), training["seed"])
+    trainer = Trainer(row, reading.train, folder, model=model, device=device, shard=shard, idle=idle, **options)
+    trainer.notes += fresh
     if hasattr(getattr(trainer.model.text, "tokens", None), "whole"):
         first.cut = count_cut(trainer.model.text.tokens, row, reading.train)
     trainer.resume()
@@ -167,6 +169,19 @@ def run(
 
         result.exports = [export_run(folder, to) for to in export]
     return result
+
+
+def _first_model(folder: Path, row: Row, start: str | None, seed: int) -> tuple[Any, list[str]]:
+    """Return the model that a run begins with, None for a fresh one, and what is to be said of it."""
+    if start is None or (folder / "run.json").exists():
+        return None, []
+    from panoglot.networks._load import begin_with
+    from panoglot.networks._model import make_model
+
+    model = make_model(row, seed)
+    fresh = begin_with(model, start)
+    shown = ", ".join(fresh[:5]) + (f" and {len(fresh) - 5} more" if len(fresh) > 5 else "")
+    return model, [f"begun with the weights of {start}" + (f"; not of these: {shown}" if fresh else "")]
 
 
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:

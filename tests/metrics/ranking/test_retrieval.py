@@ -231,3 +231,30 @@ def test_interval_and_json_round_trip():
     again = type(found).from_json(found.to_json(per_item=True))
     assert again.parts == dict(found.parts)
     assert dict(zip(again.ids, again.per_item)) == dict(zip(found.ids, found.per_item))
+
+
+@pytest.mark.paper(
+    "vgs-char-gru", shows="V", case="recall in five folds is the mean over the folds searched by themselves"
+)
+def test_folds_are_searched_by_themselves():
+    rng = np.random.default_rng(4)
+    images = rng.standard_normal((50, 8))
+    owners = np.repeat(np.arange(50), 2)
+    texts = images[owners] + 2 * rng.standard_normal((100, 8))
+    order = rng.permutation(100)  # of texts: folds go by image
+    whole = image_text_retrieval(images, texts[order], owners[order].tolist(), metrics=ALL, folds=5)
+    parts = [
+        image_text_retrieval(
+            images[n : n + 10], texts[2 * n : 2 * n + 20], np.repeat(np.arange(10), 2).tolist(), metrics=ALL
+        )
+        for n in range(0, 50, 10)
+    ]
+    for way in ("image_to_text", "text_to_image"):
+        assert whole[way].value == pytest.approx(np.mean([part[way].value for part in parts]))
+        assert whole[way].options["folds"] == 5
+    assert (
+        whole["text_to_image"].value
+        > image_text_retrieval(images, texts, owners.tolist(), metrics=ALL)["text_to_image"].value
+    )
+    with pytest.raises(UserError, match="50 images cannot be cut into 7 equal folds"):
+        image_text_retrieval(images, texts, owners.tolist(), folds=7)

@@ -45,6 +45,21 @@ def _only_first(metrics: Sequence[str]) -> bool:
     return all(metric_name(metric).startswith(_FIRST) for metric in metrics)
 
 
+def _folded(pictures: Any, words: Any, owner: Sequence[int], folds: int, ties: Ties, best: bool) -> tuple[Any, Any]:
+    """Ranks both ways, of every query within its fold."""
+    size = len(pictures) // folds
+    by_image: list[Any] = []
+    by_text: list[Any] = [None] * len(words)
+    for first in range(0, len(pictures), max(1, size)):
+        mine = [n for n, image in enumerate(owner) if first <= image < first + size]
+        part = pictures[first : first + size]
+        images, texts = ranks_both_ways(part, words[mine], [owner[n] - first for n in mine], ties=ties, best=best)
+        by_image += list(images)
+        for n, ranks in zip(mine, texts, strict=True):
+            by_text[n] = ranks
+    return by_image, by_text
+
+
 def retrieval(
     queries: Any,
     gallery: Any,
@@ -139,6 +154,7 @@ def image_text_retrieval(
     confidence: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    folds: int = 1,
 ) -> dict[str, MetricResult]:
     """Recall both ways, from one matrix product where it fits in memory (600 MB of scores), else one for each way.
 
@@ -156,6 +172,8 @@ def image_text_retrieval(
         confidence: level of bootstrap intervals.
         resamples: of the intervals.
         seed: of the intervals.
+        folds: the images are cut into so many equal parts, in order, and every query searches its own part only: 5 is
+            the usual way on COCO's 5,000 test images (the mean over five times 1,000).
 
     Returns:
         `text_to_image` (a text's one image) and `image_to_text` (a hit is any of the image's texts).
@@ -177,11 +195,14 @@ def image_text_retrieval(
         raise UserError(f"{len(without)} images have no text: {offenders(names[n] for n in without)}.")
     lost = set(_bad_rows(pictures, names, "images", on_error))
     mute = set(_bad_rows(words, text_names, "texts", on_error))
-    by_image, by_text = ranks_both_ways(pictures, words, owner, ties=ties, best=_only_first(metrics))
+    if folds < 1 or len(pictures) % folds:
+        raise UserError(f"{len(pictures)} images cannot be cut into {folds} equal folds.")
+    by_image, by_text = _folded(pictures, words, owner, folds, ties, _only_first(metrics))
     rest = {
         "metrics": metrics,
         "language": lang,
-        "options": {"similarity": similarity, "ties": ties, "images": len(pictures), "texts": len(words)},
+        "options": {"similarity": similarity, "ties": ties, "images": len(pictures), "texts": len(words)}
+        | ({"folds": folds} if folds > 1 else {}),
         "confidence": confidence,
         "resamples": resamples,
         "seed": seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.networks.adapters.bottleneck import Adapter, Compacter
+from panoglot.networks.adapters.hyper import HyperAdapter, Hypernet
 from panoglot.networks.adapters.language import LanguageAdapters
 from panoglot.networks.adapters.lora import LoRA
+from panoglot.networks.adapters.prompt import Prompt
 
 __all__ = ["Attached", "attach", "load_adapters", "save_adapters"]
 
-METHODS = ("adapter", "compacter", "language", "lora")
+METHODS = ("adapter", "compacter", "hyperformer", "language", "lora", "prompt")
 
 
 class Attached:
@@ -60,6 +62,8 @@ class Attached:
             first = first if module.merged else first + module.update(inputs[0])
         elif isinstance(module, LanguageAdapters):
             first = module(first, self.langs)
+        elif isinstance(module, HyperAdapter):
+            first = module(first, self.task)
         else:
             first = module(first)
         return (first, *rest) if isinstance(output, tuple) else first
@@ -90,7 +94,8 @@ def attach(
     Args:
         model: the backbone; freeze it separately (`freeze`).
         where: patterns of module names, such as `decoder.layers.*.self_attn`.
-        method: `adapter`, `compacter`, `lora` (beside linear layers), `language` (options: `langs`).
+        method: `adapter`, `compacter`, `hyperformer` (a network makes the weights of every task and place), `lora`
+            (beside linear layers), `language` (options: `langs`), `prompt` (tokens before the text; `where` is empty).
         tasks: names of the tasks.
         share: `single`, all tasks use one set; `multiple`, each has its own; `down` or `up`, only that projection is
             shared.
@@ -108,49 +113,84 @@ def attach(
         raise UserError(f"No adapter method is called '{method}'.{did_you_mean(method, METHODS)}")
     if share not in ("single", "multiple", "down", "up"):
         raise UserError(f"share={share!r} must be 'single', 'multiple', 'down' or 'up'.")
-    if share != "single" and (not tasks or method in ("lora", "language")):
+    if share != "single" and (not tasks or method not in ("adapter", "compacter")):
         raise UserError(f"share={share!r} needs tasks=[…] and a bottleneck adapter.")
+    if method == "hyperformer" and not tasks:
+        raise UserError("hyperformer needs tasks=[…]: it makes the weights of each.")
+    if options.get("reduction", 0) is None:
+        del options["reduction"]
     names = {n: m for n, m in model.named_modules() if n}
     attached = Attached(
         model, {"where": list(where), "method": method, "share": share, "tasks": list(tasks), **options}
     )
+    if method == "prompt":
+        if where:
+            raise UserError("prompt: its tokens stand before the text, not in modules: where=[].")
+        _put(attached, "", model, Prompt(width or _width(model), **options))
+        return attached
+    targets = _targets(where, names)
+    net: Hypernet | None = None
+    for place, (name, target) in enumerate(targets.items()):
+        size = 0 if method == "lora" else width or _width(target)
+        if method == "hyperformer":
+            net = net or Hypernet(size, options.pop("reduction", 16), tasks, len(targets), **options)
+            if net.shape[1] != size:
+                raise UserError(
+                    f"hyperformer: '{name}' is {size} wide, others are {net.shape[1]}: one network serves one width."
+                )
+            _put(attached, name, target, HyperAdapter(net, place))
+            continue
+
+        def make(target: nn.Module = target, size: int = size) -> nn.Module:
+            if method == "lora":
+                return LoRA(target, **options)  # type: ignore[arg-type]
+            if method == "language":
+                return LanguageAdapters(options["langs"], size, options.get("reduction", 2))
+            return Adapter(size, **options) if method == "adapter" else Compacter(size, **options)
+
+        if share == "single":
+            module = make()
+        else:
+            each = {t: make() for t in tasks}
+            if share in ("down", "up"):
+                for t in tasks[1:]:
+                    setattr(each[t], share, getattr(each[tasks[0]], share))
+            module = nn.ModuleDict(each)
+        _put(attached, name, target, module)
+    return attached
+
+
+def _targets(where: Sequence[str], names: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the modules that patterns name, each once.
+
+    Raises:
+        UserError: a pattern that matches nothing, or a list of modules.
+    """
+    out: dict[str, nn.Module] = {}
     for pattern in where:
         found = [n for n in names if fnmatch.fnmatchcase(n, pattern)]
         if not found:
             raise UserError(f"No module is called '{pattern}'.{did_you_mean(pattern, names)}")
         for name in found:
-            if name in attached.modules:
-                continue
             target = names[name]
             if isinstance(target, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
                 raise UserError(
                     f"'{name}' is a list of modules, of which an adapter would become one; name the last of them: "
                     f"'{name}.{list(target.named_children())[-1][0]}'."
                 )
+            out[name] = target
+    return out
 
-            def make(target: nn.Module = target) -> nn.Module:
-                if method == "lora":
-                    return LoRA(target, **options)  # type: ignore[arg-type]
-                size = width or _width(target)
-                if method == "language":
-                    return LanguageAdapters(options["langs"], size, options.get("reduction", 2))
-                return Adapter(size, **options) if method == "adapter" else Compacter(size, **options)
 
-            if share == "single":
-                module = make()
-            else:
-                each = {t: make() for t in tasks}
-                if share in ("down", "up"):
-                    for t in tasks[1:]:
-                        setattr(each[t], share, getattr(each[tasks[0]], share))
-                module = nn.ModuleDict(each)
-            reference = next(target.parameters(), None)
-            if reference is not None and reference.is_floating_point():
-                module.to(reference.device, reference.dtype)
-            attached.modules[name] = module
-            target.add_module("adapters", module)  # part of the model: it is saved, moved and counted with it
-            target.register_forward_hook(partial(attached.hook, name))  # a bound method: copies have their own
-    return attached
+def _put(attached: Attached, name: str, target: nn.Module, module: nn.Module) -> None:
+    """Make an adapter part of a module: it is saved, moved and counted with it; all but prompts change its output."""
+    reference = next(target.parameters(), None)
+    if reference is not None and reference.is_floating_point():
+        module.to(reference.device, reference.dtype)
+    attached.modules[name] = module
+    target.add_module("adapters", module)
+    if not isinstance(module, Prompt):
+        target.register_forward_hook(partial(attached.hook, name))  # a bound method: copies have their own
 
 
 def _backbone_hash(attached: Attached) -> str:

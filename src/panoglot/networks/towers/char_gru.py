@@ -25,8 +25,13 @@ class CharGru(nn.Module):
         alphabet: `bytes` for all languages, `ascii` (the paper's printable characters), or the characters themselves.
         length: most characters.
 
+    Attributes:
+        joint: its vector is in the joint space itself, where the sizes agree: no map comes behind it.
+
     Source: Merkx & Frank 2019, arXiv 1903.11393. In the release padding takes part in the attention; here it does not.
     """
+
+    joint = True
 
     def __init__(
         self,

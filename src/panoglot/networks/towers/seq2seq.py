@@ -82,7 +82,8 @@ class Seq2SeqLm(LanguageModel):
             )
         #: what stands before the first token that is written
         self.first = tokens.before[0] if self.own else int(self._first())
-        self.adapters = None if adapters is None else attach(self.lm, **dict(adapters))
+        more = {"width": self.width} if (adapters or {}).get("method") == "prompt" else {}
+        self.adapters = None if adapters is None else attach(self.lm, **{**more, **dict(adapters)})
 
     def _first(self) -> int:
         for config in (self.lm.config, getattr(self.lm, "generation_config", None)):
@@ -128,7 +129,8 @@ class Seq2SeqLm(LanguageModel):
             # the padding goes to the end: a row's places do not depend on how long its neighbours are
             order = (~mask).long().argsort(dim=1, stable=True)
             x, mask = x.gather(1, order[..., None].expand_as(x)), mask.gather(1, order)
-        return x, mask
+        prompt = self.adapters.modules.get("") if self.adapters is not None else None
+        return prompt(x, mask) if prompt is not None else (x, mask)
 
     def forward(
         self,
