@@ -13,6 +13,7 @@ from panoglot.captioning.fields import fields
 from panoglot.captioning.fusecap import fusecap
 from panoglot.captioning.image_textualization import image_textualization
 from panoglot.captioning.label import label
+from panoglot.captioning.langsplat4d import langsplat4d
 from panoglot.captioning.mlbcap import mlbcap
 from panoglot.captioning.panda_70m import panda_70m
 from panoglot.captioning.patch_matters import patch_matters
@@ -20,6 +21,7 @@ from panoglot.captioning.rank_and_fuse import rank_and_fuse
 from panoglot.captioning.revisit_captions import revisit_captions
 from panoglot.captioning.scalecap import scalecap
 from panoglot.captioning.sharegpt4v import sharegpt4v
+from panoglot.captioning.stitch_clips import stitch_clips
 from panoglot.captioning.veclip import veclip
 from panoglot.captioning.viscon import viscon
 from panoglot.extensions import lazy_names
@@ -187,6 +189,7 @@ __all__ = [
     "judged",
     "kept_of_contradiction",
     "label",
+    "langsplat4d",
     "largest_rectangle",
     "leaks",
     "lint",
@@ -213,6 +216,7 @@ __all__ = [
     "scalecap",
     "serialise",
     "sharegpt4v",
+    "stitch_clips",
     "slack",
     "sort_statements",
     "split_claims",
