@@ -96,7 +96,9 @@ def rated(tmp_path_factory):
         with data.writer():
             data.captions.insert(
                 [
-                    caption_to_row(Caption(text, "hi" if n else "en", "short", model, image_id=id_, caption_id=f"{model}{n}"))
+                    caption_to_row(
+                        Caption(text, "hi" if n else "en", "short", model, image_id=id_, caption_id=f"{model}{n}")
+                    )
                     for n, id_ in enumerate(sorted(data.images.read(["image_id"])["image_id"].to_pylist()))
                 ]
             )
@@ -145,7 +147,7 @@ def test_an_arena_needs_comparisons_of_two_writers(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(picture_bytes(1))
     data = panoglot.ingest(str(tmp_path / "photos"), str(tmp_path / "X.pano")).dataset
-    with pytest.raises(UserError, match="panoglot caption .* --method feedback-pairs"):
+    with pytest.raises(UserError, match=r"panoglot caption .* --method feedback-pairs"):
         commands.arena(data.address)
     data.ratings.insert([Rating("a", 1.0, against="b", rating_id="r").plain()])
     with pytest.raises(UserError, match="by one writer"):

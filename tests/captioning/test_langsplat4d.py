@@ -61,7 +61,9 @@ class Finder:
 def told(prompt):
     """What the pictures of a prompt show: which thing has its colour, and where it is in the middle one."""
     part = prompt.turns[-1].parts
-    pictures = [image for one in part for image in (one.images if isinstance(one, Frames) else [one]) if one is not None]
+    pictures = [
+        image for one in part for image in (one.images if isinstance(one, Frames) else [one]) if one is not None
+    ]
     pictures = [one for one in pictures if isinstance(one, Image)]
     middle = pictures[len(pictures) // 2].pixels().astype(int)
     red = (middle[:, :, 0] - middle[:, :, 1] > 150) & (middle[:, :, 1] > 20)
@@ -157,7 +159,9 @@ def test_frames_around_are_shown_but_near_the_ends():
 
 @pytest.mark.paper("langsplat4d", shows="V", case="things seen in fewer than 20 frames are passed over")
 def test_things_that_are_seen_briefly_are_passed_over_and_counted():
-    late = Group("c", (*(Image.from_pil(PIL.Image.new("RGB", (96, 64), (n, n, n))) for n in range(9)), *CLIP.images[:20]))
+    late = Group(
+        "c", (*(Image.from_pil(PIL.Image.new("RGB", (96, 64), (n, n, n))) for n in range(9)), *CLIP.images[:20])
+    )
     captions, _ = caption(Group("c", late.images))
     assert len([one for one in captions if not one.parents]) == 2
     with pytest.raises(RowError) as error:
@@ -171,14 +175,18 @@ def test_things_that_are_seen_briefly_are_passed_over_and_counted():
     assert error.value.reason == "nothing_found"
 
 
-@pytest.mark.paper("langsplat4d", shows="V", case="of several sentences the one with the highest mean cosine to the others")
+@pytest.mark.paper(
+    "langsplat4d", shows="V", case="of several sentences the one with the highest mean cosine to the others"
+)
 def test_the_sentence_that_agrees_most_is_kept():
     assert consensus(np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [0.6, 0.8]])) in (2, 3)
 
     def says(prompt):
         if "becomes of it" not in prompt.text:
             return "The ball is in the room and rolls to the right side."
-        return ("The ball is red and rolls.", "A green tree stands there.", "The ball is red and rolls on.")[prompt.seed]
+        return ("The ball is red and rolls.", "A green tree stands there.", "The ball is red and rolls on.")[
+            prompt.seed
+        ]
 
     class Reads:
         name, fingerprint, batch_size, dim = "reads", "reads-1", 8, 2
@@ -187,7 +195,9 @@ def test_the_sentence_that_agrees_most_is_kept():
             raise UserError("it reads")
 
         def encode_texts(self, texts, langs=None):
-            return np.array([[0, 1] if "tree" in t else [1, 0] if "on." in t else [0.8, 0.6] for t in texts], np.float32)
+            return np.array(
+                [[0, 1] if "tree" in t else [1, 0] if "on." in t else [0.8, 0.6] for t in texts], np.float32
+            )
 
     clip = Group("c", CLIP.images[:2])
     captions, prompts = caption(clip, says, samples=3, encoder="e", given={"e": Reads()}, min_frames=1, temperature=0.7)
@@ -255,7 +265,9 @@ class Ball:
         for image in images:
             pixels = image.pixels().astype(int)
             ys, xs = np.nonzero(pixels[:, :, 2] - pixels[:, :, 0] > 60)
-            out.append([Box("square", 0.8, Region(xs.min() / 96, ys.min() / 64, (xs.max() + 1) / 96, (ys.max() + 1) / 64))])
+            out.append(
+                [Box("square", 0.8, Region(xs.min() / 96, ys.min() / 64, (xs.max() + 1) / 96, (ys.max() + 1) / 64))]
+            )
         return out
 
 

@@ -1,4 +1,4 @@
-"""Guards of the whole room: instructions said again in other words, in any language, and the form of a prompt's values."""
+"""Guards of the whole room: instructions in other words, in any language, and the form of a prompt's values."""
 
 import pytest
 
@@ -82,7 +82,10 @@ def test_an_answer_in_the_form_of_its_prompt_is_a_leak(prompt, answer, leaked):
 
 def test_methods_fall_back_where_a_small_model_leaks():
     alt, short = Caption("Rex at Rhossili", "en", "alt"), Caption("A dog runs on a beach.", "en", "short")
-    said = "Rewrite the text found beside a picture as one short sentence.", "I write one sentence that says both of them."
+    said = (
+        "Rewrite the text found beside a picture as one short sentence.",
+        "I write one sentence that says both of them.",
+    )
     llm = Says(lambda prompt: said["says both" in prompt.text])
     caption = run(veclip, picture(captions=[alt]), {"captioner": Says(short.text), "llm": llm}, simple_prompt=SIMPLE)
     assert len(llm.prompts) == 2
@@ -114,7 +117,9 @@ def test_the_stored_caption_is_in_the_language_asked_for_or_the_main_one():
     assert stored(picture(captions=[]), kinds) is None
 
 
-@pytest.mark.parametrize(("lang", "text"), [("de", "Ein Hund am Strand."), ("auto", "Mbwa ufukweni."), ("zh", "一只狗在海滩上。")])
+@pytest.mark.parametrize(
+    ("lang", "text"), [("de", "Ein Hund am Strand."), ("auto", "Mbwa ufukweni."), ("zh", "一只狗在海滩上。")]
+)
 def test_fusecap_enriches_the_caption_in_that_language(lang, text):
     caption = run(fusecap, picture(captions=LANGUAGES), {"d": Expert([])}, llm="", detector="d", lang=lang)
     assert (caption.text, caption.parents[0].text) == (text, text)

@@ -1,5 +1,6 @@
 """Clips of a video joined where meaning goes on: the worked cases of Panda-70M's card, and videos made here."""
 
+import itertools
 import json
 
 import numpy as np
@@ -33,7 +34,9 @@ def test_stitching_of_the_card():
     assert [(one.parts, one.why) for one in found] == [((0, 1), ""), ((2,), "clip_changes"), ((3, 4), "")]
 
 
-@pytest.mark.paper("panda-70m", shows="V", case="stitch toy by preset: dataset [30,270],[480,720], released as they are")
+@pytest.mark.paper(
+    "panda-70m", shows="V", case="stitch toy by preset: dataset [30,270],[480,720], released as they are"
+)
 def test_presets_of_the_card():
     assert events(stitch(TOY, PRESETS["dataset"])) == [(30, 270), (480, 720)]
     assert events(stitch(TOY, PRESETS["released"])) == [(0, 300), (450, 750)]
@@ -49,13 +52,15 @@ def test_events_are_unions_and_a_higher_step_joins_more():
         assert sorted(n for one in found for n in one.parts) == list(range(40))
         assert all(list(one.parts) == list(range(one.parts[0], one.parts[-1] + 1)) for one in found)
         kept = [one for one in found if not one.why]
-        assert all(a.end <= b.start for a, b in zip(kept, kept[1:]))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(kept))
         counts.append(len(kept))
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
 
 
-@pytest.mark.paper("panda-70m", shows="V", case="short, still, redundant are left out in this order; then cut, then trim")
+@pytest.mark.paper(
+    "panda-70m", shows="V", case="short, still, redundant are left out in this order; then cut, then trim"
+)
 def test_events_are_verified_in_order():
     def why(limits, *anchors, seconds=5.0):
         return [one.why for one in stitch(clips(*anchors, seconds=seconds), limits, step=-1)]
@@ -123,7 +128,9 @@ def event_rows(data):
     ]
 
 
-@pytest.mark.paper("panda-70m", shows="V", case="a video with known cuts: halves of one scene are joined, other cuts stay")
+@pytest.mark.paper(
+    "panda-70m", shows="V", case="a video with known cuts: halves of one scene are joined, other cuts stay"
+)
 def test_a_video_is_stitched_and_teachers_caption_its_events(video):
     _, data, _ = video
     groups = {row["group"] for row in data.images.rows(["group"])}

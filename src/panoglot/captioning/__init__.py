@@ -113,6 +113,7 @@ if TYPE_CHECKING:
         find_objects,
         match_score,
     )
+    from panoglot.captioning._tracks import Track, tracks
 
 __all__ = [
     "AUTO",
@@ -136,6 +137,7 @@ __all__ = [
     "Fields",
     "Sorted",
     "Thing",
+    "Track",
     "Writer",
     "absorbed",
     "add_details",
@@ -216,12 +218,13 @@ __all__ = [
     "scalecap",
     "serialise",
     "sharegpt4v",
-    "stitch_clips",
     "slack",
     "sort_statements",
     "split_claims",
+    "stitch_clips",
     "stored",
     "supported",
+    "tracks",
     "veclip",
     "viscon",
     "weights_for",
@@ -324,6 +327,8 @@ __getattr__, __dir__ = lazy_names(
         "SORT": "_statements",
         "read_sorted": "_statements",
         "sort_statements": "_statements",
+        "Track": "_tracks",
+        "tracks": "_tracks",
         "claim_support": "_support",
         "contrast": "_support",
         "contrasts": "_support",

@@ -14,7 +14,7 @@ from panoglot.captioning._guards import check_text, first_sentences, is_finished
 from panoglot.errors import RowError
 from panoglot.languages import UNKNOWN_LANGUAGE, base_language, canonical_language
 from panoglot.pictures import Image
-from panoglot.providers.roles import Prompt, RegionPart, Turn
+from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
 from panoglot.table import Caption
 
 __all__ = ["Writer", "alt_text", "fill", "stored"]
@@ -44,7 +44,9 @@ def stored(image: Image, kinds: Sequence[str], lang: str = AUTO) -> Caption | No
     spoken = Counter(base_language(caption.lang) for caption in whole)  # keeps the order of equal ones
     best = [base_language(tag) for tag, _ in spoken.most_common()]
     wanted = best if lang == AUTO else [base_language(canonical_language(lang)), *best]
-    ranked = sorted(whole, key=lambda caption: (list(kinds).index(caption.kind), wanted.index(base_language(caption.lang))))
+    ranked = sorted(
+        whole, key=lambda caption: (list(kinds).index(caption.kind), wanted.index(base_language(caption.lang)))
+    )
     return ranked[0] if ranked else None
 
 
@@ -80,7 +82,7 @@ class Writer:
         self,
         name: str,
         prompt: str,
-        *parts: Image | RegionPart,
+        *parts: Image | RegionPart | Frames,
         values: Mapping[str, object] | None = None,
         lang: str | None = None,
         kind: str = "dense",
@@ -93,7 +95,7 @@ class Writer:
         Args:
             name: the generator.
             prompt: the question, in English or as the user wrote it.
-            parts: pictures and places.
+            parts: pictures, places, frames.
             values: what stands for the prompt's placeholders: data, which the answer may repeat.
             lang: the language of the answer; None is `self.lang`.
             kind: of the caption.

@@ -70,8 +70,8 @@ _JUNK = re.compile(
 
 
 def leaks(text: str, prompt: str = "") -> bool:
-    """Whether an answer speaks of its instruction, repeats ten words of it in a row, says one of its sentences again in
-    other words, or has the form in which values were given to it.
+    """Whether an answer speaks of its instruction, repeats ten words of it in a row, says one of its sentences in other
+    words, or has the form in which values were given to it.
 
     Args:
         text: the answer.
@@ -79,9 +79,9 @@ def leaks(text: str, prompt: str = "") -> bool:
 
     >>> leaks("Sentence 1 has the real-world details."), leaks("A sentence on a sign in a real-world street.")
     (True, False)
-    >>> asked = "Rewrite a text that was found beside a picture as one short, factual sentence.\\n\\nA: {alt}\\nB: {seen}"
-    >>> [leaks(one, asked) for one in ("Rewrite the text found beside the picture as a short sentence.", "A: Rex B: dog")]
-    [True, True]
+    >>> asked = "Rewrite a text that was found beside a picture as one short, factual sentence.\\nA: {alt}\\nB: {seen}"
+    >>> leaks("Rewrite the text found beside the picture as a short sentence.", asked), leaks("A: Rex B: dog", asked)
+    (True, True)
     """
     if _LEAK.search(text) or (prompt and (_says_again(text, prompt) or _has_labels(text, prompt))):
         return True
@@ -93,7 +93,7 @@ def leaks(text: str, prompt: str = "") -> bool:
 
 
 def _says_again(text: str, prompt: str) -> bool:
-    """Whether a sentence says a sentence of its prompt again; questions are left out, for answers repeat them rightly."""
+    """Whether a sentence says one of its prompt again; questions are left out, as answers repeat them rightly."""
     instructions = [
         _weights(re.sub(r"\{\w+\}", " ", sentence))
         for sentence in split_sentences(prompt)
@@ -124,7 +124,7 @@ def _has_labels(text: str, prompt: str) -> bool:
         for label in labels
         if (match := re.search(rf"(?<!\w){re.escape(label)}\s*[:：]", text, re.I)) is not None
     ]
-    return len(found) > 1 or any(not text[:start].strip(" \t\n*_#\"“„«「-") for start in found)
+    return len(found) > 1 or any(not text[:start].strip(' \t\n*_#"“„«「-') for start in found)
 
 
 def copies(text: str, raw: str, caption: str) -> bool:

@@ -65,8 +65,8 @@ async def feedback_pairs(
 ) -> list[Scored | Rating]:
     """Score a picture's captions for a reward model: the share of their units that hold, and the number.
 
-    Several captions of one picture are wanted (a captioner sampled with several seeds). Pairs of them, one set for truth
-    and one for how much is said, as the paper trains a reward model of each, are stored as ratings of one caption
+    Several captions of one picture are wanted (a captioner sampled with several seeds). Pairs of them, one set for
+    truth and one for how much is said, as the paper trains a reward model of each, are stored as ratings of one caption
     against another, which `panoglot train`, `evaluate arena` and `show` read.
 
     Args:
@@ -83,8 +83,8 @@ async def feedback_pairs(
 
     Returns:
         Scores for every caption: `unit_truth` (None where no verifier answered), `true_units`, `units`,
-        `units_unchecked`, and `fallback`. A rating for every pair and criterion (`unit_truth`, `true_units`): the better
-        caption against the worse one, scale `preference`, value 1, rated by the verifiers.
+        `units_unchecked`, and `fallback`. A rating for every pair and criterion (`unit_truth`, `true_units`): the
+        better caption against the worse one, scale `preference`, value 1, rated by the verifiers.
 
     Raises:
         RowError: `one_caption`: there are no two captions to compare.

@@ -38,8 +38,8 @@ VIDEO = (
 FRAME = (
     "One thing has a red outline and is in colour. This is what becomes of it over the whole video: {summary}\n\n"
     "Say in one sentence how it is at this moment only: its state, what it does, which way it moves. Say what the "
-    "picture shows and conclude nothing else; do not repeat the text above. If that speaks of up and down, say which of "
-    "them it is now."
+    "picture shows and conclude nothing else; do not repeat the text above. If that speaks of up and down, say which "
+    "of them it is now."
 )
 FRAME_OF_THREE = (
     "These are three frames of a video, one after the other; the middle one is the moment that is asked about.\n"
@@ -159,8 +159,12 @@ async def langsplat4d(
     if not clip.images:
         raise RowError("no_frames", "the clip has no pictures")
     writer = Writer(m, lang, identifier)
-    finder, asked = (m[segmenter].segment, (None,)) if segmenter else (m[detector].detect, ())
-    found = await gather(*(finder(image, *asked, list(names) or None) for image in clip.images), return_exceptions=True)
+    wanted = list(names) or None
+    looked = [
+        m[segmenter].segment(image, names=wanted) if segmenter else m[detector].detect(image, wanted)
+        for image in clip.images
+    ]
+    found = await gather(*looked, return_exceptions=True)
     boxes = [_boxes(one, writer, min_score) for one in found]
     things = tracks(boxes, overlap=overlap, gap=gap)
     kept = [track for track in things if len(track.places) >= min_frames]
@@ -206,7 +210,7 @@ async def _told(images: Sequence[Image], track: Track, visual: Sequence[str], as
     frames = Frames(tuple(shown[n] for n in some), tuple(times[n] for n in some))
     summary = await writer.attempt(
         "summary",
-        writer.draft(asking.captioner, asking.prompt, frames, kind="region", max_tokens=asking.max_tokens),  # type: ignore[arg-type]
+        writer.draft(asking.captioner, asking.prompt, frames, kind="region", max_tokens=asking.max_tokens),
     )
     if summary is None:
         return []
@@ -228,7 +232,6 @@ async def _sentence(
     three = asking.context > 0 and all(one in shown for one in around)
     pictures = [shown[one] for one in around] if three else [shown[n]]
     prompt = (FRAME_OF_THREE if three else "") + asking.frame_prompt
-    options = {"temperature": asking.temperature} if asking.samples > 1 else {}
     drafts = await gather(
         *(
             asking.writer.attempt(
@@ -242,7 +245,7 @@ async def _sentence(
                     parents=[summary],
                     max_tokens=asking.max_tokens,
                     seed=asking.seed + k,
-                    **options,
+                    temperature=asking.temperature if asking.samples > 1 else 0.0,
                 ),
             )
             for k in range(asking.samples)

@@ -40,7 +40,11 @@ def read_battles(dataset: str, criterion: str = "") -> list[dict[str, Any]]:
         for own in data.captions.rows(["caption_id", "model", "author", "recipe"], part):
             wrote[own["caption_id"]] = own["model"] or own["author"] or own["recipe"] or "unknown"
     battles = [
-        {"model_a": one, "model_b": other, "winner": one if row["value"] > 0.5 else other if row["value"] < 0.5 else "tie"}
+        {
+            "model_a": one,
+            "model_b": other,
+            "winner": one if row["value"] > 0.5 else other if row["value"] < 0.5 else "tie",
+        }
         for row in rows
         if (one := wrote.get(row["item"])) and (other := wrote.get(row["against"])) and one != other
     ]

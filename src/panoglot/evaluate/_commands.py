@@ -13,8 +13,8 @@ from typing import Any
 
 from panoglot.asking import load_encoder
 from panoglot.errors import UserError
-from panoglot.evaluate._names import COMMANDS, POSITIONAL
 from panoglot.evaluate._battles import read_battles
+from panoglot.evaluate._names import COMMANDS, POSITIONAL
 from panoglot.evaluate._options import listed, refuse_others
 from panoglot.evaluate._run import Command, command
 from panoglot.formats._json import read_json, read_rows

@@ -86,8 +86,8 @@ class Method:
         function: the coroutine.
         verb: `caption`, `translate`, …: what it does, whatever the room is called; part of the names of ledgers.
         version: raised when the same options may give other results.
-        unit: what it works on: an `image`, a `caption`, a `group` of images, all clips of a `video`, or the `query` of a
-            search.
+        unit: what it works on: an `image`, a `caption`, a `group` of images, all clips of a `video`, or the `query` of
+            a search.
         with_captions: gives images their kept captions.
         with_images: gives captions their image.
         fit: its first pass, see `running._fit`, or None.
