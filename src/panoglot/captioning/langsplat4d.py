@@ -152,20 +152,9 @@ async def langsplat4d(
 
     Source: arXiv 2503.10437, section 3.2.
     """
-    if not (segmenter or detector):
-        raise UserError("langsplat4d needs to find things: --set segmenter=PROVIDER:NAME or --detector PROVIDER:NAME.")
-    if samples > 1 and not encoder:
-        raise UserError("samples=2 and more need an encoder of texts that chooses: --encoder PROVIDER:NAME.")
-    if not clip.images:
-        raise RowError("no_frames", "the clip has no pictures")
+    _check(clip, segmenter or detector, samples, encoder)
     writer = Writer(m, lang, identifier)
-    wanted = list(names) or None
-    looked = [
-        m[segmenter].segment(image, names=wanted) if segmenter else m[detector].detect(image, wanted)
-        for image in clip.images
-    ]
-    found = await gather(*looked, return_exceptions=True)
-    boxes = [_boxes(one, writer, min_score) for one in found]
+    boxes = await _found(clip.images, writer, segmenter, detector, list(names) or None, min_score)
     things = tracks(boxes, overlap=overlap, gap=gap)
     kept = [track for track in things if len(track.places) >= min_frames]
     if not things:
@@ -191,13 +180,31 @@ async def langsplat4d(
     return captions
 
 
-def _boxes(found: Sequence[Box] | BaseException, writer: Writer, least: float) -> list[Box]:
-    if isinstance(found, RowError):
-        writer.fall_back("finder")
-        return []
-    if isinstance(found, BaseException):
-        raise found
-    return [box for box in found if box.score >= least]
+def _check(clip: Group, finder: str, samples: int, encoder: str) -> None:
+    """Raise what the options and the clip lack."""
+    if not finder:
+        raise UserError("langsplat4d needs to find things: --set segmenter=PROVIDER:NAME or --detector PROVIDER:NAME.")
+    if samples > 1 and not encoder:
+        raise UserError("samples=2 and more need an encoder of texts that chooses: --encoder PROVIDER:NAME.")
+    if not clip.images:
+        raise RowError("no_frames", "the clip has no pictures")
+
+
+async def _found(
+    images: Sequence[Image],
+    writer: Writer,
+    segmenter: str,
+    detector: str,
+    names: Sequence[str] | None,
+    least: float,
+) -> list[list[Box]]:
+    """What is found in each frame; nothing where the model fails, and that is counted."""
+    m = writer.m
+    looked = [
+        m[segmenter].segment(image, names=names) if segmenter else m[detector].detect(image, names) for image in images
+    ]
+    found = await gather(*(writer.attempt("finder", one) for one in looked))
+    return [[box for box in boxes or () if box.score >= least] for boxes in found]
 
 
 async def _told(images: Sequence[Image], track: Track, visual: Sequence[str], asking: _Asking) -> list[Caption]:

@@ -97,8 +97,6 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
         found.needs = needs
         found.price = None if any(one.price is None for one in needs) else sum(one.price or 0.0 for one in needs)
         found.notes += [f"{count} of {len(items)} rows could not be counted: {why}" for why, count in failed.items()]
-    if stage.groups and not (found.pending or found.before or found.failing):
-        found.notes.append("there are no groups of pictures (clips, scenes, pages) here yet: they are counted once read")
     _measured(dataset, stage, found)
     return found
 

@@ -187,9 +187,8 @@ GROUP = "panoglot.methods"
 METHODS: dict[str, Method] = {}
 
 
-#: What a method can work on.
+#: What a method can work on, and which of it are several pictures.
 UNITS = ("image", "caption", "group", "video", "query")
-#: Those that are several pictures.
 GROUPS = ("group", "video")
 
 
@@ -308,8 +307,7 @@ def method_stage(
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
     in_flight = max(in_flight, *(int(getattr(model, "in_flight", 0)) for model in loaded.values()), 1)
-    if chosen.unit == "video":
-        in_flight = 1  # all its frames are held in memory
+    in_flight = 1 if chosen.unit == "video" else in_flight  # all its frames are held in memory
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)
