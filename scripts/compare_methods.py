@@ -45,6 +45,7 @@ SET = (
     "patch-matters.samples=1",
     "patch-matters.max_tokens=40",
     "viscon.max_tokens=80",
+    "mlbcap.judge=",
     "mlbcap.max_tokens=80",
     "mlbcap.paragraph_tokens=80",
 )
@@ -88,10 +89,12 @@ def main() -> int:
     panoglot.ingest(photographs, output=dataset, quiet=True)
     options = [one for one in (*SET, *given.set) if one.partition(".")[0] in names]
     named = {one.rpartition("=")[2] for one in options}
+    said = {one.partition("=")[0] for one in options}
     for name in names:
         for option in get_method(name).options().values():
             values = option.default if isinstance(option.default, tuple) else (option.default,)
-            named.update(value for value in values if isinstance(value, str))
+            if f"{name}.{option.name}" not in said:
+                named.update(value for value in values if isinstance(value, str))
     models = {"captioner": given.captioner, "llm": given.llm, "encoder": given.encoder, "detector": given.detector}
     models = {alias: model for alias, model in models.items() if alias in named or alias == "encoder"}
     done = panoglot.caption(

@@ -368,6 +368,15 @@ async def test_judges_see_numbers_alone_and_cover_is_greedy():
     assert cover([set(), {"a"}, {"a", "b"}], 5) == [2]
 
 
+@pytest.mark.paper("panda-70m", shows="V", case="teacher toy: A, then E, covers 6; the three largest sets cover 5")
+def test_teachers_are_chosen_by_greedy_cover():
+    good = {"A": "1234", "B": "345", "C": "123", "D": "6", "E": "56"}
+    chosen = [list(good)[n] for n in cover([set(clips) for clips in good.values()], 3)]
+    assert chosen == ["A", "E"]  # any third one adds nothing
+    assert len(set().union(*(good[name] for name in chosen))) == 6
+    assert len(set().union(*(good[name] for name in "ABC"))) == 5
+
+
 def test_rules_that_fuse_say_nothing_new():
     assert add_names("IKEA Lack", "A table.") == "A table – IKEA Lack."
     assert without_objects("一只猫。一盏灯。", ["灯"]) == "一只猫。"

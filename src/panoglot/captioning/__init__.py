@@ -13,6 +13,7 @@ from panoglot.captioning.fields import fields
 from panoglot.captioning.fusecap import fusecap
 from panoglot.captioning.image_textualization import image_textualization
 from panoglot.captioning.label import label
+from panoglot.captioning.langsplat4d import langsplat4d
 from panoglot.captioning.mlbcap import mlbcap
 from panoglot.captioning.panda_70m import panda_70m
 from panoglot.captioning.patch_matters import patch_matters
@@ -20,6 +21,7 @@ from panoglot.captioning.rank_and_fuse import rank_and_fuse
 from panoglot.captioning.revisit_captions import revisit_captions
 from panoglot.captioning.scalecap import scalecap
 from panoglot.captioning.sharegpt4v import sharegpt4v
+from panoglot.captioning.stitch_clips import stitch_clips
 from panoglot.captioning.veclip import veclip
 from panoglot.captioning.viscon import viscon
 from panoglot.extensions import lazy_names
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
         find_objects,
         match_score,
     )
+    from panoglot.captioning._tracks import Track, tracks
 
 __all__ = [
     "AUTO",
@@ -134,6 +137,7 @@ __all__ = [
     "Fields",
     "Sorted",
     "Thing",
+    "Track",
     "Writer",
     "absorbed",
     "add_details",
@@ -187,6 +191,7 @@ __all__ = [
     "judged",
     "kept_of_contradiction",
     "label",
+    "langsplat4d",
     "largest_rectangle",
     "leaks",
     "lint",
@@ -216,8 +221,10 @@ __all__ = [
     "slack",
     "sort_statements",
     "split_claims",
+    "stitch_clips",
     "stored",
     "supported",
+    "tracks",
     "veclip",
     "viscon",
     "weights_for",
@@ -320,6 +327,8 @@ __getattr__, __dir__ = lazy_names(
         "SORT": "_statements",
         "read_sorted": "_statements",
         "sort_statements": "_statements",
+        "Track": "_tracks",
+        "tracks": "_tracks",
         "claim_support": "_support",
         "contrast": "_support",
         "contrasts": "_support",

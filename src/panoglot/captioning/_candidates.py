@@ -12,9 +12,9 @@ from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO, ask_for, check_answer
 from panoglot.captioning._guards import check_text, first_sentences, is_finished, is_junk, without_loops
 from panoglot.errors import RowError
-from panoglot.languages import UNKNOWN_LANGUAGE
+from panoglot.languages import UNKNOWN_LANGUAGE, base_language, canonical_language
 from panoglot.pictures import Image
-from panoglot.providers.roles import Prompt, RegionPart, Turn
+from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
 from panoglot.table import Caption
 
 __all__ = ["Writer", "alt_text", "fill", "stored"]
@@ -31,15 +31,28 @@ def fill(prompt: str, values: Mapping[str, object]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: str(values.get(found[1], found[0])), prompt)
 
 
-def stored(image: Image, kinds: Sequence[str]) -> Caption | None:
-    """The first kept caption of the picture of one of these kinds, the kinds in order of preference."""
-    whole = [caption for caption in image.captions if caption.region is None]
-    return next((caption for kind in kinds for caption in whole if caption.kind == kind), None)
+def stored(image: Image, kinds: Sequence[str], lang: str = AUTO) -> Caption | None:
+    """A kept caption of the picture of one of these kinds, the kinds in order of preference.
+
+    Args:
+        image: the picture, with its stored captions.
+        kinds: of captions.
+        lang: of several of a kind the first in this language; `auto`, or where there is none: in the language that most
+            of the picture's captions of these kinds have, of equal ones the first's.
+    """
+    whole = [caption for caption in image.captions if caption.region is None and caption.kind in kinds]
+    spoken = Counter(base_language(caption.lang) for caption in whole)  # keeps the order of equal ones
+    best = [base_language(tag) for tag, _ in spoken.most_common()]
+    wanted = best if lang == AUTO else [base_language(canonical_language(lang)), *best]
+    ranked = sorted(
+        whole, key=lambda caption: (list(kinds).index(caption.kind), wanted.index(base_language(caption.lang)))
+    )
+    return ranked[0] if ranked else None
 
 
-def alt_text(image: Image, kinds: Sequence[str] = ("alt",)) -> Caption | None:
+def alt_text(image: Image, kinds: Sequence[str] = ("alt",), lang: str = AUTO) -> Caption | None:
     """What the picture came with: its stored alternative text, else that of its context; None where it says nothing."""
-    found = stored(image, kinds)
+    found = stored(image, kinds, lang)
     if found is None and (said := str(image.context.get("alt") or image.context.get("title") or "").strip()):
         found = Caption(said, kind="alt", recipe="web")
     return None if found is None or is_junk(found.text) else found
@@ -69,7 +82,7 @@ class Writer:
         self,
         name: str,
         prompt: str,
-        *parts: Image | RegionPart,
+        *parts: Image | RegionPart | Frames,
         values: Mapping[str, object] | None = None,
         lang: str | None = None,
         kind: str = "dense",
@@ -82,7 +95,7 @@ class Writer:
         Args:
             name: the generator.
             prompt: the question, in English or as the user wrote it.
-            parts: pictures and places.
+            parts: pictures, places, frames.
             values: what stands for the prompt's placeholders: data, which the answer may repeat.
             lang: the language of the answer; None is `self.lang`.
             kind: of the caption.

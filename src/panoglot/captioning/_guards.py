@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from panoglot.captioning._claims import join_sentences
-from panoglot.text import grams, split_sentences, word_count
+from panoglot.text import grams, is_spaceless, split_sentences, word_count
 
 __all__ = [
     "HEDGES",
@@ -37,6 +38,11 @@ _LEAK = re.compile(
 )
 #: Words in a row that an answer and its prompt share when the answer repeats the prompt.
 _RUN = 10
+#: Of a sentence that says a sentence of its prompt again in other words: how many different words (pairs of letters in
+#: scripts without spaces) they share, and what share of its letters is in those.
+_SHARED, _SHARED_PAIRS, _AGAIN = 6, 10, 0.75
+#: What stands before a value in a prompt: "Found beside it: {alt}".
+_LABEL = re.compile(r"^[ \t]*([^\n:：{}]{1,40}?)[ \t]*[:：]\s*\{\w+\}", re.M)
 _ENDINGS = (*'.!?"', *"。！？।॥؟۔።”」』")
 _COORDINATES = re.compile(
     r"\s*(?:\b(?:at|in|within|from)\s+)?(?:\b(?:position|coordinates|box|bounding box)\s+)?"
@@ -64,18 +70,61 @@ _JUNK = re.compile(
 
 
 def leaks(text: str, prompt: str = "") -> bool:
-    """Whether an answer speaks of its instruction, or repeats ten words of it in a row.
+    """Whether an answer speaks of its instruction, repeats ten words of it in a row, says one of its sentences in other
+    words, or has the form in which values were given to it.
+
+    Args:
+        text: the answer.
+        prompt: the question, in any language, with `{placeholders}` where values stood: those may be repeated.
 
     >>> leaks("Sentence 1 has the real-world details."), leaks("A sentence on a sign in a real-world street.")
     (True, False)
+    >>> asked = "Rewrite a text that was found beside a picture as one short, factual sentence.\\nA: {alt}\\nB: {seen}"
+    >>> leaks("Rewrite the text found beside the picture as a short sentence.", asked), leaks("A: Rex B: dog", asked)
+    (True, True)
     """
-    if _LEAK.search(text):
+    if _LEAK.search(text) or (prompt and (_says_again(text, prompt) or _has_labels(text, prompt))):
         return True
     asked, said = grams(prompt), grams(text)
     if len(asked) < _RUN:
         return False
     runs = {tuple(asked[n : n + _RUN]) for n in range(len(asked) - _RUN + 1)}
     return any(tuple(said[n : n + _RUN]) in runs for n in range(len(said) - _RUN + 1))
+
+
+def _says_again(text: str, prompt: str) -> bool:
+    """Whether a sentence says one of its prompt again; questions are left out, as answers repeat them rightly."""
+    instructions = [
+        _weights(re.sub(r"\{\w+\}", " ", sentence))
+        for sentence in split_sentences(prompt)
+        if not sentence.rstrip().endswith(("?", "？", "؟"))
+    ]
+    for sentence in split_sentences(text):
+        said, least = _weights(sentence), _SHARED_PAIRS if is_spaceless(sentence) else _SHARED
+        for asked in instructions:
+            shared = said.keys() & asked.keys()
+            if len(shared) >= least and sum(said[one] for one in shared) >= _AGAIN * sum(said.values()):
+                return True
+    return False
+
+
+def _weights(sentence: str) -> dict[str, int]:
+    """Words of a sentence, each with its letters, so that small words count little; pairs of letters without spaces."""
+    words = grams(sentence)
+    if is_spaceless(sentence):
+        return dict.fromkeys((one + other for one, other in pairwise(words)), 1)
+    return {word: len(word) for word in words}
+
+
+def _has_labels(text: str, prompt: str) -> bool:
+    """Whether an answer begins with a label of the prompt's values, or has two of them ("A: … B: …")."""
+    labels = dict.fromkeys(_LABEL.findall(prompt))
+    found = [
+        match.start()
+        for label in labels
+        if (match := re.search(rf"(?<!\w){re.escape(label)}\s*[:：]", text, re.I)) is not None
+    ]
+    return len(found) > 1 or any(not text[:start].strip(' \t\n*_#"“„«「-') for start in found)
 
 
 def copies(text: str, raw: str, caption: str) -> bool:

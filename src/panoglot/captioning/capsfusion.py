@@ -121,8 +121,8 @@ async def capsfusion(
         RowError: `no_text`: there is neither text.
     """
     writer = Writer(m, lang, identifier)
-    raw = alt_text(image, raw_kinds)
-    synthetic = stored(image, synthetic_kinds)
+    raw = alt_text(image, raw_kinds, lang)
+    synthetic = stored(image, synthetic_kinds, lang)
     if synthetic is None and captioner:
         asked = writer.draft(captioner, caption_prompt, image, kind="short")
         synthetic = await writer.attempt("captioner", asked)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from asyncio import gather
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from panoglot.asking import Models
 from panoglot.captioning._candidates import Writer, fill
 from panoglot.captioning._claims import read_lines, split_claims
 from panoglot.errors import RowError
+from panoglot.identity import Added
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, GeneratorNames, Scored, method
-from panoglot.table import Caption
+from panoglot.table import Caption, Rating
 
 __all__ = ["feedback_pairs", "preference_pairs"]
 
@@ -25,6 +27,8 @@ SPLIT = (
     "There are two dogs.\nThe cat is beside the dogs.\n\nCaption: {caption}"
 )
 CHECK = "Is this true of the picture? Answer yes or no.\n\n{unit}"
+#: What captions are compared by.
+CRITERIA = ("unit_truth", "true_units")
 _YES = re.compile(r"\W*(?:(?:yes|true|ja|oui|sí|да|نعم|ndiyo)(?!\w)|是|はい|हाँ|ใช่)", re.I)
 _NO = re.compile(r"\W*(?:(?:no|false|not|nein|non|нет|لا|hapana)(?!\w)|不|否|いいえ|नहीं|ไม่)", re.I)
 
@@ -56,11 +60,14 @@ async def feedback_pairs(
     split_prompt: str = SPLIT,
     check_prompt: str = CHECK,
     most_units: int = 60,
-) -> list[Scored]:
+    ratings: Annotated[bool, Added(False)] = True,
+    gap: Annotated[float, Added(0.0)] = 0.0,
+) -> list[Scored | Rating]:
     """Score a picture's captions for a reward model: the share of their units that hold, and the number.
 
-    Several captions of one picture are wanted (a captioner sampled with several seeds); `preference_pairs` makes pairs
-    of the scores, one set for truth and one for how much is said, as the paper trains a reward model of each.
+    Several captions of one picture are wanted (a captioner sampled with several seeds). Pairs of them, one set for
+    truth and one for how much is said, as the paper trains a reward model of each, are stored as ratings of one caption
+    against another, which `panoglot train`, `evaluate arena` and `show` read.
 
     Args:
         image: the picture, with its stored captions.
@@ -71,10 +78,13 @@ async def feedback_pairs(
         split_prompt: with `{caption}`.
         check_prompt: with `{unit}`.
         most_units: most units of a caption that are checked; the number of those beyond is a score.
+        ratings: store the pairs.
+        gap: least difference of the scores of a pair, not included.
 
     Returns:
         Scores for every caption: `unit_truth` (None where no verifier answered), `true_units`, `units`,
-        `units_unchecked`, and `fallback`.
+        `units_unchecked`, and `fallback`. A rating for every pair and criterion (`unit_truth`, `true_units`): the
+        better caption against the worse one, scale `preference`, value 1, rated by the verifiers.
 
     Raises:
         RowError: `one_caption`: there are no two captions to compare.
@@ -86,7 +96,17 @@ async def feedback_pairs(
     found = await gather(
         *(_scored(image, writer, c, llm, verifiers, split_prompt, check_prompt, most_units) for c in captions)
     )
-    return [Scored({**scores, **writer.scores()}, of=caption) for caption, scores in zip(captions, found)]
+    scored = [Scored({**scores, **writer.scores()}, of=caption) for caption, scores in zip(captions, found)]
+    if not ratings:
+        return [*scored]
+    by_id = {caption.caption_id: (caption, scores) for caption, scores in zip(captions, found)}
+    rater = ", ".join(m[name].name for name in verifiers)
+    pairs = [
+        Rating(better, 1.0, "captions", worse, "preference", criterion, rater, lang=by_id[better][0].lang)
+        for criterion in CRITERIA
+        for better, worse in preference_pairs({key: own[criterion] for key, (_, own) in by_id.items()}, gap)
+    ]
+    return [*scored, *pairs]
 
 
 async def _scored(

@@ -176,7 +176,7 @@ async def fusecap(
 
 
 async def _caption(image: Image, writer: Writer, captioner: str, kinds: Sequence[str], prompt: str) -> Caption:
-    found = stored(image, kinds)
+    found = stored(image, kinds, writer.lang)
     if found is not None:
         return found
     if not captioner:

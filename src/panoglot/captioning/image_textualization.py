@@ -186,7 +186,7 @@ async def image_textualization(
     check_option("edit", edit, ("both", "delete", "add"))
     check_option("order", order, ("score", "size"))
     writer = Writer(m, lang, identifier)
-    draft = stored(image, draft_kinds) or await writer.draft(captioner, prompt, image, max_tokens=max_tokens)
+    draft = stored(image, draft_kinds, lang) or await writer.draft(captioner, prompt, image, max_tokens=max_tokens)
     named = await _listed(writer, llm, parser, draft) if edit != "add" else []
     scores = await writer.attempt("detector", find_objects(m[detector], image, named)) if named else {}
     wrong = [name for name, score in (scores or {}).items() if score is not None and score < min_found]

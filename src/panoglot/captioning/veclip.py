@@ -78,7 +78,7 @@ async def veclip(
         RowError: `no_text`: the captioner failed, and there is no alternative text.
     """
     writer = Writer(m, lang, identifier)
-    alt = alt_text(image, raw_kinds)
+    alt = alt_text(image, raw_kinds, lang)
     asked = writer.draft(captioner, prompt, image, kind="short", max_tokens=max_tokens, words=words)
     visual = await writer.attempt("captioner", asked)
     kept = visual or alt

@@ -13,6 +13,7 @@ from typing import Any
 
 from panoglot.asking import load_encoder
 from panoglot.errors import UserError
+from panoglot.evaluate._battles import read_battles
 from panoglot.evaluate._names import COMMANDS, POSITIONAL
 from panoglot.evaluate._options import listed, refuse_others
 from panoglot.evaluate._run import Command, command
@@ -22,6 +23,7 @@ from panoglot.metrics._results import ResultSet
 from panoglot.metrics.preference.arena import ArenaResult
 from panoglot.metrics.preference.arena import arena as _arena
 from panoglot.metrics.preference.standings import Standings
+from panoglot.table import is_dataset
 
 __all__ = ["COMMANDS", "arena", "compare", "make_smpqa", "mteb", "standings"]
 
@@ -127,6 +129,7 @@ def arena(
     battles: str,
     *,
     rating: str = "elo",
+    criterion: str = "",
     exclude: str | Sequence[str] = (),
     k: float | None = None,
     resamples: int = 1000,
@@ -135,8 +138,10 @@ def arena(
     """Rate models from pairwise votes.
 
     Args:
-        battles: JSON or JSONL of `source1, source2, winner` (or `model_a, model_b, winner`).
+        battles: JSON or JSONL of `source1, source2, winner` (or `model_a, model_b, winner`); or a dataset: who wrote
+            captions that its ratings compare.
         rating: `elo`, `bradley-terry` or `win-minus-loss`.
+        criterion: which ratings of a dataset count, where they are by several.
         exclude: models whose votes are left out, with commas.
         k: Elo's step; 4 without.
         resamples: of the bootstrap.
@@ -145,7 +150,13 @@ def arena(
     if rating != "elo":
         refuse_others(f"the rating '{rating}'", {} if k is None else {"k": k}, ["exclude", "resamples", "seed"])
     step = {} if k is None else {"k": k}
-    return _arena(read_rows(battles), rating=rating, exclude=listed(exclude), **step, resamples=resamples, seed=seed)
+    if is_dataset(battles):
+        rows = read_battles(battles, criterion)
+    elif criterion:
+        raise UserError("--criterion is of a dataset's ratings; a file of votes has none.")
+    else:
+        rows = read_rows(battles)
+    return _arena(rows, rating=rating, exclude=listed(exclude), **step, resamples=resamples, seed=seed)
 
 
 @command

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from panoglot.errors import RowError, require
@@ -17,6 +18,8 @@ __all__ = ["Clip", "Film", "chosen_frames", "cut_shots", "read_film", "take_fram
 
 #: Width of the frames that are looked at for cuts, in pixels; PySceneDetect shrinks to about so many itself.
 SMALL = 256
+#: Seconds between two frames from which on they say nothing of how many frames a second has.
+_PAUSE = 60.0
 #: Most pixels of a frame.
 MOST_PIXELS = 50_000_000
 
@@ -138,12 +141,34 @@ def read_film(path: str, *, threshold: float, min_frames: int, longest: float, p
     if not times:
         raise RowError("no_frames", problem or "the video stream holds no frame")
     cuts = sorted({cut for cut in cuts if 0 < cut < len(times)})
-    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 and times[-1] > times[0] else 0.04
+    times, step = _rising(times)
     tiles = cut_shots([*cuts, len(times)], 1 / step, longest=longest, piece=piece)
     ends = [*times, times[-1] + step]
     clips = tuple(Clip(a, b, max(0.0, times[a]), max(times[a], ends[b])) for a, b in tiles)
     missing = max(0.0, lasts - (times[-1] - times[0] + step))
     return Film(clips, tuple(times), tuple(cuts), expected, missing, problem, title)
+
+
+def _rising(times: Sequence[float]) -> tuple[list[float], float]:
+    """Times of frames in the order in which they are shown, and the seconds of a frame, without its longest pauses.
+
+    Where time stamps go back (films that were joined, broadcasts) what follows goes on a frame later; a single one that
+    is out of order stands right after the one before it.
+
+    >>> _rising([0.0, 0.5, 1.0, 0.0, 0.5]), _rising([0.0, 0.5, 0.2, 1.0, 1.2])[0], _rising([7.0])
+    (([0.0, 0.5, 1.0, 1.5, 2.0], 0.5), [0.0, 0.5, 0.501, 1.0, 1.2], ([7.0], 0.04))
+    """
+    steps = [b - a for a, b in pairwise(times) if 0 < b - a < _PAUSE]
+    step = sum(steps) / len(steps) if steps else 0.04
+    found: list[float] = []
+    shift = 0.0
+    for n, time in enumerate(times):
+        if n and time + shift <= found[-1]:
+            alone = n + 1 < len(times) and times[n + 1] + shift > found[-1]
+            shift += 0.0 if alone else found[-1] + step - time - shift
+            time = found[-1] + 0.001 - shift if alone else time
+        found.append(time + shift)
+    return found, step
 
 
 def _lasts(container: Any, stream: Any) -> float:

@@ -7,7 +7,7 @@ from panoglot.pictures._image import SUFFIXES, Header, Image, plain_jpeg, read_h
 from panoglot.pictures._metadata import Metadata, read_metadata
 from panoglot.pictures._parse import may_be_picture
 from panoglot.pictures._private import without_metadata, without_private
-from panoglot.pictures._regions import decode_mask, draw_region, encode_mask, pixel_box
+from panoglot.pictures._regions import decode_mask, draw_region, encode_mask, highlight_region, pixel_box
 from panoglot.pictures._svg import is_svg, render_svg, svg_size
 from panoglot.pictures._thumbnail import Picture, load_pictures
 
@@ -26,6 +26,7 @@ __all__ = [
     "encode_mask",
     "fit_shorter",
     "has_heif",
+    "highlight_region",
     "is_svg",
     "load_pictures",
     "may_be_picture",

@@ -110,8 +110,9 @@ def forecast_build(
             if stand_in is not None and stage.of == "images":
                 guess = estimate(stand_in, stage, prices=recipe.prices)
                 one = _joined(one, guess, new if guess.pending else 0)
-            elif new:
-                one.notes.append("texts of what is not read yet are not counted")
+            elif new or (stage.groups and found.unread and found.unread.uncounted):
+                what = "clips" if stage.groups else "texts"
+                one.notes.append(f"{what} of what is not read yet are not counted")
             found.steps.append(one)
     return found
 

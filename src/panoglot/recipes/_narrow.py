@@ -13,6 +13,8 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.retrieval._where import ids_where, read_where
 from panoglot.running import Method, Stage
+from panoglot.running._method import GROUPS
+from panoglot.running._rows import group_parts
 from panoglot.table import KINDS, Dataset, sql_in
 
 __all__ = ["apart", "check_narrowing", "failed_images", "followed", "images_of_run", "narrowed"]
@@ -88,6 +90,9 @@ def failed_images(dataset: Dataset) -> set[str]:
     for table, names in ((dataset.images, ("image_id", "group", "asset_id")), (dataset.captions, ("caption_id",))):
         where = " or ".join(sql_in(name, items) for name in names)
         found.update(table.read(["image_id"], where)["image_id"].to_pylist())
+    for unit in GROUPS:
+        for part in group_parts(dataset, unit=unit):
+            found.update(part.ids if part.key in items else ())
     return found
 
 

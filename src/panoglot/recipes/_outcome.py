@@ -31,6 +31,9 @@ class Made:
         drafts: captions that others were made of.
         facts: kind to facts.
         measured: measurements (captions of kind `fact`), which are no captions.
+        documents: kind to documents that are kept.
+        left_out: reason to documents that are dropped.
+        ratings: criterion to ratings.
     """
 
     kept: Counter[str] = field(default_factory=Counter)
@@ -39,6 +42,9 @@ class Made:
     drafts: int = 0
     facts: Counter[str] = field(default_factory=Counter)
     measured: int = 0
+    documents: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    ratings: Counter[str] = field(default_factory=Counter)
 
     @property
     def captions(self) -> int:
@@ -54,6 +60,12 @@ class Made:
             said.append(f"Measured: {_many(self.measured, 'picture')} (kind fact)")
         if self.facts:
             said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
+        if self.documents:
+            said.append(f"Written: {_many(self.documents.total(), 'document')} ({_listed(self.documents)})")
+        if self.left_out:
+            said.append(f"Dropped: {_many(self.left_out.total(), 'document')} ({reasons(self.left_out)})")
+        if self.ratings:
+            said.append(f"Written: {_many(self.ratings.total(), 'rating')} ({_listed(self.ratings)})")
         if self.drafts:
             said.append(f"Drafts that they were made of: {self.drafts:,}")
         if self.dropped:
@@ -74,6 +86,12 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
         else:
             made.dropped[row["dropped"]] += 1
             made.dropped_in[row["lang"]] += 1
+    for row in dataset.documents.rows(["kind", "dropped"], f"run_id = '{run_id}'"):
+        if row["dropped"]:
+            made.left_out[row["dropped"]] += 1
+        else:
+            made.documents[row["kind"]] += 1
+    made.ratings.update(dataset.ratings.read(["criterion"], f"run_id = '{run_id}'")["criterion"].to_pylist())
     made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
     return made
 
@@ -124,8 +142,8 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
 
 
 def _others(dataset: Dataset, run_id: str) -> int:
-    """Pictures, documents and scores of a run."""
-    tables = (dataset.images, dataset.documents, dataset.marks)
+    """Pictures, documents, ratings and scores of a run."""
+    tables = (dataset.images, dataset.documents, dataset.marks, dataset.ratings)
     return sum(table.count(f"run_id = '{run_id}'") for table in tables if table.exists())
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Shown", "show"]
 
+#: Most ratings that are printed of a picture.
+MOST_RATINGS = 20
+
 
 @dataclass
 class Shown:
@@ -34,6 +37,7 @@ class Shown:
         vectors: encoder to the number of vectors of the image or its captions.
         rejects: rows of `rejects` that concern it.
         facts: what models saw: rows of `facts`, by kind.
+        ratings: what was thought of its captions, and of one against another: rows of `ratings`.
         searched: whose vectors a search takes, see `panoglot settings`.
         why: print where every kept caption comes from, step by step, in place of the tree.
         picture: the picture itself; a notebook shows it.
@@ -46,12 +50,13 @@ class Shown:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     searched: str | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
+    ratings: list[dict[str, Any]] = field(default_factory=list)
     why: bool = False
     picture: Image | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        names = ("image", "marks", "vectors", "rejects", "searched", "facts")
+        names = ("image", "marks", "vectors", "rejects", "searched", "facts", "ratings")
         return {name: getattr(self, name) for name in names} | {"captions": [caption_to_row(c) for c in self.captions]}
 
     def _repr_html_(self) -> str:
@@ -77,6 +82,8 @@ class Shown:
         parts: list[RenderableType] = [_facts(self.image, self.marks, facts)]
         if self.facts:
             parts += [Text(""), _seen(self.facts)]
+        if self.ratings:
+            parts += [Text(""), _rated(self.ratings, {c.caption_id: c.text for c in self.captions})]
         if texts and self.why:
             parts += [Text(""), *chains(self.captions, self.image["image_id"])]
         elif texts:
@@ -128,6 +135,33 @@ def _seen(facts: list[dict[str, Any]]) -> Text:
     wide = max(9, *(len(kind) + 2 for kind in kinds)) if kinds else 9
     lines = [Text.assemble((f"{plain(k):<{wide}}", "dim"), plain(", ".join(values))) for k, values in kinds.items()]
     return Text("\n").join([Text("facts", style="bold"), *lines])
+
+
+def _ratings(data: Dataset, ids: list[str]) -> list[dict[str, Any]]:
+    """Ratings of these rows, by criterion."""
+    if not data.ratings.exists():
+        return []
+    rows = data.ratings.rows(where=sql_in("item", ids))
+    return sorted(rows, key=lambda row: (row["criterion"] or "", row["rating_id"]))
+
+
+def _rated(ratings: list[dict[str, Any]], texts: dict[str, str]) -> Text:
+    """What was thought of captions, a line each: by which criterion, by whom, of which against which."""
+    from rich.text import Text
+
+    lines = [Text("ratings", style="bold")]
+    for row in ratings[:MOST_RATINGS]:
+        one, other = (_short(texts.get(row[name] or "", "")) for name in ("item", "against"))
+        said = f"{one}  {number(row['value'])}" + (f" against {other}" if row["against"] else "")
+        by = f"  {row['rater']}" if row["rater"] else ""
+        lines.append(Text.assemble((f"{plain(row['criterion'] or '–'):<12}", "dim"), plain(said), (plain(by), "dim")))
+    if len(ratings) > MOST_RATINGS:
+        lines.append(Text(f"and {len(ratings) - MOST_RATINGS:,} more", style="dim"))
+    return Text("\n").join(lines)
+
+
+def _short(text: str, most: int = 40) -> str:
+    return f"“{text[:most]}{'…' if len(text) > most else ''}”" if text else "the picture"
 
 
 def _scores(scores: dict[str, float | None]) -> str:
@@ -227,6 +261,7 @@ def show(dataset: Dataset | str | os.PathLike[str], image_id: str, *, why: bool 
         vectors={name: count for name, count in vectors.items() if count},
         rejects=sorted(rejects, key=lambda row: (row["stage"], row["reject_id"])),
         searched=data.searched_vectors(),
+        ratings=_ratings(data, [key, *known]),
         facts=sorted(data.facts.rows(where=sql_in("image_id", [key])), key=lambda row: (row["kind"], row["fact_id"])),
         why=why,
         picture=_picture(data, key, image["uri"] or ""),

@@ -104,6 +104,7 @@ class Committer:
         rows += data.captions.insert(captions)
         rows += data.facts.insert([one.plain() | {"run_id": run} for one in facts if one.image_id not in gone])
         rows += data.documents.insert([one.plain() | {"run_id": run} for _, o in done for one in o.documents])
+        rows += data.ratings.insert([one.plain() | {"run_id": run} for _, o in done for one in o.ratings])
         if stage.vectors:
             rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))
         rows += data.hashes.insert(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.asking import Prices
 from panoglot.errors import PanoglotError, RowError
-from panoglot.running._method import Method, MethodOperator
-from panoglot.running._rows import group_parts, image_of_row, read_group
+from panoglot.running._method import GROUPS, Method, MethodOperator
+from panoglot.running._rows import GroupPart, group_parts, image_of_row, read_group
 from panoglot.running._stage import Item, Stage
 from panoglot.running._standins import Demand, stand_ins
 from panoglot.table import Dataset, caption_from_row, plain_rows, sql_in
@@ -111,7 +111,7 @@ class _Ids:
 def pending_ids(dataset: Dataset, stage: Stage) -> _Ids:
     """The keys that a stage of a method would take, in order; reads only."""
     if stage.groups:
-        keys = [part.key for part in group_parts(dataset, stage.where, stage.only)]
+        keys = [part.key for part in _parts(dataset, stage)]
     else:
         table = dataset.captions if stage.of == "captions" else dataset.images
         rows = table.read(list(dict.fromkeys([table.key, "image_id"])), stage.taken)
@@ -130,12 +130,16 @@ def pending_ids(dataset: Dataset, stage: Stage) -> _Ids:
     return _Ids(pending, sum(key in done for key in keys), sum(key in failing and key not in done for key in keys))
 
 
+def _parts(dataset: Dataset, stage: Stage) -> Iterator[GroupPart]:
+    assert isinstance(stage.operator, MethodOperator)
+    return group_parts(dataset, stage.where, stage.only, stage.operator.method.unit)
+
+
 def read_items(dataset: Dataset, stage: Stage, keys: Sequence[str]) -> list[Item]:
     """Read rows as a method gets them."""
     if stage.groups:
         wanted = set(keys)
-        parts = [part for part in group_parts(dataset, stage.where, stage.only) if part.key in wanted]
-        return [Item(part.key, part=part) for part in parts]
+        return [Item(part.key, part=part) for part in _parts(dataset, stage) if part.key in wanted]
     if stage.of == "images":
         captions = dataset.captions_of(keys) if stage.with_captions else {}
         rows = plain_rows(dataset.images.get(keys))
@@ -179,7 +183,7 @@ def needs_of(
     async def all_of_them() -> None:
         for item in items:
             subject: Any = item.image if own.unit == "image" else item.caption
-            if own.unit == "group" and dataset is not None:
+            if own.unit in GROUPS and dataset is not None:
                 subject = read_group(dataset, item.part)  # type: ignore[arg-type]
             try:
                 await own.function(subject, *([item.image] if own.with_images else []), m, **options)

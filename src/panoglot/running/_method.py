@@ -86,7 +86,8 @@ class Method:
         function: the coroutine.
         verb: `caption`, `translate`, …: what it does, whatever the room is called; part of the names of ledgers.
         version: raised when the same options may give other results.
-        unit: what it works on: an `image`, a `caption`, a `group` of images, or the `query` of a search.
+        unit: what it works on: an `image`, a `caption`, a `group` of images, all clips of a `video`, or the `query` of
+            a search.
         with_captions: gives images their kept captions.
         with_images: gives captions their image.
         fit: its first pass, see `running._fit`, or None.
@@ -186,8 +187,9 @@ GROUP = "panoglot.methods"
 METHODS: dict[str, Method] = {}
 
 
-#: What a method can work on.
-UNITS = ("image", "caption", "group", "query")
+#: What a method can work on, and which of it are several pictures.
+UNITS = ("image", "caption", "group", "video", "query")
+GROUPS = ("group", "video")
 
 
 def method(
@@ -305,6 +307,7 @@ def method_stage(
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
     in_flight = max(in_flight, *(int(getattr(model, "in_flight", 0)) for model in loaded.values()), 1)
+    in_flight = 1 if chosen.unit == "video" else in_flight  # all its frames are held in memory
     if processes is None:
         processes = worker_processes(loaded.values())
     print_ = chosen.fingerprint(resolved, prints)
@@ -318,11 +321,11 @@ def method_stage(
         name=chosen.stage,
         fingerprint=print_,
         operator=operator,
-        of={"image": "images", "caption": "captions", "group": "parts"}[chosen.unit],
+        of={"image": "images", "caption": "captions"}.get(chosen.unit, "parts"),
         where=where,
         not_from=not_from,
-        groups=chosen.unit == "group",
-        prepare=partial(_prepared, chosen, names, prices) if chosen.unit == "group" or chosen.fit else None,
+        groups=chosen.unit in GROUPS,
+        prepare=partial(_prepared, chosen, names, prices) if chosen.unit in GROUPS or chosen.fit else None,
         with_captions=chosen.with_captions,
         with_images=chosen.with_images,
         batch=max(512, 16 * in_flight) if served else 256,
@@ -358,7 +361,8 @@ def _prepared(
             learnt, digest = fit_dataset(dataset, chosen, operator.options, print_, m, stage.where, run_id)
         print_ = fingerprint([print_, digest])
         operator = replace(operator, options={**operator.options, "fitted": learnt}, fingerprint=print_)
-    parts = partial(group_parts, dataset, stage.where, stage.only) if chosen.unit == "group" else None
+    grouped = chosen.unit in GROUPS
+    parts = partial(group_parts, dataset, stage.where, stage.only, chosen.unit) if grouped else None
     return replace(stage, operator=operator, fingerprint=print_, parts=parts, prepare=None)
 
 
@@ -476,13 +480,14 @@ class MethodOperator:
             images=made.images,
             facts=made.facts,
             documents=made.documents,
+            ratings=made.ratings,
             scored=made.scored,
             spent=spent,
             notes=fallen_back(made),
         )
 
     async def _subject(self, item: Item) -> Any:
-        if self.method.unit == "group":
+        if self.method.unit in GROUPS:
             assert isinstance(item.part, GroupPart)
             return await asyncio.to_thread(read_group, self._data, item.part)
         return item.image if self.method.unit == "image" else item.caption

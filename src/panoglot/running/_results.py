@@ -7,6 +7,7 @@
 | `Scored` | scores and drops on rows that exist |
 | `table.Fact` | what a model saw |
 | `table.Document` | ordered parts over several pictures |
+| `table.Rating` | what a model thought of a row, or of one against another |
 | a list of these | all of them |
 """
 
@@ -21,7 +22,7 @@ from panoglot.errors import RowError
 from panoglot.identity import fingerprint, hash_parts, normal_text
 from panoglot.languages import parse_language
 from panoglot.pictures import Image
-from panoglot.table import Caption, Document, Fact, caption_id, machine_kind
+from panoglot.table import Caption, Document, Fact, Rating, caption_id, machine_kind
 
 if TYPE_CHECKING:
     from panoglot.running._stage import Item
@@ -71,6 +72,7 @@ class Made:
         images: new pictures.
         facts: with ids.
         documents: with ids.
+        ratings: with ids.
         scored: for captions: id to (scores, drop).
         own: for the item itself: (scores, drop).
     """
@@ -79,6 +81,7 @@ class Made:
     images: list[Image] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
+    ratings: list[Rating] = field(default_factory=list)
     scored: dict[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
     own: tuple[dict[str, float | None], str | None] | None = None
 
@@ -115,6 +118,10 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
             one.recipe = one.recipe or recipe
             one.document_id = hash_parts("document", print_, item.key, str(len(made.documents)))
             made.documents.append(one)
+        elif isinstance(one, Rating):
+            one.rater = one.rater or recipe
+            one.rating_id = hash_parts("rating", print_, one.criterion, one.item, one.against, one.rater)
+            made.ratings.append(one)
         elif not isinstance(one, Caption):
             raise RowError("unusable_result", f"{recipe} returned a {type(one).__name__}")
     return made

@@ -75,6 +75,7 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         for table in (data.captions, data.hashes, data.facts, data.places, data.splits, data.choices, data.images):
             _delete(table, "image_id", keys)
         _delete(data.ratings, "item", owners)
+        _delete(data.ratings, "against", owners)
         _delete(data.rejects, "item", [*owners, *places])
         _unlink(data, keys)
         left = set(_column(data.images, "asset_id", sorted(filter(None, assets)), "asset_id"))
