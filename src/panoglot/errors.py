@@ -57,7 +57,13 @@ class MissingPackage(UserError):
 
 
 class StoreError(UserError, OSError):
-    """An object store refused, or is not there; the message says what to do."""
+    """An object store refused, or is not there; the message says what to do.
+
+    Attributes:
+        denied: the keys are good, but not for this object.
+    """
+
+    denied = False
 
 
 class RowError(PanoglotError):

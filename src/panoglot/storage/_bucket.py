@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from panoglot.errors import StoreError, UserError, require, store_trouble
 
-__all__ = ["SCHEMES", "Bucket", "Object", "bucket_of", "split"]
+__all__ = ["SCHEMES", "Bucket", "Object", "bucket_of", "in_objects", "open_bucket", "split"]
 
 T = TypeVar("T")
 
@@ -57,6 +57,25 @@ def split(uri: str) -> tuple[str, str, str]:
     if any(piece in ("", ".", "..") for piece in key.split("/")) and key:
         raise UserError(f"'{uri}' holds an empty part, '.' or '..' between slashes: no object can be called so.")
     return scheme.lower(), bucket, key
+
+
+def in_objects(address: object) -> bool:
+    """Say whether an address is one of an object store.
+
+    >>> in_objects("s3://bucket/photos"), in_objects("https://host/a.jpg"), in_objects("photos")
+    (True, False, False)
+    """
+    return isinstance(address, str) and address.partition("://")[0].lower() in SCHEMES and "://" in address
+
+
+def open_bucket(uri: str) -> tuple[Bucket, str]:
+    """The bucket of an address, and the key in it; nothing is looked at.
+
+    Raises:
+        UserError: it names no bucket or key; `obstore` is not installed.
+    """
+    scheme, name, key = split(uri)
+    return bucket_of(scheme, name), key
 
 
 def _config(scheme: str, env: Mapping[str, str]) -> dict[str, str]:
@@ -133,7 +152,9 @@ class Bucket:
     def _trouble(self, key: str, error: Exception) -> StoreError:
         line = store_trouble(str(error), f"{self.root}/{key}")
         first = " ".join(str(error).partition("Debug source:")[0].split())
-        return StoreError(line or f"{self.root}/{key}: {first.partition('?')[0][:300]}")
+        trouble = StoreError(line or f"{self.root}/{key}: {first.partition('?')[0][:300]}")
+        trouble.denied = bool(line and line.startswith("no right"))
+        return trouble
 
     def all(self, work: Callable[[Any], T], some: Sequence[Any]) -> list[T]:
         """Do a thing for each of several, sixteen at once."""

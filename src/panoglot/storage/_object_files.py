@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import hashlib
 import io
+import os
+import shutil
+import tempfile
 import threading
+import time
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from panoglot.errors import StoreError
-from panoglot.storage._bucket import KEPT_MOST, Bucket
+from panoglot.storage._bucket import KEPT_MOST, Bucket, Object
+from panoglot.storage._lease import machine_folder
 
-__all__ = ["Grown", "ObjectAppender", "Piece", "open_pieces"]
+__all__ = ["Grown", "ObjectAppender", "Piece", "copy_here", "open_pieces"]
 
 #: Bytes that are fetched at least; who asks for as many at a time reads on, and small pieces are fetched ahead for him.
 LEAST, READ_ON, AHEAD = 1 << 16, 1 << 18, 16
+#: Bytes of copies on this machine above which those that were not used for an hour are deleted.
+COPIES_MOST, COPIES_SECONDS = 20 * 2**30, 3600.0
 
 
 class Piece(NamedTuple):
@@ -133,3 +143,40 @@ class ObjectAppender:
 
     def close(self) -> None:
         pass
+
+
+def copy_here(bucket: Bucket, found: Object) -> Path:
+    """A copy of an object on this machine, made once for each content.
+
+    Args:
+        bucket: where it lies.
+        found: what is known of it.
+    """
+    said = f"{bucket.root}/{found.key} {found.size} {found.tag or found.changed}"
+    folder = machine_folder() / "copies" / hashlib.sha256(said.encode()).hexdigest()[:16]
+    path = folder / found.key.rpartition("/")[2]
+    if path.exists():
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # it was used
+        return path
+    _make_room(folder.parent, found.size)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".half-", delete=False) as file:
+        for start in range(0, found.size, 1 << 23):
+            file.write(bucket.range(found.key, start, min(1 << 23, found.size - start)))
+    os.replace(file.name, path)
+    return path
+
+
+def _make_room(folder: Path, wanted: int) -> None:
+    """Delete copies that were not used for a while where there are too many."""
+    known = []
+    for one in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            known.append((one.stat().st_mtime, sum(file.stat().st_size for file in one.iterdir()), one))
+    room = COPIES_MOST - wanted - sum(size for _, size, _ in known)
+    for used, size, one in sorted(known):
+        if room >= 0 or time.time() - used < COPIES_SECONDS:
+            return
+        shutil.rmtree(one, ignore_errors=True)
+        room += size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from panoglot.storage._bucket import Bucket, bucket_of, split
 from panoglot.storage._contract import Appender, Claims, FileFacts, Store, TableAddress
 from panoglot.storage._lease import LOCKS, Reads, Session, machine_folder
 from panoglot.storage._local import version_of
-from panoglot.storage._object_files import Grown, ObjectAppender, Piece, open_pieces
+from panoglot.storage._object_files import Grown, ObjectAppender, Piece, copy_here, open_pieces
 from panoglot.storage._object_locks import ObjectClaims, object_lock, session_of
 
 __all__ = ["ObjectStore"]
@@ -137,15 +136,7 @@ class ObjectStore:
         found = self._bucket.head(self._key(name))
         if found is None:
             raise FileNotFoundError(2, "No such object", f"{self.uri}/{name}")
-        mark = hashlib.sha256(f"{found.tag} {found.size} {found.changed}".encode()).hexdigest()[:16]
-        path = self.scratch("copies") / mark / name.rpartition("/")[2]
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file, self.open(name, 1 << 22) as source:
-                while block := source.read(1 << 22):
-                    file.write(block)
-            os.replace(file.name, path)
-        return path
+        return copy_here(self._bucket, found)
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> bool:
         if new:
@@ -224,12 +215,11 @@ class ObjectStore:
         known = self._free.get(name)
         if known is None or time.monotonic() - known[0] > _FREE_FOR:
             found = sorted(self._manifests(name))
-            now, read = self._session.now, self._session.read_by_all().get(self._key(name), set())
-            free = {
-                version
-                for (version, _), (_, followed) in zip(found, found[1:], strict=False)
-                if now - followed > KEPT_VERSIONS and version not in read
-            }
+            old_enough = self._session.now - KEPT_VERSIONS
+            pairs = zip(found, found[1:], strict=False)
+            free = {version for (version, _), (_, followed) in pairs if followed < old_enough}
+            if free:
+                free -= self._session.read_by_all().get(self._key(name), set())
             known = self._free[name] = (time.monotonic(), free)
         return known[1]
 
