@@ -12,7 +12,7 @@ import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 KEY, SECRET = "test-key", "test-secret-never-shown"
 
@@ -129,9 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _post(self, objects, key, query, body):
         if "delete" in query:
-            for found in re.findall(r"<Key>(.*?)</Key>", body.decode()):
-                objects.pop(found.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"), None)
-            return self._send(200, b"<DeleteResult></DeleteResult>")
+            keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+            for found in keys:
+                objects.pop(unescape(found, {"&quot;": '"', "&apos;": "'"}), None)
+            said = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+            return self._send(200, f"<DeleteResult>{said}</DeleteResult>".encode())
         if "uploads" in query:
             name = f"upload-{len(self.s3.uploads)}"
             self.s3.uploads[name] = {}

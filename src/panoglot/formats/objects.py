@@ -131,7 +131,7 @@ def _walk(bucket: Bucket, top: str, unused: list[list[str]], archives: list[Obje
 
 
 def _left_alone(name: str) -> bool:
-    return is_hidden(name) or name.endswith((".pano", ".lance")) or name == "panoglot-export.json"
+    return is_hidden(name) or name.endswith(".pano") or name == "panoglot-export.json"
 
 
 def _entries(

@@ -12,6 +12,7 @@ from panoglot.storage._bucket import Bucket, Object, in_objects, open_bucket
 from panoglot.storage._contract import Address, Appender, Claims, FileFacts, Store, TableAddress
 from panoglot.storage._local import LocalStore
 from panoglot.storage._object_files import copy_here
+from panoglot.storage._object_locks import close_leases
 from panoglot.storage._objects import ObjectStore
 from panoglot.storage._open import has_scheme, open_store
 
@@ -26,6 +27,7 @@ __all__ = [
     "ObjectStore",
     "Store",
     "TableAddress",
+    "close_leases",
     "copy_here",
     "has_scheme",
     "in_objects",

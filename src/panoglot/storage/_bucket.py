@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: Schemes of object stores, as `obstore` and Lance both take them.
 SCHEMES = ("s3", "gs", "az")
+#: How the variables of the environment begin that say how to reach them.
+_VARIABLES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 #: Tries after the first one, and seconds for all of them: a server that starts anew is waited for, one that is not there
 #: is told within seconds.
 RETRIES, RETRY_SECONDS = 5, 60
@@ -275,16 +277,18 @@ def _object(found: Mapping[str, Any]) -> Object:
     )
 
 
-_OPEN: dict[tuple[str, str], Bucket] = {}
+_OPEN: dict[tuple[Any, ...], Bucket] = {}
 _OPEN_LOCK = threading.Lock()
 
 
 def bucket_of(scheme: str, name: str) -> Bucket:
-    """This process's handle on a bucket."""
+    """This process's handle on a bucket, as long as the environment says the same of it."""
+    start = _VARIABLES[scheme]
+    key = (scheme, name, *sorted(item for item in os.environ.items() if item[0].startswith(start)))
     with _OPEN_LOCK:
-        if (scheme, name) not in _OPEN:
-            _OPEN[scheme, name] = Bucket(scheme, name)
-        return _OPEN[scheme, name]
+        if key not in _OPEN:
+            _OPEN[key] = Bucket(scheme, name)
+        return _OPEN[key]
 
 
 def _forget() -> None:

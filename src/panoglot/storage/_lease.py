@@ -245,7 +245,7 @@ class Session:
         """Say whether the session `key` is gone for good; one that expired is written off first."""
         if key == self.key or key in self._dead:
             return key in self._dead
-        if _clock() - self._seen.get(key, -1e9) < POLL[1]:
+        if _clock() - self._seen.get(key, -1e9) < POLL[1] and not _ended_here(key):
             return False
         if self._is_gone(key):
             self._dead.add(key)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from panoglot.storage._bucket import Bucket
 from panoglot.storage._lease import LOCKS, POLL, Session
 
-__all__ = ["ObjectClaims", "object_lock", "session_of"]
+__all__ = ["ObjectClaims", "close_leases", "object_lock", "session_of"]
 
 
 @contextlib.contextmanager
@@ -85,7 +85,8 @@ def session_of(bucket: Bucket, root: str) -> Session:
 
 
 @atexit.register
-def _close_all() -> None:
+def close_leases() -> None:
+    """Give up all that this process holds in object stores, and delete what says so. It is done at exit by itself."""
     for session in list(_ALL.values()):
         session.close()
 
