@@ -9,6 +9,7 @@ import gc
 import importlib.util
 import io
 import json
+import re
 import shutil
 import socket
 import sys
@@ -74,7 +75,7 @@ def test_what_another_machine_holds_is_taken_over_when_it_was_not_renewed(s3, mo
     session = _other(s3, _claim(claims))
     assert not claims.take(b"12345678")
     assert claims.held(b"12345678")
-    _other(s3, _claim(claims), seconds_ago=29)
+    _other(s3, _claim(claims), seconds_ago=20)
     time.sleep(1.1)  # that it lived is believed for a second
     assert not claims.take(b"12345678")
     _other(s3, _claim(claims), seconds_ago=40)
@@ -97,7 +98,7 @@ def test_many_claims_are_one_look_and_a_request_each(s3):
     claims = open_store(PLACE).claims("claims.lock")
     _other(s3, _claim(claims))
     keys = [b"12345678", *(bytes([n] * 8) for n in range(50))]
-    claims.take(b"before it")
+    assert claims.take(b"before it")
     before = len(s3.asked)
     assert claims.take_many(keys) == [False] + [True] * 50
     assert claims.take_many(keys) == [False] * 51  # this process has them
@@ -107,7 +108,7 @@ def test_many_claims_are_one_look_and_a_request_each(s3):
     assert claims.take(keys[1])  # given up, and taken again before it was deleted
     claims.drop(keys[1])
     until = time.monotonic() + 10
-    while any(one.startswith(f"{LOCKS}/claims.lock/0") for one in list(s3.buckets["bucket"])):
+    while sum(one.startswith(f"{LOCKS}/claims.lock/") for one in list(s3.buckets["bucket"])) > 2:
         assert time.monotonic() < until
         time.sleep(0.05)
     assert sum(one.startswith("POST /bucket?delete") for one in s3.asked) < 10  # together, not one by one
@@ -221,12 +222,8 @@ def test_answers_of_a_process_that_is_gone_are_found_and_its_segment_finished(s3
         journal.put_many({test_journal.key(n): test_journal.value(n)})
     there = [one for one in s3.buckets["bucket"] if ".seg/" in one]
     assert len(there) == 41  # a write each, behind an empty first one
-    s3.buckets["bucket"] = {  # killed: its session is gone, what it wrote is not
-        key: found for key, found in s3.buckets["bucket"].items() if "/sessions/" not in key
-    }
-    held = next(key for key in s3.buckets["bucket"] if "/journal/claims.lock/" in key)
-    s3.buckets["bucket"][held] = (f"{LOCKS}/sessions/0123abcd-dddd".encode(), time.time())
-    close_leases()
+    held = next(key for key in s3.buckets["bucket"] if "/journal/.panoglot-locks/claims.lock/" in key)
+    close_leases()  # a new process; the old one was killed: it held its segment, and its session is gone
     s3.buckets["bucket"][held] = (f"{LOCKS}/sessions/0123abcd-dddd".encode(), time.time())
     after = Journal(f"{PLACE}/journal")
     assert [after.get(test_journal.key(n)) for n in range(40)] == [test_journal.value(n) for n in range(40)]
@@ -425,7 +422,7 @@ def _line(use):
         lambda place: panoglot.open(place),
         lambda place: panoglot.search(place, "a cat"),
         lambda place: create_dataset(place),
-        lambda place: panoglot.build(place.replace(".pano", ""), "out.pano", quiet=True),
+        lambda place: panoglot.ingest(place.replace(".pano", ""), "out.pano", quiet=True),
     ],
     ids=["open", "search", "create", "source"],
 )
@@ -433,7 +430,8 @@ def test_what_a_store_refuses_is_one_line(use, s3, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert "there is no bucket 'nobucket'" in _line(lambda: use("s3://nobucket/x.pano"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone-else")
-    assert "the keys are not right for 'bucket'" in _line(lambda: use(PLACE))
+    # a request for the head of an object is refused without a word why
+    assert re.search("the keys are not right for 'bucket'|no right .* export other keys", _line(lambda: use(PLACE)))
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
     assert "no right to read or write 'bucket'" in _line(lambda: use(PLACE))
     monkeypatch.setattr("panoglot.storage._bucket.RETRIES", 1)
@@ -448,7 +446,7 @@ def test_what_a_store_refuses_is_one_line(use, s3, monkeypatch, tmp_path):
 
 def test_a_bucket_that_may_only_be_read(s3, pictures):
     s3.refused = ("x.pano",)
-    assert _line(lambda: panoglot.build(str(pictures), PLACE, quiet=True)).startswith("no right to read or write")
+    assert _line(lambda: panoglot.ingest(str(pictures), PLACE, quiet=True)).startswith("no right to read or write")
 
 
 def test_addresses_that_are_none(s3):
@@ -457,8 +455,8 @@ def test_addresses_that_are_none(s3):
     assert "names no bucket" in _line(lambda: open_store("s3://"))
     assert "empty part" in _line(lambda: open_store("s3://bucket/a//x.pano"))
     assert "there is no dataset" in _line(lambda: panoglot.open("s3://bucket/none.pano"))
-    assert "there is nothing at" in _line(lambda: panoglot.build("s3://bucket/none", "x.pano", quiet=True))
-    assert "-o photos.pano" in _line(lambda: panoglot.build("s3://bucket", quiet=True))
+    assert "there is nothing at" in _line(lambda: panoglot.ingest("s3://bucket/none", "x.pano", quiet=True))
+    assert "-o photos.pano" in _line(lambda: panoglot.ingest("s3://bucket", quiet=True))
 
 
 def test_without_the_package_its_pip_line_is_said(s3, monkeypatch):
@@ -475,14 +473,14 @@ def test_without_the_package_its_pip_line_is_said(s3, monkeypatch):
         ("Failed to get AWS credentials: ProviderError", "export AWS_ACCESS_KEY_ID"),
         ("Generic S3 error: … 301 Moved Permanently <Code>PermanentRedirect</Code>", "another region"),
         ("Generic S3 error: … 503 Service Unavailable", "run the same command again later"),
-        ("Error performing GET https://a.b/c?sig=SECRET: error sending request", "at https://a.b: check"),
+        ("Error performing GET https://a.b/c?sig=7A7A: error sending request", "at https://a.b: check"),
     ],
 )
 def test_what_lance_says_of_a_store_is_one_line(said, line):
     found = store_trouble(said)
     assert found is not None
     assert line in found
-    assert "SECRET" not in found
+    assert "7A7A" not in found
     if said.startswith("Generic"):
         assert mendable(OSError(f"LanceError(IO): {said}")) == found
 
@@ -495,21 +493,20 @@ class Leaver:
     left, server, kept = 10**9, None, {}
 
     async def generate(self, prompts):
-        from panoglot import Answer
+        from panoglot.providers.roles import Answer
 
         answers = []
         for prompt in prompts:
             Leaver.asked.append(prompt.images[0].id)
-            await asyncio.sleep(0.01)
             if len(Leaver.asked) == Leaver.left:
                 Leaver.kept = Leaver.server.buckets.pop("bucket")
+            await asyncio.sleep(0.01)
             answers.append(Answer(f"A picture {prompt.images[0].id[:8]}.", tokens_in=5, tokens_out=5))
         return answers
 
 
 def test_a_bucket_that_disappears_leaves_rows_pending_and_loses_nothing(s3, pictures, monkeypatch):
-    for module in ("_bucket",):
-        monkeypatch.setattr(f"panoglot.storage.{module}.RETRIES", 1)
+    monkeypatch.setattr("panoglot.storage._bucket.RETRIES", 1)
     Leaver.asked, Leaver.server, Leaver.left = [], s3, 6
     options = {"captioner": "python:tests.test_object_stores:Leaver", "encoder": FITS, "quiet": True}
     said = _line(lambda: panoglot.build(str(pictures), PLACE, **options))

@@ -284,15 +284,19 @@ class Session:
                         found.setdefault(table, set()).update(versions)
         return found
 
-    def sweep(self, older: float) -> None:
-        """Delete what sessions that are gone left, when it is older than so many seconds."""
+    def sweep(self, folder: str, older: float) -> None:
+        """Delete what sessions that are gone left in a folder of locks, when it is older than so many seconds.
+
+        Their objects stay as long again: who slept meanwhile finds out there that it was written off.
+        """
         left = []
-        for page in self.bucket.under(self.folder):
+        for page in self.bucket.under(folder):
             for one in page:
-                if self.now - one.changed <= older or one.key == self.key:
+                age = self.now - one.changed
+                if age <= older or one.key == self.key:
                     continue
                 if one.key.startswith(f"{self.folder}/sessions/"):
-                    left += [one.key] if self.gone(one.key) else []
+                    left += [one.key] if age > 2 * older and self.gone(one.key) else []
                 elif self.take([one.key])[0]:  # nobody else may take it while it is deleted
                     self.drop(one.key)
         if left:

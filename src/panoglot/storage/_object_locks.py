@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from panoglot.storage._bucket import Bucket
-from panoglot.storage._lease import LOCKS, POLL, Session
+from panoglot.storage._lease import POLL, Session
 
 __all__ = ["ObjectClaims", "close_leases", "object_lock", "session_of"]
 
@@ -52,8 +52,8 @@ class ObjectClaims:
 
     shared, near = True, False
 
-    def __init__(self, bucket: Bucket, root: str, name: str) -> None:
-        self._of, self._folder = (bucket, root), f"{root}/{LOCKS}/{name}".lstrip("/")
+    def __init__(self, bucket: Bucket, root: str, folder: str) -> None:
+        self._of, self._folder = (bucket, root), folder
 
     def _key(self, key: bytes) -> str:
         return f"{self._folder}/{int.from_bytes(key[:8], 'big') >> 2:016x}"

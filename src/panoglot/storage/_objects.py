@@ -161,7 +161,7 @@ class ObjectStore:
 
     def sweep(self, older: float) -> None:
         # nothing is ever half written here; what killed processes held is left
-        self._session.sweep(older)
+        self._session.sweep(self._key(LOCKS), older)
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
@@ -226,11 +226,11 @@ class ObjectStore:
     # -- locks -----------------------------------------------------------------------------------------------------
 
     def lock(self, name: str, *, shared: bool = False, wait: bool = False) -> AbstractContextManager[None]:
-        folder = "/".join(part for part in (self._root, LOCKS, self._below, name) if part)
-        return object_lock(self._session, folder, shared=shared, wait=wait)
+        # beside what they are about, by whatever address that was opened
+        return object_lock(self._session, self._key(LOCKS, name), shared=shared, wait=wait)
 
     def claims(self, name: str) -> Claims:
-        return ObjectClaims(self._bucket, self._root, "/".join(part for part in (self._below, name) if part))
+        return ObjectClaims(self._bucket, self._root, self._key(LOCKS, name))
 
     def scratch(self, name: str) -> Path:
         mark = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
