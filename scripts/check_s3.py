@@ -6,7 +6,7 @@
 It starts SeaweedFS on loopback and removes it afterwards. Pictures with texts in three languages are put into a bucket;
 two workers that share nothing but the bucket (each has a cache folder of its own) build them into a dataset there, with
 a captioner on loopback that counts what it answered, and are killed (`kill -9`) at random moments; then both run to the
-end at once. Nothing may be lost or doubled, nothing that was stored may be paid twice, and what came is compared with an
+It starts SeaweedFS on loopback and removes it afterwards. Pictures with texts in four languages are put in a bucket;
 undisturbed run into a folder of this machine. The keys of the server must stand nowhere in the dataset.
 Ends in one JSON line; exit 1 if anything is wrong.
 """
@@ -138,7 +138,9 @@ def main() -> int:
         for n in range(0, args.images, 2):
             (photos / f"{n:05}.txt").write_text(TEXTS[n % 4 // 2].format(n, n), encoding="utf-8")
         upload(photos)
-        homes: list[dict[str, str]] = [{**os.environ, "XDG_CACHE_HOME": str(Path(scratch, f"home-{n}"))} for n in (0, 1)]
+        homes: list[dict[str, str]] = [
+            {**os.environ, "XDG_CACHE_HOME": str(Path(scratch, f"home-{n}"))} for n in (0, 1)
+        ]
         recipes = [Path(scratch, f"recipe-{n}.yaml") for n in (0, 1)]
         commands = [command_of(one, url, f"s3://{BUCKET}/photos", dataset, ["describe"]) for one in recipes]
         killed, asking = kill_at_random(commands, homes, args.kills, captioner, rng)
@@ -166,7 +168,11 @@ def main() -> int:
             problems.append(f"the server's keys stand in {shown[:3]}")
     captioner.shutdown()
     figures = {"seed": args.seed, "kill_seconds": round(kill_seconds), "seconds": round(time.monotonic() - began)}
-    print(json.dumps({"s3": "failed" if problems else "passed", "kills": killed, "while_asking": asking, **figures, **report}))
+    print(
+        json.dumps(
+            {"s3": "failed" if problems else "passed", "kills": killed, "while_asking": asking, **figures, **report}
+        )
+    )
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -489,8 +489,7 @@ class Leaver:
     """A captioner; after some answers the bucket is not there any more."""
 
     name, fingerprint, batch_size = "toy:leaver", "toy-leaver-1", 1
-    asked: list[str] = []
-    left, server, kept = 10**9, None, {}
+    asked, left, server, kept = None, 10**9, None, None
 
     async def generate(self, prompts):
         from panoglot.providers.roles import Answer
@@ -560,9 +559,7 @@ def test_a_real_server_keeps_the_same_promises(tmp_path, monkeypatch):
         bucket.all(lambda n: bucket.put(f"many/{n:05}", b"x"), range(1100))
         assert sum(map(len, bucket.under("many"))) == 1100
         data = create_dataset("s3://a-bucket/ü #1/x.pano")
-        threads = [
-            threading.Thread(target=lambda n=n: data.captions.insert([test_dataset.row(n)])) for n in range(4)
-        ]
+        threads = [threading.Thread(target=lambda n=n: data.captions.insert([test_dataset.row(n)])) for n in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -84,7 +84,9 @@ def test_other_places_are_refused_on_one_line_before_anything_is_made(address, t
         lambda at: panoglot.search(at, "a"),
         panoglot.report,
     ):
-        with pytest.raises(UserError, match=r"no dataset lies on .*: give a folder.*for example photos\.pano, or") as caught:
+        with pytest.raises(
+            UserError, match=r"no dataset lies on .*: give a folder.*for example photos\.pano, or"
+        ) as caught:
             use(address)
         assert "\n" not in str(caught.value)
         assert address in str(caught.value)

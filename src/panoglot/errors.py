@@ -22,8 +22,8 @@ __all__ = [
     "MissingPackage",
     "PanoglotError",
     "RowError",
-    "StoreError",
     "Stopped",
+    "StoreError",
     "UnknownOption",
     "UserError",
     "command",
@@ -228,14 +228,20 @@ def mendable(error: BaseException) -> str | None:
 
 #: What an object store, or the library that asks it, says, and what a user can do.
 _STORES = (
-    (r"NoSuchBucket|ContainerNotFound|bucket does not exist", "there is no bucket '{bucket}'{at}: make it, or mend its name."),
+    (
+        r"NoSuchBucket|ContainerNotFound|bucket does not exist",
+        "there is no bucket '{bucket}'{at}: make it, or mend its name.",
+    ),
     (r"InvalidBucketName", "'{bucket}' is no name of a bucket: mend it."),
     (
         r"169\.254\.169\.254|metadata\.google|Failed to get AWS credentials|MissingCredentials|no credentials",
         "no keys for '{bucket}': export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… (a public bucket: "
         "export AWS_SKIP_SIGNATURE=true).",
     ),
-    (r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken", "the keys are not right for '{bucket}'{at}: {code}."),
+    (
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken",
+        "the keys are not right for '{bucket}'{at}: {code}.",
+    ),
     (
         r"AccessDenied|403 Forbidden|401 Unauthorized|lacked the necessary privileges|not authenticated",
         "no right to read or write '{bucket}'{at}: ask its owner, or export other keys.",
@@ -274,9 +280,11 @@ def store_trouble(said: str, uri: str = "") -> str | None:
 
 def _refused(error: BaseException) -> str | None:
     said = str(error)
-    if re.search(r"Generic (S3|GCS|MicrosoftAzure|N/A) error|Error performing [A-Z]+ http|<Code>\w+</Code>", said):
-        if (line := store_trouble(said)) is not None:
-            return line
+    of_store = re.search(
+        r"Generic (S3|GCS|MicrosoftAzure|N/A) error|Error performing [A-Z]+ http|<Code>\w+</Code>", said
+    )
+    if of_store and (line := store_trouble(said)) is not None:
+        return line
     number = error.errno if isinstance(error, OSError) else None
     if number not in _REFUSALS:
         found = re.search(r"os error (\d+)", said)

@@ -68,7 +68,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         return "objects"
     if _REMOTE.match(source) and not is_dataset(source):
         raise UserError(
-            f"'{source}' is remote; copy or mount it, or give an s3:// address. Pictures by address: a text file with an address a line."
+            f"'{source}' is remote; copy or mount it. Pictures by address: a text file with an address a line."
         )
     check_exists(source)
     try:
@@ -213,7 +213,9 @@ def covers(part: Part) -> Callable[[str], bool]:
         uris |= {join_uri(items["root"], *up) for name in names for up in _above(name)}  # a folder that can be read now
         return uris.__contains__
     if part.format == "objects":
-        return load_format("objects").covers(part, covers)
+        from panoglot.formats.objects import covers as of_objects
+
+        return of_objects(part, covers)
     if part.format == "coco":
         rows = [row for row in items["rows"] if isinstance(row[0], dict)]
         ids = [str(said.get("id"))[:100] for _, texts in rows for said in texts]

@@ -76,6 +76,7 @@ def parts(source: str, *, captions: bool = True, lang: str | None = None, kind: 
     unused: list[list[str]] = []
     archives: list[Object] = []
     found = False
+    entries: Iterator[list[Any]]
     if one is not None:
         root, _, name = root.rpartition("/")
         near = _entries([one, *_beside(bucket, key)], key.rpartition("/")[0], [], [])
@@ -189,6 +190,7 @@ class Copied:
     parts: Callable[..., Iterator[Part]]
 
     def __call__(self, **options: Any) -> Iterator[Part]:
+        """List them, with options of the format."""
         copy = str(copy_here(open_bucket(self.uri)[0], self.object))
         for number, part in enumerate(self.parts(**options)):
             key = _hash(self.uri, _state(self.object), part.format, number, sorted(options.items()))

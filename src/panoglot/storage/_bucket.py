@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -21,8 +22,8 @@ T = TypeVar("T")
 SCHEMES = ("s3", "gs", "az")
 #: How the variables of the environment begin that say how to reach them.
 _VARIABLES = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
-#: Tries after the first one, and seconds for all of them: a server that starts anew is waited for, one that is not there
-#: is told within seconds.
+#: Tries after the first one, and seconds for all of them: a server that starts anew is waited for, one that is not
+#: there is told within seconds.
 RETRIES, RETRY_SECONDS = 5, 60
 #: Bytes of small objects that never change and are kept in memory; the largest of them.
 KEPT_BYTES, KEPT_MOST = 64 * 2**20, 2**20
@@ -265,10 +266,8 @@ class Bucket:
             self.all(self._delete, keys)
 
     def _delete(self, key: str) -> None:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             self._said(key, lambda: self._obstore.delete(self._store, key))
-        except FileNotFoundError:
-            pass
 
 
 def _object(found: Mapping[str, Any]) -> Object:

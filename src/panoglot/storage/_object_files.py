@@ -1,4 +1,4 @@
-"""Files that are objects, and files that grow: a folder of numbered objects, which never change, one behind the other."""
+"""Files that are objects, and files that grow: numbered objects, which never change, one behind the other."""
 
 from __future__ import annotations
 

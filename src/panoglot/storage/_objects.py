@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -26,7 +27,6 @@ __all__ = ["ObjectStore"]
 KEPT_VERSIONS = 600.0
 #: Seconds for which it is known which versions may go.
 _FREE_FOR = 10.0
-_NOTHING: Callable[[], None] = int  # what gives up what nobody has to give up
 
 
 class ObjectStore:
@@ -147,7 +147,7 @@ class ObjectStore:
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as file:
-            yield file  # type: ignore[misc]
+            yield file
             file.seek(0)
             self._bucket.put(self._key(name), file)
 
@@ -207,7 +207,7 @@ class ObjectStore:
         if version is None:
             return None  # who commits holds the version that he began with
         if alone:
-            return _NOTHING if version in self._unread(name) else None
+            return _nothing if version in self._unread(name) else None
         return Reads.of(self._bucket, self._root).begin(self._key(name), version)
 
     def _unread(self, name: str) -> set[int]:
@@ -216,8 +216,7 @@ class ObjectStore:
         if known is None or time.monotonic() - known[0] > _FREE_FOR:
             found = sorted(self._manifests(name))
             old_enough = self._session.now - KEPT_VERSIONS
-            pairs = zip(found, found[1:], strict=False)
-            free = {version for (version, _), (_, followed) in pairs if followed < old_enough}
+            free = {version for (version, _), (_, followed) in pairwise(found) if followed < old_enough}
             if free:
                 free -= self._session.read_by_all().get(self._key(name), set())
             known = self._free[name] = (time.monotonic(), free)
@@ -235,3 +234,7 @@ class ObjectStore:
     def scratch(self, name: str) -> Path:
         mark = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         return machine_folder() / mark / name
+
+
+def _nothing() -> None:
+    """What gives up a version that nobody has to give up."""
