@@ -67,7 +67,7 @@ def s3_server(folder: Path, port: int) -> Iterator[dict[str, str]]:
 
 
 def warm(photos: Path, homes: list[dict[str, str]], scratch: Path) -> None:
-    """Let the encoder write what it keeps on a machine: a worker that is killed before would begin with it each time."""
+    content = {"source": str(photos / "00000.jpg"), "output": f"{scratch}/warm.pano", "steps": [{"encode": {}}]}
     recipe = Path(scratch, "warm.yaml")
     content = {
         "source": str(photos / "00000.jpg"),
