@@ -67,13 +67,9 @@ def s3_server(folder: Path, port: int) -> Iterator[dict[str, str]]:
 
 
 def warm(photos: Path, homes: list[dict[str, str]], scratch: Path) -> None:
-    content = {"source": str(photos / "00000.jpg"), "output": f"{scratch}/warm.pano", "steps": [{"encode": {}}]}
+    """Let the encoder write what it keeps on a machine: who is killed before that begins with it each time."""
     recipe = Path(scratch, "warm.yaml")
-    content = {
-        "source": str(photos / "00000.jpg"),
-        "output": str(Path(scratch, "warm.pano")),
-        "steps": [{"encode": {}}],
-    }
+    content = {"source": str(photos / "00000.jpg"), "output": f"{scratch}/warm.pano", "steps": [{"encode": {}}]}
     recipe.write_text(json.dumps({**content, "models": {"encoder": "embedded:conse"}}))
     subprocess.run([sys.executable, "-m", "panoglot", "build", str(recipe)], check=True, env=homes[0], **QUIET)
     shutil.copytree(homes[0]["XDG_CACHE_HOME"], homes[1]["XDG_CACHE_HOME"])
