@@ -202,7 +202,7 @@ def test_curate_takes_filters_with_options(dataset):
         ),
         (["build", "ftp://bucket/photos", "-o", "x.pano"], "'ftp://bucket/photos' is remote; copy or mount it."),
         (["ingest", "ftp://bucket/photos", "-o", "x.pano"], "'ftp://bucket/photos' is remote; copy or mount it."),
-        (["export", "DATA", "ftp://bucket/out"], "'ftp://bucket/out': exports are written into a folder of this machine"),
+        (["export", "DATA", "ftp://b/out"], "'ftp://b/out': exports are written into a folder of this machine"),
         (
             ["merge", "ftp://b/x.pano", "DATA", "-o", "x.pano"],
             "'ftp://b/x.pano': no dataset lies on ftp://",
