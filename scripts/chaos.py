@@ -129,7 +129,7 @@ def main() -> int:
         photos, dataset = Path(scratch, "photos"), Path(scratch, "photos.pano")
         make_pictures(photos, args.images)
         methods = args.methods.split(",")
-        command = _command(Path(scratch, "recipe.yaml"), url, photos, dataset, methods)
+        command = command_of(Path(scratch, "recipe.yaml"), url, photos, dataset, methods)
         problems: list[str] = []
         stop = threading.Event()
         reader = threading.Thread(target=watch, args=(dataset, stop, problems))
@@ -138,7 +138,7 @@ def main() -> int:
         kills = 0
         while kills < args.kills:
             both = not args.alone and rng.random() < 0.4
-            jobs = [_start(command) for _ in range(2 if both else 1)]
+            jobs = [start(command) for _ in range(2 if both else 1)]
             # somewhere between start-up and shortly after the work began
             time.sleep(rng.uniform(0.5, 6.0))
             for job in jobs:
@@ -155,7 +155,7 @@ def main() -> int:
         stop.set()
         reader.join()
         asked = set(server.answered)
-        report = _check(dataset, args.images, server, methods, problems)
+        report = check(dataset, args.images, server, methods, problems)
         if report["in_flight_lost"] > CONCURRENCY * kills:
             problems.append(
                 f"{report['in_flight_lost']} answers were paid twice: more than were in flight at {kills} kills"
@@ -164,8 +164,8 @@ def main() -> int:
         if server.most_at_once > most:
             problems.append(f"{server.most_at_once} questions were under way at once, {most} is the limit")
         clean = Path(scratch, "clean.pano")
-        subprocess.run(_command(Path(scratch, "clean.yaml"), url, photos, clean, methods), check=True, **QUIET)
-        _compare(dataset, clean, asked, set(server.answered), problems)
+        subprocess.run(command_of(Path(scratch, "clean.yaml"), url, photos, clean, methods), check=True, **QUIET)
+        compare(dataset, clean, asked, set(server.answered), problems)
     server.shutdown()
     print(json.dumps({"chaos": "failed" if problems else "passed", "kills": kills, "seed": args.seed, **report}))
     for problem in problems[:20]:
@@ -177,7 +177,7 @@ def main() -> int:
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
-def _command(recipe: Path, url: str, photos: Path, dataset: Path, methods: list[str]) -> list[str]:
+def command_of(recipe: Path, url: str, photos: Path | str, dataset: Path | str, methods: list[str]) -> list[str]:
     """Write a recipe, and return the command that builds it."""
     model = f"openai:{url}#chaos?concurrency={CONCURRENCY}"
     content = {
@@ -192,7 +192,7 @@ def _command(recipe: Path, url: str, photos: Path, dataset: Path, methods: list[
     return [sys.executable, "-m", "panoglot", "build", str(recipe)]
 
 
-def _compare(dataset: Path, clean: Path, asked: set[str], after: set[str], problems: list[str]) -> None:
+def compare(dataset: Path | str, clean: Path | str, asked: set[str], after: set[str], problems: list[str]) -> None:
     """A run that nobody disturbed asks the same questions and writes the same captions."""
     from panoglot.table import open_dataset
 
@@ -207,11 +207,15 @@ def _compare(dataset: Path, clean: Path, asked: set[str], after: set[str], probl
         problems.append(f"an undisturbed run asks {len(after - asked)} other questions")
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, start_new_session=True, **QUIET)
+def start(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a build as a process group of its own."""
+    return subprocess.Popen(command, start_new_session=True, env=env, **QUIET)
 
 
-def _check(dataset: Path, images: int, server: Captioner, methods: list[str], problems: list[str]) -> dict[str, int]:
+def check(
+    dataset: Path | str, images: int, server: Captioner, methods: list[str], problems: list[str]
+) -> dict[str, int]:
+    """Look at what came of it: figures, and what is wrong added to `problems`."""
     from panoglot.table import open_dataset
 
     data = open_dataset(dataset)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3 import S3Server
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -67,3 +70,16 @@ def pictures(tmp_path: Path) -> Path:
     for n in range(12):
         (folder / f"{n:02}.jpg").write_bytes(picture_bytes(n))
     return folder
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    """An S3 server in memory with an empty bucket `bucket`, which the environment names."""
+    from panoglot.storage import close_leases
+
+    with S3Server() as server:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "this machine"))
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+        close_leases()

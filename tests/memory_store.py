@@ -203,7 +203,7 @@ class _Appender:
 
 
 class _Claims:
-    shared = True
+    shared = near = True
 
     def __init__(self):
         self._held = set()
@@ -213,6 +213,9 @@ class _Claims:
             return False
         self._held.add(key[:8])
         return True
+
+    def take_many(self, keys):
+        return [self.take(key) for key in keys]
 
     def held(self, key):
         return key[:8] in self._held

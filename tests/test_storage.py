@@ -18,7 +18,7 @@ from panoglot.errors import UserError
 from panoglot.recipes import load_recipe
 from panoglot.retrieval import index
 from panoglot.running import close_gone_runs, is_running, running
-from panoglot.storage import LocalStore, open_store
+from panoglot.storage import LocalStore, ObjectStore, open_store
 from panoglot.table import create_dataset, is_dataset, open_dataset
 from panoglot.training import read_records
 from panoglot.vectors import Vectors
@@ -44,10 +44,13 @@ def _of_memory(uri):
     return MemoryStore(name, below)
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "objects"])
 def store(request, tmp_path):
     if request.param == "folder":
         return LocalStore(tmp_path / "x.pano")
+    if request.param == "objects":
+        request.getfixturevalue("s3")
+        return open_store(f"s3://bucket/{tmp_path.name} ü#1/x.pano")
     return MemoryStore(f"{request.node.name}-{tmp_path.name}")
 
 
@@ -70,7 +73,7 @@ def test_a_path_and_its_uri_are_one_dataset(tmp_path, monkeypatch):
     assert moved.settings() == {"encoder": "x"}  # a worker elsewhere finds it
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/photos.pano", "gs://b/photos.pano", "az://photos.pano"])
+@pytest.mark.parametrize("address", ["ftp://host/photos.pano", "hdfs://b/photos.pano", "oss://photos.pano"])
 def test_other_places_are_refused_on_one_line_before_anything_is_made(address, tmp_path, monkeypatch, pictures):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
@@ -81,7 +84,9 @@ def test_other_places_are_refused_on_one_line_before_anything_is_made(address, t
         lambda at: panoglot.search(at, "a"),
         panoglot.report,
     ):
-        with pytest.raises(UserError, match=r"not supported yet: give a folder.*for example photos\.pano$") as caught:
+        with pytest.raises(
+            UserError, match=r"no dataset lies on .*: give a folder.*for example photos\.pano, or"
+        ) as caught:
             use(address)
         assert "\n" not in str(caught.value)
         assert address in str(caught.value)
@@ -198,6 +203,8 @@ def test_locks_are_shared_or_alone(store):
 
 
 def test_a_table_is_held_by_many_or_by_one(store):
+    if isinstance(store, ObjectStore):
+        pytest.skip("versions are kept for a while there: tests/test_object_stores.py")
     assert store.hold("captions") is None or isinstance(store, MemoryStore)  # there is none
     create_dataset(store).captions.insert([test_dataset.row(1)])
     alone = store.hold("captions", alone=True)
@@ -357,7 +364,11 @@ def test_the_journal_works_anywhere(store, monkeypatch):
     assert paid_by_stage(store.at("nothing"), "run") == {}
 
 
-def test_a_whole_run_leaves_the_same_in_both(memory, tmp_path, pictures, monkeypatch):
+@pytest.mark.parametrize("elsewhere", ["memory", "objects"])
+def test_a_whole_run_leaves_the_same_in_both(elsewhere, memory, tmp_path, pictures, monkeypatch, request):
+    if elsewhere == "objects":
+        request.getfixturevalue("s3")
+        memory = "s3://bucket/x.pano"
     monkeypatch.setattr("panoglot.vectors._stored.KEEP", 5)
     (pictures / "00.txt").write_text("A disc.\nde.utf8=Eine Scheibe.\n", encoding="utf-8")
     (pictures / "bad.jpg").write_bytes(b"no picture")
@@ -400,7 +411,7 @@ def test_a_whole_run_leaves_the_same_in_both(memory, tmp_path, pictures, monkeyp
     for left, right in zip(one, two, strict=True):
         assert left == right
     assert "panoglot.json" in logs[memory]
-    with pytest.raises(UserError, match=r"no folder of this machine.*panoglot build memory://"):
+    with pytest.raises(UserError, match=rf"no folder of this machine.*panoglot build {memory}"):
         _ = data.path
 
 
@@ -422,9 +433,13 @@ def _take_and_die(store, ready):
     time.sleep(60)
 
 
-def test_locks_and_claims_end_with_a_killed_process(tmp_path):
+@pytest.mark.parametrize("place", ["folder", "objects"])
+def test_locks_and_claims_end_with_a_killed_process(place, tmp_path, request):
     context = multiprocessing.get_context("spawn")
     ready, store = context.Event(), LocalStore(tmp_path)
+    if place == "objects":
+        request.getfixturevalue("s3")
+        store = open_store("s3://bucket/x.pano")
     process = context.Process(target=_take_and_die, args=(store, ready))
     process.start()
     assert ready.wait(120)

@@ -23,12 +23,14 @@ __all__ = [
     "PanoglotError",
     "RowError",
     "Stopped",
+    "StoreError",
     "UnknownOption",
     "UserError",
     "command",
     "did_you_mean",
     "mendable",
     "require",
+    "store_trouble",
     "verb",
     "yaml_fault",
 ]
@@ -52,6 +54,16 @@ class UnknownOption(UserError, TypeError):
 
 class MissingPackage(UserError):
     """An optional package is not installed; the message is the pip line."""
+
+
+class StoreError(UserError, OSError):
+    """An object store refused, or is not there; the message says what to do.
+
+    Attributes:
+        denied: the keys are good, but not for this object.
+    """
+
+    denied = False
 
 
 class RowError(PanoglotError):
@@ -214,8 +226,65 @@ def mendable(error: BaseException) -> str | None:
     return None
 
 
+#: What an object store, or the library that asks it, says, and what a user can do.
+_STORES = (
+    (
+        r"NoSuchBucket|ContainerNotFound|bucket does not exist",
+        "there is no bucket '{bucket}'{at}: make it, or mend its name.",
+    ),
+    (r"InvalidBucketName", "'{bucket}' is no name of a bucket: mend it."),
+    (
+        r"169\.254\.169\.254|metadata\.google|Failed to get AWS credentials|MissingCredentials|no credentials",
+        "no keys for '{bucket}': export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… (a public bucket: "
+        "export AWS_SKIP_SIGNATURE=true).",
+    ),
+    (
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken",
+        "the keys are not right for '{bucket}'{at}: {code}.",
+    ),
+    (
+        r"AccessDenied|403 Forbidden|401 Unauthorized|lacked the necessary privileges|not authenticated",
+        "no right to read or write '{bucket}'{at}: ask its owner, or export other keys.",
+    ),
+    (
+        r"PermanentRedirect|301 Moved|AuthorizationHeaderMalformed",
+        "the bucket '{bucket}' lies in another region: export AWS_REGION=….",
+    ),
+    (r"error sending request|operation timed out|connection closed|dns error", "no object store answers{at}: {mend}"),
+    (r"50[0234] [A-Z]|SlowDown|ServiceUnavailable", "the object store fails{at}: run the same command again later."),
+)
+
+
+def store_trouble(said: str, uri: str = "") -> str | None:
+    """Return a line about what an object store refused, or None when it is something else.
+
+    Nothing of what was sent is repeated: no keys, no signature.
+
+    Args:
+        said: the error as `obstore` or Lance tell it.
+        uri: what was asked for, where that is known.
+
+    >>> store_trouble("Error performing GET http://h:9/b/x?sig=1 in 1ms - HTTP error: error sending request")
+    'no object store answers at http://h:9: check AWS_ENDPOINT_URL and the network, then run the same command again.'
+    """
+    line = next((line for pattern, line in _STORES if re.search(pattern, said)), None)
+    if line is None:
+        return None
+    asked = re.search(r"(https?://[^/\s?]+)(?:/([^/\s?]+))?", said)
+    bucket = uri.partition("://")[2].partition("/")[0] or (asked and asked[2]) or "the bucket"
+    at = f" at {asked[1]}" if asked and "169.254" not in asked[1] else ""
+    code = re.search(r"<Code>(\w+)</Code>", said)
+    mend = "check AWS_ENDPOINT_URL and the network, then run the same command again."
+    return line.format(bucket=bucket, at=at, code=code[1] if code else "the store refused them", mend=mend)
+
+
 def _refused(error: BaseException) -> str | None:
     said = str(error)
+    of_store = re.search(
+        r"Generic (S3|GCS|MicrosoftAzure|N/A) error|Error performing [A-Z]+ http|<Code>\w+</Code>", said
+    )
+    if of_store and (line := store_trouble(said)) is not None:
+        return line
     number = error.errno if isinstance(error, OSError) else None
     if number not in _REFUSALS:
         found = re.search(r"os error (\d+)", said)

@@ -197,15 +197,15 @@ def test_curate_takes_filters_with_options(dataset):
     ("line", "said"),
     [
         (
-            ["build", "PHOTOS", "-o", "s3://bucket/x.pano"],
-            "'s3://bucket/x.pano': datasets on s3:// are not supported yet",
+            ["build", "PHOTOS", "-o", "ftp://bucket/x.pano"],
+            "'ftp://bucket/x.pano': no dataset lies on ftp://",
         ),
-        (["build", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
-        (["ingest", "s3://bucket/photos", "-o", "x.pano"], "'s3://bucket/photos' is remote; copy or mount it."),
-        (["export", "DATA", "s3://bucket/out"], "'s3://bucket/out': exports are written into a folder of this machine"),
+        (["build", "ftp://bucket/photos", "-o", "x.pano"], "'ftp://bucket/photos' is remote; copy or mount it."),
+        (["ingest", "ftp://bucket/photos", "-o", "x.pano"], "'ftp://bucket/photos' is remote; copy or mount it."),
+        (["export", "DATA", "ftp://b/out"], "'ftp://b/out': exports are written into a folder of this machine"),
         (
-            ["merge", "s3://b/x.pano", "DATA", "-o", "x.pano"],
-            "'s3://b/x.pano': datasets on s3:// are not supported yet",
+            ["merge", "ftp://b/x.pano", "DATA", "-o", "x.pano"],
+            "'ftp://b/x.pano': no dataset lies on ftp://",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_folder_of_pictures_stays_one_whatever_else_is_in_it(tmp_path):
     [
         ("{}/phtos", "Did you mean 'photos'"),
         ("https://example.org/a.jpg", "is remote"),
-        ("s3://bucket/x", "is remote"),
+        ("ftp://host/x", "is remote"),
         ("{}/readme.md", "nothing that is read"),
         ("{}/list.json", "no JSON object"),
         ("{}/object.json", "neither a COCO file nor a JSON array"),

@@ -174,6 +174,8 @@ class Journal:
         """Learn of new segments, finished ones, and what the live ones have gained."""
         names = set(self.place.names())
         there = {name.removesuffix(".seg") for name in names if name.endswith(".seg")}
+        if self._own is not None and self._own.name not in there:
+            self._abandon()  # a lease that ended while this machine slept: others have merged it
         own = self._own.name if self._own else None
         for gone in (self._sealed.keys() | self._live.keys()) - there:
             self._sealed.pop(gone, None)
@@ -386,7 +388,7 @@ class Journal:
         while wanted:
             refuse_when_stopping()
             # what is claimed is asked and released before others' answers are waited for: no deadlock
-            mine = [key for key in wanted if self.claim(key)]
+            mine = await turns.claim(list(wanted))
             try:
                 await turns.look()  # somebody may have answered between the last look and the claim
                 self._collect(wanted, found, sound)

@@ -15,6 +15,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.identity import canonical_bytes
 from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.storage import in_objects
 from panoglot.table import Reject, is_dataset
 
 __all__ = [
@@ -101,6 +102,8 @@ def join_uri(*parts: str) -> str:
     >>> join_uri("photos/", "a.jpg"), join_uri(".", "b\\udcff.jpg")
     ('photos/a.jpg', 'b\\\\xff.jpg')
     """
+    if in_objects(parts[0]):
+        return "/".join([parts[0].rstrip("/"), *parts[1:]])
     joined = os.path.normpath(os.path.join(*parts)).replace(os.sep, "/")
     return os.fsencode(joined).decode("utf-8", "backslashreplace")
 
@@ -200,7 +203,7 @@ def part_key(kind: str, path: str, *more: Any) -> str:
 
     A file that changed has another key; a file that is gone has one too.
     """
-    path = os.path.abspath(path)
+    path = path if in_objects(path) else os.path.abspath(path)
     try:
         facts = os.stat(path)
         state: Any = [facts.st_size, facts.st_mtime_ns]

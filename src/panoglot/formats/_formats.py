@@ -19,6 +19,7 @@ from panoglot.formats._files import check_exists, join_uri
 from panoglot.formats._opt_out import OptOut
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
+from panoglot.storage import copy_here, in_objects, open_bucket
 from panoglot.table import Reject, Triple, is_dataset
 
 #: Entry points of this group are formats: modules with `detect`, `parts` and `read`, and a `Writer` if they can write.
@@ -27,7 +28,8 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("triples", "wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "folder"),
+    *("triples", "wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "objects"),
+    "folder",
 )
 #: Names that people use -> our names.
 _ALIASES = {
@@ -64,6 +66,8 @@ def detect(source: str | os.PathLike[str]) -> str:
         UserError: nothing there, a web address, or nothing that is read.
     """
     source = os.fspath(source)
+    if in_objects(source) and not is_dataset(source):
+        return "objects"
     if _REMOTE.match(source) and not is_dataset(source):
         raise UserError(
             f"'{source}' is remote; copy or mount it. Pictures by address: a text file with an address a line."
@@ -101,7 +105,17 @@ def find_format(
         UserError: no such source, format or option.
     """
     source = os.fspath(source)
-    if format is None:
+    if in_objects(source) and not is_dataset(source):
+        copied = _copied(source, format, options)
+        if copied is not None:
+            return copied
+        if format not in (None, "folder", "objects"):
+            raise UserError(
+                f"'{source}' is no single file, and {format} wants its files on this machine: copy them, for example "
+                f"aws s3 sync {shlex.quote(source)} copy, then give the copy."
+            )
+        name = "objects"
+    elif format is None:
         name = detect(source)
     else:
         name = _ALIASES.get(format, format)
@@ -116,6 +130,19 @@ def find_format(
             raise UserError(f"format '{name}' has no option '{option}'.{did_you_mean(option, known)}")
     typed = {option: _typed(option, value, known[option]) for option, value in (options or {}).items()}
     return name, partial(load_format(name).parts, source, **typed)
+
+
+def _copied(
+    source: str, format: str | None, options: dict[str, Any] | None
+) -> tuple[str, partial[Iterator[Part]]] | None:
+    """The same for a file of an object store that is no picture: its copy here is asked. None: a folder, a picture."""
+    from panoglot.formats import objects
+
+    found = objects.look(source)
+    if found is None or (format in (None, "folder") and load_format("folder").detect(os.path.basename(found.key))):
+        return None
+    name, inner = find_format(copy_here(open_bucket(source)[0], found), format, options)
+    return name, partial(objects.Copied(source, found, partial(inner.func, *inner.args)), **inner.keywords)
 
 
 def _typed(option: str, value: Any, default: Any) -> Any:
@@ -191,6 +218,10 @@ def covers(part: Part) -> Callable[[str], bool]:
         uris = {join_uri(items["root"], name) for name in names}
         uris |= {join_uri(items["root"], *up) for name in names for up in _above(name)}  # a folder that can be read now
         return uris.__contains__
+    if part.format == "objects":
+        from panoglot.formats.objects import covers as of_objects
+
+        return of_objects(part, covers)
     if part.format == "coco":
         rows = [row for row in items["rows"] if isinstance(row[0], dict)]
         ids = [str(said.get("id"))[:100] for _, texts in rows for said in texts]

@@ -12,7 +12,7 @@ import os
 import shlex
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError
@@ -23,16 +23,16 @@ from panoglot.formats._record import is_record, restore
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
-from panoglot.pictures import SUFFIXES
+from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
-__all__ = ["detect", "parts", "parts_but", "read", "with_texts"]
+__all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused", "with_texts"]
 
-_TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
+TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
-_TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
+TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
 #: Pictures by their names that are not read: said, not passed over.
-_UNREAD = frozenset(
+UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
     + ".cr2 .cr3 .nef .arw .dng .raf .orf".split()
 )
@@ -47,12 +47,12 @@ _HINTS = {
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
     _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {}",
 }
-_MOST = 256
+MOST = 256
 
 
 def detect(source: str) -> bool:
     """Any folder; or a file that is named like a picture."""
-    return os.path.isdir(source) or suffix_of(source) in SUFFIXES | _UNREAD
+    return os.path.isdir(source) or suffix_of(source) in SUFFIXES | UNREAD
 
 
 def parts(
@@ -96,7 +96,7 @@ def parts_but(
     entries = _walk(source, follow_symlinks, described, unused) if os.path.isdir(source) else _file(root, source)
     for entry in entries:
         found = True
-        if waiting and (len(waiting) >= _MOST or zlib.crc32(os.fsencode(entry[0])) % (_MOST // 2) == 0):
+        if waiting and (len(waiting) >= MOST or zlib.crc32(os.fsencode(entry[0])) % (MOST // 2) == 0):
             yield _part(root, waiting, options)
             waiting = []
         waiting.append(entry)
@@ -129,11 +129,11 @@ def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
 def _file(root: str, source: str) -> Iterator[list[Any]]:
     name = os.path.basename(source)
     names = [n for n in os.listdir(root) if os.path.isfile(os.path.join(root, n))]
-    if suffix_of(name) in _UNREAD:
+    if suffix_of(name) in UNREAD:
         yield [name, [], "unsupported_format"]
     else:
         pictures = [other for other in names if suffix_of(other) in SUFFIXES]
-        yield [name, _beside(pictures, [n for n in names if suffix_of(n) in _TEXTS]).get(name, []), None]
+        yield [name, _beside(pictures, [n for n in names if suffix_of(n) in TEXTS]).get(name, []), None]
 
 
 def with_texts(paths: Iterable[str]) -> set[str]:
@@ -147,7 +147,7 @@ def with_texts(paths: Iterable[str]) -> set[str]:
             names = os.listdir(folder)
         except (OSError, ValueError):
             continue
-        texts = [name for name in names if suffix_of(name) in _TEXTS and not is_hidden(name)]
+        texts = [name for name in names if suffix_of(name) in TEXTS and not is_hidden(name)]
         if texts:
             pictures = {name for name in names if suffix_of(name) in SUFFIXES} | set(wanted)
             told = _beside(sorted(pictures), sorted(texts))
@@ -192,7 +192,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
             target = os.path.realpath(os.path.join(root, path)) if link else ""
             outside = link and not (target + os.sep).startswith(top)
             if outside and not follow:
-                if suffix in SUFFIXES or suffix in _UNREAD or os.path.isdir(target):
+                if suffix in SUFFIXES or suffix in UNREAD or os.path.isdir(target):
                     found.append([path, [], "outside_folder"])
             elif link and os.path.isdir(target):
                 # a folder inside the source is read where it really is; a loop leads to a folder above
@@ -204,11 +204,11 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
                 folders.append((path, os.path.join(real, name), above))
             elif suffix in SUFFIXES:
                 pictures.append(name)
-            elif suffix in _UNREAD:
+            elif suffix in UNREAD:
                 found.append([path, [], "unsupported_format"])
-            elif suffix in _TEXTS:
+            elif suffix in TEXTS:
                 texts.append(name)
-            elif suffix in _TABLES and os.path.join(real, name) not in described:
+            elif suffix in TABLES and os.path.join(real, name) not in described:
                 others.append(name)
         start = folder + os.sep if folder else ""
         beside, left = pair(pictures, texts)
@@ -220,8 +220,9 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         if pictures or described or not folder:
             others += [name for name in left if suffix_of(name) == ".json"]
             left = [name for name in left if suffix_of(name) != ".json"]
-            unused += [[_NO_TABLE, start + name] for name in others]
-        unused += [[_NO_PICTURE, start + name] for name in left]
+        else:
+            others = []
+        tell_unused(unused, start, left, others)
         found += [
             [start + name, [[start + text, *role] for text, role in beside.get(name, ())], None] for name in pictures
         ]
@@ -229,38 +230,63 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         stack.extend(reversed(folders))
 
 
+def tell_unused(unused: list[list[str]], start: str, texts: Iterable[str], tables: Iterable[str]) -> None:
+    """Add to what is not used the texts of no picture, and the tables beside pictures, of the folder `start`."""
+    unused += [[_NO_TABLE, start + name] for name in tables]
+    unused += [[_NO_PICTURE, start + name] for name in texts]
+
+
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the pictures of a part, one at a time."""
+    root = part.items["root"]
+    above = join_uri(root, "x")[:-1]
+
+    def fetch(name: str, limit: int = MAX_BYTES) -> bytes:
+        return read_bytes(part.items["folder"] + os.sep + name, limit)
+
+    def uri_of(name: str) -> str:
+        return above + name if name.isascii() and os.sep == "/" else join_uri(root, name)
+
+    yield from read_entries(part, fetch, uri_of)
+
+
+def read_entries(
+    part: Part, fetch: Callable[..., bytes], uri_of: Callable[[str], str]
+) -> Iterator[Sample | Reject | Unused]:
+    """Read the pictures of a part with their texts, one at a time, wherever they lie.
+
+    Args:
+        part: its entries are `[path, texts beside it, reason or None, …]`.
+        fetch: gives the bytes of a path, at most so many, or raises `RowError`.
+        uri_of: gives the address of a path.
+    """
     items = part.items
     if "unused" in items:
         for what in (_NO_PICTURE, _NO_TABLE):
             names = [join_uri(name) for kind, name in items["unused"] if kind == what]
             if names:
-                shown = shlex.quote(join_uri(items["root"], names[0]))
-                yield Unused.of(part.uri, what, names, _HINTS[what].format(shown))
+                yield Unused.of(part.uri, what, names, _HINTS[what].format(shlex.quote(uri_of(names[0]))))
         return
     silent: list[str] = []
     keys: Counter[str] = Counter()
     texts = given(items["lang"], items["kind"])
-    above = join_uri(items["root"], "x")[:-1]
-    for name, beside, reason in items["entries"]:
-        uri = above + name if name.isascii() and os.sep == "/" else join_uri(items["root"], name)
+    for name, beside, reason, *_ in items["entries"]:
+        uri = uri_of(name)
         if reason:
             yield reject(uri, reason, _FIXES[reason].format(suffix_of(name)))
             continue
         try:
-            data = read_bytes(items["folder"] + os.sep + name)
+            data = fetch(name)
         except RowError as error:
             yield reject(uri, error.reason, error.message)
             continue
         sample = Sample(data, uri)
         for text, lang, alt, kind in beside if items["captions"] else ():
             try:
-                path, role = os.path.join(items["folder"], text), Role(lang, alt, kind)
-                if not _add(sample, path, texts.of(role), keys):
+                if not _add(sample, text, fetch(text, MAX_TEXT), texts.of(Role(lang, alt, kind)), keys):
                     silent.append(join_uri(text))
             except RowError as error:  # the picture is kept, its text is not
-                yield reject(join_uri(items["root"], text), error.reason, error.message)
+                yield reject(uri_of(text), error.reason, error.message)
         yield sample
     if silent:
         listed = ", ".join(key for key, _ in keys.most_common(8))
@@ -268,9 +294,8 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         yield Unused.of(part.uri, "file{s} without a caption beside a picture", silent, hint)
 
 
-def _add(sample: Sample, path: str, texts: Given, keys: Counter[str]) -> bool:
+def _add(sample: Sample, path: str, raw: bytes, texts: Given, keys: Counter[str]) -> bool:
     """Add what a text file says to the sample; False if it holds something and no caption: its `keys` are counted."""
-    raw = read_bytes(path, MAX_TEXT)
     before = len(sample.captions)
     if suffix_of(path) != ".json":
         sample.captions = [*sample.captions, *from_text(decode(raw), texts)]

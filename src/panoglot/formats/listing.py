@@ -14,7 +14,7 @@ from panoglot.formats._annotations import head_of
 from panoglot.formats._files import expand, is_hidden, join_uri, part_key, read_bytes, suffix_of
 from panoglot.formats._sample import Address, Part, Sample, Unused
 from panoglot.formats._texts import given
-from panoglot.formats.folder import _MOST, _TEXTS, _UNREAD, _beside, _part
+from panoglot.formats.folder import MOST, TEXTS, UNREAD, _beside, _part
 from panoglot.identity import Added
 from panoglot.pictures import SUFFIXES
 from panoglot.table import Reject
@@ -75,11 +75,11 @@ def parts(
         folders.setdefault(os.path.dirname(path) or ".", []).append(os.path.basename(path))
     for folder, names in folders.items():
         texts = _texts(folder) if captions else []
-        beside = _beside([name for name in names if suffix_of(name) not in _UNREAD], texts)
-        for start in range(0, len(names), _MOST):
+        beside = _beside([name for name in names if suffix_of(name) not in UNREAD], texts)
+        for start in range(0, len(names), MOST):
             entries: list[list[Any]] = [
-                [name, beside.get(name, []), "unsupported_format" if suffix_of(name) in _UNREAD else None]
-                for name in names[start : start + _MOST]
+                [name, beside.get(name, []), "unsupported_format" if suffix_of(name) in UNREAD else None]
+                for name in names[start : start + MOST]
             ]
             yield _part(folder, entries, options)
 
@@ -121,6 +121,6 @@ def _paths(source: str) -> list[str]:
 def _texts(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if suffix_of(e.name) in _TEXTS and not is_hidden(e.name))
+            return sorted(e.name for e in entries if suffix_of(e.name) in TEXTS and not is_hidden(e.name))
     except OSError:
         return []

@@ -323,7 +323,8 @@ def _check_apart(source: str, output: str) -> None:
 
 def _check_there(source: str) -> None:
     if has_scheme(source) and not is_dataset(source):
-        detect(source)  # says that it is remote
+        detect(source)  # says what is not read from afar
+        return
     if not os.path.exists(source) and not is_dataset(source) and not any(c in source for c in "*?[{"):
         raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
 

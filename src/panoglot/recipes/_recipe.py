@@ -29,7 +29,7 @@ from panoglot.checks import pairs, several
 from panoglot.errors import UserError, command, did_you_mean, yaml_fault
 from panoglot.formats import is_given
 from panoglot.recipes._narrow import apart, check_narrowing
-from panoglot.storage import has_scheme
+from panoglot.storage import has_scheme, in_objects
 from panoglot.table import is_dataset
 
 __all__ = ["Recipe", "held", "load_recipe", "options_of", "output_of", "reader_of", "recipe_from_options", "versions"]
@@ -206,7 +206,8 @@ def load_recipe(path: str | Path) -> Recipe:
         raise UserError(f"'{path}' is not YAML: {yaml_fault(error)}") from None
     recipe = Recipe.from_dict(data, str(path))
     base = Path(path).parent  # paths in a recipe are beside the recipe
-    recipe.source = recipe.source and os.path.normpath(base / recipe.source)
+    if recipe.source and not in_objects(recipe.source):
+        recipe.source = os.path.normpath(base / recipe.source)
     recipe.output = recipe.output if has_scheme(recipe.output) else os.path.normpath(base / recipe.output)
     recipe.prices = recipe.prices and os.path.normpath(base / recipe.prices)
     recipe.opt_out = recipe.opt_out and os.path.normpath(base / recipe.opt_out)
@@ -241,7 +242,7 @@ def output_of(source: str) -> str:
     name = source.rstrip("/")
     while any(c in name for c in "*?[{"):
         name = os.path.dirname(name)
-    if not name or name.endswith(".."):
+    if not name or name.endswith("..") or (in_objects(name) and name.count("/") < 3):
         raise UserError(f"name the dataset that '{source}' makes: -o photos.pano")
     return f"{name}.pano"
 

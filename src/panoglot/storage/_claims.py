@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from panoglot.storage._contract import Claims
@@ -32,6 +33,8 @@ class LocalClaims:
     process only.
     """
 
+    near = True
+
     def __init__(self, path: Path) -> None:
         self._path, self._held = path, set[int]()
         self._lock = threading.Lock()
@@ -55,6 +58,9 @@ class LocalClaims:
                     warnings.warn(_NOTE.format(why=f"{self._path}: {error.strerror}"), stacklevel=3)
             self._held.add(offset)
             return True
+
+    def take_many(self, keys: Sequence[bytes]) -> list[bool]:
+        return [self.take(key) for key in keys]
 
     def held(self, key: bytes) -> bool:
         if not self.take(key):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -45,12 +45,17 @@ class Claims(Protocol):
 
     Attributes:
         shared: claims are seen by other processes.
+        near: a claim costs nothing; else it is a request, and many are taken together.
     """
 
     shared: bool
+    near: bool
 
     def take(self, key: bytes) -> bool:
         """Claim `key` (8 bytes or more); False when anybody has it, this process included."""
+
+    def take_many(self, keys: Sequence[bytes]) -> list[bool]:
+        """Claim each of several keys: whether it was had."""
 
     def held(self, key: bytes) -> bool:
         """Say whether anybody has `key`, without taking it."""

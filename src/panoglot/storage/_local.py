@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LocalStore"]
+__all__ = ["LocalStore", "version_of"]
 
 #: What is half written is called so; nobody lists it.
 _HALF = re.compile(r"\.panoglot-[0-9a-f]{8}")
@@ -216,7 +216,7 @@ class LocalStore:
             names = os.listdir(self._table(name) / "_versions")
         except FileNotFoundError:
             return []
-        return sorted({_version(one) for one in names} - {0})
+        return sorted({version_of(one) for one in names} - {0})
 
     def hold(self, name: str, version: int | None = None, *, alone: bool = False) -> Callable[[], None] | None:
         if fcntl is None:
@@ -299,10 +299,10 @@ class _LocalAppender:
         os.close(self._fd)
 
 
-def _version(name: str) -> int:
+def version_of(name: str) -> int:
     """The version whose manifest has this name: Lance counts down from the largest number, or names it plainly.
 
-    >>> _version("18446744073709551612.manifest"), _version("7.manifest"), _version(".tmp")
+    >>> version_of("18446744073709551612.manifest"), version_of("7.manifest"), version_of(".tmp")
     (3, 7, 0)
     """
     number, _, ending = name.partition(".")

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from panoglot.errors import UserError
+from panoglot.storage._bucket import SCHEMES
 from panoglot.storage._contract import Address, Store
 from panoglot.storage._local import LocalStore
+from panoglot.storage._objects import ObjectStore
 
 __all__ = ["has_scheme", "open_store"]
 
@@ -31,7 +33,7 @@ def open_store(address: Address) -> Store:
     """Return the store at an address (a store as it is); nothing is made or looked at.
 
     Args:
-        address: a path, or a `file://` URI.
+        address: a path, or a `file://`, `s3://`, `gs://` or `az://` URI.
 
     Raises:
         UserError: a URI of another kind.
@@ -40,10 +42,12 @@ def open_store(address: Address) -> Store:
     'photos.pano/images.lance'
     >>> open_store("file:///data/my%20photos.pano").address
     '/data/my photos.pano'
-    >>> open_store("s3://bucket/photos.pano")
+    >>> open_store("s3://bucket/photos.pano").at("journal").uri
+    's3://bucket/photos.pano/journal'
+    >>> open_store("ftp://host/photos.pano")
     Traceback (most recent call last):
     ...
-    panoglot.errors.UserError: 's3://bucket/photos.pano': datasets on s3:// are not supported yet: ...
+    panoglot.errors.UserError: 'ftp://host/photos.pano': no dataset lies on ftp://: ...
     """
     if not isinstance(address, str | os.PathLike):
         return address
@@ -55,8 +59,8 @@ def open_store(address: Address) -> Store:
         return _SCHEMES[parts.scheme.lower()](text)
     name = parts.path.rstrip("/").rpartition("/")[2] or parts.netloc or "NEW.pano"
     raise UserError(
-        f"'{text}': datasets on {parts.scheme}:// are not supported yet: give a folder of this machine, "
-        f"for example {shlex.quote(name)}"
+        f"'{text}': no dataset lies on {parts.scheme}://: give a folder of this machine, "
+        f"for example {shlex.quote(name)}, or s3://BUCKET/{name}"
     )
 
 
@@ -69,4 +73,4 @@ def _file_uri(uri: str) -> Store:
 
 
 #: Scheme to what opens its URIs.
-_SCHEMES: dict[str, Callable[[str], Store]] = {"file": _file_uri}
+_SCHEMES: dict[str, Callable[[str], Store]] = {"file": _file_uri, **dict.fromkeys(SCHEMES, ObjectStore)}

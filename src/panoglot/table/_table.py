@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from panoglot.errors import mendable
+
 # a join of fragments that a commit came between is given up, and done later: nothing to warn people of
 os.environ.setdefault("LANCE_LOG", "error")
 
@@ -142,8 +144,8 @@ class Table:
             address = self.store.table(self.name)
             try:
                 data = lance.dataset(address.uri, version=version, storage_options=address.options, session=_session())
-            except (OSError, ValueError):
-                if version is None and self.exists():
+            except (OSError, ValueError) as error:
+                if version is None and mendable(error) is None and self.exists():
                     continue  # what was the newest version a moment ago has been cleaned away
                 raise
             give_up = self.store.hold(self.name, data.version)
