@@ -356,6 +356,8 @@ def _show_training(result: Any) -> None:
     for note in result.notes:
         out.print(f"[yellow]{safe(note)}[/yellow]")
     out.print(f"Model card: {result.run / 'README.md'}   plots: {result.run / 'plot.svg'}")
+    for folder in result.exports:
+        out.print(safe(f"Exported: {folder} (its README.md says how it is read)"))
     if result.vectors:
         text = words_to_find(open_dataset(result.dataset))
         line = command("search", result.dataset, "--encoder", f"pano:{result.run}", text)
