@@ -28,7 +28,20 @@ GROUP = "panoglot.formats"
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
     *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
-    *("triples", "wit", "lgs", "pdf", "epub", "coco", "webdataset", "tabular", "parquet", "listing", "video", "objects"),
+    *(
+        "triples",
+        "wit",
+        "lgs",
+        "pdf",
+        "epub",
+        "coco",
+        "webdataset",
+        "tabular",
+        "parquet",
+        "listing",
+        "video",
+        "objects",
+    ),
     "folder",
 )
 #: Names that people use -> our names.

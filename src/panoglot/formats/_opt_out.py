@@ -11,7 +11,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats._files import reject
 from panoglot.formats._sample import Sample, Unused
-from panoglot.table import Reject
+from panoglot.table import Reject, Triple
 
 __all__ = ["OptOut"]
 
@@ -90,7 +90,9 @@ class OptOut:
         if (met := self.met([address])) is not None:
             raise RowError("opted_out", f"{met} is on the list")
 
-    def without(self, found: Iterable[Sample | Reject | Unused]) -> Iterator[Sample | Reject | Unused]:
+    def without(
+        self, found: Iterable[Sample | Reject | Unused | Triple]
+    ) -> Iterator[Sample | Reject | Unused | Triple]:
         """What a format finds; pictures that are on the list are rejects, before they are fetched."""
         for one in found:
             if isinstance(one, Sample):

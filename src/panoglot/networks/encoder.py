@@ -32,6 +32,9 @@ __all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
 logger = logging.getLogger("panoglot.training")
 
+#: Raised when pictures are shown in another way: stored vectors are of the old one then.
+_SHOWN = 2
+
 
 class TrainedEncoder:
     """A trained model as an `Encoder`.
@@ -404,7 +407,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
         logger.warning("'%s' is not finished: step %d of %d", name, manifest["step"], manifest["total"])
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
-    found = fingerprint([row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
+    found = fingerprint([_SHOWN, row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
     if codes:
         from panoglot.networks._codes import CodedPictures
 

@@ -148,6 +148,8 @@ class Described:
     def __init__(self, path: Path, spec: dict[str, Any], options: dict[str, Any], files: list[Path]) -> None:
         self.batch_size: int = options["batch_size"]
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode())
+        if spec.get("resize", "shortest") == "shortest":
+            digest.update(b"the longer side rounded down")  # as transformers does; it was rounded once
         for file in files:
             for part in (file, file.with_name(file.name + ".data")):  # large weights are kept beside the graph
                 if part.is_file():
