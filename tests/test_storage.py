@@ -460,7 +460,7 @@ _INSIDE = ("table/", "running/", "asking/_journal", "asking/_segments", "asking/
 _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
     "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
-    "vectors/_stored.py": {"Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
+    "vectors/_stored.py": {"open", "Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name
     "running/_signals.py": {"Path", "os.path.join", "os.path.exists", "os.unlink", "tempfile.gettempdir"},  # a flag
     "running/_runs.py": {"Path", "os.makedirs", "shutil.rmtree"},  # answers that processes share, in the scratch folder
@@ -495,6 +495,7 @@ _NAMES = (
     "table/_dataset.py",
     "formats/folder.py",
     "formats/lance.py",
+    "networks/_export_onnx.py",
     "providers/onnx/__init__.py",
     "providers/onnx/_feed.py",
 )

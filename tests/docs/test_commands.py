@@ -1,8 +1,8 @@
 """Every command of the pages runs as it stands, copied into a shell: in a folder like that of somebody who reads them.
 
 A block of commands is fenced with `sh`. What cannot run here says so in the fence, `sh needs=WHAT`, one of `NEEDS`:
-it is counted, and said. `sh server` is started and stays in the background. A block of Python that begins with the
-name of a file, `# my_captioner.py`, is that file.
+it is counted, and said. `sh server` is started and stays in the background; `sh bucket` finds the photos in a bucket of
+a server in memory. A block of Python that begins with the name of a file, `# my_captioner.py`, is that file.
 """
 
 import json
@@ -160,7 +160,7 @@ def serve(line, home):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
-def test_commands_run_as_they_stand(page, place):
+def test_commands_run_as_they_stand(page, place, request):
     left, server = Counter(), None
     for name, text in files(page):
         (place / name).write_text(text, encoding="utf-8")
@@ -170,7 +170,11 @@ def test_commands_run_as_they_stand(page, place):
                 assert info.removeprefix("needs=") in NEEDS, f"{page.name}: ```sh {info}"
                 left[info.removeprefix("needs=")] += len(commands(body))
                 continue
-            assert info in ("", "server"), f"{page.name}: ```sh {info}"
+            assert info in ("", "server", "bucket"), f"{page.name}: ```sh {info}"
+            if info == "bucket":
+                photos = sorted((place / "photos").iterdir())
+                content = {f"photos/{one.name}": (one.read_bytes(), time.time()) for one in photos}
+                request.getfixturevalue("s3").buckets["bucket"].update(content)
             for line in commands(body):
                 if info == "server" or line.startswith("panoglot serve"):
                     if server is not None:
