@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from panoglot.errors import StoreError
-from panoglot.storage._bucket import Bucket
+from panoglot.storage._bucket import RETRY_SECONDS, Bucket
 
 try:
     import fcntl
@@ -201,7 +201,9 @@ class Session:
                     for key in self._deleted:
                         del self._leaving[key]
         finally:
-            self._deleted = []
+            with self._turn:
+                self._deleted = []
+                self._turn.notify_all()
 
     @property
     def valid(self) -> bool:
@@ -310,7 +312,9 @@ class Session:
         self._used = _clock()
         won: dict[str, bool] = {}
         asked: list[str] = []
-        with self._lock:
+        with self._turn:
+            # what was just given up is being deleted: it is nobody's in a moment, not somebody's
+            self._turn.wait_for(lambda: not any(key in self._deleted for key in keys), timeout=RETRY_SECONDS)
             for key in dict.fromkeys(keys):
                 if key in self._held or key in self._deleted:
                     won[key] = False
