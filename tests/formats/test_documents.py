@@ -404,3 +404,19 @@ def test_a_folder_of_several_kinds_is_no_folder_of_documents(tmp_path):
     assert detect(tmp_path) == "folder"
     with pytest.raises(UserError, match=r"no \.pdf files"):
         take(tmp_path, "pdf")
+
+
+def test_documents_among_pictures_are_named(tmp_path, pictures, capsys):
+    for name in ("report.pdf", "book.epub", "film.mp4"):
+        (pictures / name).write_bytes(b"%PDF-1.7 nothing")
+    (pictures / "more").mkdir()
+    (pictures / "more" / "b.pdf").write_bytes(b"%PDF-1.7 nothing")
+    found = panoglot.ingest(str(pictures), tmp_path / "x.pano", quiet=True)
+    said = str(found.unused)
+    assert all(name in said for name in ("report.pdf", "book.epub", "film.mp4", "b.pdf"))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "report.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (alone / "notes.docx").write_bytes(b"PK")
+    with pytest.raises(panoglot.UserError, match=r"films \(1\) are read by their names.*report\.pdf"):
+        panoglot.ingest(str(alone), tmp_path / "y.pano", quiet=True)

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from panoglot.errors import RowError, UserError
+from panoglot.errors import RowError, UserError, command
 from panoglot.formats._files import MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
@@ -31,6 +31,8 @@ __all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused"
 TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
+#: Files with pictures of their own, which are read by their names: said, not passed over.
+DOCUMENTS = frozenset(".pdf .epub .warc .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv".split())
 #: Pictures by their names that are not read: said, not passed over.
 UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
@@ -43,7 +45,9 @@ _FIXES = {
 }
 _NO_PICTURE = "text file{s} of no picture"
 _NO_TABLE = "file{s} beside pictures that may hold texts of theirs"
+_NO_DOCUMENT = "document{s} or film{s} among pictures"
 _HINTS = {
+    _NO_DOCUMENT: "each is read by its own name, or a folder of nothing else: panoglot ingest {}",
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
     _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {}",
 }
@@ -107,6 +111,13 @@ def parts_but(
         key = hashlib.sha256(repr([os.path.abspath(root), some]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         yield Part("folder", join_uri(root), key, {"root": root, "unused": some}, 0)
     if not found and not described:
+        documents = [name for what, name in unused if what == _NO_DOCUMENT]
+        if documents:
+            first = command("ingest", os.path.join(source, sorted(documents)[0]))
+            raise UserError(
+                f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}); its documents and films "
+                f"({len(documents)}) are read by their names, or in a folder of nothing else: {first} -o X.pano"
+            )
         raise UserError(f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}).")
 
 
@@ -208,7 +219,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
                 found.append([path, [], "unsupported_format"])
             elif suffix in TEXTS:
                 texts.append(name)
-            elif suffix in TABLES and os.path.join(real, name) not in described:
+            elif suffix in TABLES | DOCUMENTS and os.path.join(real, name) not in described:
                 others.append(name)
         start = folder + os.sep if folder else ""
         beside, left = pair(pictures, texts)
@@ -221,7 +232,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
             others += [name for name in left if suffix_of(name) == ".json"]
             left = [name for name in left if suffix_of(name) != ".json"]
         else:
-            others = []
+            others = [name for name in others if suffix_of(name) in DOCUMENTS]
         tell_unused(unused, start, left, others)
         found += [
             [start + name, [[start + text, *role] for text, role in beside.get(name, ())], None] for name in pictures
@@ -232,7 +243,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
 
 def tell_unused(unused: list[list[str]], start: str, texts: Iterable[str], tables: Iterable[str]) -> None:
     """Add to what is not used the texts of no picture, and the tables beside pictures, of the folder `start`."""
-    unused += [[_NO_TABLE, start + name] for name in tables]
+    unused += [[_NO_DOCUMENT if suffix_of(name) in DOCUMENTS else _NO_TABLE, start + name] for name in tables]
     unused += [[_NO_PICTURE, start + name] for name in texts]
 
 
@@ -262,7 +273,7 @@ def read_entries(
     """
     items = part.items
     if "unused" in items:
-        for what in (_NO_PICTURE, _NO_TABLE):
+        for what in _HINTS:
             names = [join_uri(name) for kind, name in items["unused"] if kind == what]
             if names:
                 yield Unused.of(part.uri, what, names, _HINTS[what].format(shlex.quote(uri_of(names[0]))))

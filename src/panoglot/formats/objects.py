@@ -21,6 +21,7 @@ from panoglot.formats._pairing import pair
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import given
 from panoglot.formats.folder import (
+    DOCUMENTS,
     MOST,
     TABLES,
     TEXTS,
@@ -147,8 +148,10 @@ def _entries(
     texts = sorted(name for name in by_name if suffix_of(name) in TEXTS)
     beside, left = pair(pictures, texts)
     archives += [by_name[name] for name in sorted(by_name) if suffix_of(name) in _ARCHIVES]
-    others = [name for name in by_name if suffix_of(name) in TABLES] + [n for n in left if suffix_of(n) == ".json"]
-    tell_unused(unused, start, [name for name in left if suffix_of(name) != ".json"], others if pictures else [])
+    others = [name for name in by_name if suffix_of(name) in DOCUMENTS]
+    if pictures:
+        others += [name for name in by_name if suffix_of(name) in TABLES] + [n for n in left if suffix_of(n) == ".json"]
+    tell_unused(unused, start, [name for name in left if suffix_of(name) != ".json"], others)
     for name in sorted(by_name):
         if suffix_of(name) in UNREAD:
             yield [start + name, [], "unsupported_format", [_state(by_name[name])]]
