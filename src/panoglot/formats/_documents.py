@@ -14,16 +14,9 @@ from panoglot.formats.wit import Row, texts_of
 from panoglot.languages._foreign import is_foreign
 from panoglot.table import Caption
 
-__all__ = ["Document", "files_with", "has_all", "options_of"]
+__all__ = ["Document", "files_with", "options_of"]
 
 TEXTS = ("caption", "alt", "mention")
-
-
-def has_all(source: str, suffix: str) -> bool:
-    """Say whether a source is a file with a suffix, or a folder of which all that is not hidden is such files."""
-    names = [name for name in os.listdir(source) if not name.startswith(".")] if os.path.isdir(source) else [source]
-    there = os.path.isdir(source) or os.path.isfile(source)
-    return there and bool(names) and all(name.lower().endswith(suffix) for name in names)
 
 
 def files_with(source: str, suffix: str) -> list[str]:

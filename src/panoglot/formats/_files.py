@@ -19,12 +19,14 @@ from panoglot.storage import in_objects
 from panoglot.table import Reject, is_dataset
 
 __all__ = [
+    "FILMS",
     "MAX_TEXT",
     "check_exists",
     "check_regular",
     "expand",
     "find_files",
     "find_named",
+    "has_all",
     "has_pictures",
     "inside",
     "is_hidden",
@@ -40,6 +42,8 @@ __all__ = [
 
 #: Most bytes of a text that stands beside a picture.
 MAX_TEXT = 2**20
+#: Names of films end so.
+FILMS = tuple(f".{ending}" for ending in "mp4 m4v mov mkv webm avi mpg mpeg ogv 3gp wmv flv m2ts".split())
 _RANGE = re.compile(r"\{([^{}]*)\}")
 _MOST_SHARDS = 1_000_000
 
@@ -111,6 +115,13 @@ def join_uri(*parts: str) -> str:
 def suffix_of(name: str) -> str:
     """Return the lower-case last suffix with its dot."""
     return os.path.splitext(name)[1].lower()
+
+
+def has_all(source: str, suffix: str | tuple[str, ...]) -> bool:
+    """Say whether a source is a file with a suffix, or a folder of which all that is not hidden is such files."""
+    names = [name for name in os.listdir(source) if not name.startswith(".")] if os.path.isdir(source) else [source]
+    there = os.path.isdir(source) or os.path.isfile(source)
+    return there and bool(names) and all(name.lower().endswith(suffix) for name in names)
 
 
 def is_hidden(name: str) -> bool:

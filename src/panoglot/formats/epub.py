@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, require_later
-from panoglot.formats._documents import Document, files_with, has_all, options_of
+from panoglot.formats._documents import Document, files_with, options_of
 from panoglot.formats._epub_book import Book, joined
 from panoglot.formats._figures import figures
-from panoglot.formats._files import join_uri, open_regular, part_key, reject
+from panoglot.formats._files import has_all, join_uri, open_regular, part_key, reject
 from panoglot.formats._numbered import Mentions, caption_number
 from panoglot.formats._pages import Page, words
 from panoglot.formats._sample import Part, Sample, Unused

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, command
-from panoglot.formats._files import MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
+from panoglot.formats._files import FILMS, MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
@@ -32,7 +32,7 @@ TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
 #: Files with pictures of their own, which are read by their names: said, not passed over.
-DOCUMENTS = frozenset(".pdf .epub .warc .mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv".split())
+DOCUMENTS = frozenset((".pdf", ".epub", ".warc", *FILMS))
 #: Pictures by their names that are not read: said, not passed over.
 UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
@@ -113,7 +113,7 @@ def parts_but(
     if not found and not described:
         documents = [name for what, name in unused if what == _NO_DOCUMENT]
         if documents:
-            first = command("ingest", os.path.join(source, sorted(documents)[0]))
+            first = command("ingest", os.path.join(source, min(documents)))
             raise UserError(
                 f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}); its documents and films "
                 f"({len(documents)}) are read by their names, or in a folder of nothing else: {first} -o X.pano"

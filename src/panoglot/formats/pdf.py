@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, require_later
-from panoglot.formats._documents import Document, files_with, has_all, options_of
-from panoglot.formats._files import check_regular, join_uri, part_key, reject
+from panoglot.formats._documents import Document, files_with, options_of
+from panoglot.formats._files import check_regular, has_all, join_uri, part_key, reject
 from panoglot.formats._numbered import Mentions
 from panoglot.formats._pdf_process import read_document
 from panoglot.formats._sample import Part, Sample, Unused

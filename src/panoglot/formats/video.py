@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from panoglot.errors import RowError, UserError, require
-from panoglot.formats._files import check_regular, join_uri, part_key, reject
+from panoglot.formats._files import FILMS, check_regular, has_all, join_uri, part_key, reject
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._shots import chosen_frames, read_film, take_frames
 from panoglot.geometry import Region
@@ -14,17 +14,10 @@ from panoglot.table import Reject
 
 __all__ = ["detect", "parts", "read"]
 
-SUFFIXES = tuple(f".{ending}" for ending in "mp4 m4v mov mkv webm avi mpg mpeg ogv 3gp wmv flv m2ts".split())
-
 
 def detect(source: str) -> bool:
     """A video file, or a folder of which all that is not hidden is video files."""
-    if os.path.isfile(source):
-        return source.lower().endswith(SUFFIXES)
-    if not os.path.isdir(source):
-        return False
-    names = [name for name in os.listdir(source) if not name.startswith(".")]
-    return bool(names) and all(name.lower().endswith(SUFFIXES) for name in names)
+    return has_all(source, FILMS)
 
 
 def parts(
@@ -52,7 +45,7 @@ def parts(
     options = {"frames": frames, "threshold": threshold, "min_frames": min_frames, "longest": longest, "piece": piece}
     names = [source] if os.path.isfile(source) else [os.path.join(source, n) for n in sorted(os.listdir(source))]
     for path in names:
-        if path.lower().endswith(SUFFIXES):
+        if path.lower().endswith(FILMS):
             items = {"path": os.path.abspath(path), "options": options}
             yield Part("video", join_uri(os.path.abspath(path)), part_key("video", path, options), items)
 
