@@ -86,6 +86,19 @@ def test_search_why_picture_back(page):
 
 
 @browser
+def test_a_cell_keeps_the_focus_when_the_grid_is_laid_out_anew(page):
+    page.go(f"{page.url}&q={quote('roter Kater')}", f"{CELLS} > 3")
+    page.js("document.querySelectorAll('[role=gridcell]')[2].focus()")
+    for width in (900, 1280):
+        box = page.js("document.querySelector('[role=grid]').clientWidth")
+        page.look_as(width, 800)
+        page.wait(f"document.querySelector('[role=grid]').clientWidth !== {box}")
+        page.wait("document.activeElement.dataset.n === '2'", seconds=2)
+    page.press("Enter")
+    page.wait("location.hash.startsWith('#/picture/')")
+
+
+@browser
 def test_search_in_every_script_and_with_a_picture(page):
     for text in ("أحمر", "लाल", "赤い猫", "สีแดง", "红色"):
         page.go(f"{page.url}#/search?q={quote(text)}", f"{CELLS} > 3")

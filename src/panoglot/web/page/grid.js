@@ -46,8 +46,8 @@ export class Grid {
     for (const row of this.rows.values()) this.put(row);
     this.rows.clear();
     if (count) this.jump(this.tops[this.rowOf(keep)]);
-    if (focused && this.cursor >= 0 && this.cursor < count) this.focus(this.cursor);
-    else this.render();
+    this.render();
+    if (focused && this.cursor >= 0 && this.cursor < count) this.focus(this.cursor); // its tile stands again
   }
 
   rowAt(top) { return this.find(this.tops, top); }
