@@ -13,7 +13,7 @@ import pytest
 import panoglot
 from panoglot.errors import UserError
 from panoglot.reporting import EDGES, choose_images, count, gather, report
-from panoglot.table import Caption, create_dataset, image_id
+from panoglot.table import Caption, Rating, create_dataset, image_id
 from tests.conftest import picture_bytes
 from tests.reporting.library import HOSTILE, insert_captions, insert_image, insert_run, made, stage
 
@@ -480,3 +480,13 @@ def test_a_report_without_captioning_methods_has_no_fallbacks(small):
     data, _ = small
     assert gather(data, 0)["fallbacks"] == []
     assert "Fallbacks" not in Path(report(data)).read_text(encoding="utf-8")
+
+
+def test_ratings_are_counted_by_what_was_judged(small):
+    data, _ = small
+    said = [(1.0, "f" * 32, "unit_truth", "preference", "vlm:a"), (0.0, "f" * 32, "unit_truth", "preference", "vlm:b")]
+    said += [(value, "", "سلاسة <b>", "1..5", "anna") for value in (2.0, 5.0)]
+    rows = [Rating("a" * 32, v, against=a, criterion=c, scale=s, rater=who).plain() for v, a, c, s, who in said]
+    data.ratings.insert([row | {"rating_id": f"{n:032x}"} for n, row in enumerate(rows)])
+    text = " ".join(Page(report(data).read_text()).text.split())
+    assert "unit_truthpreference22 2– سلاسة <b>1..52 13.50" in text  # cells stand side by side

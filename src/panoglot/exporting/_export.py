@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.checks import check_option, pairs, several
 from panoglot.errors import UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
+from panoglot.exporting._comparisons import Comparisons
 from panoglot.exporting._fitter import Fitter
 from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
@@ -86,8 +87,8 @@ def export(
         dataset: a dataset or its path.
         output: the folder to write; none with `beside`.
         to: `webdataset`, `parquet`, `jsonl`, `hf`, `coco`, which are read again with ids and provenance; `imagefolder`,
-            `llava`, `messages` (LLaMA-Factory, ms-swift), `kohya`, `energon`, `mds`, `csv`, `lance`, `croissant`,
-            `sidecars`; or a format of an installed package.
+            `llava`, `messages` (LLaMA-Factory, ms-swift), `preferences` (TRL and the same two, for DPO), `kohya`,
+            `energon`, `mds`, `csv`, `lance`, `croissant`, `sidecars`; or a format of an installed package.
         lang: languages to write, `zh` takes `zh-Hant` too; none for all. The first is preferred where a format has
             room for one caption.
         kinds: kinds of captions to write; none for all. Their order is the preference, as with `lang`.
@@ -138,6 +139,7 @@ def export(
         Splits(data, split),
         Choices(data, plan),
         Names() if names == "original" else None,
+        _comparisons(data, to) if getattr(writer, "RATINGS", False) else None,
     )
     make = partial(make_writer, writer, shard_size=shard_size, options=options)
     if output is None:
@@ -158,6 +160,17 @@ def _describe(folder: Path, facts: dict[str, Any], made: list[str], job: Job) ->
     (folder / CARD).write_text(write_card(facts, job.tally, drops(job.data), made), encoding="utf-8")
     facts["entries"] = sorted({*os.listdir(folder), MANIFEST} - {".lock"})
     (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _comparisons(data: Dataset, to: str) -> Comparisons:
+    found = Comparisons(data)
+    if not len(found):
+        make = command("caption", data.address, "--method", "feedback-pairs")
+        raise UserError(
+            f"{data.address} has no comparisons of captions, which --to {to} is made of. To make some of pictures with "
+            f"several captions: {make}"
+        )
+    return found
 
 
 def _check_beside(data: Dataset, output: str | os.PathLike[str] | None, beside: bool, to: str) -> None:
@@ -216,7 +229,8 @@ def _write(
     if job.tally.images == 0:
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(job.left_out.items()))
         why = f"no picture could be written ({why})" if why else "every picture is dropped or without captions"
-        raise UserError(f"{job.data.address} has nothing to export: {why}.")
+        said = "".join(f" {note}." for one in closed.values() for note in one.get("notes", ()))
+        raise UserError(f"{job.data.address} has nothing to export: {why}.{said}")
     return job.facts(closed, notes)
 
 

@@ -13,6 +13,7 @@ from panoglot.formats._record import to_record
 from panoglot.table import sql_in
 
 if TYPE_CHECKING:
+    from panoglot.exporting._comparisons import Comparisons
     from panoglot.exporting._fitter import Fitter
     from panoglot.exporting._names import Names
     from panoglot.exporting._people import Masker
@@ -100,6 +101,7 @@ class Job:
     splits: Splits
     choices: Choices
     names: Names | None
+    comparisons: Comparisons | None = None
     tally: Tally = field(default_factory=Tally)
     left_out: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
@@ -121,6 +123,8 @@ class Job:
         if self.opt_out.of_row(record) is not None:
             self.left_out["opted_out"] += 1
             return None
+        if self.comparisons is not None:
+            record["ratings"] = self.comparisons.of(captions)
         if self.fitter.image != "original":
             record["context"] = without_place(record["context"])
         if self.names is not None:

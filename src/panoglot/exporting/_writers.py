@@ -25,15 +25,23 @@ EXPORT_FORMATS = {
     "coco": "coco",
 }
 #: Names that people use -> our names.
-_ALIASES = {"llamafactory": "messages", "llama-factory": "messages", "ms-swift": "messages", "streaming": "mds"}
+_ALIASES = {
+    "llamafactory": "messages",
+    "llama-factory": "messages",
+    "ms-swift": "messages",
+    "streaming": "mds",
+    "dpo": "preferences",
+    "trl": "preferences",
+}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Writer(Protocol):
     """What writes one export.
 
-    A class of it may say `IMAGE`, the format of pictures that its tool wants, and have `takes(record)`, the captions of
-    a record that it writes: without it all.
+    A class of it may say `IMAGE`, the format of pictures that its tool wants, and `RATINGS` where it reads
+    `record["ratings"]`, the comparisons of a picture's captions, and have `takes(record)`, the captions of a record
+    that it writes: without it all.
     """
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:

@@ -107,6 +107,7 @@ def gather(dataset: Dataset, samples: int) -> dict[str, Any]:
         "price": None if any(price is None for price in prices) else sum(price or 0 for price in prices),
         "seconds": sum(run.seconds or 0 for run in runs),
         "vectors": _vectors(dataset),
+        "ratings": _ratings(dataset),
     }
 
 
@@ -215,6 +216,32 @@ def _dropped(dataset: Dataset, counts: Counts) -> dict[str, Any]:
             )
     repeats = sum(int(group["count"]) for group in groups if group["repeats"])
     return {"dropped": groups, "repeats": repeats, "pairs": pairs, "small": load_pictures(dataset, needed, SMALL)}
+
+
+def _ratings(dataset: Dataset) -> list[dict[str, Any]]:
+    """What was rated, by criterion and scale: ratings, comparisons, raters, and the mean where none are compared."""
+    columns = ["criterion", "scale", "rater", "against", "value"]
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for batch in dataset.ratings.batches(columns) if dataset.ratings.exists() else ():
+        for row in batch.to_pylist():
+            name, scale = row["criterion"] or "", row["scale"] or ""
+            made: dict[str, Any] = {
+                "criterion": name,
+                "scale": scale,
+                "count": 0,
+                "compared": 0,
+                "raters": set(),
+                "sum": 0.0,
+            }
+            one = found.setdefault((name, scale), made)
+            one["count"] += 1
+            one["compared"] += bool(row["against"])
+            one["sum"] += row["value"]
+            one["raters"].add(row["rater"] or "")
+    return [
+        one | {"raters": len(one["raters"]), "mean": None if one["compared"] else one["sum"] / one["count"]}
+        for _, one in sorted(found.items())
+    ]
 
 
 def _vectors(dataset: Dataset) -> list[dict[str, Any]]:

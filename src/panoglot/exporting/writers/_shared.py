@@ -9,7 +9,26 @@ from typing import Any
 
 from panoglot.formats._record import TOLD, name_of
 
-__all__ = ["Conversations", "JsonArray", "Plain", "conversation", "one_line", "picture_file", "told"]
+__all__ = [
+    "MESSAGE_TAGS",
+    "Conversations",
+    "JsonArray",
+    "Plain",
+    "conversation",
+    "one_line",
+    "picture_file",
+    "plain",
+    "told",
+]
+
+#: How LLaMA-Factory is told who says what; one that is left out counts as none there.
+MESSAGE_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "system_tag": "system",
+}
 
 
 def picture_file(folder: Path, record: dict[str, Any], data: bytes, suffix: str) -> str:
@@ -63,12 +82,13 @@ def conversation(record: dict[str, Any], prompt: str, texts: str) -> list[list[t
     ]
     found += [turns] if turns else []
     return [
-        [(("<image>\n" if n == 0 else "") + _plain(asked), _plain(said)) for n, (asked, said) in enumerate(one)]
+        [(("<image>\n" if n == 0 else "") + plain(asked), plain(said)) for n, (asked, said) in enumerate(one)]
         for one in found
     ]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text without marks of pictures of its own, which readers count."""
     for mark in ("image", "video", "audio"):
         text = text.replace(f"<{mark}>", f"< {mark} >")
     return text

@@ -11,17 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import Conversations
+from panoglot.exporting.writers._shared import MESSAGE_TAGS, Conversations
 
 __all__ = ["Writer"]
-
-_TAGS = {
-    "role_tag": "role",
-    "content_tag": "content",
-    "user_tag": "user",
-    "assistant_tag": "assistant",
-    "system_tag": "system",
-}
 
 
 class Writer(Conversations):
@@ -57,6 +49,13 @@ class Writer(Conversations):
         """Finish with the file that LLaMA-Factory finds the dataset by."""
         self._file.close()
         columns = {"messages": "messages", "images": "images"}
-        info = {self.name: {"file_name": "messages.jsonl", "formatting": "sharegpt", "columns": columns, "tags": _TAGS}}
+        info = {
+            self.name: {
+                "file_name": "messages.jsonl",
+                "formatting": "sharegpt",
+                "columns": columns,
+                "tags": MESSAGE_TAGS,
+            }
+        }
         (self.folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
         return {"shards": {"messages.jsonl": self.count}}
