@@ -99,6 +99,22 @@ def test_a_cell_keeps_the_focus_when_the_grid_is_laid_out_anew(page):
 
 
 @browser
+def test_an_answer_that_comes_late_takes_no_focus(page):
+    page.go(f"{page.url}&q={quote('roter Kater')}", f"{CELLS} > 3")
+    page.js(
+        "window.late = 0; window.fetch = (fetch => (...asked) => new Promise(go => setTimeout(go, 700))"
+        ".then(() => fetch(...asked)).finally(() => { window.late += 1; }))(window.fetch)"
+    )
+    page.js("document.getElementById('lang').focus()")
+    page.js("(lang => { lang.value = 'de'; lang.dispatchEvent(new Event('change')); })(document.activeElement)")
+    page.wait("location.hash.includes('lang=de') && document.activeElement.id === 'lang'")  # at once, where it was
+    assert page.js("window.late") == 0
+    page.js("document.getElementById('q').focus()")
+    page.wait("window.late && document.querySelector('[role=gridcell]')?.innerText.includes('onerror')")
+    assert page.js("document.activeElement.id") == "q"
+
+
+@browser
 def test_search_in_every_script_and_with_a_picture(page):
     for text in ("أحمر", "लाल", "赤い猫", "สีแดง", "红色"):
         page.go(f"{page.url}#/search?q={quote(text)}", f"{CELLS} > 3")

@@ -65,10 +65,15 @@ async function screen() {
   for (const one of $("nav").children) {
     if (one.dataset.screen === (name === "picture" ? "search" : name)) one.setAttribute("aria-current", "page"); else one.removeAttribute("aria-current");
   }
-  await next.open($("main"));
-  if (mine !== asked) return;
-  if (!changed && focused && $(focused)) $(focused).focus(); // a filter that was changed keeps the focus
-  else if (changed && document.activeElement === document.body) $("main").focus({ preventScroll: true });
+  const back = () => {
+    if (document.activeElement !== document.body) return; // who went on meanwhile stays there
+    if (!changed && focused && $(focused)) $(focused).focus(); // a filter that was changed keeps the focus
+    else if (changed) $("main").focus({ preventScroll: true });
+  };
+  const opened = next.open($("main"));
+  back();
+  await opened;
+  if (mine === asked) back();
 }
 
 function help() {
