@@ -163,6 +163,15 @@ def test_where_takes_some_and_the_rest_later(data, tmp_path):
     assert "no row fits --where" in result.problem
 
 
+def test_what_failed_before_is_named_where_nothing_is_taken(data):
+    models = {"llm": WRITER, "verifiers": WRITER}
+    first = panoglot.caption(data, method="feedback-pairs", set=[f"{k}={v}" for k, v in models.items()])
+    assert sum(stage.rejected for stage in first.stages) > 0
+    again = panoglot.caption(data, method="feedback-pairs", set=[f"{k}={v}" for k, v in models.items()])
+    assert "failed before (one_caption" in again.problem
+    assert f"panoglot retry {data.address}" in again.problem
+
+
 def test_options_of_methods_are_options_of_the_command(data):
     panoglot.caption(data, captioner=WRITER, set=["kind=dense", "describe.max_tokens=33", "temperature=1"])
     assert {row["kind"] for row in written(data)} == {"dense"}

@@ -128,6 +128,11 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         if not len(dataset.images):
             line = command("ingest", "PICTURES", "-o", dataset.address)
             return f"there are no pictures in {dataset.address}: {line}"
+        where = f"{sql_in('stage', [stage.id for stage in stages])} and resolved is null"
+        if failed := Counter(dataset.rejects.read(["reason"], where)["reason"].to_pylist()):
+            line = command("retry", dataset.address)
+            said = f"{sum(failed.values()):,} failed before ({_listed(failed, 4)}; when it is mended: {line})"
+            return f"nothing in {dataset.address} is taken: {said}, no other row fits --where, --kinds and the method."
         look = command("report", dataset.address, "--open")
         return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
     made = result.made
