@@ -253,3 +253,23 @@ def test_joining_fragments_of_an_indexed_table_changes_no_content(tmp_path):
     after = table_versions(data)["captions"]
     assert after[0] > before[0]
     assert after[1] == before[1]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_pairs_that_were_found_are_kept_and_what_is_broken_is_found_anew(maker, damage):
+    from tests.curation.conftest import jpeg, scene
+
+    pictures = [scene(seed, 640, 480) for seed in (1, 2)]
+    for picture in pictures:
+        for side in ((640, 480), (320, 240)):
+            maker.image(jpeg(picture.resize(side)), *side)
+    work = maker.dataset.path / "work"
+    curate(maker.dataset, steps=["near_duplicate"], dry_run=True)
+    assert not list(work.glob("near-*"))  # a trial keeps nothing
+    assert curate(maker.dataset, steps=["near_duplicate"]).images_kept == 2
+    (kept,) = work.glob("near-*.npz")
+    if damage is not None:
+        kept.write_bytes(damage)
+    maker.image(jpeg(pictures[0].resize((160, 120))), 160, 120)
+    assert curate(maker.dataset, steps=["near_duplicate"]).images_dropped == {"duplicate_of": 3}
+    assert kept.stat().st_size > 500

@@ -7,7 +7,7 @@ import pytest
 from panoglot.curation import Groups, curate, hash_grid, pdq
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.vectors import bucket_bits, near_pairs
+from panoglot.vectors import Compared, bucket_bits, near_pairs
 from tests.curation.conftest import jpeg, scene
 
 
@@ -154,6 +154,34 @@ def test_search_finds_all_pairs(monkeypatch, most, bits):
     first = {codes[n].tobytes(): n for n in reversed(range(800))}
     canonical = {tuple(sorted((first[codes[a].tobytes()], first[codes[b].tobytes()]))) for a, b in different if most}
     assert canonical <= pairs  # every pair of different codes, not only enough to join them
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_was_compared_is_not_compared_again(monkeypatch, many):
+    """Codes come and go, equal ones too: the same groups as without memory, and only new codes are looked at."""
+    codes, looked = random_codes(900, 600, seed=4), []
+    tiles = near_pairs.__globals__["_tiles"]
+
+    def watched(columns, start, end, others, *rest):
+        looked.append(end - start)
+        return tiles(columns, start, end, others, *rest)
+
+    monkeypatch.setattr("panoglot.vectors._hamming._tiles", watched)
+    if many:
+        monkeypatch.setattr(
+            "panoglot.vectors._hamming._cost", lambda count, bands, bits: 0.0
+        )  # all with all always pays
+    known = Compared(np.empty((0, 32), np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+    rng = np.random.default_rng(5)
+    for rows in (range(500), range(500), range(520), [*range(40, 480), *range(520, 700)], range(900), range(3), []):
+        some = codes[list(rows)][rng.permutation(len(rows))]
+        looked.clear()
+        expected = grouped(near_pairs(some, 31), len(some))
+        asked, fresh = len(looked), len(set(map(bytes, some)) - set(map(bytes, known.codes)))
+        assert grouped(near_pairs(some, 31, known=known), len(some)) == expected
+        if not many and len(some) > 1:
+            assert sum(looked[asked:]) == fresh
+            assert set(map(bytes, known.codes)) == set(map(bytes, some))
 
 
 def test_search_uses_bands_when_it_pays():

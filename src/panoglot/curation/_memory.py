@@ -1,10 +1,12 @@
 """What curation knows from last time, so that nothing is judged twice by the same rules.
 
-Three things are kept in the dataset's `work` folder, all derived and safe to delete:
+Four things are kept in the dataset's `work` folder, all derived and safe to delete:
 
 - `curate-RULES.npz`: what the caption filters said of a caption, by a 64-bit hash of all that they may read of it.
 - `curate-RULES.json`: what a whole curation decided, with the versions of the tables that it left: while those stand,
   neither a row nor a statistic of the whole is looked at again.
+- `near-DISTANCE.npz`: the hashes of pictures that were compared with each other, and which were near: pictures that
+  come later are compared with them, not they with each other once more.
 - `groups-FINDERS.npz`: which pictures the finders put together; `FINDERS` is a hash of the finders and of the contents
   of all that they read, so that new captions alone are no reason to compare all pictures again.
 
@@ -31,9 +33,20 @@ from panoglot.table import Caption, Dataset, Table, is_dataset
 if TYPE_CHECKING:
     import numpy as np
 
-    from panoglot.vectors import ImageIndex
+    from panoglot.vectors import Compared, ImageIndex
 
-__all__ = ["Judgements", "Outcome", "kept_groups", "loaded", "recall", "remember", "rules_of", "table_versions"]
+__all__ = [
+    "Judgements",
+    "Outcome",
+    "keep_pairs",
+    "kept_groups",
+    "kept_pairs",
+    "loaded",
+    "recall",
+    "remember",
+    "rules_of",
+    "table_versions",
+]
 
 #: What the caption filters said of a caption: (number of the step, reason or None for "could not judge"), in order;
 #: those that would keep it are not named.
@@ -42,6 +55,8 @@ Outcome = tuple[tuple[int, str | None], ...]
 Versions = dict[str, tuple[int, str]]
 #: Files of other rules that are kept beside the newest.
 _KEPT = 4
+#: Most pairs of near pictures that are kept, beside four a picture.
+_PAIRS = 1 << 20
 _TABLES = ("images", "marks", "hashes", "captions")
 #: Tables that no finder of ours reads.
 _DECISIONS = ("marks", "captions")
@@ -184,6 +199,32 @@ def kept_groups(
     if rules is not None and not dry_run:
         _replace(dataset, name, lambda file: np.savez(file, places=places, roots=roots[places]))
     return roots
+
+
+def kept_pairs(dataset: Dataset, distance: int) -> Compared:
+    """The codes that were compared last time at this distance, and their pairs; none where there was no last time."""
+    import numpy as np
+
+    from panoglot.vectors import Compared
+
+    try:
+        with dataset.store.open(f"work/near-{distance}.npz") as file, np.load(file) as known:
+            codes, pairs = known["codes"], known["pairs"]
+        sound = codes.dtype == np.uint8 and codes.shape[1:] == (32,)
+        if sound and pairs.min(initial=0) >= 0 and pairs.max(initial=-1) < len(codes):
+            return Compared(codes, pairs[0], pairs[1])
+    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
+        pass
+    return Compared(np.empty((0, 32), np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def keep_pairs(dataset: Dataset, distance: int, found: Compared) -> None:
+    """Keep what was compared, unless nearly everything is near: pairs would outgrow the codes without end."""
+    import numpy as np
+
+    if len(found.left) <= _PAIRS + 4 * len(found.codes):
+        pairs = np.stack([found.left, found.right])
+        _replace(dataset, f"near-{distance}.npz", lambda file: np.savez(file, codes=found.codes, pairs=pairs))
 
 
 class Judgements:

@@ -56,6 +56,7 @@ def judge_images(
             index.statistics = {}
     if finders:
         index = index or _index(dataset, before)
+        index.dry_run = dry_run
     same = Same(dataset, finders, index, dry_run=dry_run) if finders and index is not None else None
     group_of = same.group_of if same else {}
     keepers: dict[str, str] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.curation._contract import UNSCORED, Verdict, pair_finder
 from panoglot.curation._measure import measured
+from panoglot.curation._memory import keep_pairs, kept_pairs
 from panoglot.curation.pdq import pdq_stage
 from panoglot.vectors import near_pairs
 
@@ -57,7 +58,8 @@ def near_duplicate(
     described in different words are copies only when their pixels agree too, and what came with a copy is written
     beside the picture that stays (`docs/recipes.md`, "Copies").
 
-    Memory: 80 bytes an image with a hash.
+    Pictures are compared once: those that come later with all, not all with all again. Memory: 150 bytes an image with
+    a hash, and 16 a pair.
 
     Args:
         dataset: the dataset.
@@ -84,6 +86,9 @@ def near_duplicate(
         rows.append(places[good])
     if not rows:
         return
-    place = np.concatenate(rows)
-    for left, right in near_pairs(np.concatenate(codes), distance, threads=os.cpu_count() or 1):
+    place, known = np.concatenate(rows), kept_pairs(dataset, distance)
+    before = known.codes
+    for left, right in near_pairs(np.concatenate(codes), distance, os.cpu_count() or 1, known):
         yield place[left], place[right]
+    if not images.dry_run and not np.array_equal(known.codes, before):
+        keep_pairs(dataset, distance, known)

@@ -6,7 +6,7 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.vectors._exact import dots, first_scores, gather, threads, top_rows
-    from panoglot.vectors._hamming import bucket_bits, near_others, near_pairs
+    from panoglot.vectors._hamming import Compared, bucket_bits, near_others, near_pairs
     from panoglot.vectors._images import ImageIndex, id_bytes
     from panoglot.vectors._indexed import has_index, make_index, nearest_indexed
     from panoglot.vectors._kmeans import k_means, nearest, whitening
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._unit import unit_rows
 
 __all__ = [
+    "Compared",
     "ImageIndex",
     "Vectors",
     "blocks_of",
@@ -48,6 +49,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Compared": "_hamming",
         "blocks_of": "_maxsim",
         "maxsim": "_maxsim",
         "pool_tokens": "_maxsim",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["bucket_bits", "near_others", "near_pairs"]
+__all__ = ["Compared", "bucket_bits", "near_others", "near_pairs"]
 
 _Scratch: TypeAlias = "tuple[np.ndarray, np.ndarray, np.ndarray]"
 
@@ -19,7 +20,24 @@ _TILE = 1 << 15
 _BUCKET = 40_000
 
 
-def near_pairs(codes: np.ndarray, distance: int, threads: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+@dataclass
+class Compared:
+    """Codes that were compared with each other, and the pairs that were found: next time only new ones are compared.
+
+    Attributes:
+        codes: uint8 `[M, 32]`, distinct.
+        left: int64 `[P]`, rows of `codes`.
+        right: the same: each differs from `left` in at most the distance asked for.
+    """
+
+    codes: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+def near_pairs(
+    codes: np.ndarray, distance: int, threads: int = 1, known: Compared | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Find pairs of codes that differ in at most `distance` bits.
 
     Equal codes are chained to the first of them; of the different codes every pair comes, at least once. With
@@ -31,6 +49,8 @@ def near_pairs(codes: np.ndarray, distance: int, threads: int = 1) -> Iterator[t
         codes: uint8 `[N, 32]`.
         distance: most bits, 0 to 255.
         threads: numpy releases the interpreter while it compares.
+        known: what was compared before at this distance; of those codes only the pairs with others are looked for.
+            When the last pair was taken it holds what was compared now.
 
     Yields:
         `(i, j)`: int64 arrays of equal length, row numbers.
@@ -47,29 +67,67 @@ def near_pairs(codes: np.ndarray, distance: int, threads: int = 1) -> Iterator[t
     words = np.ascontiguousarray(unique).view(np.uint64).reshape(-1, 4)
     if distance < 1 or len(words) < 2:
         return
-    bands = min(256, -(-(distance + 1) // 2))
+    found = _among(words, distance, threads) if known is None else _beside(words, distance, threads, known)
+    for left, right in found:
+        yield first[left], first[right]
+
+
+def _beside(words: np.ndarray, distance: int, threads: int, known: Compared) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The pairs among distinct codes, those of `known` without comparing them again; `known` is brought up to date."""
+    import numpy as np
+
+    mine, theirs = (some.view("V32").reshape(-1) for some in (words, np.ascontiguousarray(known.codes)))
+    both, number = np.unique(np.concatenate([mine, theirs]), return_inverse=True)
+    place = np.full(len(both), -1)
+    place[number[: len(mine)]] = np.arange(len(mine))
+    old = place[number[len(mine) :]]  # where those that are known stand now
+    fresh = np.ones(len(words), bool)
+    fresh[old[old >= 0]] = False
+    left, right = old[known.left], old[known.right]
+    there = (left >= 0) & (right >= 0)
+    found = [(left[there], right[there])]
+    order = np.argsort(~fresh, kind="stable")
+    count, bands = int(fresh.sum()), _bands(distance)
+    if count * len(words) <= _cost(len(words), bands, bucket_bits(len(words), bands)):
+        columns = words[order].T.copy()
+        others = [(0, count), (count, len(words))]
+        tiles = _tiles(columns, 0, count, others, distance, _scratch()) if count else ()
+        found += [(order[left], order[right]) for left, right in tiles]
+    else:
+        found = list(_among(words, distance, threads))
+    yield from found
+    known.codes = words.view(np.uint8).reshape(-1, 32)
+    known.left, known.right = (np.concatenate([pair[n] for pair in found] or [np.empty(0, int)]) for n in (0, 1))
+
+
+def _among(words: np.ndarray, distance: int, threads: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The pairs among distinct codes."""
+    bands = _bands(distance)
     bits = bucket_bits(len(words), bands)
     if bits == 0:
-        for left, right in _tiles(words.T.copy(), 0, len(words), [(0, len(words))], distance, _scratch()):
-            yield first[left], first[right]
+        yield from _tiles(words.T.copy(), 0, len(words), [(0, len(words))], distance, _scratch())
         return
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for start in range(0, bands, max(1, threads)):  # a few bands at a time: each holds a sorted copy of the codes
             some = range(start, min(bands, start + max(1, threads)))
             for pairs in pool.map(lambda band: _band(words, band, bands, bits, distance), some):
-                for left, right in pairs:
-                    yield first[left], first[right]
+                yield from pairs
+
+
+def _bands(distance: int) -> int:
+    return min(256, -(-(distance + 1) // 2))
 
 
 def bucket_bits(count: int, bands: int) -> int:
     """Bits of a band to sort by: the least cost, 0 for comparing all with all."""
+    return min(range(0, min(256 // bands, 24) + 1), key=lambda bits: _cost(count, bands, bits))
 
-    def cost(bits: int) -> float:
-        if bits == 0:
-            return count * count / 2
-        return float(bands * ((1 + bits / 2) * count * count / 2**bits + 2**bits * _BUCKET + 200.0 * count))
 
-    return min(range(0, min(256 // bands, 24) + 1), key=cost)
+def _cost(count: int, bands: int, bits: int) -> float:
+    """About how many comparisons it takes."""
+    if bits == 0:
+        return count * count / 2
+    return float(bands * ((1 + bits / 2) * count * count / 2**bits + 2**bits * _BUCKET + 200.0 * count))
 
 
 def _band(words: np.ndarray, band: int, bands: int, bits: int, distance: int) -> list[tuple[np.ndarray, np.ndarray]]:

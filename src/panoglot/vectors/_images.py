@@ -30,6 +30,7 @@ class ImageIndex:
     Attributes:
         ids: big-endian halves of the ids, uint64 `[N, 2]`, sorted.
         statistics: what the filter that is at work found out; comes back in the result.
+        dry_run: nothing is to be written.
     """
 
     def __init__(self, batches: Callable[[], Iterable[pa.Array]]) -> None:
@@ -39,6 +40,7 @@ class ImageIndex:
         ids = np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
         self.ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
         self.statistics: dict[str, Any] = {}
+        self.dry_run = False
 
     def __len__(self) -> int:
         return len(self.ids)
