@@ -54,7 +54,7 @@ TOLD = {
     "fiftyone": ({}, {"FiftyOneImageClassificationDataset/labels.json"}),
     "img2dataset": ({"failed_to_resize": 2, "failed_to_download": 1}, set()),
     "img2dataset-files": ({"failed_to_resize": 2, "failed_to_download": 1}, set()),
-    "kohya": ({}, {"metadata.json"}),
+    "kohya": ({}, {"metadata.json", "dreambooth.toml", "finetune.toml"}),
     "label-studio": ({}, {"label_config.xml"}),
     "lance": ({}, {"id"}),
     "llamafactory": ({}, {"dataset_info.json"}),

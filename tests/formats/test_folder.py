@@ -6,9 +6,9 @@ import os
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.formats import find_format, folder, read_part
+from panoglot.formats import Unused, find_format, folder, read_part
 from tests.conftest import picture_bytes
-from tests.formats.samples import reasons, take, texts
+from tests.formats.samples import reasons, take, texts, unused
 
 
 @pytest.fixture
@@ -27,6 +27,70 @@ def test_recursive_sorted_and_only_pictures(photos):
     assert names == ["a.png", "b.jpg", "sub/c.JPG", "sub/deep/d.jpeg"]
     assert rejects == []
     assert samples[0].data == picture_bytes(1)
+
+
+def test_a_file_without_a_suffix_is_a_picture_when_it_begins_like_one(tmp_path):
+    for n, name in enumerate(["0f3a", "8c-21", "b.v2"]):  # as caches and dumps name them
+        (tmp_path / name).write_bytes(picture_bytes(n, format=("JPEG", "PNG", "WEBP")[n]))
+    (tmp_path / "0f3a.th.txt").write_text("แมวนอนอยู่บนโซฟา")
+    (tmp_path / "Makefile").write_text("all:")
+    (tmp_path / "empty").write_bytes(b"")
+    samples, rejects = take(tmp_path)
+    assert [os.path.basename(s.uri) for s in samples] == ["0f3a", "8c-21"]
+    assert (texts(samples[0]), rejects) == ([("th", "แมวนอนอยู่บนโซฟา")], [])
+    (told,) = unused(tmp_path)
+    assert told.line().startswith("3 files of other kinds were not used: Makefile, b.v2, empty")
+
+
+def test_every_file_that_is_not_used_is_named_by_its_kind(tmp_path):
+    for name in ("a.jpg", "sub/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture_bytes(ord(name[-5])))
+    for name in ("captions.xlsx", "more.zip", "sub/more.7z", "meta/rows.csv", "meta/all.json", "film.mp4", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    said = {told.what: set(told.names) for told in unused(tmp_path)}
+    assert sorted(said.values(), key=min) == [
+        {"c.txt"},
+        {"captions.xlsx"},
+        {"film.mp4"},
+        {"meta/all.json", "meta/rows.csv"},
+        {"more.zip", "sub/more.7z"},
+    ]
+    with pytest.raises(UserError, match=r"unzip .*more\.zip -d .*more"):
+        find_format(tmp_path / "more.zip")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_text_with_a_byte_order_mark_is_read(tmp_path, encoding):
+    (tmp_path / "a.jpg").write_bytes(picture_bytes(1))
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    (tmp_path / "a.ru.txt").write_bytes((mark + "Красная машина у дома.").encode(encoding))
+    (tmp_path / "a.json").write_bytes((mark + '{"caption_hi": "एक लाल गाड़ी"}').encode(encoding))
+    samples, rejects = take(tmp_path)
+    assert ([sorted(texts(s)) for s in samples], rejects) == (
+        [[("hi", "एक लाल गाड़ी"), ("ru", "Красная машина у дома.")]],
+        [],
+    )
+
+
+def test_a_text_in_another_encoding_is_a_reject_that_says_what_to_do(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture_bytes(1))
+    (tmp_path / "a.txt").write_bytes("Ein Mädchen".encode("cp1252"))
+    samples, (bad,) = take(tmp_path)
+    assert (len(samples), bad.reason) == (1, "bad_encoding")
+    assert "save it as UTF-8 (iconv -f" in bad.message
+
+
+def test_case_makes_no_difference_where_one_name_is_meant(tmp_path):
+    for n, name in enumerate(["TURM.JPG", "b.jpg", "B.jpg"]):
+        (tmp_path / name).write_bytes(picture_bytes(n))
+    for name in ("turm.txt", "Turm.DE.txt", "B.txt"):
+        (tmp_path / name).write_text(f"Der Turm von {name}")
+    samples, _ = take(tmp_path, lang="de")
+    said = {os.path.basename(s.uri): [text for _, text in texts(s)] for s in samples}
+    assert said["TURM.JPG"] == ["Der Turm von Turm.DE.txt", "Der Turm von turm.txt"]
+    assert (said["B.jpg"], said["b.jpg"]) == (["Der Turm von B.txt"], [])
 
 
 def test_one_file_is_a_source(photos):
@@ -207,7 +271,7 @@ def test_a_file_that_vanishes_or_grows_between_listing_and_reading(photos):
     listed = list(parts())
     (photos / "a.png").unlink()
     (photos / "b.jpg").write_bytes(b"")
-    found = [one for part in listed for one in read_part(part)]
+    found = [one for part in listed for one in read_part(part) if not isinstance(one, Unused)]
     assert [getattr(f, "reason", None) for f in found] == ["missing_file", None, None, None]
 
 

@@ -65,7 +65,7 @@ def test_every_command_counts_the_same_captions(data, tmp_path, capsys):
     said = printed(capsys, "info", address)
     assert "16 captions in" in said
     assert "beside the captions: 7 measurements" in said
-    for to in sorted(set(writer_names()) - {"sidecars"}):
+    for to in sorted(set(writer_names()) - {"sidecars", "preferences"}):
         facts = export(data, tmp_path / f"x-{to}", to=to)
         left = sum(
             int(n)

@@ -19,6 +19,7 @@ from panoglot.storage import in_objects
 from panoglot.table import Reject, is_dataset
 
 __all__ = [
+    "ARCHIVES",
     "FILMS",
     "MAX_TEXT",
     "check_exists",
@@ -36,12 +37,15 @@ __all__ = [
     "read_bytes",
     "read_named",
     "reject",
+    "starts_like_picture",
     "states_of",
     "suffix_of",
 ]
 
 #: Most bytes of a text that stands beside a picture.
 MAX_TEXT = 2**20
+#: Names of archives end so; they are unpacked first.
+ARCHIVES = tuple(f".{ending}" for ending in "zip 7z rar gz tgz bz2 xz zst".split())
 #: Names of films end so.
 FILMS = tuple(f".{ending}" for ending in "mp4 m4v mov mkv webm avi mpg mpeg ogv 3gp wmv flv m2ts".split())
 _RANGE = re.compile(r"\{([^{}]*)\}")
@@ -115,6 +119,18 @@ def join_uri(*parts: str) -> str:
 def suffix_of(name: str) -> str:
     """Return the lower-case last suffix with its dot."""
     return os.path.splitext(name)[1].lower()
+
+
+def starts_like_picture(path: str) -> bool:
+    """Say whether a file begins like a picture that decoders read, whatever it is called."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(16) or b""
+    except (OSError, RowError):
+        return False
+    known = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+    kind = head[8:12]
+    return head.startswith(known) or (head[:4] == b"RIFF" and kind == b"WEBP") or kind in (b"avif", b"heic", b"mif1")
 
 
 def has_all(source: str, suffix: str | tuple[str, ...]) -> bool:

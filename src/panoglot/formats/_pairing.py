@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from panoglot.formats._names import Role, label_role
@@ -19,7 +19,8 @@ def pair(
 
     `a.b.txt` belongs to `a.b.jpg` if that is there; else to `a.jpg`, if `b` is a language (`de`, `pt_BR.UTF-8`,
     `ca@valencia`), a number, or says that captions follow; else, where `a.b.1.jpg` and `a.b.2.jpg` are one sample, to
-    these. Names are compared in one Unicode normal form.
+    these. Names are compared in one Unicode normal form; where that finds nobody, without regard to upper and lower
+    case, if that leaves one name.
 
     Args:
         pictures: names of pictures, with their folders.
@@ -32,13 +33,35 @@ def pair(
     >>> found, left = pair(["a.b.jpg", "a.jpg"], ["a.b.txt", "a.de.txt", "a.bak.txt", "c.txt"])
     >>> found["a.b.jpg"], [(name, role.lang) for name, role in found["a.jpg"]], left
     ([('a.b.txt', Role(lang=None, alt=False, kind=None))], [('a.de.txt', 'de')], ['a.bak.txt', 'c.txt'])
+    >>> dict(pair(["A.JPG", "b.jpg", "B.jpg"], ["a.txt"])[0]), pair(["b.jpg", "B.jpg"], ["b.TXT", "B.txt"])[1]
+    ({'A.JPG': [('a.txt', Role(lang=None, alt=False, kind=None))]}, [])
     """
+    found, left = _pair(pictures, texts, samples)
+    if left:
+        known, wanted = _folded(pictures), _folded(left)
+        more, _ = _pair(list(known), list(wanted), samples)
+        for name, ours in more.items():
+            found[known[name]] += [(wanted[text], role) for text, role in ours]
+        told = {wanted[text] for ours in more.values() for text, _ in ours}
+        left = [text for text in left if text not in told]
+    return found, left
+
+
+def _folded(names: Sequence[str]) -> dict[str, str]:
+    """Names without regard to case → names, of those that no other is like."""
+    counts = Counter(name.casefold() for name in names)
+    return {fold: name for name in names if counts[fold := name.casefold()] == 1}
+
+
+def _pair(
+    pictures: Sequence[str], texts: Sequence[str], samples: bool
+) -> tuple[dict[str, list[tuple[str, Role]]], list[str]]:
     owners: dict[str, list[str]] = defaultdict(list)
     groups: dict[str, list[str]] = defaultdict(list)
     for name in pictures if texts else ():
         stem, suffix = os.path.splitext(_normal(name))
-        owners[stem].append(name)
-        owners[stem + suffix.lower()].append(name)
+        for whose in {stem, stem + suffix.lower()}:
+            owners[whose].append(name)
         for prefix, _ in _cuts(stem):
             groups[prefix].append(name)
     found: dict[str, list[tuple[str, Role]]] = defaultdict(list)

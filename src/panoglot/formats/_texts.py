@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -87,17 +88,23 @@ def given(lang: str | None, kind: str | None, *, web: bool = False) -> Given:
 
 
 def decode(raw: bytes) -> str:
-    """Decode UTF-8 (with or without a byte order mark).
+    """Decode UTF-8 (with or without a byte order mark), or UTF-16 and UTF-32 with one.
 
     Raises:
         RowError: `bad_encoding`.
+
+    >>> decode("\\ufeffقطة".encode("utf-16-le")), decode("قطة".encode())
+    ('قطة', 'قطة')
     """
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+    marks[codecs.BOM_UTF16_BE] = "utf-16"
+    encoding = next((name for mark, name in marks.items() if raw.startswith(mark)), "utf-8-sig")
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise RowError(
-            "bad_encoding", f"not UTF-8 at byte {error.start}: {raw[error.start : error.start + 8]!r}"
-        ) from None
+        what, rest = encoding.upper().removesuffix("-SIG"), raw[error.start : error.start + 8]
+        message = f"not {what} at byte {error.start}: {rest!r}; save it as UTF-8 (iconv -f ITS_ENCODING -t UTF-8)"
+        raise RowError("bad_encoding", message) from None
 
 
 def load_json(raw: bytes | str) -> Any:

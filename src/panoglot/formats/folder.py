@@ -1,8 +1,9 @@
 """A folder of pictures, or one picture, with captions in files beside them.
 
-Beside `a.jpg` these are read: `a.txt`, `a.caption`, `a.json`, `a.jpg.txt`, `a.jpg.json`, and with a language
-`a.de.txt` (see `pair`). Text: a caption a line, or the tuxpaint form (see `from_text`). JSON: any usual shape (see
-`from_json`), or our own record. Texts of no picture are told.
+A file without a suffix is a picture when it begins like one. Beside `a.jpg` these are read: `a.txt`, `a.caption`,
+`a.json`, `a.jpg.txt`, `a.jpg.json`, and with a language `a.de.txt` (see `pair`). Text: a caption a line, or the
+tuxpaint form (see `from_text`). JSON: any usual shape (see `from_json`), or our own record. Texts of no picture, and
+files of other kinds, are told.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, command
-from panoglot.formats._files import FILMS, MAX_TEXT, is_hidden, join_uri, part_key, read_bytes, reject, suffix_of
+from panoglot.formats._files import (
+    ARCHIVES,
+    FILMS,
+    MAX_TEXT,
+    is_hidden,
+    join_uri,
+    part_key,
+    read_bytes,
+    reject,
+    starts_like_picture,
+    suffix_of,
+)
 from panoglot.formats._names import Role
 from panoglot.formats._pairing import pair
 from panoglot.formats._record import is_record, restore
@@ -31,6 +43,8 @@ __all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused"
 TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
+#: What an export of ours says of itself.
+MANIFEST, EXPORT = "panoglot-export.json", {"panoglot-export.json", "README.md"}
 #: Files with pictures of their own, which are read by their names: said, not passed over.
 DOCUMENTS = frozenset((".pdf", ".epub", ".warc", *FILMS))
 #: Pictures by their names that are not read: said, not passed over.
@@ -46,8 +60,12 @@ _FIXES = {
 _NO_PICTURE = "text file{s} of no picture"
 _NO_TABLE = "file{s} beside pictures that may hold texts of theirs"
 _NO_DOCUMENT = "document{s} or film{s} among pictures"
+_NO_ARCHIVE = "archive{s} among pictures"
+_NO_KIND = "file{s} of other kinds"
 _HINTS = {
     _NO_DOCUMENT: "each is read by its own name, or a folder of nothing else: panoglot ingest {}",
+    _NO_ARCHIVE: "unpack what holds pictures or texts: {} is not looked into",
+    _NO_KIND: "",
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
     _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {}",
 }
@@ -195,8 +213,9 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         others: list[str] = []
         folders: list[tuple[str, str, tuple[str, ...]]] = []
         found: list[list[Any]] = []
+        ours = EXPORT if {name for name, _, _ in entries} >= EXPORT else {MANIFEST}
         for name, link, is_dir in entries:
-            if is_hidden(name) or name == "panoglot-export.json":  # what an export of ours says of itself
+            if is_hidden(name) or name in ours:
                 continue
             path = f"{folder}{os.sep}{name}" if folder else name
             suffix = suffix_of(name)
@@ -219,7 +238,9 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
                 found.append([path, [], "unsupported_format"])
             elif suffix in TEXTS:
                 texts.append(name)
-            elif suffix in TABLES | DOCUMENTS and os.path.join(real, name) not in described:
+            elif not suffix and starts_like_picture(os.path.join(real, name)):
+                pictures.append(name)
+            elif os.path.join(real, name) not in described:
                 others.append(name)
         start = folder + os.sep if folder else ""
         beside, left = pair(pictures, texts)
@@ -228,12 +249,7 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
             there = [name for name in pictures if os.path.join(real, name) in described]
             left += sorted({text for name in there for text, _ in beside.pop(name, ())})
             pictures = [name for name in pictures if os.path.join(real, name) not in described]
-        if pictures or described or not folder:
-            others += [name for name in left if suffix_of(name) == ".json"]
-            left = [name for name in left if suffix_of(name) != ".json"]
-        else:
-            others = [name for name in others if suffix_of(name) in DOCUMENTS]
-        tell_unused(unused, start, left, others)
+        tell_unused(unused, start, [*left, *others])
         found += [
             [start + name, [[start + text, *role] for text, role in beside.get(name, ())], None] for name in pictures
         ]
@@ -241,10 +257,12 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         stack.extend(reversed(folders))
 
 
-def tell_unused(unused: list[list[str]], start: str, texts: Iterable[str], tables: Iterable[str]) -> None:
-    """Add to what is not used the texts of no picture, and the tables beside pictures, of the folder `start`."""
-    unused += [[_NO_DOCUMENT if suffix_of(name) in DOCUMENTS else _NO_TABLE, start + name] for name in tables]
-    unused += [[_NO_PICTURE, start + name] for name in texts]
+def tell_unused(unused: list[list[str]], start: str, names: Iterable[str]) -> None:
+    """Add to what is not used some files of the folder `start`, each by its kind."""
+    for name in names:
+        suffix = ".warc" if name.lower().endswith(".warc.gz") else suffix_of(name)
+        kinds = {_NO_DOCUMENT: DOCUMENTS, _NO_ARCHIVE: ARCHIVES, _NO_TABLE: TABLES | {".json"}, _NO_PICTURE: TEXTS}
+        unused.append([next((what for what, some in kinds.items() if suffix in some), _NO_KIND), start + name])
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:

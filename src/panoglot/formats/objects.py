@@ -20,15 +20,7 @@ from panoglot.formats._files import is_hidden, reject, suffix_of
 from panoglot.formats._pairing import pair
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import given
-from panoglot.formats.folder import (
-    DOCUMENTS,
-    MOST,
-    TABLES,
-    TEXTS,
-    UNREAD,
-    read_entries,
-    tell_unused,
-)
+from panoglot.formats.folder import MANIFEST, MOST, TEXTS, UNREAD, read_entries, tell_unused
 from panoglot.identity import canonical_bytes, counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.storage import Bucket, Object, copy_here, in_objects, open_bucket
@@ -133,7 +125,7 @@ def _walk(bucket: Bucket, top: str, unused: list[list[str]], archives: list[Obje
 
 
 def _left_alone(name: str) -> bool:
-    return is_hidden(name) or name.endswith(".pano") or name == "panoglot-export.json"
+    return is_hidden(name) or name.endswith(".pano") or name == MANIFEST
 
 
 def _entries(
@@ -148,10 +140,8 @@ def _entries(
     texts = sorted(name for name in by_name if suffix_of(name) in TEXTS)
     beside, left = pair(pictures, texts)
     archives += [by_name[name] for name in sorted(by_name) if suffix_of(name) in _ARCHIVES]
-    others = [name for name in by_name if suffix_of(name) in DOCUMENTS]
-    if pictures:
-        others += [name for name in by_name if suffix_of(name) in TABLES] + [n for n in left if suffix_of(n) == ".json"]
-    tell_unused(unused, start, [name for name in left if suffix_of(name) != ".json"], others)
+    read = SUFFIXES | UNREAD | set(TEXTS)
+    tell_unused(unused, start, [*left, *(name for name in by_name if suffix_of(name) not in read)])
     for name in sorted(by_name):
         if suffix_of(name) in UNREAD:
             yield [start + name, [], "unsupported_format", [_state(by_name[name])]]
