@@ -5,9 +5,10 @@
 The vectors are clustered, as those of real encoders are. All see the same queries; recall is against float64 brute
 force over the stored float16 vectors. `panoglot` is a `Searcher` on a real dataset, from a query vector to (id, score):
 over float16, and after `panoglot index` with the int8 copy that is read first; and the times of its first query: with
-the table read, and with the mapped copy that the first one left. Beside faiss both run in turn, one query each. `search()` is
-the whole way: query, plan, terms, scores, hits; with `--captions` also over that many captions a picture by words and
-vectors, beside its parts alone. The floor is the time of reading the vectors once, measured here with as many threads.
+the table read, and with the mapped copy that the first one left. Beside faiss both run in turn, one query each.
+`search()` is the whole way: query, plan, terms, scores, hits; with `--captions` also over that many captions a picture
+by words and vectors, beside its parts alone. The floor is the time of reading the vectors once, measured here with as
+many threads.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -
                 held.add(every[n : n + 50_000].astype(np.float32))
             faiss.omp_set_num_threads(threads())
             results["faiss f16"] = measure(lambda q: held.search(q[None], K)[1][0].tolist(), queries, best)
-            ways = {"panoglot f16": plain, "panoglot i8+f16": kept}
+            ways = {"panoglot f16": plain, "panoglot i8": kept}
             results["beside_faiss"] = beside(
                 {name: lambda q, s=s: s.nearest(q, K) for name, s in ways.items()}
                 | {"faiss f16": lambda q: held.search(q[None], K)},

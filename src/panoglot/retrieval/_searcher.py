@@ -389,7 +389,7 @@ class Searcher:
                     good &= _in(some, ids)
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
-                run.said_most = kept[0].text if kept else None
+                run.said_most = self.lexicon.text_of(kept[0]) if kept else None
                 return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
@@ -421,11 +421,9 @@ class Searcher:
         captions = self.dataset.caption_rows(ids, shown) if ids else {}
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
         said = [by_id[i].parts["lexical"]["terms"]["caption"] for i in ids if "lexical" in by_id[i].parts]
-        texts = (
-            {row["caption_id"]: row for row in self.dataset.captions.get(said, ["text", "lang"]).to_pylist()}
-            if said
-            else {}
-        )
+        texts = {row["caption_id"]: row for rows in captions.values() for row in rows.plain(range(len(rows)))}
+        if hidden := [key for key in said if key not in texts]:  # of a language or kind that is not shown
+            texts |= {row["caption_id"]: row for row in self.dataset.captions.get(hidden, ["text", "lang"]).to_pylist()}
         hits = Hits()
         words = words_of(" ".join(str(term.value) for term in run.plan.positives if term.kind == "text"))
         for key in ids:
