@@ -93,7 +93,9 @@ def _stored(folder):
 def test_small_pictures_stay_on_the_disk(served, monkeypatch):
     world, thumb = served.world, lambda n, size=240: served("GET", f"/api/v1/thumb/{served.world.ids[n]}/{size}.webp")
     made = [thumb(n)[1] for n in range(3)] + [thumb(0, 480)[1]]
-    assert _stored(world.data.path) == sorted([*(f"{world.ids[n]}-240.webp" for n in range(3)), f"{world.ids[0]}-480.webp"])
+    assert _stored(world.data.path) == sorted(
+        [*(f"{world.ids[n]}-240.webp" for n in range(3)), f"{world.ids[0]}-480.webp"]
+    )
     monkeypatch.setattr("panoglot.web._api._webp", lambda *_: pytest.fail("it is there already"))
     searcher = Searcher(world.data, world.encoder, files=False)
     with Server(searcher, port=0) as other:  # another server, or the same one later

@@ -315,8 +315,12 @@ class Lexicon:
         order = np.lexsort((rows, -scores))
         known = self._known(rows[order])
         first: dict[bytes, int] = {}
-        for n, image in enumerate(known["image"].tolist()):
-            first.setdefault(image, n)
+        last = -np.inf
+        for n, (image, score) in enumerate(zip(known["image"].tolist(), scores[order].tolist())):
+            if score < last:
+                break
+            if first.setdefault(image, n) == n and len(first) == depth:
+                last = score  # those that tie with it come too: of these the ids decide
         at = np.fromiter(first.values(), np.int64, len(first))
         scores, rows, known = scores[order][at], rows[order][at], known[at]
         best = np.lexsort((known["image"], -scores))[:depth]

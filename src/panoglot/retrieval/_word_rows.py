@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ class WordRows:
                 np.save(temporary, self._rows)
                 for old in folder.glob("rows-*.npy"):
                     old.unlink(missing_ok=True)
-                os.replace(temporary, path)
+                temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
 

@@ -12,7 +12,6 @@ bound holds for any row, however badly it fits; what does not fit is only looked
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,7 +84,7 @@ class Coarse:
             temporary = folder / f".{name}-{secrets.token_hex(4)}.npy"
             try:
                 np.save(temporary, array)
-                os.replace(temporary, folder / f"{name}.npy")  # two that write at once write the same
+                temporary.replace(folder / f"{name}.npy")  # two that write at once write the same
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink()

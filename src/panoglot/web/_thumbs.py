@@ -1,7 +1,7 @@
 """Pictures re-encoded small, kept in memory and on the disk: by id and height, both bounded, the oldest go first.
 
-On the disk they lie beside the dataset, in its `cache/thumbs`, and go with `forget` as all copies there; of a dataset that
-cannot be written, or is served read only, in the user's cache. What was forgotten is kept nowhere.
+On the disk they lie beside the dataset, in its `cache/thumbs`, and go with `forget` as all copies there; of a dataset
+that cannot be written, or is served read only, in the user's cache. What was forgotten is kept nowhere.
 """
 
 from __future__ import annotations
