@@ -27,8 +27,8 @@ _TEXT = 512
 class MadePart(Part):
     """Between a picture and its nearest neighbour lies a reference; the captions say what to change.
 
-    Neighbours are the other pictures of the step, and those of a queue of the last steps: in a small step the nearest one
-    has little to do with the picture.
+    Neighbours are the other pictures of the step, and those of a queue of the last steps: in a small step the nearest
+    one has little to do with the picture.
 
     Three kinds of queries learn to find the picture: the reference alone, the caption alone, both with the change in
     words. Pictures whose neighbour is as good as the same, or opposite, teach by the caption alone.
@@ -43,8 +43,8 @@ class MadePart(Part):
         templates: sentences with {want} and {have}; empty: fifteen English ones.
         kinds: which queries learn: `picture`, `text`, `both`.
         scale: of `Scale`.
-        queue: pictures of the last steps, with their captions, that are neighbours too; they are kept with the model, so
-            that a resumed run goes on with them. The longest captions are cut at 512 bytes there.
+        queue: pictures of the last steps, with their captions, that are neighbours too; they are kept with the model,
+            so that a resumed run goes on with them. The longest captions are cut at 512 bytes there.
 
     Source: CoLLM arXiv 2503.19910, section 3 (slerp, templates, three losses); `most` is ours.
     """
