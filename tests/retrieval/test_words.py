@@ -1,13 +1,15 @@
 """The words of many captions: asked one by one, and known by row, they find what the whole table finds."""
 
+import json
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 
 import panoglot
-from panoglot.retrieval import Lexicon
-from panoglot.table import Caption, caption_to_row
+from panoglot.retrieval import Lexicon, Searcher
+from panoglot.table import Caption, Said, caption_to_row, said_of
 from tests.retrieval.conftest import World
 
 SYLLABLES = ("ba", "ko", "ri", "mu", "te", "sa", "lo", "ni", "gu", "fe")
@@ -81,6 +83,49 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
     second = said(Lexicon(data))
     assert {one.caption_id for one in second} >= set(keys)
     assert not {one.caption_id for one in second} & {one.caption_id for one in first[:7]}
-    (kept,) = (data.path / "cache" / "words").glob("rows-*.npy")
-    kept.write_bytes(b"broken")
+    for name in ("rows.npy", "order.npy", "texts.npy", "names.json"):
+        (kept,) = (data.path / "cache" / "words").glob(f"rows-*/{name}")
+        kept.write_bytes(b"broken")
+        assert said(Lexicon(data)) == second
+    shutil.rmtree(kept.parent)
+    kept.parent.write_bytes(b"")  # nothing can be written there
     assert said(Lexicon(data)) == second
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)]
+)
+def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
+    """Their texts are read from beside the words, their records at the first look: both are what the table has."""
+    world = World(tmp_path / "x.pano")
+    texts = {"en": "A red cat.", "de": "Ein Käfer.", "th": "แมวสีแดง", "ar": "قِطّة حمراء", "zh-Hant": "紅貓"}
+    keys = world.images(6)
+    for n, key in enumerate(keys):
+        for lang, text in texts.items():
+            world.caption(key, f"{text} red {n}", lang, "human" if n % 2 else "alt")
+        world.caption(key, f"red, but dropped {n}", "en", "alt", dropped="draft")
+        world.caption(key, "Landscape format, red.", "en", "fact")
+    recipe = Caption("Eine rote Katze.", "de", "human", recipe="translate/1", image_id=keys[0], caption_id="f" * 32)
+    world.data.captions.insert([caption_to_row(recipe)])
+    searcher = Searcher(world.data)
+    for _ in range(2):  # read, then mapped
+        hits = searcher.search("red", k=6, **asked)
+        assert {hit.image_id for hit in hits} <= set(keys)
+        assert len(hits) == count
+        right = world.data.caption_rows([hit.image_id for hit in hits], searcher._allowed.where(*_several(asked)))
+        for hit in hits:
+            assert said_of(hit.captions) == [Said(c.caption_id, c.text, c.lang, c.kind) for c in right[hit.image_id]]
+            assert [*map(caption_to_row, hit.captions)] == [*map(caption_to_row, right[hit.image_id])]
+            assert all(c.dropped is None for c in hit.captions)
+        assert json.dumps([hit.to_dict() for hit in pickle.loads(pickle.dumps(list(hits)))], sort_keys=True)
+        searcher = Searcher(world.data)
+    assert (tmp_path / "x.pano" / "cache" / "words").is_dir()
+    hits = searcher.search("red", k=6)
+    gone = said_of(hits[0].captions)[0].caption_id
+    world.data.captions.change([{"caption_id": gone, "dropped": "wrong"}])  # before anybody looked
+    assert [c.caption_id for c in hits[0].captions] == [one.caption_id for one in said_of(hits[0].captions)]
+    assert gone not in [c.caption_id for c in searcher.search("red", k=6)[0].captions]
+
+
+def _several(asked):
+    return [tuple(asked[name].split(",")) if name in asked else () for name in ("lang", "kinds")]

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -305,8 +305,16 @@ class Lexicon:
     def _known(self, rows: np.ndarray) -> np.ndarray:
         """Image, caption and stems of rows."""
         if self._rows is None:
-            self._rows = WordRows(self._open, self._folder, [name[5:] for name in self._stems()])
+            self._rows = WordRows(self._open, self._data, self._folder, [name[5:] for name in self._stems()])
         return self._rows.of(rows)
+
+    def captions(
+        self, images: Sequence[str], langs: Collection[str] = (), kinds: Collection[str] = ()
+    ) -> dict[str, dict[str, list[str]]] | None:
+        """The kept captions of images, as columns; None where no words were looked for. See `WordRows.captions`."""
+        if self._rows is None or stamp(self._data.captions) != self._seen:
+            return None
+        return self._rows.captions(images, langs, kinds)
 
     def _best(self, rows: np.ndarray, scores: np.ndarray, depth: int) -> list[Found]:
         """Every image once, with its best caption, of equals the first of the table; best first, ties by id."""
