@@ -3,10 +3,12 @@
     python benchmarks/bench_search.py [--sizes 100000 1000000] [--dim 512] [--index]
 
 The vectors are clustered, as those of real encoders are. All see the same queries; recall is against float64 brute
-force over the stored float16 vectors. `panoglot` is a `Searcher` on a real dataset, from a query vector to (id, score),
-and the times of its first query: with the table read, and with the mapped copy that the first one left. `search()` is
-the whole way: query, plan, terms, scores, hits; with `--captions` also over that many captions a picture by words and
-vectors, beside its parts alone. The floor is the time of reading the vectors once, measured here with as many threads.
+force over the stored float16 vectors. `panoglot` is a `Searcher` on a real dataset, from a query vector to (id, score):
+over float16, and after `panoglot index` with the int8 copy that is read first; and the times of its first query: with
+the table read, and with the mapped copy that the first one left. Beside faiss both run in turn, one query each.
+`search()` is the whole way: query, plan, terms, scores, hits; with `--captions` also over that many captions a picture
+by words and vectors, beside its parts alone. The floor is the time of reading the vectors once, measured here with as
+many threads.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import importlib.util
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -186,6 +189,21 @@ def paired(searcher, given: Given, queries: np.ndarray) -> dict[str, float]:
     return {name: round(value, 2) for name, value in found.items()}
 
 
+def beside(ways: dict[str, Callable[[np.ndarray], object]], queries: np.ndarray) -> dict[str, float]:
+    """Median CPU ms of some ways, one query each in turn, and of each beside the last one."""
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for query in [queries[0], *queries]:
+        for name, ask in ways.items():
+            began = time.process_time()
+            ask(query)
+            took[name].append((time.process_time() - began) * 1e3)
+    every = {name: np.array(values[1:]) for name, values in took.items()}
+    *others, last = every
+    found = {name: float(np.median(values)) for name, values in every.items()}
+    found |= {f"{name} of {last}": float(np.median(every[name] / every[last])) for name in others}
+    return {name: round(value, 2) for name, value in found.items()}
+
+
 def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -> dict[str, object]:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((2000, dim), dtype=np.float32)
@@ -211,10 +229,19 @@ def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -
             searcher.nearest(queries[0], K)
             results[label] = round(time.perf_counter() - start, 3)
         results["panoglot f16"] = measure(lambda q: [int(key, 16) for key, _ in searcher.nearest(q, K)], queries, best)
+        plain = searcher
+        index(dataset, Given(dim), above=max(count, 255))
+        start = time.perf_counter()
+        searcher = Searcher(dataset, Given(dim), backend="exact")
+        searcher.nearest(queries[0], K)
+        results["first_query_indexed_s"] = round(time.perf_counter() - start, 3)
+        results["panoglot i8+f16"] = measure(
+            lambda q: [int(key, 16) for key, _ in searcher.nearest(q, K)], queries, best
+        )
         results |= whole(dataset, searcher, queries, best, Given(dim))
         if captions:
             results["cpu_ms"] = paired(searcher, Given(dim), queries)
-        del searcher
+        kept = searcher
 
         def halves(query: np.ndarray) -> list[int]:
             scores = np.concatenate([every[n : n + 8192].astype(np.float32) @ query for n in range(0, count, 8192)])
@@ -229,8 +256,16 @@ def run(count: int, dim: int, asked: int, with_index: bool, captions: int = 0) -
             held.train(every[:1000].astype(np.float32))
             for n in range(0, count, 50_000):
                 held.add(every[n : n + 50_000].astype(np.float32))
+            faiss.omp_set_num_threads(threads())
             results["faiss f16"] = measure(lambda q: held.search(q[None], K)[1][0].tolist(), queries, best)
+            ways = {"panoglot f16": plain, "panoglot i8": kept}
+            results["beside_faiss"] = beside(
+                {name: lambda q, s=s: s.nearest(q, K) for name, s in ways.items()}
+                | {"faiss f16": lambda q: held.search(q[None], K)},
+                queries,
+            )
             del held
+        del plain, kept
         floats = every.astype(np.float32)
 
         def singles(query: np.ndarray) -> list[int]:
@@ -268,8 +303,8 @@ def main() -> None:
         print(f"\n{count:,} x {args.dim}, top {K}, {threads()} threads")
         print(f"  floor: reading float16 once  {results['floor_read_ms']:8.2f} ms   {results['bandwidth_gb_s']} GB/s")
         for label, value in results.items():
-            if label == "cpu_ms":
-                print("  CPU ms: " + ", ".join(f"{name} {ms}" for name, ms in value.items()))
+            if label in ("cpu_ms", "beside_faiss"):
+                print(f"  {label}: " + ", ".join(f"{name} {ms}" for name, ms in value.items()))
             elif isinstance(value, dict):
                 print(f"  {label:28} {value['p50_ms']:8.2f} ms   p95 {value['p95_ms']:8.2f}   recall {value['recall']}")
         print(f"  first query, table read      {results['first_query_s'] * 1e3:8.0f} ms")

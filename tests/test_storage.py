@@ -322,13 +322,19 @@ _SEARCHES = _tests(
 def test_search_works_anywhere(test, tmp_path, request):
     import numpy as np
 
-    world = World(MemoryStore(request.node.name + tmp_path.name))
+    place = MemoryStore(request.node.name + tmp_path.name)
+    world = World(place)
     rng = np.random.default_rng(0)
     world.ids = world.images(300)
     world.embed(world.ids, test_search.unit(rng, 300))
     for n in range(20):
         world.encoder.texts[f"query {n}"] = test_search.unit(rng, 1)[0]
+    hits = panoglot.search(world.data, "query 0", encoder=world.encoder, k=9)
+    assert [hit.image_id for hit in hits] == world.naive(world.encoder.texts["query 0"], 9)
     test(world)
+    assert world.data.store is place
+    assert {"images", f"vectors/{world.vectors}"} <= {*place.tables(), *place.tables("vectors")}
+    assert not list(tmp_path.iterdir())  # nothing went to a folder instead
 
 
 def test_tables_made_at_once_lose_nobodys_rows(store):
@@ -461,6 +467,7 @@ _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
     "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
     "vectors/_stored.py": {"open", "Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
+    "vectors/_coarse.py": {"Path"},  # beside that copy
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name
     "running/_signals.py": {"Path", "os.path.join", "os.path.exists", "os.unlink", "tempfile.gettempdir"},  # a flag
     "running/_runs.py": {"Path", "os.makedirs", "shutil.rmtree"},  # answers that processes share, in the scratch folder

@@ -423,6 +423,48 @@ def test_the_three_losses():
     assert (model(alone)["made"].count, model(alone)["made"].value.item()) == (0, 0.0)
 
 
+@pytest.mark.paper(
+    "collm", shows="V", case="a queue of the last steps gives nearer neighbours, with their captions; never the picture"
+)
+def test_neighbours_come_from_the_queue():
+    part = MadePart(Widths(2), templates=["{want} not {have}"], queue=3)
+    x, ids = unit(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), torch.tensor([7, 8])
+    assert part.waiting()[2] == []
+    assert part.references(x, x, ids, 0.5, *part.waiting()[:2])[1].tolist() == [1, 0]  # nothing is there yet
+    old = unit(torch.tensor([[1.0, 0.3], [0.3, 1.0], [1.0, 0.05]]))
+    part.push(old, torch.tensor([1, 2, 7]), ["ein Hund.", "แมว", "the picture itself, an epoch ago"])
+    kept, kept_id, texts = part.waiting()
+    r, like, good = part.references(x, x, ids, 0.5, kept, kept_id)
+    assert (like.tolist(), good.tolist()) == ([2, 3], [True, True])  # the third is nearer, and the picture itself
+    assert torch.allclose(r, slerp(x, old[:2], 0.5))
+    told = part.said(["a cat.", "قطة", *texts], like.tolist(), [(0.1, 0.5, 0.5)] * 2)
+    assert told == ["a cat not ein Hund", "قطة not แมว"]
+    part.push(x[:1], ids[:1], ["あ" * 400])
+    assert part.waiting()[1].tolist() == [7, 1, 2]  # the oldest went
+    assert part.waiting()[2][0] == "あ" * 170  # whole characters of 512 bytes
+    with pytest.raises(UserError, match="queue=-1"):
+        MadePart(Widths(2), queue=-1)
+
+
+def test_a_resumed_run_goes_on_with_its_queue(tmp_path):
+    given = {**SLOT, "batch": 4, "stages": None, "epochs": 1, "sampler": {"kind": "coin", "p": 0.0}}
+    row = load_row("collm", "small", **given, losses={"made": {"queue": 6, "most": 1.0}})
+    whole = Trainer(row, captioned(24), tmp_path / "whole", device="cpu")
+    figures = whole.fit(progress=False)
+    part = whole.model.parts["made"]
+    assert [len(part.waiting()[2]), len(set(part.waiting()[1].tolist()))] == [6, 6]
+    half = Trainer(row, captioned(24), tmp_path / "parts", device="cpu")
+    half.fit(3, progress=False)
+    half.save()
+    rest = Trainer(row, captioned(24), tmp_path / "parts", device="cpu").resume()
+    assert [f["loss"] for f in rest.fit(progress=False)] == [f["loss"] for f in figures[3:]]
+    assert rest.model.parts["made"].waiting()[2] == part.waiting()[2]
+    alone = load_row("collm", "small", **given, losses={"made": {"most": 1.0}})
+    without = Trainer(alone, captioned(24), tmp_path / "without", device="cpu").fit(progress=False)
+    assert without[0]["loss"] == figures[0]["loss"]  # nothing waits at the first step
+    assert [f["loss"] for f in without] != [f["loss"] for f in figures]
+
+
 # ---- ISA -------------------------------------------------------------------------------------------------------------
 
 

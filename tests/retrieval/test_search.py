@@ -206,6 +206,29 @@ def test_the_mapped_copy_is_used_and_replaced(filled, monkeypatch):
     assert len(list((filled.data.path / "cache").iterdir())) == 1
 
 
+def test_index_leaves_a_copy_of_half_the_bytes_and_nothing_changes(filled, monkeypatch):
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", 10)
+    rng = np.random.default_rng(1)
+    before = [search(filled.data, f"query {n}", encoder=filled.encoder) for n in range(20)]
+    assert index(filled.data, filled.encoder).vectors == "exact"
+    searcher = Searcher(filled.data, filled.encoder)
+    assert [searcher.search(f"query {n}") for n in range(20)] == before
+    (part,) = searcher._vectors.parts
+    assert part.coarse.rows.shape == (300, DIM)
+    filled.embed(filled.images(5, 1000), unit(rng, 5))  # beside the copy
+    assert delete(filled.data, [before[0][0].image_id]) == 1  # another state: the copy is of no use any more
+    filled.rows = [row for row in filled.rows if row[0] != before[0][0].image_id]
+    for n in range(20):
+        assert ids(searcher.search(f"query {n}", k=7)) == filled.naive(filled.encoder.texts[f"query {n}"], 7)
+    monkeypatch.setattr("panoglot.vectors._coarse.Coarse.keep", _cannot_write)
+    index(filled.data, filled.encoder)
+    assert ids(search(filled.data, "query 3", encoder=filled.encoder, k=7)) == ids(searcher.search("query 3", k=7))
+
+
+def _cannot_write(*_):
+    raise OSError("no room")
+
+
 def test_delete_leaves_images_and_captions(spoken):
     image = spoken.ids[0]
     caption = spoken.data.captions.rows(["caption_id"], f"image_id = '{image}'")[0]["caption_id"]

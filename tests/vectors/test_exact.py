@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from panoglot.vectors import dots, first_scores, top_rows
+from panoglot.vectors import Coarse, dots, first_scores, top_rows
 from tests.retrieval.conftest import unit
 
 
@@ -83,3 +83,89 @@ def test_without_simsimd(monkeypatch):
 def test_empty():
     rows, scores = top_rows([np.empty((0, 4), np.float16)], np.zeros(4, np.float32), 3)
     assert len(rows) == len(scores) == 0
+
+
+# -- the copy of half the bytes ----------------------------------------------------------------------------------------
+
+
+def _adversarial(rng):
+    """Galleries that int8 fits badly, by what is bad about them."""
+    base = unit(rng, 1, 64)[0]
+    outlier = unit(rng, 5000, 64)
+    outlier[:, 3] = 7 * np.sign(outlier[:, 3])
+    spikes = np.full((5000, 64), 1e-3, np.float32)
+    spikes[np.arange(5000), rng.integers(0, 64, 5000)] = 1
+    mixed = unit(rng, 5000, 64)
+    mixed[7], mixed[8], mixed[9], mixed[10] = np.nan, 0, 6e4, np.inf
+    mixed[11, 5] = np.nan
+    huge = unit(rng, 5000, 64) * np.exp(rng.uniform(-9, 9, (5000, 1)))
+    return {
+        "made to be confused": base + 1e-3 * unit(rng, 5000, 64),
+        "one dimension outweighs": outlier / np.linalg.norm(outlier, axis=1, keepdims=True),
+        "one spike each": spikes,
+        "equal rows": np.tile(unit(rng, 5, 64), (1000, 1)),
+        "NaN, zeros, huge, infinite": mixed,
+        "lengths from nothing to thousands": huge,
+        "tiny": unit(rng, 5000, 64) * 1e-6,
+    }
+
+
+@pytest.mark.parametrize("name", list(_adversarial(np.random.default_rng(0))))
+@pytest.mark.parametrize("k", [1, 10, 700])
+def test_the_coarse_copy_changes_nothing(name, k):
+    rng = np.random.default_rng(len(name) + k)
+    with np.errstate(over="ignore"):
+        rows = _adversarial(rng)[name].astype(np.float16)
+    late = unit(rng, 300, 64).astype(np.float16)  # added after the copy was made
+    coarse = Coarse.of(rows)
+    masks = [rng.random(5000) < 0.5, None]
+    finite = rows[np.isfinite(rows.astype(np.float32)).all(axis=1)]
+    queries = [unit(rng, 1, 64)[0], finite[0].astype(np.float32), 100 * unit(rng, 1, 64)[0], np.zeros(64, np.float32)]
+    queries += [(finite[-1].astype(np.float32) + 1e-3 * unit(rng, 1, 64)[0]), np.full(64, np.nan, np.float32)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        for query in queries:
+            for mask in (None, masks):
+                expected = top_rows([rows, late], query, k, mask)
+                found = top_rows([rows, late], query, k, mask, None, [coarse, None])
+                assert found[0].tolist() == expected[0].tolist()
+                assert found[1].tolist() == expected[1].tolist()
+
+
+def test_the_bound_of_the_coarse_copy_holds_and_is_small():
+    rng = np.random.default_rng(4)
+    rows = (unit(rng, 20_000, 512) + unit(rng, 1, 512)[0]).astype(np.float16)  # a mean that is not zero
+    coarse, off = Coarse.of(rows), 0.0
+    for query in unit(rng, 5, 512):
+        rough, near = coarse.ask(query), np.empty(len(rows), np.float32)
+        rough.scores(0, len(rows), near)
+        wrong = np.abs(near - dots(rows, query))
+        assert (wrong <= rough.margins(np.arange(len(rows)))).all()
+        assert rough.most < 0.03
+        off = max(off, float(wrong.max()))
+    assert off > 1e-4  # it is rough
+    assert coarse.rows.nbytes * 2 == rows.nbytes
+
+
+def test_the_coarse_copy_adds_up_whole_numbers(monkeypatch):
+    """The largest that there are, so that a sum in 16 bits would overflow; with and without the fast kernel."""
+    rows = np.tile(np.where(np.arange(1024) % 3 == 0, -1, 1).astype(np.float16), (40, 1))
+    rows[20:] *= -1
+    for there in (True, False):
+        if not there:
+            monkeypatch.setitem(sys.modules, "simsimd", None)
+        near = np.empty(40, np.float32)
+        Coarse.of(rows).ask(rows[0].astype(np.float32)).scores(0, 40, near)
+        assert near.tolist() == [1024] * 20 + [-1024] * 20
+
+
+def test_a_damaged_coarse_copy_is_not_used(tmp_path):
+    rows = unit(np.random.default_rng(5), 50, 16).astype(np.float16)
+    Coarse.of(rows).keep(tmp_path)
+    assert Coarse.kept(tmp_path, (50, 16)).rows.tolist() == Coarse.of(rows).rows.tolist()
+    assert Coarse.kept(tmp_path, (51, 16)) is None
+    for path in tmp_path.iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(b"broken")
+        assert Coarse.kept(tmp_path, (50, 16)) is None
+        path.write_bytes(whole)
+    assert len(list(tmp_path.iterdir())) == 3

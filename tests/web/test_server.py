@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.retrieval import Searcher
+from panoglot.retrieval import Searcher, forget
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
 from panoglot.web import ROUTES, Server, serve
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
@@ -84,6 +84,74 @@ def test_search_look_correct_forget(served):
         assert served("GET", path)[0] == 410
     status, found = served("POST", "/api/v1/search", {"text": "red dog"})
     assert key not in {hit["id"] for hit in found["hits"]}
+
+
+def _stored(folder):
+    return sorted(path.name for path in folder.glob("cache/thumbs/??/*"))
+
+
+def test_small_pictures_stay_on_the_disk(served, monkeypatch):
+    world, thumb = served.world, lambda n, size=240: served("GET", f"/api/v1/thumb/{served.world.ids[n]}/{size}.webp")
+    made = [thumb(n)[1] for n in range(3)] + [thumb(0, 480)[1]]
+    assert _stored(world.data.path) == sorted(
+        [*(f"{world.ids[n]}-240.webp" for n in range(3)), f"{world.ids[0]}-480.webp"]
+    )
+    monkeypatch.setattr("panoglot.web._api._webp", lambda *_: pytest.fail("it is there already"))
+    searcher = Searcher(world.data, world.encoder, files=False)
+    with Server(searcher, port=0) as other:  # another server, or the same one later
+        asked = Client(other)
+        for n in range(3):
+            assert asked("GET", f"/api/v1/thumb/{world.ids[n]}/240.webp") == (200, made[n])
+    monkeypatch.undo()
+    (cut,) = world.data.path.glob(f"cache/thumbs/??/{world.ids[1]}-240.webp")
+    cut.write_bytes(made[1][:20])  # a disk that lost power
+    with Server(Searcher(world.data, world.encoder, files=False), port=0) as other:
+        assert Client(other)("GET", f"/api/v1/thumb/{world.ids[1]}/240.webp") == (200, made[1])
+    assert served("POST", "/api/v1/forget", {"ids": [world.ids[1]], "dry_run": True})[0] == 200
+    assert f"{world.ids[1]}-240.webp" in _stored(world.data.path)
+    assert served("POST", "/api/v1/forget", {"ids": [world.ids[1]]})[0] == 200
+    assert f"{world.ids[1]}-240.webp" not in _stored(world.data.path)
+
+
+def test_small_pictures_are_bounded_and_those_of_others_stay_away(served, monkeypatch, tmp_path):
+    world = served.world
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    size = len(served("GET", f"/api/v1/thumb/{world.ids[0]}/240.webp")[1])
+    monkeypatch.setattr("panoglot.web._thumbs.DISK", 5 * size)
+    for n in range(15):
+        served("GET", f"/api/v1/thumb/{world.ids[n]}/240.webp")
+    kept = _stored(world.data.path)
+    assert f"{world.ids[14]}-240.webp" in kept
+    assert sum(path.stat().st_size for path in world.data.path.glob("cache/thumbs/??/*")) <= 5 * size
+    raw = io.BytesIO()
+    PIL.Image.new("RGB", (90, 90), "red").save(raw, "PNG")
+    sent = served("POST", "/api/v1/query-picture", raw.getvalue(), Content_Type="image/png")[1]["id"]
+    assert served("GET", f"/api/v1/thumb/{sent}/240.webp")[0] == 200
+    assert not [name for name in _stored(world.data.path) if name.startswith(sent)]  # what a client sent is not kept
+    before = _stored(world.data.path)
+    with Server(Searcher(world.data, world.encoder, files=False), port=0, read_only=True) as reader:
+        assert Client(reader)("GET", f"/api/v1/thumb/{world.ids[3]}/480.webp")[0] == 200
+        assert _stored(world.data.path) == before  # nothing is written into it
+        (there,) = (tmp_path / "home").rglob("*.webp")
+        assert there.name == f"{world.ids[3]}-480.webp"
+    forget(world.data, world.ids[3])  # by another process
+    with Server(Searcher(world.data, world.encoder, files=False), port=0, read_only=True):
+        assert not there.exists()
+
+
+def test_a_picture_that_is_forgotten_while_it_is_made_small_is_not_kept(served, monkeypatch):
+    world = served.world
+
+    def slow(data, height):
+        made = io.BytesIO()
+        PIL.Image.open(io.BytesIO(data)).save(made, "WEBP")
+        forget(world.data, world.ids[2])
+        return made.getvalue()
+
+    monkeypatch.setattr("panoglot.web._api._webp", slow)
+    served("GET", f"/api/v1/thumb/{world.ids[2]}/240.webp")
+    assert not [name for name in _stored(world.data.path) if name.startswith(world.ids[2])]
+    assert served("GET", f"/api/v1/thumb/{world.ids[2]}/240.webp")[0] == 410
 
 
 def test_a_picture_that_is_sent(served):

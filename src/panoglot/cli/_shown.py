@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.errors import command
+from panoglot.table import said_of
 from panoglot.table._visible import json_line, terminal
 
 __all__ = [
@@ -90,7 +91,7 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
         table.add_column(no_wrap=True)
     table.add_column()
     for hit in hits:
-        said = [c for c in hit.captions if c.kind != "fact"]
+        said = [c for c in said_of(hit.captions) if c.kind != "fact"]
         telling = [c for kind in TELLING for c in said if c.kind == kind] or said
         english = [c for c in telling if matches("en", c.lang)] or telling
         text = f"{safe(english[0].text)} [dim]{safe(language_name(english[0].lang))}[/dim]" if english else ""

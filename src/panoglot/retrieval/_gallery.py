@@ -256,9 +256,9 @@ class Gallery:
         if within is not None:
             fit = [contains(within, mine) for mine in images]
             masks = fit if masks is None else [f if m is None else f & m for f, m in zip(fit, masks)]
-        wanted = k
+        wanted, coarse = k, [part.coarse for part in parts]
         while True:
-            rows, scores = top_rows([p.vectors for p in parts], query, wanted, masks, self._pool)
+            rows, scores = top_rows([p.vectors for p in parts], query, wanted, masks, self._pool, coarse)
             order = np.argsort(rows)
             best = _best(gather(images, rows[order]), scores[order])
             # the best rows hold the best images, unless several rows of one image crowd out others

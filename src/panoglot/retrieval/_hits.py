@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import UserError
 from panoglot.pictures import Image
 from panoglot.retrieval._notebook import page_of_hits
-from panoglot.table import Caption, Dataset
+from panoglot.table import Caption, Dataset, said_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,12 +86,13 @@ class Hits(list[Hit]):
         import pyarrow as pa
 
         names = dict.fromkeys(name for hit in self for name in hit.parts)
+        first = [next(iter(said_of(hit.captions)), None) for hit in self]
         rows = {
             "image_id": pa.array([hit.image_id for hit in self], pa.string()),
             "score": pa.array([hit.score for hit in self], pa.float64()),
             "uri": pa.array([hit.uri for hit in self], pa.string()),
-            "text": pa.array([hit.captions[0].text if hit.captions else None for hit in self], pa.string()),
-            "lang": pa.array([hit.captions[0].lang if hit.captions else None for hit in self], pa.string()),
+            "text": pa.array([said.text if said else None for said in first], pa.string()),
+            "lang": pa.array([said.lang if said else None for said in first], pa.string()),
         }
         for name in names:
             rows[name] = pa.array([hit.parts.get(name, {}).get("value") for hit in self], pa.float64())

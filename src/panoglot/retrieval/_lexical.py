@@ -14,13 +14,14 @@ import secrets
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.languages import base_language, script_of_character
+from panoglot.retrieval._word_rows import WordRows
 from panoglot.table import Dataset, sql_in
 from panoglot.text import grams
 from panoglot.text._letters import same_letters
@@ -28,6 +29,7 @@ from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
     import lance
+    import numpy as np
     import pyarrow as pa
 
 __all__ = ["STEMMED", "Found", "Lexicon", "covered", "folded", "matched", "spaceless", "words_of"]
@@ -42,18 +44,20 @@ STEMMED = {
 VERSION = 1
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
 _MOST_TEMPORARY = 200_000
+#: Captions from which on the clauses of a text are asked one by one.
+_ONE_BY_ONE = 50_000
 #: Words of which is remembered whether a caption has them.
 _MOST_WORDS = 50_000
 
 
 @dataclass(frozen=True)
 class Found:
-    """A caption in which words stand: its image, BM25 score, id, and its text, folded."""
+    """A caption in which words stand: its image, BM25 score, id, and its row in the table of words."""
 
     image_id: str
     score: float
     caption_id: str
-    text: str = ""
+    row: int = 0
 
 
 def folded(text: str) -> str:
@@ -141,6 +145,7 @@ class Lexicon:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._seen = -1
         self._open: Any = None
+        self._rows: WordRows | None = None
         self._scripts: dict[str, int] | None = None
         self._words: dict[str, bool] = {}  # whether a caption has it
 
@@ -166,7 +171,7 @@ class Lexicon:
                 self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="panoglot-words-")
                 self._folder = Path(self._temporary.name) / "words"
                 self._open = self._current(version)
-        self._seen, self._scripts, self._words = now, None, {}
+        self._seen, self._rows, self._scripts, self._words = now, None, None, {}
         return self._open is not False
 
     def _current(self, version: int) -> lance.LanceDataset:
@@ -274,25 +279,107 @@ class Lexicon:
         words = words_of(text)
         if not words or not self.ready():
             return []
-        fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
-        clauses: list[Any] = [(Occur.SHOULD, MatchQuery(asked, name)) for name in fields]
+        clauses: list[Any] = [MatchQuery(asked, name) for name in ["text", *self._stems()]]
         if len(words) > 1:
-            clauses.append((Occur.SHOULD, PhraseQuery(asked, "text")))
-        clauses += [(Occur.MUST, PhraseQuery(folded(one), "text")) for one in phrases if words_of(one)]
+            clauses.append(PhraseQuery(asked, "text"))
+        must = [PhraseQuery(folded(one), "text") for one in phrases if words_of(one)]
         where = None if among is None else sql_in("image_id", among)
-        best: dict[str, tuple[float, str, str]] = {}
         wanted = 8 * depth
+        if where is None and not must and self._open.count_rows() > _ONE_BY_ONE:
+            rows, scores, every_one = self._joined(clauses, wanted)
+            found = self._best(rows, scores, depth)
+            if every_one or len(found) >= depth:
+                return found
+        query = BooleanQuery([*((Occur.SHOULD, one) for one in clauses), *((Occur.MUST, one) for one in must)])
         while True:
-            rows = self._ask(BooleanQuery(clauses), wanted, where)
-            best = {}
-            for image, score, caption, said in rows:
-                if image not in best or score > best[image][0]:
-                    best[image] = (score, caption, said)
-            if len(best) >= depth or len(rows) < wanted:
-                break
+            rows, scores = self._ask(query, wanted, where)
+            found = self._best(rows, scores, depth)
+            if len(found) >= depth or len(rows) < wanted:
+                return found
             wanted *= 4
-        found = [Found(image, *one) for image, one in best.items()]
-        return sorted(found, key=lambda one: (-one.score, one.image_id))[:depth]
+
+    def _stems(self) -> list[str]:
+        """Columns of stems."""
+        return [name for name in self._open.schema.names if name.startswith("text_")]
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        """Image, caption and stems of rows."""
+        if self._rows is None:
+            self._rows = WordRows(self._open, self._data, self._folder, [name[5:] for name in self._stems()])
+        return self._rows.of(rows)
+
+    def captions(
+        self, images: Sequence[str], langs: Collection[str] = (), kinds: Collection[str] = ()
+    ) -> dict[str, dict[str, list[str]]] | None:
+        """The kept captions of images, as columns; None where no words were looked for. See `WordRows.captions`."""
+        if self._rows is None or stamp(self._data.captions) != self._seen:
+            return None
+        return self._rows.captions(images, langs, kinds)
+
+    def _best(self, rows: np.ndarray, scores: np.ndarray, depth: int) -> list[Found]:
+        """Every image once, with its best caption, of equals the first of the table; best first, ties by id."""
+        import numpy as np
+
+        order = np.lexsort((rows, -scores))
+        known = self._known(rows[order])
+        first: dict[bytes, int] = {}
+        last = -np.inf
+        for n, (image, score) in enumerate(zip(known["image"].tolist(), scores[order].tolist())):
+            if score < last:
+                break
+            if first.setdefault(image, n) == n and len(first) == depth:
+                last = score  # those that tie with it come too: of these the ids decide
+        at = np.fromiter(first.values(), np.int64, len(first))
+        scores, rows, known = scores[order][at], rows[order][at], known[at]
+        best = np.lexsort((known["image"], -scores))[:depth]
+        values = (known["image"][best], scores[best], known["caption"][best], rows[best])
+        return [Found(i.decode(), s, c.decode(), r) for i, s, c, r in zip(*(value.tolist() for value in values))]
+
+    def _joined(self, clauses: Sequence[Any], wanted: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """The best rows by the sum of some clauses' scores, each asked for its own best alone, which is far quicker.
+
+        Only rows whose sum is known, and that no row with an unknown share can exceed (Fagin's threshold): a row that a
+        clause did not name has nothing of it, where it named all or the row's language has no such stems, else at most
+        the least that it named.
+
+        Args:
+            clauses: the words, their stems by column, maybe the phrase.
+            wanted: rows of each.
+
+        Returns:
+            `(rows, scores, whether these are all)`.
+        """
+        import numpy as np
+
+        asked = [self._ask(clause, wanted, None) for clause in clauses]
+        rows = np.sort(np.concatenate([found for found, _ in asked]))
+        rows = rows[np.append(True, rows[1:] != rows[:-1])] if len(rows) else rows
+        has = self._known(rows)["stems"]
+        total, unknown = np.zeros(len(rows), np.float32), np.zeros(len(rows))
+        rest = {"every": 0.0, "stems": 0.0}
+        stems = len(self._stems())
+        for n, (found, scores) in enumerate(asked):
+            at = np.searchsorted(rows, found)
+            total[at] += scores
+            if len(found) < wanted:
+                continue
+            least, missing = float(scores.min()), np.ones(len(rows), bool)
+            missing[at] = False
+            if 1 <= n <= stems:
+                missing &= has == n
+                rest["stems"] = max(rest["stems"], least)
+            else:
+                rest["every"] += least
+            unknown += np.where(missing, least, 0.0)
+        open_ = unknown > 0
+        floor = max(sum(rest.values()), float((total + unknown)[open_].max(initial=0.0)))
+        sure = ~open_ & (total >= floor)
+        return rows[sure], total[sure], not any(rest.values())
+
+    def text_of(self, found: Found) -> str:
+        """The text of a caption that was found, folded."""
+        text: str = self._open._take_rows([found.row], columns=["text"])["text"][0].as_py()
+        return text
 
     def images_with(self, word: str) -> set[str]:
         """All images with a caption in which a word (or words together) stands, with any ending that is stemmed."""
@@ -301,12 +388,11 @@ class Lexicon:
         if not words_of(word) or not self.ready():
             return set()
         asked = folded(word)
-        fields = [n for n in self._open.schema.names if n.startswith("text_")]
         if len(words_of(word)) > 1 or spaceless(word):
             query: Any = PhraseQuery(asked, "text")
         else:
-            query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *fields]])
-        return {image for image, *_ in self._ask(query, None, None)}
+            query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *self._stems()]])
+        return {image.decode() for image in self._known(self._ask(query, None, None)[0])["image"].tolist()}
 
     def known(self, words: Iterable[str]) -> list[str]:
         """Those of some words that stand in a caption of any language."""
@@ -332,9 +418,9 @@ class Lexicon:
         """
         from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
 
-        fields = ["text", *(n for n in self._open.schema.names if n.startswith("text_"))]
+        fields = ["text", *self._stems()]
         any_of = BooleanQuery([(Occur.SHOULD, MatchQuery(words, name)) for name in fields])
-        return bool(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None))
+        return len(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None)[0]) > 0
 
     def scripts(self) -> dict[str, int]:
         """How many different words stand in captions, by script."""
@@ -348,17 +434,19 @@ class Lexicon:
             self._scripts = {script: len(words) for script, words in counts.items()}
         return self._scripts
 
-    def _ask(self, query: Any, limit: int | None, where: str | None) -> list[tuple[str, float, str, str]]:
+    def _ask(self, query: Any, limit: int | None, where: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Addresses, uint64, and scores, float32, of the rows that fit best."""
+        import numpy as np
+
         most = limit if limit is not None else self._open.count_rows()
         if not most:
-            return []
+            return np.empty(0, np.uint64), np.empty(0, np.float32)
         scanner = self._open.scanner(
-            columns=["caption_id", "image_id", "text", "_score"], full_text_query=query, limit=most, filter=where,
+            columns=["_score"], with_row_id=True, full_text_query=query, limit=most, filter=where,
             prefilter=where is not None,
         )  # fmt: skip
         rows = scanner.to_table()
-        columns = (rows[name].to_pylist() for name in ("image_id", "_score", "caption_id", "text"))
-        return list(zip(*columns))
+        return rows["_rowid"].to_numpy(), rows["_score"].to_numpy()
 
 
 def spaceless(word: str) -> bool:

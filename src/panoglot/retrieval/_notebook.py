@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from panoglot.errors import RowError, UserError
+from panoglot.table import said_of
 
 if TYPE_CHECKING:
     from panoglot.retrieval._hits import Hit
@@ -34,6 +35,6 @@ def _cell(hit: Hit) -> str:
         picture = f'<img src="data:image/png;base64,{data}" alt="{escape(name)}">'
     except (RowError, UserError) as error:
         picture = f"<i>{escape(str(error))}</i>"
-    said = [c for c in hit.captions if c.kind != "fact"][:MOST_TEXTS]
+    said = [c for c in said_of(hit.captions) if c.kind != "fact"][:MOST_TEXTS]
     texts = "".join(f'<div dir="auto">{escape(c.text[:200])} <i>{escape(c.lang)}</i></div>' for c in said)
     return f'<div style="{_CELL}">{picture}<div><b>{hit.score:.3f}</b> {escape(name)}</div>{texts}</div>'

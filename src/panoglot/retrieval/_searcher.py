@@ -26,7 +26,7 @@ from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
 from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
-from panoglot.table import Dataset, open_dataset
+from panoglot.table import Caption, CaptionRows, Dataset, open_dataset
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -389,7 +389,7 @@ class Searcher:
                     good &= _in(some, ids)
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
-                run.said_most = kept[0].text if kept else None
+                run.said_most = self.lexicon.text_of(kept[0]) if kept else None
                 return [Ranked(one.image_id, one.score, {"caption": one.caption_id}) for one in kept[:depth]]  # type: ignore[dict-item]
             wanted *= 4
 
@@ -418,14 +418,12 @@ class Searcher:
             run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes
         )
         ids = ids[: run.query.top]
-        captions = self.dataset.caption_rows(ids, shown) if ids else {}
+        captions = self._captions(run, ids, shown)
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
         said = [by_id[i].parts["lexical"]["terms"]["caption"] for i in ids if "lexical" in by_id[i].parts]
-        texts = (
-            {row["caption_id"]: row for row in self.dataset.captions.get(said, ["text", "lang"]).to_pylist()}
-            if said
-            else {}
-        )
+        texts = {row["caption_id"]: row for rows in captions.values() for row in rows.plain(range(len(rows)))}
+        if hidden := [key for key in said if key not in texts]:  # of a language or kind that is not shown
+            texts |= {row["caption_id"]: row for row in self.dataset.captions.get(hidden, ["text", "lang"]).to_pylist()}
         hits = Hits()
         words = words_of(" ".join(str(term.value) for term in run.plan.positives if term.kind == "text"))
         for key in ids:
@@ -452,11 +450,37 @@ class Searcher:
             )
         return hits
 
+    def _captions(self, run: _Run, ids: Sequence[str], shown: str) -> Mapping[str, CaptionRows]:
+        """The captions that are shown; where words were looked for, what they say is known without reading a table."""
+        lang, kinds = run.filters.lang, run.filters.kinds
+        met = meeting([*map(canonical_language, lang)], self._allowed.languages())[0] if lang else ()
+        said = self.lexicon.captions(ids, met, kinds) if not lang or met else None
+        if said is None:
+            return self.dataset.caption_rows(ids, shown) if ids else {}
+        read = _Whole(self.dataset, tuple(ids), shown)
+        return {image: CaptionRows(None, plain, read if plain["text"] else None) for image, plain in said.items()}
+
     def _nothing(self, query: Query, why: str, run: _Run | None = None) -> Hits:
         hits = Hits()
         hits.query, hits.plan = query, run.plan if run else None
         hits.notes = [*(run.notes if run else []), why]
         return hits
+
+
+@dataclass
+class _Whole:
+    """The records of the captions of some images, read at the first look at any."""
+
+    dataset: Dataset
+    images: tuple[str, ...]
+    where: str
+    found: dict[str, Caption] | None = None
+
+    def __call__(self) -> dict[str, Caption]:
+        if self.found is None:
+            rows = self.dataset.caption_rows(self.images, self.where)
+            self.found = {caption.caption_id: caption for some in rows.values() for caption in some}
+        return self.found
 
 
 def _says_all(run: _Run, text: str | None) -> bool:

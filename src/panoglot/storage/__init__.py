@@ -10,6 +10,7 @@ machine (`LocalStore`) makes files and folders of them, an object store (`Object
 
 from panoglot.storage._bucket import Bucket, Object, in_objects, is_object, open_bucket
 from panoglot.storage._contract import Address, Appender, Claims, FileFacts, Store, TableAddress
+from panoglot.storage._lease import machine_folder
 from panoglot.storage._local import LocalStore
 from panoglot.storage._object_files import copy_here
 from panoglot.storage._object_locks import close_leases
@@ -32,6 +33,7 @@ __all__ = [
     "has_scheme",
     "in_objects",
     "is_object",
+    "machine_folder",
     "open_bucket",
     "open_store",
 ]

@@ -177,6 +177,9 @@ class LocalStore:
     def _table(self, name: str) -> Path:
         return self._path / f"{name}.lance"
 
+    def _versions(self, name: str) -> str:
+        return f"{self._path}/{name}.lance/_versions"  # asked some ten times by every search
+
     def table(self, name: str) -> TableAddress:
         return TableAddress(str(self._table(name)))
 
@@ -186,8 +189,11 @@ class LocalStore:
         return sorted(f"{place}{path.stem}" for path in found if not path.name.startswith("."))
 
     def has_table(self, name: str) -> bool:
-        versions = self._table(name) / "_versions"
-        return versions.is_dir() and any(versions.iterdir())
+        try:
+            with os.scandir(self._versions(name)) as found:
+                return next(found, None) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def new_table(self, name: str, make: Callable[[TableAddress], object]) -> None:
         # Lance's own `create` may overwrite what another process created and filled in the meantime: make the table
@@ -204,7 +210,7 @@ class LocalStore:
 
     def stamp(self, name: str) -> int:
         try:
-            changed = os.stat(self._table(name) / "_versions").st_mtime_ns
+            changed = os.stat(self._versions(name)).st_mtime_ns
         except FileNotFoundError:
             return 0
         now = time.time_ns()

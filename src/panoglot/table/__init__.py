@@ -1,6 +1,14 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.table._caption_rows import PLAIN, CaptionRows, caption_from_row, caption_records, caption_to_row
+from panoglot.table._caption_rows import (
+    PLAIN,
+    CaptionRows,
+    Said,
+    caption_from_row,
+    caption_records,
+    caption_to_row,
+    said_of,
+)
 from panoglot.table._dataset import (
     MANIFEST,
     Dataset,
@@ -52,6 +60,7 @@ __all__ = [
     "Fact",
     "Rating",
     "Reject",
+    "Said",
     "Table",
     "Triple",
     "byte_spans",
@@ -77,6 +86,7 @@ __all__ = [
     "open_dataset",
     "plain_rows",
     "reject_id",
+    "said_of",
     "sql_in",
     "vector_id",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from panoglot.geometry import Region
 from panoglot.table._memory import no_collection
@@ -14,11 +14,26 @@ from panoglot.table._records import Caption, is_translation, machine_kind
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PLAIN", "CaptionRows", "caption_from_row", "caption_records", "caption_to_row"]
+__all__ = ["PLAIN", "CaptionRows", "Said", "caption_from_row", "caption_records", "caption_to_row", "said_of"]
 
 
 #: Fields that are read of every caption; the records are made when somebody looks at them.
 PLAIN = ("caption_id", "text", "lang", "kind")
+
+
+class Said(NamedTuple):
+    """What a caption says: its `PLAIN` fields."""
+
+    caption_id: str
+    text: str
+    lang: str
+    kind: str
+
+
+def said_of(captions: Sequence[Caption]) -> list[Said]:
+    """What captions say; of `CaptionRows` without making their records."""
+    rows = captions if isinstance(captions, CaptionRows) else CaptionRows.of(captions)
+    return rows.said()
 
 
 class CaptionRows(Sequence[Caption]):
@@ -28,8 +43,20 @@ class CaptionRows(Sequence[Caption]):
     ([], True)
     """
 
-    def __init__(self, rows: pa.Table | None = None, plain: Mapping[str, list[str]] | None = None) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        rows: pa.Table | None = None,
+        plain: Mapping[str, list[str]] | None = None,
+        later: Callable[[], Mapping[str, Caption]] | None = None,
+    ) -> None:
+        """Hold rows, or what will read them.
+
+        Args:
+            rows: of `captions`.
+            plain: the `PLAIN` fields.
+            later: reads the records by id, at the first look; one that is gone by then has its `PLAIN` fields alone.
+        """
+        self._rows, self._later = rows, later
         self._plain = plain or {name: [] for name in PLAIN}
         self._made: list[Caption] | None = None
 
@@ -60,6 +87,10 @@ class CaptionRows(Sequence[Caption]):
         """One of the `PLAIN` fields of all."""
         return self._plain[name]
 
+    def said(self) -> list[Said]:
+        """The `PLAIN` fields of all: no record is made."""
+        return [Said(*values) for values in zip(*(self._plain[name] for name in PLAIN))]
+
     def plain(self, numbers: Sequence[int]) -> list[dict[str, str]]:
         """The `PLAIN` fields of some."""
         columns = [(name, self._plain[name]) for name in PLAIN]
@@ -87,6 +118,9 @@ class CaptionRows(Sequence[Caption]):
         return repr(self._all())
 
     def _all(self) -> list[Caption]:
+        if self._made is None and self._later is not None:
+            found = self._later()
+            self._made = [found.get(one.caption_id) or Caption(**one._asdict()) for one in self.said()]
         if self._made is None:
             self._made = [] if self._rows is None else caption_records(self._rows)
         return self._made

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.vectors._coarse import Coarse
     from panoglot.vectors._exact import dots, first_scores, gather, threads, top_rows
     from panoglot.vectors._hamming import Compared, bucket_bits, near_others, near_pairs
     from panoglot.vectors._images import ImageIndex, id_bytes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._unit import unit_rows
 
 __all__ = [
+    "Coarse",
     "Compared",
     "ImageIndex",
     "Vectors",
@@ -57,6 +59,7 @@ __getattr__, __dir__ = lazy_names(
         "similarities": "_maxsim",
         "first_scores": "_exact",
         "bucket_bits": "_hamming",
+        "Coarse": "_coarse",
         "ImageIndex": "_images",
         "Vectors": "_stored",
         "dots": "_exact",

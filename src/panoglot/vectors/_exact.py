@@ -1,4 +1,4 @@
-"""Exact nearest rows over float16 vectors in memory, at the speed of reading them."""
+"""Exact nearest rows over float16 vectors in memory, at the speed of reading them, or a copy of half their size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from panoglot.vectors._coarse import Coarse, Rough
+
 __all__ = ["dots", "first_scores", "gather", "threads", "top_rows"]
 
-#: Rows at a time: their scores stay in the processor's cache.
+#: Rows a thread takes at a time.
 _CHUNK = 16_384
+#: Groups whose largest scores give a floor, at least, and for each of the rows that are wanted.
+_GROUPS, _GROUPS_EACH = 1024, 4
+#: From this many candidates on, for each row that is wanted, they are scored a second time before the last.
+_MANY = 8
 
 
 def threads() -> int:
@@ -50,11 +56,14 @@ def top_rows(
     k: int,
     masks: Sequence[np.ndarray | None] | None = None,
     pool: ThreadPoolExecutor | None = None,
+    coarse: Sequence[Coarse | None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the `k` rows with the largest dot product, and every row that ties with the last of them.
 
-    A first pass takes the query rounded to float16. Rounding moves no score by more than the length of what was rounded
-    away, so rows further than twice that below the k-th cannot be among the best; the others are scored again in full.
+    A first pass scores all rows roughly, each with a bound of its error: with the query rounded to float16 (rounding
+    moves no score by more than the length of what was rounded away), or over int8 copies (see `Coarse`). Rows whose
+    score cannot reach what the k-th has at least are left out; the others are scored again in full. What comes back is
+    the same whatever the first pass reads.
 
     Args:
         parts: float16 `[n, dim]` each; rows are numbered through. Unit vectors; a row with NaN is never found.
@@ -62,6 +71,7 @@ def top_rows(
         k: how many.
         masks: bool `[n]` each: rows that may be found; None for all.
         pool: threads; None scans in this one.
+        coarse: int8 copies of parts; None for those that have none.
 
     Returns:
         `(rows, scores)`: int64 and float64, best first, equal scores by row.
@@ -69,24 +79,35 @@ def top_rows(
     import numpy as np
 
     half = query.astype(np.float16)
-    slack = 2 * (float(np.linalg.norm(query - half.astype(np.float32))) * 1.01 + 2e-6)
-    jobs: list[tuple[int, np.ndarray, np.ndarray | None]] = []
+    slack = float(np.linalg.norm(query - half.astype(np.float32))) * 1.01 + 2e-6
+    near = np.empty(sum(map(len, parts)), np.float32)
+    copies = list(coarse or [None] * len(parts)) if np.isfinite(query).all() else [None] * len(parts)
+    asked = [None if copy is None else copy.ask(query) for copy in copies]
+    jobs: list[tuple[int, int, int, int]] = []  # which part, its first row, the first and the last here
     start = 0
     for n, part in enumerate(parts):
-        mask = masks[n] if masks is not None else None
         share = max(_CHUNK, -(-len(part) // (4 * threads()))) if pool else max(1, len(part))
-        for low in range(0, len(part), share):
-            jobs.append((start + low, part[low : low + share], None if mask is None else mask[low : low + share]))
+        jobs += [(n, start, low, min(low + share, len(part))) for low in range(0, len(part), share)]
         start += len(part)
-    run = pool.map if pool is not None and len(jobs) > 1 else map
-    found = list(run(lambda job: _candidates(job[0], job[1], job[2], half, k, slack), jobs))
-    rows = np.concatenate([r for r, _ in found]) if found else np.empty(0, np.int64)
-    near = np.concatenate([s for _, s in found]) if found else np.empty(0, np.float32)
-    if len(near) > k:
-        floor = np.partition(near, len(near) - k)[len(near) - k] - slack
-        rows = rows[near >= floor]
-    rows = np.sort(rows)
+
+    def scan(job: tuple[int, int, int, int]) -> None:
+        n, first, low, high = job
+        out, rough = near[first + low : first + high], asked[n]
+        if rough is None:
+            first_scores(parts[n][low:high], half, out)
+        else:
+            rough.scores(low, high, out)
+        if (mask := masks[n] if masks is not None else None) is not None:
+            out[~mask[low:high]] = np.nan
+
+    list(pool.map(scan, jobs) if pool is not None and len(jobs) > 1 else map(scan, jobs))
+    rows = _reaching(near, asked, parts, slack, k)
+    if any(rough is not None for rough in asked) and len(rows) > _MANY * k:
+        again = np.empty(len(rows), np.float32)
+        first_scores(gather(parts, rows), half, again)
+        rows = rows[again >= _kth(again, k) - 2 * slack]
     scores = dots(gather(parts, rows), query)
+    rows, scores = rows[~np.isnan(scores)], scores[~np.isnan(scores)]
     order = np.lexsort((rows, -scores))
     rows, scores = rows[order], scores[order]
     if len(rows) > k:
@@ -95,39 +116,57 @@ def top_rows(
     return rows, scores
 
 
-def _candidates(
-    start: int, part: np.ndarray, mask: np.ndarray | None, query: np.ndarray, k: int, slack: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a part that may be among the best `k`, with their scores of the first pass."""
+def _reaching(
+    near: np.ndarray, roughs: Sequence[Rough | None], parts: Sequence[np.ndarray], slack: float, k: int
+) -> np.ndarray:
+    """Rows that may be among the best `k`, ascending, by rough scores (NaN: not to be found) and what these are off by.
+
+    Args:
+        near: float32 `[N]`.
+        roughs: of each part: the query before its coarse copy, None where `slack` is what scores are off by.
+        parts: the rows.
+        slack: see above.
+        k: how many.
+    """
     import numpy as np
 
-    out = np.empty(min(_CHUNK, len(part)), np.float32)
-    rows: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
-    floor, waiting = -np.inf, 0
-    for low in range(0, len(part), _CHUNK):
-        some = part[low : low + _CHUNK]
-        score = out[: len(some)]
-        first_scores(some, query, score)
-        good = score >= floor
-        if mask is not None:
-            good &= mask[low : low + _CHUNK]
-        at = np.flatnonzero(good)
-        if not len(at):
-            continue
-        rows.append(at + (start + low))
-        scores.append(score[at])
-        waiting += len(at)
-        if waiting > max(4 * k, 1024) or floor == -np.inf:
-            every = np.concatenate(scores)
-            if len(every) >= k:
-                floor = max(floor, np.partition(every, len(every) - k)[len(every) - k] - slack)
-                keep = every >= floor
-                rows, scores = [np.concatenate(rows)[keep]], [every[keep]]
-            waiting = 0
-    if not rows:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    return np.concatenate(rows), np.concatenate(scores)
+    most = max((slack if rough is None else rough.most for rough in roughs), default=0.0)
+
+    def margins(rows: np.ndarray) -> np.ndarray:
+        found, start = np.full(len(rows), slack), 0
+        for rough, part in zip(roughs, parts):
+            mine = slice(*np.searchsorted(rows, (start, start + len(part))))
+            if rough is not None:
+                found[mine] = rough.margins(rows[mine] - start)
+            start += len(part)
+        return found
+
+    with np.errstate(invalid="ignore"):
+        best = np.flatnonzero(near >= _floor(near, k))
+        least = _kth(near[best] - margins(best), k)
+        rows = np.flatnonzero(near >= least - most)
+        if any(rough is not None for rough in roughs):
+            rows = rows[near[rows] + margins(rows) >= least]
+    return rows
+
+
+def _floor(near: np.ndarray, k: int) -> float:
+    """What at least `k` scores reach, and few more: the k-th of the largest of groups."""
+    import numpy as np
+
+    groups = max(_GROUPS, _GROUPS_EACH * k)
+    each = len(near) // groups
+    if each < 2:
+        return -np.inf
+    return _kth(np.fmax.reduce(near[: each * groups].reshape(each, groups), axis=0), k)
+
+
+def _kth(scores: np.ndarray, k: int) -> float:
+    """The k-th largest, NaN aside; -inf where there are fewer."""
+    import numpy as np
+
+    known = scores[~np.isnan(scores)]
+    return float(np.partition(known, len(known) - k)[len(known) - k]) if len(known) >= k else -np.inf
 
 
 def gather(parts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:

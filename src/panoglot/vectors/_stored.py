@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from panoglot.vectors._coarse import Coarse
+
 if TYPE_CHECKING:
     import lance
     import numpy as np
@@ -40,12 +42,16 @@ class Part:
         owners: id of the image or caption of every row, `S32` `[n]`.
         captions: which rows are of captions, bool `[n]`.
         fragments: which fragments of the table it holds, and in what state.
+        folder: where it is mapped from; None in memory.
+        coarse: a copy of half the bytes, where one was made.
     """
 
     vectors: np.ndarray
     owners: np.ndarray
     captions: np.ndarray
     fragments: frozenset[str]
+    folder: Path | None = None
+    coarse: Coarse | None = None
 
 
 @dataclass
@@ -79,6 +85,19 @@ class Vectors:
                 self.parts = [self.parts[0], _join(self.parts[1:])]
         self._stamp = now
         return True
+
+    def make_coarse(self) -> bool:
+        """Make the copy of half the bytes that exact search reads first; say whether there is one.
+
+        Only of what is mapped, and where it can be written.
+        """
+        self.refresh()
+        for part in self.parts:
+            if part.folder is not None and part.coarse is None:
+                with contextlib.suppress(OSError):  # a read-only or full disk: all bytes are read
+                    Coarse.of(part.vectors).keep(part.folder)
+                part.coarse = Coarse.kept(part.folder, part.vectors.shape)
+        return any(part.coarse is not None for part in self.parts)
 
     def _load(self, data: lance.LanceDataset) -> Part:
         fragments = data.get_fragments()
@@ -130,7 +149,7 @@ def _mapped(folder: Path, states: frozenset[str]) -> Part:
     if set(json.loads((folder / "state.json").read_text())) != states:
         raise ValueError(f"{folder} is of another state")
     vectors, owners, captions = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    return Part(vectors, owners, captions, states)
+    return Part(vectors, owners, captions, states, folder, Coarse.kept(folder, vectors.shape))
 
 
 def _state(fragment: lance.LanceFragment) -> str:

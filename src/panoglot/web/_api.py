@@ -23,11 +23,12 @@ from panoglot.web._http import Answer, Problem, Request
 from panoglot.web._review import Review, captions_of
 from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
 from panoglot.web._shelf import Shelf, shown, told_rows
+from panoglot.web._thumbs import Thumbs
 
 __all__ = ["Api", "problem_of"]
 
-#: Thumbnails in memory, and pictures that clients sent to search with.
-_THUMBS, _UPLOADS = 64 * 2**20, 32
+#: Pictures that clients sent to search with.
+_UPLOADS = 32
 _PATTERNS = tuple((route, route.pattern) for route in ROUTES)
 
 
@@ -38,8 +39,7 @@ class Api:
         self.searcher, self.data, self.read_only = searcher, searcher.dataset, read_only
         self.shelf, self.review = Shelf(searcher), Review(searcher)
         self._lock = threading.Lock()
-        self._thumbs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._held = 0
+        self._thumbs = Thumbs(self.data, searcher._allowed.is_forgotten, read_only=read_only)
         self._uploads: OrderedDict[str, Image] = OrderedDict()
         #: the datasets of the server and their pictures
         self.beside: Callable[[], dict[str, int]] = dict
@@ -208,18 +208,14 @@ class Api:
         headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
         if request.headers.get("If-None-Match") == tag:
             return Answer(status=304, headers=headers)
-        found = self._thumbs.get((key, height))
+        found = self._thumbs.get(key, height)
         if found is None:
             sent = self._uploads.get(key)  # who sent it may see it
             rows = [sent.data] if sent else self.data.images.get([key], ["data"])["data"].to_pylist()
             if not rows:
                 raise Problem(404, "there is no such picture.")
             found = _webp(rows[0], height)
-            with self._lock:
-                self._held += len(found) - len(self._thumbs.pop((key, height), b""))
-                self._thumbs[key, height] = found
-                while self._held > _THUMBS:
-                    self._held -= len(self._thumbs.popitem(last=False)[1])
+            self._thumbs.put(key, height, found, keep=sent is None)
         return Answer(found, "image/webp", headers=headers)
 
     # -- looking through -----------------------------------------------------------------------------------------------
@@ -290,9 +286,8 @@ class Api:
         keys = [self._id(one) for one in ids]
         with self._lock:
             done = forget(self.data, *keys, dry_run=bool(body.get("dry_run")))
-            for key in keys:
-                for size in SIZES:
-                    self._held -= len(self._thumbs.pop((key, size), b""))
+            if not body.get("dry_run"):
+                self._thumbs.forget(keys)
         return Answer.of(asdict(done), headers={"Clear-Site-Data": '"cache"'})
 
 

@@ -74,20 +74,28 @@ def slerp(a: Tensor, b: Tensor, alpha: Tensor | float = 0.5) -> Tensor:
     return found.masked_fill(cos < -0.9995, float("nan"))
 
 
-def nearest(x: Tensor, pair_id: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest(
+    x: Tensor, pair_id: Tensor | None = None, more: Tensor | None = None, more_id: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return of unit vectors [N, D] the nearest other one [N], and whether there is one that is no duplicate [N].
 
     Args:
         x: the vectors.
         pair_id: [N] equal for duplicates, which are no neighbours.
+        more: [M, D] further ones that may be neighbours; they are numbered from N on.
+        more_id: [M] equal to the `pair_id` of their duplicates.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> [z.tolist() for z in nearest(x)]
     [[1, 0, 1], [True, True, True]]
+    >>> [z.tolist() for z in nearest(x, torch.arange(3), x[:1], torch.tensor([9]))]
+    [[3, 0, 1], [True, True, True]]
     """
-    scores = x @ x.T
-    same = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    every = x if more is None else torch.cat([x, more])
+    same = torch.eye(len(x), len(every), dtype=torch.bool, device=x.device)
     if pair_id is not None:
-        same = same | (pair_id[:, None] == pair_id)
+        ids = pair_id if more_id is None else torch.cat([pair_id, more_id])
+        same[:, : len(ids)] |= pair_id[:, None] == ids
+    scores = x @ every.T
     scores = scores.masked_fill(same, float("-inf"))
     return scores.argmax(1), ~same.all(1)

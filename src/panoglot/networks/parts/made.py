@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks._contrast import ContrastOptions, contrast
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks.losses import TEMPLATES, check_templates, kl_logits, nearest, slerp
@@ -19,9 +20,15 @@ from panoglot.networks.towers import Scale
 
 __all__ = ["MadePart", "SentencePart"]
 
+#: Bytes of a caption in a queue.
+_TEXT = 512
+
 
 class MadePart(Part):
-    """Between a picture and its nearest neighbour in the step lies a reference; the captions say what to change.
+    """Between a picture and its nearest neighbour lies a reference; the captions say what to change.
+
+    Neighbours are the other pictures of the step, and those of a queue of the last steps: in a small step the nearest
+    one has little to do with the picture.
 
     Three kinds of queries learn to find the picture: the reference alone, the caption alone, both with the change in
     words. Pictures whose neighbour is as good as the same, or opposite, teach by the caption alone.
@@ -36,12 +43,18 @@ class MadePart(Part):
         templates: sentences with {want} and {have}; empty: fifteen English ones.
         kinds: which queries learn: `picture`, `text`, `both`.
         scale: of `Scale`.
+        queue: pictures of the last steps, with their captions, that are neighbours too; they are kept with the model,
+            so that a resumed run goes on with them. The longest captions are cut at 512 bytes there.
 
     Source: CoLLM arXiv 2503.19910, section 3 (slerp, templates, three losses); `most` is ours.
     """
 
     needs, reads, gives = ("composer", "picture", "text"), ("picture", "text"), ("encode", "compose")
     across = ""
+
+    kept: Tensor
+    kept_id: Tensor
+    kept_text: Tensor
 
     def __init__(
         self,
@@ -53,6 +66,7 @@ class MadePart(Part):
         templates: Sequence[str] = (),
         kinds: Sequence[str] = ("picture", "text", "both"),
         scale: Mapping[str, float] | None = None,
+        queue: Annotated[int, Added(0)] = 0,
     ) -> None:
         super().__init__()
         low = alpha if low is None else low
@@ -63,6 +77,13 @@ class MadePart(Part):
         self.alpha, self.low, self.p, self.most, self.kinds = alpha, low, p, most, tuple(kinds)
         self.templates = check_templates(templates or TEMPLATES)
         self.scale = Scale(**(scale or {}))
+        if queue < 0:
+            raise UserError(f"made: queue={queue} must be at least 0.")
+        self.queue = queue
+        if queue:
+            self.register_buffer("kept", torch.zeros(queue, widths.dim))
+            self.register_buffer("kept_id", torch.full((queue,), -1))
+            self.register_buffer("kept_text", torch.zeros(queue, _TEXT, dtype=torch.uint8))
 
     def collate(self, out: Batch, items: Sequence[tuple[Record, Sample]], model: Any) -> None:
         """Draw three numbers an item: whether its change is a template, which, and where its reference lies."""
@@ -84,8 +105,31 @@ class MadePart(Part):
             for i, (j, (u, t, *_)) in enumerate(zip(like, drawn, strict=True))
         ]
 
+    def waiting(self) -> tuple[Tensor, Tensor, list[str]]:
+        """Return what is in the queue, newest first: vectors [M, D], numbers of pairs [M], captions."""
+        full = self.kept_id >= 0
+        texts = [bytes(row).rstrip(b"\0").decode() for row in self.kept_text[full].tolist()]
+        return self.kept[full], self.kept_id[full], texts
+
+    def push(self, x: Tensor, pair_id: Tensor, captions: Sequence[str]) -> None:
+        """Put pictures [n, D] with their captions at the head of the queue; the oldest go."""
+        rows = torch.zeros(len(captions), _TEXT, dtype=torch.uint8)
+        for row, caption in zip(rows, captions, strict=True):
+            cut = caption.encode()[:_TEXT].decode(errors="ignore").encode()
+            row[: len(cut)] = torch.tensor(list(cut), dtype=torch.uint8)
+        news = {"kept": x.detach().to(self.kept), "kept_id": pair_id, "kept_text": rows}
+        for name, new in news.items():
+            held = getattr(self, name)
+            setattr(self, name, torch.cat([new.to(held.device), held])[: self.queue].contiguous())
+
     def references(
-        self, own: Tensor, x: Tensor, pair_id: Tensor | None, alpha: Tensor | float
+        self,
+        own: Tensor,
+        x: Tensor,
+        pair_id: Tensor | None,
+        alpha: Tensor | float,
+        more: Tensor | None = None,
+        more_id: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return references [B, D], the neighbours [B] they lean to, and which of them mean something [B].
 
@@ -94,9 +138,12 @@ class MadePart(Part):
             x: [B, D] unit vectors of the pictures.
             pair_id: [B] equal for duplicates.
             alpha: where the references lie, [B, 1] or one number.
+            more: [M, D] of the queue; these neighbours are numbered from B on.
+            more_id: [M] of the queue.
         """
-        like, there = nearest(x, pair_id)
-        r, cos = slerp(own, x[like], alpha), (own * x[like]).sum(1)
+        like, there = nearest(x, pair_id, more, more_id)
+        near = (x if more is None else torch.cat([x, more]))[like]
+        r, cos = slerp(own, near, alpha), (own * near).sum(1)
         good = there & (cos <= self.most) & (cos > -0.9995)
         return torch.where(good[:, None], r, own), like, good
 
@@ -109,11 +156,17 @@ class MadePart(Part):
         own = x if batch.image is None or batch.image.shape[1] < 2 else model.picture_vectors(batch.image[:, 1])
         drawn = batch.targets["made"]
         alpha = self.low + (self.alpha - self.low) * drawn[:, 2:]
-        r, like, good = self.references(own, x, batch.pair_id, alpha)
         captions, langs = [one[0] for one in batch.texts], [one[0] for one in batch.lang]
-        good = good & batch.slot_mask[:, 0] & batch.slot_mask[like, 0]
+        said, has, more, more_id = captions, batch.slot_mask[:, 0], None, None
+        if self.queue and batch.pair_id is not None:
+            more, more_id, texts = self.waiting()
+            said, has = captions + texts, torch.cat([has, has.new_ones(len(texts))])
+        r, like, good = self.references(own, x, batch.pair_id, alpha, more, more_id)
+        good = good & has[: len(captions)] & has[like]
         at = good.nonzero()[:, 0]
-        changes = self.said(captions, like.tolist(), drawn.tolist())
+        changes = self.said(said, like.tolist(), drawn.tolist())
+        if self.queue and self.training and batch.pair_id is not None:
+            self.push(x[rows], batch.pair_id[rows], [captions[i] for i in rows.tolist()])
         lying = Features(x=r)
         queries = []
         if "picture" in self.kinds:

@@ -1,0 +1,131 @@
+"""The words of many captions: asked one by one, and known by row, they find what the whole table finds."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+import panoglot
+from panoglot.retrieval import Lexicon, Searcher
+from panoglot.table import Caption, Said, caption_to_row, said_of
+from tests.retrieval.conftest import World
+
+SYLLABLES = ("ba", "ko", "ri", "mu", "te", "sa", "lo", "ni", "gu", "fe")
+SAID = ["running", "runs", "run", "dogs", "dog", "häuser", "haus", "красная", "красный", "แมว", "赤い鳥", "كلب"]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """2,000 captions of 500 images in seven languages: words that are frequent, rare, inflected, said twice."""
+    world = World(tmp_path_factory.mktemp("crowd") / "x.pano")
+    rng = np.random.default_rng(5)
+    words = [*SAID, *(a + b + c for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES[:2])]
+    rows = []
+    for n in range(2000):
+        picked = rng.zipf(1.4, rng.integers(1, 9)) % len(words)
+        row = Caption(" ".join(words[w] for w in picked), ("en", "de", "ru", "th", "ja", "ar", "sw")[n % 7], "alt")
+        rows.append({**caption_to_row(row), "caption_id": f"{n:032x}", "image_id": f"{n // 4:032x}", "recipe": "web"})
+    world.data.captions.insert(rows)
+    world.words = words
+    return world
+
+
+def test_clauses_asked_one_by_one_find_what_all_together_find(crowd, monkeypatch):
+    rng, together = np.random.default_rng(6), Lexicon(crowd.data)
+    texts = [
+        "running dogs",
+        "red dog",
+        "häuser",
+        "แมว",
+        "赤い鳥 bako",
+        "القطة كلب",
+        "красный дом",
+        "unheardof",
+        "run run dog",
+    ]
+    texts += [" ".join(crowd.words[w] for w in rng.zipf(1.2, rng.integers(1, 5)) % len(crowd.words)) for _ in range(40)]
+    expected = {(text, depth): together.find(text, depth) for text in texts for depth in (2, 10, 600)}
+    monkeypatch.setattr("panoglot.retrieval._lexical._ONE_BY_ONE", 0)
+    alone, asked, plain = Lexicon(crowd.data), [], Lexicon._ask
+    monkeypatch.setattr(Lexicon, "_ask", lambda self, q, *r: asked.append(type(q).__name__) or plain(self, q, *r))
+    for (text, depth), right in expected.items():
+        found = alone.find(text, depth)
+        assert [one.score for one in found] == [one.score for one in right], text
+        last = right[-1].score if right else 0.0  # of those that tie with the last, any may be there
+        assert [one for one in found if one.score > last] == [one for one in right if one.score > last], text
+        if depth == 600:
+            assert found == right  # nothing is cut
+    assert asked.count("BooleanQuery") < len(expected) / 3  # the rest was sure without
+
+
+def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
+    """Captions that came, were dropped, and a file that is damaged: images and captions are those of the table."""
+    shutil.copytree(crowd.data.path, tmp_path / "y.pano")
+    data = panoglot.open(tmp_path / "y.pano")
+
+    def said(lexicon):
+        rows = data.captions.rows(["caption_id", "image_id", "text"], "dropped is null")
+        right = {row["caption_id"]: row["image_id"] for row in rows if "dog" in row["text"].split()}
+        assert lexicon.images_with("dog") >= set(right.values())
+        found = lexicon.find("dog", 1000)
+        assert {right.get(one.caption_id, one.image_id) for one in found} == {one.image_id for one in found}
+        assert {one.image_id for one in found} == lexicon.images_with("dog")
+        assert all("dog" in lexicon.text_of(one) for one in found[:20])
+        return found
+
+    first = said(Lexicon(data))
+    data.captions.change([{"caption_id": one.caption_id, "dropped": "x"} for one in first[:7]])
+    world = World.__new__(World)
+    world.data = data
+    keys = [world.caption(f"{n:032x}", f"A dog, the {n}th.") for n in range(900, 905)]
+    second = said(Lexicon(data))
+    assert {one.caption_id for one in second} >= set(keys)
+    assert not {one.caption_id for one in second} & {one.caption_id for one in first[:7]}
+    for name in ("rows.npy", "order.npy", "texts.npy", "names.json"):
+        (kept,) = (data.path / "cache" / "words").glob(f"rows-*/{name}")
+        kept.write_bytes(b"broken")
+        assert said(Lexicon(data)) == second
+    shutil.rmtree(kept.parent)
+    kept.parent.write_bytes(b"")  # nothing can be written there
+    assert said(Lexicon(data)) == second
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)]
+)
+def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
+    """Their texts are read from beside the words, their records at the first look: both are what the table has."""
+    world = World(tmp_path / "x.pano")
+    texts = {"en": "A red cat.", "de": "Ein Käfer.", "th": "แมวสีแดง", "ar": "قِطّة حمراء", "zh-Hant": "紅貓"}
+    keys = world.images(6)
+    for n, key in enumerate(keys):
+        for lang, text in texts.items():
+            world.caption(key, f"{text} red {n}", lang, "human" if n % 2 else "alt")
+        world.caption(key, f"red, but dropped {n}", "en", "alt", dropped="draft")
+        world.caption(key, "Landscape format, red.", "en", "fact")
+    recipe = Caption("Eine rote Katze.", "de", "human", recipe="translate/1", image_id=keys[0], caption_id="f" * 32)
+    world.data.captions.insert([caption_to_row(recipe)])
+    searcher = Searcher(world.data)
+    for _ in range(2):  # read, then mapped
+        hits = searcher.search("red", k=6, **asked)
+        assert {hit.image_id for hit in hits} <= set(keys)
+        assert len(hits) == count
+        right = world.data.caption_rows([hit.image_id for hit in hits], searcher._allowed.where(*_several(asked)))
+        for hit in hits:
+            assert said_of(hit.captions) == [Said(c.caption_id, c.text, c.lang, c.kind) for c in right[hit.image_id]]
+            assert [*map(caption_to_row, hit.captions)] == [*map(caption_to_row, right[hit.image_id])]
+            assert all(c.dropped is None for c in hit.captions)
+        assert json.dumps([hit.to_dict() for hit in pickle.loads(pickle.dumps(list(hits)))], sort_keys=True)
+        searcher = Searcher(world.data)
+    assert (tmp_path / "x.pano" / "cache" / "words").is_dir()
+    hits = searcher.search("red", k=6)
+    gone = said_of(hits[0].captions)[0].caption_id
+    world.data.captions.change([{"caption_id": gone, "dropped": "wrong"}])  # before anybody looked
+    assert [c.caption_id for c in hits[0].captions] == [one.caption_id for one in said_of(hits[0].captions)]
+    assert gone not in [c.caption_id for c in searcher.search("red", k=6)[0].captions]
+
+
+def _several(asked):
+    return [tuple(asked[name].split(",")) if name in asked else () for name in ("lang", "kinds")]
