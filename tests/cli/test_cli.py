@@ -156,7 +156,7 @@ def test_settings_and_hints_with_spaces(dataset, tmp_path):
 def test_ingest_says_what_it_did(dataset):
     done = run("ingest", dataset.parent / "photos", "-o", dataset)
     assert "4 images, 8 captions kept" in done.stdout
-    assert "1 rejects: panoglot retry" in done.stdout
+    assert "1 reject: panoglot retry" in done.stdout
 
 
 def test_too_many_rejects_is_exit_code_three(dataset, tmp_path):

@@ -6,19 +6,20 @@ import contextlib
 import inspect
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from panoglot.checks import pairs
-from panoglot.errors import UserError, verb
+from panoglot.errors import NothingKept, UserError, verb
 from panoglot.formats import OptOut, detect, hold
 from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
 from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
-from panoglot.recipes._outcome import held_of_listed, nothing_read, what_went_wrong
+from panoglot.recipes._outcome import all_opted_out, nothing_read, of_listed, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
     held,
@@ -188,6 +189,8 @@ def run_recipe(
         recipe.source = os.path.abspath(recipe.source)  # a retry from another folder finds it again
     if recipe.prices is not None:
         recipe.prices = os.path.abspath(recipe.prices)
+    if recipe.opt_out is not None:
+        recipe.opt_out = os.path.abspath(recipe.opt_out)
     if on_error not in ("reject", "raise"):
         raise UserError(f"on_error='{on_error}': use reject or raise.")
     if max_cost is not None and not max_cost >= 0:
@@ -261,10 +264,17 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
     if ingest_first is not None:
         run.stage(ingest_first)
         failing = settle_rejects(run.dataset, result.run_id)
+        read = result.stages[-1]
         if recipe.opt_out:
-            result.stages[-1].notes.setdefault("unused", []).extend(held_of_listed(run.dataset, recipe.opt_out))
+            said = of_listed(run.dataset, recipe.opt_out, str(recipe.source), whole=not read.pending)
+            read.notes.setdefault("unused", []).extend(said)
+            empty = Counter() if len(run.dataset.images) else failing
+            result.opted_out = all_opted_out(read, empty, str(recipe.source), recipe.opt_out)
         if not len(run.dataset.images):
-            raise UserError(nothing_read(run.dataset, str(recipe.source), failing, result.stages))
+            why = [result.opted_out, *(one.line() for one in result.unused[:3])]
+            if result.opted_out is None:
+                why = [nothing_read(run.dataset, str(recipe.source), failing, result.stages)]
+            raise NothingKept(". ".join(filter(None, why)))
     if run.mirror is not None and result.status == "done":
         run.add(run.mirror.step(run.dataset))
         if not len(run.dataset.images):
@@ -389,8 +399,8 @@ def build(
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
-        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
-            id (or SHA-256) a line.
+        opt_out: file of those whose pictures are not taken, a line each: a host, a beginning of an address or path, a
+            name, a pattern with *, or an image id (or SHA-256).
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
         cluster: local, auto or ray://HOST:PORT.
@@ -464,8 +474,8 @@ def ingest(
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
-        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
-            id (or SHA-256) a line.
+        opt_out: file of those whose pictures are not taken, a line each: a host, a beginning of an address or path, a
+            name, a pattern with *, or an image id (or SHA-256).
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from panoglot.errors import UserError, command, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean, many
 from panoglot.table._dataset import Dataset
 from panoglot.table._table import sql_in
 
@@ -82,5 +82,5 @@ def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
     hint = did_you_mean(wanted, names)
     gone = data.marks.count("dropped = 'forgotten'")
     if gone and "mean" not in hint:
-        return f" {gone:,} pictures were forgotten, and their names with them: they are known by their ids alone."
+        return f" {many(gone, 'picture{s} {was}')} forgotten, and every name with it: the id alone is known."
     return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."
