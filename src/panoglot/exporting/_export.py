@@ -106,8 +106,8 @@ def export(
         beside: with `sidecars`: texts beside the files that the pictures were read from.
         mask: of `emails`, `phones`, `names` (of owners) in texts and `faces` in pictures, what to make unknown.
         detector: the model that finds faces.
-        opt_out: file of those who are left out, a line each: a host, a beginning of an address or path, a name, a pattern
-            with *, or an image id (or SHA-256).
+        opt_out: file of those who are left out, a line each: a host, a beginning of an address or path, a name, a
+            pattern with *, or an image id (or SHA-256).
         option: options of the format, as NAME=VALUE.
         progress: called with (pictures done, pictures in all).
 

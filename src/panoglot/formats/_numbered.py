@@ -20,7 +20,7 @@ _WORDS = r"""
 """
 #: The same where no space stands between words, or where letters are joined to the word.
 _JOINED = r"""
-    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం ചിത്രം ಚಿತ್ರ
+    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة شکل تصویر تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం ചിത്രം ಚಿತ್ರ
     ਚਿੱਤਰ រូបភាព ຮູບ ပုံ ნახ նկ ምስል
 """
 #: Those that stand behind their number: Hungarian, Latvian, Lithuanian, Basque.
@@ -39,7 +39,6 @@ _MORE = re.compile(
 #: What stands between a number and the caption itself.
 _MARK = re.compile(r"\s*(?:[:：.．。|｜–—-]|$)")
 _SPACE = re.compile(r"\)?[\s\u00a0\u3000]+(?=(\S))")
-_TURNED = re.compile(r"(?<!\S)([:.،–-])(\d+)(?=\s|$)")
 _MOST_MENTIONS, _LONGEST_MENTION = 20, 1000
 
 
@@ -158,8 +157,6 @@ def joined_lines(lines: Sequence[str]) -> str:
 
     >>> joined_lines(["Eine Kat-", "ze und ein", "Hund."]), joined_lines(["一只", "猫"])
     ('Eine Katze und ein Hund.', '一只猫')
-    >>> joined_lines(["شكل :٣ قطة"])  # as PDFium writes a number between letters that run the other way
-    'شكل ٣: قطة'
     """
     return "".join(_pieces(lines)).strip()
 
@@ -170,8 +167,6 @@ def _pieces(lines: Sequence[str]) -> Iterator[str]:
         line = " ".join(line.split())
         if not line:
             continue
-        if any(unicodedata.bidirectional(char) in ("R", "AL") for char in line):
-            line = _TURNED.sub(r"\2\1", line)
         if last and last[-1] in "-\ufffe\u00ad\x02" and last[-2:-1].isalpha() and line[0].islower():
             yield last[:-1]
         elif last:

@@ -11,7 +11,7 @@ from panoglot.formats._documents import Document, files_with, options_of
 from panoglot.formats._files import check_regular, has_all, join_uri, part_key, reject
 from panoglot.formats._numbered import Mentions
 from panoglot.formats._pdf_process import read_document
-from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._sample import MOST_NAMES, Part, Sample, Unused
 from panoglot.formats._xmp import stated_terms
 from panoglot.geometry import Region
 from panoglot.languages._tags import parse_language
@@ -82,6 +82,7 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
     document = Document(part.uri, items, licence=stated_terms(items["path"]))
     mentions = Mentions()
     silent: list[str] = []
+    unknown: dict[str, int] = {}
     sections: list[list[Any]] = []
     pages = room = 0
     options = {name: items[name] for name in ("pages", "dpi", "min_side")}
@@ -98,6 +99,8 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
             room += sum(map(len, record["blocks"]))
             if room <= _MOST_TEXT:
                 mentions.read(record["page"], record["blocks"])
+            if record["unknown"]:
+                unknown[place.rpartition("#")[2]] = record["unknown"]
             if record["problem"]:
                 yield reject(place, "bad_document", record["problem"])
             elif record["figures"] and not record["characters"]:
@@ -110,6 +113,9 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
             yield reject(at, record["reason"], record["message"])
         elif kind == "done":
             yield from _not_used(part.uri, record, place, items["pages"])
+    if unknown:
+        hint = "the file does not say which these are; � stands for them"
+        yield Unused(part.uri, "letter{s} of its texts", tuple(unknown)[:MOST_NAMES], sum(unknown.values()), hint)
     if silent:
         hint = "these pictures have no captions of their own: --captioner writes some"
         yield Unused.of(part.uri, "page text{s} (there is no text layer: scans?)", silent, hint)
