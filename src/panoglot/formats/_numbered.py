@@ -20,8 +20,8 @@ _WORDS = r"""
 """
 #: The same where no space stands between words, or where letters are joined to the word.
 _JOINED = r"""
-    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة شکل تصویر تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం ചിത്രം ಚಿತ್ರ
-    ਚਿੱਤਰ រូបភាព ຮູບ ပုံ ნახ նկ ምስል
+    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة شکل تصویر تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం
+    ചിത്രം ಚಿತ್ರ ਚਿੱਤਰ រូបភាព ຮູບ ပုံ ნახ նկ ምስል
 """
 #: Those that stand behind their number: Hungarian, Latvian, Lithuanian, Basque.
 _BEHIND = r"ábr\w{1,5}|attēl\w{1,3}|pav|irudi\w{1,3}"
@@ -127,22 +127,26 @@ class Mentions:
     sentences: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _figures: dict[str, list[int]] = field(default_factory=dict)
 
-    def read(self, place: int, blocks: Iterable[str]) -> None:
+    def read(self, place: int, blocks: Iterable[str]) -> int:
         """Take in the texts of a page or chapter; captions are noted as such.
 
         Args:
             place: its number.
             blocks: its texts; a caption is one of its own, or begins a line.
+
+        Returns:
+            How many of them are no caption and name no figure.
         """
+        rest = 0
         for block in blocks:
             if number := caption_number(block, sure=True):
                 self._figures.setdefault(number, []).append(place)
                 continue
-            if not any(digit.isdigit() for digit in block):
-                continue
-            for sentence in _sentences(block):
-                for name in named_numbers(sentence):
-                    self.sentences.setdefault(name, []).append((place, sentence[:_LONGEST_MENTION]))
+            named = [(n, one) for one in _sentences(block) for n in named_numbers(one)] if _has_digit(block) else []
+            for name, sentence in named:
+                self.sentences.setdefault(name, []).append((place, sentence[:_LONGEST_MENTION]))
+            rest += not named and any(map(str.isalpha, block))
+        return rest
 
     def of(self, number: str, place: int, caption: str) -> list[tuple[int, str]]:
         """The sentences about a figure but its caption; of several with its number, those no other is nearer to."""
@@ -150,6 +154,10 @@ class Mentions:
         found = self.sentences.get(number, ())
         near = (one for one in found if all(abs(one[0] - place) <= abs(one[0] - other) for other in others))
         return list(dict.fromkeys(one for one in near if one[1] not in caption))[:_MOST_MENTIONS]
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdigit, text))
 
 
 def joined_lines(lines: Sequence[str]) -> str:
