@@ -58,6 +58,8 @@ LISTS = {
 }
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
+#: Commands that take several sources, so that the dataset is named by its option.
+SOURCES = {"build", "ingest"}
 #: What Python takes as a path or an open dataset is a path here.
 PATHS = {"compare", "dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
 
@@ -67,6 +69,8 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 
     def run(*args: Any, **kwargs: Any) -> Any:
         _in_order(verb, args)
+        if verb.__name__ in SOURCES:
+            args, kwargs = (), _sources(*args, **kwargs)
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
@@ -98,6 +102,13 @@ def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
         raise UserError(f"the dataset comes first: {line}")
 
 
+def _sources(source: list[str], output: str | None = None, **more: Any) -> dict[str, Any]:
+    """What a command of several sources was given; a last one that ends in `.pano` is the dataset, as it was before."""
+    if output is None and len(source) > 1 and source[-1].rstrip("/").endswith(".pano"):
+        source, output = source[:-1], source[-1]
+    return {"source": source[0] if len(source) == 1 else source, "output": output, **more}
+
+
 def _is_list(p: inspect.Parameter) -> bool:
     return p.name in LISTS and p.annotation not in (str, str | None)
 
@@ -111,6 +122,10 @@ def _option(p: inspect.Parameter, verb: str = "") -> inspect.Parameter:
         kind = list[str] if p.default is p.empty else list[str] | None
     elif p.name in PATHS or kind is Any:
         kind = str if p.default is p.empty else str | None
+    if verb in SOURCES and p.name == "source":
+        kind = list[str]
+    elif verb in SOURCES and p.name == "output":
+        p = p.replace(kind=p.KEYWORD_ONLY)
     settings: dict[str, Any] = {}
     if p.name in SHORT:
         settings["alias"] = SHORT[p.name]
