@@ -71,8 +71,7 @@ def as_hits(
 def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool = False) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name, matches
-    from panoglot.retrieval import TELLING
+    from panoglot.languages import language_name
 
     show_notes(getattr(hits, "notes", ()))
     if explain and json:
@@ -96,12 +95,11 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column()
+    lang = getattr(hits, "lang", "und")
     for hit in hits:
-        said = [c for c in hit.captions if c.kind != "fact"]
-        telling = [c for kind in TELLING for c in said if c.kind == kind] or said
-        english = [c for c in telling if matches("en", c.lang)] or telling
-        text = f"{safe(english[0].text)} [dim]{safe(language_name(english[0].lang))}[/dim]" if english else ""
-        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
+        said = hit.told(lang)
+        text = f"{safe(said[0].text)} [dim]{safe(language_name(said[0].lang))}[/dim]" if said else ""
+        others = len({c.lang for c in said} - {c.lang for c in said[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], safe(Path(hit.uri).name), text + more)
         if explain:

@@ -129,8 +129,9 @@ class Dataset:
         place = f"vectors/{_file_name(encoder)}"
         if dim is None:
             if not self.store.has_table(place):
+                named = f" '{encoder}'.{did_you_mean(encoder, self.vector_names())}" if encoder else "."
                 raise UserError(
-                    f"{self.address} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
+                    f"{self.address} has no vectors{named} "
                     f"Make them: {command('build', 'PICTURES', '-o', self.address, '--encoder', 'NAME')}"
                 )
             found = Table(self.store, place, vector_schema(1), KEYS["vectors"]).lance()
