@@ -49,7 +49,7 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     if total is None or total - (result.spent.price or 0.0) > 1e-9:
         out.print(f"Paid in all runs: {price_text(total)}")
     for one in result.not_made:
-        print(f"panoglot: {terminal(one)}.", file=sys.stderr)
+        print(f"panoglot: {terminal(str(one).rstrip('.'))}.", file=sys.stderr)
     if result.status == "stopped":
         out.print("Stopped at --max-cost; the same command goes on.")
     for remark in result.remarks:

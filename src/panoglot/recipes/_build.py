@@ -276,7 +276,7 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
             why = [result.opted_out, *(one.line() for one in result.unused[:3])]
             if result.opted_out is None:
                 why = [nothing_read(run.dataset, str(recipe.source), failing, result.stages)]
-            raise NothingKept(". ".join(filter(None, why)))
+            raise NothingKept(". ".join(one.rstrip(".") for one in why if one))
     if run.mirror is not None and result.status == "done":
         run.add(run.mirror.step(run.dataset))
         if not len(run.dataset.images):
