@@ -4,7 +4,8 @@ import pytest
 
 import panoglot
 from panoglot.cli import main
-from panoglot.retrieval import Hit
+from panoglot.errors import UserError
+from panoglot.retrieval import Hit, Searcher
 from panoglot.table import Caption, caption_to_row
 from tests.conftest import picture_bytes
 
@@ -35,3 +36,17 @@ def test_the_caption_shown_is_the_one_that_was_found_else_one_in_the_language_of
     with pytest.raises(SystemExit):
         main(["search", data.address, "Katze", "--parts", "lexical"])
     assert "Eine Katze schläft. German" in capsys.readouterr().out
+
+
+def test_a_dataset_that_went_away_is_said_and_not_searched(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(picture_bytes(1))
+    (tmp_path / "in" / "a.en.txt").write_text("a red cat")
+    searcher = Searcher(panoglot.ingest(str(tmp_path / "in"), str(tmp_path / "x.pano"), quiet=True).dataset)
+    assert len(searcher.search("cat", parts="lexical")) == 1
+    (tmp_path / "x.pano").rename(tmp_path / "y.pano")
+    with pytest.raises(UserError, match="any more: it was moved or deleted meanwhile"):
+        searcher.search("cat", parts="lexical")
+    (tmp_path / "in" / "a.en.txt").write_text("a blue dog")
+    panoglot.ingest(str(tmp_path / "in"), str(tmp_path / "x.pano"), quiet=True)  # another one at its place
+    assert [len(searcher.search(text, parts="lexical")) for text in ("cat", "dog")] == [0, 1]

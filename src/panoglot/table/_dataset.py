@@ -81,6 +81,15 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({self.address!r}: {len(self.images)} images, {self.captions.count(KEPT_CAPTION)} captions)"
 
+    def check_there(self) -> None:
+        """Look whether its folder is still there; a place in an object store is not asked, which takes time.
+
+        Raises:
+            UserError: it is not: an empty answer would be wrong.
+        """
+        if self.store.folder is not None and not self.store.exists():
+            raise UserError(f"there is no dataset at {self.address} any more: it was moved or deleted meanwhile.")
+
     @property
     def uri(self) -> str:
         """Where it lies: `file:///…` for a folder of this machine."""
