@@ -286,7 +286,10 @@ class IngestOperator:
             key = hash_parts("triple", one.image_id, one.text, *better)
             made = replace(one, positives=better, negatives=worse, lang=said.lang, triple_id=key)
             rows.append(made.plain() | {"run_id": self._worker.run_id})
-        add_notes(self._notes, {"triples": data.triples.insert(rows)})
+        new = data.triples.insert(rows)
+        add_notes(self._notes, {"triples": new})
+        if again := len(rows) - new:
+            add_notes(self._notes, {"triples_again": again})
 
     def _resolve(self, items: Iterable[str]) -> None:
         """Say of items that failed before that they were read now, unless they failed again."""

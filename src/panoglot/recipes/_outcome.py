@@ -263,6 +263,7 @@ _COUNTED = {
     "would_supersede": "text{s} of pictures that stay {is} no longer in the source, and would be dropped as superseded",
     "forgotten": "picture{s} {was} forgotten before and {is} not read again: {names}; to read one again: {undo}",
     "triples": "row{s} of composed queries {was} read",
+    "triples_again": "row{s} of composed queries {was} there already, or twice in the source: {it} not written again",
     "there": "text{s} {was} there already, by an earlier step of the same method: {it} not written again",
     "there_facts": "fact{s} {was} there already: {it} not written again",
     "superseded_images": "picture{s} {was} replaced in the source: what was there is dropped as superseded",
