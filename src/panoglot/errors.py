@@ -20,6 +20,7 @@ from typing import ParamSpec, TypeVar
 __all__ = [
     "BudgetReached",
     "MissingPackage",
+    "NothingKept",
     "PanoglotError",
     "RowError",
     "Stopped",
@@ -28,6 +29,7 @@ __all__ = [
     "UserError",
     "command",
     "did_you_mean",
+    "many",
     "mendable",
     "require",
     "store_trouble",
@@ -50,6 +52,10 @@ class UserError(PanoglotError):
 
 class UnknownOption(UserError, TypeError):
     """A function of the package was called with an option that it does not have."""
+
+
+class NothingKept(UserError):
+    """Nothing came of a run, and its dataset is empty; the command line exits with 3."""
 
 
 class MissingPackage(UserError):
@@ -136,6 +142,21 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
         return f" Did you mean '{near[0]}'?"
     shown = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
     return f" Known: {shown}." if known else ""
+
+
+def many(count: int, what: str) -> str:
+    """Say how many there are of something. `{s}`, `{is}`, `{has}`, `{was}` and `{it}` go by the number; without any of
+    these the plural has an s at the end.
+
+    >>> many(1, "reject"), many(1200, "reject"), many(1, "picture{s} {is} gone"), many(2, "picture{s} {is} gone")
+    ('1 reject', '1,200 rejects', '1 picture is gone', '2 pictures are gone')
+    """
+    forms = ("", "is", "has", "was", "it is") if count == 1 else ("s", "are", "have", "were", "they are")
+    if "{" not in what:
+        return f"{count:,} {what}{forms[0]}"
+    for name, form in zip(("{s}", "{is}", "{has}", "{was}", "{it}"), forms):
+        what = what.replace(name, form)
+    return f"{count:,} {what}"
 
 
 def command(*words: object) -> str:

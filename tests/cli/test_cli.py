@@ -156,7 +156,7 @@ def test_settings_and_hints_with_spaces(dataset, tmp_path):
 def test_ingest_says_what_it_did(dataset):
     done = run("ingest", dataset.parent / "photos", "-o", dataset)
     assert "4 images, 8 captions kept" in done.stdout
-    assert "1 rejects: panoglot retry" in done.stdout
+    assert "1 reject: panoglot retry" in done.stdout
 
 
 def test_too_many_rejects_is_exit_code_three(dataset, tmp_path):
@@ -347,3 +347,16 @@ def test_evaluate_and_compare(tmp_path):
     done = run("compare", tmp_path / "a.json", tmp_path / "b.json", "--json")
     assert done.returncode == 0, done.stderr
     json.loads(done.stdout)
+
+
+def test_several_sources_in_one_command(tmp_path):
+    """As a shell writes out `*.png`, beside a folder; a last word that ends in .pano is the dataset."""
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        (tmp_path / ("in" if n == 2 else "") / f"{n}.png").write_bytes(picture_bytes(n))
+    done = run("ingest", "0.png", "1.png", "in", "-o", "x.pano", cwd=tmp_path, env=HERE)
+    assert (done.returncode, "x.pano: 3 images" in done.stdout) == (0, True), done.stderr
+    assert "3 images" in run("ingest", "0.png", "1.png", "in", "y.pano", cwd=tmp_path, env=HERE).stdout
+    done = run("build", "0.png", "in", cwd=tmp_path, env=HERE)
+    assert done.returncode == 2
+    assert "panoglot build 0.png in -o NAME.pano" in done.stderr

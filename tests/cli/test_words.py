@@ -78,7 +78,7 @@ def test_a_forgotten_picture_is_no_typo(data, tmp_path, capsys):
         printed = said(capsys, words[0], data.address, key[:10], *words[1:])
         assert f"the picture {key} was forgotten on 20" in printed.err
         assert printed.err.rstrip().endswith(undo)
-    with pytest.raises(UserError, match="1 pictures were forgotten, and their names with them"):
+    with pytest.raises(UserError, match="1 picture was forgotten, and every name with it"):
         find_image(data, "zzzzzz.png")
     panoglot.forget(data, key, undo=True)
     with pytest.raises(UserError, match="has no image"):

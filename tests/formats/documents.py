@@ -8,7 +8,10 @@ import PIL.Image
 
 
 def text(x, y, said, size=10):
-    """A line of text whose first letter stands at (x, y) from the lower left corner."""
+    """A line of text whose first letter stands at (x, y) from the lower left corner.
+
+    `said` is a text, or a list of signs: of a ligature all its letters, None of one that has no character.
+    """
     return "text", x, y, size, said
 
 
@@ -87,11 +90,12 @@ def write_pdf(path, pages, *, info=None, lang="", xmp="", rotate=0, size=(600, 8
             shown = ("\ufeff" + title).encode("utf-16-be").hex()
             add(f"<</Title <{shown}> /Parent {first - 1} 0 R {after} /Dest [{kids[page]} 0 R /Fit]>>".encode())
         more += f" /Outlines {first - 1} 0 R"
-    pairs = "\n".join(f"<{n:02x}> <{char.encode('utf-16-be').hex()}>" for char, n in letters.items())
+    named = {char: n for char, n in letters.items() if char is not None}
+    pairs = "\n".join(f"<{n:02x}> <{char.encode('utf-16-be').hex()}>" for char, n in named.items())
     to_unicode = add(
         b"<<>>",
         f"/CIDInit /ProcSet findresource begin begincmap 1 begincodespacerange <00> <ff> endcodespacerange\n"
-        f"{len(letters)} beginbfchar\n{pairs}\nendbfchar endcmap end".encode(),
+        f"{len(named)} beginbfchar\n{pairs}\nendbfchar endcmap end".encode(),
     )
     widths = " ".join("500" for _ in range(256))
     objects[0] = f"<</Type /Catalog /Pages 2 0 R{more}>>".encode()

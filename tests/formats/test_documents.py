@@ -420,3 +420,17 @@ def test_documents_among_pictures_are_named(tmp_path, pictures, capsys):
     (alone / "notes.docx").write_bytes(b"PK")
     with pytest.raises(panoglot.UserError, match=r"films \(1\) are read by their names.*report\.pdf"):
         panoglot.ingest(str(alone), tmp_path / "y.pano", quiet=True)
+
+
+def test_what_is_about_no_figure_is_counted(tmp_path, report):
+    """Paragraphs of pages and chapters, and pictures that no page shows."""
+    (line,) = [line for line in told(str(report)) if "paragraph" in line]
+    assert line.startswith("1 paragraph about no figure was not used: page=1 (")
+    pages = [("a.xhtml", "<p>Fig. 1 shows it.</p><p>Nothing.</p><p>More.</p><img src='a.jpg' alt='Eine Katze'/>")]
+    files = [("a.jpg", JPEGS[0]), ("cover.jpg", JPEGS[1]), ("art/b.png", JPEGS[2])]
+    write_epub(tmp_path / "a.epub", pages, files)
+    lines = told(str(tmp_path / "a.epub"))
+    assert any(line.startswith("2 paragraphs about no figure were not used: ") for line in lines)
+    (line,) = [line for line in lines if "no page shows" in line]
+    assert line.startswith("2 pictures of the book that no page shows were not used: ")
+    assert "cover.jpg" in line

@@ -492,3 +492,14 @@ def test_a_damaged_footer_never_ends_the_process(tmp_path):
             assert all(r.reason for r in rejects)
             whole += len(samples) == 3
     assert whole > 30  # what the damage did not touch is read
+
+
+def test_half_a_surrogate_pair_in_an_array_costs_its_row_alone(tmp_path):
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(picture_bytes(n))
+    rows = [{"image": "0.png", "caption": "a \ud800 b"}, {"image": "1.png", "caption": "😀 \\ud800"}]
+    rows += [{"image": "2.png", "caption": "ok", "score": float("-inf")}]
+    (tmp_path / "r.json").write_text(json.dumps(rows))
+    samples, rejects = take(str(tmp_path / "r.json"))
+    assert [[caption.text for caption in sample.captions] for sample in samples] == [[], ["😀 \\ud800"], ["ok"]]
+    assert reasons(rejects) == ["bad_encoding"]

@@ -154,3 +154,30 @@ def test_a_folder_keeps_its_other_pictures_and_other_files_stay_what_they_are(tm
         next(find_format(tmp_path / "img" / "1", "triples")[1]())
     with pytest.raises(UserError, match="there is no folder"):
         next(find_format(tmp_path / "img" / "0" / "wishes.json", None, {"image_dir": "nowhere"})[1]())
+
+
+def test_rows_that_are_no_query_cost_no_other(tmp_path, pictures):
+    """Half a surrogate pair, another encoding, a target that is the reference, the same row twice, wrong types."""
+    assert len(pictures) == 8
+    names = ["p-0", "p-1", "p-2"]
+    good = {"reference": names[0], "target": names[1], "caption": "mit Hut: تحت"}
+    rows = [good, {**good, "target": names[0]}, {**good, "caption": "a \ud800"}, good, {**good, "caption": {"a": 1}}]
+    rows += [{"reference": 99, "target": [None, 5], "caption": "x"}, None, {**good, "target": [names[0], names[2]]}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    result = panoglot.ingest(str(tmp_path / "rows.json"), str(tmp_path / "x.pano"), format="triples", quiet=True)
+    kept = result.dataset.triples.rows(["text", "positives"])
+    assert len(kept) == 2
+    assert all(len(row["positives"]) == 1 for row in kept)
+    said = "\n".join(result.remarks)
+    for part in (
+        "1: the target is the reference",
+        "2: a text that is not UTF-8",
+        "4: no text",
+        "5: a picture is missing",
+    ):
+        assert part in said
+    assert "1 row of composed queries was there already, or twice in the source" in said
+    assert [row["reason"] for row in result.dataset.rejects.rows(["reason"])] == ["bad_row"]
+    (tmp_path / "rows.json").write_bytes(json.dumps([good], ensure_ascii=False).encode("utf-16"))
+    result = panoglot.ingest(str(tmp_path / "rows.json"), str(tmp_path / "y.pano"), format="triples", quiet=True)
+    assert [row["text"] for row in result.dataset.triples.rows(["text"])] == ["mit Hut: تحت"]

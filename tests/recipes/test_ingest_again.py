@@ -391,3 +391,39 @@ def test_a_dataset_of_before_places_were_written(folder, tmp_path):
 
 def test_places_are_made_with_the_first_chunk(tmp_path):
     assert not create_dataset(tmp_path / "x.pano").places.exists()
+
+
+def test_several_sources_are_read_into_one_dataset(tmp_path):
+    for folder, numbers in (("a", (1, 2)), ("b", (3,))):
+        (tmp_path / folder).mkdir()
+        for n in numbers:
+            (tmp_path / folder / f"{n}.png").write_bytes(picture_bytes(n))
+            (tmp_path / folder / f"{n}.txt").write_text(f"Katze {n}")
+    (tmp_path / "x.png").write_bytes(picture_bytes(7))
+    (tmp_path / "y.png").write_bytes(picture_bytes(8))
+    sources = [tmp_path / "a", tmp_path / "b", tmp_path / "x.png", tmp_path / "y.png"]
+    result = panoglot.ingest(sources, str(tmp_path / "c.pano"), quiet=True)
+    assert (len(result.dataset.images), len(result.dataset.captions)) == (5, 3)
+    assert sum(stage.done for stage in result.stages) == 5
+    again = panoglot.ingest(sources, str(tmp_path / "c.pano"), quiet=True)
+    assert sum(stage.done for stage in again.stages) == 0
+
+
+def test_of_several_sources_one_that_is_none_stops_all_and_one_without_a_picture_does_not(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(picture_bytes(1))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "2.png").write_text("no picture")
+    with pytest.raises(UserError, match="there is nothing at"):
+        panoglot.ingest([tmp_path / "a", tmp_path / "gone"], str(tmp_path / "x.pano"), quiet=True)
+    assert not (tmp_path / "x.pano").exists()
+    with pytest.raises(
+        UserError, match=r"name the dataset that several sources make: panoglot ingest .* -o NAME\.pano"
+    ):
+        panoglot.ingest([tmp_path / "a", tmp_path / "b"], quiet=True)
+    for option in ("dry_run", "mirror"):
+        with pytest.raises(UserError, match="is about one source: panoglot build"):
+            panoglot.build([tmp_path / "a", tmp_path / "b"], str(tmp_path / "x.pano"), quiet=True, **{option: True})
+    result = panoglot.ingest([tmp_path / "b", tmp_path / "a"], str(tmp_path / "x.pano"), quiet=True)
+    assert len(result.dataset.images) == 1
+    assert any("no picture could be read from" in line for line in result.remarks)

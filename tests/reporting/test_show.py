@@ -142,3 +142,24 @@ def test_an_image_without_anything(data):
     shown = show(found, ids[8])
     assert "no text about it yet" in str(shown)
     assert (shown.captions, shown.vectors, shown.rejects, shown.marks) == ([], {}, [], {})
+
+
+def test_a_document_or_folder_is_answered_with_its_pictures(tmp_path):
+    import panoglot
+    from tests.conftest import picture_bytes
+    from tests.formats.samples import write_tar
+
+    (tmp_path / "in").mkdir()
+    for n in range(2):
+        (tmp_path / "in" / f"{n}.png").write_bytes(picture_bytes(n))
+    write_tar(tmp_path / "s.tar", [(f"{n}.png", picture_bytes(10 + n)) for n in range(7)])
+    write_tar(tmp_path / "one's.tar", [("a.png", picture_bytes(20))])
+    sources = [tmp_path / name for name in ("in", "s.tar", "one's.tar")]
+    data = panoglot.ingest(sources, str(tmp_path / "x.pano"), quiet=True).dataset
+    with pytest.raises(
+        UserError, match=r"'s.tar' holds 7 pictures: s.tar#0.png, s.tar#1.png, .* and 2 more. The first: "
+    ):
+        show(data, "s.tar")
+    with pytest.raises(UserError, match=r"'in/' holds 2 pictures: 0.png, 1.png. The first: panoglot show "):
+        show(data, "in/")
+    assert show(data, "one's.tar").image["uri"].endswith("one's.tar#a.png")

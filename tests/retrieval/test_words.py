@@ -93,7 +93,8 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "count"), [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)]
+    ("asked", "count"),
+    [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)],
 )
 def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
     """Their texts are read from beside the words, their records at the first look: both are what the table has."""

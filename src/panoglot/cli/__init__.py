@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     import cyclopts
 
     import panoglot
-    from panoglot.errors import PanoglotError, mendable
+    from panoglot.errors import NothingKept, PanoglotError, mendable
     from panoglot.evaluate._names import COMMANDS as EVALUATE
     from panoglot.evaluate._names import listing
 
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         command = " ".join(tokens[: 2 if tokens[:1] == ["evaluate"] else 1])
         _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
     except PanoglotError as error:
-        _fail(str(error))
+        _fail(str(error), 3 if isinstance(error, NothingKept) else 2)
     except BrokenPipeError:  # `panoglot methods | head`
         import os
 
@@ -161,8 +161,8 @@ def _show_what_the_terminal_can() -> None:
             reconfigure(errors="backslashreplace" if utf8 or stream is sys.stderr else "replace")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     from panoglot.table._visible import terminal
 
     print(f"panoglot: {terminal(message)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from panoglot.cli._shown import console, safe
+from panoglot.errors import many
 from panoglot.running._progress import price_text
 from panoglot.table._visible import terminal
 
@@ -14,7 +15,7 @@ __all__ = ["need_line", "show_captioning", "show_forecast"]
 
 def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
     """Print what a run of methods did, or would do; the exit code."""
-    from panoglot.cli._commands import show_run
+    from panoglot.cli._ran import show_run
 
     if hasattr(result, "steps"):
         return show_forecast(result)
@@ -31,7 +32,7 @@ def show_captioning(result: Any, max_reject_rate: float = 1.0) -> int:
         out.print(safe(f"{stage.name}: 1,000 rows take {took}{cost} (measured on {stage.done:,})"))
     before = sum(stage.skipped for stage in result.stages)
     if not done and before and not result.rejected:
-        out.print(f"Nothing was left to do: {before:,} rows were done before.")
+        out.print(f"Nothing was left to do: {many(before, 'row{s} {was}')} done before.")
     if result.made.captions or result.made.measured or result.made.facts or done:
         out.print()
     return show_run(result, max_reject_rate)
@@ -54,7 +55,7 @@ def _show_comparison(found: Any) -> int:
         cells.append("" if one.seconds is None else _time(one.seconds))
         table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
     out.print(table)
-    out.print(safe(f"\n{len(found.images):,} pictures, side by side: {found.path} (nothing is in the dataset)"))
+    out.print(safe(f"\n{many(len(found.images), 'picture')}, side by side: {found.path} (nothing is in the dataset)"))
     if found.problem:
         print(f"panoglot: {terminal(found.problem)}", file=sys.stderr)
         return 3
@@ -66,20 +67,20 @@ def show_forecast(found: Any) -> int:
     out = console()
     unread = found.unread
     if unread is not None:
-        before = f"; {unread.read:,} parts were read before" if unread.read else ""
-        more = f", and what {unread.uncounted:,} more hold that do not say how many" if unread.uncounted else ""
-        parts = f"{unread.parts:,} part{'' if unread.parts == 1 else 's'}"
-        out.print(safe(f"ingest: about {unread.pictures:,} pictures to read in {parts}{more}{before}"))
+        before = f"; {many(unread.read, 'part{s} {was} read before')}" if unread.read else ""
+        more = f", and in {many(unread.uncounted, 'more')} that say not how many" if unread.uncounted else ""
+        parts = many(unread.parts, "part")
+        out.print(safe(f"ingest: about {many(unread.pictures, 'picture')} to read in {parts}{more}{before}"))
     for step in found.steps:
         rows = found.rows(step)
         before = f", {step.before:,} are done" if step.before else ""
         failing = f", {step.failing:,} failed before" if step.failing else ""
-        out.print(safe(f"{step.stage}: {rows:,} rows to do{before}{failing}"), soft_wrap=True)
+        out.print(safe(f"{step.stage}: {many(rows, 'row')} to do{before}{failing}"), soft_wrap=True)
         for need in step.needs:
             out.print(f"  {safe(need_line(need))}", soft_wrap=True)
         if step.measured:
             paid = f", {price_text(step.paid)}" if step.paid is not None else ""
-            out.print(f"  measured here on {step.measured:,} rows: 1,000 take {_time(step.seconds)}{safe(paid)}")
+            out.print(f"  measured here on {many(step.measured, 'row')}: 1,000 take {_time(step.seconds)}{safe(paid)}")
         elif rows:
             out.print("  how long it takes is not known before a trial: --limit 20")
         for note in step.notes:
@@ -106,7 +107,7 @@ def need_line(need: Any) -> str:
     """What a model is asked for 1,000 rows, in words."""
     said = f"{need.model}: {need.asked:,} questions for 1,000 rows"
     if need.tokens_in:
-        pictures = f" with {need.images:,} pictures" if need.images else ""
+        pictures = f" with {many(need.images, 'picture')}" if need.images else ""
         said += f"{pictures}, about {need.tokens_in:,} tokens read, at most {need.tokens_out:,} written"
     if need.price != 0:
         said += f": at most {price_text(need.price)}"

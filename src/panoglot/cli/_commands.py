@@ -6,7 +6,6 @@ import gc
 import importlib
 import inspect
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from panoglot.checks import several
-from panoglot.cli._captioned import show_captioning, show_forecast
+from panoglot.cli._captioned import show_captioning
 from panoglot.cli._datasets import measured_text, show_copied, show_division, show_info, show_labels, show_plan
+from panoglot.cli._ran import show_run
 from panoglot.cli._shown import (
     as_hits,
     console,
@@ -26,13 +26,13 @@ from panoglot.cli._shown import (
     show_forgotten,
     show_hits,
     show_index,
+    show_notes,
     words_to_find,
 )
-from panoglot.errors import UserError, command, yaml_fault
+from panoglot.errors import UserError, command, many, yaml_fault
 from panoglot.evaluate._names import COMMANDS as EVALUATE
-from panoglot.running._progress import price_text
 from panoglot.storage import has_scheme
-from panoglot.table import LEFT_OUT, NO_FACT, is_dataset, open_dataset
+from panoglot.table import is_dataset, open_dataset
 from panoglot.table._visible import json_line, terminal
 
 #: Short forms of options, on every command that has them.
@@ -58,6 +58,8 @@ LISTS = {
 }
 #: Arguments at the end of the line that take several values without a name between them.
 LAST = {"rankings", "refs"}
+#: Commands that take several sources, so that the dataset is named by its option.
+SOURCES = {"build", "ingest"}
 #: What Python takes as a path or an open dataset is a path here.
 PATHS = {"compare", "dataset", "image", "method", "output", "plan", "resume", "schema", "source"}
 
@@ -67,6 +69,8 @@ def _command(verb: Callable[..., Any], show: Callable[..., Any], extra: Callable
 
     def run(*args: Any, **kwargs: Any) -> Any:
         _in_order(verb, args)
+        if verb.__name__ in SOURCES:
+            args, kwargs = (), _sources(*args, **kwargs)
         mine = {key: kwargs.pop(key) for key in list(kwargs) if extra and key in inspect.signature(extra).parameters}
         for key in lists & kwargs.keys():
             kwargs[key] = _values(key, kwargs[key])
@@ -98,6 +102,13 @@ def _in_order(verb: Callable[..., Any], given: Sequence[Any]) -> None:
         raise UserError(f"the dataset comes first: {line}")
 
 
+def _sources(source: list[str], output: str | None = None, **more: Any) -> dict[str, Any]:
+    """What a command of several sources was given; a last one that ends in `.pano` is the dataset, as it was before."""
+    if output is None and len(source) > 1 and source[-1].rstrip("/").endswith(".pano"):
+        source, output = source[:-1], source[-1]
+    return {"source": source[0] if len(source) == 1 else source, "output": output, **more}
+
+
 def _is_list(p: inspect.Parameter) -> bool:
     return p.name in LISTS and p.annotation not in (str, str | None)
 
@@ -111,6 +122,10 @@ def _option(p: inspect.Parameter, verb: str = "") -> inspect.Parameter:
         kind = list[str] if p.default is p.empty else list[str] | None
     elif p.name in PATHS or kind is Any:
         kind = str if p.default is p.empty else str | None
+    if verb in SOURCES and p.name == "source":
+        kind = list[str]
+    elif verb in SOURCES and p.name == "output":
+        p = p.replace(kind=p.KEYWORD_ONLY)
     settings: dict[str, Any] = {}
     if p.name in SHORT:
         settings["alias"] = SHORT[p.name]
@@ -146,87 +161,6 @@ def _max_reject_rate(
 ) -> None: ...
 
 
-def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
-    from rich.table import Table
-
-    out = console()
-    if result is None:
-        out.print("Nothing is rejected.")
-        return 0
-    if result.forecast is not None:
-        return show_forecast(result.forecast)
-    table = Table(box=None, pad_edge=False)
-    for name in ("step", "done", "before", "rejected", "seconds", "tokens", "price"):
-        table.add_column(name, justify="left" if name == "step" else "right")
-    for stage in result.stages:
-        tokens = stage.spent.tokens_in + stage.spent.tokens_out
-        table.add_row(
-            stage.name,
-            f"{stage.done:,}",
-            _before(stage),
-            f"{stage.rejected:,}" if stage.rejected else "",
-            f"{stage.seconds:.1f}",
-            f"{tokens:,}" if tokens else "",
-            price_text(stage.spent.price) if stage.spent.price != 0 else "",
-        )
-    out.print(table)
-    data = result.dataset
-    kept, dropped = (data.captions.count(f"{NO_FACT} and dropped is {which}") for which in ("null", "not null"))
-    left_out = data.marks.count(LEFT_OUT)
-    images = f"{len(data.images):,} images" + (f" ({left_out:,} dropped)" if left_out else "")
-    out.print(f"\n{safe(data.address)}: {images}, {kept:,} captions kept, {dropped:,} dropped")
-    paid = [row["price"] for row in data.runs.rows(["price"], "status != 'running'")]
-    total = None if None in paid else sum(paid)
-    if total is None or total - (result.spent.price or 0.0) > 1e-9:
-        out.print(f"Paid in all runs: {price_text(total)}")
-    for one in result.not_made:
-        print(f"panoglot: {terminal(one)}.", file=sys.stderr)
-    if result.status == "stopped":
-        out.print("Stopped at --max-cost; the same command goes on.")
-    for remark in result.remarks:
-        out.print(safe(remark))
-    if not result.erased:
-        again = command("forget", data.address)
-        print(f"panoglot: bytes of what was forgotten are still on the disk; to erase them: {again}", file=sys.stderr)
-    _show_rejects(data, out)
-    if result.report:
-        out.print(f"Report: {safe(result.report)}")
-    if data.vector_names():
-        out.print(safe(f"Search: {command('search', data.address, words_to_find(data))}"))
-    if result.problem:
-        print(f"panoglot: {terminal(result.problem)}", file=sys.stderr)
-        return 3
-    if result.reject_rate > max_reject_rate:
-        print(f"panoglot: {result.reject_rate:.1%} of a step's rows were rejected.", file=sys.stderr)
-        return 3
-    return 3 if result.no_language else 0
-
-
-def _before(stage: Any) -> str:
-    """What was done before; of a source its parts (folders, files, shards), which are passed over unread."""
-    if not stage.skipped:
-        return ""
-    return (
-        f"{stage.skipped:,} unchanged part{'' if stage.skipped == 1 else 's'}"
-        if stage.name == "ingest"
-        else (f"{stage.skipped:,}")
-    )
-
-
-def _show_rejects(data: Any, out: Any) -> None:
-    """The open rejects by reason, the commonest first, each with its first items."""
-    from collections import Counter
-
-    rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
-    if not rows:
-        return
-    out.print(safe(f"{len(rows):,} rejects: panoglot retry {shlex.quote(data.address)}"))
-    for reason, count in Counter(row["reason"] for row in rows).most_common(8):
-        items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
-        names = ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
-        out.print(safe(f"  {count:>6,}  {reason}: {names}"))
-
-
 def _as_json(*, json: Annotated[bool, Parameter(help="Print JSON, one object a line.")] = False) -> None: ...
 
 
@@ -246,7 +180,7 @@ def _show_path(path: Path) -> None:
 
 def _show_export(written: dict[str, Any]) -> None:
     languages = ", ".join(f"{lang} {count:,}" for lang, count in written["languages"].items())
-    counts = f"{written['images']:,} images, {written['captions']:,} captions"
+    counts = f"{many(written['images'], 'image')}, {many(written['captions'], 'caption')}"
     out = console()
     out.print(f"{counts} as {written['format']}: {safe(languages)}")
     if written["measured"]:
@@ -265,14 +199,15 @@ def _show_export(written: dict[str, Any]) -> None:
     if left_out := written["left_out"]:
         shown = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
         out.print(f"[yellow]Pictures that are left out: {shown}.[/yellow]")
-    for note in written.get("notes", ()):
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    show_notes(written.get("notes", ()))
 
 
 def _show_pushed(pushed: Any) -> None:
     _show_export(pushed.exported)
-    replaced = f"; {pushed.replaced:,} of an earlier push are gone" if pushed.replaced else ""
-    console().print(safe(f"{pushed.files:,} files are at {pushed.address} (commit {pushed.commit[:12]}{replaced})"))
+    replaced = f"; {many(pushed.replaced, 'of an earlier push {is} gone')}" if pushed.replaced else ""
+    console().print(
+        safe(f"{many(pushed.files, 'file{s} {is}')} at {pushed.address} (commit {pushed.commit[:12]}{replaced})")
+    )
 
 
 def _show_picture(shown: Any, json: bool = False) -> None:
@@ -308,9 +243,9 @@ def _show_curation(result: Any, json: bool = False) -> int:
     for name, found in result.statistics.items():
         out.print(f"  {name}: {safe(plain_json(found))}")
     if result.carried:
-        out.print(f"{result.carried:,} captions of copies written beside the pictures that stay")
+        out.print(f"{many(result.carried, 'caption{s} of copies {was}')} written beside the pictures that stay")
     if result.kept_apart:
-        out.print(f"{result.kept_apart:,} pictures like others stay: captions or pixels differ")
+        out.print(f"{many(result.kept_apart, 'picture{s} like others {was} kept')}: captions or pixels differ")
     for name, count in result.without_vectors.items():
         out.print(f"{count:,} kept images have no vectors {safe(name)} yet; search finds them after the next build")
     if result.nothing_kept:

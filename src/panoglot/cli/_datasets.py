@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from panoglot.cli._shown import console, plain_json, safe
-from panoglot.table._visible import terminal
+from panoglot.cli._shown import console, plain_json, safe, show_notes
+from panoglot.errors import many
 
 __all__ = ["measured_text", "show_copied", "show_division", "show_info", "show_labels", "show_plan"]
 
@@ -17,7 +16,7 @@ def measured_text(count: int) -> str:
     >>> measured_text(1), measured_text(21)
     ('1 measurement (kind fact)', '21 measurements (kind fact)')
     """
-    return f"{count:,} measurement{'' if count == 1 else 's'} (kind fact)"
+    return f"{many(count, 'measurement')} (kind fact)"
 
 
 def _few(said: list[str], most: int = 12) -> str:
@@ -39,9 +38,9 @@ def show_info(found: Any, json: bool = False) -> None:
     width, height = found.largest
     made = f" ({found.created_by}, schema {found.schema_version})" if found.created_by else ""
     out.print(safe(f"{found.dataset}{made}"))
-    out.print(f"{found.images:,} images, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
+    out.print(f"{many(found.images, 'image')}, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
     named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
-    lines = [("formats", found.formats), (f"{found.captions:,} captions in", named), ("kinds", found.kinds)]
+    lines = [("formats", found.formats), (f"{many(found.captions, 'caption')} in", named), ("kinds", found.kinds)]
     lines += [
         ("written by", found.writers),
         ("licences", found.licences),
@@ -58,7 +57,9 @@ def show_info(found: Any, json: bool = False) -> None:
     if found.measured:
         out.print(f"beside the captions: {measured_text(found.measured)}")
     if found.captions_of_dropped:
-        out.print(f"of the captions {found.captions_of_dropped:,} are of dropped images: in no search and no export")
+        out.print(
+            f"of the captions {many(found.captions_of_dropped, '{is}')} of dropped images: in no search and no export"
+        )
     if found.groups:
         out.print(f"groups: {found.groups:,}")
     if found.bytes:
@@ -68,18 +69,17 @@ def show_info(found: Any, json: bool = False) -> None:
 
 def show_copied(copied: Any) -> None:
     out = console()
-    out.print(safe(f"{copied.dataset}: {copied.images:,} images and {copied.captions:,} captions are new"))
+    out.print(safe(f"{copied.dataset}: {many(copied.images, 'image')} and {many(copied.captions, 'caption')} are new"))
     if copied.dropped:
-        out.print(f"{copied.dropped:,} dropped captions are new, too, with their reasons")
+        out.print(f"{many(copied.dropped, 'dropped caption{s} {is}')} new, too, with the reasons")
     if copied.measured:
         out.print(f"beside the captions: {measured_text(copied.measured)}")
     if copied.met:
-        out.print(f"{copied.met:,} images were there already; their captions are with the first ones")
+        out.print(f"{many(copied.met, 'image{s} {was}')} there already; new captions are with those")
     if copied.forgotten:
-        out.print(f"{copied.forgotten:,} images were not taken: forgotten")
+        out.print(f"{many(copied.forgotten, 'image{s} {was}')} not taken: forgotten")
     out.print(safe("Languages: " + ", ".join(f"{lang} {count:,}" for lang, count in copied.languages.items())))
-    for note in copied.notes:
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    show_notes(copied.notes)
 
 
 def show_division(found: Any) -> None:
@@ -93,10 +93,12 @@ def show_division(found: Any) -> None:
     else:
         out.print(safe(f"No image belongs together with another (by {found.by})"))
     if found.near:
-        out.print(f"{found.near:,} images were kept with near-duplicates that are in another group or in none")
+        out.print(
+            f"{many(found.near, 'image{s} {was}')} kept with near-duplicates that are in another group or in none"
+        )
     if found.unhashed:
         out.print(
-            f"{found.unhashed:,} images have no perceptual hash that says something: copies of them are not known"
+            f"{many(found.unhashed, 'image{s} {has}')} no perceptual hash that says something: copies are not known"
         )
 
 
@@ -117,8 +119,7 @@ def show_labels(found: Any, json: bool = False) -> None:
     links = ", ".join(f"{count:,} {link}" for link, count in counts["links"].items())
     out.print(f"{counts['labels']:,} labels in {counts['base_languages']:,} languages (by link: {links})")
     out.print(safe(_few([f"{lang} {count:,}" for lang, count in found.languages.items()])))
-    for name, how in found.missing.items():
-        print(f"panoglot: the source {name} is not here: {how}", file=sys.stderr)
+    show_notes(f"the source {name} is not here: {how}" for name, how in found.missing.items())
     if found.output:
         out.print(safe(f"{found.output}, and where each is from: {found.output.with_suffix('.sources.tsv')}"))
 
@@ -146,7 +147,6 @@ def show_plan(plan: Any) -> None:
     left = [f"{plan.untold:,} have no caption for it"] if plan.untold else []
     left += [f"{rest:,} are beyond it"] if (rest := plan.without - plan.untold) else []
     why = f" ({', '.join(left)})" if left else ""
-    out.print(f"{plan.images:,} images are in the plan '{plan.name}', {plan.without:,} are not{why}.")
+    out.print(f"{many(plan.images, 'image{s} {is}')} in the plan '{plan.name}', {many(plan.without, '{is}')} not{why}.")
     out.print(f"Use it: --plan {plan.name} of export and subset")
-    for note in plan.notes:
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    show_notes(plan.notes)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from panoglot.errors import command
-from panoglot.table import said_of
+from panoglot.errors import command, many
 from panoglot.table._visible import json_line, terminal
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "show_forgotten",
     "show_hits",
     "show_index",
+    "show_notes",
     "words_to_find",
 ]
 
@@ -31,6 +32,12 @@ def console() -> Any:
 
     terminal = sys.stdout.isatty()  # in a pipe nothing is cut at 80 columns
     return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print what is worth knowing, and no failure."""
+    for note in notes:
+        print(f"note: {terminal(note)}", file=sys.stderr)
 
 
 def safe(text: object) -> str:
@@ -64,11 +71,9 @@ def as_hits(
 def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool = False) -> None:
     from rich.table import Table
 
-    from panoglot.languages import language_name, matches
-    from panoglot.retrieval import TELLING
+    from panoglot.languages import language_name
 
-    for note in getattr(hits, "notes", ()):
-        print(f"panoglot: {terminal(note)}", file=sys.stderr)
+    show_notes(getattr(hits, "notes", ()))
     if explain and json:
         print(json_line(hits.plan.to_json()) if hits.plan else "{}")
         return
@@ -90,12 +95,11 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column()
+    lang = getattr(hits, "lang", "und")
     for hit in hits:
-        said = [c for c in said_of(hit.captions) if c.kind != "fact"]
-        telling = [c for kind in TELLING for c in said if c.kind == kind] or said
-        english = [c for c in telling if matches("en", c.lang)] or telling
-        text = f"{safe(english[0].text)} [dim]{safe(language_name(english[0].lang))}[/dim]" if english else ""
-        others = len({c.lang for c in said} - {c.lang for c in english[:1]})
+        said = hit.told(lang)
+        text = f"{safe(said[0].text)} [dim]{safe(language_name(said[0].lang))}[/dim]" if said else ""
+        others = len({c.lang for c in said} - {c.lang for c in said[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
         table.add_row(f"{hit.score:.3f}", hit.image_id[:12], safe(Path(hit.uri).name), text + more)
         if explain:
@@ -163,12 +167,15 @@ def show_forgotten(done: Any, json: bool = False) -> int:
     if json:
         print(plain_json(done))
     elif done.dry_run:
-        print(f"{done.images:,} pictures and {done.captions:,} captions would be forgotten. Nothing was done.")
+        print(
+            f"{many(done.images, 'picture')} and {many(done.captions, 'caption')} would be forgotten. Nothing was done."
+        )
         return 0
     elif done.undone:
-        print(f"{done.undone:,} marks are taken away: what a later build finds of these is read again.")
+        marks = many(done.undone, "mark{s} {is}")
+        print(f"{marks} taken away: what a later build finds of these is read again.")
     elif done.images or not done.erased:
-        print(f"{done.images:,} pictures and {done.captions:,} captions are forgotten.")
+        print(f"{many(done.images, 'picture')} and {many(done.captions, 'caption')} are forgotten.")
     else:
         print("Nothing is left of pictures that were forgotten.")
     if not done.erased:

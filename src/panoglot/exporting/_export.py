@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import check_option, pairs, several
-from panoglot.errors import UserError, command, did_you_mean, verb
+from panoglot.errors import NothingKept, UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._comparisons import Comparisons
 from panoglot.exporting._fitter import Fitter
@@ -109,7 +109,8 @@ def export(
         beside: with `sidecars`: texts beside the files that the pictures were read from.
         mask: of `emails`, `phones`, `names` (of owners) in texts and `faces` in pictures, what to make unknown.
         detector: the model that finds faces.
-        opt_out: file of sources that are left out, a host, a beginning of an address or path, or an image id a line.
+        opt_out: file of those who are left out, a line each: a host, a beginning of an address or path, a name, a
+            pattern with *, or an image id (or SHA-256).
         option: options of the format, as NAME=VALUE.
         progress: called with (pictures done, pictures in all).
 
@@ -137,7 +138,7 @@ def export(
         to,
         fitter,
         Masker(mask, detector),
-        OptOut.read(opt_out),
+        OptOut.of(opt_out, data),
         Splits(data, split),
         Choices(data, plan),
         Names() if names == "original" else None,
@@ -238,8 +239,10 @@ def _write(
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(job.left_out.items()))
         why = f"no picture could be written ({why})" if why else "every picture is dropped or without captions"
         said = "".join(f" {note}." for one in closed.values() for note in one.get("notes", ()))
-        raise UserError(f"{job.data.address} has nothing to export: {why}.{said}")
-    return job.facts(closed, notes)
+        if job.left_out.total() == job.left_out["opted_out"] > 0:
+            said = f" All are on the opt-out list '{job.opt_out.file}'."
+        raise NothingKept(f"{job.data.address} has nothing to export: {why}.{said}")
+    return job.facts(closed, [*notes, *(one.line() for one in job.opt_out.unmet(job.opted_out))])
 
 
 def _made(to: str, names: str, given: dict[str, Any], chosen: _Choice, job: Job) -> list[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, did_you_mean, many
 from panoglot.pictures import Image, without_private
 from panoglot.pictures._parse import parse
 from panoglot.table import image_id
@@ -85,10 +85,8 @@ class Fitter:
         """What is to be said of it."""
         if not self.cleaned:
             return []
-        return [
-            f"{self.cleaned:,} pictures are written without what their files say of places, serial numbers and "
-            "owners; --image original keeps every byte."
-        ]
+        what = "written without what their files say of places, serial numbers and owners"
+        return [f"{many(self.cleaned, 'picture{s} {is}')} {what}; --image original keeps every byte."]
 
     def _target(self, name: str, data: bytes, large: bool) -> str | None:
         """The format to write, None to keep the bytes."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError, command, did_you_mean
+from panoglot.errors import RowError, UserError, command, did_you_mean, many
 from panoglot.exporting._card import Tally
 from panoglot.formats._record import to_record
 from panoglot.table import sql_in
@@ -106,6 +106,7 @@ class Job:
     left_out: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     unwritten: Counter[str] = field(default_factory=Counter)
+    opted_out: Counter[str] = field(default_factory=Counter)
 
     def take(
         self, row: dict[str, Any], captions: Sequence[Caption], first: Caption | None
@@ -120,7 +121,8 @@ class Job:
             self.left_out["in_no_split"] += 1
             return None
         record = to_record(row, captions, first)
-        if self.opt_out.of_row(record) is not None:
+        if met := self.opt_out.of_row(record):
+            self.opted_out.update(met)
             self.left_out["opted_out"] += 1
             return None
         if self.comparisons is not None:
@@ -153,8 +155,8 @@ class Job:
         said = [*notes, *self.fitter.notes(), *(note for one in closed.values() for note in one.get("notes", ()))]
         if self.unwritten:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.unwritten.most_common())
-            what = "texts" if "fact" in self.unwritten else "captions"
-            said.append(f"{self.unwritten.total():,} {what} are not in it, {self.to} has no room for them: {kinds}.")
+            what = "text{s} {is}" if "fact" in self.unwritten else "caption{s} {is}"
+            said.append(f"{many(self.unwritten.total(), what)} not in it, {self.to} has no room for them: {kinds}.")
         if self.to == "webdataset" and len(self.formats) > 1:
             shown = ", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())
             said.append(

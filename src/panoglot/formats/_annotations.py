@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._checked import check_elements, decoded
+from panoglot.formats._checked import check_elements, objects_of
 from panoglot.formats._files import open_regular, read_bytes
+from panoglot.formats._layout import encoding_of
 from panoglot.formats._sample import Part
 from panoglot.formats._texts import load_json
 from panoglot.formats.folder import parts_but
@@ -36,16 +37,18 @@ def elements(path: str) -> Iterator[dict[str, Any] | str]:
     import msgspec
 
     try:
-        data = read_bytes(path, _MOST).removeprefix(b"\xef\xbb\xbf")
+        data = read_bytes(path, _MOST)
+        encoding, mark = encoding_of(data)
+        data = data[mark:] if encoding == "utf-8" else data[mark:].decode(encoding, "replace").encode()
         check_elements(data)
-        raws = decoded(data, list[msgspec.Raw])
+        raws = objects_of(data)
     except RowError as error:
         raise UserError(f"{path} cannot be read: {error.message}.") from None
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UserError(f"{path} is no JSON array of objects: {error}.") from None
     for raw in raws:
         try:
-            value = load_json(bytes(raw).decode("utf-8", "surrogateescape"))
+            value = load_json(raw)
         except RowError as error:
             yield f"{error.reason}: {error.message}"
             continue

@@ -13,13 +13,17 @@ from panoglot.errors import RowError
 from panoglot.formats._sample import Sample, Unused
 from panoglot.table import Reject, Triple
 
-__all__ = ["check_elements", "check_json", "checked", "decoded", "encodable", "shown"]
+__all__ = ["check_elements", "check_json", "checked", "decoded", "encodable", "objects_of", "shown"]
 
 #: Most values in a JSON text, and how deep they may lie: parsed values take some hundred times their text.
 _VALUES, _DEEP = 1_000_000, 64
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.S)
 _STRING_BYTES = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.S)
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(-?)(Infinity|NaN)\b', re.S)
+#: A whole surrogate pair, another escape, or (in a group) half a pair.
+_HALF = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u]|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _BRACKET = re.compile(r"[\[{\]}]")
 
 
@@ -134,10 +138,36 @@ def decoded(data: bytes, type: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=type)
     except msgspec.MsgspecError as error:
-        mended = _NO_NUMBER.sub(_number, data)
+        mended = _whole(_NO_NUMBER.sub(_number, data))
         if mended == data:
             raise error from None
         return msgspec.json.decode(mended, type=type)
+
+
+def objects_of(data: bytes) -> list[str]:
+    """The texts of the elements of a JSON array; half a surrogate pair costs the one that has it, and none beside it.
+
+    >>> objects_of(rb'[{"a": "\ud800"}, {"a": 1}]')
+    ['{"a": "\\ud800"}', '{"a": 1}']
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    import msgspec
+
+    raws = [bytes(raw) for raw in decoded(data, list[msgspec.Raw])]
+    if (whole := _whole(data)) != data:  # each as it stands, which is as long as what stood in for it
+        data, whole, at = (*(_NO_NUMBER.sub(_number, one) for one in (data, whole)), 0)
+        for n, raw in enumerate(raws):
+            at = whole.index(raw, at)
+            raws[n] = data[at : at + len(raw)]
+            at += len(raw)
+    return [raw.decode("utf-8", "surrogateescape") for raw in raws]
+
+
+def _whole(data: bytes) -> bytes:
+    """JSON with U+FFFD for halves of surrogate pairs, which Python writes and msgspec does not read."""
+    return _HALF.sub(lambda found: rb"\ufffd" if found[1] else found[0], data)
 
 
 def _number(found: re.Match[bytes]) -> bytes:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.formats._sample import Sample
+from panoglot.formats._sample import MOST_NAMES, Sample, Unused
 from panoglot.formats._texts import clean_context, given
 from panoglot.formats.wit import Row, texts_of
 from panoglot.languages._foreign import is_foreign
 from panoglot.table import Caption
 
-__all__ = ["Document", "files_with", "options_of"]
+__all__ = ["Document", "counted", "files_with", "options_of"]
 
 TEXTS = ("caption", "alt", "mention")
 
@@ -119,3 +119,9 @@ class Document:
         caption.kind = self.items["kind"] or kind
         caption.author, caption.licence = self.author, self.licence
         return caption
+
+
+def counted(uri: str, what: str, pages: dict[str, int], hint: str = "") -> Iterator[Unused]:
+    """What was not used of some pages, in one line."""
+    if names := [name for name, count in pages.items() if count]:
+        yield Unused(uri, what, tuple(names[:MOST_NAMES]), sum(pages.values()), hint)

@@ -11,7 +11,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from panoglot.errors import RowError
-from panoglot.pictures import MAX_BYTES
+from panoglot.pictures import MAX_BYTES, SUFFIXES
 
 __all__ = ["Book", "joined"]
 
@@ -115,6 +115,10 @@ class Book:
             raise RowError(
                 "bad_document", f"{name}: {' '.join(str(error).split())[:200] or type(error).__name__}"
             ) from None
+
+    def pictures(self) -> list[str]:
+        """The names of its pictures."""
+        return [name for name in self.archive.namelist() if name.lower().endswith(tuple(SUFFIXES))]
 
     def page(self, name: str) -> bytes:
         """The bytes of a chapter.

@@ -21,7 +21,7 @@ from panoglot.formats._files import find_named, open_regular, suffix_of
 from panoglot.formats._rows import are_pictures, image_column
 from panoglot.pictures import SUFFIXES
 
-__all__ = ["Layout", "find_layout", "is_table", "names_pictures", "open_rows"]
+__all__ = ["Layout", "encoding_of", "find_layout", "is_table", "names_pictures", "open_rows"]
 
 _HEAD = 2**18  # bytes that are looked at
 _SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe"}
@@ -79,7 +79,7 @@ def find_layout(path: str, delimiter: str | None = None, encoding: str | None = 
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except RowError as error:
         raise UserError(f"{path} cannot be read: {error.message}.") from None
-    found, mark = _encoding(raw)
+    found, mark = encoding_of(raw)
     if encoding is not None:
         try:
             found = codecs.lookup(encoding).name.removesuffix("-sig")
@@ -135,7 +135,7 @@ def names_pictures(path: str) -> list[str]:
             raw = file.read(_HEAD)
     except (OSError, RowError):
         return []
-    encoding, mark = _encoding(raw)
+    encoding, mark = encoding_of(raw)
     text = raw[mark:].decode(encoding, "replace")
     kind = _json_kind(path, text) if suffix_of(path) == ".json" else ""
     if kind == "lines":  # one JSON object of another kind: COCO, settings …
@@ -153,7 +153,7 @@ def _score(path: str, layout: Layout) -> int:
     return int(_has_pictures(list(layout.names or ()), rows))
 
 
-def _encoding(raw: bytes) -> tuple[str, int]:
+def encoding_of(raw: bytes) -> tuple[str, int]:
     """The encoding of a file by its first bytes, and the length of its byte order mark."""
     for mark, name in _MARKS:
         if raw.startswith(mark):
@@ -249,7 +249,7 @@ def _copy(path: str, encoding: str, size: int, changed: int) -> Any:
     """A copy in UTF-8 in a temporary file that goes with this process; made once."""
     copy = tempfile.NamedTemporaryFile(prefix="panoglot-")  # noqa: SIM115
     with io.BufferedReader(open_regular(path)) as file:
-        mark = _encoding(file.read(4))[1]
+        mark = encoding_of(file.read(4))[1]
         file.seek(mark)
         reader = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
         while piece := reader.read(2**20):

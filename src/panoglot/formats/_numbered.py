@@ -20,8 +20,8 @@ _WORDS = r"""
 """
 #: The same where no space stands between words, or where letters are joined to the word.
 _JOINED = r"""
-    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం ചിത്രം ಚಿತ್ರ
-    ਚਿੱਤਰ រូបភាព ຮູບ ပုံ ნახ նկ ምስል
+    (?:插|附)?[图圖図] 그림 รูปที่ ภาพที่ รูป ภาพ \w{0,3}شكل \w{0,3}صورة شکل تصویر تصویر איור תמונה चित्र आकृति চিত্র படம் చిత్రం
+    ചിത്രം ಚಿತ್ರ ਚਿੱਤਰ រូបភាព ຮູບ ပုံ ნახ նկ ምስል
 """
 #: Those that stand behind their number: Hungarian, Latvian, Lithuanian, Basque.
 _BEHIND = r"ábr\w{1,5}|attēl\w{1,3}|pav|irudi\w{1,3}"
@@ -39,7 +39,6 @@ _MORE = re.compile(
 #: What stands between a number and the caption itself.
 _MARK = re.compile(r"\s*(?:[:：.．。|｜–—-]|$)")
 _SPACE = re.compile(r"\)?[\s\u00a0\u3000]+(?=(\S))")
-_TURNED = re.compile(r"(?<!\S)([:.،–-])(\d+)(?=\s|$)")
 _MOST_MENTIONS, _LONGEST_MENTION = 20, 1000
 
 
@@ -128,22 +127,26 @@ class Mentions:
     sentences: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _figures: dict[str, list[int]] = field(default_factory=dict)
 
-    def read(self, place: int, blocks: Iterable[str]) -> None:
+    def read(self, place: int, blocks: Iterable[str]) -> int:
         """Take in the texts of a page or chapter; captions are noted as such.
 
         Args:
             place: its number.
             blocks: its texts; a caption is one of its own, or begins a line.
+
+        Returns:
+            How many of them are no caption and name no figure.
         """
+        rest = 0
         for block in blocks:
             if number := caption_number(block, sure=True):
                 self._figures.setdefault(number, []).append(place)
                 continue
-            if not any(digit.isdigit() for digit in block):
-                continue
-            for sentence in _sentences(block):
-                for name in named_numbers(sentence):
-                    self.sentences.setdefault(name, []).append((place, sentence[:_LONGEST_MENTION]))
+            named = [(n, one) for one in _sentences(block) for n in named_numbers(one)] if _has_digit(block) else []
+            for name, sentence in named:
+                self.sentences.setdefault(name, []).append((place, sentence[:_LONGEST_MENTION]))
+            rest += not named and any(map(str.isalpha, block))
+        return rest
 
     def of(self, number: str, place: int, caption: str) -> list[tuple[int, str]]:
         """The sentences about a figure but its caption; of several with its number, those no other is nearer to."""
@@ -153,13 +156,15 @@ class Mentions:
         return list(dict.fromkeys(one for one in near if one[1] not in caption))[:_MOST_MENTIONS]
 
 
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdigit, text))
+
+
 def joined_lines(lines: Sequence[str]) -> str:
     """Lines of a block as one text: words that a hyphen cuts are whole again, CJK gets no spaces.
 
     >>> joined_lines(["Eine Kat-", "ze und ein", "Hund."]), joined_lines(["一只", "猫"])
     ('Eine Katze und ein Hund.', '一只猫')
-    >>> joined_lines(["شكل :٣ قطة"])  # as PDFium writes a number between letters that run the other way
-    'شكل ٣: قطة'
     """
     return "".join(_pieces(lines)).strip()
 
@@ -170,8 +175,6 @@ def _pieces(lines: Sequence[str]) -> Iterator[str]:
         line = " ".join(line.split())
         if not line:
             continue
-        if any(unicodedata.bidirectional(char) in ("R", "AL") for char in line):
-            line = _TURNED.sub(r"\2\1", line)
         if last and last[-1] in "-\ufffe\u00ad\x02" and last[-2:-1].isalpha() and line[0].islower():
             yield last[:-1]
         elif last:

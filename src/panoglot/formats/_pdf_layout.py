@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from ctypes import c_double
 from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.formats._numbered import caption_number, joined_lines
+from panoglot.formats._pdf_letters import Direction, Letter, line_text
 
 __all__ = ["Block", "Box", "Places", "blocks_of", "pair_captions"]
 
@@ -89,8 +91,8 @@ class Places:
         return [round(min(max(edge, 0.0), 1.0), 5) for edge in edges]
 
 
-def blocks_of(textpage: Any, places: Places, raw: Any) -> list[Block]:
-    """The texts of a page in the order in which it writes them.
+def blocks_of(textpage: Any, places: Places, raw: Any) -> tuple[list[Block], int]:
+    """The texts of a page in the order in which it writes them, and how many signs the file names no character for.
 
     Args:
         textpage: PDFium's.
@@ -98,33 +100,51 @@ def blocks_of(textpage: Any, places: Places, raw: Any) -> list[Block]:
         raw: `pypdfium2.raw`.
     """
     blocks: list[Block] = []
-    for box, text in _lines(textpage, places, raw):
+    lines = list(_lines(textpage, places, raw))
+    page = Direction.of(letters for _, letters in lines)
+    unknown = 0
+    for box, letters in lines:
+        text, lost = line_text(letters, page)
+        unknown += lost
+        if not (text := text.strip()):
+            continue
         if not blocks or not blocks[-1].takes(box, text):
             number = caption_number(joined_lines([text]))
             blocks.append(Block(box, [text], number, box[3] - box[1], 0.0, box))
-    return blocks
+    return blocks, unknown
 
 
-def _lines(textpage: Any, places: Places, raw: Any) -> Iterator[tuple[Box, str]]:
-    rect = raw.FS_RECTF()
-    line: list[str] = []
+def _lines(textpage: Any, places: Places, raw: Any) -> Iterator[tuple[Box, list[Letter]]]:
+    rect, matrix, x, y = raw.FS_RECTF(), raw.FS_MATRIX(), c_double(), c_double()
+    line: list[Letter] = []
     box: Box | None = None
     for n in range(min(textpage.count_chars(), _MOST_CHARACTERS)):
         code = raw.FPDFText_GetUnicode(textpage, n)
+        made = raw.FPDFText_IsGenerated(textpage, n) == 1
+        control = code < 32 and code not in (9, 10, 13) and not made and raw.FPDFText_IsHyphen(textpage, n) != 1
+        unknown = control or raw.FPDFText_HasUnicodeMapError(textpage, n) == 1
+        ends = code in (10, 13) and not unknown
         there: Box | None = None
-        if code not in (0, 10, 13) and raw.FPDFText_GetLooseCharBox(textpage, n, rect):
-            there = places.box(rect.left, rect.bottom, rect.right, rect.top)
-            there = there if there[2] > there[0] and there[3] > there[1] else None
-        if code in (10, 13) or (there and box and _elsewhere(there, box)):
-            if box and (text := "".join(line).strip()):
-                yield box, text
+        if code and not ends and raw.FPDFText_GetLooseCharBox(textpage, n, rect):
+            seen = places.box(rect.left, rect.bottom, rect.right, rect.top)
+            there = seen if seen[2] > seen[0] and seen[3] > seen[1] else None
+        if ends or (there and box and _elsewhere(there, box)):
+            if box:
+                yield box, line
             line, box = [], None
-        if code not in (0, 10, 13):
-            line.append(chr(code))
+        if code and not ends:
+            raw.FPDFText_GetCharOrigin(textpage, n, x, y)
+            at = there or places.box(x.value, y.value, x.value, y.value)
+            size = raw.FPDFText_GetFontSize(textpage, n)
+            if raw.FPDFText_GetMatrix(textpage, n, matrix):
+                size *= abs(matrix.a * matrix.d - matrix.b * matrix.c) ** 0.5
+            line.append(
+                Letter(chr(code), at[0], at[2], (round(x.value, 1), round(y.value, 1)), size or 10.0, made, unknown)
+            )
             if there and not chr(code).isspace():
                 box = _union(box, there) if box else there
-    if box and (text := "".join(line).strip()):
-        yield box, text
+    if box:
+        yield box, line
 
 
 def _elsewhere(character: Box, line: Box) -> bool:

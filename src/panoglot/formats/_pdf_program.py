@@ -112,11 +112,12 @@ def _wide(call: Any) -> str:
     return bytes(buffer)[: size - 2].decode("utf-16-le", "replace").strip("\0 ")
 
 
-def _blocks(page: Any) -> tuple[Places, list[Block], int]:
+def _blocks(page: Any) -> tuple[Places, list[Block], int, int]:
+    """Places and texts of a page, its characters, and those that the file does not name."""
     places = Places(page.get_bbox(), page.get_rotation())
     textpage = page.get_textpage()
     try:
-        return places, blocks_of(textpage, places, raw), textpage.count_chars()
+        return places, *blocks_of(textpage, places, raw), textpage.count_chars()
     finally:
         textpage.close()
 
@@ -125,13 +126,13 @@ def _read_text(document: Any, n: int) -> dict[str, Any]:
     """The texts of a page, and whether there may be figures in it."""
     try:
         page = document[n]
-        _, blocks, characters = _blocks(page)
+        _, blocks, unknown, characters = _blocks(page)
         figures = any(block.number for block in blocks) or next(_images(page), None) is not None
         texts = [block.text for block in blocks]
         page.close()
     except pdfium.PdfiumError as error:
-        return {"blocks": [], "characters": 0, "figures": False, "problem": str(error)}
-    return {"blocks": texts, "characters": characters, "figures": figures, "problem": ""}
+        return {"blocks": [], "unknown": 0, "characters": 0, "figures": False, "problem": str(error)}
+    return {"blocks": texts, "unknown": unknown, "characters": characters, "figures": figures, "problem": ""}
 
 
 def _images(page: Any) -> Iterator[Any]:
@@ -143,7 +144,7 @@ def _read_figures(document: Any, n: int, job: dict[str, Any]) -> Iterator[tuple[
     done: dict[str, Any] = {"small": 0, "more": 0, "drawn": 0}
     try:
         page = document[n]
-        places, blocks, _ = _blocks(page)
+        places, blocks, *_ = _blocks(page)
         captions = [block for block in blocks if block.number]
         images: list[tuple[Any, Box]] = []
         for image in _images(page):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from panoglot.errors import many
 from panoglot.geometry import Region
 from panoglot.table import Caption, Reject, Triple
 
@@ -111,10 +112,9 @@ class Unused:
     def line(self, most: int = 5) -> str:
         """Say it in a line."""
         names = ", ".join(self.names[:most]) + (" …" if self.count > min(most, len(self.names)) else "")
-        verb = "was" if self.count == 1 else "were"
         listed = f": {names}" if self.names else ""
-        what = self.what.replace("{s}", "" if self.count == 1 else "s")
-        return f"{self.count:,} {what} {verb} not used{listed} ({self.source}){self.hint and f'; {self.hint}'}"
+        what = many(self.count, f"{self.what} {{was}} not used")
+        return f"{what}{listed} ({self.source}){self.hint and f'; {self.hint}'}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `runs.stages`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, require_later
-from panoglot.formats._documents import Document, files_with, options_of
+from panoglot.formats._documents import Document, counted, files_with, options_of
 from panoglot.formats._epub_book import Book, joined
 from panoglot.formats._figures import figures
 from panoglot.formats._files import has_all, join_uri, open_regular, part_key, reject
@@ -68,7 +68,8 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
 def _read(part: Part, book: Book) -> Iterator[Sample | Reject | Unused]:
     document = Document(part.uri, part.items, book.title, book.author, book.licence, trusted=True)
     document.lang = parse_language(book.lang)
-    mentions = Mentions()
+    mentions, shown = Mentions(), set[str]()
+    rest: dict[str, int] = {}  # chapter to its texts that are about no figure
     if not book.chapters:
         raise RowError("bad_document", "it names no chapters")
     for again in (False, True):  # first what the text says of figures, then these
@@ -81,8 +82,9 @@ def _read(part: Part, book: Book) -> Iterator[Sample | Reject | Unused]:
                     yield reject(place, error.reason, error.message)
                 continue
             if not again:
-                mentions.read(n, _blocks(page))
+                rest[name] = mentions.read(n, _blocks(page))
                 continue
+            shown.update(joined(name, image.get("src") or "") for image in page.tree.iter("img"))
             found = figures(page)
             bare = sum(1 for _ in page.tree.iter("img")) - len(found)
             if bare > 0:
@@ -93,6 +95,9 @@ def _read(part: Part, book: Book) -> Iterator[Sample | Reject | Unused]:
                 )
             for k, figure in enumerate(found[:_MOST]):
                 yield _figure(document, book, page, figure, mentions, (n, name, f"{place}#{k}"))
+    yield from counted(part.uri, "paragraph{s} about no figure", rest)
+    if hidden := [name for name in book.pictures() if name not in shown]:
+        yield Unused.of(part.uri, "picture{s} of the book that no page shows", hidden)
 
 
 def _blocks(page: Page) -> Iterator[str]:

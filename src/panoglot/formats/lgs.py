@@ -26,6 +26,7 @@ from panoglot.formats._texts import clean_context, given
 from panoglot.identity import Added, counted
 from panoglot.pictures import read_header
 from panoglot.table import Caption, Reject
+from panoglot.text import split_sentences
 
 __all__ = ["Product", "captions_of", "detect", "parts", "price_of", "product_fault", "products", "read"]
 
@@ -148,7 +149,7 @@ def products(page: Page, left: list[int] | None = None) -> list[Product]:
     bullets = _bullets(page)
     for one in found:
         one.path = one.path or path
-        one.bullets = one.bullets or bullets or _sentences(one.description)
+        one.bullets = one.bullets or bullets or split_sentences(one.description, lower_case=False)[:20]
         one.group = one.group or f"{urlsplit(page.url).hostname or ''}/{_text(one.title)}"
     _count(left, found)
     return found[:_MOST_VARIANTS]
@@ -321,10 +322,6 @@ def _bullets(page: Page) -> list[str]:
             if lines := [line[:1000] for line in lines if line][:50]:
                 return lines
     return []
-
-
-def _sentences(text: str) -> list[str]:
-    return [one for one in re.split(r"(?<=[.!?。！？؟।])\s*", text) if one.strip()][:20]
 
 
 def detect(source: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from panoglot.errors import RowError, UserError, require_later
-from panoglot.formats._documents import Document, files_with, options_of
+from panoglot.formats._documents import Document, counted, files_with, options_of
 from panoglot.formats._files import check_regular, has_all, join_uri, part_key, reject
 from panoglot.formats._numbered import Mentions
 from panoglot.formats._pdf_process import read_document
@@ -20,6 +20,7 @@ from panoglot.table import Reject
 __all__ = ["detect", "parts", "read"]
 
 _PAGES = ("drawn", "all", "none")
+_NO_LETTER = "the file does not say which these are; � stands for them"
 _MOST_TEXT = 256 * 2**20  # characters of a document
 
 
@@ -82,6 +83,8 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
     document = Document(part.uri, items, licence=stated_terms(items["path"]))
     mentions = Mentions()
     silent: list[str] = []
+    unknown: dict[str, int] = {}
+    rest: dict[str, int] = {}  # page to its texts that are about no figure
     sections: list[list[Any]] = []
     pages = room = 0
     options = {name: items[name] for name in ("pages", "dpi", "min_side")}
@@ -97,7 +100,9 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
         elif kind == "text":
             room += sum(map(len, record["blocks"]))
             if room <= _MOST_TEXT:
-                mentions.read(record["page"], record["blocks"])
+                at = place.rpartition("#")[2]
+                rest[at] = mentions.read(record["page"], record["blocks"])
+                unknown[at] = record["unknown"]
             if record["problem"]:
                 yield reject(place, "bad_document", record["problem"])
             elif record["figures"] and not record["characters"]:
@@ -110,6 +115,8 @@ def _read(part: Part) -> Iterator[Sample | Reject | Unused]:
             yield reject(at, record["reason"], record["message"])
         elif kind == "done":
             yield from _not_used(part.uri, record, place, items["pages"])
+    yield from counted(part.uri, "letter{s} of its texts", unknown, _NO_LETTER)
+    yield from counted(part.uri, "paragraph{s} about no figure", rest)
     if silent:
         hint = "these pictures have no captions of their own: --captioner writes some"
         yield Unused.of(part.uri, "page text{s} (there is no text layer: scans?)", silent, hint)

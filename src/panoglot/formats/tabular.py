@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats._checked import check_elements, decoded, encodable
+from panoglot.formats._checked import check_elements, decoded, encodable, objects_of
 from panoglot.formats._csv_rows import csv_rows, lines_of, together
 from panoglot.formats._files import check_regular, find_files, is_hidden, join_uri, part_key, reject, states_of
 from panoglot.formats._layout import Layout, find_layout, is_table, names_pictures, open_rows
@@ -192,7 +192,7 @@ def _array_parts(
         check_elements(raw)
         if len(raw) > _MOST_JSON:
             raise UserError(f"{path} is larger than {_MOST_JSON:,} bytes; write JSON lines (jq -c '.[]').")
-        rows = [_text_of(one) for one in decoded(raw, list[msgspec.Raw])] if array else _keyed(raw)
+        rows = objects_of(raw) if array else _keyed(raw)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except RowError as error:
@@ -210,17 +210,13 @@ def _array_parts(
         yield Part("tabular", uri, key, items, len(some))
 
 
-def _text_of(raw: Any) -> str:
-    return bytes(raw).decode("utf-8", "surrogateescape")
-
-
 def _keyed(raw: bytes) -> list[str]:
     """The rows of an object whose keys are pictures, as kohya and ai-toolkit write them: the key is a column too."""
     import msgspec
 
     rows = []
     for name, value in decoded(raw, dict[str, msgspec.Raw]).items():
-        text = _text_of(value).strip()
+        text = bytes(value).decode("utf-8", "surrogateescape").strip()
         start = f'{{"file_name": {json.dumps(name)}'
         rows.append(
             f"{start}, {text[1:]}" if text[:1] == "{" and text[1:].strip() != "}" else f'{start}, "text": {text}}}'

@@ -20,6 +20,7 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._annotations import elements, head_of, parts_beside
+from panoglot.formats._checked import encodable
 from panoglot.formats._csv_rows import together
 from panoglot.formats._files import is_hidden, join_uri, part_key, read_named, reject, states_of, suffix_of
 from panoglot.formats._layout import find_layout
@@ -260,11 +261,16 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused | Triple]:
             left.append(f"{number}: no target")
         elif row["reference"] not in ids or not positives:
             left.append(f"{number}: a picture is missing")
+        elif set(positives) == {ids[row["reference"]]}:
+            left.append(f"{number}: the target is the reference")
+        elif not encodable(text):
+            left.append(f"{number}: a text that is not UTF-8")
         elif not text or len(text) > _LONGEST:
             left.append(f"{number}: {'a text of more than 10,000 characters' if text else 'no text'}")
         else:
             split = _SPLITS.get(str(row.get("split") or "").lower(), "") or items["split"]
             lang = items["lang"] or row.get("lang") or "und"
+            positives = [key for key in positives if key != ids[row["reference"]]]
             yield Triple(text, ids[row["reference"]], positives, negatives, lang=lang, split=split, recipe="human")
     hint = "name their folder: --option image_dir=FOLDER"
     if left:

@@ -73,7 +73,7 @@ def ingest_stage(
     return Stage(
         name="ingest",
         fingerprint=extended(base, later(ingest_stage, locals())),
-        operator=IngestOperator(max_pixels, identify, opt_out),
+        operator=IngestOperator(max_pixels, identify, opt_out, source),
         of="parts",
         parts=_Listing(parts),
         batch=4,
@@ -98,6 +98,7 @@ class IngestOperator:
     max_pixels: int = MAX_PIXELS
     identify: str = "embedded:langid"
     opt_out: tuple[str, ...] = ()
+    source: str = ""
     _chunk: list[tuple[dict[str, Any], list[Caption], str]] = field(default_factory=list, repr=False)
     _rejects: list[Reject] = field(default_factory=list, repr=False)
     _facts: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -112,7 +113,7 @@ class IngestOperator:
         self._named = 0
         self._forgotten: set[str] = set()  # met so far: each is counted once
         where = "stage = 'ingest' and resolved is null"
-        self._listed = OptOut(self.opt_out)
+        self._listed = OptOut(self.opt_out, [self.source] if self.source else [])
         self._downloads = Downloads(have=self._fetched, opt_out=self._listed)
         self._committed = time.monotonic()
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
@@ -127,6 +128,7 @@ class IngestOperator:
             self._notes: dict[str, Any] = {}
             self._unused: dict[tuple[str, str, str], Unused] = {}
             self._failed: set[str] = set()
+            self._opted_out: set[str] = set()
             self._table: str | None = None
             self._stored: dict[str, str] = {}
             before = self._downloads.counts()
@@ -147,6 +149,8 @@ class IngestOperator:
             if self._failing:
                 self._resolve(filter(covers(item.part), self._failing))
             add_notes(self._notes, {k: v - before[k] for k, v in self._downloads.counts().items() if v - before[k]})
+            if self._opted_out:
+                add_notes(self._notes, {"opted_out": len(self._opted_out)})
             if self._unused:
                 self._notes["unused"] = [one.to_dict() for one in self._unused.values()]
             emit(item.key, Outcome(count=self._new, rejected=len(self._failed), notes=self._notes))
@@ -181,8 +185,8 @@ class IngestOperator:
             self._rejects.append(Reject(sample.uri, "ingest", error.reason, error.message))
             return
         key = sample.image_id or image_id(sample.data)
-        if self._listed.met((), key):
-            self._rejects.append(Reject(sample.uri, "ingest", "opted_out", f"{key} is on the list"))
+        if met := self._listed.met((), key):
+            self._rejects.append(Reject(sample.uri, "ingest", "opted_out", self._listed.say(met)))
             return
         width, height = header.upright
         said = read_metadata(sample.data)
@@ -256,6 +260,7 @@ class IngestOperator:
         add_notes(self._notes, notes)
         data.rejects.upsert([{**replace(r, stage="ingest").plain(), "run_id": run} for r in rejects])
         self._failed |= {r.item for r in rejects}
+        self._opted_out |= {r.item for r in rejects if r.reason == "opted_out"}
         if self._failing:
             self._resolve(read)
 
@@ -281,7 +286,10 @@ class IngestOperator:
             key = hash_parts("triple", one.image_id, one.text, *better)
             made = replace(one, positives=better, negatives=worse, lang=said.lang, triple_id=key)
             rows.append(made.plain() | {"run_id": self._worker.run_id})
-        add_notes(self._notes, {"triples": data.triples.insert(rows)})
+        new = data.triples.insert(rows)
+        add_notes(self._notes, {"triples": new})
+        if again := len(rows) - new:
+            add_notes(self._notes, {"triples_again": again})
 
     def _resolve(self, items: Iterable[str]) -> None:
         """Say of items that failed before that they were read now, unless they failed again."""

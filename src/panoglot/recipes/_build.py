@@ -6,19 +6,20 @@ import contextlib
 import inspect
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from panoglot.checks import pairs
-from panoglot.errors import UserError, verb
-from panoglot.formats import OptOut, detect, hold
+from panoglot.errors import NothingKept, UserError, verb
+from panoglot.formats import OptOut, hold
 from panoglot.recipes._forecast import forecast_build
 from panoglot.recipes._languages import asked_languages, languages_not_made
 from panoglot.recipes._mirror import Mirror, said
 from panoglot.recipes._narrow import apart, failed_images, followed, narrowed
-from panoglot.recipes._outcome import held_of_listed, nothing_read, what_went_wrong
+from panoglot.recipes._outcome import all_opted_out, nothing_read, of_listed, what_went_wrong
 from panoglot.recipes._recipe import (
     Recipe,
     held,
@@ -30,10 +31,12 @@ from panoglot.recipes._recipe import (
     versions,
 )
 from panoglot.recipes._result import RunResult
+from panoglot.recipes._sources import apart as apart_sources
+from panoglot.recipes._sources import check_apart, check_there, one_by_one
 from panoglot.running import Stage, StageResult, align_stage, encode_stage, get_method, method_stage
 from panoglot.running._runs import close_gone_runs, finish_run, how_it_ended, paid_stages, running
-from panoglot.storage import has_scheme, open_store
-from panoglot.table import Dataset, create_dataset, erase, is_dataset, open_dataset
+from panoglot.storage import open_store
+from panoglot.table import Dataset, create_dataset, erase, open_dataset
 
 __all__ = ["RunResult", "build", "ingest", "run_recipe"]
 
@@ -188,6 +191,8 @@ def run_recipe(
         recipe.source = os.path.abspath(recipe.source)  # a retry from another folder finds it again
     if recipe.prices is not None:
         recipe.prices = os.path.abspath(recipe.prices)
+    if recipe.opt_out is not None:
+        recipe.opt_out = os.path.abspath(recipe.opt_out)
     if on_error not in ("reject", "raise"):
         raise UserError(f"on_error='{on_error}': use reject or raise.")
     if max_cost is not None and not max_cost >= 0:
@@ -250,7 +255,7 @@ def _reading(recipe: Recipe, asked: Mirror | None) -> Stage | None:
     except UserError:
         if asked is None or not asked.may_be_empty:
             raise
-    _check_apart(recipe.source, recipe.output)
+    check_apart(recipe.source, recipe.output)
     return found
 
 
@@ -261,10 +266,17 @@ def _take_steps(run: _Run, ingest_first: Stage | None, stages: Mapping[int, Stag
     if ingest_first is not None:
         run.stage(ingest_first)
         failing = settle_rejects(run.dataset, result.run_id)
+        read = result.stages[-1]
         if recipe.opt_out:
-            result.stages[-1].notes.setdefault("unused", []).extend(held_of_listed(run.dataset, recipe.opt_out))
+            said = of_listed(run.dataset, recipe.opt_out, str(recipe.source), whole=not read.pending)
+            read.notes.setdefault("unused", []).extend(said)
+            empty = Counter() if len(run.dataset.images) else failing
+            result.opted_out = all_opted_out(read, empty, str(recipe.source), recipe.opt_out)
         if not len(run.dataset.images):
-            raise UserError(nothing_read(run.dataset, str(recipe.source), failing, result.stages))
+            why = [result.opted_out, *(one.line() for one in result.unused[:3])]
+            if result.opted_out is None:
+                why = [nothing_read(run.dataset, str(recipe.source), failing, result.stages)]
+            raise NothingKept(". ".join(one.rstrip(".") for one in why if one))
     if run.mirror is not None and result.status == "done":
         run.add(run.mirror.step(run.dataset))
         if not len(run.dataset.images):
@@ -315,20 +327,6 @@ def _load_all(recipe: Recipe) -> dict[int, Stage]:
     return stages
 
 
-def _check_apart(source: str, output: str) -> None:
-    outside = Path(open_store(source).absolute if is_dataset(source) else source).resolve()
-    if open_store(output).absolute in (source, str(outside)):
-        raise UserError(f"source and output are both '{source}': give another output, for example {outside.name}.pano")
-
-
-def _check_there(source: str) -> None:
-    if has_scheme(source) and not is_dataset(source):
-        detect(source)  # says what is not read from afar
-        return
-    if not os.path.exists(source) and not is_dataset(source) and not any(c in source for c in "*?[{"):
-        raise UserError(f"there is nothing at '{source}': give a folder of pictures, a file or a recipe.")
-
-
 def _finish(run: _Run, message: str | None = None) -> None:
     result = run.result
     result.seconds = time.monotonic() - run.started
@@ -371,9 +369,9 @@ def build(
     labels in many languages, and search in any language; no network, no GPU.
 
     Args:
-        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; or a recipe (.yaml),
-            which states everything else. In Python also a list of paths, pictures (Pillow, arrays, bytes) or rows, a
-            DataFrame, an Arrow table or a datasets.Dataset.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset, or several of these;
+            or a recipe (.yaml), which states everything else. In Python also a list of paths, pictures (Pillow, arrays,
+            bytes) or rows, a DataFrame, an Arrow table or a datasets.Dataset.
         output: the dataset, a folder; default: the source's name with .pano.
         captioner: who writes captions, for example hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct or openai:URL#MODEL.
         encoder: who makes the vectors for search; default embedded:conse.
@@ -389,8 +387,8 @@ def build(
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
-        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
-            id (or SHA-256) a line.
+        opt_out: file of those whose pictures are not taken, a line each: a host, a beginning of an address or path, a
+            name, a pattern with *, or an image id (or SHA-256).
         prices: price table (YAML) for models that cost.
         max_cost: stop cleanly after so many US dollars; the same command goes on.
         cluster: local, auto or ray://HOST:PORT.
@@ -408,6 +406,9 @@ def build(
     Raises:
         UserError: a wrong name, option or path; nothing was written then.
     """
+    asked = {name: value for name, value in locals().items() if name not in ("source", "output")}
+    if sources := apart_sources(source):
+        return one_by_one(sources, output, ingest, build, asked)
     given, source = held(source, output)
     if source is not None and Path(source).suffix in (".yaml", ".yml"):
         recipe = load_recipe(source)
@@ -415,7 +416,7 @@ def build(
     else:
         aliases = pairs(model, "--model", "ALIAS=PROVIDER:NAME")
         if source is not None and not mirror:
-            _check_there(source)
+            check_there(source)
         recipe = recipe_from_options(
             source,
             output or output_of(source or ""),
@@ -433,8 +434,8 @@ def build(
             prices=prices,
             opt_out=opt_out,
         )
-    asked: dict[str, Any] = {"mirror": mirror, "emptied": emptied, "dry_run": dry_run, "quiet": quiet}
-    return run_recipe(recipe, given=given, max_cost=max_cost, cluster=cluster, on_error=on_error, limit=limit, **asked)
+    given_to_run = ("max_cost", "cluster", "on_error", "limit", "mirror", "emptied", "dry_run", "quiet")
+    return run_recipe(recipe, given=given, **{name: asked[name] for name in given_to_run})
 
 
 @verb
@@ -457,15 +458,15 @@ def ingest(
     """Read pictures and their texts into a dataset, and nothing else.
 
     Args:
-        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset; in Python also what
-            build takes.
+        source: a folder of pictures, a pattern such as 'photos/*.png', shards, a table, a dataset, or several of these;
+            in Python also what build takes.
         output: the dataset; default: the source's name with .pano.
         format: format of the source, when detection should not decide.
         extract: what to take out of pages (HTML, WARC): wit, pictures with captions, or lgs, products of shops.
         caption_column: columns of a table that hold captions, when their names do not say so; NAME=de gives a language.
         option: options of the format, as NAME=VALUE.
-        opt_out: file of sources whose pictures are not taken, a host, a beginning of an address or path, or an image
-            id (or SHA-256) a line.
+        opt_out: file of those whose pictures are not taken, a line each: a host, a beginning of an address or path, a
+            name, a pattern with *, or an image id (or SHA-256).
         on_error: reject or raise.
         cluster: local, auto or ray://HOST:PORT.
         mirror: forget pictures whose file is gone from the folder; one that was moved or renamed stays. A folder
@@ -474,6 +475,9 @@ def ingest(
         dry_run: only say what would be read, asked and paid; with mirror, what it would forget.
         quiet: no progress bars.
     """
+    asked = {name: value for name, value in locals().items() if name not in ("source", "output")}
+    if sources := apart_sources(source):
+        return one_by_one(sources, output, ingest, ingest, asked)
     options = options_of(option, caption_column)
     given, source = held(source, output)
     reader = reader_of(format, extract)

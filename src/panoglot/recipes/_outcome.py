@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import command
+from panoglot.errors import command, many
 from panoglot.formats import OptOut, Unused
 from panoglot.running import StageResult
 from panoglot.running._results import MUCH, fallback_share, named_notes
@@ -17,7 +17,17 @@ from panoglot.table import FORGOTTEN, LEFT_OUT, NO_FACT, Dataset, sql_in
 if TYPE_CHECKING:
     from panoglot.recipes._result import RunResult
 
-__all__ = ["Made", "held_of_listed", "made_by", "nothing_made", "nothing_read", "reasons", "remarks", "what_went_wrong"]
+__all__ = [
+    "Made",
+    "all_opted_out",
+    "made_by",
+    "nothing_made",
+    "nothing_read",
+    "of_listed",
+    "reasons",
+    "remarks",
+    "what_went_wrong",
+]
 
 
 @dataclass
@@ -55,21 +65,21 @@ class Made:
         """What is to be said, a line each."""
         said = []
         if self.kept:
-            said.append(f"Written: {_many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
+            said.append(f"Written: {many(self.kept.total(), 'caption')} ({_listed(self.kept)})")
         if self.measured:
-            said.append(f"Measured: {_many(self.measured, 'picture')} (kind fact)")
+            said.append(f"Measured: {many(self.measured, 'picture')} (kind fact)")
         if self.facts:
-            said.append(f"Written: {_many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
+            said.append(f"Written: {many(self.facts.total(), 'fact')} ({_listed(self.facts)})")
         if self.documents:
-            said.append(f"Written: {_many(self.documents.total(), 'document')} ({_listed(self.documents)})")
+            said.append(f"Written: {many(self.documents.total(), 'document')} ({_listed(self.documents)})")
         if self.left_out:
-            said.append(f"Dropped: {_many(self.left_out.total(), 'document')} ({reasons(self.left_out)})")
+            said.append(f"Dropped: {many(self.left_out.total(), 'document')} ({reasons(self.left_out)})")
         if self.ratings:
-            said.append(f"Written: {_many(self.ratings.total(), 'rating')} ({_listed(self.ratings)})")
+            said.append(f"Written: {many(self.ratings.total(), 'rating')} ({_listed(self.ratings)})")
         if self.drafts:
             said.append(f"Drafts that they were made of: {self.drafts:,}")
         if self.dropped:
-            said.append(f"Dropped: {_many(self.dropped.total(), 'caption')} ({reasons(self.dropped)})")
+            said.append(f"Dropped: {many(self.dropped.total(), 'caption')} ({reasons(self.dropped)})")
         return said
 
 
@@ -96,23 +106,52 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
     return made
 
 
-def held_of_listed(dataset: Dataset, file: str) -> list[dict[str, Any]]:
-    """Pictures that were taken in before their source opted out, as what is to be said of a stage."""
-    listed = OptOut.read(file)
-    rows = ({**row, "context": json.loads(row["context"] or "{}")} for row in dataset.images.rows(_WHERE_FROM))
-    ids = [row["image_id"] for row in rows if listed.of_row(row) is not None]
-    if not ids:
-        return []
-    line = command("forget", dataset.address, *(key[:12] for key in ids[:20]))
-    what = "picture{s} whose source has opted out since"
-    return [Unused.of(dataset.address, what, ids, f"still in the dataset: {line}").to_dict()]
+def of_listed(dataset: Dataset, file: str, source: str, *, whole: bool) -> list[dict[str, Any]]:
+    """What is to be said of a list of those who opted out: pictures that were taken in before, lines that met none.
+
+    Args:
+        dataset: the dataset.
+        file: the list.
+        source: what was read.
+        whole: all of it was, so that a line that met no picture meets none.
+    """
+    listed = OptOut.of(file, dataset, [source])
+    met: set[str] = set()
+    for row in dataset.rejects.rows(["item", "message"], "reason = 'opted_out' and resolved is null"):
+        met.update(listed.said(row["message"] or ""), listed.met([row["item"]]))
+    ids = []
+    for row in dataset.images.rows(_WHERE_FROM):
+        if lines := listed.of_row({**row, "context": json.loads(row["context"] or "{}")}):
+            ids.append(row["image_id"])
+            met.update(lines)
+    said = listed.unmet(met) if whole else []
+    if ids:
+        line = command("forget", dataset.address, *(key[:12] for key in ids[:20]))
+        what = "picture{s} whose source has opted out since"
+        said.append(Unused.of(dataset.address, what, ids, f"still in the dataset: {line}"))
+    return [one.to_dict() for one in said]
+
+
+def all_opted_out(stage: StageResult, failing: Counter[str], source: str, file: str) -> str | None:
+    """Say in a line that a source has no picture but of those who opted out; None when it has others.
+
+    Args:
+        stage: what reading it did.
+        failing: reason to open rejects, where the dataset has no picture.
+        source: the source.
+        file: the list.
+    """
+    count = stage.notes.get("opted_out", 0)
+    if stage.skipped and not count and set(failing) == {"opted_out"}:  # an earlier run found it
+        count = failing["opted_out"]
+    if not count or count < stage.rejected or stage.done or stage.pending:
+        return None
+    listed = f"the opt-out list '{file}'"
+    mend = "Where that is not meant, correct the list and give the same command again"
+    return f"every picture of '{source}' ({count:,}) is on {listed}: nothing was taken in. {mend}"
 
 
 _WHERE_FROM = ["image_id", "uri", "context"]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _listed(counts: Counter[str], most: int = 12) -> str:
@@ -142,7 +181,8 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
     ):
         names = ", ".join(dict.fromkeys(stage.name.partition(".")[2] for stage in stages))
         about = command("methods", names.partition(",")[0])
-        return f"{names} wrote nothing about {sum(s.done for s in stages):,} rows. What it can and its options: {about}"
+        rows = many(sum(stage.done for stage in stages), "row")
+        return f"{names} wrote nothing about {rows}. What it can and its options: {about}"
     return None
 
 
@@ -176,18 +216,14 @@ def remarks(stages: Sequence[StageResult], address: str = "DATASET", most: int =
             names.setdefault(name, []).extend(stage.notes.get(kept_as, ()))
     lines = [one.line() for one in list(unused.values())[:most]]
     if len(unused) > most:
-        rest = sum(one.count for one in list(unused.values())[most:])
-        lines.append(
-            f"{rest:,} more things were not used, in {len(unused) - most:,} more places (the report names them)"
-        )
+        rest = many(sum(one.count for one in list(unused.values())[most:]), "more thing{s} {was}")
+        lines.append(f"{rest} not used, in {many(len(unused) - most, 'more place')} (the report names them)")
     lines += _downloads(stages)
     for name, text in _COUNTED.items():
         if counts[name]:
             few = ", ".join(names.get(name, ())[:2]) + (" …" if counts[name] > 2 else "")
-            words = ("", "is", "has", "was", "it is") if counts[name] == 1 else ("s", "are", "have", "were", "they are")
-            forms = dict(zip(("s", "are", "have", "were", "one"), words, strict=True))
             undo = command("forget", address, "--undo", *names.get("forgotten", ())[:1])
-            lines.append(text.format(count=f"{counts[name]:,}", names=few, undo=undo, **forms))
+            lines.append(many(counts[name], text).replace("{undo}", undo).replace("{names}", few))
     fell = [(share, _fallen_line(stage, share)) for stage in stages if (share := fallback_share(stage.notes))]
     return lines + [line for _, line in sorted(fell)]  # the worst stands last
 
@@ -211,9 +247,9 @@ def _downloads(stages: Sequence[StageResult]) -> list[str]:
     if not (done or kept or named):
         return []
     rate = f", {1000 * done / seconds:,.0f} a second, {size / 1000 / seconds:,.1f} MB/s" if done and seconds else ""
-    line = f"{done:,} pictures were downloaded ({size / 1e6:,.1f} MB{rate})"
-    line += f"; {kept:,} were fetched before" if kept else ""
-    return [line + (f"; {named.total():,} were not: {reasons(named)}" if named else "")]
+    line = f"{many(done, 'picture{s} {was} downloaded')} ({size / 1e6:,.1f} MB{rate})"
+    line += f"; {many(kept, '{was} fetched before')}" if kept else ""
+    return [line + (f"; {many(named.total(), '{was} not')}: {reasons(named)}" if named else "")]
 
 
 #: Where the names of what is counted are kept.
@@ -225,19 +261,18 @@ _NAMED = {
 }
 #: Counts of the notes that are told, with the words around them.
 _COUNTED = {
-    "duplicates": "{count} exact duplicate{s}, whose texts are kept with the picture that was there: {names}",
-    "moved": "{count} picture{s} {have} moved: the dataset names the new place",
-    "gone": "{count} picture{s} {are} gone from the source, and {are} forgotten: {names}",
-    "would_go": "{count} picture{s} {are} gone from the source, and would be forgotten: {names}",
-    "would_supersede": "{count} text{s} of pictures that stay {are} no longer in the source, and would be dropped as "
-    "superseded",
-    "forgotten": "{count} picture{s} {were} forgotten before and {are} not read again: {names}; "
-    "to read one again: {undo}",
-    "triples": "{count} row{s} of composed queries {were} read",
-    "there": "{count} text{s} {were} there already, by an earlier step of the same method: {one} not written again",
-    "there_facts": "{count} fact{s} {were} there already: {one} not written again",
-    "superseded_images": "{count} picture{s} {were} replaced in the source: what was there is dropped as superseded",
-    "superseded_captions": "{count} text{s} {are} no longer in the source: dropped as superseded",
+    "duplicates": "exact duplicate{s}, whose texts are kept with the picture that was there: {names}",
+    "moved": "picture{s} {has} moved: the dataset names the new place",
+    "gone": "picture{s} {is} gone from the source, and {is} forgotten: {names}",
+    "would_go": "picture{s} {is} gone from the source, and would be forgotten: {names}",
+    "would_supersede": "text{s} of pictures that stay {is} no longer in the source, and would be dropped as superseded",
+    "forgotten": "picture{s} {was} forgotten before and {is} not read again: {names}; to read one again: {undo}",
+    "triples": "row{s} of composed queries {was} read",
+    "triples_again": "row{s} of composed queries {was} there already, or twice in the source: {it} not written again",
+    "there": "text{s} {was} there already, by an earlier step of the same method: {it} not written again",
+    "there_facts": "fact{s} {was} there already: {it} not written again",
+    "superseded_images": "picture{s} {was} replaced in the source: what was there is dropped as superseded",
+    "superseded_captions": "text{s} {is} no longer in the source: dropped as superseded",
 }
 
 
@@ -250,12 +285,12 @@ def nothing_read(dataset: Dataset, source: str, failing: Counter[str], stages: S
         if gone:
             undo = command("forget", dataset.address, "--undo", *gone)
             return f"{line} but what was forgotten before; to read one again: {undo}"
-        return f"{line}: {unused}." if unused else f"{line}."
+        return f"{line}: {unused.rstrip('.')}." if unused else f"{line}."
     row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
-    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message']}")
+    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message']}".rstrip("."))
     all_of_them = command("report", dataset.address, "--open")
     return (
-        f"{line}; {failing.total():,} rejects: {reasons(failing)}; "
+        f"{line}; {many(failing.total(), 'reject')}: {reasons(failing)}; "
         f"for example {example}. {f'{unused}. ' if unused else ''}All of them: {all_of_them}"
     )
 
@@ -273,7 +308,12 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
         stages: what its stages did.
     """
     for stage in stages:
-        if stage.rejected and not stage.done and not stage.skipped and not stage.pending:
+        if (
+            stage.rejected > stage.notes.get("opted_out", 0)
+            and not stage.done
+            and not stage.skipped
+            and not stage.pending
+        ):
             where = f"{sql_in('stage', [stage.id, stage.name])} and run_id = '{run_id}'"
             why = Counter(dataset.rejects.read(["reason"], where)["reason"].to_pylist())
             again = command("retry", dataset.address)

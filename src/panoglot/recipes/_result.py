@@ -29,6 +29,7 @@ class RunResult:
         report: the report's path, if the recipe made one.
         problem: why nothing came of it, in a line with what mends it: all failed, or all was dropped; else None. The
             command line exits with 3 then.
+        opted_out: that the owners of all new pictures opted out, in a line with how to go on; else None.
         not_made: languages that were asked for and that nothing is in, with the reasons.
         erased: whether nothing is left on the disk of what a mirror forgot.
         said: what the verb says beside the counts, a line each.
@@ -44,6 +45,7 @@ class RunResult:
     seconds: float = 0.0
     report: Path | None = None
     problem: str | None = None
+    opted_out: str | None = None
     not_made: list[NotMade] = field(default_factory=list)
     no_language: bool = False
     said: list[str] = field(default_factory=list)
@@ -84,6 +86,7 @@ class RunResult:
 
     @property
     def reject_rate(self) -> float:
-        """The largest share of failed rows of any stage."""
-        rates = [s.rejected / (s.done + s.rejected) for s in self.stages if s.done + s.rejected]
+        """The largest share of failed rows of any stage; whose owner opted out did not fail."""
+        failed = ((s.rejected - s.notes.get("opted_out", 0), s.done + s.rejected) for s in self.stages)
+        rates = [count / total for count, total in failed if total]
         return max(rates, default=0.0)

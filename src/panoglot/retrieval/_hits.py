@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError
+from panoglot.languages import canonical_language, matches
 from panoglot.pictures import Image
+from panoglot.retrieval._indexing import TELLING
 from panoglot.retrieval._notebook import page_of_hits
-from panoglot.table import Caption, Dataset, said_of
+from panoglot.table import Caption, Dataset, Said, said_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +52,27 @@ class Hit:
         more = {"parts": self.parts} if self.parts else {}
         return {**found, **more} | ({} if self.verdicts is None else {"verdicts": self.verdicts})
 
+    def told(self, lang: str = "und") -> list[Said]:
+        """What its captions say, without measurements, the one to show first.
+
+        That is the one whose words were found, else one in a language (of a person before a machine), else the most
+        telling.
+
+        Args:
+            lang: the language, as a tag; `und` for none.
+        """
+        found = self.parts.get("lexical", {}).get("caption")
+        wanted = canonical_language(lang) if lang != "und" else ""
+
+        def rank(caption: Said) -> tuple[Any, ...]:
+            spoken = bool(wanted) and (matches(wanted, caption.lang) or matches(caption.lang, wanted))
+            kind = TELLING.index(caption.kind) if caption.kind in TELLING else len(TELLING)
+            by_machine = caption.kind not in ("human", "alt")
+            english = not matches("en", caption.lang)
+            return caption.text != found, not spoken, by_machine, kind, english, caption.caption_id
+
+        return sorted((caption for caption in said_of(self.captions) if caption.kind != "fact"), key=rank)
+
     def picture(self) -> Image:
         """Read the picture.
 
@@ -81,18 +105,26 @@ class Hits(list[Hit]):
         self.query: Query | None = None
         self.stages: dict[str, list[str]] = {}
 
+    @property
+    def lang(self) -> str:
+        """The language of the query: as it was said, else that of most captions whose words were found; else `und`."""
+        if self.query is not None and self.query.lang != "und":
+            return self.query.lang
+        found = Counter(part["lang"] for hit in self if (part := hit.parts.get("lexical")) and part.get("lang"))
+        return found.most_common(1)[0][0] if found else "und"
+
     def to_arrow(self) -> pa.Table:
-        """Return a table: image_id, score, uri, text and lang of the first caption, the value of each part."""
+        """Return a table: image_id, score, uri, text and lang of the caption to show first, the value of each part."""
         import pyarrow as pa
 
+        first = [next(iter(hit.told(self.lang)), None) for hit in self]
         names = dict.fromkeys(name for hit in self for name in hit.parts)
-        first = [next(iter(said_of(hit.captions)), None) for hit in self]
         rows = {
             "image_id": pa.array([hit.image_id for hit in self], pa.string()),
             "score": pa.array([hit.score for hit in self], pa.float64()),
             "uri": pa.array([hit.uri for hit in self], pa.string()),
-            "text": pa.array([said.text if said else None for said in first], pa.string()),
-            "lang": pa.array([said.lang if said else None for said in first], pa.string()),
+            "text": pa.array([one.text if one else None for one in first], pa.string()),
+            "lang": pa.array([one.lang if one else None for one in first], pa.string()),
         }
         for name in names:
             rows[name] = pa.array([hit.parts.get(name, {}).get("value") for hit in self], pa.float64())

@@ -8,7 +8,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from panoglot.errors import RowError, UserError
-from panoglot.table import said_of
 
 if TYPE_CHECKING:
     from panoglot.retrieval._hits import Hit
@@ -22,19 +21,20 @@ _CELL = "display:inline-block;vertical-align:top;width:180px;margin:0 12px 12px 
 
 def page_of_hits(hits: Sequence[Hit]) -> str:
     """Return HTML with a cell for each of the first hits."""
-    cells = [_cell(hit) for hit in hits[:MOST_HITS]]
+    lang = getattr(hits, "lang", "und")
+    cells = [_cell(hit, lang) for hit in hits[:MOST_HITS]]
     if len(hits) > MOST_HITS:
         cells.append(f"<p>and {len(hits) - MOST_HITS:,} more</p>")
     return f"<div>{''.join(cells)}</div>" if cells else "<p>Nothing found.</p>"
 
 
-def _cell(hit: Hit) -> str:
+def _cell(hit: Hit, lang: str) -> str:
     name = hit.uri.rpartition("/")[2] or hit.image_id[:12]
     try:
         data = base64.b64encode(hit.picture().small(180)).decode()
         picture = f'<img src="data:image/png;base64,{data}" alt="{escape(name)}">'
     except (RowError, UserError) as error:
         picture = f"<i>{escape(str(error))}</i>"
-    said = [c for c in said_of(hit.captions) if c.kind != "fact"][:MOST_TEXTS]
+    said = hit.told(lang)[:MOST_TEXTS]
     texts = "".join(f'<div dir="auto">{escape(c.text[:200])} <i>{escape(c.lang)}</i></div>' for c in said)
     return f'<div style="{_CELL}">{picture}<div><b>{hit.score:.3f}</b> {escape(name)}</div>{texts}</div>'

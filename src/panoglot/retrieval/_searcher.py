@@ -157,6 +157,7 @@ class Searcher:
         min_score: float | None = None,
     ) -> Hits:
         """Find images; see `panoglot.search`."""
+        self.dataset.check_there()
         self.askers.begin()
         if over not in OVER:
             raise UserError(f"over='{over}'.{did_you_mean(over, OVER)}")

@@ -81,6 +81,15 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({self.address!r}: {len(self.images)} images, {self.captions.count(KEPT_CAPTION)} captions)"
 
+    def check_there(self) -> None:
+        """Look whether its folder is still there; a place in an object store is not asked, which takes time.
+
+        Raises:
+            UserError: it is not: an empty answer would be wrong.
+        """
+        if self.store.folder is not None and not self.store.exists():
+            raise UserError(f"there is no dataset at {self.address} any more: it was moved or deleted meanwhile.")
+
     @property
     def uri(self) -> str:
         """Where it lies: `file:///…` for a folder of this machine."""
@@ -129,8 +138,9 @@ class Dataset:
         place = f"vectors/{_file_name(encoder)}"
         if dim is None:
             if not self.store.has_table(place):
+                named = f" '{encoder}'.{did_you_mean(encoder, self.vector_names())}" if encoder else "."
                 raise UserError(
-                    f"{self.address} has no vectors '{encoder}'.{did_you_mean(encoder, self.vector_names())} "
+                    f"{self.address} has no vectors{named} "
                     f"Make them: {command('build', 'PICTURES', '-o', self.address, '--encoder', 'NAME')}"
                 )
             found = Table(self.store, place, vector_schema(1), KEYS["vectors"]).lance()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from panoglot.errors import UserError, command, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean, many
 from panoglot.table._dataset import Dataset
 from panoglot.table._table import sql_in
 
@@ -46,6 +46,13 @@ def find_image(data: Dataset, wanted: str) -> str:
             f"{row['image_id']} ({row['uri']})" for row in sorted(found, key=lambda r: r["image_id"])[:5]
         )
         raise UserError(f"'{wanted}' fits several images: {listed}{' …' if len(found) > 5 else ''}; give more of it.")
+    if inside := _inside(data, wanted):
+        if len(inside) == 1:
+            return str(inside[0]["image_id"])
+        names = [row["uri"].rpartition("/")[2] for row in inside]
+        line = command("show", data.address, inside[0]["image_id"][:12])
+        listed = ", ".join(names[:5]) + (f" … and {len(names) - 5:,} more" if len(names) > 5 else "")
+        raise UserError(f"'{wanted}' holds {many(len(inside), 'picture')}: {listed}. The first: {line}")
     if line := _forgotten(data, wanted.lower() if hexadecimal else ""):
         raise UserError(line)
     failed = data.rejects.read(["stage", "reason"], f"item = {quoted}", limit=1).to_pylist()
@@ -55,6 +62,14 @@ def find_image(data: Dataset, wanted: str) -> str:
             f"Try again: {command('retry', data.address)}"
         )
     raise UserError(f"{data.address} has no image '{wanted}'.{_near(data, wanted, hexadecimal)}")
+
+
+def _inside(data: Dataset, wanted: str) -> list[dict[str, Any]]:
+    """The pictures of a document, shard, table or folder, in order of their names."""
+    name = wanted.rstrip("/").replace("'", "''")
+    terms = [f"starts_with(uri, '{name}{mark}') or contains(uri, '/{name}{mark}')" for mark in "#/"]
+    rows = data.images.read(["image_id", "uri"], " or ".join(terms)).to_pylist() if name else []
+    return sorted(rows, key=lambda row: (len(row["uri"]), row["uri"]))
 
 
 def _forgotten(data: Dataset, beginning: str) -> str:
@@ -82,5 +97,5 @@ def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
     hint = did_you_mean(wanted, names)
     gone = data.marks.count("dropped = 'forgotten'")
     if gone and "mean" not in hint:
-        return f" {gone:,} pictures were forgotten, and their names with them: they are known by their ids alone."
+        return f" {many(gone, 'picture{s} {was}')} forgotten, and every name with it: the id alone is known."
     return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import mendable
+from panoglot.errors import UserError, mendable
 from panoglot.table._memory import no_collection
 
 # a join of fragments that a commit came between is given up, and done later: nothing to warn people of
@@ -148,6 +148,11 @@ class Table:
             except (OSError, ValueError) as error:
                 if version is None and mendable(error) is None and self.exists():
                     continue  # what was the newest version a moment ago has been cleaned away
+                if not self.store.exists():
+                    where = self.store.address
+                    raise UserError(
+                        f"there is no dataset at {where} any more: it was moved or deleted meanwhile."
+                    ) from None
                 raise
             give_up = self.store.hold(self.name, data.version)
             if give_up is not None:

@@ -9,14 +9,29 @@ __all__ = ["split_sentences"]
 #: Marks that end a sentence wherever they stand (Chinese, Japanese, Hindi, Arabic, Urdu, Ethiopic, Khmer, Armenian).
 _ALWAYS = "。！？．…।॥؟۔።፧។៕։"
 _BREAK = re.compile(rf"</s>|[\r\n]+|(?<=[{_ALWAYS}])(?![{_ALWAYS}])|(?<=[.!?])\s+|(?<=[.!?][\"'”’»)\]])\s+")
-#: What ends in a dot and ends nothing; a single letter is an initial.
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[^\W\d_]|e\.g|i\.e|etc|vs|cf|approx|no|nr|st|mr|mrs|ms|dr|prof|bzw|ca|z\.b|d\.h|usw)\.$", re.I
+#: What ends in a dot and ends nothing, by language; of these with a space in them it may be missing. Words that are
+#: often the last ones, as `etc.` in some languages, are among them only where they were before.
+_ABBREVIATIONS = r"""
+    e\.\s?g i\.\s?e etc vs cf approx no nr st mr mrs ms dr prof messrs viz
+    z\.\s?b d\.\s?h u\.\s?a usw bzw ca et\s+al vgl ggf evtl inkl exkl sog bspw zzgl hrsg dipl ing
+    p\.\s?ex mme mlle mgr env  p\.\s?ej sr sra srta ud uds  cfr sig dott  exmo  bijv dhr mevr bv
+    bl\.\s?a f\.\s?eks t\.\s?ex s\.\s?k jf dvs  np tj tzn tzw  např tzv  esim ks ns  ld ún kb  örn bkz  pvz plg
+    см ср напр т\.\s?е т\.\s?н проф  див  вж  βλ π\.\s?χ  डॉ श्री  ดร  د  k\.\s?m
+"""
+#: The same before a number: parts of a work.
+_NUMBERED = r"""
+    figs? fig[gs] abb afb taf tab kap chap cap eqs? eqn secs? vols? bde? pp? págs? pags? s seq art ill pl blz
+    rys obr kuv şek gbr hlm рис мал гл стр табл фиг εικ σελ πίν ст
+"""
+_ABBREVIATION, _BEFORE_NUMBER = (
+    re.compile(rf"(?:^|[\s(\[„“«‘'\"])(?:[^\W\d_]|{'|'.join(words.split())})\.$", re.I)
+    for words in (_ABBREVIATIONS, _NUMBERED)
 )
+_NUMBER = re.compile(r"[\W_]?(?:[A-Z][.-]?)?\d")
 
 
 def split_sentences(text: str, *, lower_case: bool = True) -> list[str]:
-    """Split at line ends, `</s>` and sentence marks of many scripts; not within `3.5 cm` nor after `e.g.`.
+    """Split at line ends, `</s>` and sentence marks of many scripts; not within `3.5 cm` nor after `e.g.` or `см.`.
 
     Thai and other scripts without sentence marks stay whole between line ends. What holds no letter or digit is none.
 
@@ -31,6 +46,8 @@ def split_sentences(text: str, *, lower_case: bool = True) -> list[str]:
     (['一只猫。', '它在睡觉。'], ['एक बिल्ली।', 'वह सोती है।'])
     >>> split_sentences("It sits on St. Mark's sq. and sleeps. So.", lower_case=False)
     ["It sits on St. Mark's sq. and sleeps.", 'So.']
+    >>> split_sentences("Vgl. Abb. 3 und Kap. A.2. Katzen, z. B. Tiger, schlafen. См. рис. 4. Кот спит.")
+    ['Vgl. Abb. 3 und Kap. A.2.', 'Katzen, z. B. Tiger, schlafen.', 'См. рис. 4.', 'Кот спит.']
     """
     out: list[str] = []
     lines = False  # whether what stands before the piece was a line end, which no abbreviation bridges
@@ -39,7 +56,11 @@ def split_sentences(text: str, *, lower_case: bool = True) -> list[str]:
         piece = text[at : match.start() if match else len(text)].strip()
         if any(character.isalnum() for character in piece):
             goes_on = out and not lines and out[-1].endswith(".")
-            if goes_on and (_ABBREVIATION.search(out[-1]) or (not lower_case and piece[0].islower())):
+            if goes_on and (
+                _ABBREVIATION.search(out[-1])
+                or (not lower_case and piece[0].islower())
+                or (_NUMBER.match(piece) and _BEFORE_NUMBER.search(out[-1]))
+            ):
                 out[-1] += " " + piece
             else:
                 out.append(piece)

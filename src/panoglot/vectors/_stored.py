@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import secrets
 import shutil
+import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from panoglot.vectors._coarse import Coarse
 
@@ -26,6 +29,8 @@ __all__ = ["Part", "Vectors", "stamp"]
 KEEP = 20_000
 #: The arrays of a part, and their types.
 ARRAYS, KINDS = ("vectors", "owners", "captions"), ("f2", "S32", "?")
+#: Seconds after which a copy that nobody writes on is one whose writer was killed.
+LEFT = 600.0
 
 
 def stamp(table: Table) -> int:
@@ -107,10 +112,19 @@ class Vectors:
             return _mapped(folder, states)
         if data.count_rows() >= KEEP:
             with contextlib.suppress(OSError):  # a read-only or full disk costs only the next start
-                self._keep(data, fragments, states, folder)
+                self._sweep()
+                if _room(self.cache) > 1.1 * sum(map(_size, _shapes(data, fragments), KINDS)):
+                    self._keep(data, fragments, states, folder)
             with contextlib.suppress(OSError, ValueError):  # ours, or of somebody who was first
                 return _mapped(folder, states)
         return _read(data, fragments, states)
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed have left."""
+        for left in self.cache.glob(f".{self._name}.*"):
+            written = [left.stat().st_mtime, *(path.stat().st_mtime for path in left.iterdir())]
+            if max(written) < time.time() - LEFT:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _keep(
         self, data: lance.LanceDataset, fragments: list[lance.LanceFragment], states: frozenset[str], folder: Path
@@ -122,14 +136,15 @@ class Vectors:
         temporary.mkdir(parents=True)
         try:
             with contextlib.ExitStack() as opened:
-                files = [opened.enter_context(open(temporary / f"{name}.npy", "wb")) for name in ARRAYS]
+                files = [_Summed(opened.enter_context(open(temporary / f"{name}.npy", "wb"))) for name in ARRAYS]
                 for file, kind, shape in zip(files, KINDS, _shapes(data, fragments), strict=True):
                     head = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, head)
                 for arrays in _batches(data, fragments):
                     for file, array in zip(files, arrays, strict=True):
                         file.write(np.ascontiguousarray(array).data)
-            (temporary / "state.json").write_text(json.dumps(sorted(states)))
+            sums = {name: [file.sum, *_facts(temporary / f"{name}.npy")] for name, file in zip(ARRAYS, files)}
+            (temporary / "state.json").write_text(json.dumps({"states": sorted(states), "files": sums}))
             for old in self.cache.glob(f"{self._name}.*"):
                 shutil.rmtree(old, ignore_errors=True)
             temporary.rename(folder)  # complete or not there
@@ -137,8 +152,38 @@ class Vectors:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+class _Summed:
+    """A file with the sum of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.sum = file, 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.sum = zlib.crc32(data, self.sum)
+        return self._file.write(data)
+
+
+def _facts(path: Path) -> tuple[int, int]:
+    """Size and time of a file."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _room(folder: Path) -> int:
+    """Bytes that are free where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _size(shape: tuple[int, ...], kind: str) -> int:
+    import numpy as np
+
+    return math.prod(shape) * np.dtype(kind).itemsize
+
+
 def _mapped(folder: Path, states: frozenset[str]) -> Part:
-    """A copy that was kept.
+    """A copy that was kept; one that was touched since is read through once.
 
     Raises:
         OSError: there is none.
@@ -146,10 +191,27 @@ def _mapped(folder: Path, states: frozenset[str]) -> Part:
     """
     import numpy as np
 
-    if set(json.loads((folder / "state.json").read_text())) != states:
+    said = json.loads((folder / "state.json").read_text())
+    if not isinstance(said, dict) or said.get("states") != sorted(states):
         raise ValueError(f"{folder} is of another state")
+    files = said.get("files")
+    if not isinstance(files, dict) or not all(isinstance(files.get(name), list) and files[name] for name in ARRAYS):
+        raise ValueError(f"{folder} does not say what is in it")
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        total, *facts = files[name]
+        if list(_facts(path)) != facts and _sum(path) != total:
+            raise ValueError(f"{path} is damaged")
     vectors, owners, captions = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     return Part(vectors, owners, captions, states, folder, Coarse.kept(folder, vectors.shape))
+
+
+def _sum(path: Path) -> int:
+    total = 0
+    with open(path, "rb") as file:
+        while piece := file.read(2**22):
+            total = zlib.crc32(piece, total)
+    return total
 
 
 def _state(fragment: lance.LanceFragment) -> str:

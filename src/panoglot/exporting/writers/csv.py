@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from panoglot.errors import many
 from panoglot.exporting.writers._shared import Plain, one_line, told
 from panoglot.formats._picture_files import PictureFiles
 
@@ -61,7 +62,7 @@ class Writer(Plain):
     def close(self) -> dict[str, Any]:
         """Finish."""
         self._file.close()
-        said = [f"{self.unwritten:,} captions are not written: pandas would read a number, or nothing"]
+        said = [f"{many(self.unwritten, 'caption{s} {is}')} not written: pandas would read a number, or nothing"]
         return {"shards": {"pairs.csv": self.count}, **({"notes": said} if self.unwritten else {})}
 
 

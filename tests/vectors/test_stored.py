@@ -1,0 +1,188 @@
+"""The copy of vectors that is kept beside a dataset: whatever becomes of it, a search sees what the table holds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panoglot.table import create_dataset
+from panoglot.vectors import Vectors
+
+ROWS, DIM = 300, 8
+HERE = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+
+
+def rows(first, count):
+    made = np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float16)
+    return [
+        {
+            "vector_id": f"{first + n:032x}",
+            "id": f"{first + n:032x}",
+            "of": "image",
+            "vector": list(map(float, made[n])),
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", 100)
+    data = create_dataset(tmp_path / "x.pano")
+    table = data.vectors(data.add_vectors("toy:a", "f" * 16, DIM), DIM)
+    table.insert(rows(0, ROWS))
+    return table
+
+
+def read(table):
+    """What is searched, in order of id."""
+    vectors = Vectors(table)
+    vectors.refresh()
+    owners = np.concatenate([part.owners for part in vectors.parts])
+    values = np.concatenate([part.vectors for part in vectors.parts])
+    order = np.argsort(owners)
+    return owners[order].tolist(), values[order].astype(np.float32)
+
+
+def right(table):
+    held = table.read(["id", "vector"]).sort_by("id").to_pydict()
+    owners, values = read(table)
+    assert owners == [one.encode() for one in held["id"]]
+    np.testing.assert_array_equal(values, np.array(held["vector"], np.float32))
+
+
+def copies(table):
+    return sorted(Path(table.store.scratch("cache")).glob("*.*"))
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[-5] ^= 0x40
+    path.write_bytes(bytes(raw))
+
+
+DAMAGE = {
+    "flipped vector": lambda copy: flip(copy / "vectors.npy"),
+    "flipped owner": lambda copy: flip(copy / "owners.npy"),
+    "flipped kind": lambda copy: flip(copy / "captions.npy"),
+    "cut": lambda copy: os.truncate(copy / "vectors.npy", 1000),
+    "empty": lambda copy: os.truncate(copy / "owners.npy", 0),
+    "longer": lambda copy: (copy / "owners.npy").write_bytes((copy / "owners.npy").read_bytes() + b"x"),
+    "gone": lambda copy: (copy / "captions.npy").unlink(),
+    "no state": lambda copy: (copy / "state.json").unlink(),
+    "a number": lambda copy: (copy / "state.json").write_text("5"),
+    "no files": lambda copy: (copy / "state.json").write_text(
+        json.dumps({"states": json.loads((copy / "state.json").read_text())["states"]})
+    ),
+    "no JSON": lambda copy: (copy / "state.json").write_bytes(b"\xff{"),
+    "of another": lambda copy: (copy / "state.json").write_text('{"states": [], "files": {}}'),
+    "a file": lambda copy: (shutil.rmtree(copy), copy.write_text("no folder")),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_copy_is_not_searched(table, how):
+    right(table)
+    (copy,) = copies(table)
+    DAMAGE[how](copy)
+    right(table)
+    right(table)
+
+
+def test_a_copy_that_was_copied_is_taken(table):
+    """Its times differ; what is in it does not."""
+    right(table)
+    (copy,) = copies(table)
+    os.utime(copy / "vectors.npy", ns=(1, 1))
+    right(table)
+    assert (copy / "vectors.npy").stat().st_mtime_ns == 1  # it was not written anew
+
+
+def test_a_place_that_cannot_be_written(table):
+    cache = Path(table.store.scratch("cache"))
+    cache.write_text("a file where the folder would be")
+    right(table)
+    assert cache.read_text().startswith("a file")
+
+
+def test_no_room(table, monkeypatch):
+    monkeypatch.setattr("panoglot.vectors._stored._room", lambda folder: 1000)
+    right(table)
+    assert copies(table) == []
+
+
+WORKER = """
+import os, signal, sys
+import panoglot.vectors._stored as stored
+from panoglot.table import open_dataset
+stored.KEEP = 100
+data = open_dataset(sys.argv[1])
+table = data.vectors(data.vector_names()[0])
+if sys.argv[2] == "kill":
+    batches = stored._batches
+    def killed(*given):
+        for batch in batches(*given):
+            yield batch
+            os.kill(os.getpid(), signal.SIGKILL)
+    stored._batches = killed
+if sys.argv[2] == "small":
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+vectors = stored.Vectors(table)
+vectors.refresh()
+print(len(vectors))
+"""
+
+
+def work(table, how):
+    command = [sys.executable, "-c", WORKER, table.store.absolute, how]
+    return subprocess.run(command, capture_output=True, text=True, env=HERE, timeout=120)
+
+
+def test_a_writer_that_is_killed_leaves_nothing_for_ever(table):
+    assert work(table, "kill").returncode == -9
+    cache = Path(table.store.scratch("cache"))
+    (left,) = cache.iterdir()
+    right(table)
+    assert left.exists()  # somebody may write on it still
+    for path in (left, *left.iterdir()):
+        os.utime(path, (1, 1))
+    table.insert(rows(1000, 5))
+    shutil.rmtree(copies(table)[0])
+    right(table)
+    assert not left.exists()
+
+
+def test_a_disk_that_is_full_while_it_is_written(table):
+    done = work(table, "small")
+    assert (done.returncode, done.stdout) == (0, f"{ROWS}\n"), done.stderr
+    assert list(Path(table.store.scratch("cache")).iterdir()) == []
+    right(table)
+
+
+def test_many_at_once_and_rows_that_come_and_go(table):
+    wrong = []
+
+    def look():
+        try:
+            for _ in range(5):
+                owners, _ = read(table)
+                assert len(owners) in (ROWS, ROWS + 50, ROWS + 50 - 10)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    table.insert(rows(5000, 50))
+    table.delete("id < '0000000000000000000000000000000a'")
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    right(table)
