@@ -25,7 +25,7 @@ from panoglot.metrics.preference.arena import arena as _arena
 from panoglot.metrics.preference.standings import Standings
 from panoglot.table import is_dataset
 
-__all__ = ["COMMANDS", "arena", "compare", "make_smpqa", "mteb", "standings"]
+__all__ = ["COMMANDS", "arena", "compare", "make_babel_imagenet", "make_smpqa", "mteb", "standings"]
 
 _ABOUT = {
     "captions": "Score captions, by metrics or by a benchmark's protocol. `panoglot evaluate --list` names them all.",
@@ -88,6 +88,44 @@ def make_smpqa(
     tags = listed(lang)
     given = "all" if tags == ["all"] else tags
     return make(folder, lang=given, pictures=pictures, seed=seed, words=words, font=font)
+
+
+@command
+def make_babel_imagenet(
+    file: str,
+    *,
+    senses: str | None = None,
+    drop: str | Sequence[str] = (),
+    templates: str | None = None,
+    lang: str | Sequence[str] = (),
+    translator: str | None = None,
+    cache: str | None = None,
+) -> Any:
+    """Make a file of Babel-ImageNet anew: class names out of BabelNet's senses, or templates by a translator.
+
+    Args:
+        file: what is written: `{LANG: [[class numbers], [names]]}`, or `{LANG: [template, …]}`.
+        senses: BabelNet's senses of the 1,000 classes: rows of `class, language, lemma, source, is_mt`, or the authors'
+            crawl.
+        drop: names that are English ones nearly, beside the three that the paper found; with commas.
+        templates: instead of senses: JSON list of English texts with one `{}` each.
+        lang: languages of the templates, with commas.
+        translator: model name of a translator from English.
+        cache: folder where its answers are kept, or `off`.
+    """
+    from panoglot.asking import load_asked
+    from panoglot.evaluate.benchmarks._babel_make import make_labels, make_templates
+
+    if (senses is None) == (templates is None):
+        raise UserError("give senses= for class names, or templates= with lang= and translator=.")
+    if senses is not None:
+        refuse_others("making class names", {"lang": lang, "translator": translator}, ["senses", "drop"])
+        return make_labels(senses, file, listed(drop))
+    refuse_others("making templates", {"drop": drop}, ["templates", "lang", "translator"])
+    if not listed(lang) or translator is None:
+        raise UserError("templates= needs lang= and translator=.")
+    model = load_asked(translator, "translator", cache)
+    return make_templates(str(templates), model, listed(lang), file)
 
 
 @command

@@ -94,6 +94,7 @@ SHARED = {
     "score": Option(
         "", model="metrics", implies=("lang", "images", "encoder", "parser", "tokenizer", "cache"), words=""
     ),
+    "senses": Option("", data=True),
     "source": Option(
         "a dataset, image vectors `.npy` `[I, dim]`, a benchmark's name (with `data`), or its captions (with "
         "`benchmark`).", data=True,
