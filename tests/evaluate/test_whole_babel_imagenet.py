@@ -28,7 +28,9 @@ SENSES = [
 
 
 def save(path, data):
-    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in data) if path.suffix == ".jsonl" else json.dumps(data)
+    text = (
+        "\n".join(json.dumps(row, ensure_ascii=False) for row in data) if path.suffix == ".jsonl" else json.dumps(data)
+    )
     path.write_text(text, encoding="utf-8")
     return str(path)
 
@@ -161,7 +163,9 @@ def test_every_step(classes, tmp_path):
 
 def test_what_cannot_be_made_is_said_in_a_line(classes, tmp_path):
     out, english = str(tmp_path / "out.json"), save(tmp_path / "en.json", ["a {}"])
-    with pytest.raises(UserError, match=r"3 folders are none of|1 of 4 folders are none of ImageNet's classes: unicorn"):
+    with pytest.raises(
+        UserError, match=r"3 folders are none of|1 of 4 folders are none of ImageNet's classes: unicorn"
+    ):
         (tmp_path / "val/unicorn").mkdir()
         PIL.Image.new("RGB", (4, 4)).save(tmp_path / "val/unicorn/0.png")
         commands.zeroshot(

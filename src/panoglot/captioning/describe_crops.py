@@ -226,9 +226,7 @@ class _Check:
         mended: a language model goes over what is left, so phrases are deleted; else the sentences that hold them.
     """
 
-    def __init__(
-        self, image: Image, writer: Writer, detector: str, parser: str, least: float, *, mended: bool
-    ) -> None:
+    def __init__(self, image: Image, writer: Writer, detector: str, parser: str, least: float, *, mended: bool) -> None:
         self.image, self.writer, self.least = image, writer, least
         self.detector = writer.m[detector] if detector else None
         self.parser = writer.m[parser] if detector else None

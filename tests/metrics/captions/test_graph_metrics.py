@@ -124,7 +124,9 @@ def test_capture_does_not_depend_on_the_order_in_a_graph() -> None:
     values = set()
     for objects in itertools.permutations(REF.objects):
         turned = SceneGraph(objects, REF.attributes[::-1], REF.relations[::-1])
-        values.add(capture(["cand"], [["ref"]], Table({"ref": turned, "cand": CAND}), synonyms=same, nouns="none").value)
+        values.add(
+            capture(["cand"], [["ref"]], Table({"ref": turned, "cand": CAND}), synonyms=same, nouns="none").value
+        )
     assert len(values) == 1
 
 
@@ -146,7 +148,10 @@ def test_capture_recall_and_weights() -> None:
     weights = (0.5, 0.5, 0)
     assert run("other", weights=weights).value == run("ref", weights=weights).value
     full = capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=(), nouns="none").value
-    assert capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=(), nouns="none", weights=weights).value > full
+    assert (
+        capture(["ref"], [["other"]], Table(graphs), synonyms=same, stop_words=(), nouns="none", weights=weights).value
+        > full
+    )
 
 
 def test_capture_kinds_gates_nouns_and_keeps_attributes_of_stop_words() -> None:

@@ -173,7 +173,11 @@ def make_labels(senses: str, output: str, drop: Sequence[str] = ()) -> Made:
 def make_templates(templates: str, translator: Any, langs: Collection[str], output: str) -> Made:
     """Write a file of templates from a list of English ones, JSON with one `{}` each."""
     texts = read_json(templates)
-    odd = [text for text in texts if not isinstance(text, str) or text.count("{}") != 1] if isinstance(texts, list) else []
+    odd = (
+        [text for text in texts if not isinstance(text, str) or text.count("{}") != 1]
+        if isinstance(texts, list)
+        else []
+    )
     if not isinstance(texts, list) or not texts or odd:
         raise UserError(f"{templates} must be a JSON list of English texts with one {{}} each: {offenders(odd)}.")
     found, kept = {}, {}
@@ -181,7 +185,9 @@ def make_templates(templates: str, translator: Any, langs: Collection[str], outp
         found[re.sub("-", "_", lang).upper()], kept[lang] = translate_templates(translator, texts, lang)
     _write(output, found)
     short = {lang: len(texts) - count for lang, count in kept.items() if count < len(texts)}
-    notes = tuple(f"'{lang}': the name stands after {count} templates, which kept no marking" for lang, count in short.items())
+    notes = tuple(
+        f"'{lang}': the name stands after {count} templates, which kept no marking" for lang, count in short.items()
+    )
     return Made(output, kept, len(texts), "templates with the name in its place", notes)
 
 

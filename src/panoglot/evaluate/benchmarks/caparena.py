@@ -67,7 +67,9 @@ def _audited(
     # "anything else means tie" in the file; a model that is not in the row stays an error
     models = {str(row[side]) for row in rows for side in ("source1", "source2")}
     votes = [(row["source1"], row["source2"], row["winner"] if str(row["winner"]) in models else "tie") for row in rows]
-    return {name: audit(votes, said, levels=levels, ties=ties, confidence=confidence) for name, said in verdicts.items()}
+    return {
+        name: audit(votes, said, levels=levels, ties=ties, confidence=confidence) for name, said in verdicts.items()
+    }
 
 
 CAPARENA = Benchmark(

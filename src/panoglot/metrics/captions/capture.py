@@ -68,7 +68,11 @@ def read_stop_words(path: str | os.PathLike[str]) -> frozenset[str]:
         found = json.loads(text) if text.lstrip().startswith("[") else ast.literal_eval(block[0]) if block else found
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         found = None
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found) or not any(map(str.strip, found)):
+    if (
+        not isinstance(found, list)
+        or not all(isinstance(word, str) for word in found)
+        or not any(map(str.strip, found))
+    ):
         raise UserError(f"{path} is no list of words: write one a line.")
     return frozenset(word.strip() for word in found if word.strip())
 
