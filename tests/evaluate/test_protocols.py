@@ -9,6 +9,8 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.evaluate import benchmark_names, commands, find_benchmark
 from panoglot.providers import register
+from panoglot.providers.roles import Answer
+from tests.conftest import picture_bytes
 from tests.evaluate.test_whole_capture import CAPTION, OTHER, Halves, Reads
 
 
@@ -61,6 +63,77 @@ def test_capture_s_protocol(tmp_path):
     assert (settings["weights"], settings["aggregate"], settings["matching"]) == ([0.5, 0.5, 0.2], "mean", "greedy")
     assert settings["noun_gate"] is True
     assert listed["capture"].details[0]["object"] == ["car", "dog", "traffic light"]
+
+
+class Facts:
+    """Splits, matches and verifies; the second caption's first two tries have no list."""
+
+    name, fingerprint, batch_size, sees = "toy:facts", "facts-1", 8, True
+    asked = []  # noqa: RUF012
+
+    def generate(self, prompts):
+        Facts.asked += prompts
+        return [Answer(self.one(prompt)) for prompt in prompts]
+
+    def one(self, prompt):
+        rows = ["a dog runs", "the dog is red", "it is sad"]
+        if prompt.images:
+            # the second fact holds in one of three samples
+            return json.dumps([{"fact": f, "verification": int(f != rows[1] or prompt.seed % 10 == 0)} for f in rows])
+        if "Second person" in prompt.text:
+            return json.dumps([{"fact": f, "matched_oracle_id": 0 if f == rows[0] else None} for f in rows])
+        if "late" in prompt.text.rpartition("Caption: ")[2] and prompt.seed < 200:
+            return "I cannot."
+        return json.dumps([{"fact": f, "identifier": "dog_0", "relevance": int(f != rows[2])} for f in rows])
+
+
+@pytest.mark.paper(
+    "dcscore",
+    shows="P",
+    case="decapbench --protocol paper: one split at temperature 1, three matchings at 1, three verifications at .3 with "
+    "the picture, nine combinations, five tries; unconfirmed: the prompts' words, figures of models",
+)
+def test_dcscore_s_protocol(tmp_path):
+    register("toy:facts", Facts)
+    Facts.asked.clear()
+    rows = [
+        {"image_name": f"{name}.png", "oracle_caption": "A dog runs on grass.", "oracle_facts": ["a dog runs", "grass"]}
+        for name in ("soon", "late")
+    ]
+    for name in ("soon", "late"):
+        (tmp_path / f"{name}.png").write_bytes(picture_bytes(1, format="PNG"))
+    found = commands.captions(
+        save(tmp_path / "p.json", {"soon": "A soon dog.", "late": "A late dog."}), benchmark="decapbench",
+        data=save(tmp_path / "o.jsonl", "\n".join(map(json.dumps, rows))), images=str(tmp_path), judge="toy:facts",
+        protocol="paper", cache="off",
+    )  # fmt: skip
+    assert found.notes[-1] == (
+        "protocol 'paper' with --judge toy:facts: published figures stand for openai:gpt-4o-2024-05-13"
+    )
+    kinds = {"split": [], "match": [], "verify": []}
+    for prompt in Facts.asked:
+        kind = "verify" if prompt.images else "match" if "Second person" in prompt.text else "split"
+        kinds[kind].append(prompt)
+    assert [len(some) for some in kinds.values()] == [4, 6, 6]  # the late one was split three times
+    assert {(p.temperature, p.max_tokens) for p in kinds["split"]} == {(1.0, 2000)}
+    assert ({p.temperature for p in kinds["match"]}, {p.temperature for p in kinds["verify"]}) == ({1.0}, {0.3})
+    assert all(p.text.count("Example caption") == 5 for p in kinds["split"])
+    assert not any("relevance" in p.text for p in kinds["match"])
+    assert all("A dog runs on grass." in p.text for p in kinds["verify"])
+
+    def combination(red):
+        """Facts: matched and true; unmatched, true where `red`; unmatched and true, not to be seen."""
+        true, extra = 2 + red, 1 + red
+        precision, recall = true / 3, (1 + extra) / (2 + extra)
+        seen_precision, seen_recall = (1 + red) / 2, (1 + red) / (2 + red)
+        return (
+            precision * recall / (precision + recall)
+            + seen_precision * seen_recall / (seen_precision + seen_recall)
+        )  # fmt: skip
+
+    assert found["dcscore"].value == pytest.approx(100 * (combination(1) + 2 * combination(0)) / 3, abs=1e-4)
+    assert found["dcscore"].options["samples"] == 3
+    assert found["dcscore"].options["attempts"] == 5
 
 
 def test_what_contradicts_a_protocol_is_refused_and_what_costs_is_named_first(tmp_path):

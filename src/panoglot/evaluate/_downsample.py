@@ -93,8 +93,8 @@ def bm25(queries: Sequence[str], documents: Sequence[str], lang: str = "en", k: 
         for word, count in words.items():
             places[word].append((n, count))
     found = np.zeros((len(queries), len(documents)), np.float32)
-    for row, words in zip(found, cut(list(queries))):
-        for word in words:
+    for row, asked in zip(found, cut(list(queries))):
+        for word in asked:
             own = places.get(word, ())
             weight = math.log(1 + (len(documents) - len(own) + 0.5) / (len(own) + 0.5))
             for n, count in own:
@@ -188,7 +188,8 @@ def downsample(
                 _ranked(task, scores, small.queries, over), small.qrels, metrics=["ndcg@10"], name=f"{name}/{label}"
             )
     found.notes = (
-        f"{len(small.corpus):,} of {len(task.corpus):,} documents, {len(small.queries):,} of {len(task.queries):,} queries",
+        f"{len(small.corpus):,} of {len(task.corpus):,} documents, "
+        f"{len(small.queries):,} of {len(task.queries):,} queries",
     )
     return small, found
 

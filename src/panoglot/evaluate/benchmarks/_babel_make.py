@@ -87,7 +87,8 @@ def read_senses(path: str | os.PathLike[str]) -> dict[str, dict[int, list[dict[s
             found.setdefault(str(row["language"]).upper(), {}).setdefault(number, []).append(row)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} holds no senses ({type(error).__name__}: {error}); write rows of class, language, lemma, source, is_mt."
+            f"{path} holds no senses ({type(error).__name__}: {error}); write rows of class, language, lemma, "
+            "source, is_mt."
         ) from None
     if not found:
         raise UserError(f"{path} holds no senses.")

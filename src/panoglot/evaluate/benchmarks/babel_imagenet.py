@@ -279,14 +279,15 @@ def _run(
         most, least = max(counts.values()), min(counts.values())
         many = str(least) if most == least else f"{least} to {most}"
         found.notes = (
-            f"{len(counts):,} of ImageNet's 1,000 classes with {many} pictures each, not 50 of each: no published figures",
+            f"{len(counts):,} of ImageNet's 1,000 classes with {many} pictures each, not 50 of each: no "
+            "published figures",
         )
     return found
 
 
 BABEL_IMAGENET = Benchmark(
     "babel-imagenet", "zeroshot", "accuracy on ImageNet in up to 298 languages",
-    "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures, or folders of some of its classes by name; "
-    "maybe --templates",
+    "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures, or folders of some of its classes by "
+    "name; maybe --templates",
     "github.com/gregor-ge/Babel-ImageNet", Way(_run, _read),
 )  # fmt: skip

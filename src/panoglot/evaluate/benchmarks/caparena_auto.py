@@ -211,8 +211,8 @@ def _read(
     """Captions and the benchmark's file; or captions that come with a judge's verdicts.
 
     Args:
-        model: whose captions to take from a file or dataset of several models; one that is a base of the benchmark has 0
-            against itself.
+        model: whose captions to take from a file or dataset of several models; one that is a base of the benchmark has
+            0 against itself.
     """
     rows = read_json(preds) if not Path(preds).is_dir() else {}
     if isinstance(rows, list) and rows and all(isinstance(row, dict) and "judge" in row for row in rows):
@@ -236,8 +236,8 @@ def _run(
     """Ask the judge, or score what it said.
 
     Args:
-        orders: `both` asks in both orders and takes the mean, so that no position is preferred; `random` asks once, as the
-            paper does.
+        orders: `both` asks in both orders and takes the mean, so that no position is preferred; `random` asks once, as
+            the paper does.
         reference: show the judge people's description.
         seed: of the order, and of the judge.
         tries: how often a verdict that cannot be read is asked again.

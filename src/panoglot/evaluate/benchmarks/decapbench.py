@@ -116,7 +116,7 @@ PAPER = Protocol(
     options={"lang": "en", "samples": 3, "attempts": 5, "duplicates": "all"},
     models={"judge": "openai:gpt-4o-2024-05-13"},
     unverified=(
-        "the words of the three prompts, and the five captions that show how to split: ours say the same in other words",
+        "the words of the three prompts, and the five captions that show how to split: ours say the same otherwise",
         "scores of models (GPT-4o about 55) and the agreement with people (Pearson about .66): remembered, not read",
         "the picture's `detail` is the server's own choice, the paper's is `high`",
     ),

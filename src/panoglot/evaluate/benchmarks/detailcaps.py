@@ -146,8 +146,8 @@ PAPER = Protocol(
     },
     files={"stop_words": "capture/capture_metric/stop_words.py of github.com/foundation-multimodal-models/CAPTURE"},
     unverified=(
-        "51.05 of LLaVA-1.5-7B, 60.06 of CogVLM, 59.80 of ShareCaptioner, and the agreement with experts (PCC .5091): the "
-        "hosted captions and the parser's weights were not here",
+        "51.05 of LLaVA-1.5-7B, 60.06 of CogVLM, 59.80 of ShareCaptioner, and the agreement with experts (PCC .5091): "
+        "the hosted captions and the parser's weights were not here",
         "the order of matches: the released code goes through sets, ours through sorted lists",
         "nouns of the whole caption: NLTK's tagger in the released code, the rule tagger here",
     ),

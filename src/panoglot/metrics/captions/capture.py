@@ -323,7 +323,8 @@ def _similarity(encoder: Encoder, kinds: Any, lang: str) -> Similarity:
 CAPTURE = Metric(
     "capture", capture,
     "objects, attributes, relations of long captions: exact, synonym, then soft matches (with --encoder)",
-    needs="refs", may="parser encoder", options=("stop_words", "aggregate", "matching"), languages="those of the parser (default: English)",
+    needs="refs", may="parser encoder", options=("stop_words", "aggregate", "matching"),
+    languages="those of the parser (default: English)",
     source="Dong et al., 2024 (arXiv 2405.19092)",
     parity="hand-worked cases; scores of the released matching code",
 )  # fmt: skip

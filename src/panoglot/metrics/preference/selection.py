@@ -184,8 +184,8 @@ def select_tasks(
 ) -> Selection:
     """Leave out the tasks that the others predict, one after the other.
 
-    Left out first, unless they are to be kept: those whose scores are the same for all models, whose licence is unknown,
-    that are of programming languages, that are to be dropped (too large, say), and those that a model lacks.
+    Left out first, unless they are to be kept: those whose scores are the same for all models, whose licence is
+    unknown, that are of programming languages, that are to be dropped (too large, say), and those that a model lacks.
 
     Args:
         scores: by task, by model, as in `standings`.
