@@ -54,6 +54,15 @@ def test_every_stage_of_the_construction():
     assert {row.kind for row in rows(caption)} == {"dense", "region"}
 
 
+def test_all_things_may_be_checked_at_once():
+    known = [box("dog", 0.9), box("sofa", 0.8), box("cup", 0.5), box("paw", 0.5), box("lamp", 0.005)]
+    caption, given = go(BOXES, known, boxes="b", detector="d", check="things")
+    assert sorted(*given["d"].asked) == ["cup", "dog", "lamp", "paw", "sofa"]
+    (merge,) = given["llm"].prompts
+    assert "Description: A brown dog lies on a red sofa.\n" in merge.text  # the sentence of the lamp is gone
+    assert (caption.scores["deleted"], caption.scores["unchecked"]) == (1, 0)
+
+
 @pytest.mark.paper("capture", shows="V", case="boxes below .1 % and above 90 % go; clusters, absorption; none is lost")
 def test_boxes_are_chosen():
     tiny, huge, left, right = (0, 0, 0.03, 0.03), (0, 0, 1, 0.95), (0, 0, 0.3, 0.3), (0.6, 0.6, 1, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import gather
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO
@@ -17,7 +17,9 @@ from panoglot.captioning._fusing import append_sentences, fuse, mentions, withou
 from panoglot.captioning._regions import QUADRANTS, BoxTuple, absorbed, clipped, free_rectangles, grown
 from panoglot.captioning._regions import clusters as clustered
 from panoglot.captioning._support import find_objects
+from panoglot.checks import check_option
 from panoglot.geometry import Region
+from panoglot.identity import Added
 from panoglot.pictures import Image
 from panoglot.providers.roles import RegionPart, SceneGraph
 from panoglot.running import (
@@ -105,10 +107,7 @@ def phrases_of(graph: SceneGraph, sentence: str, *, whole: bool) -> dict[str, st
     return found | {thing: thing for thing in things if thing not in told and mentions(sentence, thing)}
 
 
-@method(
-    verb="caption", about="describe salient crops, delete what a detector does not find, merge (CAPTURE, part B)",
-    version=2,
-)  # fmt: skip
+@method(verb="caption", about="describe salient crops, delete what a detector does not find, merge (CAPTURE, part B)")
 async def describe_crops(
     image: Image,
     m: Models,
@@ -134,6 +133,7 @@ async def describe_crops(
     seed: int = 0,
     lang: str = AUTO,
     identifier: LanguageIdentifierName = "embedded:langid",
+    check: Annotated[str, Added("things")] = "phrases",
 ) -> Caption:
     """Describe the whole and its salient parts, verify, merge.
 
@@ -146,8 +146,8 @@ async def describe_crops(
         llm: merges; empty: sentences are appended.
         segmenter: finds everything (SAM in the paper); or
         boxes: a `Detector` that does; both empty: the four quadrants.
-        detector: is asked on the whole picture for the phrases of each description, see `phrases_of` (OWLv2 in the
-            paper; one with classes of its own for their things); empty: nobody verifies.
+        detector: is asked on the whole picture for what the descriptions name (OWLv2 in the paper); empty: nobody
+            verifies.
         parser: names those things (English).
         prompt: about the picture.
         crop_prompt: about a part.
@@ -156,8 +156,7 @@ async def describe_crops(
         clusters: see `salient_boxes`.
         merge: see `salient_boxes`.
         dilate: crops are larger by this share of the sides.
-        min_found: a phrase with no score of this is not there: it goes, and where no `llm` mends what is left the
-            sentence does.
+        min_found: what has no score of this is not there, and goes.
         words: most words.
         max_tokens: of the description.
         crop_tokens: of one of a part.
@@ -165,6 +164,9 @@ async def describe_crops(
         seed: of both, and of the clusters.
         lang: language of the caption.
         identifier: names it.
+        check: `phrases` (the paper): those of each sentence, see `phrases_of`; they alone go, or their sentence where
+            no `llm` mends what is left. `things`: all things of all descriptions, and every sentence that names one
+            goes, which is truer.
 
     Returns:
         A `dense` caption; its parents are the description and those of the parts, with their regions. Scores: `crops`,
@@ -173,6 +175,7 @@ async def describe_crops(
     Raises:
         RowError: the captioner gave no description.
     """
+    check_option("check", check, ("phrases", "things"))
     writer = Writer(m, lang, identifier)
     options: dict[str, Any] = {"temperature": temperature, "seed": seed}
     first = await writer.draft(captioner, prompt, image, max_tokens=max_tokens, **options)
@@ -187,9 +190,9 @@ async def describe_crops(
         for r in regions
     )
     crops = [c for c in await gather(*(writer.attempt("crop", one) for one in asked)) if c is not None]
-    check = _Check(image, writer, detector, parser, min_found, mended=bool(llm))
-    body = await check.whole(first) or first.text
-    elements = [text for text in await gather(*map(check.part, crops)) if text]
+    told = _Check(image, writer, detector, parser, min_found, mended=bool(llm))
+    verified = await (told.phrases(first, crops) if check == "phrases" else told.things([first, *crops]))
+    body, elements = verified[0] or first.text, [text for text in verified[1:] if text]
     values = {
         "description": body,
         "elements": "\n".join(f"- {text}" for text in elements) or "- nothing",
@@ -197,8 +200,8 @@ async def describe_crops(
     }
     by_rule = append_sentences(body, elements)
     text, model, scores = await fuse(writer, llm, MERGE, values, by_rule, lang=first.lang, words=words, max_tokens=500)
-    flags: dict[str, float | None] = {"crops": float(len(crops)), "deleted": float(len(check.deleted))}
-    flags["unchecked"] = float(len(check.unchecked))
+    flags: dict[str, float | None] = {"crops": float(len(crops)), "deleted": float(len(told.deleted))}
+    flags["unchecked"] = float(len(told.unchecked))
     return await writer.finish(text, parents=[first, *crops], model=model, lang=first.lang, scores={**scores, **flags})
 
 
@@ -234,14 +237,27 @@ class _Check:
         self.deleted: set[str] = set()
         self.unchecked: set[str] = set()
 
-    async def whole(self, caption: Caption) -> str:
-        """A description of the whole, sentence by sentence."""
-        checked = (self._check(one, caption.lang, whole=True) for one in split_sentences(caption.text))
-        return join_sentences(await gather(*checked))
+    async def phrases(self, whole: Caption, parts: Sequence[Caption]) -> list[str]:
+        """The description of the whole sentence by sentence, then those of parts.
 
-    async def part(self, caption: Caption) -> str:
-        """That of a part; beside its things the detector is offered all of it, or it would have to find them."""
-        return await self._check(caption.text, caption.lang, whole=False)
+        Of a part the detector is offered all of the text too, or it would have to find its things.
+        """
+        sentences = (self._check(one, whole.lang, whole=True) for one in split_sentences(whole.text))
+        body = join_sentences(await gather(*sentences))
+        return [body, *await gather(*(self._check(part.text, part.lang, whole=False) for part in parts))]
+
+    async def things(self, captions: Sequence[Caption]) -> list[str]:
+        """All descriptions without the sentences that name a thing which is not found."""
+        texts = [caption.text for caption in captions]
+        if self.detector is None or self.parser is None:
+            return texts
+        parsed = (self.writer.attempt("parser", self.parser.parse(c.text, c.lang)) for c in captions)
+        names = list(dict.fromkeys(name for graph in await gather(*parsed) for name in concrete(graph)))
+        asked = self.writer.attempt("detector", find_objects(self.detector, self.image, names)) if names else None
+        scores = (await asked if asked is not None else None) or {}
+        self.deleted = {name for name, score in scores.items() if score is not None and score < self.least}
+        self.unchecked = {name for name, score in scores.items() if score is None}
+        return [without_objects(text, sorted(self.deleted)) for text in texts]
 
     async def _check(self, text: str, lang: str, *, whole: bool) -> str:
         if self.detector is None or self.parser is None:
