@@ -215,7 +215,21 @@ Nothing is shipped or downloaded: get the files where they are, and mind their l
         row = find_benchmark(*entry.split(".", 1))
         options = ", ".join(f"`--{name.replace('_', '-')}`" for name in row.options())
         table.append([f"`{row.name}`", f"`evaluate {row.command}`", row.about, row.files, options, row.source])
-    return text + _table(["benchmark", "command", "what it measures", "what it takes", "options", "where from"], table)
+    text += _table(["benchmark", "command", "what it measures", "what it takes", "options", "where from"], table)
+    text += """
+## Protocols
+
+`--protocol NAME` sets all of a paper's settings. Another model, or a list that was not given, is noted in the result.
+
+"""
+    table = []
+    for entry in sorted(own_entries("panoglot.benchmarks")):
+        row = find_benchmark(*entry.split(".", 1))
+        for name, one in row.protocols.items():
+            given = {**one.options, **one.models, **{key: f"from {place}" for key, place in one.files.items()}}
+            settings = "; ".join(f"`--{key.replace('_', '-')}` {value}" for key, value in given.items())
+            table.append([f"`{row.name}`", f"`{name}`", settings, one.published, "; ".join(one.unverified)])
+    return text + _table(["benchmark", "protocol", "sets", "published figures reproduced", "not confirmed"], table)
 
 
 def _help(parameter: inspect.Parameter) -> str:

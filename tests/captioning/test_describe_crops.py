@@ -25,7 +25,7 @@ def go(found=(), known=(), llm=REFINED, answer=captioner, **options):
 
 
 BOXES = [box("x", 0.9, 0.1, 0.1, 0.3, 0.3), box("x", 0.9, 0.6, 0.6, 0.9, 0.9)]
-KNOWN = [box("dog", 0.9), box("sofa", 0.8), box("cup", 0.5), box("paw", 0.5), box("lamp", 0.005)]
+KNOWN = [box("dog", 0.9), box("brown dog", 0.9), box("red sofa", 0.8), box("lamp", 0.005)]
 
 
 @pytest.mark.paper(
@@ -41,11 +41,26 @@ def test_every_stage_of_the_construction():
     assert all(p.text == CROP and p.max_tokens == 64 for p in asked[1:])
     (merge,) = given["llm"].prompts
     assert merge.text.startswith(MERGE[:40])
-    assert "Description: A brown dog lies on a red sofa.\n" in merge.text  # the lamp is deleted on the whole picture
+    assert "Description: A brown dog lies on a red sofa. A stands beside it.\n" in merge.text  # no lamp is found
+    # of the whole things with their attributes, then bare ones; of parts bare things, and all of it as a decoy
+    assert sorted(given["d"].asked) == [
+        ("brown dog", "red sofa"),
+        ("dog", "A dog with a white paw."),
+        ("lamp",),
+    ]
     assert "- A white cup stands here." in merge.text
     assert "at most 300 words" in merge.text
     assert (caption.text, caption.scores["deleted"], caption.scores["crops"]) == (REFINED, 1, 2)
     assert {row.kind for row in rows(caption)} == {"dense", "region"}
+
+
+def test_all_things_may_be_checked_at_once():
+    known = [box("dog", 0.9), box("sofa", 0.8), box("cup", 0.5), box("paw", 0.5), box("lamp", 0.005)]
+    caption, given = go(BOXES, known, boxes="b", detector="d", check="things")
+    assert sorted(*given["d"].asked) == ["cup", "dog", "lamp", "paw", "sofa"]
+    (merge,) = given["llm"].prompts
+    assert "Description: A brown dog lies on a red sofa.\n" in merge.text  # the sentence of the lamp is gone
+    assert (caption.scores["deleted"], caption.scores["unchecked"]) == (1, 0)
 
 
 @pytest.mark.paper("capture", shows="V", case="boxes below .1 % and above 90 % go; clusters, absorption; none is lost")
@@ -74,5 +89,6 @@ def test_experts_and_crops_that_fail_are_counted():
     given = {"captioner": Says(fails), "llm": Says(REFINED), "b": Expert(RowError("x")), "d": Expert(RowError("x"))}
     caption = run(describe_crops, picture(), given, boxes="b", detector="d")
     assert caption.scores["fallback_crop"] == 4
-    assert caption.scores["fallback_boxes"] == caption.scores["fallback_detector"] == 1
+    assert caption.scores["fallback_boxes"] == 1
+    assert caption.scores["fallback_detector"] == 2  # of each sentence of the whole
     assert caption.scores["deleted"] == 0

@@ -165,7 +165,7 @@ class Heads(Fits):
     case="drafts cut to a sentence; (P + S) / 2; a copy falls out; the best two are fused at temperature 0; guards",
 )
 def test_every_step_of_the_paper():
-    """One run, and what each of the six steps has left in it; C when a shipped model has a matching head."""
+    """One run, and what each of the six steps has left in it."""
     told = Says("two dogs")
     drafts = ["a low dog. And more.", " A high dog ", "a high dog", "a middle dog"]
     made = run_with(Heads(), drafts, told)

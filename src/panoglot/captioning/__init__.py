@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         mentions,
         named_spans,
         without_objects,
+        without_phrases,
     )
     from panoglot.captioning._guards import (
         HEDGES,
@@ -232,6 +233,7 @@ __all__ = [
     "without_coordinates",
     "without_loops",
     "without_objects",
+    "without_phrases",
     "written_text",
 ]
 
@@ -294,6 +296,7 @@ __getattr__, __dir__ = lazy_names(
         "append_sentences": "_fusing",
         "mentions": "_fusing",
         "without_objects": "_fusing",
+        "without_phrases": "_fusing",
         "check_text": "_guards",
         "copies": "_guards",
         "first_sentences": "_guards",

@@ -24,6 +24,7 @@ __all__ = [
     "mentions",
     "named_spans",
     "without_objects",
+    "without_phrases",
 ]
 
 #: The writer of what rules make.
@@ -165,6 +166,20 @@ def without_objects(text: str, names: Sequence[str]) -> str:
     wrong = [name for name in names if name.strip()]
     kept = [sentence for sentence in split_sentences(text) if not any(mentions(sentence, name) for name in wrong)]
     return join_sentences(kept)
+
+
+def without_phrases(text: str, phrases: Sequence[str]) -> str:
+    """Return a text without some of its words: each phrase once, in any case, as whole words with their plural.
+
+    What is left may be no sentence: a language model has to mend it.
+
+    >>> without_phrases("A red lamp is on. Two cats sleep.", ["red lamp", "cat", "art"])
+    'A is on. Two sleep.'
+    """
+    for phrase in phrases:
+        if phrase.strip() and (place := _mention(text, phrase.strip())):
+            text = f"{text[: place.start()].rstrip()} {text[place.end() :].lstrip()}"
+    return re.sub(r"\s+([.,;:!?])", r"\1", text).strip()
 
 
 def mentions(text: str, name: str) -> bool:

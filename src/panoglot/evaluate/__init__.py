@@ -62,6 +62,7 @@ _own, _ = lazy_names(
         "class_centres": "_zeroshot",
         "Benchmark": "_declare",
         "MtebEncoder": "_mteb",
+        "Protocol": "_declare",
         "Way": "_declare",
         "classify": "_zeroshot",
         "dataset_retrieval": "_dataset",

@@ -22,10 +22,21 @@ from panoglot.metrics._compare import compare as _compare
 from panoglot.metrics._results import ResultSet
 from panoglot.metrics.preference.arena import ArenaResult
 from panoglot.metrics.preference.arena import arena as _arena
+from panoglot.metrics.preference.selection import Selection
 from panoglot.metrics.preference.standings import Standings
 from panoglot.table import is_dataset
 
-__all__ = ["COMMANDS", "arena", "compare", "make_smpqa", "mteb", "standings"]
+__all__ = [
+    "COMMANDS",
+    "arena",
+    "compare",
+    "downsample",
+    "make_babel_imagenet",
+    "make_smpqa",
+    "mteb",
+    "select_tasks",
+    "standings",
+]
 
 _ABOUT = {
     "captions": "Score captions, by metrics or by a benchmark's protocol. `panoglot evaluate --list` names them all.",
@@ -88,6 +99,44 @@ def make_smpqa(
     tags = listed(lang)
     given = "all" if tags == ["all"] else tags
     return make(folder, lang=given, pictures=pictures, seed=seed, words=words, font=font)
+
+
+@command
+def make_babel_imagenet(
+    file: str,
+    *,
+    senses: str | None = None,
+    drop: str | Sequence[str] = (),
+    templates: str | None = None,
+    lang: str | Sequence[str] = (),
+    translator: str | None = None,
+    cache: str | None = None,
+) -> Any:
+    """Make a file of Babel-ImageNet anew: class names out of BabelNet's senses, or templates by a translator.
+
+    Args:
+        file: what is written: `{LANG: [[class numbers], [names]]}`, or `{LANG: [template, …]}`.
+        senses: BabelNet's senses of the 1,000 classes: rows of `class, language, lemma, source, is_mt`, or the authors'
+            crawl.
+        drop: names that are English ones nearly, beside the three that the paper found; with commas.
+        templates: instead of senses: JSON list of English texts with one `{}` each.
+        lang: languages of the templates, with commas.
+        translator: model name of a translator from English.
+        cache: folder where its answers are kept, or `off`.
+    """
+    from panoglot.asking import load_asked
+    from panoglot.evaluate.benchmarks._babel_make import make_labels, make_templates
+
+    if (senses is None) == (templates is None):
+        raise UserError("give senses= for class names, or templates= with lang= and translator=.")
+    if senses is not None:
+        refuse_others("making class names", {"lang": lang, "translator": translator}, ["senses", "drop"])
+        return make_labels(senses, file, listed(drop))
+    refuse_others("making templates", {"drop": drop}, ["templates", "lang", "translator"])
+    if not listed(lang) or translator is None:
+        raise UserError("templates= needs lang= and translator=.")
+    model = load_asked(translator, "translator", cache)
+    return make_templates(str(templates), model, listed(lang), file)
 
 
 @command
@@ -160,7 +209,13 @@ def arena(
 
 
 @command
-def standings(*results: str, lang: str | Sequence[str] = (), split: str | None = None) -> Standings:
+def standings(
+    *results: str,
+    lang: str | Sequence[str] = (),
+    split: str | None = None,
+    tasks: str | None = None,
+    trained: str | None = None,
+) -> Standings:
     """Rank models over tasks and languages: means, and Borda points, which one lucky task cannot decide.
 
     Args:
@@ -168,12 +223,88 @@ def standings(*results: str, lang: str | Sequence[str] = (), split: str | None =
             called alike); also Babel-ImageNet's published ones, and files or folders of `mteb`'s results.
         lang: languages that count, with commas; all without it.
         split: of `mteb`'s results: the split that counts, where a task has several.
+        tasks: table of tasks, CSV with `Name, Type, Languages, License`: means are also over types.
+        trained: JSON `{model: [task, …]}`: the share of tasks that a model was not trained on is shown.
     """
+    from panoglot.metrics.preference.selection import read_task_facts
     from panoglot.metrics.preference.standings import read_standings
 
     if len(results) < 2 and not (results and Path(results[0]).is_dir()):
         raise UserError("give the result files of two models or more; each is called as its file.")
-    return read_standings(results, lang=listed(lang), split=split)
+    types = {name: one.type for name, one in read_task_facts(tasks).items()} if tasks is not None else None
+    seen = read_json(trained) if trained is not None else None
+    if seen is not None and not (isinstance(seen, dict) and all(isinstance(some, list) for some in seen.values())):
+        raise UserError(f"{trained} must be one JSON object: {{model: [task, …]}}.")
+    return read_standings(results, lang=listed(lang), split=split, types=types, trained=seen)
+
+
+@command
+def select_tasks(
+    *results: str,
+    tasks: str | None = None,
+    keep: str | Sequence[str] = (),
+    drop: str | Sequence[str] = (),
+    min_spearman: float = 0.8,
+    max_mse: float = 0.5,
+    split: str | None = None,
+) -> Selection:
+    """Make a small benchmark: leave out tasks whose scores the others predict, one after the other (MMTEB).
+
+    Args:
+        results: as for `standings`, of four models or more.
+        tasks: table of tasks, CSV with `Name, Type, Languages, License`: none goes that is the last of its type, or of
+            its type in a language; those without a licence or of programming languages go first.
+        keep: tasks that stay, with commas.
+        drop: tasks that go, with commas.
+        min_spearman: a task goes when predicted scores order the models so well, at least,
+        max_mse: and when their error is at most this, in standard deviations of the task, squared.
+        split: of `mteb`'s results: the split that counts, where a task has several.
+    """
+    from panoglot.metrics.preference.selection import read_task_facts
+    from panoglot.metrics.preference.selection import select_tasks as select
+    from panoglot.metrics.preference.standings import read_standings
+
+    facts = read_task_facts(tasks) if tasks is not None else None
+    scores = read_standings(results, split=split).scores
+    return select(scores, facts, keep=listed(keep), drop=listed(drop), min_spearman=min_spearman, max_mse=max_mse)
+
+
+@command
+def downsample(
+    folder: str,
+    into: str,
+    *,
+    encoder: str | Sequence[str],
+    lang: str = "en",
+    depth: int = 250,
+    queries: int = 1000,
+    seed: int = 0,
+    split: str = "test",
+    cache: str | None = None,
+) -> ResultSet:
+    """Make a retrieval task smaller: the documents that BM25 and encoders find, and what is to be found (MMTEB).
+
+    Args:
+        folder: BEIR's files: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`.
+        into: folder that is written, in the same form.
+        encoder: model names of encoders of texts, with commas; the paper takes two.
+        lang: of queries and documents.
+        depth: documents of each system that go into a query's pool.
+        queries: most queries; they are drawn.
+        seed: of the draw.
+        split: of the judgements.
+        cache: folder where vectors are kept between runs, or `off`.
+    """
+    from panoglot.evaluate._downsample import downsample as make
+    from panoglot.evaluate._downsample import read_task, write_task
+
+    if Path(into).exists():
+        raise UserError(f"{into} is there already; name another folder.")
+    task = read_task(folder, split)
+    encoders = {name: load_encoder(name, cache) for name in listed(encoder)}
+    small, found = make(task, encoders, lang=lang, depth=depth, queries=queries, seed=seed)
+    write_task(small, into, split)
+    return found
 
 
 compare = command(_compare)

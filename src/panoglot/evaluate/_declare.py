@@ -22,7 +22,7 @@ from panoglot.errors import UserError
 from panoglot.evaluate._options import SHARED, Option, plain_name
 from panoglot.extensions import arguments_of, find_entries, load_entry
 
-__all__ = ["GROUP", "Benchmark", "Way", "benchmark_names", "find_benchmark"]
+__all__ = ["GROUP", "Benchmark", "Protocol", "Way", "benchmark_names", "find_benchmark"]
 
 #: Entry points that name benchmarks.
 GROUP = "panoglot.benchmarks"
@@ -91,6 +91,48 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """A paper's protocol by one name, `--protocol paper`: all its settings at once.
+
+    Attributes:
+        options: of the benchmark, with the paper's values; one that is given otherwise is refused.
+        models: the paper's model by option. It is taken where none is given, unless it costs; another one is noted.
+        files: lists that the paper uses and nobody may ship: option to where they are. Without them a note says so.
+        published: which of the paper's figures the project's tests reproduce.
+        unverified: what neither the paper's text nor its code confirmed here.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
+    unverified: Sequence[str] = ()
+
+    def set_on(self, given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
+        """Options with those of the protocol, and what a reader must know: models and lists that are others.
+
+        Raises:
+            UserError: an option is given otherwise, or a model that costs is not named.
+        """
+        found = {option: value for option, value in given.items() if value not in (None, (), [], "")}
+        notes = []
+        for option, value in self.options.items():
+            if found.setdefault(option, value) != value:
+                flag = f"--{option.replace('_', '-')}"
+                raise UserError(f"the protocol '{name}' has {flag} {value}: leave out {flag} {found[option]}.")
+        for option, model in self.models.items():
+            if option not in found and model.startswith("openai:"):
+                raise UserError(f"the protocol '{name}' asks a model that costs: give --{option} {model}, or another.")
+            if found.setdefault(option, model) != model:
+                notes.append(f"protocol '{name}' with --{option} {found[option]}: published figures stand for {model}")
+        for option, place in self.files.items():
+            if option not in found:
+                flag = option.replace("_", "-")
+                notes.append(f"protocol '{name}' without --{flag} ({place}): published figures stand for that list")
+        return found, notes
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """A benchmark of a command of `panoglot evaluate`.
 
@@ -102,6 +144,7 @@ class Benchmark:
         source: where the files are; nothing is downloaded.
         ways: one way to run, or several by the option that asks for each (`model`, `answers`); the first counts whose
             option is given.
+        protocols: settings of papers by name.
     """
 
     name: str
@@ -110,6 +153,7 @@ class Benchmark:
     files: str
     source: str
     ways: Way | Mapping[str, Way]
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
 
     def each(self) -> Mapping[str, Way]:
         """The ways by option; the only way has none."""
@@ -120,7 +164,19 @@ class Benchmark:
         from panoglot.evaluate._names import POSITIONAL
 
         names = dict.fromkeys(name for way in self.each().values() for name in way.reads())
-        return [name for name in names if name not in POSITIONAL[self.command]]
+        mine = [name for name in names if name not in POSITIONAL[self.command]]
+        return [*mine, "protocol"] if self.protocols else mine
+
+    def under(self, protocol: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Options with those of a protocol, see `Protocol.set_on`.
+
+        Raises:
+            UserError: there is no such protocol, or an option is given otherwise.
+        """
+        if not self.protocols:
+            raise UserError(f"'{self.name}' does not take --protocol: it would change nothing.")
+        check_option("protocol", protocol, list(self.protocols))
+        return self.protocols[protocol].set_on(given, protocol)
 
     def need(self, **given: Any) -> None:
         """Refuse missing files by saying what they are and where they come from.
@@ -180,7 +236,7 @@ def find_benchmark(command: str, name: str) -> Benchmark:
 
 def _annotation(function: Callable[..., Any], p: inspect.Parameter) -> Any:
     """The type of an option: a model is named by a text, what is not said is a text."""
-    if p.name in SHARED and SHARED[p.name].model:
+    if p.name in SHARED and (SHARED[p.name].model or "PathLike" in str(p.annotation)):
         return str
     if isinstance(p.annotation, str):
         try:

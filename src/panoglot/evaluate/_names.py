@@ -14,9 +14,15 @@ COMMANDS = {
     "generation": ("generation", "Judge generated pictures: GenEval, DPG, consistency across languages."),
     "mteb": ("mteb", "Run tasks of the mteb package, texts or pictures, on any encoder."),
     "make-smpqa": ("make_smpqa", "Draw charts with words of many languages, and questions about them."),
+    "make-babel-imagenet": (
+        "make_babel_imagenet",
+        "Class names out of BabelNet's senses, or templates by a translator.",
+    ),
     "arena": ("arena", "Rate models from votes: Elo, Bradley-Terry, win minus loss."),
     "agreement": ("agreement", "How well metrics agree with people."),
     "standings": ("standings", "Rank models over tasks and languages: means and Borda points."),
+    "select-tasks": ("select_tasks", "Leave out tasks whose scores the others predict (MMTEB)."),
+    "downsample": ("downsample", "Make a retrieval task smaller without changing who is best (MMTEB)."),
 }
 #: Commands that run benchmarks, and what stands on their lines without a name.
 POSITIONAL = {

@@ -80,6 +80,7 @@ SHARED = {
         "JSONL, COCO results, `{id: caption}`, lines of text (`.txt`, `.gz`), or a dataset.", data=True
     ),
     "prices": Option("price table (YAML) for models that cost."),
+    "protocol": Option("`paper` sets everything as its paper does; results note what differs (docs/metrics.md)."),
     "rankings": Option(
         "submission file; `fashion-iq`: one a category, named `…dress…`, `…shirt…`, `…toptee…`.", data=True,
         words="rankings",
@@ -93,10 +94,12 @@ SHARED = {
     "score": Option(
         "", model="metrics", implies=("lang", "images", "encoder", "parser", "tokenizer", "cache"), words=""
     ),
+    "senses": Option("", data=True),
     "source": Option(
         "a dataset, image vectors `.npy` `[I, dim]`, a benchmark's name (with `data`), or its captions (with "
         "`benchmark`).", data=True,
     ),
+    "stop_words": Option("", data=True),
     "subset": Option("", data=True),
     "templates": Option("", data=True),
     "texts": Option("", data=True),

@@ -37,20 +37,25 @@ class Choice:
         way: to do it.
         given: options, as the way takes them.
         need: refuses what is missing.
+        notes: on what was chosen.
     """
 
     what: str
     way: Way
     given: Mapping[str, Any]
     need: Callable[..., None] | None = None
+    notes: Sequence[str] = ()
 
 
 def by_benchmark(verb: str, given: Mapping[str, Any]) -> Choice:
-    """Choose by `--benchmark`."""
+    """Choose by `--benchmark`, with the settings of `--protocol`."""
     benchmark = find_benchmark(verb, str(given["benchmark"]))
-    rest = {name: value for name, value in given.items() if name != "benchmark"}
+    rest = {name: value for name, value in given.items() if name not in ("benchmark", "protocol")}
+    notes: Sequence[str] = ()
+    if given.get("protocol") not in _NOTHING:
+        rest, notes = benchmark.under(str(given["protocol"]), rest)
     what, way = benchmark.way(rest)
-    return Choice(what, way, rest, benchmark.need)
+    return Choice(what, way, rest, benchmark.need, notes)
 
 
 def perform(choice: Choice) -> Any:
@@ -79,7 +84,10 @@ def perform(choice: Choice) -> Any:
         for name in way.models():
             if name in values:
                 values[name] = _load(way, name, values[name], given, opened)
-        return way.run(*inputs, **{name: values[name] for name in mine})
+        result = way.run(*inputs, **{name: values[name] for name in mine})
+        if choice.notes and isinstance(result, ResultSet):
+            result.notes = (*result.notes, *choice.notes)
+        return result
     finally:
         for model in opened:
             model.close()
@@ -187,6 +195,11 @@ class Command:
         default: Any = self.default or (None if self.own else inspect.Parameter.empty)
         made = [_merged(name, found[name], first=True) for name in first]
         made.append(inspect.Parameter("benchmark", inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default))
+        if with_protocol := [n for n in names if find_benchmark(self.verb, n).protocols]:
+            made.append(
+                inspect.Parameter("protocol", inspect.Parameter.KEYWORD_ONLY, annotation=str | None, default=None)
+            )
+            texts["protocol"] = f"{', '.join(f'`{n}`' for n in with_protocol)}: {SHARED['protocol'].about}"
         made += [_merged(name, rows) for name, rows in found.items() if name not in first]
         return made, texts
 

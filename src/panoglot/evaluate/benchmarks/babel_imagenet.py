@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
     from panoglot.providers.roles import Encoder
 
-__all__ = ["BABEL_IMAGENET", "EXTRA_LANGUAGES", "babel_imagenet", "babel_imagenet_groups", "read_babel_labels"]
+__all__ = [
+    "BABEL_IMAGENET",
+    "EXTRA_LANGUAGES",
+    "babel_imagenet",
+    "babel_imagenet_groups",
+    "class_numbers",
+    "read_babel_labels",
+]
 
 SOURCE = "https://github.com/gregor-ge/Babel-ImageNet"
 #: Languages of the 100-language table beside the 92 of `babel_imagenet.json`.
@@ -72,6 +80,29 @@ def read_babel_labels(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[
         found[lang] = dict(zip(numbers, names))
     if odd or not found:
         raise UserError(f"{len(odd)} languages of the label file are not [[class numbers], [names]]: {offenders(odd)}.")
+    return found
+
+
+def class_numbers(folders: Iterable[str]) -> dict[str, int]:
+    """The class of ImageNet that each folder is named after: `n02129604`, or `tiger`.
+
+    Raises:
+        UserError: folders that are named after none, or two after one.
+    """
+    from panoglot.providers.embedded.efficientnet import synsets
+
+    known = {name.casefold(): n for n, names in enumerate(synsets()) for name in names}
+    names = list(folders)
+    strange = [name for name in names if name.casefold() not in known]
+    if strange:
+        raise UserError(
+            f"{len(strange)} of {len(names)} folders are none of ImageNet's classes: {offenders(strange)}; "
+            "name them like n02129604 or tiger."
+        )
+    found = {name: known[name.casefold()] for name in names}
+    if len(set(found.values())) < len(found):
+        twice = [name for name, number in found.items() if list(found.values()).count(number) > 1]
+        raise UserError(f"{len(twice)} folders are of one class of ImageNet each with another: {offenders(twice)}.")
     return found
 
 
@@ -209,7 +240,7 @@ def _read(
     templates: Sequence[str] = (),
     english: str | None = None,
 ) -> tuple[Any, ...]:
-    """The pictures of 1,000 class folders, and the files.
+    """The pictures of 1,000 class folders, or of those of some classes by name, and the files.
 
     Args:
         labels: its label file.
@@ -221,7 +252,9 @@ def _read(
     forms = read_templates(templates)
     paths, targets = class_folders(images)
     if paths and len(set(targets)) != 1000:
-        raise UserError(f"{images} has {len(set(targets))} class folders; ImageNet has 1,000.")
+        folders = [folder.name for folder in sorted({path.parent for path in paths})]
+        numbers = class_numbers(folders)
+        targets = [numbers[folders[target]] for target in targets]
     read_babel_labels(labels)
     curated = read_json(english) if english else None
     return images, labels, forms, curated, paths, targets
@@ -237,14 +270,24 @@ def _run(
 ) -> ResultSet:
     images, labels, forms, curated, paths, targets = given
     vectors = encode_files(encoder, paths) if paths else read_vectors(images)
-    return babel_imagenet(
+    found = babel_imagenet(
         encoder, vectors, labels, prompts=forms, english=curated, lang="all" if list(lang) == ["all"] else list(lang),
         targets=targets if paths else None, on_error=on_error, confidence=confidence,
     )  # fmt: skip
+    counts = Counter(targets)
+    if paths and (len(counts) < 1000 or set(counts.values()) != {50}):
+        most, least = max(counts.values()), min(counts.values())
+        many = str(least) if most == least else f"{least} to {most}"
+        found.notes = (
+            f"{len(counts):,} of ImageNet's 1,000 classes with {many} pictures each, not 50 of each: no "
+            "published figures",
+        )
+    return found
 
 
 BABEL_IMAGENET = Benchmark(
     "babel-imagenet", "zeroshot", "accuracy on ImageNet in up to 298 languages",
-    "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures; maybe --templates",
+    "--labels: `babel_imagenet.json`; --images: ImageNet's validation pictures, or folders of some of its classes by "
+    "name; maybe --templates",
     "github.com/gregor-ge/Babel-ImageNet", Way(_run, _read),
 )  # fmt: skip

@@ -22,9 +22,18 @@ def _read(human: str) -> list[dict[str, Any]]:
 
 
 def _run(
-    rows: list[dict[str, Any]], score: Any, metric: Sequence[str], *, confidence: float | None = None
+    rows: list[dict[str, Any]],
+    score: Any,
+    metric: Sequence[str],
+    *,
+    ties: bool = True,
+    confidence: float | None = None,
 ) -> ResultSet:
-    """Verdicts of metrics, and of the judge in the file where `judge` is among their names."""
+    """Verdicts of metrics, and of the judge in the file where `judge` is among their names.
+
+    Args:
+        ties: count votes that either side calls a tie; without them they are left out.
+    """
     notes: dict[str, None] = {}
     verdicts: dict[str, Sequence[Any]] = {}
     if "judge" in metric:
@@ -36,22 +45,31 @@ def _run(
         one = texts_scored(score, [row["caption1"] for row in rows], rows, notes)
         two = texts_scored(score, [row["caption2"] for row in rows], rows, notes)
         verdicts |= {name: list(zip(one[name], two[name])) for name in one}
-    return ResultSet(_audited(rows, verdicts, confidence), notes=tuple(notes))
+    return ResultSet(_audited(rows, verdicts, ties, confidence), notes=tuple(notes))
 
 
-def _stored(rows: list[dict[str, Any]], scores: str, *, confidence: float | None = None) -> ResultSet:
+def _stored(
+    rows: list[dict[str, Any]], scores: str, *, ties: bool = True, confidence: float | None = None
+) -> ResultSet:
+    """Verdicts by stored scores.
+
+    Args:
+        ties: count votes that either side calls a tie; without them they are left out.
+    """
     pairs = read_numbers(scores, range(len(rows)), ("caption1", "caption2"))
-    return ResultSet(_audited(rows, {Path(scores).stem: pairs}, confidence))
+    return ResultSet(_audited(rows, {Path(scores).stem: pairs}, ties, confidence))
 
 
 def _audited(
-    rows: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Sequence[Any]], confidence: float | None
+    rows: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Sequence[Any]], ties: bool, confidence: float | None
 ) -> dict[str, Any]:
     levels = [row.get("cluster", "") for row in rows]
     # "anything else means tie" in the file; a model that is not in the row stays an error
     models = {str(row[side]) for row in rows for side in ("source1", "source2")}
     votes = [(row["source1"], row["source2"], row["winner"] if str(row["winner"]) in models else "tie") for row in rows]
-    return {name: audit(votes, said, levels=levels, confidence=confidence) for name, said in verdicts.items()}
+    return {
+        name: audit(votes, said, levels=levels, ties=ties, confidence=confidence) for name, said in verdicts.items()
+    }
 
 
 CAPARENA = Benchmark(

@@ -16,7 +16,7 @@ from typing import Any
 
 from panoglot.checks import meet_ids, offenders
 from panoglot.errors import UserError, did_you_mean
-from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._declare import Benchmark, Protocol, Way
 from panoglot.evaluate._human import HumanRows, computed, number
 from panoglot.evaluate._read import read_predictions
 from panoglot.evaluate._score import Scorer
@@ -123,18 +123,41 @@ def _run(
     lang: str = "en",
     encoder: Any = None,
     parser: Any = None,
+    stop_words: str | None = None,
+    aggregate: str = "mean",
+    matching: str = "greedy",
     on_error: str = "raise",
     confidence: float | None = None,
 ) -> ResultSet:
     captions, truth = given
-    score = Scorer(["capture"], lang=lang, encoder=encoder, parser=parser, on_error=on_error, confidence=confidence)
+    score = Scorer(
+        ["capture"], lang=lang, encoder=encoder, parser=parser, on_error=on_error, confidence=confidence,
+        stop_words=stop_words, aggregate=aggregate, matching=matching,
+    )  # fmt: skip
     return score(captions, truth.references)
+
+
+#: CAPTURE as its code runs it on DetailCaps: parser with 5 beams and 128 tokens, MPNet for what is left.
+PAPER = Protocol(
+    options={"lang": "en", "aggregate": "mean", "matching": "greedy"},
+    models={
+        "parser": "hf:lizhuang144/flan-t5-base-VG-factual-sg?beams=5&max_tokens=128",
+        "encoder": "st:sentence-transformers/all-mpnet-base-v2",
+    },
+    files={"stop_words": "capture/capture_metric/stop_words.py of github.com/foundation-multimodal-models/CAPTURE"},
+    unverified=(
+        "51.05 of LLaVA-1.5-7B, 60.06 of CogVLM, 59.80 of ShareCaptioner, and the agreement with experts (PCC .5091): "
+        "the hosted captions and the parser's weights were not here",
+        "the order of matches: the released code goes through sets, ours through sorted lists",
+        "nouns of the whole caption: NLTK's tagger in the released code, the rule tagger here",
+    ),
+)
 
 
 DETAILCAPS = Benchmark(
     "detailcaps", "captions", "CAPTURE of long captions against three references (4,870 or 100 pictures)",
     "--data: its parquet file, or JSONL (`image, GT_Caption_…`)",
-    "huggingface.co/datasets/foundation-multimodal-models/DetailCaps-4870", Way(_run, _read),
+    "huggingface.co/datasets/foundation-multimodal-models/DetailCaps-4870", Way(_run, _read), {"paper": PAPER},
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from panoglot.evaluate._declare import Benchmark, Way
 from panoglot.evaluate._read import class_folders, encode_files
 from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import Labels, zeroshot
-from panoglot.evaluate.benchmarks.babel_imagenet import read_babel_labels
+from panoglot.evaluate.benchmarks.babel_imagenet import class_numbers, read_babel_labels
 from panoglot.formats._json import read_json
 from panoglot.metrics._results import ResultSet
 
@@ -76,16 +76,11 @@ def _of_classes(
     path: str, table: dict[str, dict[int, str]], folders: Sequence[str], codes: list[str]
 ) -> dict[str, Labels]:
     """Names of the folders that are classes of ImageNet; a language without one of them leaves that folder out."""
-    from panoglot.providers.embedded.efficientnet import synsets
-
-    known = {name.casefold(): n for n, names in enumerate(synsets()) for name in names}
-    strange = [folder for folder in folders if folder.casefold() not in known]
-    if strange:
-        raise UserError(
-            f"{path} names ImageNet's classes, and {len(strange)} of {len(folders)} folders are none of them: "
-            f"{offenders(strange)}; name them like n02129604 or tiger, or write {{lang: [name, …]}}."
-        )
-    place = {known[folder.casefold()]: n for n, folder in enumerate(folders)}
+    try:
+        numbers = class_numbers(folders)
+    except UserError as error:
+        raise UserError(f"{path} has names of ImageNet's classes; {error} Or write {{lang: [name, …]}}.") from None
+    place = {numbers[folder]: n for n, folder in enumerate(folders)}
     found: dict[str, Labels] = {}
     for lang, names in _of_languages(path, dict(table), codes).items():
         own = {place[number]: names[number] for number in place if number in names}

@@ -99,6 +99,34 @@ Example answer: [{{"fact": "cat_0 is black", "identifier": "cat_0", "relevance":
 {{"fact": "cat_0 is beside dog_0", "identifier": "cat_0", "relevance": 1}},
 {{"fact": "The mood of the room is peaceful", "identifier": "room_0", "relevance": 0}}]
 
+Example caption: A wooden table stands under a window. On it are three cups, one of them broken.
+Example answer: [{{"fact": "table_0 is wooden", "identifier": "table_0", "relevance": 1}},
+{{"fact": "table_0 stands under window_0", "identifier": "table_0", "relevance": 1}},
+{{"fact": "There are three cups cup_0", "identifier": "cup_0", "relevance": 1}},
+{{"fact": "cup_0 are on table_0", "identifier": "cup_0", "relevance": 1}},
+{{"fact": "cup_1 is one of cup_0", "identifier": "cup_1", "relevance": 1}},
+{{"fact": "cup_1 is broken", "identifier": "cup_1", "relevance": 1}}]
+
+Example caption: Two women in saris wait for a train; the taller one holds a blue umbrella.
+Example answer: [{{"fact": "There are two women woman_0", "identifier": "woman_0", "relevance": 1}},
+{{"fact": "woman_0 wear saris", "identifier": "woman_0", "relevance": 1}},
+{{"fact": "woman_0 wait for train_0", "identifier": "woman_0", "relevance": 1}},
+{{"fact": "woman_1 is the taller one of woman_0", "identifier": "woman_1", "relevance": 1}},
+{{"fact": "woman_1 holds umbrella_0", "identifier": "woman_1", "relevance": 1}},
+{{"fact": "umbrella_0 is blue", "identifier": "umbrella_0", "relevance": 1}}]
+
+Example caption: A red sign reads "Bakery" in white letters. The street looks as if it had just rained.
+Example answer: [{{"fact": "sign_0 is red", "identifier": "sign_0", "relevance": 1}},
+{{"fact": "sign_0 reads Bakery", "identifier": "sign_0", "relevance": 1}},
+{{"fact": "The letters of sign_0 are white", "identifier": "sign_0", "relevance": 1}},
+{{"fact": "street_0 looks as if it had just rained", "identifier": "street_0", "relevance": 1}}]
+
+Example caption: An old fisherman mends a net on the beach, perhaps dreaming of better days.
+Example answer: [{{"fact": "fisherman_0 is old", "identifier": "fisherman_0", "relevance": 1}},
+{{"fact": "fisherman_0 mends net_0", "identifier": "fisherman_0", "relevance": 1}},
+{{"fact": "fisherman_0 is on beach_0", "identifier": "fisherman_0", "relevance": 1}},
+{{"fact": "fisherman_0 may dream of better days", "identifier": "fisherman_0", "relevance": 0}}]
+
 Caption: {caption}
 Answer:"""
 _MATCH = """Two people described the same image. Facts of the first person (numbered strings) and of the second person
@@ -232,7 +260,7 @@ def dcscore(
     return mean_result(
         "dcscore",
         [rows[n]["dcscore"] if n in rows else None for n in range(len(given.ids))],
-        version="1",
+        version="2",
         ids=given.ids,
         scale=100.0,
         confidence=confidence,

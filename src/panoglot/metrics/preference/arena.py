@@ -141,9 +141,10 @@ class ArenaResult:
             low, high = self.intervals.get(model, (math.nan, math.nan))
             shown = f" [{low:.1f}, {high:.1f}]" if model in self.intervals else ""
             won, lost, tied = self.wins[model]
-            lines.append(
-                f"{place:>3}  {model:<{wide}}  {self.ratings[model]:8.1f}{shown}   {won} won, {lost} lost, {tied} tied"
-            )
+            value = self.ratings[model]
+            # Elo in whole points, as CapArena prints it
+            rating = f"{math.floor(value + 0.5):8d}" if self.rating == "elo" else f"{value:8.1f}"
+            lines.append(f"{place:>3}  {model:<{wide}}  {rating}{shown}   {won} won, {lost} lost, {tied} tied")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
@@ -400,7 +401,8 @@ def audit(
         votes: of people, see `read_votes`.
         verdicts: the judge's winner of each vote in the same forms (name, tie word, None), or two scores
             `(first, second)`: the larger wins, equal is a tie.
-        levels: difficulty of each vote; `parts` hold each level's agreement and how often the judge says tie.
+        levels: difficulty of each vote; `parts` hold each level's agreement, over how many votes it is, and how often
+            the judge says tie.
         ties: False leaves out votes that either side calls a tie.
         exclude: models whose votes are left out.
         confidence: level of a bootstrap interval.
@@ -434,6 +436,7 @@ def audit(
     for level in sorted(set(map(str, levels or ()))):
         here = [value for n, value in zip(kept, same) if str(levels[n]) == level and value is not None]  # type: ignore[index]
         parts[f"agreement/{level}"] = sum(here) / len(here) if here else None
+        parts[f"votes/{level}"] = float(len(here))
         says = [judge[n][2] for n in kept if str(levels[n]) == level and judge[n][2] is not None]  # type: ignore[index]
         parts[f"tie_rate/{level}"] = sum(value == 0.5 for value in says) / len(says) if says else None
     both = [n for n in kept if judge[n][2] is not None and people[n][2] is not None]

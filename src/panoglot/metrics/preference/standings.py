@@ -32,6 +32,7 @@ class Standing:
         mean: over tasks; None when it lacks any.
         mean_by_type: mean of the means of the task types; None when it lacks any.
         tasks: how many it has.
+        zero_shot: percent of the tasks that it was not trained on, cut to a whole number; None where nobody says.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Standing:
     mean: float | None
     mean_by_type: float | None
     tasks: int
+    zero_shot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class Standings:
     def table(self) -> str:
         """A line a model."""
         wide = max(len(row.model) for row in self.rows)
-        lines = [f"      {'model':<{wide}}   points     mean  by type  tasks"]
+        told = any(row.zero_shot is not None for row in self.rows)
+        lines = [f"      {'model':<{wide}}   points     mean  by type  tasks{'  zero-shot' if told else ''}"]
         for row in self.rows:
             means = [f"{value:8.4f}" if value is not None else "    null" for value in (row.mean, row.mean_by_type)]
             lines.append(
                 f"{row.rank:>4}  {row.model:<{wide}} {row.points:8.1f} {' '.join(means)} "
                 f"{row.tasks:>4}/{len(self.tasks)}"
+                + (f"  {row.zero_shot} %" if row.zero_shot is not None else "  unknown" if told else "")
             )
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
@@ -89,6 +93,7 @@ def standings(
     types: Mapping[str, str] | None = None,
     scales: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    trained: Mapping[str, Sequence[str]] | None = None,
 ) -> Standings:
     """Rank models.
 
@@ -100,6 +105,7 @@ def standings(
         scales: what each task's scores are measured in (its metric): scores of different scales have no mean, ranks
             have. None takes all as one.
         notes: what a reader must know.
+        trained: tasks that each model was trained on.
 
     Raises:
         UserError: no models, or tasks without a type.
@@ -140,17 +146,24 @@ def standings(
         mean = sum(have[model].values()) / len(scores) if whole else None
         by_type = sum(means) / len(means) if whole else None
         rank = 1 + sum(points[other] > points[model] for other in models)
-        rows.append(Standing(model, rank, points[model], mean, by_type, len(have[model])))
+        seen = sum(task in trained[model] for task in scores) if trained and model in trained else None
+        fresh = int(100 - 100 * seen / len(scores)) if seen is not None else None
+        rows.append(Standing(model, rank, points[model], mean, by_type, len(have[model]), fresh))
     order = tuple(sorted(rows, key=lambda row: (row.rank, row.model)))
     return Standings(order, tuple(scores), scores, tuple(remarks))
 
 
-def standings_of(tables: Mapping[str, MetricResult], types: Mapping[str, str] | None = None) -> Standings:
+def standings_of(
+    tables: Mapping[str, MetricResult],
+    types: Mapping[str, str] | None = None,
+    trained: Mapping[str, Sequence[str]] | None = None,
+) -> Standings:
     """Rank models by results whose items are tasks of `mteb`; a task without some subset that others have is missing.
 
     Args:
         tables: `load_mteb(by="all")["tasks"]` by model.
         types: type of each task.
+        trained: tasks that each model was trained on.
     """
     parts: dict[str, set[str]] = {}
     for table in tables.values():
@@ -172,11 +185,16 @@ def standings_of(tables: Mapping[str, MetricResult], types: Mapping[str, str] | 
     odd = sorted(task for task, seen in revisions.items() if len(seen) > 1)
     if odd:
         notes.append(f"{len(odd)} tasks have data of different revisions: {offenders(odd)}")
-    return standings(scores, types, notes=notes)
+    return standings(scores, types, notes=notes, trained=trained)
 
 
 def read_standings(
-    paths: Sequence[str | os.PathLike[str]], *, lang: Sequence[str] = (), split: str | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    lang: Sequence[str] = (),
+    split: str | None = None,
+    types: Mapping[str, str] | None = None,
+    trained: Mapping[str, Sequence[str]] | None = None,
 ) -> Standings:
     """Rank the models of result files, one a model, called as the file, or as its folder where files are called alike.
 
@@ -190,6 +208,8 @@ def read_standings(
         paths: files, or folders of `mteb`'s.
         lang: languages that count; all without any. A result belongs to the language that it is called by.
         split: of `mteb`'s results: the split that counts, where a task has several.
+        types: type of each task, for the mean of the means of types.
+        trained: tasks that each model was trained on.
 
     Raises:
         UserError: results of different metrics, versions, languages or tokenisers, two models of one name, nothing in
@@ -199,7 +219,7 @@ def read_standings(
     if tasks is not None:
         if lang:
             raise UserError("lang= chooses among results of ours; of mteb's, give files of the tasks that count.")
-        return standings_of(tasks)
+        return standings_of(tasks, types, trained)
     tables: dict[str, dict[str, float | None]] = {}
     kinds: dict[str, dict[str, str]] = {}
     for model, path in _names(paths).items():
@@ -231,7 +251,7 @@ def read_standings(
         scales[task] = said[0].partition("/")[0] if said else ""
     if not scores:
         raise UserError(f"there are no results in {offenders(lang or paths)}.")
-    return standings(scores, scales=scales)
+    return standings(scores, types, scales=scales, trained=trained)
 
 
 def _names(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:

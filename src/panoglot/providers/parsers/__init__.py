@@ -12,11 +12,12 @@ from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
     from panoglot.providers.parsers._factual import FactualParser, read_factual
-    from panoglot.providers.parsers._rules import RuleParser
+    from panoglot.providers.parsers._rules import RuleParser, noun_lemmas
 
 __all__ = [
     "FactualParser",
     "RuleParser",
+    "noun_lemmas",
     "read_factual",
 ]
 
@@ -25,6 +26,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "FactualParser": "_factual",
         "RuleParser": "_rules",
+        "noun_lemmas": "_rules",
         "read_factual": "_factual",
     },
 )

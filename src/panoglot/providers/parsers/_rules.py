@@ -19,7 +19,7 @@ from panoglot.providers.parsers import _words as w
 from panoglot.providers.parsers._tagger import lemma, tag_words
 from panoglot.providers.roles import SceneGraph
 
-__all__ = ["RuleParser"]
+__all__ = ["RuleParser", "noun_lemmas"]
 
 _TOKEN = re.compile(r"'s\b|n't\b|\w+(?:[-/]\w+)*(?=n't\b)|[^\W_]+(?:[-/][^\W_]+)*|'(?=\s|$)|[.,;:!?()&]")
 _PHRASES = sorted(((phrase.split(), written) for phrase, written in w.PHRASES.items()), key=lambda pair: -len(pair[0]))
@@ -89,6 +89,17 @@ def parse_caption(text: str, spice: bool = False) -> SceneGraph:
     reader = _Reader(spice)
     reader.read(pieces)
     return reader.graph()
+
+
+def noun_lemmas(text: str) -> frozenset[str]:
+    """The lemmas of all nouns of an English text, of the parts of hyphenated ones too.
+
+    >>> sorted(noun_lemmas("Two men ride their horses. The ride is long."))
+    ['horse', 'man', 'ride']
+    """
+    words = _TOKEN.findall(text.lower().replace("’", "'"))
+    nouns = {word for word, tag in zip(words, tag_words(words)) if tag == "N"}
+    return frozenset(lemma(one, "NOUN") for word in nouns for one in (word, *re.split("[-/]", word)) if one)
 
 
 def _pieces(words: list[str], tags: list[str], spice: bool = False) -> list[_Piece]:
