@@ -268,17 +268,10 @@ def likelihood(model: Any, x: torch.Tensor, captions: Sequence[str], given: tupl
 
 def late_interaction(model: Any, test: Sequence[Record]) -> torch.Tensor:
     """Return MaxSim [query, passage] of the queries and the passages that answer them."""
-    part, out = model.parts["colbert"], []
-    for k in (0, 1):
-        ids, mask = model.text.tokens([r.texts[k].text for r in test])
-        out.append((part.vectors(model.text(ids, mask, [r.texts[k].lang for r in test])[1]), mask))
-    (q, q_mask), (p, p_mask) = out
-    return torch.stack(
-        [
-            torch.einsum("kd,pld->pkl", a[m], p).masked_fill(~p_mask[:, None], -9).amax(-1).sum(1)
-            for a, m in zip(q, q_mask, strict=True)
-        ]
+    q, p = (
+        model.token_vectors([r.texts[k].text for r in test], [r.texts[k].lang for r in test], k == 0) for k in (0, 1)
     )
+    return torch.stack([torch.stack([(a @ b.T).amax(1).sum() for b in p]) for a in q])
 
 
 def overlap(model: Any, test: Sequence[Record]) -> float:

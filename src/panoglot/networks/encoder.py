@@ -45,6 +45,7 @@ class TrainedEncoder:
         fingerprint: of its weights.
         batch_size: most items a call.
         summed: of several models the vectors are added, not side by side; see `Ensemble`.
+        lang: of queries, where texts are compared token by token; `und`: told by their letters and words.
 
     Attributes:
         dim: of the joint space.
@@ -52,13 +53,19 @@ class TrainedEncoder:
     """
 
     def __init__(
-        self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64, summed: bool = False
+        self,
+        models: Sequence[Model],
+        name: str,
+        fingerprint: str,
+        batch_size: int = 64,
+        summed: bool = False,
+        lang: str = "und",
     ) -> None:
         self.models, self.model = [model.eval() for model in models], models[0]
         self.row = row = self.model.row
         self.name, self.fingerprint = name, fingerprint
         self.batch_size, self.dim = batch_size, row.dim * (1 if summed else len(models))
-        self.summed = summed
+        self.summed, self.lang = summed, lang
         self._bases: dict[str, Any] = {}
         towers = [t for t in (row.image, row.text) if t]
         #: frozen towers that compute on one thread: the rest is a matrix or two
@@ -125,6 +132,10 @@ class TrainedEncoder:
         """
         from panoglot.providers._batches import encode_rows
 
+        if self.late:
+            raise UserError(
+                f"'{self.name}' has a vector a token, not one a text: panoglot search … --encoder {self.name}"
+            )
         if self.model.text is None:
             raise UserError(f"{self.row.method} learns from pictures only: '{self.name}' cannot encode texts.")
         tags = list(langs) if langs is not None else ["und"] * len(texts)
@@ -135,6 +146,46 @@ class TrainedEncoder:
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
         pairs = [(text, tag) if text.strip() else RowError("empty_text") for text, tag in zip(texts, tags, strict=True)]
         return encode_rows(pairs, self._texts, self.dim, self.batch_size)
+
+    @property
+    def late(self) -> bool:
+        """Whether texts are compared token by token (`encode_tokens`, MaxSim): a loss of its row gives that."""
+        return self.model.can("late")
+
+    def reads(self, lang: str) -> bool:
+        """Whether a text of this language can be encoded: a tower with adapters has one for each that it knows."""
+        return self.model.reads(lang)
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that its text tower has adapters for; none: it reads all alike."""
+        return self.model.languages
+
+    def encode_tokens(self, texts: Sequence[str], langs: Sequence[str], *, queries: bool) -> list[np.ndarray]:
+        """Encode texts token by token: unit vectors float32 `[T, dim]` each, those that score; a blank text has none.
+
+        Args:
+            texts: queries or passages.
+            langs: of the texts.
+            queries: they are queries: padded with mask tokens that score too.
+
+        Raises:
+            UserError: the row compares whole texts, or a language has no adapter.
+        """
+        import numpy as np
+        import torch
+
+        if not self.late:
+            raise UserError(f"'{self.name}' has one vector a text, none a token.")
+        found = [np.empty((0, 0), np.float32)] * len(texts)
+        at = [n for n, text in enumerate(texts) if text.strip()]
+        for low in range(0, len(at), self.batch_size):
+            some = at[low : low + self.batch_size]
+            with torch.no_grad():
+                made = self.model.token_vectors([texts[n] for n in some], [langs[n] for n in some], queries)
+            for n, rows in zip(some, made, strict=True):
+                found[n] = rows.cpu().numpy()
+        return found
 
     @property
     def rewards(self) -> bool:
@@ -415,11 +466,11 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     if models[0].writes and not models[0].can("encode"):
         told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
-    if any(key in options for key in writing):
+    late = models[0].can("late")
+    if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    return TrainedEncoder(
-        models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed
-    )
+    told = f"?snapshots={str(snapshots).lower()}" * bool(snapshots)
+    return TrainedEncoder(models, f"pano:{path}{told}", found, batch_size, summed, writing["lang"] if late else "und")
 
 
 def catalog() -> list[ModelInfo]:
