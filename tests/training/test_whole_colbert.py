@@ -103,9 +103,9 @@ def corpus(path):
 @pytest.mark.paper(
     "colbert-xm",
     shows="C",
-    case="a run of the paper's row over X-MOD (32 query tokens with masks, no punctuation, own pair and in-batch, AdamW, "
-    "line up and down, frozen embeddings and adapters) equals its steps by loops, 2e-5; the index in 2 bits, probed, "
-    "ranks captions of five languages by exact MaxSim of what the bits give back",
+    case="a run of the paper's row over X-MOD (32 query tokens with masks, no punctuation, own pair and in-batch, "
+    "AdamW, line up and down, frozen embeddings and adapters) equals its steps by loops, 2e-5; the index in 2 bits, "
+    "probed, ranks captions of five languages by exact MaxSim of what the bits give back",
 )
 def test_colbert_xm_trains_indexes_and_searches_as_its_paper(xmod, tmp_path):
     data, captions = corpus(tmp_path / "x.pano")
@@ -114,7 +114,7 @@ def test_colbert_xm_trains_indexes_and_searches_as_its_paper(xmod, tmp_path):
         {"weight": 1.0, "dim": 128, "query": 32, "punctuation": False}, 256, 1
     )  # fmt: skip
     assert (paper.batch, paper.epochs, paper.optimiser["lr"], paper.schedule["warmup"]) == (128, 51, 5e-6, 20_000)
-    records = [r for r in read_records(data, takes=("triple",)).records]
+    records = read_records(data, takes=("triple",)).records
     row = load_row(
         "colbert-xm", text={"name": xmod, "length": 60}, dim=16, losses={"colbert": {"dim": 16}}, batch=4, epochs=3,
         optimiser={"lr": 2e-3}, schedule={"warmup": 2},

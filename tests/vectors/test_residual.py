@@ -18,7 +18,7 @@ def clustered(clusters: int, members: int, alone: int, dim: int = 32, seed: int 
 @pytest.mark.paper(
     "colbert-xm",
     shows="V",
-    case="10,000 random and clustered vectors in 2 bits: recall@10 of exact search at least .95; 32 bits: the same order",
+    case="10,000 random and clustered vectors in 2 bits: recall@10 of exact search ≥ .95; 32 bits: the same order",
 )
 def test_two_bits_find_what_whole_vectors_find():
     rows, centres = clustered(500, 10, 5000)

@@ -2,7 +2,8 @@
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
 moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
-`true`, or `sum`); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
+`true`, or `sum`), `infer` (of a text tower of facets: `single`, `mean`), `lang` (of queries, where texts are compared
+token by token); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
 pictures.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, command
 from panoglot.identity import fingerprint
+from panoglot.networks._writer import TrainedGenerator
 from panoglot.providers._finish import finish
 from panoglot.providers._names import ModelInfo
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from panoglot.networks._model import Model
     from panoglot.pictures import Image
     from panoglot.providers._names import Options
-    from panoglot.providers.roles import Answer, Prompt
 
 __all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
@@ -46,6 +47,7 @@ class TrainedEncoder:
         batch_size: most items a call.
         summed: of several models the vectors are added, not side by side; see `Ensemble`.
         lang: of queries, where texts are compared token by token; `und`: told by their letters and words.
+        infer: how a frozen text tower of facets encodes texts, `single` or `mean`; '': as its name says.
 
     Attributes:
         dim: of the joint space.
@@ -60,12 +62,13 @@ class TrainedEncoder:
         batch_size: int = 64,
         summed: bool = False,
         lang: str = "und",
+        infer: str = "",
     ) -> None:
         self.models, self.model = [model.eval() for model in models], models[0]
         self.row = row = self.model.row
         self.name, self.fingerprint = name, fingerprint
         self.batch_size, self.dim = batch_size, row.dim * (1 if summed else len(models))
-        self.summed, self.lang = summed, lang
+        self.summed, self.lang, self.infer = summed, lang, infer
         self._bases: dict[str, Any] = {}
         towers = [t for t in (row.image, row.text) if t]
         #: frozen towers that compute on one thread: the rest is a matrix or two
@@ -91,6 +94,10 @@ class TrainedEncoder:
             from panoglot.networks._frozen import load_tower
 
             self._bases[side] = load_tower(side, tower["encoder"], tower.get("fingerprint"))
+            if side == "text" and self.infer:
+                if not hasattr(self._bases[side], "infer"):
+                    raise UserError(f"infer={self.infer} is of a text tower of facets; '{self.name}' has another one.")
+                self._bases[side].infer = self.infer
         return self._bases[side]
 
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
@@ -362,59 +369,6 @@ def _halved(vectors: Any) -> np.ndarray:
     return rows
 
 
-class TrainedGenerator:
-    """A trained model that writes, as a `Generator`: a caption for each picture.
-
-    It has learnt tasks, not to follow instructions: the text of a prompt is read where the task has one (`vqa`).
-
-    Args:
-        model: trained.
-        name: of the model.
-        fingerprint: of its weights.
-        batch_size: most items a call.
-        task: of the row's sampler.
-        lang: of what it writes.
-    """
-
-    chat, sees = False, True
-
-    def __init__(
-        self,
-        model: Model,
-        name: str,
-        fingerprint: str,
-        batch_size: int = 16,
-        task: str = "caption",
-        lang: str = "und",
-    ) -> None:
-        self.model, self.row = model.eval(), model.row
-        self.name, self.fingerprint, self.batch_size = name, fingerprint, batch_size
-        self.task, self.lang = task, lang
-
-    def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
-        """Write a text for the picture of each prompt."""
-        import torch
-
-        from panoglot.providers.roles import Answer
-
-        out: list[Answer | RowError] = []
-        for prompt in prompts:  # one by one: what is written does not depend on the batch
-            try:
-                if len(prompt.images) != 1:
-                    raise RowError("one_picture", f"'{self.name}' takes one picture, got {len(prompt.images)}")
-                if prompt.schema is not None or prompt.logprobs:
-                    raise UserError(f"'{self.name}' writes plain texts: no JSON schema, no log-probabilities.")
-                x = _square(prompt.images[0], self.row.size)[None]
-                asked = "" if self.task == "caption" else prompt.text
-                with torch.no_grad():
-                    (text,) = self.model.generate(x, asked, self.lang, task=self.task, most=prompt.max_tokens)
-            except RowError as error:
-                out.append(error)
-                continue
-            out.append(Answer(text=text) if text else RowError("empty_answer", "the model wrote nothing"))
-        return out
-
-
 def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
     """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
 
@@ -434,8 +388,11 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     snapshots = "sum" if summed else options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
     options.take("snapshots", str, "")
+    infer = options.take("infer", str, "")
     codes = options.take("codes", bool, False)
     options.finish()
+    if infer not in ("", "single", "mean"):
+        raise UserError(f"infer={infer} of 'pano:{name}' must be single or mean.")
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} of 'pano:{name}' must be at least 1.")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -469,8 +426,11 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     late = models[0].can("late")
     if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    told = f"?snapshots={str(snapshots).lower()}" * bool(snapshots)
-    return TrainedEncoder(models, f"pano:{path}{told}", found, batch_size, summed, writing["lang"] if late else "und")
+    chosen = {"snapshots": str(snapshots).lower() if snapshots else "", "infer": infer}
+    options_said = "&".join(f"{key}={value}" for key, value in chosen.items() if value)
+    name = f"pano:{path}?{options_said}".removesuffix("?")
+    found = fingerprint([found, infer]) if infer else found
+    return TrainedEncoder(models, name, found, batch_size, summed, writing["lang"] if late else "und", infer)
 
 
 def catalog() -> list[ModelInfo]:

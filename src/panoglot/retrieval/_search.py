@@ -170,7 +170,12 @@ def index(
         if captions or views != "whole" or keep is not None:
             raise UserError(f"'{passages.encoder.name}' compares all captions: leave out --captions, --views, --keep.")
         done_now = passages.ready(rebuild=rebuild)
-        return Indexed("passages", done_now, passages.count - done_now, left_out=passages.said_left_out() if passages.left_out else "")
+        return Indexed(
+            "passages",
+            done_now,
+            passages.count - done_now,
+            left_out=passages.said_left_out() if passages.left_out else "",
+        )
     name, model = choose(data, encoder)
     table = data.vectors(name)
     told = Indexed("exact")

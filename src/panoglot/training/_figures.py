@@ -41,6 +41,7 @@ def measure(encoder: TrainedEncoder, records: Sequence[Record], *, twins: int = 
     chosen = sorted(records, key=lambda r: r.id)[:MOST]
     chosen = [r for r in chosen if any(t.kind in _KINDS for t in r.texts)]
     stored_images, stored_texts = (encoder.base(side) is not None for side in ("image", "text"))
+    stored_texts = stored_texts and not hasattr(encoder.base("text"), "encode_facets")  # a query has one vector
     rows = []
     for start in range(0, len(chosen), 256):
         part = chosen[start : start + 256]

@@ -220,6 +220,7 @@ def _said(first: Checked) -> str:
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
+    from panoglot.networks._kinds import Kinds
     from panoglot.networks._needs import taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
@@ -240,7 +241,9 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     for side, encoder in towers.items():
         if side == "image" or "caption" in takes:
             names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
-    reading.add_vectors(data, **names, encoder=towers.get("text") if "triple" in takes else None)
+    many = bool(Kinds("sampler").declares(str(row.sampler.get("kind")), "many_vectors", False))
+    questions = towers.get("text") if "triple" in takes else None
+    reading.add_vectors(data, **names, encoder=questions, many=many)
     return reading
 
 
