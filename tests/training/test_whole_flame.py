@@ -21,7 +21,7 @@ from tests.curation.conftest import Maker, jpeg, scene
 from tests.networks.test_language import loud, tokenizer
 from tests.training.plain_run import adamw, same_run, warm_cosine
 
-LONG = "A red boat on \"blue\" water. Behind it stands a small house. It is calm. Is it evening?"
+LONG = 'A red boat on "blue" water. Behind it stands a small house. It is calm. Is it evening?'
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,10 @@ def facets_by_hand(folder, text, head, count, reset=False):
     for facet in PROMPTS["facets"][:count]:
         own = ids(facet)
         assert facet.endswith('means in just one word:"')
-        place = [*range(len(prefix)), *range(len(prefix) if reset else begin, (len(prefix) if reset else begin) + len(own))]
+        place = [
+            *range(len(prefix)),
+            *range(len(prefix) if reset else begin, (len(prefix) if reset else begin) + len(own)),
+        ]
         with torch.no_grad():
             states = model(
                 torch.tensor([prefix + own]), position_ids=torch.tensor([place]), output_hidden_states=True
@@ -238,5 +241,5 @@ def test_infer_is_of_facets(tmp_path):
     row = load_row("clip", "small", image={"kind": "vector", "width": 3, "encoder": "a:b"})
     encoder = TrainedEncoder([make_model(row)], "x", "x-1", infer="mean")
     assert encoder.base("text") is None
-    with pytest.raises(UserError, match="infer=most of .* must be single or mean"):
+    with pytest.raises(UserError, match=r"infer=most of .* must be single or mean"):
         load_model("pano:nowhere?infer=most", "encoder")

@@ -327,8 +327,17 @@ def _finish(
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())
+    drawn = None
+    if any("regions" in part.needs for part in model.parts.values()):
+        from panoglot.training._boxes import draw_boxes
+
+        seen = [r for r in reading.records if r.regions]
+        drawn = draw_boxes(model, [r for r in seen if r.split != "train"] or seen, f"{name}: what is found where")
+        if drawn is not None:
+            write(folder / "boxes.svg", drawn.encode())
     facts = {
         "name": name,
+        "boxes": drawn is not None,
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
         "data": {**settings["data"], "dataset": data.name},

@@ -25,7 +25,8 @@ class HfTokens:
     def __init__(self, tokenizer: Any, length: int) -> None:
         self.tokenizer, self.length, self.cut = tokenizer, length, 0
         self.size = len(tokenizer)
-        self.mask = tokenizer.mask_token_id or tokenizer.pad_token_id or 0
+        ids = (getattr(tokenizer, name, None) for name in ("mask_token_id", "pad_token_id"))
+        self.mask = next((int(id_) for id_ in ids if id_ is not None), 0)
 
     def whole(self, text: str) -> int:
         """Return how many tokens the whole text has."""
