@@ -165,14 +165,15 @@ def annotated(path):
     "grain",
     shows="C",
     case="features listed, located, cleaned; a run of the paper's row on them (class token and patches, queries in "
-    "every layer over zero targets, coin, Hungarian boxes, regions one way, AdamW, an epoch of warm-up from .001, cosine "
-    "to .01) equals its steps by loops, 1e-4; classes by templates times descriptors",
+    "every layer over zero targets, coin, Hungarian boxes, regions one way, AdamW, an epoch of warm-up from .001, "
+    "cosine to .01) equals its steps by loops, 1e-4; classes by templates times descriptors",
 )
 def test_grain_annotates_trains_and_classifies_as_its_paper(tmp_path):
     need_clip_tokens()
     # step 1
     data = annotated(tmp_path / "x.pano")
-    assert tuple(Finds.asked[0]) == tuple(f"{what} 40" for what in ("yellow throat", "long tail", "black eye", "red crown", "nothing"))  # fmt: skip
+    listed = ("yellow throat", "long tail", "black eye", "red crown", "nothing")
+    assert tuple(Finds.asked[0]) == tuple(f"{what} 40" for what in listed)
     records = read_records(data).train
     first = next(r for r in records if any("number 40" in t.text for t in r.texts))
     assert {(t.kind, t.text) for t in first.texts} == {

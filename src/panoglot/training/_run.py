@@ -208,6 +208,7 @@ def _said(first: Checked) -> str:
     items = ", ".join(f"{name}: {count:,}" for name, count in first.items.items())
     losses = ", ".join(f"{name} {count:,}" for name, count in first.losses.items())
     lines = [f"items an epoch: {items}; of these learn: {losses}"]
+    lines += [f"languages: {line}" for line in first.languages]
     if first.fallbacks:
         fell = ", ".join(f"{count:,}" for count in first.fallbacks.values())
         lines.append(f"items whose wanted kind or language of text is missing, so that another is shown: {fell}")
