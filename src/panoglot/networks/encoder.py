@@ -3,8 +3,9 @@
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
 moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
 `true`, or `sum`), `infer` (of a text tower of facets: `single`, `mean`), `lang` (of queries, where texts are compared
-token by token); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
-pictures.
+token by token); of captioners `task`, `lang`, and `shots` (a dataset whose first `k` captioned pictures are shown
+before each, where the model reads interleaved documents); of those with a codebook `codes`, which makes them encoders
+of pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, command
 from panoglot.identity import fingerprint
-from panoglot.networks._writer import TrainedGenerator
+from panoglot.networks._writer import TrainedGenerator, read_shots
 from panoglot.providers._finish import finish
 from panoglot.providers._names import ModelInfo
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from panoglot.networks._model import Model
     from panoglot.pictures import Image
     from panoglot.providers._names import Options
+    from panoglot.providers.roles import Answer, Prompt
 
-__all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
+__all__ = ["TrainedBoth", "TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
 logger = logging.getLogger("panoglot.training")
 
@@ -369,6 +371,25 @@ def _halved(vectors: Any) -> np.ndarray:
     return rows
 
 
+class TrainedBoth(TrainedEncoder):
+    """A trained model that makes vectors and writes (COSMO): an encoder, and a captioner.
+
+    Args:
+        writer: the same model as a captioner.
+        encoder: arguments of `TrainedEncoder`.
+    """
+
+    chat, sees = False, True
+
+    def __init__(self, writer: TrainedGenerator, *encoder: Any) -> None:
+        super().__init__(*encoder)
+        self.writer = writer
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
+        """Write a text for the picture of each prompt."""
+        return self.writer.generate(prompts)
+
+
 def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
     """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
 
@@ -390,6 +411,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     options.take("snapshots", str, "")
     infer = options.take("infer", str, "")
     codes = options.take("codes", bool, False)
+    shots, count = options.take("shots", str, ""), options.take("k", int, 4)
     options.finish()
     if infer not in ("", "single", "mean"):
         raise UserError(f"infer={infer} of 'pano:{name}' must be single or mean.")
@@ -420,9 +442,15 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
         from panoglot.networks._codes import CodedPictures
 
         return CodedPictures(models[0], f"pano:{path}?codes=true", fingerprint([found, "codes"]), batch_size)
-    if models[0].writes and not models[0].can("encode"):
-        told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
-        return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
+    if models[0].writes:
+        told = "".join(f"&{key}={options[key]}" for key in (*writing, "shots", "k") if key in options)
+        examples = read_shots(shots, count, writing["lang"]) if shots else []
+        about = fingerprint([found, writing, *([[i.id, text] for i, text in examples],) * bool(shots)])
+        called = f"pano:{path}{told.replace('&', '?', 1)}"
+        writer = TrainedGenerator(models[0], called, about, batch_size, **writing, shots=examples)
+        if not models[0].can("encode"):
+            return writer
+        return TrainedBoth(writer, models, called, about if told else found, batch_size, summed)
     late = models[0].can("late")
     if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")

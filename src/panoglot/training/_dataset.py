@@ -15,6 +15,7 @@ from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
+from panoglot.networks.samplers import Document as Interleaved
 from panoglot.table import (
     KEPT_CAPTION,
     KINDS,
@@ -26,7 +27,15 @@ from panoglot.table import (
     plain_rows,
     sql_in,
 )
-from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
+from panoglot.training._others import (
+    Wanted,
+    assign_sentences,
+    rated,
+    read_documents,
+    read_triples,
+    read_videos,
+    split_of,
+)
 from panoglot.training._stored_vectors import (
     add_image_vectors,
     add_many_vectors,
@@ -175,6 +184,7 @@ def read_records(
     image_vectors: str | None = None,
     text_vectors: str | None = None,
     takes: Collection[str] = ("caption",),
+    assign: str = "",
 ) -> Reading:
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
@@ -192,7 +202,8 @@ def read_records(
         image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
         text_vectors: the same for texts, `vectors["text"]`, a row a text.
         takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
-            their score; `picture`, pictures without a caption.
+            their score; `picture`, pictures without a caption; `video`: frames of one clip are one record.
+        assign: encoder that says which sentence of a document belongs to which picture; '': to the one before it.
 
     Raises:
         UserError: no dataset, an unknown language or kind, or nothing to train on.
@@ -239,10 +250,19 @@ def read_records(
             digest.update(f"picture {image_id} {split}\n".encode())
     elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
-    asked = Wanted(kept, wanted, held_out, left_out, digest)
+    asked = Wanted(kept, wanted, held_out, left_out, digest, "video" in takes)
+    if asked.videos:
+        single = len(records)
+        records, owners = read_videos(records, kept, owners)
+        films = [r for r in records if r.loader == "pair_video"]
+        # frames without a caption of their own that are shown with those that have one
+        left_out["no_caption"] -= sum(len(r.pictures) for r in films) - (single - len(records) + len(films))
+        left_out += Counter()
     for kind, read in (("document", read_documents), ("triple", read_triples)):
         if kind in takes:
             records += read(data, asked)
+    if assign:
+        assign_sentences([r for r in records if isinstance(r, Interleaved)], assign)
     owners += [()] * (len(records) - len(owners))
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources, takes))
@@ -328,10 +348,13 @@ def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[Stor
         return found, licences
     table = data.images.lance()
     pictures = _Pictures(data, table.version)
-    scanner = table.scanner(columns=["image_id", "group", "context"], with_row_address=True, batch_size=8192)
+    times: dict[str, float] = {}
+    scanner = table.scanner(columns=["image_id", "group", "context", "time"], with_row_address=True, batch_size=8192)
     for batch in scanner.to_batches():
-        columns = (batch[name].to_pylist() for name in ("image_id", "group", "context", "_rowaddr"))
-        for id_, group, context, address in zip(*columns, strict=True):
+        columns = (batch[name].to_pylist() for name in ("image_id", "group", "context", "time", "_rowaddr"))
+        for id_, group, context, time, address in zip(*columns, strict=True):
+            if group and time is not None:
+                times[id_] = float(time)
             if id_ in dropped:
                 left_out["dropped"] += 1
                 continue
@@ -344,6 +367,8 @@ def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[Stor
             )
             if licence := _licence(facts):
                 licences[id_] = licence
+    if times:  # frames in their order
+        found = dict(sorted(found.items(), key=lambda item: (item[1][2], times.get(item[0], 0.0), item[0])))
     return found, licences
 
 

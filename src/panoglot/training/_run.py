@@ -228,8 +228,9 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
 
     what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     takes = taken_of(row)
+    assign = str(row.sampler.get("assign") or "")
     reading = read_records(
-        data, **what, held_out=asked["held_out"], takes=takes
+        data, **what, held_out=asked["held_out"], takes=takes, assign=assign
     )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if teacher := asked.get("teacher"):

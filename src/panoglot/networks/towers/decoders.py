@@ -168,10 +168,11 @@ class Resampler(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, memory_width=memory_width) for _ in range(layers))
         self.after = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the whole [B, width] and the media tokens [B, latents, width]."""
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the whole [B, width] and the media tokens [B, latents, width] of tokens [B, N, ·], `real` [B, N]."""
         x = self.latents.expand(tokens.shape[0], -1, -1)
+        see = None if real is None else real[:, None].expand(-1, x.shape[1], -1)
         for block in self.blocks:
-            x = block(x, memory=tokens)
+            x = block(x, memory=tokens, see_memory=see)
         x = self.after(x)
         return x[:, 0], x[:, 1:]
