@@ -158,6 +158,18 @@ class Canvas:
         )
         self._reach(x + width, y + height)
 
+    def picture(self, x: float, y: float, width: float, height: float, uri: str) -> None:
+        """Draw a picture, given as a `data:` URI."""
+        self._reach(x + width, y + height)
+        place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+        self.parts.append(f'<image {place} preserveAspectRatio="none" href="{escape(uri)}"/>')
+
+    def frame(self, x: float, y: float, width: float, height: float, stroke: str) -> None:
+        """Draw the edges of a box."""
+        self._reach(x + width, y + height)
+        place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+        self.parts.append(f'<rect {place} fill="none" stroke="{stroke}" stroke-width="2"/>')
+
     def line(
         self, x0: float, y0: float, x1: float, y1: float, stroke: str = INK, width: float = 1, dashes: str = ""
     ) -> None:

@@ -40,7 +40,10 @@ PAPERS = {
         "text.gated": {"first": 12, "every": 2, "compress": 2, "heads": 8}, "head.latents": 64, "head.layers": 6,
         "head.heads": 8, "dim": 512, "losses.contrast.scale.start": 1.2214, "losses.contrast.weight": 1.0,
         "optimiser.lr": 5e-4, "schedule.warmup": 500, "epochs": 5, "batch": 96, "sampler.max_images": 3,
-        "sampler.max_tokens": 128, "sampler.min_similarity": 0.24, "sampler.weights": {"pair": 2, "interleaved": 2},
+        "sampler.max_tokens": 128, "sampler.min_similarity": 0.24, "sampler.frames": 3,
+        "sampler.min_bytes": 10_000, "sampler.assign": "hf:openai/clip-vit-large-patch14",
+        "losses.contrast.gather": "device",
+        "sampler.weights": {"pair": 2, "pair_video": 1, "interleaved": 2, "interleaved_video": 2},
     },
     "croc": {
         "image.name": "openai/clip-vit-large-patch14-336", "image.layer": -2, "size": 336, "head.normalise": True,

@@ -210,7 +210,7 @@ def test_many_vectors_are_mapped_from_a_file(data, monkeypatch):
     a, b, *_ = ids(4)
     name = add_vectors(data, "m", "image", {a: np.arange(4.0), b: np.ones(4)})
     plain = {r.id: np.array(r.vectors["image"]) for r in read_records(data, image_vectors=name).records}
-    monkeypatch.setattr("panoglot.training._dataset.MAPPED", 0)
+    monkeypatch.setattr("panoglot.training._stored_vectors.MAPPED", 0)
     found = read_records(data, image_vectors=name)
     assert isinstance(found.records[0].vectors["image"], np.memmap)
     assert all(np.array_equal(r.vectors["image"], plain[r.id]) for r in found.records)

@@ -201,6 +201,21 @@ def test_rows_that_are_there_and_of_no_use_are_said(data):
     assert (said.missing, said.left_out["document: without_pictures"]) == ([], 3)
 
 
+def test_what_a_row_of_two_languages_trains_on_is_said(data):
+    ids = put(data, range(4))
+    for lang, text in (("zh-Hans", "一只猫"), ("en", "a cat"), ("sw", "paka"), ("ar", "قطة")):
+        data.captions.insert([caption_to_row(caption(f"{lang}{n}", i, text, lang=lang)) for n, i in enumerate(ids)])
+    asked = {"sampler": {"kind": "each"}}
+    (line,) = lines(data, "m2-encoder", **asked, languages={"weights": {"zh": 1, "en": 1}}).languages
+    assert line == "trains on en (4), zh-Hans (4); left out, for they have no weight: ar (4), sw (4)"
+    (line,) = lines(data, "m2-encoder", **asked).languages
+    assert line == (
+        "trains on ar (4), en (4), sw (4), zh-Hans (4); m2-encoder is of zh, en: "
+        "--set 'languages={weights: {zh: 1, en: 1}}' takes these alone"
+    )
+    assert lines(data, "clip").languages == []
+
+
 def test_languages_that_do_not_meet_are_said(data):
     ids = put(data, range(4))
     data.captions.insert([caption_to_row(caption(f"c{n}", i, f"text {n}", lang="sw")) for n, i in enumerate(ids)])

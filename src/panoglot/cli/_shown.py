@@ -134,6 +134,8 @@ def _why(hit: Any) -> str:
         line = f"{name} {part['score']:.3f} (rank {part['rank']}, {part['value']:.3f})"
         if part.get("words"):
             line += f" {', '.join(part['words'])} in “{part['caption'][:80]}”"
+        elif name == "passage":
+            line += f" “{terminal(part['caption'][:80])}”"
         terms = part.get("terms") or {}
         if len(terms) > 1:
             line += " = " + " ".join(f"{key} {value:+.3f}" for key, value in terms.items())
@@ -142,6 +144,11 @@ def _why(hit: Any) -> str:
 
 
 def show_index(done: Any) -> None:
+    if done.vectors == "passages":
+        print(f"Captions, token by token: {done.captions:,} encoded now, {done.before:,} were there.")
+        if done.left_out:
+            print(f"Left out, for the model has no adapter: {done.left_out}.")
+        return
     if done.measured:
         had = f", {done.before:,} had one before" if done.before else ""
         print(f"Captions: {done.captions:,} of the most telling ones have a vector now{had}; a picture has one.")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from panoglot.evaluate import _commands as commands
     from panoglot.evaluate._dataset import dataset_retrieval
     from panoglot.evaluate._declare import Benchmark, Way, benchmark_names, find_benchmark
+    from panoglot.evaluate._descriptors import Descriptors, described, read_descriptors
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
     from panoglot.evaluate._names import COMMANDS, listing
     from panoglot.evaluate._read import encode_files
@@ -29,6 +30,7 @@ __all__ = [
     "COMMANDS",
     "TEMPLATES",
     "Benchmark",
+    "Descriptors",
     "MtebEncoder",
     "Way",
     "benchmark_names",
@@ -36,12 +38,14 @@ __all__ = [
     "classify",
     "commands",
     "dataset_retrieval",
+    "described",
     "encode_files",
     "find_benchmark",
     "language_note",
     "listing",
     "mteb",
     "mteb_standings",
+    "read_descriptors",
     "read_rows",
     "read_templates",
     "zeroshot",
@@ -58,6 +62,9 @@ _own, _ = lazy_names(
         "encode_files": "_read",
         "language_note": "_said_language",
         "TEMPLATES": "_templates",
+        "Descriptors": "_descriptors",
+        "described": "_descriptors",
+        "read_descriptors": "_descriptors",
         "read_templates": "_templates",
         "class_centres": "_zeroshot",
         "Benchmark": "_declare",

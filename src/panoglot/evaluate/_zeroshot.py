@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from panoglot.asking import encode_images, encode_texts, unit
 from panoglot.checks import OnError, check_option, item_ids, offenders
 from panoglot.errors import UserError
+from panoglot.evaluate._descriptors import Descriptors, described
 from panoglot.evaluate._templates import Templates
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.metrics._result import MetricResult, mean_result
@@ -188,6 +190,7 @@ def zeroshot(
     labels: Mapping[str, Labels],
     *,
     templates: Mapping[str, Sequence[str]] | Sequence[str] = ("{}",),
+    descriptors: Descriptors | None = None,
     name: str = "zeroshot",
     ids: Sequence[Any] | None = None,
     on_error: OnError = "raise",
@@ -205,6 +208,8 @@ def zeroshot(
             are left out for that language, so chance differs: it is reported).
         templates: texts with one `{}`, for all languages or by language, or of `read_templates`; a language without any
             gets `{}`. Results say which (`template_set`).
+        descriptors: what things of a class look like, of `read_descriptors`: a class is the mean over templates and
+            descriptors. Results say which (`descriptors`); classes without any have their templates alone.
         name: name of the results.
         ids: picture ids.
         on_error: see `classify`.
@@ -231,16 +236,22 @@ def zeroshot(
     vectors = images if isinstance(images, np.ndarray) else encode_images(encoder, images)
     found = ResultSet()
     for lang, (numbers, words, forms) in plan.items():
-        texts = [form.replace("{}", word) for word in words for form in forms]
-        encoded = encode_texts(encoder, texts, parse_language(lang) or UNKNOWN_LANGUAGE).reshape(
-            len(words), len(forms), -1
+        more = descriptors.of(lang) if descriptors is not None else {}
+        said = [described(word, forms, more.get(word, ()), lang) for word in words]
+        encoded = encode_texts(
+            encoder, [text for one in said for text in one], parse_language(lang) or UNKNOWN_LANGUAGE
         )
+        edges = np.cumsum([0, *map(len, said)])
+        centres = np.concatenate([class_centres(encoded[None, low:high]) for low, high in pairwise(edges)])
         notes = []
         if len(set(words)) < len(words):
             notes.append(f"'{lang}': {len(words) - len(set(words))} classes share a name with another; the first wins")
+        without = sum(word not in more for word in words)
+        if descriptors is not None and without:
+            notes.append(f"'{lang}': {without} of {len(words)} classes have no descriptors: their templates alone")
         found[lang] = classify(
             vectors,
-            class_centres(encoded),
+            centres,
             targets,
             classes=numbers,
             ids=ids,
@@ -250,6 +261,7 @@ def zeroshot(
             options={
                 "templates": len(forms),
                 "template_set": forms_of.label,
+                **({} if descriptors is None else {"descriptors": descriptors.label}),
                 "classes": len(words),
                 "encoder": getattr(encoder, "name", ""),
                 "encoder_fingerprint": getattr(encoder, "fingerprint", ""),

@@ -22,7 +22,17 @@ from panoglot.networks._needs import too_few
 from panoglot.networks._records import Batch, Record, RegionText
 from panoglot.networks._row import Row, build
 from panoglot.networks._tiles import Tiling, cut_tiles, share_tiles
-from panoglot.networks._views import View, choose_view, load_pixels, load_sized, normalised, square, square_of
+from panoglot.networks._views import (
+    View,
+    choose_view,
+    large_enough,
+    load_pixels,
+    load_sized,
+    normalised,
+    shown_frames,
+    square,
+    square_of,
+)
 from panoglot.networks.parts import mask_of
 from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
 from panoglot.networks.samplers._sample import named
@@ -41,6 +51,7 @@ class _Shown:
         pictures: [V, 3 or 4, S, S] views of its picture, or the pictures of a document; None: none are needed.
         small: further, smaller views.
         others: [T, 3, S, S] pictures beside its own.
+        frames: how many of the pictures each video has, where there are videos.
         inputs: what further towers read.
         broken: pictures that could not be read, by reason.
         lost: regions that the view left nothing, or too little, of.
@@ -50,6 +61,7 @@ class _Shown:
     pictures: Tensor | None = None
     small: Tensor | None = None
     others: Tensor | None = None
+    frames: list[int] = field(default_factory=list)
     inputs: dict[str, Tensor] = field(default_factory=dict)
     broken: Counter[str] = field(default_factory=Counter)
     lost: int = 0
@@ -248,6 +260,8 @@ class Data(Loading):
                 out.inputs["image"] = self.model.image.read(r)
             elif self.looks == "pixels" and isinstance(r, Document):
                 return self._chunks(r, out, k, epoch)
+            elif self.looks == "pixels" and r.loader == "pair_video":
+                self._film(r, out, k, epoch)
             elif self.looks == "pixels" and out.sample.pieces:
                 self._document(r, out, k, epoch)
             elif self.looks == "pixels":
@@ -296,20 +310,34 @@ class Data(Loading):
 
     def _chunks(self, doc: Any, out: _Shown, k: int, epoch: int) -> str | _Shown:
         """Return the pictures of a document; one that is broken goes with its place and its sentences."""
-        pictures, chunks = [], []
+        pictures: list[Tensor] = []
+        chunks = []
         for place, sentences in out.sample.chunks:
             try:
-                x = load_pixels(doc.images[place], self.row.size)
+                found = self._frames(doc, doc.images[place], (k, "crop", place), epoch)
             except RowError as error:
                 out.broken[error.reason] += 1
                 continue
-            draw = Draw(self.seed, epoch, doc.id, k, "crop", place) if self.augment else None
-            pictures.append(square(x, self.row.size, draw))
+            pictures += found
+            out.frames.append(len(found))
             chunks.append((place, sentences))
         if not pictures:
             return next(iter(out.broken), "no_text")
         out.pictures, out.sample = torch.stack(pictures), replace(out.sample, chunks=chunks)
         return out
+
+    def _film(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
+        """Fill in the frames of a video."""
+        found = self._frames(r, tuple(r.pictures), (k, "crop"), epoch)
+        out.pictures, out.frames = torch.stack(found), [len(found)]
+
+    def _frames(self, r: Any, picture: Any, drawn: tuple[Any, ...], epoch: int) -> list[Tensor]:
+        """Return a picture, or frames of a video, spread evenly over it; all are cropped alike."""
+        some = shown_frames(picture, getattr(self.sampler, "frames", 3)) if isinstance(picture, tuple) else [picture]
+        if isinstance(r, Document) and (least := getattr(self.sampler, "min_bytes", 0)):
+            some = [large_enough(one, least) for one in some]
+        draws = [Draw(self.seed, epoch, r.id, *drawn) if self.augment else None for _ in some]
+        return [square(load_pixels(x, self.row.size), self.row.size, draw) for x, draw in zip(some, draws, strict=True)]
 
     def _document(self, r: Record, out: _Shown, k: int, epoch: int) -> None:
         """Fill in the pictures of a document with turns, in one budget of tiles where the row has one."""
@@ -344,6 +372,9 @@ class Data(Loading):
                 out.picture_mask = torch.tensor([[t < len(p) for t in range(most)] for p in pictures])
                 pictures = [F.pad(p, (0, 0) * 3 + (0, most - len(p))) for p in pictures]
             out.image = torch.stack(pictures)
+        if any(count > 1 for one in shown for count in one.frames):
+            media = max(len(one.frames) for one in shown)
+            out.frames = torch.tensor([[*one.frames, *[0] * (media - len(one.frames))] for one in shown])
         small = [one.small for one in shown if one.small is not None]
         if small:
             out.local_image = torch.stack(small)

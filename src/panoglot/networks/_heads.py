@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from torch import nn
 
 from panoglot.errors import UserError
-from panoglot.identity import Added
+from panoglot.identity import Added, versioned
 from panoglot.networks._kinds import says
 from panoglot.networks.towers._reading import Projector
 from panoglot.networks.towers.decoders import QueryDecoder, Resampler
@@ -48,6 +48,7 @@ def token_mlp_head(model: Any, row: Any, start: Any) -> nn.Module:
     return TokenMlp(model.image.width, row.dim)
 
 
+@versioned(2)  # the class token is read, and queries say who asks in every layer
 @says(gives=("picture", "regions"), needs=("patches",))
 def queries_head(
     model: Any,

@@ -16,7 +16,7 @@ from panoglot.networks._records import Batch
 from panoglot.networks._row import Row, build
 from panoglot.networks.bridges import Asked
 from panoglot.networks.parts import Features
-from panoglot.networks.towers import Projector, Resampler, VisualEmbedding, grid_boxes, unit
+from panoglot.networks.towers import PICTURE, Projector, Resampler, VisualEmbedding, grid_boxes, unit
 
 __all__ = ["Language", "pad"]
 
@@ -105,7 +105,11 @@ class Language(nn.Module):
         there = torch.ones(b, t, dtype=torch.bool) if batch.picture_mask is None else batch.picture_mask
         there = there.to(batch.image.device)
         pooled, patches = self.look_at(self.image, batch.image[there])
-        if isinstance(self.head, Resampler):
+        if isinstance(self.head, Resampler) and batch.frames is not None:
+            patches, real, there = films(patches, there, batch.frames.to(there.device))
+            whole, tokens = self.head(patches, real)
+            b, t = there.shape
+        elif isinstance(self.head, Resampler):
             whole, tokens = self.head(patches)
         elif isinstance(self.head, VisualEmbedding):
             boxes = grid_boxes(patches.shape[1], patches).expand(len(patches), -1, -1)
@@ -244,6 +248,7 @@ class Language(nn.Module):
         task: str = "caption",
         boxes: Tensor | None = None,
         asked: Tensor | None = None,
+        shots: Sequence[str] = (),
         most: int = 64,
         beams: int = 1,
         batch_size: int = 16,
@@ -257,6 +262,8 @@ class Language(nn.Module):
             task: `caption`, `vqa`, `translation`, as in training.
             boxes: [N, R, 4] of stored regions.
             asked: [N, R, 4] cx, cy, w, h in 0..1: regions that are asked about, for a bridge that reads them.
+            shots: texts of all pictures [N, T, 3, H, W] but the last: what is written goes on where they end, as in an
+                interleaved document.
             most: tokens written.
             beams: more than 1 needs a transformers model.
             batch_size: pictures at a time.
@@ -282,7 +289,14 @@ class Language(nn.Module):
         groups: dict[tuple[int, tuple[int, ...]], list[tuple[int, list[int]]]] = {}
         for i, (text, tag) in enumerate(zip(prompts, langs, strict=True)):
             prefix, start = sampler.given(task, text, tag) if hasattr(sampler, "given") else (text, "")
-            given, written, _ = self.text.compose(prefix, start, "", pictures is not None)
+            if shots:
+                chunks = [*((n, [shot]) for n, shot in enumerate(shots)), (len(shots), [])]
+                given, written, _ = self.text.compose("", "", "", True, chunks)
+                given = given[:-1]  # the last picture's text is what is to come
+                if given.count(PICTURE) != len(shots) + 1:
+                    raise UserError(f"{len(shots)} shots are more than the {self.text.tokens.length} tokens it reads.")
+            else:
+                given, written, _ = self.text.compose(prefix, start, "", pictures is not None)
             groups.setdefault((len(given), tuple(written)), []).append((i, given))
         out = [""] * n
         for (_, start_ids), rows in groups.items():  # equal lengths: no padding within
@@ -324,6 +338,24 @@ class Language(nn.Module):
                 if loss.in_use:  # what it has learnt to read
                     media = loss.replace(media, real, batch, self)
         return media, real
+
+
+def films(patches: Tensor, there: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the tokens of videos [M, F·N, ·] out of those of their frames, which are real, and which videos exist.
+
+    Args:
+        patches: [K, N, ·] of the K frames that exist, record by record, in order.
+        there: [B, V] bool, which frames exist.
+        frames: [B, T] how many frames each video has; 0: no such video.
+    """
+    counts = frames[frames > 0]
+    if int(frames.sum()) != int(there.sum()):
+        raise UserError("the frames of the videos are not all there.")
+    n, most = patches.shape[1], int(counts.max())
+    real = torch.arange(most, device=patches.device) < counts[:, None]  # [M, F]
+    out = patches.new_zeros(len(counts), most, n, patches.shape[-1])
+    out[real] = patches
+    return out.flatten(1, 2), real.repeat_interleave(n, 1), frames > 0
 
 
 def pad(rows: Sequence[Sequence[int]], value: int, device: Any = None) -> tuple[Tensor, Tensor]:

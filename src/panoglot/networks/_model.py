@@ -380,6 +380,35 @@ class Model(Language, Queries):
             out.append(self.text_vectors(ids.to(here), mask.to(here), tags)[0])
         return torch.cat(out)
 
+    def reads(self, lang: str) -> bool:
+        """Whether the text tower reads a language: one with language adapters reads those that it has."""
+        known = getattr(self.text, "reads", None)
+        return known is None or bool(known(lang))
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that the text tower has adapters for; none: it has no adapters."""
+        known: Any = getattr(self.text, "languages", [])
+        tags: Any = known[0].each if isinstance(known, nn.ModuleList) and len(known) else known
+        return [str(tag).split("_")[0] for tag in tags]
+
+    @torch.no_grad()
+    def token_vectors(self, texts: Sequence[str], langs: Sequence[str], queries: bool) -> list[Tensor]:
+        """Return unit vectors [T, ·] of the tokens that score, text by text: of a row with late interaction.
+
+        Raises:
+            UserError: the row has none.
+        """
+        part = next((part for part in self.parts.values() if "late" in part.gives), None)
+        if part is None:
+            raise UserError(f"'{self.row.method}' has one vector a text: its row needs losses: {{colbert: …}}.")
+        self.eval()
+        ids, mask, scores = part.prepared(*self.text.tokens(list(texts)), [queries] * len(texts), self.text.tokens)
+        here = next(self.parameters()).device
+        _, _, tokens = self.text_vectors(ids.to(here), mask.to(here), list(langs))
+        rows = part.vectors(tokens).float()
+        return [row[keep[: len(row)].to(here)] for row, keep in zip(rows, scores, strict=True)]
+
     @torch.no_grad()
     def encode_pixels(self, pixels: Tensor, batch_size: int = 64) -> Tensor:
         """Return unit vectors [N, D] of normalised pictures [N, 3, H, W] (or stored vectors [N, Dv]).

@@ -144,7 +144,8 @@ class Record:
             `{"image": [R, D], "boxes": [R, 4], "pictures": [R]}`, boxes (x0, y0, x1, y1) in 0..1; of a composed query
             `others` [T, D] are of its `pictures`.
         loader: which loader it comes from, for samplers that mix loaders, and streams that name loaders.
-        pictures: of a document, which its turns point at; of a composed query, what answers it, then what does not.
+        pictures: of a document, which its turns point at; of a composed query, what answers it, then what does not; of
+            a video (loader `pair_video`) its frames.
         turns: of a document: texts and pictures in reading order.
         asset: what is no picture: an array of points [P, 3 + C], or a function that reads it.
     """
@@ -243,6 +244,7 @@ class Batch:
         given, given_mask: [B, L] what a language model reads, -1 where a picture stands; written: [B, Lt] what a
             decoder beside an encoder writes; target: [B, L or Lt] its token ids, -100 where nothing is learnt.
         picture_mask: [B, V] which pictures of an interleaved document exist; None: all.
+        frames: [B, T] how many of the pictures, in order, are frames of each of T videos; None: each is one of its own.
         vec_mask, vec_boxes, vec_picture: of stored regions [B, R, Dv]: which exist, their boxes [B, R, 4] (x0, y0,
             x1, y1 in 0..1), and the index of their picture.
         quality: [B, K] what people thought of each text; NaN: nothing.
@@ -279,6 +281,7 @@ class Batch:
     given_mask: Tensor | None = None
     written: Tensor | None = None
     picture_mask: Tensor | None = None
+    frames: Tensor | None = None
     vec_mask: Tensor | None = None
     vec_boxes: Tensor | None = None
     vec_picture: Tensor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ import torch.nn.functional as F
 from panoglot.errors import RowError
 from panoglot.networks._records import RegionText
 from panoglot.networks.samplers._draw import Draw
-from panoglot.pictures import Image, decode_mask, fit_shorter
+from panoglot.pictures import Image, decode_mask, fit_shorter, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["MEAN", "STD", "View", "choose_view", "load_pixels", "load_sized", "normalised", "square", "square_of"]
+__all__ = [
+    "MEAN", "STD", "View", "choose_view", "large_enough", "load_pixels", "load_sized", "normalised", "shown_frames",
+    "square", "square_of",
+]  # fmt: skip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -203,3 +207,27 @@ def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, f
         scale: share of the area that is kept.
     """
     return normalised(choose_view(x.shape[1], x.shape[2], draw, scale).pixels(x, side))
+
+
+def large_enough(picture: Any, least: int) -> Any:
+    """Return the bytes of a stored picture; any other one as it is.
+
+    Raises:
+        RowError: it has fewer bytes, or a side of one pixel.
+    """
+    if not callable(picture):
+        return picture
+    data: bytes = picture()
+    if len(data) < least or min(read_header(data).upright) <= 1:
+        raise RowError("small_picture", f"a picture of {len(data):,} bytes")
+    return data
+
+
+def shown_frames(frames: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many frames, spread evenly.
+
+    >>> shown_frames("abcdefghi", 3), shown_frames("ab", 3)
+    (['b', 'e', 'h'], ['a', 'b'])
+    """
+    count = min(most, len(frames))
+    return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]

@@ -2,8 +2,10 @@
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
 moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
-`true`, or `sum`); of captioners `task` and `lang`; of those with a codebook `codes`, which makes them encoders of
-pictures.
+`true`, or `sum`), `infer` (of a text tower of facets: `single`, `mean`), `lang` (of queries, where texts are compared
+token by token); of captioners `task`, `lang`, and `shots` (a dataset whose first `k` captioned pictures are shown
+before each, where the model reads interleaved documents); of those with a codebook `codes`, which makes them encoders
+of pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import MissingPackage, RowError, UserError, command
 from panoglot.identity import fingerprint
+from panoglot.networks._writer import TrainedGenerator, read_shots
 from panoglot.providers._finish import finish
 from panoglot.providers._names import ModelInfo
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from panoglot.providers._names import Options
     from panoglot.providers.roles import Answer, Prompt
 
-__all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
+__all__ = ["TrainedBoth", "TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
 logger = logging.getLogger("panoglot.training")
 
@@ -45,6 +48,8 @@ class TrainedEncoder:
         fingerprint: of its weights.
         batch_size: most items a call.
         summed: of several models the vectors are added, not side by side; see `Ensemble`.
+        lang: of queries, where texts are compared token by token; `und`: told by their letters and words.
+        infer: how a frozen text tower of facets encodes texts, `single` or `mean`; '': as its name says.
 
     Attributes:
         dim: of the joint space.
@@ -52,13 +57,20 @@ class TrainedEncoder:
     """
 
     def __init__(
-        self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64, summed: bool = False
+        self,
+        models: Sequence[Model],
+        name: str,
+        fingerprint: str,
+        batch_size: int = 64,
+        summed: bool = False,
+        lang: str = "und",
+        infer: str = "",
     ) -> None:
         self.models, self.model = [model.eval() for model in models], models[0]
         self.row = row = self.model.row
         self.name, self.fingerprint = name, fingerprint
         self.batch_size, self.dim = batch_size, row.dim * (1 if summed else len(models))
-        self.summed = summed
+        self.summed, self.lang, self.infer = summed, lang, infer
         self._bases: dict[str, Any] = {}
         towers = [t for t in (row.image, row.text) if t]
         #: frozen towers that compute on one thread: the rest is a matrix or two
@@ -84,6 +96,10 @@ class TrainedEncoder:
             from panoglot.networks._frozen import load_tower
 
             self._bases[side] = load_tower(side, tower["encoder"], tower.get("fingerprint"))
+            if side == "text" and self.infer:
+                if not hasattr(self._bases[side], "infer"):
+                    raise UserError(f"infer={self.infer} is of a text tower of facets; '{self.name}' has another one.")
+                self._bases[side].infer = self.infer
         return self._bases[side]
 
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
@@ -125,6 +141,10 @@ class TrainedEncoder:
         """
         from panoglot.providers._batches import encode_rows
 
+        if self.late:
+            raise UserError(
+                f"'{self.name}' has a vector a token, not one a text: panoglot search … --encoder {self.name}"
+            )
         if self.model.text is None:
             raise UserError(f"{self.row.method} learns from pictures only: '{self.name}' cannot encode texts.")
         tags = list(langs) if langs is not None else ["und"] * len(texts)
@@ -135,6 +155,46 @@ class TrainedEncoder:
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
         pairs = [(text, tag) if text.strip() else RowError("empty_text") for text, tag in zip(texts, tags, strict=True)]
         return encode_rows(pairs, self._texts, self.dim, self.batch_size)
+
+    @property
+    def late(self) -> bool:
+        """Whether texts are compared token by token (`encode_tokens`, MaxSim): a loss of its row gives that."""
+        return self.model.can("late")
+
+    def reads(self, lang: str) -> bool:
+        """Whether a text of this language can be encoded: a tower with adapters has one for each that it knows."""
+        return self.model.reads(lang)
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that its text tower has adapters for; none: it reads all alike."""
+        return self.model.languages
+
+    def encode_tokens(self, texts: Sequence[str], langs: Sequence[str], *, queries: bool) -> list[np.ndarray]:
+        """Encode texts token by token: unit vectors float32 `[T, dim]` each, those that score; a blank text has none.
+
+        Args:
+            texts: queries or passages.
+            langs: of the texts.
+            queries: they are queries: padded with mask tokens that score too.
+
+        Raises:
+            UserError: the row compares whole texts, or a language has no adapter.
+        """
+        import numpy as np
+        import torch
+
+        if not self.late:
+            raise UserError(f"'{self.name}' has one vector a text, none a token.")
+        found = [np.empty((0, 0), np.float32)] * len(texts)
+        at = [n for n, text in enumerate(texts) if text.strip()]
+        for low in range(0, len(at), self.batch_size):
+            some = at[low : low + self.batch_size]
+            with torch.no_grad():
+                made = self.model.token_vectors([texts[n] for n in some], [langs[n] for n in some], queries)
+            for n, rows in zip(some, made, strict=True):
+                found[n] = rows.cpu().numpy()
+        return found
 
     @property
     def rewards(self) -> bool:
@@ -311,57 +371,23 @@ def _halved(vectors: Any) -> np.ndarray:
     return rows
 
 
-class TrainedGenerator:
-    """A trained model that writes, as a `Generator`: a caption for each picture.
-
-    It has learnt tasks, not to follow instructions: the text of a prompt is read where the task has one (`vqa`).
+class TrainedBoth(TrainedEncoder):
+    """A trained model that makes vectors and writes (COSMO): an encoder, and a captioner.
 
     Args:
-        model: trained.
-        name: of the model.
-        fingerprint: of its weights.
-        batch_size: most items a call.
-        task: of the row's sampler.
-        lang: of what it writes.
+        writer: the same model as a captioner.
+        encoder: arguments of `TrainedEncoder`.
     """
 
     chat, sees = False, True
 
-    def __init__(
-        self,
-        model: Model,
-        name: str,
-        fingerprint: str,
-        batch_size: int = 16,
-        task: str = "caption",
-        lang: str = "und",
-    ) -> None:
-        self.model, self.row = model.eval(), model.row
-        self.name, self.fingerprint, self.batch_size = name, fingerprint, batch_size
-        self.task, self.lang = task, lang
+    def __init__(self, writer: TrainedGenerator, *encoder: Any) -> None:
+        super().__init__(*encoder)
+        self.writer = writer
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Answer | RowError]:
         """Write a text for the picture of each prompt."""
-        import torch
-
-        from panoglot.providers.roles import Answer
-
-        out: list[Answer | RowError] = []
-        for prompt in prompts:  # one by one: what is written does not depend on the batch
-            try:
-                if len(prompt.images) != 1:
-                    raise RowError("one_picture", f"'{self.name}' takes one picture, got {len(prompt.images)}")
-                if prompt.schema is not None or prompt.logprobs:
-                    raise UserError(f"'{self.name}' writes plain texts: no JSON schema, no log-probabilities.")
-                x = _square(prompt.images[0], self.row.size)[None]
-                asked = "" if self.task == "caption" else prompt.text
-                with torch.no_grad():
-                    (text,) = self.model.generate(x, asked, self.lang, task=self.task, most=prompt.max_tokens)
-            except RowError as error:
-                out.append(error)
-                continue
-            out.append(Answer(text=text) if text else RowError("empty_answer", "the model wrote nothing"))
-        return out
+        return self.writer.generate(prompts)
 
 
 def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
@@ -383,8 +409,12 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     snapshots = "sum" if summed else options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
     options.take("snapshots", str, "")
+    infer = options.take("infer", str, "")
     codes = options.take("codes", bool, False)
+    shots, count = options.take("shots", str, ""), options.take("k", int, 4)
     options.finish()
+    if infer not in ("", "single", "mean"):
+        raise UserError(f"infer={infer} of 'pano:{name}' must be single or mean.")
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} of 'pano:{name}' must be at least 1.")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -412,14 +442,23 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
         from panoglot.networks._codes import CodedPictures
 
         return CodedPictures(models[0], f"pano:{path}?codes=true", fingerprint([found, "codes"]), batch_size)
-    if models[0].writes and not models[0].can("encode"):
-        told = "".join(f"&{key}={options[key]}" for key in writing if key in options).replace("&", "?", 1)
-        return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
-    if any(key in options for key in writing):
+    if models[0].writes:
+        told = "".join(f"&{key}={options[key]}" for key in (*writing, "shots", "k") if key in options)
+        examples = read_shots(shots, count, writing["lang"]) if shots else []
+        about = fingerprint([found, writing, *([[i.id, text] for i, text in examples],) * bool(shots)])
+        called = f"pano:{path}{told.replace('&', '?', 1)}"
+        writer = TrainedGenerator(models[0], called, about, batch_size, **writing, shots=examples)
+        if not models[0].can("encode"):
+            return writer
+        return TrainedBoth(writer, models, called, about if told else found, batch_size, summed)
+    late = models[0].can("late")
+    if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    return TrainedEncoder(
-        models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed
-    )
+    chosen = {"snapshots": str(snapshots).lower() if snapshots else "", "infer": infer}
+    options_said = "&".join(f"{key}={value}" for key, value in chosen.items() if value)
+    name = f"pano:{path}?{options_said}".removesuffix("?")
+    found = fingerprint([found, infer]) if infer else found
+    return TrainedEncoder(models, name, found, batch_size, summed, writing["lang"] if late else "und", infer)
 
 
 def catalog() -> list[ModelInfo]:

@@ -17,10 +17,10 @@ from panoglot.retrieval._gallery import Ranked
 
 __all__ = ["PARTS", "WEIGHTS", "Fused", "fuse", "part_names", "part_weights"]
 
-#: The parts of a search: words that stand in captions, the meaning of captions, pictures.
-PARTS = ("lexical", "caption", "picture")
+#: The parts of a search: words that stand in captions, captions token by token, their meaning, pictures.
+PARTS = ("lexical", "passage", "caption", "picture")
 #: How much each counts: chosen on the stamps in 25 languages, `benchmarks/bench_hybrid_stamps.py`.
-WEIGHTS = {"lexical": 1.0, "caption": 1.0, "picture": 0.25}
+WEIGHTS = {"lexical": 1.0, "passage": 1.0, "caption": 1.0, "picture": 0.25}
 #: How much the first ranks stand out: 60 in the paper, where 10 of 100 documents are wanted; here one picture is.
 K = 5
 

@@ -14,6 +14,7 @@ from panoglot.retrieval._gallery import EXACT_UP_TO, Gallery
 from panoglot.retrieval._hits import Hits
 from panoglot.retrieval._indexing import add_captions, add_views
 from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._passages import passages_of
 from panoglot.retrieval._planning import option_values
 from panoglot.retrieval._query import choose, loaded_encoder
 from panoglot.retrieval._searcher import Searcher
@@ -71,7 +72,8 @@ def search(
         over: `images` compares with the vectors of pictures, `captions` with those of their kept captions (of `lang`
             and `kinds`), `both` with either; an image counts with its best.
         parts: what looks: `lexical` (words that stand in captions), `caption` (their meaning), `picture`; with commas.
-            Without it all that can.
+            Without it all that can. Of an encoder with late interaction (colbert-xm) `passage`: captions token by
+            token, of `lang` and `kinds`.
         preset: how the query is read: `identity` (as it stands), `rules` (add, remove, replace, keep), `conditions`
             (products), `cirevl`, `cotmr`, `imagescope` (with models), `learned` (a composer); `auto`: for a
             picture with a text `learned` where the encoder was trained to compose, else rules; conditions for products;
@@ -109,12 +111,14 @@ class Indexed:
     """What `index` did.
 
     Attributes:
-        vectors: `exact` (no index is needed; the copies that search maps are made), `built` or `updated`.
-        captions: captions encoded now, one a picture.
+        vectors: `exact` (no index is needed; the copies that search maps are made), `built` or `updated`; `passages`, of
+            an encoder with late interaction: every caption token by token.
+        captions: captions encoded now, one a picture; of `passages` all of them.
         before: captions that had a vector before.
         views: vectors of views added now.
         words: whether the words of captions can be searched.
         measured: whether it was measured now how near made-up words come.
+        left_out: captions that the encoder has no adapter for, by language, in words.
     """
 
     vectors: str
@@ -123,6 +127,7 @@ class Indexed:
     views: int = 0
     words: bool = False
     measured: bool = False
+    left_out: str = ""
 
 
 @verb
@@ -161,6 +166,17 @@ def index(
     from panoglot.vectors import make_index
 
     data = open_dataset(dataset)
+    passages = passages_of(data, encoder)
+    if passages is not None:
+        if captions or views != "whole" or keep is not None:
+            raise UserError(f"'{passages.encoder.name}' compares all captions: leave out --captions, --views, --keep.")
+        done_now = passages.ready(rebuild=rebuild)
+        return Indexed(
+            "passages",
+            done_now,
+            passages.count - done_now,
+            left_out=passages.said_left_out() if passages.left_out else "",
+        )
     name, model = choose(data, encoder)
     table = data.vectors(name)
     told = Indexed("exact")

@@ -18,6 +18,7 @@ from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits
 from panoglot.retrieval._lexical import Lexicon, matched, words_of
 from panoglot.retrieval._looking import looked
+from panoglot.retrieval._passages import check_parts, passages_of
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
 from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
@@ -108,7 +109,10 @@ class Searcher:
         self.askers = Askers(model_names(model), self.dataset.journal, prices, max_cost)
         self.gallery: Gallery | None = None
         self._model: Any = None
-        if encoder is None and not self.dataset.vector_names() and self.dataset.captions.count("dropped is null"):
+        self.passages = passages_of(self.dataset, encoder)
+        if self.passages is not None:
+            self.name = self.passages.encoder.name
+        elif encoder is None and not self.dataset.vector_names() and self.dataset.captions.count("dropped is null"):
             self.name = ""  # words can be found without any vector
         else:
             self.name, self._model = choose(self.dataset, encoder)
@@ -335,13 +339,17 @@ class Searcher:
         texts = [term for term in run.plan.positives if term.kind == "text"]
         if parts is not None:
             chosen = part_names(parts)
+            check_parts(self.passages, run.query.images, chosen)
             if "caption" in chosen and not captioned:
                 raise UserError(no_vectors_of_captions(self.dataset, self.name))
             if "lexical" in chosen and not self._has_captions():
                 raise UserError(f"{self.dataset.address} has no captions to look for words in.")
-            if self.gallery is None and chosen != ["lexical"]:
+            if self.gallery is None and self.passages is None and chosen != ["lexical"]:
                 choose(self.dataset, None)  # says how vectors are made
             return chosen
+        if self.passages is not None:
+            check_parts(self.passages, run.query.images, ())
+            return ["passage"]
         if run.filters.over != "images":
             if not captioned:
                 raise UserError(no_vectors_of_captions(self.dataset, self.name))
@@ -360,8 +368,11 @@ class Searcher:
         ranked: dict[str, list[Ranked]] = {}
         if "lexical" in chosen:
             ranked["lexical"] = self._lexical(run, depth)
+        if self.passages is not None and "passage" in chosen:
+            ranked["passage"], more = self.passages.find(_texts(run), depth, **run.filters.given())
+            run.notes += more
         if self.gallery is None or chosen == ["lexical"]:
-            return ranked
+            return {name: ranked[name] for name in PARTS if name in ranked}
         encoder = self._encoder(run.plan)
         pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
         if "caption" in chosen and (texts := texts_only(pack)) is not None:
@@ -374,8 +385,7 @@ class Searcher:
 
     def _lexical(self, run: _Run, depth: int) -> list[Ranked]:
         """Images whose captions say the words: those of the plan's texts."""
-        texts = [term.value for term in run.plan.positives if term.kind == "text"]
-        text = " ".join(dict.fromkeys(texts))
+        text = _texts(run)
         few = run.filters.within
         among = [i.decode() for i in few.tolist()] if few is not None and len(few) <= 2000 else None
         allowed = self._allowed.images(run.filters.lang, run.filters.kinds)
@@ -421,18 +431,20 @@ class Searcher:
         ids = ids[: run.query.top]
         captions = self._captions(run, ids, shown)
         uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
-        said = [by_id[i].parts["lexical"]["terms"]["caption"] for i in ids if "lexical" in by_id[i].parts]
+        told = [(name, by_id[i].parts[name]) for i in ids for name in ("lexical", "passage") if name in by_id[i].parts]
+        said = sorted({part["terms"]["caption"] for _, part in told})
         texts = {row["caption_id"]: row for rows in captions.values() for row in rows.plain(range(len(rows)))}
         if hidden := [key for key in said if key not in texts]:  # of a language or kind that is not shown
             texts |= {row["caption_id"]: row for row in self.dataset.captions.get(hidden, ["text", "lang"]).to_pylist()}
         hits = Hits()
         words = words_of(" ".join(str(term.value) for term in run.plan.positives if term.kind == "text"))
+        for name, part in told:
+            row = texts.get(part.pop("terms")["caption"], {})
+            text = row.get("text", "")
+            part |= {"words": matched(words, text)} if name == "lexical" else {}
+            part |= {"caption": text, "lang": row.get("lang", "")}
         for key in ids:
             one = by_id[key]
-            if "lexical" in one.parts:
-                row = texts.get(one.parts["lexical"].pop("terms")["caption"], {})
-                text = row.get("text", "")
-                one.parts["lexical"] |= {"words": matched(words, text), "caption": text, "lang": row.get("lang", "")}
             hits.append(
                 Hit(
                     key,
@@ -482,6 +494,11 @@ class _Whole:
             rows = self.dataset.caption_rows(self.images, self.where)
             self.found = {caption.caption_id: caption for some in rows.values() for caption in some}
         return self.found
+
+
+def _texts(run: _Run) -> str:
+    """The plan's texts, each once."""
+    return " ".join(dict.fromkeys(term.value for term in run.plan.positives if term.kind == "text"))
 
 
 def _says_all(run: _Run, text: str | None) -> bool:

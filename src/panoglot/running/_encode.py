@@ -84,9 +84,12 @@ class _EncoderOperator:
         """Release the model."""
         self._model = None
 
-    def _texts(self, captions: Sequence[Caption]) -> np.ndarray:
+    def _texts(self, captions: Sequence[Caption]) -> Sequence[np.ndarray]:
         """Vectors of captions, a batch of the encoder at a time; NaN where there is none."""
-        return self._vectors(self._model.encode_texts, [c.text for c in captions], [c.lang for c in captions])
+        if hasattr(self._model, "encode_facets"):  # as many vectors as a caption of its kind has
+            found: list[np.ndarray] = self._model.encode_facets([c.text for c in captions], [c.kind for c in captions])
+            return found
+        return [*self._vectors(self._model.encode_texts, [c.text for c in captions], [c.lang for c in captions])]
 
     def _vectors(self, method: Any, *batch: Any) -> np.ndarray:
         """What the encoder answers, lists too, as unit vectors `[N, …, dim]`; NaN where there is none.
@@ -134,8 +137,9 @@ class EncodeOperator(_EncoderOperator):
 
         while batch := list(itertools.islice(items, self._model.batch_size)):
             started = time.perf_counter()
+            vectors: Sequence[np.ndarray]
             if self.of == "images":
-                vectors = self._vectors(self._model.encode_images, [item.image for item in batch])
+                vectors = [*self._vectors(self._model.encode_images, [item.image for item in batch])]
             else:
                 vectors = self._texts([item.caption for item in batch if item.caption])
             spent = (time.perf_counter() - started) / len(batch)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from panoglot.training._commands import TrainingMethod, train
     from panoglot.training._dataset import Reading, read_records
     from panoglot.training._distributed import Processes
+    from panoglot.training._figures import measure
     from panoglot.training._fit import fit_each, keep_fits, read_fit
     from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
@@ -45,6 +46,7 @@ __all__ = [
     "fit_scaling",
     "judged",
     "keep_fits",
+    "measure",
     "measure_queries",
     "plot_scaling",
     "points_of_runs",
@@ -85,6 +87,7 @@ __getattr__, __dir__ = lazy_names(
         "fit_each": "_fit",
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",
+        "measure": "_figures",
         "measure_queries": "_queries",
         "plot_scaling": "_scaling",
         "points_of_runs": "_scaling",

@@ -26,7 +26,16 @@ def make_card(
         figures: of `measure`, or empty.
         plan: what learns and what is frozen.
     """
-    parts = [_head(row, facts), _use(facts), _figures(figures), _data(facts), _method(row), _run(row, facts, log, plan)]
+    boxes = "![Boxes of the regions nearest to descriptions](boxes.svg)" if facts.get("boxes") else ""
+    parts = [
+        _head(row, facts),
+        _use(facts),
+        _figures(figures),
+        boxes,
+        _data(facts),
+        _method(row),
+        _run(row, facts, log, plan),
+    ]
     return "\n\n".join(part for part in parts if part).rstrip() + "\n"
 
 

@@ -17,7 +17,7 @@ from panoglot.networks.samplers._sample import named
 from panoglot.networks.samplers._select import selected
 from panoglot.table import Dataset
 from panoglot.training._dataset import Reading, read_records
-from panoglot.training._lacks import languages_apart, said_of, unusable
+from panoglot.training._lacks import languages_apart, languages_said, said_of, unusable
 
 __all__ = ["Checked", "check", "count_cut", "eligible", "look_through"]
 
@@ -35,6 +35,7 @@ class Checked:
         captions: language and kind → captions in use.
         items: stage (or stream) → items of an epoch.
         losses: loss → how many of the items it learns from.
+        languages: of a row that balances languages, what it trains on and what it leaves out, stage by stage.
         left_out: reason → how many rows, records or pictures are not used.
         fallbacks: stage → items whose wanted kind or language of text was missing, so that another took its place.
         cut: language → (texts that the text tower cuts, texts that were looked at); known when the model is there.
@@ -48,6 +49,7 @@ class Checked:
     captions: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
     losses: dict[str, int] = field(default_factory=dict)
+    languages: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     fallbacks: dict[str, int] = field(default_factory=dict)
     cut: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -164,6 +166,7 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
     reads = {loss: reads_of(loss, spec) for loss, spec in row.losses.items()}
     seen: Counter[str] = Counter(dict.fromkeys(row.losses, 0))
     total = fell = unweighted = 0
+    spoken: Counter[str] = Counter()
     lacked: list[str] = []
     weights, at = row.languages.get("weights", {}), f"stage '{name}': " if name else ""
     for stream, spec in (row.streams or {"": {}}).items():
@@ -176,6 +179,7 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
                 count += 1
                 sample = sampler(record, 0, 0, item)
                 fell += sample.fallback
+                spoken[sample.lang] += 1
                 unweighted += bool(weights) and named(sample.lang, weights) not in weights
                 for loss in row.losses:
                     if not row.streams or stream in sees[loss]:
@@ -185,6 +189,8 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
         lacking = getattr(sampler, "lacks", None)
         if count and lacking is not None and (said := lacking(reading.train)):
             lacked.append(f"{at}the sampler finds no {said}")
+    if row.languages and total:
+        out.languages.append(at + languages_said(row, spoken))
     if fell:
         out.fallbacks[name or "all"] = fell
     if unweighted:

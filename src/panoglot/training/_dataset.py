@@ -8,13 +8,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language, language_name
 from panoglot.networks._records import Record, record_from_captions
+from panoglot.networks.samplers import Document as Interleaved
 from panoglot.table import (
     KEPT_CAPTION,
     KINDS,
@@ -26,12 +27,25 @@ from panoglot.table import (
     plain_rows,
     sql_in,
 )
-from panoglot.training._others import Wanted, rated, read_documents, read_triples, split_of
+from panoglot.training._others import (
+    Wanted,
+    assign_sentences,
+    rated,
+    read_documents,
+    read_triples,
+    read_videos,
+    split_of,
+)
+from panoglot.training._stored_vectors import (
+    add_image_vectors,
+    add_many_vectors,
+    add_question_vectors,
+    add_text_vectors,
+)
 
 if TYPE_CHECKING:
     import os
 
-    import numpy as np
     import pyarrow as pa
 
 __all__ = ["TRAINED_KINDS", "Reading", "StoredImage", "captions_where", "read_records"]
@@ -39,8 +53,6 @@ __all__ = ["TRAINED_KINDS", "Reading", "StoredImage", "captions_where", "read_re
 #: Kinds of captions that are sentences somebody could say of a picture; words and facts are taken when they are named.
 TRAINED_KINDS = tuple(kind for kind in KINDS if kind not in ("ocr", "label", "fact"))
 
-#: Vectors beyond this are kept in a temporary file that is mapped into memory.
-MAPPED = 512 * 2**20
 _COLUMNS = ("caption_id", "image_id", "text", "lang", "kind", "recipe", "model", "parents", "region", "scores")
 
 
@@ -115,7 +127,13 @@ class Reading:
     caption_ids: list[tuple[str, ...]] = field(repr=False)
 
     def add_vectors(
-        self, data: Dataset, *, image: str | None = None, text: str | None = None, encoder: str | None = None
+        self,
+        data: Dataset,
+        *,
+        image: str | None = None,
+        text: str | None = None,
+        encoder: str | None = None,
+        many: bool = False,
     ) -> None:
         """Give the records stored vectors, once: `vectors["image"]`, and `vectors["text"]` with a row a text.
 
@@ -124,16 +142,18 @@ class Reading:
             image: name of the pictures' vectors; pictures without one stay without.
             text: name of the captions' vectors; texts without one are left out.
             encoder: who makes those of the texts of queries, which are no captions.
+            many: a text may have several vectors: `vectors["text"]` has those of all texts, one after the other.
 
         Raises:
             UserError: several vectors a picture or caption.
         """
         if image is not None:
-            _add_image_vectors(data, image, self.records)
+            add_image_vectors(data, image, self.records)
         if text is not None:
-            _add_text_vectors(data, text, self.records, self.caption_ids, self.left_out)
+            add = add_many_vectors if many else add_text_vectors
+            add(data, text, self.records, self.caption_ids, self.left_out)
         if encoder is not None:
-            _add_question_vectors(encoder, self.records)
+            add_question_vectors(encoder, self.records)
 
     @property
     def train(self) -> list[Record]:
@@ -164,6 +184,7 @@ def read_records(
     image_vectors: str | None = None,
     text_vectors: str | None = None,
     takes: Collection[str] = ("caption",),
+    assign: str = "",
 ) -> Reading:
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
@@ -181,7 +202,8 @@ def read_records(
         image_vectors: name of stored vectors that become `vectors["image"]`; pictures without one are left out.
         text_vectors: the same for texts, `vectors["text"]`, a row a text.
         takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
-            their score; `picture`, pictures without a caption.
+            their score; `picture`, pictures without a caption; `video`: frames of one clip are one record.
+        assign: encoder that says which sentence of a document belongs to which picture; '': to the one before it.
 
     Raises:
         UserError: no dataset, an unknown language or kind, or nothing to train on.
@@ -228,10 +250,19 @@ def read_records(
             digest.update(f"picture {image_id} {split}\n".encode())
     elif images and "caption" in takes:
         left_out["no_caption"] += len(images)
-    asked = Wanted(kept, wanted, held_out, left_out, digest)
+    asked = Wanted(kept, wanted, held_out, left_out, digest, "video" in takes)
+    if asked.videos:
+        single = len(records)
+        records, owners = read_videos(records, kept, owners)
+        films = [r for r in records if r.loader == "pair_video"]
+        # frames without a caption of their own that are shown with those that have one
+        left_out["no_caption"] -= sum(len(r.pictures) for r in films) - (single - len(records) + len(films))
+        left_out += Counter()
     for kind, read in (("document", read_documents), ("triple", read_triples)):
         if kind in takes:
             records += read(data, asked)
+    if assign:
+        assign_sentences([r for r in records if isinstance(r, Interleaved)], assign)
     owners += [()] * (len(records) - len(owners))
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources, takes))
@@ -317,10 +348,13 @@ def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[Stor
         return found, licences
     table = data.images.lance()
     pictures = _Pictures(data, table.version)
-    scanner = table.scanner(columns=["image_id", "group", "context"], with_row_address=True, batch_size=8192)
+    times: dict[str, float] = {}
+    scanner = table.scanner(columns=["image_id", "group", "context", "time"], with_row_address=True, batch_size=8192)
     for batch in scanner.to_batches():
-        columns = (batch[name].to_pylist() for name in ("image_id", "group", "context", "_rowaddr"))
-        for id_, group, context, address in zip(*columns, strict=True):
+        columns = (batch[name].to_pylist() for name in ("image_id", "group", "context", "time", "_rowaddr"))
+        for id_, group, context, time, address in zip(*columns, strict=True):
+            if group and time is not None:
+                times[id_] = float(time)
             if id_ in dropped:
                 left_out["dropped"] += 1
                 continue
@@ -333,6 +367,8 @@ def _images(data: Dataset, left_out: Counter[str]) -> tuple[dict[str, tuple[Stor
             )
             if licence := _licence(facts):
                 licences[id_] = licence
+    if times:  # frames in their order
+        found = dict(sorted(found.items(), key=lambda item: (item[1][2], times.get(item[0], 0.0), item[0])))
     return found, licences
 
 
@@ -371,93 +407,3 @@ def _nothing(
     have = ", ".join(f"{count:,} {lang} {kind}" for (lang, kind), count in there.most_common(8))
     said = " ".join(asked) or "that are sentences"
     return f"{data.address} has no kept captions {said} of pictures that are kept. It has: {have}."
-
-
-# ---- stored vectors --------------------------------------------------------------------------------------------------
-
-
-def _load_vectors(data: Dataset, name: str, of: str, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors [N, dim] of ids as they are stored (float16), and which are there [N]."""
-    import tempfile
-
-    import numpy as np
-
-    table = data.vectors(name)
-    dim = table.schema.field("vector").type.list_size
-    shape = (len(ids), dim)
-    if len(ids) * dim * 2 > MAPPED:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(len(ids) * dim * 2)
-            out: np.ndarray = np.memmap(file, np.float16, "r+", shape=shape)
-    else:
-        out = np.zeros(shape, np.float16)
-    keys = np.array(ids, "S")
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    seen = np.zeros(len(ids), np.int32)
-    for batch in table.batches(["id", "vector"], f"of = '{of}'", size=8192):
-        names = np.array(batch["id"].to_pylist(), "S")
-        at = np.minimum(np.searchsorted(ranked, names), len(ranked) - 1)
-        mine = ranked[at] == names
-        place = order[at[mine]]
-        out[place] = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)[mine]
-        np.add.at(seen, place, 1)
-    if (seen > 1).any():
-        raise UserError(f"The vectors '{name}' are several a {of}; a tower of stored vectors needs one.")
-    return out, seen > 0
-
-
-def _add_image_vectors(data: Dataset, name: str, records: Sequence[Record]) -> None:
-    """Give every record the vector of its picture, and composed queries those of the pictures that answer them."""
-    own = [getattr(r.image, "id", r.id) for r in records]
-    others = [[getattr(p, "id", "") for p in r.pictures] if r.loader == "triples" else [] for r in records]
-    ids = sorted({*own, *(id_ for some in others for id_ in some)})
-    vectors, there = _load_vectors(data, name, "image", ids)
-    place = {id_: n for n, id_ in enumerate(ids) if there[n]}
-    for record, id_, some in zip(records, own, others, strict=True):
-        if id_ in place:
-            record.vectors = {**record.vectors, "image": vectors[place[id_]]}
-        if some and all(one in place for one in some):
-            record.vectors = {**record.vectors, "others": vectors[[place[one] for one in some]]}
-
-
-def _add_question_vectors(encoder: str, records: Sequence[Record]) -> None:
-    """Give the texts of composed queries their vectors: they are no captions, so nothing keeps them."""
-    from panoglot.providers import finish, load_model
-
-    asked = [r for r in records if r.loader == "triples" and r.texts]
-    texts = sorted({(t.text, t.lang) for r in asked for t in r.texts})
-    if not texts:
-        return
-    import numpy as np
-
-    model, rows = load_model(encoder, "encoder"), []
-    for start in range(0, len(texts), 256):
-        some = texts[start : start + 256]
-        rows.append(np.asarray(finish(model.encode_texts([t for t, _ in some], [lang for _, lang in some]))))
-    place, vectors = {one: n for n, one in enumerate(texts)}, np.concatenate(rows).astype(np.float16)
-    for record in asked:
-        record.vectors = {**record.vectors, "text": vectors[[place[t.text, t.lang] for t in record.texts]]}
-
-
-def _add_text_vectors(
-    data: Dataset, name: str, records: Sequence[Record], owners: Sequence[tuple[str, ...]], left_out: Counter[str]
-) -> None:
-    """Give every text its vector; texts without one are left out."""
-    vectors, there = _load_vectors(data, name, "caption", [id_ for ids in owners for id_ in ids])
-    start = 0
-    for record, ids in zip(records, owners, strict=True):
-        if not ids:
-            continue
-        mine, has = vectors[start : start + len(ids)], there[start : start + len(ids)]
-        start += len(ids)
-        if not has.all():
-            left_out["caption: no_vector"] += int((~has).sum())
-            place = {old: new for new, old in enumerate(has.nonzero()[0].tolist())}
-            record.texts = [
-                replace(t, of=None if t.of is None else place.get(t.of))
-                for n, t in enumerate(record.texts)
-                if n in place
-            ]
-            mine = mine[has]
-        record.vectors = {**record.vectors, "text": mine}

@@ -76,7 +76,7 @@ def export_run(run: Path, to: str) -> Path:
     """
     model: Any = load_run(run)
     folder = export_model(model, to, run / "export" / to)
-    for name in ("plot.svg", "row.yaml"):  # what the card links to
+    for name in ("plot.svg", "boxes.svg", "row.yaml"):  # what the card links to
         if (run / name).is_file():
             shutil.copyfile(run / name, folder / name)
     card = (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from panoglot.errors import RowError
 from panoglot.networks._records import Record
+from panoglot.networks._views import shown_frames
 from panoglot.networks.encoder import TrainedEncoder
 from panoglot.pictures import Image
 from panoglot.training._measure import ranks
@@ -41,6 +43,7 @@ def measure(encoder: TrainedEncoder, records: Sequence[Record], *, twins: int = 
     chosen = sorted(records, key=lambda r: r.id)[:MOST]
     chosen = [r for r in chosen if any(t.kind in _KINDS for t in r.texts)]
     stored_images, stored_texts = (encoder.base(side) is not None for side in ("image", "text"))
+    stored_texts = stored_texts and not hasattr(encoder.base("text"), "encode_facets")  # a query has one vector
     rows = []
     for start in range(0, len(chosen), 256):
         part = chosen[start : start + 256]
@@ -48,7 +51,7 @@ def measure(encoder: TrainedEncoder, records: Sequence[Record], *, twins: int = 
             blank = np.full(encoder.row.image["width"], np.nan, np.float32)
             rows.append(encoder.encode_image_vectors([r.vectors.get("image", blank) for r in part]))
         else:
-            rows.append(encoder.encode_images([_image(r) for r in part]))
+            rows.append(_pictures(encoder, part))
     x = np.concatenate(rows) if rows else np.empty((0, encoder.dim), np.float32)
     seen = np.isfinite(x).all(1)
     x, chosen = x[seen], [r for r, ok in zip(chosen, seen.tolist(), strict=True) if ok]
@@ -80,13 +83,24 @@ def measure(encoder: TrainedEncoder, records: Sequence[Record], *, twins: int = 
     return {"pictures": len(chosen), "languages": found, "mean": mean}
 
 
-def _image(record: Record) -> Image:
-    """The picture of a record; one that is gone or broken is a row of NaN, as for any encoder."""
+def _pictures(encoder: TrainedEncoder, records: Sequence[Record]) -> np.ndarray:
+    """Vectors of pictures; of a video the mean over frames that are spread evenly over it (COSMO: three)."""
+    frames = [shown_frames(r.pictures, 3) if r.loader == "pair_video" else [r.image] for r in records]
+    found = encoder.encode_images([_image(one) for some in frames for one in some])
+    edges = np.cumsum([0, *map(len, frames)])
+    mean = np.stack([found[low:high].mean(0) for low, high in pairwise(edges)])
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    out: np.ndarray = (mean / np.where(length > 0, length, 1)).astype(np.float32)
+    return out
+
+
+def _image(image: Any) -> Image:
+    """A picture; one that is gone or broken is a row of NaN, as for any encoder."""
     try:
-        raw = record.image() if callable(record.image) else record.image
-        return Image.from_path(raw) if isinstance(raw, str) else Image(bytes(raw))  # type: ignore[arg-type]
+        raw = image() if callable(image) else image
+        return Image.from_path(raw) if isinstance(raw, str) else Image(bytes(raw))
     except RowError:
-        return Image(b"", record.id, 1, 1)
+        return Image(b"", "broken", 1, 1)
 
 
 def _interval(hits: np.ndarray, of: np.ndarray, weights: np.ndarray) -> list[float]:

@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from panoglot.languages import matches
+from panoglot.networks._row import Row, list_rows, load_row
 from panoglot.networks.samplers import Document
+from panoglot.networks.samplers._sample import named
 
-__all__ = ["languages_apart", "said_of", "unusable"]
+__all__ = ["languages_apart", "languages_said", "said_of", "unusable"]
+
+#: Languages that are named in a line, at most.
+_NAMED = 12
 
 #: What no loss learns from -> (what it needs, what is the matter, what mends it); `{count}` of them.
 _LINES = {
@@ -83,3 +88,31 @@ def languages_apart(asked: Sequence[str], spoken: Sequence[str], setting: str) -
         f"it takes captions in {', '.join(wanted)}, and they are in {', '.join(spoken)}: "
         f"panoglot translate X.pano --to {','.join(wanted)}, or --set '{setting}'"
     )
+
+
+def languages_said(row: Row, spoken: Mapping[str, int]) -> str:
+    """Say which languages a row that balances them trains on, and what it leaves out.
+
+    Args:
+        row: with `languages`.
+        spoken: language → items.
+    """
+    weights = row.languages.get("weights", {})
+    taken = {lang: n for lang, n in spoken.items() if not weights or named(lang, weights) in weights}
+    line = f"trains on {_counted(taken)}"
+    if left := {lang: n for lang, n in spoken.items() if lang not in taken}:
+        line += f"; left out, for they have no weight: {_counted(left)}"
+    paper = load_row(row.method) if row.method in list_rows() else row
+    own: Mapping[str, Any] = next(
+        (r.languages["weights"] for _, r in paper.each_stage() if "weights" in r.languages), {}
+    )
+    if own and not weights and any(named(lang, own) not in own for lang in taken):
+        told = ", ".join(f"{lang}: {weight:g}" for lang, weight in own.items())
+        line += f"; {row.method} is of {', '.join(own)}: --set 'languages={{weights: {{{told}}}}}' takes these alone"
+    return line
+
+
+def _counted(some: Mapping[str, int]) -> str:
+    first = sorted(some.items(), key=lambda one: (-one[1], one[0]))
+    more = f" and {len(first) - _NAMED} more languages" if len(first) > _NAMED else ""
+    return ", ".join(f"{lang} ({count:,})" for lang, count in first[:_NAMED]) + more

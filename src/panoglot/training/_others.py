@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from panoglot.errors import require
 from panoglot.languages import matches
 from panoglot.languages._tags import canonical_language
 from panoglot.networks._records import Record, Text, Turn, region_text
@@ -14,7 +15,16 @@ from panoglot.networks.samplers import Document, Draw
 from panoglot.table import Dataset, plain_rows, sql_in
 from panoglot.table import Document as StoredDocument
 
-__all__ = ["Wanted", "rated", "read_documents", "read_triples", "split_of"]
+__all__ = [
+    "Wanted",
+    "assign_sentences",
+    "films_of",
+    "rated",
+    "read_documents",
+    "read_triples",
+    "read_videos",
+    "split_of",
+]
 
 
 def split_of(said: str | None, id_: str, held_out: float) -> str:
@@ -34,6 +44,7 @@ class Wanted:
         held_out: share with `split="test"`.
         left_out: is added to.
         digest: of what was read; is updated.
+        videos: frames of one clip are one picture.
     """
 
     images: Mapping[str, Any]
@@ -41,10 +52,80 @@ class Wanted:
     held_out: float
     left_out: Counter[str]
     digest: Any
+    videos: bool = False
 
     def speaks(self, lang: str | None) -> bool:
         """Return whether a text of this language is wanted."""
         return not self.languages or any(matches(tag, lang or "und") for tag in self.languages)
+
+
+def assign_sentences(documents: Sequence[Any], encoder: str) -> None:
+    """Give every picture of a document one sentence, at the greatest total similarity; a sentence has one picture.
+
+    Args:
+        documents: get their `match` anew; of a video the frame in the middle is looked at.
+        encoder: of pictures and texts.
+
+    Source: Multimodal C4 (Zhu et al. 2023, arXiv 2304.06939), section 3, as COSMO's interleaved data are made.
+    """
+    import numpy as np
+
+    from panoglot.pictures import Image
+    from panoglot.providers import finish, load_model
+
+    solve = require("scipy.optimize", "scipy", "assigning sentences").linear_sum_assignment
+    model = load_model(encoder, "encoder")
+    for doc in documents:
+        shown = [image[len(image) // 2] if isinstance(image, tuple) else image for image in doc.images]
+        at = [n for n, image in enumerate(shown) if callable(image)]
+        match: list[tuple[int, int, float]] = []
+        if at and doc.sentences:
+            pictures = [Image(shown[n](), id=getattr(shown[n], "id", "")) for n in at]
+            x = np.asarray(finish(model.encode_images(pictures)), np.float32)
+            y = np.asarray(finish(model.encode_texts([*doc.sentences], [doc.lang] * len(doc.sentences))), np.float32)
+            scores = np.nan_to_num(y @ x.T, nan=-1.0)
+            found = zip(*solve(-scores), strict=True)
+            match = [(int(s), at[int(n)], float(scores[s, n])) for s, n in found]
+        object.__setattr__(doc, "match", sorted(match))
+
+
+def films_of(images: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return clip → its frames in order, of the clips of videos that have several."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for id_, (_, _, group) in images.items():
+        if "#clip=" in group:
+            found[group].append(id_)
+    return {clip: ids for clip, ids in found.items() if len(ids) > 1}
+
+
+def read_videos(records: Sequence[Record], images: Mapping[str, Any], owners: Sequence[Any]) -> tuple[Any, ...]:
+    """Join the records of a clip's frames: one record with all its frames and texts, each text once.
+
+    Returns:
+        The records, and the caption ids of their texts.
+    """
+    films = films_of(images)
+    clip_of = {id_: clip for clip, ids in films.items() for id_ in ids}
+    out: list[Record] = []
+    kept: list[Any] = []
+    place: dict[str, int] = {}
+    for record, ids in zip(records, owners, strict=True):
+        clip = clip_of.get(record.id)
+        if clip is None:
+            out.append(record)
+            kept.append(ids)
+        elif clip not in place:
+            frames = [images[id_][0] for id_ in films[clip]]
+            place[clip] = len(out)
+            plain = [replace(text, of=None) for text in record.texts]
+            out.append(replace(record, texts=plain, pictures=frames, regions=(), loader="pair_video"))
+            kept.append(ids)
+        else:
+            film = out[place[clip]]
+            said = {text.text for text in film.texts}
+            film.texts = [*film.texts, *(replace(t, of=None) for t in record.texts if t.text not in said)]
+            kept[place[clip]] = ()  # of several pictures: no stored vectors are asked for
+    return out, kept
 
 
 def read_documents(data: Dataset, wanted: Wanted) -> list[Any]:
@@ -56,6 +137,7 @@ def read_documents(data: Dataset, wanted: Wanted) -> list[Any]:
     out: list[Any] = []
     if not data.documents.exists():
         return out
+    films = films_of(images) if wanted.videos else {}
     rows = sorted(plain_rows(data.documents.read(None, "dropped is null")), key=lambda row: row["document_id"])
     for row in rows:
         doc = StoredDocument.of(row)
@@ -67,7 +149,8 @@ def read_documents(data: Dataset, wanted: Wanted) -> list[Any]:
             left_out["document: of_dropped_picture"] += 1
             continue
         split, lang = split_of(doc.split, doc.document_id, wanted.held_out), _lang(doc.lang)
-        made = _turns(doc, images, split) if any(p.learn for p in doc.parts) else _page(doc, images, lang, split)
+        learnt = any(p.learn for p in doc.parts)
+        made = _turns(doc, images, split) if learnt else _page(doc, images, lang, split, films)
         if made is None:
             left_out["document: no_text"] += 1
             continue
@@ -93,12 +176,15 @@ def _turns(doc: StoredDocument, images: Mapping[str, Any], split: str) -> Record
     return Record(doc.document_id, pictures=pictures, turns=turns, split=split, loader="documents")
 
 
-def _page(doc: StoredDocument, images: Mapping[str, Any], lang: str, split: str) -> Document | None:
+def _page(
+    doc: StoredDocument, images: Mapping[str, Any], lang: str, split: str, films: Mapping[str, Sequence[str]]
+) -> Document | None:
     pictures: list[Any] = []
     sentences: list[tuple[str, int]] = []
     for part in doc.parts:
         if part.image_id:
-            pictures.append(images[part.image_id][0])
+            clip = films.get(images[part.image_id][2], ())
+            pictures.append(tuple(images[id_][0] for id_ in clip) if clip else images[part.image_id][0])
         if part.text.strip():
             sentences.append((part.text, max(0, len(pictures) - 1)))
     if not sentences:

@@ -208,6 +208,7 @@ def _said(first: Checked) -> str:
     items = ", ".join(f"{name}: {count:,}" for name, count in first.items.items())
     losses = ", ".join(f"{name} {count:,}" for name, count in first.losses.items())
     lines = [f"items an epoch: {items}; of these learn: {losses}"]
+    lines += [f"languages: {line}" for line in first.languages]
     if first.fallbacks:
         fell = ", ".join(f"{count:,}" for count in first.fallbacks.values())
         lines.append(f"items whose wanted kind or language of text is missing, so that another is shown: {fell}")
@@ -220,14 +221,16 @@ def _said(first: Checked) -> str:
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
+    from panoglot.networks._kinds import Kinds
     from panoglot.networks._needs import taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
     what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     takes = taken_of(row)
+    assign = str(row.sampler.get("assign") or "")
     reading = read_records(
-        data, **what, held_out=asked["held_out"], takes=takes
+        data, **what, held_out=asked["held_out"], takes=takes, assign=assign
     )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if teacher := asked.get("teacher"):
@@ -240,7 +243,9 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     for side, encoder in towers.items():
         if side == "image" or "caption" in takes:
             names[side] = _encode(data, encoder, "images" if side == "image" else "captions", where[side], quiet)
-    reading.add_vectors(data, **names, encoder=towers.get("text") if "triple" in takes else None)
+    many = bool(Kinds("sampler").declares(str(row.sampler.get("kind")), "many_vectors", False))
+    questions = towers.get("text") if "triple" in takes else None
+    reading.add_vectors(data, **names, encoder=questions, many=many)
     return reading
 
 
@@ -324,8 +329,17 @@ def _finish(
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())
+    drawn = None
+    if any("regions" in part.needs for part in model.parts.values()):
+        from panoglot.training._boxes import draw_boxes
+
+        seen = [r for r in reading.records if r.regions]
+        drawn = draw_boxes(model, [r for r in seen if r.split != "train"] or seen, f"{name}: what is found where")
+        if drawn is not None:
+            write(folder / "boxes.svg", drawn.encode())
     facts = {
         "name": name,
+        "boxes": drawn is not None,
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
         "data": {**settings["data"], "dataset": data.name},

@@ -81,7 +81,8 @@ def resolve(
         else:
             over = HEADS | over
     plain = load_row(method, chosen)
-    if "width" in over.get("text", {}) and (plain.text or {}) == {"kind": "stored", "width": plain.dim}:
+    told = {key: value for key, value in (plain.text or {}).items() if key != "encoder"}
+    if "width" in over.get("text", {}) and told == {"kind": "stored", "width": plain.dim}:
         over["dim"] = over["text"]["width"]  # the method compares with the texts' vectors themselves
     if teacher is not None:
         learns = [name for name, spec in plain.parts.items() if "teacher" in reads_of(name, spec)]
@@ -277,7 +278,7 @@ def stored_towers(row: Row) -> dict[str, str]:
     """Return side → encoder of the towers that are stored vectors.
 
     >>> stored_towers(load_row("flame"))
-    {}
+    {'text': 'facets:mistralai/Mistral-Nemo-Instruct-2407'}
     """
     towers = {"image": row.image or {}, "text": row.text or {}}
     return {side: tower["encoder"] for side, tower in towers.items() if tower.get("encoder")}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._kmeans import k_means, nearest, whitening
     from panoglot.vectors._maxsim import blocks_of, maxsim, pool_tokens, quantised, similarities
     from panoglot.vectors._neighbours import stored_vectors, take_vectors, vector_rows
+    from panoglot.vectors._residual import Residuals, learn_residuals
     from panoglot.vectors._stored import Vectors, stamp
     from panoglot.vectors._unit import unit_rows
 
@@ -20,6 +21,7 @@ __all__ = [
     "Coarse",
     "Compared",
     "ImageIndex",
+    "Residuals",
     "Vectors",
     "blocks_of",
     "bucket_bits",
@@ -29,6 +31,7 @@ __all__ = [
     "has_index",
     "id_bytes",
     "k_means",
+    "learn_residuals",
     "make_index",
     "maxsim",
     "near_others",
@@ -67,6 +70,8 @@ __getattr__, __dir__ = lazy_names(
         "has_index": "_indexed",
         "id_bytes": "_images",
         "k_means": "_kmeans",
+        "Residuals": "_residual",
+        "learn_residuals": "_residual",
         "make_index": "_indexed",
         "near_others": "_hamming",
         "near_pairs": "_hamming",

@@ -8,6 +8,7 @@ from typing import Any
 from panoglot.checks import OnError, offenders
 from panoglot.errors import UserError
 from panoglot.evaluate._declare import Benchmark, Way
+from panoglot.evaluate._descriptors import read_descriptors
 from panoglot.evaluate._read import class_folders, encode_files
 from panoglot.evaluate._templates import read_templates
 from panoglot.evaluate._zeroshot import Labels, zeroshot
@@ -19,7 +20,12 @@ __all__ = ["FOLDERS"]
 
 
 def _read(
-    images: str, labels: str, *, templates: Sequence[str] = (), lang: Sequence[str] = ("all",)
+    images: str,
+    labels: str,
+    *,
+    templates: Sequence[str] = (),
+    descriptors: str | None = None,
+    lang: Sequence[str] = ("all",),
 ) -> tuple[Any, ...]:
     """The pictures and the names, checked before anything is encoded.
 
@@ -29,11 +35,14 @@ def _read(
         templates: what stands about a name: `names` (nothing, the default), `ours` (a few forms in 18 languages), or
             JSON files: `{lang: [text with {}, …]}`, a list, OpenAI's, `FILE#imagenet1k`, `en:FILE`; the first that has
             a language counts.
+        descriptors: JSON `{name: [what it looks like, …]}` in English, or `{lang: {name: […]}}`: every template is said
+            with every descriptor (", which has a yellow throat"), and a class is their mean.
     """
     forms = read_templates(templates)
+    looks = None if descriptors is None else read_descriptors(descriptors)
     paths, targets = class_folders(images)
     folders = [folder.name for folder in sorted({path.parent for path in paths})]
-    return forms, paths, targets, _names(labels, folders, list(lang))
+    return forms, paths, targets, _names(labels, folders, list(lang)), looks
 
 
 def _names(path: str, folders: Sequence[str], codes: list[str]) -> dict[str, Labels]:
@@ -92,9 +101,10 @@ def _of_classes(
 
 
 def _run(given: Any, encoder: Any, *, on_error: OnError = "raise", confidence: float | None = None) -> ResultSet:
-    forms, paths, targets, names = given
+    forms, paths, targets, names, looks = given
     vectors = encode_files(encoder, paths)
-    return zeroshot(encoder, vectors, targets, names, templates=forms, on_error=on_error, confidence=confidence)
+    how: dict[str, Any] = {"templates": forms, "descriptors": looks, "on_error": on_error, "confidence": confidence}
+    return zeroshot(encoder, vectors, targets, names, **how)
 
 
 FOLDERS = Benchmark(

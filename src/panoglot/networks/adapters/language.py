@@ -31,6 +31,10 @@ class LanguageAdapters(nn.Module):
         # module names may not hold dots, tags never do
         self.each = nn.ModuleDict({canonical_language(x): Adapter(width, reduction) for x in sorted(set(langs))})
 
+    def knows(self, lang: str) -> bool:
+        """Whether there is an adapter for a language, or for one that it stands for."""
+        return lang in self.each or named(lang, self.each) in self.each
+
     def check(self, langs: Iterable[str]) -> None:
         """Refuse a language that has no adapter, instead of answering in another one's."""
         for lang in langs:

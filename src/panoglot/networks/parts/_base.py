@@ -88,7 +88,8 @@ class Part(nn.Module):
         needs: what the model must have, of `NEEDS`; needs_when: (option, value, need), what an option needs besides.
         reads: what an item must have for this loss to learn from it, of `READS`; others are not counted for it.
         gives: what can be done with the model when it has learnt: `encode` (vectors of pictures and texts that are
-            compared), `write`, `score` (pairs, by `reward`), `paint`, `locate`, `compose` (vectors of joint queries).
+            compared), `write`, `score` (pairs, by `reward`), `paint`, `locate`, `compose` (vectors of joint queries),
+            `late` (a vector a token of queries and passages, compared by MaxSim: `prepared`, `vectors`).
         in_use: `replace` holds outside of training too.
         across: what several processes make of it. `mean`: it is a mean over `count` items, and the trainer makes it the
             mean over the items of all processes. `own`: the part pools the items itself. '': it cannot be, and a run of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
 from panoglot.errors import UserError
-from panoglot.identity import versioned
+from panoglot.identity import Added, versioned
 from panoglot.networks._contrast import ContrastOptions, contrast
 from panoglot.networks._pool import pooled_contrast
 from panoglot.networks._records import Batch, Term
@@ -27,6 +27,7 @@ class ContrastPart(Part):
         widths: of the model.
         scale: of `Scale`: start, most, bias; None has none (hinge).
         taps: 1, or 2 for M2-Encoder.
+        gather: `all` pictures and texts of all processes meet; `device`: each process is by itself.
         options: of `ContrastOptions`.
     """
 
@@ -47,8 +48,12 @@ class ContrastPart(Part):
         margin: float = 0.2,
         group: int | None = None,
         chunk: int | None = None,
+        gather: Annotated[str, Added("all")] = "all",
     ) -> None:
         super().__init__()
+        if gather not in ("all", "device"):
+            raise UserError(f"contrast: gather={gather!r} must be 'all' or 'device'.")
+        self.gather = gather
         self.options = ContrastOptions(form, "dot", reduce, smoothing, negatives, hard_n, margin, group, chunk)
         start = {"start": 10.0, "bias": -10.0} if form == "sigmoid" else {}
         self.scale = None if form == "hinge" else Scale(**{**start, **(scale or {})})
@@ -58,6 +63,9 @@ class ContrastPart(Part):
     def in_processes(self, name: str, processes: Any, batch: int) -> None:
         """Find out who meets whom: groups lie within a process, or are some whole processes."""
         self.pool, self.across = processes.group, "own"
+        if self.gather == "device":
+            self.pool, self.across = None, "mean"
+            return
         if self.options.group is None:
             return
         share, group = divmod(batch, processes.world)[0], self.options.group

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from panoglot.identity import Named, marked
+from panoglot.identity import Added, Named, marked
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._order import batches, epoch_order, mix, shares
@@ -24,12 +24,13 @@ class Document:
 
     Attributes:
         id: stable identity.
-        images: the pictures; None is one that could not be had: it goes, and its placeholder with it.
+        images: the pictures; a tuple is the frames of a video; None is one that could not be had: it goes, and its
+            placeholder with it.
         sentences: in reading order.
         match: (sentence index, image index, similarity).
         lang: of the text.
         split: `train`, `test`, …
-        loader: which loader it comes from; '' is `interleaved`.
+        loader: which loader it comes from; '' is `interleaved`, or `interleaved_video` where a picture is a video.
     """
 
     id: str
@@ -107,18 +108,22 @@ class Interleave:
 
 @dataclass(frozen=True)
 class Loaders:
-    """Pairs and interleaved documents; every step is of one loader, chosen by weight (COSMO).
+    """Pairs and interleaved documents, of pictures and videos; every step is of one loader, chosen by weight (COSMO).
 
-    A record says in `loader` where it comes from (`pair` and `interleaved` when it says nothing). An epoch ends when a
-    loader is used up; last batches that are not full are left out.
+    A record says in `loader` where it comes from: `pair`, `pair_video`, `interleaved`, `interleaved_video`. An epoch
+    ends when a loader is used up; last batches that are not full are left out.
 
     Attributes:
         weights: loader → weight; None: all alike.
         kinds, sources, lang: of the pairs' texts, see `One`.
         max_images, max_tokens, min_similarity, count: of the documents, see `Interleave`.
+        frames: of a video, spread evenly over it.
+        min_bytes: a picture of a document whose file is smaller, or that has a side of one pixel, goes with its text.
+        assign: encoder that says which sentence of a document belongs to which picture, when a dataset is read; '':
+            a sentence belongs to the picture before it.
     """
 
-    takes = ("caption", "document")
+    takes = ("caption", "document", "video")
 
     weights: Mapping[str, float] | None = None
     kinds: Sequence[str] = ()
@@ -128,6 +133,9 @@ class Loaders:
     max_tokens: int = 128
     min_similarity: float = 0.24
     count: Callable[[str], int] | None = None
+    frames: int = field(default=3, metadata=marked(Added(3)))
+    min_bytes: int = field(default=0, metadata=marked(Added(0)))
+    assign: str = field(default="", metadata=marked(Added("")))
 
     def _of(self, record: Record | Document) -> Any:
         if isinstance(record, Document):
@@ -145,7 +153,9 @@ class Loaders:
 
     def pool(self, record: Record | Document, item: int) -> str:
         """Return the loader of an item: a step has items of one."""
-        return record.loader or ("interleaved" if isinstance(record, Document) else "pair")
+        if record.loader or not isinstance(record, Document):
+            return record.loader or "pair"
+        return "interleaved_video" if any(isinstance(image, tuple) for image in record.images) else "interleaved"
 
     def steps(self, pools: Mapping[str, Sequence[T]], size: int, seed: int, epoch: int) -> list[list[T]]:
         """Return the steps of an epoch."""

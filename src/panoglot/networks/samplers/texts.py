@@ -156,6 +156,8 @@ class Vectors:
         name: which of `record.vectors`, an array [K, D].
     """
 
+    many_vectors = True  # of a text: all of them are drawn from
+
     k: int = 6
     name: str = "text"
 

@@ -6,6 +6,7 @@ and has `tokens`, its tokeniser, which counts what it cuts.
 
 from panoglot.networks.towers._block import Attention, Block, causal_mask
 from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
+from panoglot.networks.towers._punctuation import punctuation_of
 from panoglot.networks.towers._reading import Projector, grid_boxes
 from panoglot.networks.towers._tokens import ByteTokens, CharTokens, pad_tokens
 from panoglot.networks.towers.blip import Blip2Image, BlipImage, BlipText
@@ -66,6 +67,7 @@ __all__ = [
     "own_seq2seq",
     "pad_tokens",
     "pieces_of",
+    "punctuation_of",
     "seq2seq_lm",
     "timm_image",
     "unit",

@@ -39,12 +39,19 @@ class Attention(nn.Module):
         self.kv = nn.Linear(memory_width or width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, see: Tensor | None = None) -> Tensor:
-        """Attend. `see` is bool [B, L, M]; a row that may see nothing gives exactly 0, not NaN."""
-        memory = x if memory is None else memory
-        q, k, v = (
-            z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (self.q(x), *self.kv(memory).chunk(2, -1))
-        )
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, see: Tensor | None = None, place: Tensor | None = None
+    ) -> Tensor:
+        """Attend. `see` is bool [B, L, M]; a row that may see nothing gives exactly 0, not NaN.
+
+        `place` [L, width] is added to what asks, and in self-attention to the keys; never to the values.
+        """
+        own = memory is None
+        asks = x if place is None else x + place
+        keys, values = self.kv(x if memory is None else memory).chunk(2, -1)
+        if own and place is not None:
+            keys = self.kv(asks).chunk(2, -1)[0]
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (self.q(asks), keys, values))
         if see is None:
             out = F.scaled_dot_product_attention(q, k, v)
             seen: Tensor = self.out(out.transpose(1, 2).flatten(2))
@@ -71,12 +78,17 @@ class Block(nn.Module):
         self.drop = nn.Dropout(drop)
 
     def forward(
-        self, x: Tensor, see: Tensor | None = None, memory: Tensor | None = None, see_memory: Tensor | None = None
+        self,
+        x: Tensor,
+        see: Tensor | None = None,
+        memory: Tensor | None = None,
+        see_memory: Tensor | None = None,
+        place: Tensor | None = None,
     ) -> Tensor:
-        """Run x [B, L, width]; `see` [B, L, L], `memory` [B, M, ·], `see_memory` [B, L, M]."""
-        x = x + self.drop(self.attention(self.norm1(x), see=see))
+        """Run x [B, L, width]; `see` [B, L, L], `memory` [B, M, ·], `see_memory` [B, L, M], `place` of `Attention`."""
+        x = x + self.drop(self.attention(self.norm1(x), see=see, place=place))
         if self.cross is not None and self.norm_memory is not None and memory is not None:
-            x = x + self.drop(self.cross(self.norm_memory(x), memory, see_memory))
+            x = x + self.drop(self.cross(self.norm_memory(x), memory, see_memory, place))
         found: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return found
 

@@ -191,6 +191,7 @@ class LearntTokens(Subwords):
     def load(self, model: bytes) -> None:
         """Take up pieces that were learnt."""
         kit = require("sentencepiece", "panoglot[train]", "a tokeniser of the captions")
+        self._punctuation = None  # of the pieces before
         self.model, self._kit = model, kit.SentencePieceProcessor(model_proto=model)
 
     def encode(self, text: str) -> list[int]:
@@ -198,6 +199,12 @@ class LearntTokens(Subwords):
         if self._kit is None:
             raise UserError("the tokeniser has not learnt its pieces: train with it, or load a run that did.")
         return list(self._kit.encode(text))
+
+    def pieces(self) -> dict[str, int]:
+        """Return piece → id of what was learnt, without bytes and special tokens."""
+        kit = self._kit
+        found = range(kit.get_piece_size()) if kit is not None else ()
+        return {kit.id_to_piece(n): n for n in found if not (kit.is_control(n) or kit.is_byte(n) or kit.is_unknown(n))}
 
 
 class NamedTokens(Subwords):

@@ -16,7 +16,9 @@ __all__ = ["CaptionDecoder", "ImageDecoder", "QueryDecoder", "Resampler"]
 
 
 class QueryDecoder(nn.Module):
-    """Learned queries read the patches: one vector for the picture, one vector and one box for each region.
+    """Learned queries read the class token and the patches: a vector of the picture, a vector and a box a region.
+
+    What the queries carry begins at zero; the learned queries themselves say who asks, in every layer, as DETR's do.
 
     Args:
         memory_width: of the patches.
@@ -27,7 +29,7 @@ class QueryDecoder(nn.Module):
         heads: of the attention.
         drop: dropout.
 
-    Source: GRAIN arXiv 2412.04429.
+    Source: GRAIN arXiv 2412.04429; DETR arXiv 2005.12872.
     """
 
     def __init__(
@@ -53,15 +55,15 @@ class QueryDecoder(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read tokens [B, N, ·]: picture [B, dim], regions [B, Q, dim], boxes [B, Q, 4] (cx, cy, w, h in 0..1)."""
         memory = self.memory(tokens)
-        x = self.queries.expand(tokens.shape[0], -1, -1)  # not len(): a trace would keep it
+        x = torch.zeros_like(self.queries).expand(tokens.shape[0], -1, -1)  # not len(): a trace would keep it
         for block in self.blocks:
-            x = block(x, memory=memory)
+            x = block(x, memory=memory, place=self.queries)
         x = self.after(x)
         return self.picture(x[:, -1]), self.region(x[:, :-1]), self.box(x[:, :-1]).sigmoid()
 
     def fill(self, pooled: Tensor, patches: Tensor, f: Any) -> None:
-        """Fill in the features that come from the patches."""
-        x, f.regions, f.boxes = self(patches)
+        """Fill in the features that come from the class token and the patches."""
+        x, f.regions, f.boxes = self(torch.cat([pooled[:, None], patches], 1))
         f.x = unit(x)
 
 
@@ -166,10 +168,11 @@ class Resampler(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, memory_width=memory_width) for _ in range(layers))
         self.after = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the whole [B, width] and the media tokens [B, latents, width]."""
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the whole [B, width] and the media tokens [B, latents, width] of tokens [B, N, ·], `real` [B, N]."""
         x = self.latents.expand(tokens.shape[0], -1, -1)
+        see = None if real is None else real[:, None].expand(-1, x.shape[1], -1)
         for block in self.blocks:
-            x = block(x, memory=tokens)
+            x = block(x, memory=tokens, see_memory=see)
         x = self.after(x)
         return x[:, 0], x[:, 1:]

@@ -25,6 +25,8 @@ class HfTokens:
     def __init__(self, tokenizer: Any, length: int) -> None:
         self.tokenizer, self.length, self.cut = tokenizer, length, 0
         self.size = len(tokenizer)
+        ids = (getattr(tokenizer, name, None) for name in ("mask_token_id", "pad_token_id"))
+        self.mask = next((int(id_) for id_ in ids if id_ is not None), 0)
 
     def whole(self, text: str) -> int:
         """Return how many tokens the whole text has."""
@@ -90,6 +92,10 @@ class HfText(nn.Module):
         #: of a model with a set of adapters a language (X-MOD): every text passes through its own
         self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
         self.adapters = None if adapters is None else attach(self.model, **dict(adapters))
+
+    def reads(self, lang: str) -> bool:
+        """Whether it has adapters for a language; one without any adapters reads all."""
+        return not self.languages or lang.split("-")[0] in {code.split("_")[0] for code in self.languages}
 
     def _adapters(self, langs: Sequence[str], device: Any) -> Tensor:
         return torch.tensor([_language(tag, self.languages) for tag in langs], dtype=torch.long, device=device)

@@ -65,6 +65,11 @@ class TextTransformer(nn.Module):
         self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))
         self.after = nn.LayerNorm(width)
 
+    def reads(self, lang: str) -> bool:
+        """Whether it has adapters for a language; one without any adapters reads all."""
+        each: Any = self.languages
+        return all(adapters.knows(lang) for adapters in each)
+
     def learn(self, texts: Sequence[str]) -> None:
         """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
         if isinstance(self.tokens, LearntTokens):
