@@ -224,6 +224,7 @@ class Model(Language, Queries):
             f.x = unit(self.head(batch.image_vec))
             return
         pooled, f.patches = self.look("image", self.image, batch)
+        f.seen_as = pooled
         if hasattr(self.head, "fill"):  # heads that read patches in their own way
             self.head.fill(pooled, f.patches, f)
         else:
@@ -293,6 +294,7 @@ class Model(Language, Queries):
         if self.composer_reads_ids and not self.asks_for("text", "tokens"):
             return
         f.y, pooled, f.tokens = self.text_vectors(f.ids, f.token_mask, f.langs)
+        f.read_as = pooled
         f.token_mask = f.token_mask[:, : f.tokens.shape[1]]
         if self.row.shared:
             z = torch.cat([pooled[:, None], f.tokens], 1)

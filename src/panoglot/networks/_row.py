@@ -247,8 +247,12 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Lay settings on a row; those that do not name a stage win over what its stages say."""
+def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str, own: bool = False) -> dict[str, Any]:
+    """Lay settings on a row; those that do not name a stage win over what its stages say.
+
+    A preset of the row (`own`) may name stages that the row has not, and take away others (null): then their order is
+    the preset's.
+    """
     given = {k: v for k, v in over.items() if k != "stages"}
     out = _merge(raw, given)
     if given.get("losses"):  # null takes one away
@@ -257,8 +261,10 @@ def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str
     if named is None:
         out.pop("stages", None)
         return out
+    if own and set(stages) <= set(named):
+        stages = {name: stages.get(name) for name, said in named.items() if said is not None}
     for name in named:
-        if stages and name not in stages:
+        if stages and name not in stages and not (own and named[name] is None):
             raise UserError(f"{what}: no stage is called '{name}'.{did_you_mean(name, stages)}")
     if stages or named:
         out["stages"] = {}
@@ -299,7 +305,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     if preset != "paper":
         if preset not in presets:
             raise UserError(f"{name} has no preset '{preset}'.{did_you_mean(preset, ['paper', *presets])}")
-        raw = _lay(raw, presets[preset], str(name))
+        raw = _lay(raw, presets[preset], str(name), own=True)
     return _checked(_lay(raw, overrides, str(name)), str(name))
 
 

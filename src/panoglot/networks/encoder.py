@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from panoglot.providers._names import Options
     from panoglot.providers.roles import Answer, Prompt
 
-__all__ = ["TrainedEncoder", "TrainedGenerator", "catalog", "load"]
+__all__ = ["TrainedBoth", "TrainedEncoder", "TrainedGenerator", "catalog", "load"]
 
 logger = logging.getLogger("panoglot.training")
 
@@ -364,8 +364,18 @@ class TrainedGenerator:
         return out
 
 
+class TrainedBoth(TrainedEncoder, TrainedGenerator):
+    """A trained model that makes vectors and writes captions (SyCoCa): an `Encoder` and a `Generator`."""
+
+    def __init__(
+        self, models: Sequence[Model], name: str, fingerprint: str, batch_size: int = 64, summed: bool = False
+    ) -> None:
+        TrainedEncoder.__init__(self, models, name, fingerprint, batch_size, summed)
+        self.task, self.lang = "caption", "und"
+
+
 def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
-    """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
+    """Load what a run has learnt: an encoder, a captioner where its method writes, or both in one.
 
     Raises:
         UserError: not a run, no checkpoint yet, a damaged one, or one of another row.
@@ -417,7 +427,8 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
         return TrainedGenerator(models[0], f"pano:{path}{told}", fingerprint([found, writing]), batch_size, **writing)
     if any(key in options for key in writing):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    return TrainedEncoder(
+    make = TrainedBoth if models[0].can("write") else TrainedEncoder
+    return make(
         models, f"pano:{path}" + f"?snapshots={str(snapshots).lower()}" * bool(snapshots), found, batch_size, summed
     )
 

@@ -63,7 +63,20 @@ encoder = load_model({f"pano:{facts['folder']}"!r})
 vectors = encoder.encode_texts(["ein roter Vogel"], ["de"])
 ```
 
-The folder may be moved. In a recipe and for every command that takes an encoder it is `pano:FOLDER`."""
+The folder may be moved. In a recipe and for every command that takes an encoder it is `pano:FOLDER`.{_captions(facts, model)}"""
+
+
+def _captions(facts: Mapping[str, Any], model: str) -> str:
+    """How what makes vectors and writes captions is a captioner, too."""
+    if not facts.get("captions"):
+        return ""
+    return f"""
+
+It writes captions, too, in the languages of those it learnt from:
+
+```sh
+panoglot build photos -o photos.pano --captioner {model}
+```"""
 
 
 def _cell(value: Sequence[float]) -> str:

@@ -220,7 +220,7 @@ def _said(first: Checked) -> str:
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
-    from panoglot.networks._needs import taken_of
+    from panoglot.networks._needs import reads_of, taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
@@ -230,7 +230,7 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
         data, **what, held_out=asked["held_out"], takes=takes
     )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
-    if teacher := asked.get("teacher"):
+    if (teacher := asked.get("teacher")) and any("teacher" in reads_of(n, spec) for n, spec in row.parts.items()):
         for side, name in towers.items():
             if name != teacher:
                 raise UserError(f"the frozen {side} tower '{name}' must be the teacher '{teacher}' itself, or learn.")
@@ -328,6 +328,7 @@ def _finish(
         "name": name,
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
+        "captions": not model.writes and model.can("write"),
         "data": {**settings["data"], "dataset": data.name},
         "training": settings["training"],
         "steps": trainer.step,

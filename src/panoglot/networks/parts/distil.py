@@ -14,12 +14,12 @@ from panoglot.networks._ema import Ema
 from panoglot.networks._pool import pooled_mean, pooled_share
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._schedule import ramp
-from panoglot.networks.losses import Centre, regress, views
+from panoglot.networks.losses import Centre, kl_logits, regress, views
 from panoglot.networks.losses._nothing import nothing
-from panoglot.networks.parts._base import Features, Part, Widths
-from panoglot.networks.towers import PrototypeHead
+from panoglot.networks.parts._base import Features, Part, Widths, first_texts
+from panoglot.networks.towers import PrototypeHead, Scale
 
-__all__ = ["RegressPart", "ViewsPart"]
+__all__ = ["LogitsPart", "RegressPart", "ViewsPart"]
 
 
 class ViewsPart(Part):
@@ -150,3 +150,37 @@ class RegressPart(Part):
 
     def _out(self, adapter: nn.Module, z: torch.Tensor) -> torch.Tensor:
         return adapter(z) if self.gain is None else z * self.gain.exp()
+
+
+class LogitsPart(Part):
+    """The student's matrix of similarities approaches that of a teacher's stored vectors, both ways, halved.
+
+    What DC-CLIP compares its maps with.
+
+    Args:
+        widths: of the model.
+        teacher: width of the teacher's vectors.
+        scale: of the teacher's similarities; the student's own is learned.
+
+    Source: DC-CLIP arXiv 2404.11249 (the ablation); open_clip's distillation.
+    """
+
+    needs, reads, gives = ("picture", "text"), ("teacher", "picture", "text"), ("encode",)
+    across = ""
+
+    def __init__(self, widths: Widths, teacher: int, scale: float = 100.0) -> None:
+        super().__init__()
+        self.width, self.sharp, self.scale = teacher, scale, Scale()
+
+    def check(self, records: Iterable[Any]) -> None:
+        """Refuse records without a teacher's vectors."""
+        if not any(r.vectors for r in records):
+            raise UserError("logits: learns from a teacher's stored vectors; name one: --teacher embedded:conse")
+
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
+        """Return the divergence of the rows and columns of the batch, its first texts."""
+        if f.x is None or f.y is None or batch.image_vec is None or batch.text_vec is None:
+            raise UserError("logits: needs pictures, texts and a teacher's vectors of both.")
+        u = nn.functional.normalize(batch.image_vec, dim=-1)
+        v = nn.functional.normalize(batch.text_vec[:, 0], dim=-1)
+        return kl_logits(self.scale()[0] * f.x @ f.y[first_texts(batch)].T, self.sharp * u @ v.T, symmetric=True)

@@ -82,11 +82,14 @@ class HfText(nn.Module):
         if pool not in ("mean", "cls", "last"):
             raise UserError(f"hf: pool={pool!r} must be 'mean', 'cls' or 'last'.")
         self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        self.model = getattr(self.model, "text_model", self.model)  # the half of a model of both sides: AltCLIP, CLIP
         tokenizer = tokenizer if tokenizer is not None else load_pretrained(hf.AutoTokenizer, name)
         most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
         if length is not None and length > most:
             raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
-        self.tokens, self.pool, self.width = HfTokens(tokenizer, length or most), pool, self.model.config.hidden_size
+        self.tokens, self.pool = HfTokens(tokenizer, length or most), pool
+        joint = hasattr(self.model, "transformation")  # AltCLIP's tokens are in the joint space
+        self.width = self.model.config.project_dim if joint else self.model.config.hidden_size
         #: of a model with a set of adapters a language (X-MOD): every text passes through its own
         self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
         self.adapters = None if adapters is None else attach(self.model, **dict(adapters))

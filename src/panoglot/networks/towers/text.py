@@ -65,6 +65,11 @@ class TextTransformer(nn.Module):
         self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))
         self.after = nn.LayerNorm(width)
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token's vector depends on nothing behind it."""
+        return self.pool == "end"
+
     def learn(self, texts: Sequence[str]) -> None:
         """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
         if isinstance(self.tokens, LearntTokens):
