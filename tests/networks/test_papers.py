@@ -80,7 +80,9 @@ PAPERS = {
     "rs-m-clip": {
         "image.patch": 32, "image.width": 768, "image.layers": 12, "text.name": "xlm-roberta-base", "text.pool": "mean",
         "dim": 512, "losses.contrast.weight": 1.0, "losses.views.weight": 1.0, "losses.views.prototypes": 65_536,
-        "sampler.kind": "translation", "views.global": 2, "views.local_size": 96,
+        "sampler.kind": "translation", "views.global": 2, "views.local_size": 96, "views.flip": 0.5, "views.flop": 0.5,
+        "views.turn": True, "losses.views.frozen": 1, "text.project": 512,
+        "start": "open_clip:laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k",
     },
     "sprc": {
         "readers.composer.queries": 32, "readers.composer.width": 768, "readers.composer.layers": 12,
@@ -91,7 +93,8 @@ PAPERS = {
     },
     "sycoca": {
         **VIT, **CLIP_TEXT, "losses.contrast.weight": 1.0, "losses.caption.weight": 2.0, "losses.caption.ratio": 0.5,
-        "losses.inpaint.weight": 1.0, "losses.inpaint.ratio": 0.5, "losses.caption.given": "text", "sampler.kind": "one",
+        "losses.inpaint.weight": 1.0, "losses.inpaint.ratio": 0.5, "losses.caption.given": "text",
+        "sampler.kind": "one",
     },
     "tldr": {
         "losses.vq.codes": 1024, "losses.vq.beta": 0.25, "text.length": 32, "optimiser.lr": 3e-4,
@@ -134,7 +137,7 @@ UNSURE = {
 CASE = "the preset against the paper's settings, typed anew; what is not confirmed is listed as unverified"
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
-         "vl-adapter", "align", "sycoca", "dc-clip")  # fmt: skip
+         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip")  # fmt: skip
 
 
 def marked(name):
@@ -259,7 +262,7 @@ def test_char_gru_at_full_size():
 
 @pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
 @pytest.mark.paper(
-    "rs-m-clip", shows="V", case="over XLM-R base's architecture, ViT-B/32 and DINO's head of 65,536, at full size"
+    "rs-m-clip", shows="P", case="over XLM-R base's architecture, ViT-B/32 and DINO's head of 65,536, at full size"
 )
 def test_rs_m_clip_at_full_size(monkeypatch):
     import transformers
@@ -276,7 +279,12 @@ def test_rs_m_clip_at_full_size(monkeypatch):
     )
     with torch.device("meta"):
         model = make_model(load_row("rs-m-clip"))
-    assert sum(p.numel() for p in model.text.parameters()) == 278_043_648  # of the published checkpoint
+    assert sum(p.numel() for p in model.text.model.parameters()) == 278_043_648  # of the published checkpoint
+    assert [tuple(p.shape) for p in model.text.project.parameters()] == [
+        (640, 768),
+        (512, 640),
+    ]  # open_clip's head of it
+    assert isinstance(model.text_head, torch.nn.Identity)
     assert model.parts["views"].head.last.shape == (65_536, 256)
     assert model.image.grid == 7
 

@@ -303,7 +303,9 @@ def test_sycoca_s_masks_are_the_right_way_round(bed, monkeypatch):
     seen = {}
     caption, inpaint = model.parts["caption"].decoder, model.parts["inpaint"].decoder
     monkeypatch.setattr(
-        caption, "forward", lambda i, m, keep=None, given=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep, given)
+        caption,
+        "forward",
+        lambda i, m, keep=None, given=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep, given),
     )
     tower = model.image.forward
     monkeypatch.setattr(

@@ -34,7 +34,13 @@ def teacher(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(pieces))
     transformers.BertTokenizer(str(folder / "vocab.txt"), model_max_length=80).save_pretrained(folder)
     quiet = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    text = {"vocab_size": len(pieces), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0}
+    text = {
+        "vocab_size": len(pieces),
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "pad_token_id": 0,
+    }
     text |= {"intermediate_size": 32, "project_dim": 12, "max_position_embeddings": 90, **quiet}
     vision = {"hidden_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     vision |= {"image_size": 32, "patch_size": 16}
@@ -65,7 +71,9 @@ def small(teacher, **more):
     losses = {"map": {**name, "width": 20}, "tokens": {**name, "width": 12}}
     text = {**TEXT, "tokenizer": teacher}
     few = {"epochs": 2, "schedule": {"warmup": 1}, "optimiser": {"eps": 1e-5}}
-    return load_row("dc-clip", **{"image": VIT, "text": text, "dim": 16, "size": 32, "batch": 4, "losses": losses, **few, **more})
+    return load_row(
+        "dc-clip", **{"image": VIT, "text": text, "dim": 16, "size": 32, "batch": 4, "losses": losses, **few, **more}
+    )
 
 
 def smooth(found, want):
@@ -120,7 +128,9 @@ def align_loss(model, batch):
     x = F.normalize(model.image(batch.image[:, 0])[0] @ model.head.weight.T, dim=1)
     y = F.normalize(model.text(ids, mask)[0] @ model.text_head.weight.T, dim=1)
     scores = model.parts["contrast"].scale.log.exp() * x @ y.T
-    same_picture = torch.tensor([[a == b for b in batch.ids] for a in batch.ids]) & ~torch.eye(len(ids), dtype=torch.bool)
+    same_picture = torch.tensor([[a == b for b in batch.ids] for a in batch.ids]) & ~torch.eye(
+        len(ids), dtype=torch.bool
+    )
     scores, own = scores.masked_fill(same_picture, float("-inf")), torch.arange(len(ids))
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
@@ -154,7 +164,9 @@ def test_dc_clip_s_three_stages_are_its_paper_s_by_loops(teacher, tmp_path):
 
         rate = 1e-4 if name == "align" else 1e-3
         model.begin(stage.losses, stage.streams)
-        make_ = adamw(0.05, lr=rate, betas=(0.9, 0.999), eps=1e-5, learns=lambda one, of=sides[name]: one.startswith(of))
+        make_ = adamw(
+            0.05, lr=rate, betas=(0.9, 0.999), eps=1e-5, learns=lambda one, of=sides[name]: one.startswith(of)
+        )
         total = len(trainer_steps(stage, records, model, first)) * stage.epochs
         found, model = plain_run(stage, records, loss, make_, warm_cosine(1, total), model=model, first=first)
         want, first = [*want, *found], first + stage.epochs
@@ -171,8 +183,8 @@ def test_dc_clip_s_three_stages_are_its_paper_s_by_loops(teacher, tmp_path):
     place = make(tmp_path / "x.pano", 36).path
     sets = ["dim=16", "size=32", f"text.tokenizer={teacher}", "schedule.warmup=1"]
     sets += [f"{side}.{key}={value}" for side, spec in (("image", VIT), ("text", TEXT)) for key, value in spec.items()]
-    run = panoglot.train("dc-clip", place, output=tmp_path / "run", teacher=f"hf:{teacher}", set=sets, batch=8, epochs=2,
-                         lang="en,zh", held_out=0, encode=False, quiet=True)  # fmt: skip
+    run = panoglot.train("dc-clip", place, output=tmp_path / "run", teacher=f"hf:{teacher}", set=sets, batch=8,
+                         epochs=2, lang="en,zh", held_out=0, encode=False, quiet=True)  # fmt: skip
     assert [name for name, _ in run.row.each_stage()] == ["pictures", "texts", "align"]
     encoder, pictures = load_model(f"pano:{run.run}"), [Image(draw(n)[0]) for n in range(12)]
     labels = {"en": COLOURS["en"], "zh-Hant": COLOURS["zh-Hant"]}
@@ -184,7 +196,6 @@ def test_dc_clip_s_three_stages_are_its_paper_s_by_loops(teacher, tmp_path):
         y = np.stack([one / np.linalg.norm(one) for one in y])
         best = (encoder.encode_images(pictures) @ y.T).argmax(1)
         assert found[lang].value == pytest.approx(np.mean(best == np.arange(12) % 3))
-
 
     # 6: logits in place of maps: the teacher's similarities, rows and columns, halved
     logits = load_row("dc-clip", "logits", image=VIT, text=row.text, dim=16, size=32, batch=4, epochs=1)
@@ -201,7 +212,10 @@ def test_dc_clip_s_three_stages_are_its_paper_s_by_loops(teacher, tmp_path):
         f = model.features(batch)
         u, v = (F.normalize(z, dim=1) for z in (batch.image_vec, batch.text_vec[:, 0]))
         mine, its = f.x @ f.y.T / 0.07, 100 * u @ v.T
-        want = sum((b.softmax(1) * (b.log_softmax(1) - a.log_softmax(1))).sum(1).mean() for a, b in ((mine, its), (mine.T, its.T)))
+        want = sum(
+            (b.softmax(1) * (b.log_softmax(1) - a.log_softmax(1))).sum(1).mean()
+            for a, b in ((mine, its), (mine.T, its.T))
+        )
         assert float(model(batch)["logits"].value) == pytest.approx(float(want) / 2, rel=1e-4)
 
 
@@ -216,7 +230,8 @@ def test_tokens_of_another_tokeniser_are_refused(teacher):
         Trainer(row, bed(), workers=0).fit(10, progress=False)
     pooled = {"map": {"targets": "pooled"}, "tokens": {"targets": "pooled"}}
     row = small(teacher, text={**TEXT, "tokenizer": ""})
-    row = load_row("dc-clip", **{k: v for k, v in row.plain().items() if k in ("image", "text", "dim", "size", "batch")},
+    same_towers = {key: row.plain()[key] for key in ("image", "text", "dim", "size", "batch")}
+    row = load_row("dc-clip", **same_towers,
                    losses={n: {**row.losses[n], **pooled[n]} for n in pooled}, epochs=1)  # fmt: skip
     assert all(np.isfinite(figures["loss"]) for figures in Trainer(row, bed(), workers=0).fit(progress=False))
     for wrong, said in (("embedded:e5", "gives no map"), ("pano:nowhere", "nowhere")):

@@ -128,7 +128,7 @@ class Model(Language, Queries):
         return Widths(
             row.dim,
             self.image.width if self.image is not None else 0,
-            self.text.width if self.text is not None else 0,
+            getattr(self.text, "token_width", self.text.width) if self.text is not None else 0,
             getattr(getattr(self.text, "tokens", None), "size", 0),
             row.size,
             getattr(self.image, "patch", 0),

@@ -45,7 +45,8 @@ class Row:
         shared: layers of a stack that both towers pass through, whose output is the second tap (M2-Encoder); 0: none.
         dim: of the joint space.
         size: side of the pictures in pixels.
-        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `scale`, a
+        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `flop`, how
+            often upside down; `turn: true`, quarter turns (pictures that have no up, from above); `scale`, a
             share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
@@ -69,6 +70,7 @@ class Row:
             of all of them, in these shares; a loss sees those that have what it reads, or the ones that it names:
             `losses: {lm: {streams: [paired]}}`. Empty: one stream.
         tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
+        start: `open_clip:NAME` or the folder of a run: the weights that a new run begins with.
         vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
     A row with stages, here two of three settings that only one of them has::
@@ -119,6 +121,7 @@ class Row:
     streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
     tiles: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
     vocabulary: tuple[str, ...] = field(default=(), metadata=marked(Added(())))
+    start: str = field(default="", metadata=marked(Added("")))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):

@@ -31,8 +31,8 @@ class Streams(Loading):
     """The items of a row with streams; what `Data` is for one.
 
     A record belongs to the first stream whose `loaders` name its loader, or, where none does, to the first without
-    `loaders` that its picture and texts fit; where none does, to the first that takes less: of a pair its picture. The shares hold in every stretch of an epoch within one item; a stream
-    that is used up begins anew.
+    `loaders` that its picture and texts fit; where none does, to the first that takes less: of a pair its
+    picture. The shares hold in every stretch of an epoch within one item; a stream that is used up begins anew.
 
     Args:
         records: what there is.

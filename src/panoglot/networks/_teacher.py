@@ -67,7 +67,7 @@ class Teacher:
 
     @torch.no_grad()
     def see(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return vector [B, C] and map [B, C, H, W] of normalised pictures [B, 3, S, S]: the crop that the student sees."""
+        """Return vector [B, C] and map [B, C, H, W] of the student's own crops, normalised pictures [B, 3, S, S]."""
         if self.mean is not None or self.std is not None:
             mean, std = (torch.tensor(z, device=image.device).view(3, 1, 1) for z in (MEAN, STD))
             own = (torch.tensor(z or usual, device=image.device) for z, usual in ((self.mean, MEAN), (self.std, STD)))
@@ -102,4 +102,5 @@ def as_map(patches: Tensor) -> Tensor:
     side = round(patches.shape[1] ** 0.5)
     if side * side != patches.shape[1]:
         raise UserError(f"{patches.shape[1]} tokens of a picture are no square map.")
-    return patches.transpose(1, 2).unflatten(2, (side, side))
+    found: Tensor = patches.transpose(1, 2).unflatten(2, (side, side))
+    return found

@@ -63,7 +63,8 @@ encoder = load_model({f"pano:{facts['folder']}"!r})
 vectors = encoder.encode_texts(["ein roter Vogel"], ["de"])
 ```
 
-The folder may be moved. In a recipe and for every command that takes an encoder it is `pano:FOLDER`.{_captions(facts, model)}"""
+The folder may be moved. In a recipe and for every command that takes an encoder it is
+`pano:FOLDER`.{_captions(facts, model)}"""
 
 
 def _captions(facts: Mapping[str, Any], model: str) -> str:

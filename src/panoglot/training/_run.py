@@ -173,7 +173,8 @@ def run(
 
 def _first_model(folder: Path, row: Row, start: str | None, seed: int) -> tuple[Any, list[str]]:
     """Return the model that a run begins with, None for a fresh one, and what is to be said of it."""
-    if start is None or (folder / "run.json").exists():
+    start = start or row.start
+    if not start or (folder / "run.json").exists():
         return None, []
     from panoglot.networks._load import begin_with
     from panoglot.networks._model import make_model

@@ -22,6 +22,7 @@ from panoglot.networks._checkpoint import read_manifest, read_state, write, writ
 from panoglot.networks._checkpointing import checkpoint_activations, compile_towers
 from panoglot.networks._ema import Ema
 from panoglot.networks._freeze import FreezePlan, parameter_groups, training_mode
+from panoglot.networks._load import begin_with
 from panoglot.networks._model import Model, make_model
 from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Batch, Record, Term
@@ -104,6 +105,8 @@ class Trainer:
             raise UserError("shard: neither a moving average of the whole model nor lamb can be sharded yet.")
         self.processes = Processes(device, shard=shard)
         self.model = make_model(row, seed) if model is None else model
+        if model is None and row.start and not (self.run is not None and (self.run / "run.json").exists()):
+            begin_with(self.model, row.start)
         self.model.rewards = dict(rewards or {})
         self.stages = make_stages(row, records, self.model, seed, augment)
         self.total = self._until = sum(stage.total for stage in self.stages)

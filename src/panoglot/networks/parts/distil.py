@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks._ema import Ema
 from panoglot.networks._pool import pooled_mean, pooled_share
 from panoglot.networks._records import Batch, Term
@@ -31,6 +32,7 @@ class ViewsPart(Part):
         tau_student, tau_teacher: temperatures; the teacher's goes from the first to the second value of its pair.
         momentum: of the average, from the first to the second value.
         warmup: share of the run in which the teacher's temperature rises.
+        frozen: epochs at the beginning in which the prototypes stay as they are.
     """
 
     needs, reads = ("patches",), ("picture",)
@@ -45,8 +47,10 @@ class ViewsPart(Part):
         tau_teacher: tuple[float, float] = (0.04, 0.07),
         momentum: tuple[float, float] = (0.996, 1.0),
         warmup: float = 0.3,
+        frozen: Annotated[float, Added(0.0)] = 1.0,
     ) -> None:
         super().__init__()
+        self.frozen = frozen
         self.head = PrototypeHead(widths.image, prototypes, hidden, bottleneck)
         self.centre = Centre(prototypes)
         self.teacher: Ema | None = None
@@ -68,9 +72,9 @@ class ViewsPart(Part):
         tower, head = self.teacher.teacher.children()
         with torch.no_grad():
             z_t = torch.stack([head(tower(v)[0]) for v in globals_])
-        student = [self.head(step.model.image(v)[0]) for v in globals_]
-        if batch.local_image is not None:
-            student += [self.head(step.model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
+        views_ = [*globals_, *(() if batch.local_image is None else batch.local_image.transpose(0, 1))]
+        still = float(self.progress) * step.model.row.epochs < self.frozen - 1e-9
+        student = [self.head(step.model.image(v)[0], still) for v in views_]
         self._seen = z_t
         share = float(self.progress) / self.warmup if self.warmup else 1.0
         tau = ramp(round(1000 * min(1.0, share)), 1000, self.tau_teacher[0], self.tau_teacher[1], "linear")

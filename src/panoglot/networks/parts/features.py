@@ -1,4 +1,4 @@
-"""What a teacher's towers make inside of a step, regressed: maps of pictures, tokens of texts (DC-CLIP's first stage)."""
+"""What a teacher's towers make inside of a step, regressed: maps of pictures, tokens of texts (DC-CLIP, stage 1)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ class TokensPart(Part):
         if self._compared:
             return
         for probe in _PROBES:
-            mine, its = ([ids[0][mask[0]].tolist() for ids, mask in [read([probe])]] for read in (tokens, self.teacher.ids))
+            mine, its = (
+                [ids[0][mask[0]].tolist() for ids, mask in [read([probe])]] for read in (tokens, self.teacher.ids)
+            )
             if mine != its:
                 raise UserError(
                     f"tokens: the teacher '{self.teacher.name}' cuts texts in another way than the student: take its "
@@ -151,5 +153,3 @@ class TokensPart(Part):
 
 def _list(mask: Tensor | None) -> list[list[bool]]:
     return [] if mask is None else mask.tolist()
-
-

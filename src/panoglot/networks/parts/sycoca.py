@@ -96,7 +96,7 @@ class CaptionPart(Part):
         ids, mask = batch.tokens[:, 0, : self.length], batch.token_mask[:, 0, : self.length]
         keep = None if self.policy == "none" else attentive_masks(relevance(f, batch, self.policy), self.ratio)[0]
         patches, given = f.patches, None
-        if self.where == "input" and keep is not None:
+        if self.where == "input" and keep is not None and batch.image is not None:
             patches = self._tower(step.model)(batch.image[:, 0], keep=keep)[1]
         if self.given == "text" and f.tokens is not None:
             given = self.bring(f.tokens[first_texts(batch), : self.length])
