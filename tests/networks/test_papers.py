@@ -35,6 +35,11 @@ PAPERS = {
         "readers.composer.kind": "slot", "losses.made.alpha": 0.5, "losses.made.p": 0.75, "text.adapters.rank": 64,
         "image.adapters.rank": 64, "text.pool": "last", "views.global": 2, "sampler.kind": "one",
     },
+    "compress-align": {
+        "image.kind": "blip", "text.kind": "blip", "image.name": "Salesforce/blip-itm-base-coco", "head.kind": "own",
+        "text.name": "Salesforce/blip-itm-base-coco", "sampler.kind": "ranked", "losses.rank.backbone": "tower",
+        "losses.rank.weight": 1.0, "stop.patience": 2, "optimiser.lr": 1e-5, "dim": 256, "size": 384,
+    },
     "cosmo": {
         "image.name": "openai/clip-vit-large-patch14", "text.name": "facebook/opt-iml-1.3b", "text.split": 12,
         "text.gated": {"first": 12, "every": 2, "compress": 2, "heads": 8}, "head.latents": 64, "head.layers": 6,
@@ -122,6 +127,7 @@ UNSURE = {
     "align": {"image", "text", "views", "optimiser", "schedule", "epochs", "batch", "losses.contrast"},
     "clip": {"batch", "epochs", "optimiser.lr", "schedule.warmup"},
     "dreamlip": {"losses.group_patches.delta"},
+    "compress-align": {"image", "text", "losses.rank", "freeze", "stop", "optimiser", "schedule", "epochs", "batch"},
     "collm": {"image", "text", "optimiser", "schedule", "epochs", "batch", "losses.made.most"},
     "isa": {"readers.composer", "losses.sentence.temperature", "losses.sentence.local", "optimiser", "batch", "epochs"},
     "sprc": {"losses.prompted.text", "losses.prompted.align", "views"},
@@ -137,7 +143,7 @@ UNSURE = {
 CASE = "the preset against the paper's settings, typed anew; what is not confirmed is listed as unverified"
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
-         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip")  # fmt: skip
+         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align")  # fmt: skip
 
 
 def marked(name):
@@ -287,6 +293,33 @@ def test_rs_m_clip_at_full_size(monkeypatch):
     assert isinstance(model.text_head, torch.nn.Identity)
     assert model.parts["views"].head.last.shape == (65_536, 256)
     assert model.image.grid == 7
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+@pytest.mark.paper(
+    "compress-align", shows="P", case="over BLIP-base's architecture at full size: the last quarter and an MLP learn"
+)
+def test_compress_align_at_full_size(monkeypatch):
+    import transformers
+
+    from panoglot.networks import freeze
+    from panoglot.networks.towers import blip
+
+    config = transformers.BlipConfig(text_config={"encoder_hidden_size": 768})
+    words = type("Words", (), {"__len__": lambda self: 30_524})()
+    monkeypatch.setattr(
+        blip,
+        "load_pretrained",
+        lambda kind, name: transformers.BlipForImageTextRetrieval(config) if "Blip" in kind.__name__ else words,
+    )
+    row = load_row("compress-align")
+    with torch.device("meta"):
+        model = make_model(row)
+    assert (len(model.image.model.encoder.layers), len(model.text.model.encoder.layer)) == (12, 12)
+    freeze(model, row.freeze)
+    learns = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".layer")[1].split(".")[1] for name in learns if ".layer" in name} == {"9", "10", "11"}
+    assert all(name.startswith(("parts.rank.mlp", "image.model.encoder", "text.model.encoder")) for name in learns)
 
 
 def test_align_s_crops_and_mirrors():

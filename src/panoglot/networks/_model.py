@@ -443,9 +443,8 @@ class Model(Language, Queries):
             part = list(texts[i : i + batch_size])
             ids, mask = (z.to(pixels.device) for z in self.text.tokens(part))
             tags = ["und"] * len(part) if langs is None else list(langs[i : i + batch_size])
-            tokens = self.text(ids, mask, tags)[1]
             patches = self.image(pixels[i : i + batch_size])[1]
-            out.append(scorer.reward(tokens, mask[:, : tokens.shape[1]], patches))
+            out.append(scorer.score(self, ids, mask, tags, patches))
         return torch.cat(out)
 
 

@@ -70,6 +70,8 @@ class Row:
             of all of them, in these shares; a loss sees those that have what it reads, or the ones that it names:
             `losses: {lm: {streams: [paired]}}`. Empty: one stream.
         tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
+        stop: `{patience: 2}`: after every epoch a loss that can judges what is held out; the best epoch is kept, and
+            the run ends when that many did no better. Empty: all epochs, the last one is kept.
         start: `open_clip:NAME` or the folder of a run: the weights that a new run begins with.
         vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
@@ -122,6 +124,7 @@ class Row:
     tiles: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
     vocabulary: tuple[str, ...] = field(default=(), metadata=marked(Added(())))
     start: str = field(default="", metadata=marked(Added("")))
+    stop: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):

@@ -87,6 +87,13 @@ def _cell(value: Sequence[float]) -> str:
 def _figures(figures: Mapping[str, Any]) -> str:
     if not figures.get("languages"):
         why = figures.get("why", "no pictures were held out")
+        told = figures.get("pairs") or {}
+        shares = [f"{name} {value:.3f}" for name, value in told.items() if value is not None]
+        if shares:
+            return (
+                "## Figures\n\nPairs of captions of one held-out picture that people told apart, in their order "
+                f"(chance is .5): {', '.join(shares)}."
+            )
         return f"## Figures\n\nNone: {why}."
     pictures = figures["pictures"]
     lines = [

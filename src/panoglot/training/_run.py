@@ -140,8 +140,18 @@ def run(
     first = look_through(row, reading, teacher=bool(asked.get("teacher")))
     _may_idle(first, idle)
     model, fresh = _first_model(folder, row, asked.get("start"), training["seed"])
-    trainer = Trainer(row, reading.train, folder, model=model, device=device, shard=shard, idle=idle, **options)
-    trainer.notes += fresh
+    trainer = Trainer(
+        row,
+        reading.train,
+        folder,
+        model=model,
+        device=device,
+        shard=shard,
+        idle=idle,
+        held_out=reading.held_out,
+        **options,
+    )
+    trainer.notes += [*fresh, *reading.notes]
     if hasattr(getattr(trainer.model.text, "tokens", None), "whole"):
         first.cut = count_cut(trainer.model.text.tokens, row, reading.train)
     trainer.resume()
@@ -185,6 +195,13 @@ def _first_model(folder: Path, row: Row, start: str | None, seed: int) -> tuple[
     return model, [f"begun with the weights of {start}" + (f"; not of these: {shown}" if fresh else "")]
 
 
+def _pairs(trainer: Any, reading: Any) -> dict[str, Any]:
+    """How often a reward puts two captions of a held-out picture in people's order, and how often a cosine does."""
+    from panoglot.training._stopping import judged
+
+    return judged(trainer, reading.held_out)
+
+
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:
     """Refuse to train what learns from nothing, unless that is allowed by name.
 
@@ -221,14 +238,14 @@ def _said(first: Checked) -> str:
 
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
-    from panoglot.networks._needs import reads_of, taken_of
+    from panoglot.networks._needs import judged_of, reads_of, taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
     what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     takes = taken_of(row)
     reading = read_records(
-        data, **what, held_out=asked["held_out"], takes=takes
+        data, **what, held_out=asked["held_out"], takes=takes, **judged_of(row)
     )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
     if (teacher := asked.get("teacher")) and any("teacher" in reads_of(n, spec) for n, spec in row.parts.items()):
@@ -305,7 +322,9 @@ def _finish(
     result.notes += _notes(row, reading, trainer)
     encoder = None
     model = trainer.model
-    if not model.can("encode") and model.writes:
+    if model.can("score") and not model.can("encode"):
+        result.figures = {"why": "the method scores pairs; recall is of vectors"} | _pairs(trainer, reading)
+    elif not model.can("encode") and model.writes:
         result.figures = {"why": "the method writes texts; recall is of vectors"}
     elif row.image is None or row.text is None or not model.can("encode"):
         result.figures = {"why": "the method has no two towers to compare"}

@@ -311,7 +311,7 @@ def _check(row: Row) -> None:
 
     stored = stored_towers(row)
     model = None
-    if not any((tower or {}).get("kind") in LEARNT for tower in (row.image, row.text)):  # those would read weights
+    if not any((tower or {}).get("name") for tower in (row.image, row.text)):  # those would read weights
         with torch.device("meta"):
             model = Model(row)
     for name, stage in row.each_stage():

@@ -143,6 +143,14 @@ class Part(nn.Module):
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
 
+    def finish(self, model: Any, batches: Iterable[Batch]) -> None:
+        """What is done once after the last step, over the batches of an epoch; nothing by default."""
+
+    def score(self, model: Any, ids: Tensor, mask: Tensor, langs: Sequence[str], patches: Tensor) -> Tensor:
+        """Return [M] how well texts ids [M, L] fit pictures, [M, N, ·] as their tower gives them."""
+        tokens = model.text(ids, mask, langs)[1]
+        return self.reward(tokens, mask[:, : tokens.shape[1]], patches)
+
     def reward(self, tokens: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         """Return [M] how well texts fit pictures: of a loss that gives `score`."""
         raise NotImplementedError
