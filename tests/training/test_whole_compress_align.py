@@ -115,8 +115,8 @@ def rank_loss(model, batch):
     "compress-align",
     shows="C",
     case="ratings by two people and three criteria become ranks; a run of the paper's row (BLIP reads the picture, "
-    "[CLS] through an MLP, -ln sigma over all pairs of a picture, most layers frozen, the best epoch on what is held out) "
-    "equals its steps by loops, 1e-4; calibrated; the "
+    "[CLS] through an MLP, -ln sigma over all pairs of a picture, most layers frozen, the best epoch on what is held "
+    "out) equals its steps by loops, 1e-4; calibrated; the "
     "filter keeps the best share and of it a picture's best caption; CLIP learns from them",
 )
 def test_compress_and_align_is_its_paper_s_by_loops(tmp_path, blip, monkeypatch):
