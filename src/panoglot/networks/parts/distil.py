@@ -47,7 +47,7 @@ class ViewsPart(Part):
         tau_teacher: tuple[float, float] = (0.04, 0.07),
         momentum: tuple[float, float] = (0.996, 1.0),
         warmup: float = 0.3,
-        frozen: Annotated[float, Added(0.0)] = 1.0,
+        frozen: Annotated[float, Added(0.0)] = 0.0,
     ) -> None:
         super().__init__()
         self.frozen = frozen

@@ -64,7 +64,7 @@ class CaptionPart(Part):
         length: int = 77,
         ratio: float = 0.5,
         policy: str = "attentive",
-        given: Annotated[str, Added("words")] = "text",
+        given: Annotated[str, Added("words")] = "words",
         where: Annotated[str, Added("cross-attention")] = "cross-attention",
     ) -> None:
         super().__init__()
