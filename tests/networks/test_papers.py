@@ -35,6 +35,11 @@ PAPERS = {
         "readers.composer.kind": "slot", "losses.made.alpha": 0.5, "losses.made.p": 0.75, "text.adapters.rank": 64,
         "image.adapters.rank": 64, "text.pool": "last", "views.global": 2, "sampler.kind": "one",
     },
+    "compress-align": {
+        "image.kind": "blip", "text.kind": "blip", "image.name": "Salesforce/blip-itm-base-coco", "head.kind": "own",
+        "text.name": "Salesforce/blip-itm-base-coco", "sampler.kind": "ranked", "losses.rank.backbone": "tower",
+        "losses.rank.weight": 1.0, "stop.patience": 2, "optimiser.lr": 1e-5, "dim": 256, "size": 384,
+    },
     "cosmo": {
         "image.name": "openai/clip-vit-large-patch14", "text.name": "facebook/opt-iml-1.3b", "text.split": 12,
         "text.gated": {"first": 12, "every": 2, "compress": 2, "heads": 8}, "head.latents": 64, "head.layers": 6,
@@ -51,8 +56,9 @@ PAPERS = {
         "losses.recon.assign": "hungarian", "schedule.warmup": 0.03, "optimiser.lr": 2e-5,
     },
     "dc-clip": {
-        "losses.regress.weight": 1.0, "sampler.kind": "each", "text.tokenizer": "xlm-roberta-base",
-        "losses.contrast.weight": 1.0,
+        "losses.map.weight": 1.0, "losses.map.teacher": "hf:BAAI/AltCLIP", "losses.map.width": 1024, "dim": 768,
+        "losses.tokens.teacher": "hf:BAAI/AltCLIP", "losses.tokens.width": 768, "text.tokenizer": "xlm-roberta-base",
+        "losses.contrast.weight": 1.0, "sampler.kind": "each",
     },
     "dreamlip": {
         **VIT, **CLIP_TEXT, **OPEN_CLIP, "image.patch": 16, "sampler.kind": "sentences", "sampler.k": 6,
@@ -82,7 +88,9 @@ PAPERS = {
     "rs-m-clip": {
         "image.patch": 32, "image.width": 768, "image.layers": 12, "text.name": "xlm-roberta-base", "text.pool": "mean",
         "dim": 512, "losses.contrast.weight": 1.0, "losses.views.weight": 1.0, "losses.views.prototypes": 65_536,
-        "sampler.kind": "translation", "views.global": 2, "views.local_size": 96,
+        "sampler.kind": "translation", "views.global": 2, "views.local_size": 96, "views.flip": 0.5, "views.flop": 0.5,
+        "views.turn": True, "losses.views.frozen": 1, "text.project": 512,
+        "start": "open_clip:laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k",
     },
     "sprc": {
         "readers.composer.queries": 32, "readers.composer.width": 768, "readers.composer.layers": 12,
@@ -93,7 +101,8 @@ PAPERS = {
     },
     "sycoca": {
         **VIT, **CLIP_TEXT, "losses.contrast.weight": 1.0, "losses.caption.weight": 2.0, "losses.caption.ratio": 0.5,
-        "losses.inpaint.weight": 1.0, "losses.inpaint.ratio": 0.5,
+        "losses.inpaint.weight": 1.0, "losses.inpaint.ratio": 0.5, "losses.caption.given": "text",
+        "sampler.kind": "one",
     },
     "tldr": {
         "losses.vq.codes": 1024, "losses.vq.beta": 0.25, "text.length": 32, "optimiser.lr": 3e-4,
@@ -121,22 +130,23 @@ UNSURE = {
     "align": {"image", "text", "views", "optimiser", "schedule", "epochs", "batch", "losses.contrast"},
     "clip": {"batch", "epochs", "optimiser.lr", "schedule.warmup"},
     "dreamlip": {"losses.group_patches.delta"},
+    "compress-align": {"image", "text", "losses.rank", "freeze", "stop", "optimiser", "schedule", "epochs", "batch"},
     "collm": {"image", "text", "optimiser", "schedule", "epochs", "batch", "losses.made.most"},
     "isa": {"readers.composer", "losses.sentence.temperature", "losses.sentence.local", "optimiser", "batch", "epochs"},
     "sprc": {"losses.prompted.text", "losses.prompted.align", "views"},
     "m2-encoder": {"text.tokenizer", "losses", "optimiser", "schedule", "epochs", "batch", "accumulate"},
-    "sycoca": {"losses", "optimiser", "schedule", "epochs", "batch"},
+    "sycoca": {"image", "text", "losses", "optimiser", "schedule", "epochs", "batch"},
     "rs-m-clip": {"losses.views", "optimiser", "schedule", "epochs", "batch", "views"},
     "tldr": {"batch", "text"},
     "florenz": {"image", "text", "optimiser", "schedule", "epochs", "batch", "sampler.cells"},
-    "dc-clip": {"image", "text", "losses.regress.beta", "optimiser", "schedule", "epochs", "batch"},
+    "dc-clip": {"image", "text", "losses.map", "losses.tokens", "optimiser", "schedule", "epochs", "batch"},
     "veclip": {"sampler.p"},
 }
 
 CASE = "the preset against the paper's settings, typed anew; what is not confirmed is listed as unverified"
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
-         "vl-adapter", "align")  # fmt: skip
+         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align")  # fmt: skip
 
 
 def marked(name):
@@ -170,13 +180,14 @@ def test_croc_s_stages():
 
 
 @pytest.mark.paper(
-    "dc-clip", shows="V", case="two stages: regression, then contrast over zh and en at a tenth of the rate"
+    "dc-clip", shows="P", case="maps of pictures alone, tokens of zh and en texts alone, then contrast at a tenth"
 )
 def test_dc_clip_s_stages():
     stages = dict(load_row("dc-clip").each_stage())
-    assert [list(s.losses) for s in stages.values()] == [["regress"], ["contrast"]]
-    assert [s.optimiser["lr"] for s in stages.values()] == [1e-3, 1e-4]
-    assert stages["align"].languages == {"weights": {"zh": 1, "en": 1}}
+    assert [list(s.losses) for s in stages.values()] == [["map"], ["tokens"], ["contrast"]]
+    assert [[one["has"] for one in s.streams.values()] for s in stages.values()] == [[["picture"]], [["text"]], []]
+    assert [s.optimiser["lr"] for s in stages.values()] == [1e-3, 1e-3, 1e-4]
+    assert stages["texts"].languages == stages["align"].languages == {"weights": {"zh": 1, "en": 1}}
 
 
 @pytest.mark.parametrize(
@@ -201,6 +212,22 @@ def test_dreamlip_at_full_size():
     with torch.device("meta"):
         model = make_model(load_row("dreamlip"))
     assert sum(p.numel() for p in model.parameters()) == 149_620_737 + 768 + 1
+
+
+@pytest.mark.paper(
+    "sycoca", shows="P", case="at full size: CLIP's towers, a text decoder of six layers over T, a decoder of patches"
+)
+def test_sycoca_at_full_size():
+    with torch.device("meta"):
+        model = make_model(load_row("sycoca"))
+    layer = 12 * 512**2 + 13 * 512 + (2 * 512**2 + 2 * 512) + (2 * 768 * 512 + 2 * 512) + 2 * 512
+    caption = 49_408 * 512 + 77 * 512 + 6 * layer + 2 * 512
+    assert sum(p.numel() for p in model.parts["caption"].parameters()) == caption
+    assert isinstance(model.parts["caption"].bring, torch.nn.Identity)
+    paint = model.parts["inpaint"].decoder
+    assert (len(paint.blocks), paint.paint.out_features) == (2, 3 * 16**2)
+    towers = [model.image, model.text, model.head, model.text_head]
+    assert sum(p.numel() for tower in towers for p in tower.parameters()) == 149_620_737 + 768 - 1  # without a scale
 
 
 @pytest.mark.paper(
@@ -244,7 +271,7 @@ def test_char_gru_at_full_size():
 
 @pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
 @pytest.mark.paper(
-    "rs-m-clip", shows="V", case="over XLM-R base's architecture, ViT-B/32 and DINO's head of 65,536, at full size"
+    "rs-m-clip", shows="P", case="over XLM-R base's architecture, ViT-B/32 and DINO's head of 65,536, at full size"
 )
 def test_rs_m_clip_at_full_size(monkeypatch):
     import transformers
@@ -261,9 +288,41 @@ def test_rs_m_clip_at_full_size(monkeypatch):
     )
     with torch.device("meta"):
         model = make_model(load_row("rs-m-clip"))
-    assert sum(p.numel() for p in model.text.parameters()) == 278_043_648  # of the published checkpoint
+    assert sum(p.numel() for p in model.text.model.parameters()) == 278_043_648  # of the published checkpoint
+    assert [tuple(p.shape) for p in model.text.project.parameters()] == [
+        (640, 768),
+        (512, 640),
+    ]  # open_clip's head of it
+    assert isinstance(model.text_head, torch.nn.Identity)
     assert model.parts["views"].head.last.shape == (65_536, 256)
     assert model.image.grid == 7
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+@pytest.mark.paper(
+    "compress-align", shows="P", case="over BLIP-base's architecture at full size: the last quarter and an MLP learn"
+)
+def test_compress_align_at_full_size(monkeypatch):
+    import transformers
+
+    from panoglot.networks import freeze
+    from panoglot.networks.towers import blip
+
+    config = transformers.BlipConfig(text_config={"encoder_hidden_size": 768})
+    words = type("Words", (), {"__len__": lambda self: 30_524})()
+    monkeypatch.setattr(
+        blip,
+        "load_pretrained",
+        lambda kind, name: transformers.BlipForImageTextRetrieval(config) if "Blip" in kind.__name__ else words,
+    )
+    row = load_row("compress-align")
+    with torch.device("meta"):
+        model = make_model(row)
+    assert (len(model.image.model.encoder.layers), len(model.text.model.encoder.layer)) == (12, 12)
+    freeze(model, row.freeze)
+    learns = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".layer")[1].split(".")[1] for name in learns if ".layer" in name} == {"9", "10", "11"}
+    assert all(name.startswith(("parts.rank.mlp", "image.model.encoder", "text.model.encoder")) for name in learns)
 
 
 def test_align_s_crops_and_mirrors():

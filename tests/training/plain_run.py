@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from panoglot.networks import Data, make_model
+from panoglot.networks import make_data, make_model
 from panoglot.training import Trainer
 
 
@@ -82,7 +82,7 @@ def plain_run(row, records, loss_of, make, factor, *, clip=None, model=None, fir
     for name in model.parts:
         model.parts[name].train()
     optimiser, losses = make(model), []
-    data = Data(records, model, 0, row=row)
+    data = make_data(records, model, 0, row=row)
     learnt = [p for group in optimiser.param_groups for p in group["params"]]
     for p in model.parameters():
         p.requires_grad_(any(p is one for one in learnt))

@@ -35,7 +35,7 @@ TINY = {
 }
 WIDE = {"image": {**TINY["image"], "width": 64}, "text": {**TINY["text"], "width": 64}}
 GRAIN = {"head": {"kind": "queries", "width": 16, "layers": 1, "heads": 2, "drop": 0.0}}
-TEXT = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "mean"}
+TEXT = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "end"}
 CAPTION, PAINT = {"width": 32, "heads": 2, "layers": 1}, {"heads": 2, "layers": 1}
 
 SMALL = {**dict.fromkeys(TINY), "batch": 16, "epochs": 1}  # the preset's own towers

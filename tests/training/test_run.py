@@ -40,7 +40,7 @@ TINY = {
     "batch": 16,
     "epochs": 2,
 }
-WORDS = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "mean"}
+WORDS = {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "end"}
 
 
 def row(name="clip", **more):

@@ -55,33 +55,39 @@ def losses(figures):
 
 
 def test_a_stage_inherits_what_it_does_not_say():
-    (distil, one), (align, two) = load_row("dc-clip").each_stage()
-    assert (distil, align) == ("distil", "align")
-    assert (list(one.losses), list(two.losses)) == (["regress"], ["contrast"])
-    assert one.losses["regress"]["teacher"] == 768
-    assert (one.optimiser["lr"], two.optimiser["lr"]) == (1e-3, 1e-4)
-    assert two.optimiser["kind"] == one.optimiser["kind"] == "adamw"
-    assert two.optimiser["weight_decay"] == 0.05
+    (pictures, one), (texts, two), (align, three) = load_row("dc-clip").each_stage()
+    assert (pictures, texts, align) == ("pictures", "texts", "align")
+    assert (list(one.losses), list(two.losses), list(three.losses)) == (["map"], ["tokens"], ["contrast"])
+    assert (one.losses["map"]["width"], two.losses["tokens"]["width"]) == (1024, 768)
+    assert [r.optimiser["lr"] for r in (one, two, three)] == [1e-3, 1e-3, 1e-4]
+    assert three.optimiser["kind"] == one.optimiser["kind"] == "adamw"
+    assert three.optimiser["weight_decay"] == 0.05
     assert (one.languages, two.languages) == ({}, {"weights": {"zh": 1, "en": 1}})
     assert one.image == two.image
     assert not one.stages
 
 
+def test_a_preset_takes_stages_away_and_names_others():
+    assert [name for name, _ in load_row("dc-clip", "small").each_stage()] == ["distil", "align"]
+    with pytest.raises(UserError, match="no stage is called 'distil'"):
+        load_row("dc-clip", stages={"distil": {"epochs": 1}})
+
+
 def test_what_is_laid_on_top_holds_in_every_stage_or_in_the_named_one():
     every = load_row("dc-clip", epochs=3).each_stage()
-    assert [r.epochs for _, r in every] == [3, 3]
+    assert [r.epochs for _, r in every] == [3, 3, 3]
     one = load_row("dc-clip", stages={"align": {"epochs": 7, "losses": {"contrast": {"weight": 2.0}}}}).each_stage()
-    assert [r.epochs for _, r in one] == [20, 7]
-    assert one[1][1].losses["contrast"]["weight"] == 2.0
+    assert [r.epochs for _, r in one] == [20, 20, 7]
+    assert one[2][1].losses["contrast"]["weight"] == 2.0
     small = load_row("dc-clip", "small").each_stage()
     assert [r.languages for _, r in small] == [{}, {"temperature": 5.0}]
     assert small[0][1].losses == {"regress": {"weight": 1.0, "teacher": 64}}
     deeper = load_row("dc-clip", losses={"contrast": {"smoothing": 0.1}}).each_stage()
     assert "contrast" not in deeper[0][1].losses
-    assert deeper[1][1].losses["contrast"]["smoothing"] == 0.1
+    assert deeper[2][1].losses["contrast"]["smoothing"] == 0.1
     flat = load_row("dc-clip", stages=None)
     assert flat.each_stage() == [("", flat)]
-    assert set(flat.losses) == {"regress", "contrast"}
+    assert set(flat.losses) == {"map", "tokens", "contrast"}
 
 
 def test_the_stored_row_is_the_row():

@@ -108,7 +108,7 @@ EXTRA = {
     "m2-encoder": {"image": {**TINY["image"], "width": 64}, "text": {**TINY["text"], "width": 64},
                    "losses": {"contrast": {"group": 8}}, "epochs": 1},
     "rs-m-clip": {"losses": {"views": {"prototypes": 8, "hidden": 16, "bottleneck": 8}}},
-    "sycoca": {"text": {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "mean"},
+    "sycoca": {"text": {"kind": "transformer", "width": 32, "heads": 2, "layers": 1, "pool": "end"},
                "losses": {"caption": {"width": 32, "heads": 2, "policy": "random"}, "inpaint": {"heads": 2}}},
 }  # fmt: skip
 
@@ -243,8 +243,9 @@ def test_sycoca_without_inpainting_and_masks_is_coca(bed):
     _, batch, model = batch_loss(r, bed)
     model.parts["caption"].policy = "none"
     f = model.features(batch)
-    logits = model.parts["caption"].decoder(batch.tokens[:, 0], f.patches)
-    target = batch.tokens[:, 0].masked_fill(~batch.token_mask[:, 0], -100)
+    ids, mask = (z[:, 0, : f.tokens.shape[1]] for z in (batch.tokens, batch.token_mask))
+    logits = model.parts["caption"].decoder(ids, f.patches, given=f.tokens)
+    target = ids.masked_fill(~mask, -100)
     coca = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), target[:, 1:].flatten())
     got = model(batch)
     assert float(got["caption"].value) == pytest.approx(float(coca), abs=1e-12)
@@ -302,7 +303,9 @@ def test_sycoca_s_masks_are_the_right_way_round(bed, monkeypatch):
     seen = {}
     caption, inpaint = model.parts["caption"].decoder, model.parts["inpaint"].decoder
     monkeypatch.setattr(
-        caption, "forward", lambda i, m, keep=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep)
+        caption,
+        "forward",
+        lambda i, m, keep=None, given=None, _f=caption.forward: seen.update(keep=keep) or _f(i, m, keep, given),
     )
     tower = model.image.forward
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from panoglot.networks._freeze import FreezePlan, freeze, parameter_groups, training_mode
     from panoglot.networks._kinds import SETTINGS, Kinds, Option, register, says
     from panoglot.networks._language import Language, pad
-    from panoglot.networks._load import Ensemble, load_run
+    from panoglot.networks._load import Ensemble, begin_with, load_run
     from panoglot.networks._model import Model, make_model
     from panoglot.networks._needs import NEEDS, READS, needs_of, reads_of
     from panoglot.networks._optimiser import Lamb
@@ -69,6 +69,7 @@ __all__ = [
     "Turn",
     "View",
     "allocate",
+    "begin_with",
     "check_export",
     "checkpoint_activations",
     "choose_view",
@@ -160,6 +161,7 @@ __getattr__, __dir__ = lazy_names(
         "list_presets": "_row",
         "list_rows": "_row",
         "load_row": "_row",
+        "begin_with": "_load",
         "load_run": "_load",
         "make_model": "_model",
         "parameter_groups": "_freeze",

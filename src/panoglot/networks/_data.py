@@ -282,7 +282,9 @@ class Data(Loading):
         def choose(count: int, scale: Any) -> list[View]:
             flip = float(views.get("flip", 0.0))
             share = size / views["of"] if "of" in views else None
-            return [choose_view(x.shape[1], x.shape[2], draw, tuple(scale), flip, share) for _ in range(count)]
+            flop, turn = float(views.get("flop", 0.0)), bool(views.get("turn", False))
+            how = (tuple(scale), flip, share, flop, turn)
+            return [choose_view(x.shape[1], x.shape[2], draw, *how) for _ in range(count)]
 
         whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))
         sample = out.sample

@@ -30,6 +30,7 @@ class Language(nn.Module):
     text_head: Any
     row: Any
     active: Any
+    parts: Any
     bridges: Any
     look: Any
     look_at: Any
@@ -274,9 +275,7 @@ class Language(nn.Module):
         Examples: `tests/networks/test_language.py`.
         """
         if not self.writes:
-            raise UserError(
-                f"'{self.row.method}' makes vectors, it does not write; use encode_texts and encode_pixels."
-            )
+            return self._written_by_loss(pictures, prompt, most, batch_size)
         n = len(pictures) if pictures is not None else 1 if isinstance(prompt, str) else len(prompt)
         prompts, langs = ([v] * n if isinstance(v, str) else list(v) for v in (prompt, lang))
         if len(prompts) != n or len(langs) != n:
@@ -313,6 +312,21 @@ class Language(nn.Module):
                 for i, row in zip(at, new, strict=True):
                     out[i] = self.text.tokens.decode(row).strip()
         return out
+
+    def _written_by_loss(
+        self, pictures: Tensor | None, prompt: str | Sequence[str], most: int, batch_size: int
+    ) -> list[str]:
+        """Captions by a loss that writes beside the vectors (SyCoCa); it reads no prompt."""
+        writer = next((part for part in self.parts.values() if hasattr(part, "write")), None)
+        if writer is None:
+            raise UserError(
+                f"'{self.row.method}' makes vectors, it does not write; use encode_texts and encode_pixels."
+            )
+        if pictures is None or any(prompt):
+            raise UserError(f"'{self.row.method}' writes captions of pictures, and reads no prompt.")
+        self.eval()
+        here = next(self.parameters()).device
+        return [text for part in pictures.split(batch_size) for text in writer.write(self, part.to(here), most)]
 
     def _media_of(
         self, pictures: Tensor | None, boxes: Tensor | None, at: list[int], task: str, device: Any, told: Batch

@@ -85,11 +85,14 @@ def load_run(run: str | Path, *, snapshots: bool | str = False, device: Any = "c
 
 
 def begin_with(model: Model, run: str | Path) -> list[str]:
-    """Give a fresh model what a run has learnt: every tensor of the same name and shape.
+    """Give a fresh model what a run has learnt: every tensor of the same name and shape; or published weights.
+
+    What a loss copied of the model (a moving average) is copied anew, where the run has none.
 
     Args:
         model: changed in place.
-        run: folder of the run; of another method too, when its towers are the same.
+        run: folder of the run, of another method too, when its towers are the same; or `open_clip:NAME`, weights of
+            open_clip on the hub, or in a folder.
 
     Returns:
         Names of the model's tensors that stay fresh.
@@ -97,6 +100,10 @@ def begin_with(model: Model, run: str | Path) -> list[str]:
     Raises:
         UserError: no run there, a damaged file, or not one tensor that fits.
     """
+    if str(run).startswith("open_clip:"):
+        from panoglot.networks._published import begin_with_open_clip
+
+        return _copied(model, begin_with_open_clip(model, str(run).partition(":")[2]))
     learnt = load_run(run)
     assert isinstance(learnt, Model)
     known, own = learnt.state_dict(), model.state_dict()
@@ -104,4 +111,13 @@ def begin_with(model: Model, run: str | Path) -> list[str]:
     if not taken:
         raise UserError(f"the run '{run}' has no tensor of a name and shape of '{model.row.method}': give its towers.")
     model.load_state_dict(taken, strict=False)
-    return sorted(own.keys() - taken.keys())
+    return _copied(model, sorted(own.keys() - taken.keys()))
+
+
+def _copied(model: Model, fresh: list[str]) -> list[str]:
+    """Let losses whose copy of the model is fresh copy it again; returns what is fresh then."""
+    again = {name for name in model.active if any(key.startswith(f"parts.{name}.teacher.") for key in fresh)}
+    for name in again:
+        model.parts[name].start(model)
+    copies = tuple(f"parts.{name}.teacher." for name in again)
+    return [key for key in fresh if not copies or not key.startswith(copies)]

@@ -128,7 +128,7 @@ class Model(Language, Queries):
         return Widths(
             row.dim,
             self.image.width if self.image is not None else 0,
-            self.text.width if self.text is not None else 0,
+            getattr(self.text, "token_width", self.text.width) if self.text is not None else 0,
             getattr(getattr(self.text, "tokens", None), "size", 0),
             row.size,
             getattr(self.image, "patch", 0),
@@ -224,6 +224,7 @@ class Model(Language, Queries):
             f.x = unit(self.head(batch.image_vec))
             return
         pooled, f.patches = self.look("image", self.image, batch)
+        f.seen_as = pooled
         if hasattr(self.head, "fill"):  # heads that read patches in their own way
             self.head.fill(pooled, f.patches, f)
         else:
@@ -293,6 +294,7 @@ class Model(Language, Queries):
         if self.composer_reads_ids and not self.asks_for("text", "tokens"):
             return
         f.y, pooled, f.tokens = self.text_vectors(f.ids, f.token_mask, f.langs)
+        f.read_as = pooled
         f.token_mask = f.token_mask[:, : f.tokens.shape[1]]
         if self.row.shared:
             z = torch.cat([pooled[:, None], f.tokens], 1)
@@ -470,9 +472,8 @@ class Model(Language, Queries):
             part = list(texts[i : i + batch_size])
             ids, mask = (z.to(pixels.device) for z in self.text.tokens(part))
             tags = ["und"] * len(part) if langs is None else list(langs[i : i + batch_size])
-            tokens = self.text(ids, mask, tags)[1]
             patches = self.image(pixels[i : i + batch_size])[1]
-            out.append(scorer.reward(tokens, mask[:, : tokens.shape[1]], patches))
+            out.append(scorer.score(self, ids, mask, tags, patches))
         return torch.cat(out)
 
 

@@ -14,7 +14,18 @@ from panoglot.networks._kinds import Kinds
 if TYPE_CHECKING:
     from panoglot.networks._row import Row
 
-__all__ = ["NEEDS", "READS", "check_row_needs", "needs_of", "reads_of", "served", "streams_of", "taken_of", "too_few"]
+__all__ = [
+    "NEEDS",
+    "READS",
+    "check_row_needs",
+    "judged_of",
+    "needs_of",
+    "reads_of",
+    "served",
+    "streams_of",
+    "taken_of",
+    "too_few",
+]
 
 #: What may be needed -> (what it is, what gives it).
 NEEDS = {
@@ -182,6 +193,11 @@ def taken_of(row: Row) -> set[str]:
         if any("text" not in s.get("has", ("text",)) for s in stage.streams.values()):
             out.add("picture")
     return out
+
+
+def judged_of(row: Row) -> dict[str, Any]:
+    """Return which ratings the sampler of a row counts, and how: options of `read_records`."""
+    return {key: row.sampler[key] for key in ("criteria", "raters") if row.sampler.get(key) is not None}
 
 
 def too_few(items: int, batch: int) -> str:

@@ -45,7 +45,8 @@ class Row:
         shared: layers of a stack that both towers pass through, whose output is the second tap (M2-Encoder); 0: none.
         dim: of the joint space.
         size: side of the pictures in pixels.
-        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `scale`, a
+        views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `flop`, how
+            often upside down; `turn: true`, quarter turns (pictures that have no up, from above); `scale`, a
             share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
@@ -69,6 +70,9 @@ class Row:
             of all of them, in these shares; a loss sees those that have what it reads, or the ones that it names:
             `losses: {lm: {streams: [paired]}}`. Empty: one stream.
         tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
+        stop: `{patience: 2}`: after every epoch a loss that can judges what is held out; the best epoch is kept, and
+            the run ends when that many did no better. Empty: all epochs, the last one is kept.
+        start: `open_clip:NAME` or the folder of a run: the weights that a new run begins with.
         vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
     A row with stages, here two of three settings that only one of them has::
@@ -119,6 +123,8 @@ class Row:
     streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=marked(Added({})))
     tiles: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
     vocabulary: tuple[str, ...] = field(default=(), metadata=marked(Added(())))
+    start: str = field(default="", metadata=marked(Added("")))
+    stop: Mapping[str, Any] = field(default_factory=dict, metadata=marked(Added({})))
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, Mapping):
@@ -247,8 +253,12 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Lay settings on a row; those that do not name a stage win over what its stages say."""
+def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str, own: bool = False) -> dict[str, Any]:
+    """Lay settings on a row; those that do not name a stage win over what its stages say.
+
+    A preset of the row (`own`) may name stages that the row has not, and take away others (null): then their order is
+    the preset's.
+    """
     given = {k: v for k, v in over.items() if k != "stages"}
     out = _merge(raw, given)
     if given.get("losses"):  # null takes one away
@@ -257,8 +267,10 @@ def _lay(raw: Mapping[str, Any], over: Mapping[str, Any], what: str) -> dict[str
     if named is None:
         out.pop("stages", None)
         return out
+    if own and set(stages) <= set(named):
+        stages = {name: stages.get(name) for name, said in named.items() if said is not None}
     for name in named:
-        if stages and name not in stages:
+        if stages and name not in stages and not (own and named[name] is None):
             raise UserError(f"{what}: no stage is called '{name}'.{did_you_mean(name, stages)}")
     if stages or named:
         out["stages"] = {}
@@ -299,7 +311,7 @@ def load_row(name: str | Path, preset: str = "paper", **overrides: Any) -> Row:
     if preset != "paper":
         if preset not in presets:
             raise UserError(f"{name} has no preset '{preset}'.{did_you_mean(preset, ['paper', *presets])}")
-        raw = _lay(raw, presets[preset], str(name))
+        raw = _lay(raw, presets[preset], str(name), own=True)
     return _checked(_lay(raw, overrides, str(name)), str(name))
 
 

@@ -31,8 +31,8 @@ class Streams(Loading):
     """The items of a row with streams; what `Data` is for one.
 
     A record belongs to the first stream whose `loaders` name its loader, or, where none does, to the first without
-    `loaders` that its picture and texts fit. The shares hold in every stretch of an epoch within one item; a stream
-    that is used up begins anew.
+    `loaders` that its picture and texts fit; where none does, to the first that takes less: of a pair its
+    picture. The shares hold in every stretch of an epoch within one item; a stream that is used up begins anew.
 
     Args:
         records: what there is.
@@ -90,10 +90,9 @@ class Streams(Loading):
         for name, spec in self.row.streams.items():
             if r.loader in spec.get("loaders", ()):
                 return name
-        for name, spec in self.row.streams.items():
-            if not spec.get("loaders") and there == set(spec.get("has", ("picture", "text"))):
-                return name
-        return None
+        has = {n: set(s.get("has", ("picture", "text"))) for n, s in self.row.streams.items() if not s.get("loaders")}
+        fits = [name for name, asked in has.items() if asked == there]
+        return next(iter([*fits, *(name for name, asked in has.items() if asked <= there)]), None)
 
     def plan(self, epoch: int) -> list[list[tuple[str, int]]]:
         """Return the steps of an epoch; a function of (seed, epoch) and the items."""

@@ -31,7 +31,13 @@ LEAST = 0.2
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A part of a picture, in shares of its width and height, mirrored or not, stretched to a square.
+    """A part of a picture, in shares of its width and height, stretched to a square, mirrored, upside down, turned.
+
+    Attributes:
+        x0, y0, x1, y1: the part.
+        flip: left and right change places.
+        flop: top and bottom change places, after that.
+        turns: quarter turns against the clock, after that.
 
     >>> View(0.5, 0, 1, 1).box((0.25, 0.25, 0.75, 0.75)), View(0, 0, 1, 1, True).box((0.0, 0.0, 0.25, 1.0))
     ((0.0, 0.25, 0.5, 0.75), (0.75, 0.0, 1.0, 1.0))
@@ -42,6 +48,8 @@ class View:
     x1: float = 1.0
     y1: float = 1.0
     flip: bool = False
+    flop: bool = False
+    turns: int = 0
 
     def pixels(self, x: Tensor, side: int | None = None) -> Tensor:
         """Return what is shown of pixels [C, H, W]: [C, side, side] in the range of the input; None: not resized."""
@@ -54,7 +62,8 @@ class View:
         x = x[:, top + edges[2] : bottom + edges[2], left + edges[0] : right + edges[0]]
         if side is not None and x.shape[1:] != (side, side):
             x = F.interpolate(x[None], (side, side), mode="bicubic", align_corners=False, antialias=True)[0].clamp(0, 1)
-        return x.flip(2) if self.flip else x
+        x = x.flip([axis for axis, there in ((2, self.flip), (1, self.flop)) if there])
+        return x.rot90(self.turns, (1, 2)) if self.turns else x
 
     def mask(self, mask: Tensor, side: int) -> Tensor:
         """Return what is shown of a mask, bool [h, w] of any size: bool [side, side]."""
@@ -66,7 +75,10 @@ class View:
         if not (self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1):
             return None
         across, down = (x - self.x0) / (self.x1 - self.x0), (y - self.y0) / (self.y1 - self.y0)
-        return (1 - across if self.flip else across), down
+        across, down = (1 - across if self.flip else across), (1 - down if self.flop else down)
+        for _ in range(self.turns % 4):
+            across, down = down, 1 - across
+        return across, down
 
     def box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
         """Return where a box (x0, y0, x1, y1 in shares) is shown, cut at the edge; None: outside, or nearly."""
@@ -76,7 +88,7 @@ class View:
         if not (x1 > x0 and y1 > y0) or (x1 - x0) * (y1 - y0) < LEAST * whole:
             return None
         (left, top), (right, bottom) = self.point(x0, y0) or (0.0, 0.0), self.point(x1, y1) or (1.0, 1.0)
-        return min(left, right), top, max(left, right), bottom
+        return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
 
     def region(self, region: RegionText, side: int, size: tuple[int, int]) -> RegionText | None:
         """Return a region as it is shown: box, mask and points moved; None: nothing, or too little, is left of it.
@@ -109,6 +121,8 @@ def choose_view(
     scale: tuple[float, float] = (0.9, 1.0),
     flip: float = 0.0,
     share: float | None = None,
+    flop: float = 0.0,
+    turn: bool = False,
 ) -> View:
     """Return the square in the middle, or where a draw is given a random part.
 
@@ -119,6 +133,8 @@ def choose_view(
         scale: share of the area that is kept.
         flip: probability of a mirrored one.
         share: of each side that is kept, whatever the scale: 289 of 346 pixels (ALIGN).
+        flop: probability of one upside down.
+        turn: no, one, two or three quarter turns, each as likely.
     """
     if draw is None:
         edge = min(height, width)
@@ -133,7 +149,9 @@ def choose_view(
         w = max(1, min(width, round((area * ratio) ** 0.5)))
         top, left = draw.below(height - h + 1), draw.below(width - w + 1)
     mirrored = draw is not None and flip > 0 and draw.number() < flip
-    return View(left / width, top / height, (left + w) / width, (top + h) / height, mirrored)
+    upside = draw is not None and flop > 0 and draw.number() < flop
+    turns = draw.below(4) if draw is not None and turn else 0
+    return View(left / width, top / height, (left + w) / width, (top + h) / height, mirrored, upside, turns)
 
 
 def normalised(x: Tensor) -> Tensor:

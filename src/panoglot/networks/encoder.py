@@ -372,7 +372,7 @@ def _halved(vectors: Any) -> np.ndarray:
 
 
 class TrainedBoth(TrainedEncoder):
-    """A trained model that makes vectors and writes (COSMO): an encoder, and a captioner.
+    """A trained model that makes vectors and writes (COSMO, SyCoCa): an encoder, and a captioner.
 
     Args:
         writer: the same model as a captioner.
@@ -391,7 +391,7 @@ class TrainedBoth(TrainedEncoder):
 
 
 def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | CodedPictures:
-    """Load what a run has learnt: an encoder, or a captioner where its method writes and makes no vectors.
+    """Load what a run has learnt: an encoder, a captioner where its method writes, or both in one.
 
     Raises:
         UserError: not a run, no checkpoint yet, a damaged one, or one of another row.
@@ -458,6 +458,10 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     options_said = "&".join(f"{key}={value}" for key, value in chosen.items() if value)
     name = f"pano:{path}?{options_said}".removesuffix("?")
     found = fingerprint([found, infer]) if infer else found
+    if models[0].can("write"):
+        return TrainedBoth(
+            TrainedGenerator(models[0], name, found, batch_size), models, name, found, batch_size, summed
+        )
     return TrainedEncoder(models, name, found, batch_size, summed, writing["lang"] if late else "und", infer)
 
 

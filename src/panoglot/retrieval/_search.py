@@ -111,8 +111,8 @@ class Indexed:
     """What `index` did.
 
     Attributes:
-        vectors: `exact` (no index is needed; the copies that search maps are made), `built` or `updated`; `passages`, of
-            an encoder with late interaction: every caption token by token.
+        vectors: `exact` (no index is needed; the copies that search maps are made), `built` or `updated`; `passages`,
+            of an encoder with late interaction: every caption token by token.
         captions: captions encoded now, one a picture; of `passages` all of them.
         before: captions that had a vector before.
         views: vectors of views added now.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from panoglot.errors import UserError
 from panoglot.networks._records import Batch, Term
 
-__all__ = ["accumulate", "accumulate_plain"]
+__all__ = ["accumulate", "accumulate_plain", "side_by_side"]
 
 T = TypeVar("T")
 
@@ -144,3 +144,17 @@ def accumulate_plain(
             if p.grad is not None:
                 p.grad.mul_(scale[names[0]])
     return {n: Term(sums[n] * scale[n], counts[n]) for n in names}, everywhere
+
+
+def side_by_side(pieces: Sequence[Batch]) -> Batch:
+    """Return what the kernel needs of micro-batches side by side."""
+    slots = max(p.slot_mask.shape[1] for p in pieces if p.slot_mask is not None)
+    masks = [
+        torch.nn.functional.pad(p.slot_mask, (0, slots - p.slot_mask.shape[1]))
+        for p in pieces
+        if p.slot_mask is not None
+    ]
+    ids = [i for p in pieces for i in p.ids]
+    return Batch(
+        ids, slot_mask=torch.cat(masks), pair_id=torch.cat([p.pair_id for p in pieces if p.pair_id is not None])
+    )

@@ -72,7 +72,21 @@ encoder = load_model({f"pano:{facts['folder']}"!r})
 vectors = encoder.encode_texts(["ein roter Vogel"], ["de"])
 ```
 
-The folder may be moved. In a recipe and for every command that takes an encoder it is `pano:FOLDER`."""
+The folder may be moved. In a recipe and for every command that takes an encoder it is
+`pano:FOLDER`.{_captions(facts, model)}"""
+
+
+def _captions(facts: Mapping[str, Any], model: str) -> str:
+    """How what makes vectors and writes captions is a captioner, too."""
+    if not facts.get("captions"):
+        return ""
+    return f"""
+
+It writes captions, too, in the languages of those it learnt from:
+
+```sh
+panoglot build photos -o photos.pano --captioner {model}
+```"""
 
 
 def _cell(value: Sequence[float]) -> str:
@@ -82,6 +96,13 @@ def _cell(value: Sequence[float]) -> str:
 def _figures(figures: Mapping[str, Any]) -> str:
     if not figures.get("languages"):
         why = figures.get("why", "no pictures were held out")
+        told = figures.get("pairs") or {}
+        shares = [f"{name} {value:.3f}" for name, value in told.items() if value is not None]
+        if shares:
+            return (
+                "## Figures\n\nPairs of captions of one held-out picture that people told apart, in their order "
+                f"(chance is .5): {', '.join(shares)}."
+            )
         return f"## Figures\n\nNone: {why}."
     pictures = figures["pictures"]
     lines = [

@@ -10,7 +10,7 @@ from typing import Any
 from panoglot.errors import UserError
 from panoglot.networks._export import fitting
 from panoglot.networks._kinds import Kinds
-from panoglot.networks._needs import READS, reads_of, streams_of, taken_of, too_few
+from panoglot.networks._needs import READS, judged_of, reads_of, streams_of, taken_of, too_few
 from panoglot.networks._row import Row, build
 from panoglot.networks.samplers import Document, Sample
 from panoglot.networks.samplers._sample import named
@@ -108,7 +108,7 @@ def check(data: Dataset, row: Row, asked: Mapping[str, Any]) -> Checked:
     """
     what = {"lang": asked["lang"], "kinds": asked["kinds"], "sources": asked["sources"]}
     try:
-        reading = read_records(data, **what, held_out=asked["held_out"], takes=taken_of(row))
+        reading = read_records(data, **what, held_out=asked["held_out"], takes=taken_of(row), **judged_of(row))
     except UserError as error:
         return Checked(row.method, missing=[str(error)])
     return look_through(row, reading, teacher=bool(asked.get("teacher")))

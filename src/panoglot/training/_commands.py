@@ -130,7 +130,8 @@ def train(
             --resume FOLDER --export onnx.
         log: show the figures of every step, and recall at the end, to tensorboard (FOLDER/tensorboard) or mlflow too
             (FOLDER/mlflow.db, or where MLFLOW_TRACKING_URI says). log.jsonl in the folder has them in any case.
-        start: the folder of a run whose weights this one begins with, wherever name and shape agree: to fine-tune.
+        start: the folder of a run whose weights this one begins with, wherever name and shape agree: to fine-tune; or
+            open_clip:NAME, weights of open_clip on the hub (or in a folder).
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -205,7 +206,7 @@ def _begin(given: Mapping[str, Any]) -> Any:
             **{name: [*several(given[name])] for name in ("lang", "kinds", "sources")},
             "held_out": given["held_out"],
             "teacher": None if teacher is None else encoder_name(teacher),
-            "start": None if given["start"] is None else str(Path(given["start"]).absolute()),
+            "start": None if given["start"] is None else _start(given["start"]),
         },
         "training": {name: given[name] for name in (*TRAINING, "encode")},
     }
@@ -217,6 +218,15 @@ def _begin(given: Mapping[str, Any]) -> Any:
         if (folder / "run.json").exists() and is_main():
             raise UserError(f"'{folder}' holds a run already: panoglot train --resume {folder}, or another folder.")
         return run(folder, data, row, settings, **how)
+
+
+def _start(given: Any) -> str:
+    """Return what a run begins with, as it is understood from any folder."""
+    name = str(given)
+    if not name.startswith("open_clip:"):
+        return str(Path(name).absolute())
+    path = Path(name.partition(":")[2]).expanduser()
+    return f"open_clip:{path.absolute()}" if path.is_dir() else name
 
 
 def _lists(given: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +27,8 @@ from panoglot.table import (
     plain_rows,
     sql_in,
 )
-from panoglot.training._others import (
-    Wanted,
-    assign_sentences,
-    rated,
-    read_documents,
-    read_triples,
-    read_videos,
-    split_of,
-)
+from panoglot.training._others import Wanted, assign_sentences, read_documents, read_triples, read_videos, split_of
+from panoglot.training._ratings import rated
 from panoglot.training._stored_vectors import (
     add_image_vectors,
     add_many_vectors,
@@ -117,6 +110,7 @@ class Reading:
         left_out: reason → pictures, or captions (`caption: …`), that are not used.
         fingerprint: changes with the pictures and captions in use.
         caption_ids: of the texts of every record.
+        notes: what is to be said of what was read.
     """
 
     records: list[Record]
@@ -125,6 +119,7 @@ class Reading:
     left_out: Counter[str]
     fingerprint: str
     caption_ids: list[tuple[str, ...]] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
 
     def add_vectors(
         self,
@@ -185,6 +180,8 @@ def read_records(
     text_vectors: str | None = None,
     takes: Collection[str] = ("caption",),
     assign: str = "",
+    criteria: Mapping[str, float] | None = None,
+    raters: int = 1,
 ) -> Reading:
     """Read what there is to train on: pictures that are not dropped, with their captions that are not dropped.
 
@@ -204,6 +201,7 @@ def read_records(
         takes: rows that are read: `caption`; `document` and `triple` become records of their own; `rating` gives texts
             their score; `picture`, pictures without a caption; `video`: frames of one clip are one record.
         assign: encoder that says which sentence of a document belongs to which picture; '': to the one before it.
+        criteria, raters: which ratings count, and how much; see `rated`.
 
     Raises:
         UserError: no dataset, an unknown language or kind, or nothing to train on.
@@ -241,8 +239,9 @@ def read_records(
         used.update((c.lang, c.kind, c.model or c.recipe or "unknown") for c in captions)
         licences[licence_of.get(image_id, "unknown")] += 1
         digest.update(f"{image_id} {split} {' '.join(c.caption_id for c in captions)}\n".encode())
+    notes: list[str] = []
     if "rating" in takes:
-        rated(data, records, owners, left_out, digest)
+        notes = rated(data, records, owners, left_out, digest, criteria, raters)
     if "picture" in takes:
         for image_id, (picture, split, together) in sorted(images.items()):
             split = split_of(split, together, held_out)
@@ -266,7 +265,7 @@ def read_records(
     owners += [()] * (len(records) - len(owners))
     if not records:
         raise UserError(_nothing(data, wanted, kinds, sources, takes))
-    reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners)
+    reading = Reading(records, used, licences, left_out, digest.hexdigest(), owners, notes)
     reading.add_vectors(data, image=image_vectors, text=text_vectors)
     return reading
 

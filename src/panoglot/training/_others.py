@@ -1,4 +1,4 @@
-"""Documents, triples and ratings of a dataset as records, beside its captions."""
+"""Documents and triples of a dataset as records, beside its captions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ __all__ = [
     "Wanted",
     "assign_sentences",
     "films_of",
-    "rated",
     "read_documents",
     "read_triples",
     "read_videos",
@@ -254,45 +253,3 @@ def _passages(data: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, tup
             if text:
                 out[row["document_id"]] = text, _lang(row["lang"])
     return out
-
-
-def rated(
-    data: Dataset, records: Sequence[Any], owners: Sequence[tuple[str, ...]], left_out: Counter[str], digest: Any
-) -> int:
-    """Give texts the mean of what was said of their captions, as `score`; returns how many got one.
-
-    Ratings of one criterion on one scale are taken, the most frequent. Where there are comparisons only, a caption's
-    score is the mean of what it got in them.
-
-    Args:
-        data: the dataset.
-        records: are changed.
-        owners: caption ids of the texts of every record.
-        left_out: is added to.
-        digest: of what was read; is updated.
-    """
-    if not data.ratings.exists():
-        return 0
-    rows = [row for row in plain_rows(data.ratings.read(None, "of = 'captions'")) if row["value"] is not None]
-    plain = [row for row in rows if not row["against"]]
-    rows = plain or rows
-    kinds = Counter((row["criterion"] or "", row["scale"] or "") for row in rows)
-    if not kinds:
-        return 0
-    best = min(kinds, key=lambda kind: (-kinds[kind], kind))
-    left_out["rating: of another criterion or scale"] += len(rows) - kinds[best]
-    said: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if ((row["criterion"] or ""), (row["scale"] or "")) == best:
-            said[row["item"]].append(float(row["value"]))
-            if row["against"]:
-                said[row["against"]].append(1.0 - float(row["value"]))
-    count = 0
-    for record, ids in zip(records, owners, strict=True):
-        scores = {n: sum(said[id_]) / len(said[id_]) for n, id_ in enumerate(ids) if id_ in said}
-        if scores:
-            record.texts = [replace(t, score=scores.get(n, t.score)) for n, t in enumerate(record.texts)]
-            digest.update(f"rating {record.id} {sorted(scores.items())}\n".encode())
-            count += len(scores)
-    left_out += Counter()
-    return count

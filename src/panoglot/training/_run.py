@@ -140,8 +140,18 @@ def run(
     first = look_through(row, reading, teacher=bool(asked.get("teacher")))
     _may_idle(first, idle)
     model, fresh = _first_model(folder, row, asked.get("start"), training["seed"])
-    trainer = Trainer(row, reading.train, folder, model=model, device=device, shard=shard, idle=idle, **options)
-    trainer.notes += fresh
+    trainer = Trainer(
+        row,
+        reading.train,
+        folder,
+        model=model,
+        device=device,
+        shard=shard,
+        idle=idle,
+        held_out=reading.held_out,
+        **options,
+    )
+    trainer.notes += [*fresh, *reading.notes]
     if hasattr(getattr(trainer.model.text, "tokens", None), "whole"):
         first.cut = count_cut(trainer.model.text.tokens, row, reading.train)
     trainer.resume()
@@ -173,7 +183,8 @@ def run(
 
 def _first_model(folder: Path, row: Row, start: str | None, seed: int) -> tuple[Any, list[str]]:
     """Return the model that a run begins with, None for a fresh one, and what is to be said of it."""
-    if start is None or (folder / "run.json").exists():
+    start = start or row.start
+    if not start or (folder / "run.json").exists():
         return None, []
     from panoglot.networks._load import begin_with
     from panoglot.networks._model import make_model
@@ -182,6 +193,13 @@ def _first_model(folder: Path, row: Row, start: str | None, seed: int) -> tuple[
     fresh = begin_with(model, start)
     shown = ", ".join(fresh[:5]) + (f" and {len(fresh) - 5} more" if len(fresh) > 5 else "")
     return model, [f"begun with the weights of {start}" + (f"; not of these: {shown}" if fresh else "")]
+
+
+def _pairs(trainer: Any, reading: Any) -> dict[str, Any]:
+    """How often a reward puts two captions of a held-out picture in people's order, and how often a cosine does."""
+    from panoglot.training._stopping import judged
+
+    return judged(trainer, reading.held_out)
 
 
 def _may_idle(first: Checked, idle: Sequence[str]) -> None:
@@ -222,7 +240,7 @@ def _said(first: Checked) -> str:
 def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None) -> Reading:
     """Read the records, after making what vectors of frozen towers (or of a teacher) are missing."""
     from panoglot.networks._kinds import Kinds
-    from panoglot.networks._needs import taken_of
+    from panoglot.networks._needs import judged_of, reads_of, taken_of
     from panoglot.training._dataset import captions_where, read_records
     from panoglot.training._settings import stored_towers
 
@@ -230,10 +248,10 @@ def _read(data: Dataset, row: Row, asked: Mapping[str, Any], quiet: bool | None)
     takes = taken_of(row)
     assign = str(row.sampler.get("assign") or "")
     reading = read_records(
-        data, **what, held_out=asked["held_out"], takes=takes, assign=assign
+        data, **what, held_out=asked["held_out"], takes=takes, assign=assign, **judged_of(row)
     )  # mistakes are known before anything is encoded
     towers = stored_towers(row)
-    if teacher := asked.get("teacher"):
+    if (teacher := asked.get("teacher")) and any("teacher" in reads_of(n, spec) for n, spec in row.parts.items()):
         for side, name in towers.items():
             if name != teacher:
                 raise UserError(f"the frozen {side} tower '{name}' must be the teacher '{teacher}' itself, or learn.")
@@ -309,7 +327,9 @@ def _finish(
     result.notes += _notes(row, reading, trainer)
     encoder = None
     model = trainer.model
-    if not model.can("encode") and model.writes:
+    if model.can("score") and not model.can("encode"):
+        result.figures = {"why": "the method scores pairs; recall is of vectors"} | _pairs(trainer, reading)
+    elif not model.can("encode") and model.writes:
         result.figures = {"why": "the method writes texts; recall is of vectors"}
     elif row.image is None or row.text is None or not model.can("encode"):
         result.figures = {"why": "the method has no two towers to compare"}
@@ -342,6 +362,7 @@ def _finish(
         "boxes": drawn is not None,
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
+        "captions": not model.writes and model.can("write"),
         "data": {**settings["data"], "dataset": data.name},
         "training": settings["training"],
         "steps": trainer.step,

@@ -85,11 +85,7 @@ def resolve(
     if "width" in over.get("text", {}) and told == {"kind": "stored", "width": plain.dim}:
         over["dim"] = over["text"]["width"]  # the method compares with the texts' vectors themselves
     if teacher is not None:
-        learns = [name for name, spec in plain.parts.items() if "teacher" in reads_of(name, spec)]
-        if not learns:
-            raise UserError(f"{plain.method} learns from no teacher: none of its losses does. dc-clip has one.")
-        width = int(load_tower("image", teacher).dim)
-        over["losses"] = {name: {"teacher": width} for name in learns}
+        over["losses"] = _taught(plain, teacher)
     over |= {key: value for key, value in (("epochs", epochs), ("batch", batch)) if value is not None}
     for one in settings:
         _put(over, one)
@@ -99,6 +95,27 @@ def resolve(
     row = _asked(row)
     _check(row)
     return row
+
+
+def _taught(row: Row, teacher: str) -> dict[str, dict[str, Any]]:
+    """Return what the losses of a row that learn from a teacher are told of it.
+
+    Raises:
+        UserError: no loss does, or the teacher cannot teach it.
+    """
+    from panoglot.networks._teacher import teacher_tower
+
+    out: dict[str, dict[str, Any]] = {}
+    for name, spec in row.parts.items():
+        kind = str(spec.get("kind", name))
+        if "teacher" in reads_of(name, spec):
+            out[name] = {"teacher": int(load_tower("image", teacher).dim)}
+        elif side := {"map": "image", "tokens": "text"}.get(kind):
+            tower: Any = teacher_tower(side, encoder_name(teacher))
+            out[name] = {"teacher": encoder_name(teacher), "width": int(tower.width)}
+    if not out:
+        raise UserError(f"{row.method} learns from no teacher: none of its losses does. dc-clip has one.")
+    return out
 
 
 def look_over(given: Mapping[str, Any]) -> Row:
@@ -295,7 +312,7 @@ def _check(row: Row) -> None:
 
     stored = stored_towers(row)
     model = None
-    if not any((tower or {}).get("kind") in LEARNT for tower in (row.image, row.text)):  # those would read weights
+    if not any((tower or {}).get("name") for tower in (row.image, row.text)):  # those would read weights
         with torch.device("meta"):
             model = Model(row)
     for name, stage in row.each_stage():

@@ -22,17 +22,19 @@ from panoglot.networks._checkpoint import read_manifest, read_state, write, writ
 from panoglot.networks._checkpointing import checkpoint_activations, compile_towers
 from panoglot.networks._ema import Ema
 from panoglot.networks._freeze import FreezePlan, parameter_groups, training_mode
+from panoglot.networks._load import begin_with
 from panoglot.networks._model import Model, make_model
 from panoglot.networks._optimiser import make_optimiser
 from panoglot.networks._records import Batch, Record, Term
 from panoglot.networks._row import Row
 from panoglot.networks._step import Reward
 from panoglot.networks.samplers import Draw
-from panoglot.training._accumulate import accumulate, accumulate_plain
+from panoglot.training._accumulate import accumulate, accumulate_plain, side_by_side
 from panoglot.training._distributed import Processes
 from panoglot.training._loader import Loader
 from panoglot.training._progress import Interrupts, Progress, memory
 from panoglot.training._stage import Stage, make_stages
+from panoglot.training._stopping import Best, close
 
 __all__ = ["Trainer", "train_records"]
 
@@ -95,6 +97,7 @@ class Trainer:
         shard: bool = False,
         rewards: Annotated[Mapping[str, Reward] | None, UnreadWhen()] = None,
         idle: Annotated[Sequence[str] | None, UnreadWhen()] = None,
+        held_out: Annotated[Sequence[Record], UnreadWhen()] = (),
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"precision: '{precision}' is not known.{did_you_mean(precision, PRECISIONS)}")
@@ -104,6 +107,8 @@ class Trainer:
             raise UserError("shard: neither a moving average of the whole model nor lamb can be sharded yet.")
         self.processes = Processes(device, shard=shard)
         self.model = make_model(row, seed) if model is None else model
+        if model is None and row.start and not (self.run is not None and (self.run / "run.json").exists()):
+            begin_with(self.model, row.start)
         self.model.rewards = dict(rewards or {})
         self.stages = make_stages(row, records, self.model, seed, augment)
         self.total = self._until = sum(stage.total for stage in self.stages)
@@ -118,6 +123,7 @@ class Trainer:
         self.idle, self.notes = idle, list[str]()
         self._learnt: Counter[str] = Counter()  # loss -> items of this epoch, as far as this process saw it
         self.average: Ema | None = None
+        self.best = Best(self, held_out) if row.stop else None
         self.snapshots: dict[int, dict[str, torch.Tensor]] = {}  # of a run without a folder
         self._stage: Stage | None = None
         self._steps: tuple[int, list[list[tuple[str, int]]]] = (-1, [])
@@ -235,7 +241,7 @@ class Trainer:
         return sum(model.weights[n] * v for n, v in means.items()), means, counts
 
     def _accumulated(self, pieces: list[Batch]) -> tuple[dict[str, Term], dict[str, int]]:
-        whole = _join(pieces)
+        whole = side_by_side(pieces)
         (name, part), *_ = self.model.active.items()
         weight = self.model.weights[name]
 
@@ -323,6 +329,9 @@ class Trainer:
                 raise UserError(
                     f"the loss '{name}' learnt from nothing in epoch {epoch}: look at the data, or add --idle {name}."
                 )
+        if self.best is not None and self.best.look():
+            self.notes.append(f"stopped after epoch {epoch}: {self.best.patience} did no better on what is held out")
+            self.total = self._until = self.step
 
     # ---- the run -----------------------------------------------------------------------------------------------------
 
@@ -356,8 +365,10 @@ class Trainer:
         bar = Progress(self, progress if self.processes.main else False)
         try:
             with Interrupts() as stop, bar:
-                while self.step < end:
+                while self.step < min(end, self.total):
                     figures = self.one_step()
+                    if self.step == self.total:
+                        close(self)
                     out.append(figures)
                     if log is not None:
                         log.write(json.dumps(figures) + "\n")
@@ -411,6 +422,7 @@ class Trainer:
         manifest |= {"seed": self.seed, "method": self.row.method, "stage": stage.name, "bad": self.bad}
         manifest |= {"threads": torch.get_num_threads()}
         manifest |= {"skipped": self.skipped, "average": self.average is not None, "shard": self.processes.shard}
+        manifest |= {} if self.best is None else {"best": self.best.said()}
         write(self.run / "run.json", json.dumps(manifest).encode())
         for old in self.run.glob("checkpoint-*.pt"):
             if old.name != name:
@@ -449,6 +461,9 @@ class Trainer:
             )
         state = read_state(self.run / manifest["file"], manifest.get("hash"))
         self.step, self.bad, self.skipped = manifest["step"], manifest["bad"], manifest["skipped"]
+        self.total = self._until = min(self.total, manifest["total"])  # one that stopped early has ended
+        if self.best is not None and "best" in manifest:
+            self.best.take(manifest["best"])
         self._stage = None
         self._enter()
         same = manifest["stage"] == self.stage.name  # else the next stage begins here, with an optimiser of its own
@@ -468,20 +483,6 @@ class Trainer:
         if log.exists():
             lines = log.read_text(encoding="utf-8").splitlines(keepends=True)[: self.step]
             write(log, "".join(lines).encode())
-
-
-def _join(pieces: Sequence[Batch]) -> Batch:
-    """Return what the kernel needs of micro-batches side by side."""
-    slots = max(p.slot_mask.shape[1] for p in pieces if p.slot_mask is not None)
-    masks = [
-        torch.nn.functional.pad(p.slot_mask, (0, slots - p.slot_mask.shape[1]))
-        for p in pieces
-        if p.slot_mask is not None
-    ]
-    ids = [i for p in pieces for i in p.ids]
-    return Batch(
-        ids, slot_mask=torch.cat(masks), pair_id=torch.cat([p.pair_id for p in pieces if p.pair_id is not None])
-    )
 
 
 def train_records(

@@ -9,7 +9,8 @@ from panoglot.networks.parts.colbert import ColbertPart
 from panoglot.networks.parts.composed import ComposedPart, PromptedPart
 from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
-from panoglot.networks.parts.distil import RegressPart, ViewsPart
+from panoglot.networks.parts.distil import LogitsPart, RegressPart, ViewsPart
+from panoglot.networks.parts.features import MapPart, TokensPart
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
 from panoglot.networks.parts.made import MadePart, SentencePart
@@ -30,7 +31,9 @@ PARTS: dict[str, type[Part]] = {
     "inpaint": InpaintPart,
     "lm": LmPart,
     "locate": LocatePart,
+    "logits": LogitsPart,
     "made": MadePart,
+    "map": MapPart,
     "paint": PaintPart,
     "prompted": PromptedPart,
     "rank": RankPart,
@@ -38,6 +41,7 @@ PARTS: dict[str, type[Part]] = {
     "regions": RegionsPart,
     "regress": RegressPart,
     "sentence": SentencePart,
+    "tokens": TokensPart,
     "views": ViewsPart,
     "vq": VqPart,
 }
@@ -55,7 +59,9 @@ __all__ = [
     "InpaintPart",
     "LmPart",
     "LocatePart",
+    "LogitsPart",
     "MadePart",
+    "MapPart",
     "PaintPart",
     "Part",
     "PromptedPart",
@@ -64,6 +70,7 @@ __all__ = [
     "RegionsPart",
     "RegressPart",
     "SentencePart",
+    "TokensPart",
     "ViewsPart",
     "VqPart",
     "Widths",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
@@ -17,7 +18,14 @@ from panoglot.networks.towers import Scale
 if TYPE_CHECKING:
     from panoglot.networks._step import Step
 
-__all__ = ["Features", "Part", "Widths"]
+__all__ = ["Features", "Part", "Widths", "first_texts"]
+
+
+def first_texts(batch: Batch) -> Tensor:
+    """Return [B] the place, among all texts of a batch, of the first text of every record."""
+    owner = batch.owner
+    places = torch.arange(len(owner), device=owner.device)
+    return torch.full((len(batch),), len(owner), device=owner.device).scatter_reduce(0, owner, places, "amin")
 
 
 @dataclass
@@ -29,6 +37,7 @@ class Features:
         patches: [B, N, width] the tower's tokens; local: [B, N, D] the same in the joint space, unit.
         tokens: [M, L, width] the text tower's tokens; token_mask: [M, L].
         ids: [M, L] of the texts, for a composer that reads them itself; langs: their M languages.
+        seen_as, read_as: [B, width] and [M, width] the towers' own vectors, before the joint space.
         regions: [B, Q, D], boxes: [B, Q, 4] of the query decoder.
         logits: [B, L, vocabulary] of a language model; seen: [B, N, width] its hidden states at the picture's tokens.
         located: what the row's locator found.
@@ -45,6 +54,8 @@ class Features:
     token_mask: Tensor | None = None
     ids: Tensor | None = None
     langs: Sequence[str] = ()
+    seen_as: Tensor | None = None
+    read_as: Tensor | None = None
     regions: Tensor | None = None
     boxes: Tensor | None = None
     logits: Tensor | None = None
@@ -132,6 +143,14 @@ class Part(nn.Module):
 
     def start(self, model: Any) -> None:
         """Copy what is needed of the model: called when it is whole, and again when a stage takes this loss up."""
+
+    def finish(self, model: Any, batches: Iterable[Batch]) -> None:
+        """What is done once after the last step, over the batches of an epoch; nothing by default."""
+
+    def score(self, model: Any, ids: Tensor, mask: Tensor, langs: Sequence[str], patches: Tensor) -> Tensor:
+        """Return [M] how well texts ids [M, L] fit pictures, [M, N, ·] as their tower gives them."""
+        tokens = model.text(ids, mask, langs)[1]
+        return self.reward(tokens, mask[:, : tokens.shape[1]], patches)
 
     def reward(self, tokens: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         """Return [M] how well texts fit pictures: of a loss that gives `score`."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks._ema import Ema
 from panoglot.networks._pool import pooled_mean, pooled_share
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._schedule import ramp
-from panoglot.networks.losses import Centre, regress, views
+from panoglot.networks.losses import Centre, kl_logits, regress, views
 from panoglot.networks.losses._nothing import nothing
-from panoglot.networks.parts._base import Features, Part, Widths
-from panoglot.networks.towers import PrototypeHead
+from panoglot.networks.parts._base import Features, Part, Widths, first_texts
+from panoglot.networks.towers import PrototypeHead, Scale
 
-__all__ = ["RegressPart", "ViewsPart"]
+__all__ = ["LogitsPart", "RegressPart", "ViewsPart"]
 
 
 class ViewsPart(Part):
@@ -31,6 +32,7 @@ class ViewsPart(Part):
         tau_student, tau_teacher: temperatures; the teacher's goes from the first to the second value of its pair.
         momentum: of the average, from the first to the second value.
         warmup: share of the run in which the teacher's temperature rises.
+        frozen: epochs at the beginning in which the prototypes stay as they are.
     """
 
     needs, reads = ("patches",), ("picture",)
@@ -45,8 +47,10 @@ class ViewsPart(Part):
         tau_teacher: tuple[float, float] = (0.04, 0.07),
         momentum: tuple[float, float] = (0.996, 1.0),
         warmup: float = 0.3,
+        frozen: Annotated[float, Added(0.0)] = 0.0,
     ) -> None:
         super().__init__()
+        self.frozen = frozen
         self.head = PrototypeHead(widths.image, prototypes, hidden, bottleneck)
         self.centre = Centre(prototypes)
         self.teacher: Ema | None = None
@@ -68,9 +72,9 @@ class ViewsPart(Part):
         tower, head = self.teacher.teacher.children()
         with torch.no_grad():
             z_t = torch.stack([head(tower(v)[0]) for v in globals_])
-        student = [self.head(step.model.image(v)[0]) for v in globals_]
-        if batch.local_image is not None:
-            student += [self.head(step.model.image(v)[0]) for v in batch.local_image.transpose(0, 1)]
+        views_ = [*globals_, *(() if batch.local_image is None else batch.local_image.transpose(0, 1))]
+        still = float(self.progress) * step.model.row.epochs < self.frozen - 1e-9
+        student = [self.head(step.model.image(v)[0], still) for v in views_]
         self._seen = z_t
         share = float(self.progress) / self.warmup if self.warmup else 1.0
         tau = ramp(round(1000 * min(1.0, share)), 1000, self.tau_teacher[0], self.tau_teacher[1], "linear")
@@ -150,3 +154,37 @@ class RegressPart(Part):
 
     def _out(self, adapter: nn.Module, z: torch.Tensor) -> torch.Tensor:
         return adapter(z) if self.gain is None else z * self.gain.exp()
+
+
+class LogitsPart(Part):
+    """The student's matrix of similarities approaches that of a teacher's stored vectors, both ways, halved.
+
+    What DC-CLIP compares its maps with.
+
+    Args:
+        widths: of the model.
+        teacher: width of the teacher's vectors.
+        scale: of the teacher's similarities; the student's own is learned.
+
+    Source: DC-CLIP arXiv 2404.11249 (the ablation); open_clip's distillation.
+    """
+
+    needs, reads, gives = ("picture", "text"), ("teacher", "picture", "text"), ("encode",)
+    across = ""
+
+    def __init__(self, widths: Widths, teacher: int, scale: float = 100.0) -> None:
+        super().__init__()
+        self.width, self.sharp, self.scale = teacher, scale, Scale()
+
+    def check(self, records: Iterable[Any]) -> None:
+        """Refuse records without a teacher's vectors."""
+        if not any(r.vectors for r in records):
+            raise UserError("logits: learns from a teacher's stored vectors; name one: --teacher embedded:conse")
+
+    def forward(self, f: Features, batch: Batch, step: Any) -> Term:
+        """Return the divergence of the rows and columns of the batch, its first texts."""
+        if f.x is None or f.y is None or batch.image_vec is None or batch.text_vec is None:
+            raise UserError("logits: needs pictures, texts and a teacher's vectors of both.")
+        u = nn.functional.normalize(batch.image_vec, dim=-1)
+        v = nn.functional.normalize(batch.text_vec[:, 0], dim=-1)
+        return kl_logits(self.scale()[0] * f.x @ f.y[first_texts(batch)].T, self.sharp * u @ v.T, symmetric=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from panoglot.errors import UserError
+from panoglot.identity import Added
 from panoglot.networks._records import Batch, Term
 from panoglot.networks.losses import attentive_masks, lm, patchify, recon_px
-from panoglot.networks.parts._base import Features, Part, Widths
+from panoglot.networks.parts._base import Features, Part, Widths, first_texts
 from panoglot.networks.towers import CaptionDecoder, ImageDecoder
+from panoglot.networks.towers._greedy import greedy
 
 __all__ = ["CaptionPart", "InpaintPart"]
 
@@ -25,15 +27,8 @@ def relevance(f: Features, batch: Batch, policy: str) -> Tensor:
     with torch.no_grad():
         if policy == "random":
             return torch.rand(f.local.shape[:2], device=f.local.device)
-        sim = torch.einsum("bnd,bd->bn", f.local, f.y[_first(batch)])
+        sim = torch.einsum("bnd,bd->bn", f.local, f.y[first_texts(batch)])
         return -sim if policy == "inverse" else sim
-
-
-def _first(batch: Batch) -> Tensor:
-    """[B] index of the first text of every record."""
-    owner = batch.owner
-    places = torch.arange(len(owner), device=owner.device)
-    return torch.full((len(batch),), len(owner), device=owner.device).scatter_reduce(0, owner, places, "amin")
 
 
 def _check(batch: Batch, policy: str) -> None:
@@ -44,16 +39,21 @@ def _check(batch: Batch, policy: str) -> None:
 
 
 class CaptionPart(Part):
-    """The text, written from the patches (the least relevant ones hidden from the cross-attention).
+    """The text, written from the patches, the least relevant ones hidden. What has learnt it writes from all of them.
 
     Args:
         widths: of the model.
         width, layers, heads, length: of the decoder.
         ratio: share of patches hidden.
         policy: `attentive`, `random`, `inverse`, or `none` (CoCa).
+        given: what the decoder reads on the left: the `text` tower's tokens (CoCa: its lower half, which sees no
+            picture), or `words` of its own.
+        where: hidden from the decoder's `cross-attention` (one pass of the tower less), or at the tower's `input`.
+
+    Source: CoCa arXiv 2205.01917, section 3.2; SyCoCa arXiv 2401.02137.
     """
 
-    needs, reads = ("patches", "local", "text", "tokens"), ("picture", "text")
+    needs, reads, gives = ("patches", "local", "text", "tokens"), ("picture", "text"), ("write",)
 
     def __init__(
         self,
@@ -64,10 +64,29 @@ class CaptionPart(Part):
         length: int = 77,
         ratio: float = 0.5,
         policy: str = "attentive",
+        given: Annotated[str, Added("words")] = "words",
+        where: Annotated[str, Added("cross-attention")] = "cross-attention",
     ) -> None:
         super().__init__()
+        for name, value, known in (("given", given, ("text", "words")), ("where", where, ("cross-attention", "input"))):
+            if value not in known:
+                raise UserError(f"caption: {name}={value!r} must be {' or '.join(known)}.")
         self.decoder = CaptionDecoder(widths.vocabulary, widths.image, width, layers, heads, length)
-        self.ratio, self.policy, self.length = ratio, policy, length
+        self.ratio, self.policy, self.length, self.given, self.where = ratio, policy, length, given, where
+        same = given == "words" or widths.text == width
+        self.bring = nn.Identity() if same else nn.Linear(widths.text, width, bias=False)
+
+    def start(self, model: Any) -> None:
+        """Refuse a text tower whose tokens know what comes next.
+
+        Raises:
+            UserError: it reads both ways.
+        """
+        if self.given == "text" and not getattr(model.text, "causal", False):
+            raise UserError(
+                "caption: the decoder reads the text tower's tokens, which must know nothing of what comes next: "
+                "text: {kind: transformer, pool: end}, or --set losses.caption.given=words"
+            )
 
     def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return nats a token of the records' first texts."""
@@ -76,8 +95,43 @@ class CaptionPart(Part):
             raise UserError("caption: needs an image tower with patches and a text tower.")
         ids, mask = batch.tokens[:, 0, : self.length], batch.token_mask[:, 0, : self.length]
         keep = None if self.policy == "none" else attentive_masks(relevance(f, batch, self.policy), self.ratio)[0]
+        patches, given = f.patches, None
+        if self.where == "input" and keep is not None and batch.image is not None:
+            patches = self._tower(step.model)(batch.image[:, 0], keep=keep)[1]
+        if self.given == "text" and f.tokens is not None:
+            given = self.bring(f.tokens[first_texts(batch), : self.length])
+            ids, mask = ids[:, : given.shape[1]], mask[:, : given.shape[1]]
         target = ids.masked_fill(~mask, -100)
-        return lm(self.decoder(ids, f.patches, keep), target, shift=True)
+        return lm(self.decoder(ids, patches, keep, given), target, shift=True)
+
+    def _tower(self, model: Any) -> Any:
+        if not hasattr(model.image, "hidden"):
+            raise UserError("caption: where=input needs image: {kind: vit}, whose patches can be hidden.")
+        return model.image
+
+    @torch.no_grad()
+    def write(self, model: Any, pixels: Tensor, most: int | None = None) -> list[str]:
+        """Write a caption for each of the normalised pictures [N, 3, H, W], greedily, from all patches.
+
+        Args:
+            model: that it is a loss of.
+            pixels: one picture each.
+            most: tokens.
+        """
+        tokens, patches = model.text.tokens, model.image(pixels)[1]
+
+        def scores(whole: Tensor) -> Tensor:
+            given = None
+            if self.given == "text":
+                there = torch.ones_like(whole, dtype=torch.bool)
+                given = self.bring(model.text(whole, there, ["und"] * len(whole))[1])
+            logits: Tensor = self.decoder(whole, patches, given=given)[:, -1]
+            return logits
+
+        room = min(self.length, tokens.length) - 1
+        first = torch.full((len(pixels), 1), tokens.start, device=pixels.device)
+        ids = greedy(scores, first, tokens.end, tokens.end, min(room, most or room))
+        return [tokens.decode(row) for row in ids]
 
 
 class InpaintPart(Part):
@@ -109,6 +163,6 @@ class InpaintPart(Part):
         if f.tokens is None or f.token_mask is None or batch.image is None:
             raise UserError("inpaint: needs pictures and a text tower with tokens.")
         hide = attentive_masks(relevance(f, batch, self.policy), self.ratio)[1]
-        image, first = batch.image[:, 0], _first(batch)
+        image, first = batch.image[:, 0], first_texts(batch)
         painted = self.decoder(step.model.image(image, hide=hide)[1], f.tokens[first], f.token_mask[first])
         return recon_px(painted, patchify(image, self.patch), hide)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from panoglot.errors import UserError, did_you_mean
+from panoglot.identity import Added, marked
 from panoglot.networks._records import Record, Text
 from panoglot.networks.samplers._draw import Draw
 from panoglot.networks.samplers._order import task_batches
@@ -161,11 +162,16 @@ class Ranked:
 
     Attributes:
         k: captions a step; records with more are drawn from.
+        criteria: of people's ratings, name or pattern → weight: each ranks the captions of a picture, and their ranks
+            are averaged; None: the most frequent criterion, by its numbers.
+        raters: least number of people for a caption.
     """
 
     takes = ("caption", "rating")
 
     k: int = 5
+    criteria: Mapping[str, float] | None = field(default=None, metadata=marked(Added(None)))
+    raters: int = field(default=1, metadata=marked(Added(1)))
 
     def _scored(self, record: Record) -> list[Text]:
         return [t for t in record.texts if t.score is not None and math.isfinite(t.score)]

@@ -58,6 +58,16 @@ class Subwords(ABC):
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""
 
+    @abstractmethod
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the text of ids without start and end."""
+
+    def decode(self, ids: Tensor | Sequence[int]) -> str:
+        """Return the text of ids up to the end token."""
+        values: list[int] = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        values = values[: values.index(self.end)] if self.end in values else values
+        return self.words([one for one in values if one != self.start]).strip()
+
     def whole(self, text: str) -> int:
         """Return how many tokens the whole text has, start and end among them."""
         return len(self.encode(text)) + 2
@@ -88,6 +98,20 @@ class ClipTokens(Subwords):
         """Return the ids of a text, without start and end."""
         found: list[int] = _encoding().encode(html.unescape(html.unescape(text)).strip()).ids
         return found
+
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, in lower case, a space after every word.
+
+        >>> tokens = ClipTokens()
+        >>> tokens.decode(tokens.ids("Ein roter Vogel, \u732b!"))
+        'ein roter vogel , \u732b !'
+        """
+        byte, out = dict(zip(_letters(), byte_order(), strict=True)), bytearray()
+        for one in ids:
+            word = _encoding().id_to_token(one) or ""
+            out += bytes(byte[letter] for letter in word.removesuffix("</w>"))
+            out += b" " * word.endswith("</w>")
+        return out.decode("utf-8", "replace")
 
 
 @cache
@@ -206,6 +230,10 @@ class LearntTokens(Subwords):
         found = range(kit.get_piece_size()) if kit is not None else ()
         return {kit.id_to_piece(n): n for n in found if not (kit.is_control(n) or kit.is_byte(n) or kit.is_unknown(n))}
 
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; those that stand for nothing are left out."""
+        return str(self._kit.decode([one for one in ids if 3 < one < self._kit.get_piece_size()]))
+
 
 class NamedTokens(Subwords):
     """A tokeniser of transformers by name, or in a folder."""
@@ -226,6 +254,10 @@ class NamedTokens(Subwords):
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def tokens_of(name: str, length: int, vocabulary: int) -> ByteTokens | Subwords:

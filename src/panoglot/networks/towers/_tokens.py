@@ -43,6 +43,7 @@ class ByteTokens:
 
     Attributes:
         size: of the vocabulary.
+        start, end: the tokens around every text.
         length: most tokens of a text.
         cut: how many texts were cut so far; cuts fall between characters, the end token stays.
 
@@ -52,7 +53,7 @@ class ByteTokens:
     ([1, 113, 198, 172, 2, 0, 0, 0], 'né', 1)
     """
 
-    size, end = 259, END
+    size, start, end = 259, START, END
 
     def __init__(self, length: int = 77) -> None:
         if length < 3:

@@ -113,6 +113,11 @@ class BlipText(nn.Module):
         x = self._read(ids, mask, soft)
         return x[:, 0], x
 
+    def cross(self, ids: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
+        """Return tokens [M, L, width] of texts that have read pictures' tokens [M, N, ·]; the first speaks for all."""
+        there = patches.new_ones(patches.shape[:2])
+        return self._read(ids, mask, None, encoder_hidden_states=patches, encoder_attention_mask=there.long())
+
     def match(self, ids: Tensor, mask: Tensor, patches: Tensor, soft: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return logits [M, 2] of texts and pictures' tokens [M, N, ·]: they do not match, they do."""
         there = patches.new_ones(patches.shape[:2])

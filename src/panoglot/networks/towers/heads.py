@@ -84,9 +84,9 @@ class PrototypeHead(nn.Module):
         )
         self.last = nn.Parameter(torch.randn(prototypes, bottleneck) * 0.02)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return scores [..., prototypes] of x [..., width]."""
-        return unit(self.mlp(x)) @ unit(self.last).T
+    def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
+        """Return scores [..., prototypes] of x [..., width]; frozen prototypes have no gradient."""
+        return unit(self.mlp(x)) @ unit(self.last.detach() if frozen else self.last).T
 
 
 class Blended(nn.Linear):

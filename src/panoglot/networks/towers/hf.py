@@ -66,6 +66,8 @@ class HfText(nn.Module):
         model: a ready model instead of a name (with `tokenizer`).
         tokenizer: for it.
         adapters: options of `attach`: `{method: lora, where: ["*.q_proj"], rank: 64}`.
+        project: width of the joint space, which two layers with a GELU between (open_clip's head of such towers) bring
+            the vector into; 0: none.
     """
 
     gives = ("text", "tokens", "words")
@@ -78,20 +80,34 @@ class HfText(nn.Module):
         model: Any = None,
         tokenizer: Any = None,
         adapters: Annotated[Mapping[str, Any] | None, Added(None)] = None,
+        project: Annotated[int, Added(0)] = 0,
     ) -> None:
         super().__init__()
         hf = require("transformers", "panoglot[train]", f"the tower hf:{name}")
         if pool not in ("mean", "cls", "last"):
             raise UserError(f"hf: pool={pool!r} must be 'mean', 'cls' or 'last'.")
         self.model = model if model is not None else load_pretrained(hf.AutoModel, name)
+        self.model = getattr(self.model, "text_model", self.model)  # the half of a model of both sides: AltCLIP, CLIP
         tokenizer = tokenizer if tokenizer is not None else load_pretrained(hf.AutoTokenizer, name)
         most = min(int(tokenizer.model_max_length), int(getattr(self.model.config, "max_position_embeddings", 512)) - 2)
         if length is not None and length > most:
             raise UserError(f"hf:{name} reads at most {most} tokens; length={length} is too long.")
-        self.tokens, self.pool, self.width = HfTokens(tokenizer, length or most), pool, self.model.config.hidden_size
+        self.tokens, self.pool = HfTokens(tokenizer, length or most), pool
+        joint = hasattr(self.model, "transformation")  # AltCLIP's tokens are in the joint space
+        self.width = self.model.config.project_dim if joint else self.model.config.hidden_size
         #: of a model with a set of adapters a language (X-MOD): every text passes through its own
         self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
         self.adapters = None if adapters is None else attach(self.model, **dict(adapters))
+        #: whether its vector is in the joint space
+        self.joint = project > 0
+        self.token_width = inner = self.width
+        self.project: nn.Module = nn.Identity()
+        if project:
+            middle = (inner + project) // 2
+            self.project = nn.Sequential(
+                nn.Linear(inner, middle, bias=False), nn.GELU(), nn.Linear(middle, project, bias=False)
+            )
+            self.width = project
 
     def reads(self, lang: str) -> bool:
         """Whether it has adapters for a language; one without any adapters reads all."""
@@ -112,13 +128,16 @@ class HfText(nn.Module):
                 raise UserError(f"{len(ids)} texts, but {len(langs)} languages: this tower has adapters a language.")
             more["lang_ids"] = self._adapters(langs, ids.device)
         x = self.model(attention_mask=mask.long(), **more).last_hidden_state
+        return self.project(self._pooled(x, mask)), x
+
+    def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.pool == "cls":
-            return x[:, 0], x
+            return x[:, 0]
         if self.pool == "last":
             at = mask.shape[1] - 1 - mask.flip(1).long().argmax(1)
-            return x[torch.arange(x.shape[0], device=x.device), at], x
+            return x[torch.arange(x.shape[0], device=x.device), at]
         real = mask[..., None].to(x.dtype)
-        return (x * real).sum(1) / real.sum(1).clamp(min=1), x
+        return (x * real).sum(1) / real.sum(1).clamp(min=1)
 
 
 class HfImage(nn.Module):

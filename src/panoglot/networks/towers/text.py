@@ -70,6 +70,11 @@ class TextTransformer(nn.Module):
         each: Any = self.languages
         return all(adapters.knows(lang) for adapters in each)
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token's vector depends on nothing behind it."""
+        return self.pool == "end"
+
     def learn(self, texts: Sequence[str]) -> None:
         """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
         if isinstance(self.tokens, LearntTokens):
