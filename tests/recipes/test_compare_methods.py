@@ -66,6 +66,8 @@ def test_a_page_and_nothing_in_the_dataset(data, tmp_path):
     again = panoglot.caption(data, **options)
     assert len(calls(log)) == asked + 1  # the one that failed
     assert again.methods[0].seconds is None  # the journal answered
+    assert again.methods[0].price == pytest.approx(describe.price)  # what its answers cost when they were asked
+    assert "the price is what those questions cost before" in page.read_text(encoding="utf-8")
     panoglot.caption(data, captioner=options["captioner"], prompt="<script>alert(1)</script>", limit=4)
     assert len(calls(log)) <= asked + 4  # what the comparison paid for is not paid for again
 
@@ -78,6 +80,23 @@ def test_the_page_reads_in_a_browser(data, tmp_path):
     assert "2 methods on the same 2 pictures" in seen.dom
     assert "describe de" in seen.dom
     assert "describe sw" in seen.dom
+
+
+def test_captioners_stand_side_by_side_and_the_page_names_models_and_options(data, tmp_path):
+    page, one, two = tmp_path / "out.html", f"{WRITER}?log={tmp_path / 'log'}", f"{WRITER}?fail=nobody"
+    found = panoglot.caption(
+        data, captioner=f"{one},{two}", prompt="Eine Frage, {human}?", sample=2, compare=str(page), where="width > 1"
+    )
+    assert [column.name for column in found.methods] == [f"describe {one}", f"describe {two}"]
+    assert [column.models["captioner"] for column in found.methods] == [one, two]
+    assert found.methods[0].options["prompt"] == "Eine Frage, {human}?"
+    html = page.read_text(encoding="utf-8")
+    assert "captioner: " in html
+    assert "prompt: Eine Frage, {human}?" in html
+    with pytest.raises(UserError, match=r"one captioner writes at a time.* --compare compare\.html"):
+        panoglot.caption(data, captioner=f"{one},{two}")
+    with pytest.raises(UserError, match=r"'describe' is asked for twice"):
+        panoglot.caption(data, method="describe,describe", captioner=one, compare=str(page))
 
 
 def test_what_cannot_be_compared_is_told(data, tmp_path):

@@ -234,9 +234,10 @@ class Asker:
         if not recalled:
             came()
             return new[0]  # type: ignore[no-any-return]
+        answer: Any = msgspec.json.decode(raw, type=kind)
         if (spent := spending.get(None)) is not None:
-            spent.recalled += 1
-        return _sound(msgspec.json.decode(raw, type=kind), prompt)  # type: ignore[no-any-return]
+            spent.add(Spent(recalled=1, was=self._price(prompt, answer.tokens_in, answer.tokens_out)))
+        return _sound(answer, prompt)  # type: ignore[no-any-return]
 
     async def _bought(self, method: str, question: Any, prompt: Prompt) -> Any:
         """Ask the model; what came is counted and paid for, whether it is an answer or not."""

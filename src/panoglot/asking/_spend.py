@@ -32,6 +32,7 @@ class Spent:
         price: US dollars; None when a model's price is not known.
         asked: questions that a model really answered.
         recalled: questions that the journal answered.
+        was: US dollars that those answers cost when they were asked; None when a price is not known.
     """
 
     seconds: float = 0.0
@@ -40,6 +41,7 @@ class Spent:
     price: float | None = 0.0
     asked: int = 0
     recalled: int = 0
+    was: float | None = 0.0
 
     def add(self, other: Spent) -> None:
         """Add another's to this."""
@@ -49,6 +51,7 @@ class Spent:
         self.price = None if self.price is None or other.price is None else self.price + other.price
         self.asked += other.asked
         self.recalled += other.recalled
+        self.was = None if self.was is None or other.was is None else self.was + other.was
 
 
 class _Record(msgspec.Struct, array_like=True):

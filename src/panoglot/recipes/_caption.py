@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def caption(
         dataset: the dataset.
         method: captioning methods, with commas between them; default describe with a captioner, evidence without,
             fields with a schema. panoglot methods --room caption lists them, panoglot methods NAME says what one does.
-        captioner: who sees the pictures and writes, for example openai:URL#MODEL.
+        captioner: who sees the pictures and writes, for example openai:URL#MODEL; with compare several, by commas.
         llm: a language model for methods that fuse or rewrite.
         encoder: who says how well a text fits a picture, for methods that ask.
         detector: who finds things, for methods that ask.
@@ -90,6 +91,10 @@ def caption(
     named = {"captioner": captioner, "llm": llm, "encoder": encoder, "detector": detector, "reader": reader}
     if sample is not None and (compare is None or sample < 1):
         raise UserError("--sample N says how many pictures --compare PAGE.html shows; a trial is --limit N.")
+    captioners = re.split(r",(?=[\w.-]+:)", captioner) if captioner else [captioner]
+    if len(captioners) > 1 and compare is None:
+        line = command("caption", data.address, "--captioner", str(captioner), "--compare", "compare.html")
+        raise UserError(f"one captioner writes at a time; several are set side by side by --compare: {line}")
     judge = encoder if compare is not None else None
     models = {alias: name for alias, name in named.items() if name} | pairs(model, "--model", "ALIAS=PROVIDER:NAME")
     methods = several(method) or (("fields",) if schema else ("describe",) if "captioner" in models else ("evidence",))
@@ -105,9 +110,11 @@ def caption(
     )
     _check_prompts(data, steps)
     if compare is not None:
-        recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
-        recipe.check()
-        return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
+        each = [{**models, "captioner": one} if one else models for one in captioners]
+        recipes = [Recipe(output=data.address, models=own, prices=prices, steps=steps) for own in each]
+        for recipe in recipes:
+            recipe.check()
+        return compare_methods(data, recipes, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if not isinstance(done, RunResult):
         return done

@@ -16,6 +16,7 @@ from panoglot.errors import UserError
 from panoglot.languages import base_language
 from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._recipe import Recipe
+from panoglot.recipes._steps import Step
 from panoglot.reporting._compare import Column, comparison_page
 from panoglot.running import Outcome, Stage, Worker, add_notes, get_method, method_stage
 from panoglot.running._estimate import read_items
@@ -67,18 +68,18 @@ class Comparison:
 
 def compare_methods(
     data: Dataset,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     output: str | os.PathLike[str],
     *,
     sample: int = 20,
     encoder: str | None = None,
     max_cost: float | None = None,
 ) -> Comparison:
-    """Let every method of a recipe caption the same pictures, and write a page.
+    """Let every method of some recipes caption the same pictures, and write a page.
 
     Args:
         data: the dataset; its journal takes the answers, its tables nothing.
-        recipe: with steps that are methods of pictures; already checked.
+        recipes: with steps that are methods of pictures, already checked: one for each captioner that is compared.
         output: the page.
         sample: pictures: those with the first ids, which are hashes of the bytes.
         encoder: a model that says how well a text fits a picture, for two more scores.
@@ -92,19 +93,24 @@ def compare_methods(
         raise UserError(
             f"--compare {path}: give the name of a page in a folder that is there, for example compare.html"
         )
-    stages = []
-    for step, options in recipe.steps:
+    stages, titles = [], dict[str, Stage]()
+    for recipe, name, (step, options) in _columns_of(recipes):
         own, narrowing = apart(get_method(step), options)
         if get_method(step).unit != "image":
             raise UserError(f"method '{step}' does not work on single pictures: --compare cannot set it beside others.")
         stages.append(narrowed(method_stage(step, own, recipe.models, prices=recipe.prices), **narrowing))
+        if titles.setdefault(name, stages[-1]) is not stages[-1]:
+            raise UserError(f"--compare: '{name}' is asked for twice; its columns would be the same.")
     keys = _pictures(data, stages[0], sample)
     if not keys:
         raise UserError(f"no picture of {data.address} is kept and fits --where: there is nothing to compare.")
     spent, columns = Spent(), []
-    for name, stage in zip(_titles(recipe), stages, strict=True):
+    for (recipe, name, (step, options)), stage in zip(_columns_of(recipes), stages, strict=True):
         left = None if max_cost is None else max(0.0, max_cost - (spent.price or 0.0))
         column, cost = _column(data, stage, name, keys, left)
+        own, _ = apart(get_method(step), options)
+        column.models = _asked_by(recipe, step, own)
+        column.options = {key: str(value) for key, value in options.items() if key not in ("lang", *column.models)}
         columns.append(column)
         spent.add(cost)
     metrics = {**PLAIN, **(SEEN if encoder else {})}
@@ -126,14 +132,24 @@ def _pictures(data: Dataset, stage: Stage, sample: int) -> list[str]:
     return sorted(set(ids) - dropped)[:sample]
 
 
-def _titles(recipe: Recipe) -> list[str]:
-    """A name a column: the method, and what tells two columns of one method apart."""
-    names = [step for step, _ in recipe.steps]
-    titles = []
-    for step, options in recipe.steps:
-        lang = options.get("lang")
-        titles.append(f"{step} {lang}" if names.count(step) > 1 and isinstance(lang, str) else step)
-    return titles
+def _columns_of(recipes: Sequence[Recipe]) -> list[tuple[Recipe, str, Step]]:
+    """A column each: its recipe, its name (the method, and what tells two columns of one method apart), its step."""
+    found = []
+    for recipe in recipes:
+        names = [step for step, _ in recipe.steps]
+        for step, options in recipe.steps:
+            lang = options.get("lang")
+            more = [lang] if names.count(step) > 1 and isinstance(lang, str) else []
+            more += [recipe.models["captioner"]] if len(recipes) > 1 else []
+            found.append((recipe, " ".join([step, *more]), (step, options)))
+    return found
+
+
+def _asked_by(recipe: Recipe, step: str, own: Mapping[str, Any]) -> dict[str, str]:
+    """The models that a method asks: what the recipe calls them, or their role, to their names."""
+    method = get_method(step)
+    uses = method.uses(method.resolve(own))
+    return {name if name in recipe.models else role: recipe.models.get(name, name) for name, role in uses.items()}
 
 
 def _column(
@@ -167,7 +183,8 @@ def _column(
     fell = [", ".join(f"{what} {count:,}" for what, count in named_notes(notes, p)) for p in ("fallback_", "failed_")]
     column.fell_where = "; ".join(filter(None, fell))
     column.seconds = None if spent.recalled else seconds / len(keys) * 1000
-    column.price = None if spent.price is None else spent.price / len(keys) * 1000
+    known = spent.price is not None and spent.was is not None
+    column.price = ((spent.price or 0) + (spent.was or 0)) / len(keys) * 1000 if known else None
     return column, spent
 
 
@@ -203,7 +220,9 @@ def _score(
             column.scores[name] = (result.value, bounds.low if bounds else None, bounds.high if bounds else None)
     notes.append("Scores are of one caption a picture, in the method's commonest language, without references.")
     if any(column.recalled for column in columns):
-        notes.append("Time and price are not told where the journal answered: those questions were asked before.")
+        notes.append(
+            "Where the journal answered, the price is what those questions cost before; their time is not known."
+        )
     if not encoder:
         notes.append("With --encoder MODEL the page says how well the captions fit the pictures, too.")
     return notes

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.pictures import load_pictures
+from panoglot.providers._secrets import redact
 from panoglot.reporting._page import environment, policy_of, template
 from panoglot.reporting._text import direction, number, score_name, seconds_text
 from panoglot.running._progress import price_text
@@ -28,11 +29,13 @@ class Column:
         facts: image id to facts.
         problems: image id to why it failed.
         seconds: wall seconds for 1,000 pictures; None when the journal gave answers.
-        price: US dollars for 1,000 pictures; None when it is not known.
+        price: US dollars for 1,000 pictures, with what the journal's answers cost before; None when it is not known.
         asked: questions that models answered.
         recalled: questions that the journal answered.
         fell_back: share of its steps where something simpler stood in; None where the method does not count them.
         fell_where: at which steps, how often, and by which reason answers fell: "fuser 3; copied 2".
+        models: role to the model that it asks.
+        options: what it was given beside.
         scores: metric to (value, lower bound, upper bound); None where it could not be scored.
     """
 
@@ -46,6 +49,8 @@ class Column:
     recalled: int = 0
     fell_back: float | None = None
     fell_where: str = ""
+    models: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
     scores: dict[str, tuple[float | None, float | None, float | None]] = field(default_factory=dict)
 
     @property
@@ -103,6 +108,8 @@ def _row(name: str, about: str, cells: Sequence[tuple[str, str, bool, bool]]) ->
 def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """What was written, what failed, price and time."""
     rows = [
+        _row("models", "", [(_listed(one.models), "", False, False) for one in columns]),
+        _row("options", "", [(_listed(one.options), "", False, False) for one in columns]),
         _row(
             "captions kept", "", [(number(len(one.kept)), "", False, not one.kept and not one.facts) for one in columns]
         ),
@@ -111,9 +118,19 @@ def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
         _row("fell back", "share of steps where something simpler stood in", [_fell(one) for one in columns]),
         _row("questions asked", "+ answered by the journal", [_asked(one) for one in columns]),
         _row("price", "of 1,000 pictures", [(_price(one), "", False, False) for one in columns]),
-        _row("time", "of 1,000 pictures, as it was here", [(_time(one.seconds), "", False, False) for one in columns]),
+        _row(
+            "time",
+            "of 1,000 pictures, as it was here, start-up and all",
+            [(_time(one.seconds), "", False, False) for one in columns],
+        ),
     ]
-    return [row for row in rows if row["name"] != "fell back" or any(one.fell_back for one in columns)]
+    said = {"fell back": any(one.fell_back for one in columns), "options": any(one.options for one in columns)}
+    said["models"] = any(one.models for one in columns)
+    return [row for row in rows if said.get(row["name"], True)]
+
+
+def _listed(named: Mapping[str, str]) -> str:
+    return redact("; ".join(f"{name}: {value[:200]}" for name, value in named.items())) or "–"
 
 
 def _fell(one: Column) -> tuple[str, str, bool, bool]:
@@ -126,7 +143,7 @@ def _asked(one: Column) -> tuple[str, str, bool, bool]:
 
 
 def _price(one: Column) -> str:
-    return "–" if one.recalled else price_text(one.price)
+    return price_text(one.price)
 
 
 def _time(seconds: float | None) -> str:
