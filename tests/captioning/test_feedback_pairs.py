@@ -119,7 +119,7 @@ def test_pairs_are_stored_as_ratings_that_show_and_report_tell(rated):
     assert {(row["rater"], row["of"]) for row in rows} == {("toy:checker", "captions")}
     shown = panoglot.show(data, data.captions.get(["good1"])["image_id"][0].as_py())
     assert "ratings" in str(shown)
-    assert "“एक काली बिल्ली सो रही है।” 1 against “A cat on a red boat" in " ".join(str(shown).split())
+    assert "“एक काली बिल्ली सो रही है।” is better than “A cat on a red boat" in " ".join(str(shown).split())
     assert [row["criterion"] for row in shown.to_dict()["ratings"]] == ["true_units", "unit_truth"]
     again = panoglot.caption(
         data, method="feedback-pairs", captioner="python:tests.captioning.test_feedback_pairs:Checker", set=["llm="]

@@ -9,7 +9,7 @@ import pytest
 from panoglot.errors import UserError
 from panoglot.geometry import Region
 from panoglot.reporting import show
-from panoglot.table import create_dataset
+from panoglot.table import Rating, create_dataset
 from tests.conftest import picture_bytes
 from tests.reporting.library import insert_captions, insert_image, made
 
@@ -163,3 +163,26 @@ def test_a_document_or_folder_is_answered_with_its_pictures(tmp_path):
     with pytest.raises(UserError, match=r"'in/' holds 2 pictures: 0.png, 1.png. The first: panoglot show "):
         show(data, "in/")
     assert show(data, "one's.tar").image["uri"].endswith("one's.tar#a.png")
+
+
+def test_a_comparison_says_which_is_better_and_where_the_two_differ(tmp_path):
+    data = create_dataset(tmp_path / "x.pano")
+    image = insert_image(data, picture_bytes(1), "a.jpg")
+    same = "The picture shows a coffee clearly in the middle of "
+    texts = {
+        "1" * 32: same + "a white table.",
+        "2" * 32: same + "a black sofa.",
+        "3" * 32: "قهوة.",
+        "4" * 32: "一杯咖啡。",
+    }
+    captions = [made(image, text, "en", n, recipe="m") for n, text in enumerate(texts.values())]
+    for caption, key in zip(captions, texts):
+        caption.caption_id = key
+    insert_captions(data, captions)
+    said = [("1", "2", 1.0), ("1", "2", 0.0), ("3", "4", 0.5)]
+    rows = [Rating(a * 32, value, against=b * 32, criterion="truth", rater="vlm:a").plain() for a, b, value in said]
+    data.ratings.insert([row | {"rating_id": f"{n:032x}"} for n, row in enumerate(rows)])
+    text = " ".join(str(show(data, image)).split())
+    assert "“…middle of a white table.” is better than “…middle of a black sofa.” by vlm:a" in text
+    assert "“…middle of a white table.” is worse than" in text
+    assert "“قهوة.” is held equal to “一杯咖啡。” by vlm:a" in text

@@ -151,17 +151,31 @@ def _rated(ratings: list[dict[str, Any]], texts: dict[str, str]) -> Text:
 
     lines = [Text("ratings", style="bold")]
     for row in ratings[:MOST_RATINGS]:
-        one, other = (_short(texts.get(row[name] or "", "")) for name in ("item", "against"))
-        said = f"{one}  {number(row['value'])}" + (f" against {other}" if row["against"] else "")
-        by = f"  {row['rater']}" if row["rater"] else ""
-        lines.append(Text.assemble((f"{plain(row['criterion'] or '–'):<12}", "dim"), plain(said), (plain(by), "dim")))
+        one, other = (texts.get(row[name] or "", "") for name in ("item", "against"))
+        start = _alike(one, other) if row["against"] else 0
+        said = f"{_short(one, start)}  {number(row['value'])}"
+        if row["against"]:
+            value = row["value"]
+            than = "is held equal to" if value == 0.5 else f"is {'better' if value > 0.5 else 'worse'} than"
+            said = f"{_short(one, start)} {than} {_short(other, start)}"
+        by = f"by {row['rater']}" if row["rater"] else ""
+        lines.append(
+            Text.assemble((f"{plain(row['criterion'] or '–'):<12}", "dim"), plain(said), "  ", (plain(by), "dim"))
+        )
     if len(ratings) > MOST_RATINGS:
         lines.append(Text(f"and {len(ratings) - MOST_RATINGS:,} more", style="dim"))
     return Text("\n").join(lines)
 
 
-def _short(text: str, most: int = 40) -> str:
-    return f"“{text[:most]}{'…' if len(text) > most else ''}”" if text else "the picture"
+def _short(text: str, start: int = 0, most: int = 40) -> str:
+    cut = text[start : start + most]
+    return f"“{'…' if start else ''}{cut}{'…' if len(text) > start + most else ''}”" if text else "the picture"
+
+
+def _alike(one: str, other: str, most: int = 30) -> int:
+    """Where two texts are to be shown from, so that what tells them apart is seen: a word before it, if it is late."""
+    same = next((n for n, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+    return 0 if same < most else one.rfind(" ", 0, max(0, same - 8)) + 1
 
 
 def _scores(scores: dict[str, float | None]) -> str:
