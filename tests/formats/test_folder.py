@@ -284,3 +284,16 @@ def test_all_stamps_in_all_their_languages(stamps):
     assert len(languages) == 78  # 77 and English
     assert "und" not in languages
     assert all(s.captions[0].lang == "en" for s in captioned)
+
+
+def test_a_line_that_mends_is_said_of_what_something_reads_alone(photos):
+    for name in ("rows.csv", "labels.xml", "label_config.xml", "dataset_info.json"):
+        (photos / name).write_text("a,b\n", encoding="utf-8")
+    name, parts = find_format(str(photos))
+    unused = [one for part in parts() for one in read_part(part) if isinstance(one, Unused)]
+    said = {one.names: one.hint for one in unused}
+    assert name == "folder"
+    others = ("dataset_info.json", "label_config.xml", "notes.md")
+    assert {tuple(sorted(names)) for names in said} == {("rows.csv",), ("labels.xml",), others}
+    assert said["rows.csv",].endswith(f"panoglot ingest {photos}/rows.csv -o X.pano")
+    assert "panoglot" not in said["labels.xml",]  # nothing reads it

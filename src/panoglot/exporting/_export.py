@@ -148,21 +148,27 @@ def export(
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             return _write(job, chosen, make, Path(folder), notes, progress)
-    if has_scheme(output):
-        if not in_objects(output):
-            raise UserError(f"'{output}': exports are written into a folder of this machine, or s3://BUCKET/PATH.")
-        sent = Sent(str(output), data.address, MANIFEST)
-        with tempfile.TemporaryDirectory(prefix="panoglot-export-") as place:
-            facts = _write(job, chosen, make, Path(place), notes, progress)
-            _describe(Path(place), facts, _made(to, names, given, chosen, job), job)
-            sent.send(Path(place), facts)
-        return facts
-    target = Path(os.path.realpath(output))
-    _check_output(target, data.store.folder)
-    with _building(target) as folder:
+    with _place(output, data) as (folder, send):
         facts = _write(job, chosen, make, folder, notes, progress)
         _describe(folder, facts, _made(to, names, given, chosen, job), job)
+        send(facts)
     return facts
+
+
+@contextlib.contextmanager
+def _place(output: str | os.PathLike[str], data: Dataset) -> Iterator[tuple[Path, Callable[[dict[str, Any]], None]]]:
+    """The folder to write, and what sends it to where it was asked for, if that is an object store."""
+    if not has_scheme(output):
+        target = Path(os.path.realpath(output))
+        _check_output(target, data.store.folder)
+        with _building(target) as folder:
+            yield folder, lambda facts: None
+        return
+    if not in_objects(output):
+        raise UserError(f"'{output}': exports are written into a folder of this machine, or s3://BUCKET/PATH.")
+    sent = Sent(str(output), data.address, MANIFEST)
+    with tempfile.TemporaryDirectory(prefix="panoglot-export-") as place:
+        yield Path(place), partial(sent.send, Path(place))
 
 
 def _describe(folder: Path, facts: dict[str, Any], made: list[str], job: Job) -> None:
@@ -318,16 +324,15 @@ class _Preference:
 
     def __call__(self, captions: Sequence[Caption]) -> Caption | None:
         """The first of a picture's captions."""
-        usable = [(rank, c.lang, c.caption_id, c) for c in captions if (rank := self._rank(c)) is not None]
-        return min(usable, default=(None,))[-1]
-
-    def _rank(self, caption: Caption) -> tuple[int, bool, int] | None:
-        if caption.dropped is not None:
-            return None
-        what = caption.lang, caption.recipe, caption.kind
-        if what not in self._ranks:
-            self._ranks[what] = self._ranked(*what)
-        return self._ranks[what]
+        ranks, usable = self._ranks, []
+        for caption in captions:
+            if caption.dropped is None:
+                what = caption.lang, caption.recipe, caption.kind
+                if what not in ranks:
+                    ranks[what] = self._ranked(*what)
+                if (rank := ranks[what]) is not None:
+                    usable.append((rank, caption.lang, caption.caption_id, caption))
+        return min(usable)[-1] if usable else None
 
     def _ranked(self, lang: str, recipe: str, kind: str) -> tuple[int, bool, int] | None:
         if kind not in self._order:

@@ -44,6 +44,9 @@ __all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused"
 TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
+#: Those of them that no format reads; and files that describe a dataset to a tool and hold no texts.
+_NEVER_READ = frozenset(".xml .xmp .yaml .yml .srt .vtt .npy .npz".split())
+_DESCRIPTIONS = frozenset(("dataset_info.json", "label_config.xml"))
 #: What an export of ours says of itself.
 MANIFEST, EXPORT = "panoglot-export.json", {"panoglot-export.json", "README.md"}
 #: Files with pictures of their own, which are read by their names: said, not passed over.
@@ -60,15 +63,17 @@ _FIXES = {
 }
 _NO_PICTURE = "text file{s} of no picture"
 _NO_TABLE = "file{s} beside pictures that may hold texts of theirs"
+_NO_READER = "file{s} beside pictures that nothing reads and that may hold texts of theirs"
 _NO_DOCUMENT = "document{s} or film{s} among pictures"
 _NO_ARCHIVE = "archive{s} among pictures"
 _NO_KIND = "file{s} of other kinds"
 _HINTS = {
-    _NO_DOCUMENT: "each is read by its own name, or a folder of nothing else: panoglot ingest {}",
+    _NO_DOCUMENT: "each is read by its own name, or a folder of nothing else: panoglot ingest {} -o X.pano",
     _NO_ARCHIVE: "unpack what holds pictures or texts: {} is not looked into",
     _NO_KIND: "",
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
-    _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {}",
+    _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {} -o X.pano",
+    _NO_READER: "texts are read from CSV, TSV, JSON lines and Parquet, and from files named as their pictures",
 }
 MOST = 256
 
@@ -267,10 +272,21 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
 
 def tell_unused(unused: list[list[str]], start: str, names: Iterable[str]) -> None:
     """Add to what is not used some files of the folder `start`, each by its kind."""
-    for name in names:
-        suffix = ".warc" if name.lower().endswith(".warc.gz") else suffix_of(name)
-        kinds = {_NO_DOCUMENT: DOCUMENTS, _NO_ARCHIVE: ARCHIVES, _NO_TABLE: TABLES | {".json"}, _NO_PICTURE: TEXTS}
-        unused.append([next((what for what, some in kinds.items() if suffix in some), _NO_KIND), start + name])
+    unused += [[_kind_of(name), start + name] for name in names]
+
+
+def _kind_of(name: str) -> str:
+    suffix = ".warc" if name.lower().endswith(".warc.gz") else suffix_of(name)
+    kinds = {
+        _NO_DOCUMENT: DOCUMENTS,
+        _NO_ARCHIVE: ARCHIVES,
+        _NO_READER: _NEVER_READ,
+        _NO_TABLE: TABLES | {".json"},
+        _NO_PICTURE: TEXTS,
+    }
+    return (
+        _NO_KIND if name in _DESCRIPTIONS else next((what for what, some in kinds.items() if suffix in some), _NO_KIND)
+    )
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
