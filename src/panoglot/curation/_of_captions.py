@@ -11,7 +11,7 @@ from panoglot.curation._judge import FACTS, Bench, Writer, base, note, progress
 from panoglot.curation._memory import Judgements, Outcome
 from panoglot.curation._same import CARRIED
 from panoglot.curation._texts import Texts
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows
+from panoglot.table import Caption, Dataset, caption_records
 from panoglot.vectors import ImageIndex
 
 if TYPE_CHECKING:
@@ -60,17 +60,17 @@ def judge_captions(
     batches = progress(dataset.captions.batches(size=_BATCH), dataset.captions.count(), "curate captions", quiet)
     for batch in batches:
         captions = []
-        for row in plain_rows(batch):
-            measured = row["kind"] == "fact"  # judged where a step names the kind, and counted apart
+        for caption in caption_records(batch):
+            measured = caption.kind == "fact"  # judged where a step names the kind, and counted apart
             result.measured += measured
             result.captions += not measured
-            old = row["dropped"]
+            old = caption.dropped
             if old is not None and not owned.setdefault(base(old), owns(old)):
                 result.by_methods[base(old)] += not measured
-                if row["image_id"] == watch.image_id:
-                    watch.caption_of_method(caption_from_row(row))
+                if caption.image_id == watch.image_id:
+                    watch.caption_of_method(caption)
             else:
-                captions.append(caption_from_row(row))
+                captions.append(caption)
         facts_of = _facts(dataset, captions) if court.needs_image else {}
         for caption, outcome in zip(captions, judged(captions, facts_of, last=True)):
             reason = court(caption, outcome, facts_of.get(caption.image_id, {}))

@@ -7,7 +7,7 @@ from typing import Any
 
 from panoglot.curation._contract import owns
 from panoglot.curation._same import OWN
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
+from panoglot.table import Caption, Dataset, caption_records, sql_in
 
 __all__ = ["Texts"]
 
@@ -52,8 +52,6 @@ class Texts:
         where = self._where if kept else f"({self._where}) and {OWN}"
         for batch in self._dataset.captions.batches(names, where, size=_BATCH):
             captions = [
-                caption_from_row({"scores": None, "parents": None, **row})
-                for row in plain_rows(batch)
-                if row["dropped"] is None or owns(row["dropped"])
+                caption for caption in caption_records(batch) if caption.dropped is None or owns(caption.dropped)
             ]
             yield self._keep(captions, any_image) if kept else captions

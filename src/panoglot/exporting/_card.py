@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.languages._tags import language_name
@@ -26,37 +26,54 @@ class Tally:
 
     def __init__(self) -> None:
         self.images = self.captions = self.measured = 0
-        self.languages: Counter[str] = Counter()
-        self.kinds: Counter[str] = Counter()
-        self.writers: Counter[str] = Counter()
+        self._texts: Counter[tuple[str, str, str, str]] = Counter()  # language, kind, recipe, model
         self.licences: Counter[str] = Counter()
         self.splits: Counter[str] = Counter()
 
     def add(self, row: Mapping[str, Any], record: Mapping[str, Any], captions: Sequence[Caption], split: str) -> None:
         """Count one picture with its captions; what was measured is none."""
         self.images += 1
-        self.measured += sum(caption.kind == "fact" for caption in captions)
-        captions = [caption for caption in captions if caption.kind != "fact"]
-        self.captions += len(captions)
-        self.languages.update(caption.lang for caption in captions)
-        self.kinds.update(caption.kind for caption in captions)
-        self.writers.update(_writer(caption) for caption in captions)
-        licences = {caption.licence for caption in captions if caption.licence}
+        told = [caption for caption in captions if caption.kind != "fact"]
+        self.measured += len(captions) - len(told)
+        self.captions += len(told)
+        self._texts.update([(caption.lang, caption.kind, caption.recipe, caption.model) for caption in told])
+        licences = {caption.licence for caption in told if caption.licence}
         self._licence(row.get("licence") or _said(record["context"]), "pictures")
         for licence in licences:
             self._licence(licence, "pictures with such captions")
         if split:
             self.splits[split] += 1
 
+    @property
+    def languages(self) -> Counter[str]:
+        """Language to captions."""
+        return self._by(lambda lang, kind, recipe, model: lang)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Kind to captions."""
+        return self._by(lambda lang, kind, recipe, model: kind)
+
+    @property
+    def writers(self) -> Counter[str]:
+        """Who wrote them to captions."""
+        return self._by(lambda lang, kind, recipe, model: _writer(recipe, model))
+
+    def _by(self, name: Callable[[str, str, str, str], str]) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for what, count in self._texts.items():
+            found[name(*what)] += count
+        return found
+
     def _licence(self, licence: str, of: str) -> None:
         name = f"{' '.join(licence.split())[:120] or 'none recorded'} ({of})"
         self.licences[name if name in self.licences or len(self.licences) < 1000 else f"others ({of})"] += 1
 
 
-def _writer(caption: Caption) -> str:
-    if caption.recipe in ("human", "web", ""):
-        return {"web": "given with the picture on the web"}.get(caption.recipe, "given with the picture")
-    return f"{caption.recipe} with {caption.model}" if caption.model else caption.recipe
+def _writer(recipe: str, model: str) -> str:
+    if recipe in ("human", "web", ""):
+        return {"web": "given with the picture on the web"}.get(recipe, "given with the picture")
+    return f"{recipe} with {model}" if model else recipe
 
 
 def _said(context: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from panoglot.table import (
     Caption,
     Dataset,
     byte_spans,
-    caption_from_row,
+    caption_records,
     id_spans,
     is_translation,
     open_dataset,
@@ -49,8 +49,8 @@ MANIFEST, CARD = "panoglot-export.json", "README.md"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
-#: Pictures whose ids are sorted at once, whose facts and captions are read at once; bytes of pictures read at once.
-_BUCKET, _AT_ONCE, _PICTURE_BYTES = 250_000, 1024, 8 * 2**20
+#: Pictures whose ids are sorted at once, whose facts are read at once; captions and bytes of pictures read at once.
+_BUCKET, _AT_ONCE, _TEXTS, _PICTURE_BYTES = 250_000, 1024, 8192, 8 * 2**20
 
 
 @verb
@@ -188,7 +188,7 @@ def _write(
 ) -> dict[str, Any]:
     """Write every picture into the folder of its split, and return what was written."""
     writers: dict[str, Writer] = {}
-    total = len(job.data.images)
+    total, prefer = len(job.data.images), _Preference(chosen.langs, chosen.kinds)
     for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
         if chosen.captioned_only and all(caption.kind == "fact" for caption in found):
             continue
@@ -197,8 +197,7 @@ def _write(
             if not found:
                 job.left_out["not_in_plan"] += 1
                 continue
-        first = _preferred(found, chosen.langs or None, chosen.kinds)
-        taken = job.take(row, found, first)
+        taken = job.take(row, found, prefer(found))
         if taken is None:
             continue
         record, picture, split = taken
@@ -284,20 +283,35 @@ def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dro
     return " and ".join(terms) or None
 
 
-def _preferred(captions: Sequence[Caption], langs: Sequence[str] | None, kinds: Sequence[str] | None) -> Caption | None:
+class _Preference:
     """The caption for a reader that takes one: by the user's order, else short before long, English before others."""
-    order = list(kinds or _FIRST)
 
-    def rank(caption: Caption) -> tuple[Any, ...]:
-        if langs:
-            lang = next((n for n, tag in enumerate(langs) if matches(tag, caption.lang)), len(langs))
+    def __init__(self, langs: Sequence[str], kinds: Sequence[str]) -> None:
+        self._langs, self._order = langs, list(kinds or _FIRST)
+        self._ranks: dict[tuple[str, str, str], tuple[int, bool, int] | None] = {}  # few languages, writers and kinds
+
+    def __call__(self, captions: Sequence[Caption]) -> Caption | None:
+        """The first of a picture's captions."""
+        usable = [(rank, c.lang, c.caption_id, c) for c in captions if (rank := self._rank(c)) is not None]
+        return min(usable, default=(None,))[-1]
+
+    def _rank(self, caption: Caption) -> tuple[int, bool, int] | None:
+        if caption.dropped is not None:
+            return None
+        what = caption.lang, caption.recipe, caption.kind
+        if what not in self._ranks:
+            self._ranks[what] = self._ranked(*what)
+        return self._ranks[what]
+
+    def _ranked(self, lang: str, recipe: str, kind: str) -> tuple[int, bool, int] | None:
+        if kind not in self._order:
+            return None
+        if self._langs:
+            place = next((n for n, tag in enumerate(self._langs) if matches(tag, lang)), len(self._langs))
         else:
-            lang = 0 if matches("en", caption.lang) else 1
+            place = 0 if matches("en", lang) else 1
         # who wrote in a language says it better than a machine that translated into it
-        return lang, is_translation(caption.recipe), order.index(caption.kind), caption.lang, caption.caption_id
-
-    usable = [caption for caption in captions if caption.dropped is None and caption.kind in order]
-    return min(usable, key=rank, default=None)
+        return place, is_translation(recipe), self._order.index(kind)
 
 
 # -- rows in order, in bounded memory ----------------------------------------------------------------------------------
@@ -310,27 +324,34 @@ def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[t
     for _, span in id_spans(max(len(data.images), len(data.captions) // 4), _BUCKET):
         index = _index(images, ["size"], span)
         if not include_dropped and index.num_rows:
-            dropped = data.marks.read(["image_id"], f"{span} and dropped is not null")["image_id"].to_pylist()
-            index = _without(index, dropped)
-        texts = _index(captions, [], f"{span} and ({where})" if where else span) if captions is not None else None
-        owners = texts["image_id"].to_pylist() if texts is not None else []
-        counts = Counter(owners)
-        places = texts["_rowaddr"].to_pylist() if texts is not None else []
+            dropped = data.marks.read(["image_id"], f"{span} and dropped is not null")["image_id"]
+            index = _those(index, dropped, here=False)
+        ids, sizes, addresses = (index[name].to_pylist() for name in ("image_id", "size", "_rowaddr"))
+        many, places = [0] * len(ids), list[int]()
+        if captions is not None and ids:
+            texts = _those(_index(captions, [], f"{span} and ({where})" if where else span), index["image_id"])
+            many, places = _counts(texts, ids), texts["_rowaddr"].to_pylist()
         at = 0
-        for start in range(0, index.num_rows, _AT_ONCE):
-            chunk = index.slice(start, _AT_ONCE)
-            ids, addresses = chunk["image_id"].to_pylist(), chunk["_rowaddr"].to_pylist()
-            first = at
-            while at < len(owners) and owners[at] <= ids[-1]:
-                at += counts[owners[at]]
-            found: dict[str, list[Caption]] = {image: [] for image in ids}
-            if captions is not None and at > first:
-                for row in _taken(captions, places[first:at], data.captions.schema.names):
-                    if row["image_id"] in found:
-                        found[row["image_id"]].append(caption_from_row(row))
-            rows = _taken(images, addresses, FACTS)
-            for row, picture in zip(rows, _pictures(images, addresses, chunk["size"].to_pylist()), strict=True):
+        for some in byte_spans(many, _TEXTS, _AT_ONCE):
+            here = places[at : at + sum(many[some])]
+            at += len(here)
+            found: dict[str, list[Caption]] = {image: [] for image in ids[some]}
+            if captions is not None and here:
+                columns = data.captions.schema.names
+                for caption in caption_records(captions._take_rows(sorted(here), columns=columns)):
+                    found[caption.image_id].append(caption)
+            rows = _taken(images, addresses[some], FACTS)
+            for row, picture in zip(rows, _pictures(images, addresses[some], sizes[some]), strict=True):
                 yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
+
+
+def _counts(texts: pa.Table, ids: Sequence[str]) -> list[int]:
+    """How many captions each of some pictures has."""
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(texts["image_id"].combine_chunks())
+    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+    return [counts.get(image, 0) for image in ids]
 
 
 def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -352,11 +373,12 @@ def _index(data: Any, columns: list[str], where: str) -> pa.Table:
     return table.sort_by([("image_id", "ascending"), ("_rowaddr", "ascending")])
 
 
-def _without(index: pa.Table, dropped: list[str]) -> pa.Table:
-    import pyarrow as pa
+def _those(index: pa.Table, ids: pa.ChunkedArray, *, here: bool = True) -> pa.Table:
+    """The rows of these pictures, or of all others."""
     import pyarrow.compute as pc
 
-    return index.filter(pc.invert(pc.is_in(index["image_id"], value_set=pa.array(dropped, pa.string()))))
+    among = pc.is_in(index["image_id"], value_set=ids.combine_chunks())
+    return index.filter(among if here else pc.invert(among))
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------

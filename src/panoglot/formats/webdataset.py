@@ -17,6 +17,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from panoglot.errors import RowError
 from panoglot.formats._files import (
     MAX_TEXT,
@@ -54,7 +56,7 @@ _MOST = 4 * 2**30
 _IN_MEMORY = 64 * 2**20
 #: Most bytes that are inflated only to come to the next member.
 _MOST_SKIPPED = 8 * 2**30
-_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+_JSON = msgspec.json.Encoder(order="sorted").encode
 
 
 def detect(source: str) -> bool:
@@ -385,7 +387,7 @@ class Writer:
         if record["caption"]:
             self._tar.add(f"{key}.txt", record["caption"].encode())
         if self._json:
-            self._tar.add(f"{key}.json", _JSON({"key": key, **record}).encode())
+            self._tar.add(f"{key}.json", _JSON({"key": key, **record}))
         self.counts[name] += 1
         return None
 

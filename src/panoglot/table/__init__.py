@@ -1,6 +1,6 @@
 """The tables of a dataset: schema, ids of rows, commits, rejects."""
 
-from panoglot.table._caption_rows import PLAIN, CaptionRows, caption_from_row, caption_to_row
+from panoglot.table._caption_rows import PLAIN, CaptionRows, caption_from_row, caption_records, caption_to_row
 from panoglot.table._dataset import (
     MANIFEST,
     Dataset,
@@ -11,7 +11,7 @@ from panoglot.table._dataset import (
 from panoglot.table._find import find_image
 from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
-from panoglot.table._memory import few_arenas, give_back_memory
+from panoglot.table._memory import few_arenas, give_back_memory, no_collection
 from panoglot.table._records import (
     GIVEN_KINDS,
     KEPT_CAPTION,
@@ -57,6 +57,7 @@ __all__ = [
     "byte_spans",
     "caption_from_row",
     "caption_id",
+    "caption_records",
     "caption_to_row",
     "create_dataset",
     "edit_row",
@@ -72,6 +73,7 @@ __all__ = [
     "is_dataset",
     "is_translation",
     "machine_kind",
+    "no_collection",
     "open_dataset",
     "plain_rows",
     "reject_id",

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+from collections.abc import Iterator
 
-__all__ = ["few_arenas", "give_back_memory"]
+__all__ = ["few_arenas", "give_back_memory", "no_collection"]
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Let the collector of cycles rest while many rows are made: they have none, and it would look at all every time.
+
+    >>> with no_collection():
+    ...     gc.isenabled()
+    False
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def give_back_memory() -> None:

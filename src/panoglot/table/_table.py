@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import mendable
+from panoglot.table._memory import no_collection
 
 # a join of fragments that a commit came between is given up, and done later: nothing to warn people of
 os.environ.setdefault("LANCE_LOG", "error")
@@ -419,8 +420,9 @@ def plain_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     import pyarrow as pa
 
     maps = [f.name for f in table.schema if pa.types.is_map(f.type)]
-    rows: list[dict[str, Any]] = table.to_pylist()
-    for row in rows:
-        for name in maps:
-            row[name] = dict(row[name] or [])
+    with no_collection():
+        rows: list[dict[str, Any]] = table.to_pylist()
+        for row in rows:
+            for name in maps:
+                row[name] = dict(row[name] or [])
     return rows
