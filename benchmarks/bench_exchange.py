@@ -4,7 +4,7 @@
 
 Small JPEGs with `--each` captions each, in ten languages and six scripts, half given and half written by a model. Every
 step is a process of its own, as a user's is. The floor of an export is the plain write of the very same: the members of
-its tars by `tarfile`, its tables by pyarrow or Lance, every other file by `write`; reading them for that is not counted,
+its tars by `tarfile`, its tables by pyarrow or Lance, other files by `write`; reading them for that is not counted,
 and neither is reading the dataset. `--twice` fills a dataset of twice the size too: what a peak grows by for a further
 million captions. Ends in one JSON line.
 """

@@ -13,10 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements
 from panoglot.formats._files import join_uri, open_regular, part_key, read_bytes, read_named, reject, states_of
-from panoglot.formats._record import TOLD, is_record, name_of, restore
+from panoglot.formats._picture_files import PictureFiles
+from panoglot.formats._record import TOLD, is_record, restore
 from panoglot.formats._regions import label, mask_of, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
@@ -270,35 +273,33 @@ class Writer:
 
     def __init__(self, folder: Path, shard_size: int) -> None:
         self.folder, self.count, self.captions = folder, 0, 0
-        self._images = open(folder / "annotations.json", "w", encoding="utf-8")  # noqa: SIM115
-        self._captions = open(folder / "annotations.partial", "w+", encoding="utf-8")  # noqa: SIM115
+        self._pictures, self._encode = PictureFiles(folder), msgspec.json.Encoder().encode
+        self._images = open(folder / "annotations.json", "wb")  # noqa: SIM115
+        self._captions = open(folder / "annotations.partial", "w+b")  # noqa: SIM115
         self._images.write(
-            '{"info": {"description": "written by Panoglot"}, "licenses": [], "type": "captions", "images": ['
+            b'{"info": {"description": "written by Panoglot"}, "licenses": [], "type": "captions", "images": ['
         )
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record; plain readers get the kept captions as annotations."""
-        name = f"{record['image_id'][:2]}/{name_of(record)}{suffix}"
-        path = self.folder / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        name = self._pictures.add(record, data, suffix).removeprefix("images/")
         self.count += 1
         size = {"width": record["width"], "height": record["height"]}
         image = {"id": self.count, "file_name": name, **size, "panoglot": record}
-        self._images.write(("," if self.count > 1 else "") + "\n" + json.dumps(image, ensure_ascii=False))
+        self._images.write((b",\n" if self.count > 1 else b"\n") + self._encode(image))
         for caption in record["captions"]:
             if caption["dropped"] is None and caption["kind"] in TOLD:
                 self.captions += 1
                 row = {"id": self.captions, "image_id": self.count, "caption": caption["text"], "lang": caption["lang"]}
-                self._captions.write(("," if self.captions > 1 else "") + "\n" + json.dumps(row, ensure_ascii=False))
+                self._captions.write((b",\n" if self.captions > 1 else b"\n") + self._encode(row))
 
     def close(self) -> dict[str, Any]:
         """Finish: the annotations come after the images."""
-        self._images.write('\n], "annotations": [')
+        self._images.write(b'\n], "annotations": [')
         self._captions.seek(0)
         while piece := self._captions.read(2**20):
             self._images.write(piece)
-        self._images.write("\n]}\n")
+        self._images.write(b"\n]}\n")
         self._images.close()
         self._captions.close()
         (self.folder / "annotations.partial").unlink()

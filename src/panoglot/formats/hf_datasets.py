@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from panoglot.errors import RowError, UserError
 from panoglot.formats import parquet
 from panoglot.formats._files import check_regular, join_uri, part_key, read_bytes, reject
@@ -135,7 +137,7 @@ class Writer:
         self._stream: Any = None
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
-        self._digest = hashlib.sha256()
+        self._digest, self._encode = hashlib.sha256(), msgspec.json.Encoder(order="sorted").encode
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record."""
@@ -149,7 +151,7 @@ class Writer:
         self._rows.append({**record, "image": {"bytes": data, "path": name_of(record) + suffix}})
         self._bytes += len(data)
         self.counts[-1] += 1
-        self._digest.update(json.dumps(record, sort_keys=True).encode())
+        self._digest.update(self._encode(record))
         if len(self._rows) >= 100 or self._bytes >= 32 * 2**20:
             self._flush()
 

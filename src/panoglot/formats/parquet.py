@@ -17,7 +17,7 @@ from panoglot.formats._parquet_rows import batches_of, open_file, rows_of, rows_
 from panoglot.formats._record import flat, name_of
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
-from panoglot.table import Reject
+from panoglot.table import Reject, no_collection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -240,7 +240,9 @@ def to_arrow(rows: list[dict[str, Any]]) -> pa.Table:
     images = pa.StructArray.from_arrays(
         [pa.Array.from_buffers(pa.binary(), len(rows), buffers), paths], fields=[kind.field(0), kind.field(1)]
     )
-    others = pa.Table.from_pylist([flat(row) for row in rows], schema=schema.remove(schema.get_field_index("image")))
+    with no_collection():
+        rest = schema.remove(schema.get_field_index("image"))
+        others = pa.Table.from_pylist([flat(row) for row in rows], schema=rest)
     return others.add_column(0, schema.field("image"), images)
 
 

@@ -16,12 +16,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements, decoded, encodable
 from panoglot.formats._csv_rows import csv_rows, lines_of, together
 from panoglot.formats._files import check_regular, find_files, is_hidden, join_uri, part_key, reject, states_of
 from panoglot.formats._layout import Layout, find_layout, is_table, names_pictures, open_rows
-from panoglot.formats._record import flat, name_of
+from panoglot.formats._picture_files import PictureFiles
+from panoglot.formats._record import flat
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import load_json
@@ -319,16 +322,13 @@ class Writer:
     """Write `metadata.jsonl` and the pictures under `images/`, by the first digits of their ids."""
 
     def __init__(self, folder: Path, shard_size: int) -> None:
-        self.folder, self.count = folder, 0
-        self._file = open(folder / "metadata.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self._pictures, self._encode, self.count = PictureFiles(folder), msgspec.json.Encoder().encode, 0
+        self._file = open(folder / "metadata.jsonl", "wb")  # noqa: SIM115
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record."""
-        name = f"images/{record['image_id'][:2]}/{name_of(record)}{suffix}"
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        self._file.write(json.dumps({"file_name": name, **flat(record)}, ensure_ascii=False) + "\n")
+        name = self._pictures.add(record, data, suffix)
+        self._file.write(self._encode({"file_name": name, **flat(record)}) + b"\n")
         self.count += 1
 
     def close(self) -> dict[str, Any]:

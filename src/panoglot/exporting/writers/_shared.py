@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from panoglot.formats._picture_files import PictureFiles
 from panoglot.formats._record import TOLD, name_of
 
-__all__ = ["Conversations", "JsonArray", "Plain", "conversation", "one_line", "picture_file", "told"]
-
-
-def picture_file(folder: Path, record: dict[str, Any], data: bytes, suffix: str) -> str:
-    """Write a picture under `images/` and return its path below `folder`, with slashes."""
-    name = f"images/{record['image_id'][:2]}/{name_of(record)}{suffix}"
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return name
+__all__ = ["Conversations", "JsonArray", "Plain", "conversation", "one_line", "told"]
 
 
 def one_line(text: str) -> str:
@@ -92,11 +84,11 @@ class Conversations(Plain):
     """A writer of conversations: questions and answers are written too.
 
     Attributes:
-        folder: where to.
+        pictures: where pictures go.
         prompt: what asks for a caption; `{language}` is its language's English name.
     """
 
-    folder: Path
+    pictures: PictureFiles
     prompt: str
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
@@ -104,7 +96,7 @@ class Conversations(Plain):
         found = conversation(record, self.prompt, self.texts)
         if not found:
             return "no_caption"
-        image = picture_file(self.folder, record, data, suffix)
+        image = self.pictures.add(record, data, suffix)
         for n, turns in enumerate(found):
             self.write(f"{name_of(record)}-{n}", image, turns)
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import Plain, one_line, picture_file, told
+from panoglot.exporting.writers._shared import Plain, one_line, told
+from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -39,7 +40,7 @@ class Writer(Plain):
         import csv
 
         self.folder, self.root, self.texts, self.count = folder, root.rstrip("/") + "/" if root else "", texts, 0
-        self.unwritten = 0
+        self.unwritten, self._pictures = 0, PictureFiles(folder)
         self._file = open(folder / "pairs.csv", "w", encoding="utf-8", newline="")  # noqa: SIM115
         self._rows = csv.writer(self._file, delimiter=_DELIMITERS[delimiter], lineterminator="\n")
         self._rows.writerow(["filepath", caption_column, "lang"])
@@ -51,7 +52,7 @@ class Writer(Plain):
         self.unwritten += len(texts) - len(good)
         if not good:
             return "no_text_for_csv" if texts else "no_caption"
-        name = self.root + picture_file(self.folder, record, data, suffix)
+        name = self.root + self._pictures.add(record, data, suffix)
         for text, lang in good:
             self._rows.writerow([name, text, lang])
             self.count += 1

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.exporting.writers._shared import Plain, picture_file, told
+from panoglot.exporting.writers._shared import Plain, told
+from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -33,6 +34,7 @@ class Writer(Plain):
         if caption_column in ("image", "lang", "file_name", "label") or not caption_column.isidentifier():
             raise UserError(f"caption_column '{caption_column}' cannot be used here: take another word, such as text.")
         self.folder, self.column, self.count = folder, caption_column, 0
+        self._pictures = PictureFiles(folder)
         self._file = open(folder / "metadata.jsonl", "w", encoding="utf-8")  # noqa: SIM115
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
@@ -40,7 +42,7 @@ class Writer(Plain):
         texts = told(record, "one")
         if not texts:
             return "no_caption"
-        name = picture_file(self.folder, record, data, suffix)
+        name = self._pictures.add(record, data, suffix)
         row = {"file_name": name, self.column: texts[0]["text"], "lang": texts[0]["lang"]}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.count += 1

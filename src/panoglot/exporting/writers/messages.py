@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from panoglot.exporting.writers._shared import Conversations
+from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -44,7 +45,8 @@ class Writer(Conversations):
         texts: Literal["one", "all"] = "all",
         name: str = "panoglot",
     ) -> None:
-        self.folder, self.prompt, self.texts, self.name, self.count = folder, prompt, texts, name, 0
+        self.folder, self.pictures = folder, PictureFiles(folder)
+        self.prompt, self.texts, self.name, self.count = prompt, texts, name, 0
         self._file = open(folder / "messages.jsonl", "w", encoding="utf-8")  # noqa: SIM115
 
     def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:

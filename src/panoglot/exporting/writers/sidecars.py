@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import Plain, one_line, picture_file, told
+from panoglot.exporting.writers._shared import Plain, one_line, told
+from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -35,7 +36,7 @@ class Writer(Plain):
         replace: bool = False,
     ) -> None:
         self.folder, self.beside, self.extension, self.texts, self.replace = folder, beside, extension, texts, replace
-        self.count = 0
+        self.count, self._pictures = 0, PictureFiles(folder)
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write the texts of one picture."""
@@ -43,7 +44,7 @@ class Writer(Plain):
         if not found:
             return "no_caption"
         if not self.beside:
-            path = self.folder / picture_file(self.folder, record, data, suffix)
+            path = self.folder / self._pictures.add(record, data, suffix)
         elif not os.path.isfile(record["uri"]):
             return "no_file_of_its_own"
         else:
