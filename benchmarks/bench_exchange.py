@@ -4,9 +4,10 @@
 
 Small JPEGs with `--each` captions each, in ten languages and six scripts, half given and half written by a model. Every
 step is a process of its own, as a user's is. The floor of an export is the plain write of the very same: the members of
-its tars by `tarfile`, its tables by pyarrow or Lance, other files by `write`; reading them for that is not counted,
-and neither is reading the dataset. `--twice` fills a dataset of twice the size too: what a peak grows by for a further
-million captions. Ends in one JSON line.
+its tars by `tarfile`, its tables by pyarrow or Lance, other files by `write`; reading them for that is not counted, and
+neither is reading the dataset. Beside it, for a tar and for Parquet, stands the program that somebody would write by
+hand for one dataset: it reads the dataset, holds all of it in memory and checks nothing. `--twice` fills a dataset of
+twice the size too: what a peak grows by for as many captions again. Ends in one JSON line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench_chain import command, size_of
+from bench_chain import command, size_of, used
 
 FORMATS = (
     "webdataset parquet jsonl hf coco imagefolder llava messages kohya energon mds csv lance croissant sidecars"
@@ -172,6 +173,43 @@ def floor(folder: Path, scratch: Path) -> float:
     return used
 
 
+#: What somebody would write by hand for one dataset: both tables read whole, a tar of picture, text and JSON a picture.
+BY_HAND = {
+    "webdataset": """
+import io, json, sys, tarfile
+import lance
+data, out = sys.argv[1:]
+found = {}
+for row in lance.dataset(f"{data}/captions.lance").to_table().to_pylist():
+    found.setdefault(row["image_id"], []).append(row)
+pictures = lance.dataset(f"{data}/images.lance").to_table(columns=["image_id", "data", "width", "height"]).to_pylist()
+with tarfile.open(out, "w") as tar:
+    for row in sorted(pictures, key=lambda row: row["image_id"]):
+        key, body, captions = row["image_id"], row.pop("data"), found[row["image_id"]]
+        text = json.dumps({**row, "captions": captions}, ensure_ascii=False).encode()
+        for name, data in (("jpg", body), ("txt", captions[0]["text"].encode()), ("json", text)):
+            facts = tarfile.TarInfo(f"{key}.{name}")
+            facts.size = len(data)
+            tar.addfile(facts, io.BytesIO(data))
+""",
+    "parquet": """
+import sys
+import lance, pyarrow.parquet
+data, out = sys.argv[1:]
+captions = lance.dataset(f"{data}/captions.lance").to_table().sort_by("image_id")
+names = [name for name in captions.column_names if name != "image_id"]
+found = {}
+for row in captions.to_pylist():
+    found.setdefault(row.pop("image_id"), []).append(row)
+pictures = lance.dataset(f"{data}/images.lance").to_table(columns=["image_id", "data", "width", "height"])
+pictures = pictures.sort_by("image_id")
+kind = pyarrow.list_(pyarrow.struct([captions.schema.field(name) for name in names]))
+lists = pyarrow.array([found[key] for key in pictures["image_id"].to_pylist()], kind)
+pyarrow.parquet.write_table(pictures.append_column("captions", lists), out, compression="zstd", row_group_size=1000)
+""",
+}
+
+
 # -- the steps ---------------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +223,10 @@ def exported(data: Path, to: str, scratch: Path) -> dict[str, Any]:
     found["mb_a_second"] = round(found["mb"] / found["cpu"], 1)
     found["floor_mb_a_second"] = round(found["mb"] / found["floor_cpu"], 1)
     found["share"] = round(found["floor_cpu"] / found["cpu"], 3)
+    if to in BY_HAND:
+        found["by_hand"] = used("-c", BY_HAND[to], data, scratch / "by_hand")
+        found["by_hand_mb_a_second"] = round((scratch / "by_hand").stat().st_size / 1e6 / found["by_hand"]["cpu"], 1)
+        found["share_of_by_hand"] = round(found["mb_a_second"] / found["by_hand_mb_a_second"], 3)
     for name in ("out", "floor"):
         shutil.rmtree(scratch / name)
     print(f"  {to:12} {json.dumps(found)}", file=sys.stderr)

@@ -43,6 +43,8 @@ def letters(text: str) -> int:
     >>> letters("Öl 42!"), letters("สุนัข"), letters("कुत्ता")
     (2, 3, 3)
     """
+    if text.isascii():
+        return sum(map(str.isalpha, text))
     return sum(_class(char) in ("s", "l") for char in text)
 
 
@@ -52,6 +54,8 @@ def is_spaceless(text: str) -> bool:
     >>> is_spaceless("一只狗在海滩上"), is_spaceless("สุนัขวิ่ง"), is_spaceless("개가 달린다")
     (True, True, False)
     """
+    if text.isascii():
+        return False
     classes = [_class(char) for char in text]
     return classes.count("s") > classes.count("l")
 
