@@ -383,6 +383,7 @@ def test_every_command_takes_a_dataset_in_a_bucket(s3, tmp_path, capsys, monkeyp
         ["caption", PLACE, "--captioner", WRITER, "--prompt", "Say it anew.", "--quiet"],
         ["report", PLACE],
         ["export", PLACE, "out", "--to", "jsonl"],
+        ["export", PLACE, "s3://bucket/shards", "--to", "webdataset"],
         ["split", PLACE, "--test", "0.3"],
         ["subset", PLACE, "--lang", "hi", "-o", "s3://bucket/hindi.pano"],
         ["merge", PLACE, "s3://bucket/hindi.pano", "-o", "s3://bucket/both.pano"],
@@ -403,6 +404,82 @@ def test_every_command_takes_a_dataset_in_a_bucket(s3, tmp_path, capsys, monkeyp
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     for secret in (KEY, SECRET):  # not in the journal, the runs, the report, the data card, copies on this machine
         assert not any(secret.encode() in data for data in [*stored, *kept])
+
+
+def _below(s3, start):
+    """The objects below a key, by the rest of their names."""
+    objects = s3.buckets["bucket"]
+    return {key[len(start) :]: data for key, (data, _) in objects.items() if key.startswith(start)}
+
+
+def _told(pictures, data):
+    """A dataset of pictures with a text beside each."""
+    for path, (lang, text) in zip(sorted(pictures.iterdir()), TEXTS.items(), strict=False):
+        path.with_suffix(f".{lang}.txt").write_text(text, encoding="utf-8")
+    panoglot.ingest(str(pictures), str(data), quiet=True)
+    return str(data)
+
+
+@pytest.mark.parametrize("to", ["webdataset", "jsonl", "lance", "energon", "llava"])
+def test_an_export_into_a_bucket_is_what_a_folder_gets(to, s3, pictures, tmp_path):
+    data = _told(pictures, tmp_path / "x.pano")
+    panoglot.export(data, tmp_path / "out", to)
+    panoglot.export(data, "s3://bucket/out", to)
+    here = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    there = _below(s3, "out/")
+    if to == "lance":  # its files have random names
+        assert {name.partition("/")[0] for name in there} == {name.partition("/")[0] for name in here}
+    else:
+        assert there == {name: path.read_bytes() for name, path in here.items()}
+    assert list((tmp_path).glob("*s3:*")) == []
+
+
+def test_an_export_in_a_bucket_is_replaced_whole_and_is_read_again(s3, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _fill(s3)
+    panoglot.ingest("s3://bucket/fotos", PLACE, quiet=True)
+    panoglot.export(PLACE, "s3://bucket/out/way", "jsonl")
+    before = _below(s3, "out/way/")
+    panoglot.export(PLACE, "s3://bucket/out/way", "webdataset")
+    after = _below(s3, "out/way/")
+    assert set(after) == {"00000.tar", "sizes.json", "README.md", "panoglot-export.json"}
+    assert "metadata.jsonl" in before
+    assert "unfinished" not in json.loads(after["panoglot-export.json"])
+    panoglot.ingest("s3://bucket/out/way/00000.tar", "again.pano", quiet=True)
+    ids = [set(panoglot.open(one).images.read(["image_id"])["image_id"].to_pylist()) for one in (PLACE, "again.pano")]
+    assert ids[0] == ids[1]
+    texts = {row["text"] for row in panoglot.open("again.pano").captions.rows(["text"])}
+    assert set(TEXTS.values()) <= texts
+
+
+def test_an_export_that_was_stopped_says_so_and_the_same_command_finishes_it(s3, pictures, tmp_path):
+    data = _told(pictures, tmp_path / "x.pano")
+    panoglot.export(data, "s3://bucket/out", "jsonl")
+    s3.refused = ("out/images",)
+    assert _line(lambda: panoglot.export(data, "s3://bucket/out", "sidecars")).startswith("no right to")
+    assert json.loads(_below(s3, "out/")["panoglot-export.json"])["unfinished"] is True
+    s3.refused = ()
+    panoglot.export(data, "s3://bucket/out", "sidecars")
+    found = _below(s3, "out/")
+    assert "unfinished" not in json.loads(found["panoglot-export.json"])
+    assert "metadata.jsonl" not in found
+    assert sum(name.endswith(".txt") for name in found) > 0
+
+
+def test_what_else_lies_in_a_bucket_is_left_alone(s3, pictures, tmp_path):
+    data = str(tmp_path / "x.pano")
+    panoglot.ingest(str(pictures), data, quiet=True)
+    s3.buckets["bucket"]["mine/notes.txt"] = (b"mine", time.time())
+    assert "is not empty and no export" in _line(lambda: panoglot.export(data, "s3://bucket/mine"))
+    panoglot.export(data, "s3://bucket/out")
+    s3.buckets["bucket"]["out/notes.txt"] = (b"mine", time.time())
+    assert "also holds notes.txt" in _line(lambda: panoglot.export(data, "s3://bucket/out"))
+    assert "s3://bucket/PATH" in _line(lambda: panoglot.export(data, "s3://bucket"))
+    assert "s3://BUCKET/PATH" in _line(lambda: panoglot.export(data, "https://host/out"))
+    panoglot.ingest(str(pictures), PLACE, quiet=True)
+    for place in (PLACE, f"{PLACE}/out"):
+        assert "lie in each other" in _line(lambda: panoglot.export(PLACE, place))  # noqa: B023
+    assert _below(s3, "mine/") == {"notes.txt": b"mine"}
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -21,12 +21,13 @@ from panoglot.exporting._fitter import Fitter
 from panoglot.exporting._job import Choices, Job, Splits
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker
+from panoglot.exporting._sent import Sent
 from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
 from panoglot.formats import OptOut
 from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
-from panoglot.storage import has_scheme
+from panoglot.storage import has_scheme, in_objects
 from panoglot.table import (
     KINDS,
     Caption,
@@ -79,12 +80,13 @@ def export(
 ) -> dict[str, Any]:
     """Write the kept pictures and captions of a dataset, in order of image id; the same rows give the same bytes.
 
-    The folder appears at the end, whole, by one rename, with a data card (`README.md`). An earlier export at the same
-    place is replaced; anything else there is not touched. A dataset that `split` divided is written a folder a split.
+    The folder appears at the end, whole, by one rename, with a data card (`README.md`). In an object store it is whole
+    when its `panoglot-export.json` does not say `unfinished`. An earlier export at the same place is replaced; anything
+    else there is not touched. A dataset that `split` divided is written a folder a split.
 
     Args:
         dataset: a dataset or its path.
-        output: the folder to write; none with `beside`.
+        output: the folder to write, or a place in an object store (`s3://BUCKET/PATH`); none with `beside`.
         to: `webdataset`, `parquet`, `jsonl`, `hf`, `coco`, which are read again with ids and provenance; `imagefolder`,
             `llava`, `messages` (LLaMA-Factory, ms-swift), `kohya`, `energon`, `mds`, `csv`, `lance`, `croissant`,
             `sidecars`; or a format of an installed package.
@@ -144,7 +146,14 @@ def export(
         with tempfile.TemporaryDirectory() as folder:
             return _write(job, chosen, make, Path(folder), notes, progress)
     if has_scheme(output):
-        raise UserError(f"'{output}': exports are written into a folder of this machine; copy it there afterwards.")
+        if not in_objects(output):
+            raise UserError(f"'{output}': exports are written into a folder of this machine, or s3://BUCKET/PATH.")
+        sent = Sent(str(output), data.address, MANIFEST)
+        with tempfile.TemporaryDirectory(prefix="panoglot-export-") as place:
+            facts = _write(job, chosen, make, Path(place), notes, progress)
+            _describe(Path(place), facts, _made(to, names, given, chosen, job), job)
+            sent.send(Path(place), facts)
+        return facts
     target = Path(os.path.realpath(output))
     _check_output(target, data.store.folder)
     with _building(target) as folder:

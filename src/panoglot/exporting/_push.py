@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from panoglot.errors import UserError, require, verb
+from panoglot.errors import UserError, command, require, verb
 from panoglot.exporting._export import MANIFEST, export
+from panoglot.storage import in_objects
 from panoglot.table import Dataset, open_dataset
 
 __all__ = ["Pushed", "push"]
@@ -90,6 +91,8 @@ def push(
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
+        if in_objects(address):
+            raise UserError(f"an object store takes an export: {command('export', dataset.address if isinstance(dataset, Dataset) else os.fspath(dataset), address, '--to', to)}")
         raise UserError(f"'{address}' is no place to push to: write hf://datasets/OWNER/NAME")
     name, branch = found[1], found[2] or "main"
     hub: Any = require("huggingface_hub", "panoglot[hub]", "panoglot push")

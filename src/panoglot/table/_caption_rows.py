@@ -94,7 +94,8 @@ class CaptionRows(Sequence[Caption]):
 
 def caption_from_row(row: dict[str, Any]) -> Caption:
     """Make a `Caption` of a row of `captions`."""
-    return _caption(*map(row.get, _COLUMNS))
+    values: list[Any] = [row.get(name) for name in _COLUMNS]
+    return _caption(*values)
 
 
 def caption_records(rows: pa.Table | pa.RecordBatch) -> list[Caption]:
