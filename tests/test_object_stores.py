@@ -478,7 +478,7 @@ def test_what_else_lies_in_a_bucket_is_left_alone(s3, pictures, tmp_path):
     assert "s3://BUCKET/PATH" in _line(lambda: panoglot.export(data, "https://host/out"))
     panoglot.ingest(str(pictures), PLACE, quiet=True)
     for place in (PLACE, f"{PLACE}/out"):
-        assert "lie in each other" in _line(lambda: panoglot.export(PLACE, place))  # noqa: B023
+        assert "lie in each other" in _line(lambda: panoglot.export(PLACE, place))
     assert _below(s3, "mine/") == {"notes.txt": b"mine"}
 
 

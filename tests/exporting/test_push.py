@@ -71,7 +71,7 @@ def test_what_cannot_be_pushed_is_one_line(hub, tmp_path):
     data = made(tmp_path / "a.pano", 2)
     with pytest.raises(UserError, match="write hf://datasets/OWNER/NAME"):
         panoglot.push(data, "https://host/x")
-    with pytest.raises(UserError, match=r"an object store takes an export: panoglot export .*a\.pano s3://bucket/x --to"):
+    with pytest.raises(UserError, match=r"panoglot export .*a\.pano s3://bucket/x --to parquet"):
         panoglot.push(data, "s3://bucket/x")
     denied = run(hub, tmp_path, "push", data.path, "hf://datasets/me/x", token="hf_other")
     assert (denied.returncode, denied.stderr.count("\n")) == (2, 1)

@@ -51,7 +51,7 @@ _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
 #: Pictures whose ids are sorted at once, whose facts are read at once; captions and bytes of pictures read at once.
-_BUCKET, _AT_ONCE, _TEXTS, _PICTURE_BYTES = 250_000, 1024, 8192, 8 * 2**20
+_BUCKET, _AT_ONCE, _TEXTS, _PICTURE_BYTES = 65_536, 1024, 8192, 8 * 2**20
 
 
 @verb

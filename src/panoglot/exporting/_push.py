@@ -92,7 +92,8 @@ def push(
     found = _ADDRESS.fullmatch(address)
     if found is None:
         if in_objects(address):
-            raise UserError(f"an object store takes an export: {command('export', dataset.address if isinstance(dataset, Dataset) else os.fspath(dataset), address, '--to', to)}")
+            place = dataset.address if isinstance(dataset, Dataset) else os.fspath(dataset)
+            raise UserError(f"an object store takes an export: {command('export', place, address, '--to', to)}")
         raise UserError(f"'{address}' is no place to push to: write hf://datasets/OWNER/NAME")
     name, branch = found[1], found[2] or "main"
     hub: Any = require("huggingface_hub", "panoglot[hub]", "panoglot push")

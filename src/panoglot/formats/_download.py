@@ -14,8 +14,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,15 @@ class Limits:
     waiting: int = 512
 
 
+#: What is asked with, of a robots.txt and of a picture.
+_HEADERS = [
+    [
+        (b"User-Agent", f"{AGENT}/0.1 (image-text datasets)".encode()),
+        (b"Accept", accept + b",*/*;q=0.1"),
+        (b"Accept-Encoding", b"identity"),
+    ]
+    for accept in (b"text/plain", b"image/*")
+]
 _ROBOTS_BYTES = 512 * 1024
 _HELD = 256 * 2**20  # bytes of pictures that wait to be taken
 _PASSING = frozenset(("connection_failed", "download_timeout", "truncated_download", "http_429", "http_5xx"))
@@ -105,7 +114,8 @@ class Downloads:
         self.taken: Counter[str] = Counter()
         self.bytes, self.seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._done: queue.Queue[tuple[Sample, bytes | RowError]] = queue.Queue()
+        self._done: queue.SimpleQueue[tuple[Sample, bytes | RowError]] = queue.SimpleQueue()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, found: Iterable[Sample | Reject | Unused | Triple]) -> Iterator[Sample | Reject | Unused | Triple]:
         """The finds of a part, with the pictures of their addresses, as they come; one that does not is a reject."""
@@ -161,7 +171,12 @@ class Downloads:
                 result = RowError("connection_failed", f"{type(error).__name__}: {error}")
             self._done.put((sample, result))
 
-        asyncio.run_coroutine_threadsafe(go(), self._loop)
+        def start(loop: asyncio.AbstractEventLoop) -> None:
+            task = loop.create_task(go())
+            self._tasks.add(task)  # a loop holds its tasks weakly
+            task.add_done_callback(self._tasks.discard)
+
+        self._loop.call_soon_threadsafe(start, self._loop)
 
     def _take(self) -> Sample | Reject:
         while True:
@@ -186,7 +201,7 @@ class _Fetcher:
     limits: Limits
     opt_out: OptOut
     held: int = 0
-    _pools: dict[bool, Any] = field(default_factory=dict)
+    _connections: dict[bool, _Connections] = field(default_factory=dict)
     _robots: dict[bool, Robots] = field(default_factory=dict)
     _hosts: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _all: asyncio.Semaphore | None = None
@@ -262,18 +277,18 @@ class _Fetcher:
         """One request: its status with the body, or where it is sent to."""
         import httpcore2
 
-        headers = {
-            "User-Agent": f"{AGENT}/0.1 (image-text datasets)",
-            "Accept": "image/*,*/*;q=0.1" if picture else "text/plain,*/*;q=0.1",
-            "Accept-Encoding": "identity",
-        }
-        pool = self._pools.get(private)
-        if pool is None:
-            pool = self._pools[private] = _pool(private, self.limits.connections)
-        wait = dict.fromkeys(("connect", "read", "write"), self.limits.seconds)
+        path = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        request = httpcore2.Request("GET", path, headers=[(b"Host", url.netloc), *_HEADERS[picture]])
+        connections = self._connections.get(private)
+        if connections is None:
+            connections = self._connections[private] = _Connections(_guarded(private), self.limits.connections)
         try:
-            async with pool.stream("GET", str(url), headers=headers, extensions={"timeout": wait}) as response:
-                return await self._answer(url, response, most, picture)
+            async with connections.one(path.origin) as connection:
+                response = await connection.handle_async_request(request)
+                try:
+                    return await self._answer(url, response, most, picture)
+                finally:
+                    await response.aclose()
         except httpcore2.TimeoutException:
             raise RowError("download_timeout", f"more than {self.limits.seconds:g} seconds") from None
         except (httpcore2.RemoteProtocolError, httpcore2.ReadError) as error:
@@ -334,8 +349,58 @@ def _site(url: httpx2.URL) -> str:
     return f"{url.scheme}://{host}{port}"
 
 
-def _pool(private: bool, connections: int) -> Any:
-    """A pool whose connections go to addresses that were checked."""
+class _Connections:
+    """Connections that are kept for the next request to the same site, the one that was used last first.
+
+    The library's own pool looks at all its connections, and asks their sockets, twice a request: with many of them that
+    is a third of what a small picture costs.
+
+    Args:
+        backend: what connects.
+        most: connections that are kept while nobody uses them.
+    """
+
+    def __init__(self, backend: Any, most: int) -> None:
+        self._backend, self._most = backend, most
+        self._idle: dict[Any, httpcore2.Origin] = {}  # connection to site, in the order in which they became idle
+        self._of_site: dict[tuple[bytes, bytes, int], list[Any]] = {}
+
+    @asynccontextmanager
+    async def one(self, site: httpcore2.Origin) -> AsyncIterator[httpcore2.AsyncHTTPConnection]:
+        """A connection to a site that nobody else uses meanwhile; it is made when something is asked."""
+        import httpcore2
+
+        connection = None
+        while connection is None and (idle := self._of_site.get(_key(site))):
+            self._strike(connection := idle[-1])
+            if connection.has_expired() or not connection.is_available():
+                await connection.aclose()
+                connection = None
+        if connection is None:
+            connection = httpcore2.AsyncHTTPConnection(site, keepalive_expiry=10, network_backend=self._backend)
+        try:
+            yield connection
+        finally:
+            if connection.is_available():
+                self._idle[connection] = site
+                self._of_site.setdefault(_key(site), []).append(connection)
+            if len(self._idle) > self._most:
+                self._strike(oldest := next(iter(self._idle)))
+                await oldest.aclose()
+
+    def _strike(self, connection: Any) -> None:
+        key = _key(self._idle.pop(connection))
+        self._of_site[key].remove(connection)
+        if not self._of_site[key]:
+            del self._of_site[key]
+
+
+def _key(site: httpcore2.Origin) -> tuple[bytes, bytes, int]:
+    return site.scheme, site.host, site.port
+
+
+def _guarded(private: bool) -> Any:
+    """What connects, to addresses that were checked."""
     import httpcore2
 
     class Guarded(httpcore2.AsyncNetworkBackend):
@@ -375,9 +440,4 @@ def _pool(private: bool, connections: int) -> Any:
             """Wait."""
             await asyncio.sleep(seconds)
 
-    return httpcore2.AsyncConnectionPool(
-        max_connections=2 * connections,
-        max_keepalive_connections=connections,
-        keepalive_expiry=10,
-        network_backend=Guarded(),
-    )
+    return Guarded()

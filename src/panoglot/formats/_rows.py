@@ -327,7 +327,8 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
                     yield found
             context, group, time = _around(row, roles)
         about = {**context, "url": address.url} if address else dict(context)
-        yield Sample(data, place, own_copies(captions), group=group, time=time, context=about, address=address)
+        told = captions if len(values) == 1 else own_copies(captions)
+        yield Sample(data, place, told, group=group, time=time, context=about, address=address)
 
 
 def _address(value: Any, roles: Roles) -> Address | None:
