@@ -369,3 +369,76 @@ def test_build_says_what_went(folder, tmp_path, capsys):
     assert TEXTS["hi"] not in page
     panoglot.export(out, str(tmp_path / "out"), to="jsonl")
     assert TEXTS["hi"] not in "".join(p.read_text("utf-8") for p in (tmp_path / "out").rglob("*.jsonl"))
+
+
+# -- in an object store ------------------------------------------------------------------------------------------------
+
+PHOTOS = "s3://bucket/photos #1"
+
+
+@pytest.fixture
+def objects(folder, s3):
+    """The folder's files as objects; names to (content, when)."""
+    found = s3.buckets["bucket"]
+    for path in folder.rglob("*.*"):
+        found[f"photos #1/{path.relative_to(folder).as_posix()}"] = (path.read_bytes(), 1e9)
+    return found
+
+
+def rename(objects, old, new):
+    objects[f"photos #1/{new}"] = objects.pop(f"photos #1/{old}")
+
+
+def test_in_a_bucket_too_a_deleted_picture_goes_and_a_moved_one_stays(objects, tmp_path):
+    data = ingest(PHOTOS, tmp_path, mirror=True).dataset
+    assert names(data) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    rename(objects, "0.jpg", "neu/zéro.jpg")
+    rename(objects, "0.ar.txt", "neu/zéro.ar.txt")
+    gone, _ = objects.pop("photos #1/1.jpg")
+    del objects["photos #1/1.hi.txt"]
+    before = ingest(PHOTOS, tmp_path, mirror=True, dry_run=True)
+    assert before.remarks == [f"1 picture is gone from the source, and would be forgotten: {PHOTOS}/1.jpg"]
+    result = ingest(PHOTOS, tmp_path, mirror=True)
+    assert (result.stages[0].notes["moved"], result.stages[-1].notes["gone"]) == (1, 1)
+    assert names(data) == ["2.jpg", "3.jpg", "zéro.jpg"]
+    kept = {row["text"] for row in data.captions.rows(["text"], "dropped is null")}
+    assert kept == set(TEXTS.values()) - {TEXTS["hi"]}
+    assert not on_disk(data, gone)
+    again = ingest(PHOTOS, tmp_path, mirror=True)
+    assert "gone" not in again.stages[-1].notes
+    assert names(data) == ["2.jpg", "3.jpg", "zéro.jpg"]
+
+
+def test_in_a_bucket_a_moved_picture_is_followed_and_texts_beside_its_old_name_stay(objects, tmp_path):
+    data = ingest(PHOTOS, tmp_path).dataset
+    rename(objects, "2.jpg", "zwei.jpg")  # without its text
+    result = ingest(PHOTOS, tmp_path)
+    assert result.stages[0].notes["moved"] == 1
+    assert names(data) == ["0.jpg", "1.jpg", "3.jpg", "zwei.jpg"]
+    assert data.captions.count("dropped is null") == 4
+    objects["photos #1/0.jpg"] = (picture_bytes(9), 1e9)  # another picture of the same name
+    ingest(PHOTOS, tmp_path, mirror=True)
+    assert image_id(picture_bytes(0)) not in ids(data)
+    assert image_id(picture_bytes(9)) in ids(data)
+
+
+def test_a_bucket_that_is_empty_or_cannot_be_reached_wipes_nothing(objects, s3, tmp_path, monkeypatch):
+    data = ingest(PHOTOS, tmp_path).dataset
+    kept = dict(objects)
+    objects.clear()
+    with pytest.raises(UserError, match=r"has nothing in it now.*4 of the pictures.*If it is meant.*--emptied") as said:
+        ingest(PHOTOS, tmp_path, mirror=True)
+    assert "\n" not in str(said.value)
+    with monkeypatch.context() as other:
+        other.setenv("AWS_ACCESS_KEY_ID", "someone-else")
+        assert not is_gone(f"{PHOTOS}/0.jpg")  # nobody can say
+        with pytest.raises(UserError):
+            ingest(PHOTOS, tmp_path, mirror=True)
+    assert is_gone(f"{PHOTOS}/0.jpg")
+    assert len(data.images) == 4
+    result = ingest(PHOTOS, tmp_path, mirror=True, emptied=[f"{PHOTOS}/"])
+    assert result.stages[-1].notes["gone"] == 4
+    assert len(data.images) == 0
+    objects.update(kept)
+    with pytest.raises(UserError, match=r"compares with a folder; .* is a file"):
+        panoglot.ingest(f"{PHOTOS}/0.jpg", str(tmp_path / "y.pano"), mirror=True, quiet=True)

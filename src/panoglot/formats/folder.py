@@ -24,6 +24,7 @@ from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import Given, clean_context, decode, from_json, from_text, given, load_json
 from panoglot.identity import counted
 from panoglot.pictures import MAX_BYTES, SUFFIXES
+from panoglot.storage import in_objects, open_bucket
 from panoglot.table import Caption, Reject
 
 __all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused", "with_texts"]
@@ -155,8 +156,8 @@ def with_texts(paths: Iterable[str]) -> set[str]:
     found = set()
     for folder, wanted in folders.items():
         try:
-            names = os.listdir(folder)
-        except (OSError, ValueError):
+            names = _names_in(folder)
+        except (OSError, ValueError, UserError):
             continue
         texts = [name for name in names if suffix_of(name) in TEXTS and not is_hidden(name)]
         if texts:
@@ -164,6 +165,13 @@ def with_texts(paths: Iterable[str]) -> set[str]:
             told = _beside(sorted(pictures), sorted(texts))
             found |= {os.path.join(folder, name) for name in wanted if told.get(name)}
     return found
+
+
+def _names_in(folder: str) -> list[str]:
+    if not in_objects(folder):
+        return os.listdir(folder)
+    bucket, key = open_bucket(folder)
+    return [one.key.rpartition("/")[2] for one in bucket.listed(key)[1]]
 
 
 def _beside(pictures: list[str], texts: list[str]) -> dict[str, list[list[Any]]]:

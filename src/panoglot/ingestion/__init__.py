@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from panoglot.extensions import lazy_names
 from panoglot.ingestion._ingest import ingest_stage, settle_rejects
-from panoglot.ingestion._mirror import Gone, find_gone, strike_out
+from panoglot.ingestion._mirror import Gone, absolute, find_gone, strike_out
 
 if TYPE_CHECKING:
     from panoglot.ingestion._places import is_gone
 
 __all__ = [
     "Gone",
+    "absolute",
     "find_gone",
     "ingest_stage",
     "is_gone",

@@ -11,11 +11,12 @@ from typing import Any
 from panoglot.errors import RowError, UserError, command
 from panoglot.formats._files import is_hidden, join_uri, read_bytes
 from panoglot.formats.folder import with_texts
-from panoglot.ingestion._places import SUPERSEDED, drop_texts, is_gone
+from panoglot.ingestion._places import SUPERSEDED, drop_texts, files_of, is_gone
 from panoglot.pictures import SUFFIXES
+from panoglot.storage import in_objects, open_bucket
 from panoglot.table import Dataset, image_id, sql_in
 
-__all__ = ["Gone", "find_gone", "strike_out"]
+__all__ = ["Gone", "absolute", "find_gone", "strike_out"]
 
 _MANY = 500
 
@@ -48,7 +49,7 @@ class Gone:
         Raises:
             UserError: such a folder; nothing was forgotten.
         """
-        named = [os.path.abspath(one) for one in meant]
+        named = [absolute(one) for one in meant]
         left = {
             folder: count
             for folder, count in self.emptied.items()
@@ -57,10 +58,11 @@ class Gone:
         if left:
             folder, count = max(left.items(), key=lambda item: (item[1], item[0]))
             more = f", and {len(left) - 1:,} more such folders" if len(left) > 1 else ""
-            line = command(*call, "--emptied", os.path.commonpath(list(left)))
+            line = command(*call, "--emptied", os.path.commonpath(list(left)) if len(left) > 1 else folder)
+            mount = "" if in_objects(folder) else "Mount it; or if"
             raise UserError(
                 f"'{folder}' has nothing in it now, or cannot be reached, and {count:,} of the pictures came from it"
-                f"{more}: nothing is forgotten. Mount it; or if it is meant to be empty: {line}"
+                f"{more}: nothing is forgotten. {mount or 'If'} it is meant to be empty: {line}"
             )
 
 
@@ -72,16 +74,19 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
 
     Args:
         data: the dataset.
-        folder: absolute path.
+        folder: absolute path, or a place in an object store, whose objects are listed once.
         unread: look for moved pictures too: the folder was not read since.
     """
     start = join_uri(folder).rstrip("/") + "/"
     quoted = start.replace("'", "''")
     rows = data.places.rows(["place", "image_id", "captions"], f"starts_with(place, '{quoted}')")
     missing = _missing(data, quoted)
-    odd = _names(folder) if any("\\x" in row["place"] for row in rows) else frozenset()
+    objects = dict(_objects(folder)) if in_objects(folder) else None
+    odd = _names(folder) if objects is None and any("\\x" in row["place"] for row in rows) else frozenset()
 
     def gone(place: str) -> bool:
+        if objects is not None and place.startswith(start):
+            return place in missing or not any(one in objects for one in files_of(place))
         if "\\x" in place and place.startswith(start):  # a name that is not UTF-8 is written with escapes
             return place not in odd and place.rpartition("#")[0] not in odd
         return is_gone(place) or place in missing
@@ -99,16 +104,28 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
         del found.images[key]
     if unread and struck:
         read = {}  # pictures that moved, to where they are
-        for key, path in _moved(data, folder, start, found.images) if found.images else ():
+        for key, path in _moved(data, folder, start, found.images, objects) if found.images else ():
             if found.images.pop(key, None) is not None:
                 read[key] = path
         told = with_texts(read.values())  # what is beside the new name is taken for what was beside the old one
         left = [r for r in struck if r["image_id"] not in found.images and read.get(r["image_id"]) not in told]
         found = replace(found, texts=len(_given_no_longer(data, left)))
+    if objects is not None:  # there are no folders: one that has nothing in it was deleted
+        found.emptied.update({folder: len(found.images)} if found.images and not objects else {})
+        return found
     for place in found.images.values():
         if (empty := _emptied(folder, place)) is not None:
             found.emptied[empty] += 1
     return found
+
+
+def absolute(folder: str) -> str:
+    """A folder by its whole path; a place in an object store is one already.
+
+    >>> absolute("s3://bucket/photos/")
+    's3://bucket/photos'
+    """
+    return folder.rstrip("/") if in_objects(folder) else os.path.abspath(folder)
 
 
 def strike_out(data: Dataset, places: Sequence[str]) -> int:
@@ -175,7 +192,18 @@ def _names(folder: str) -> frozenset[str]:
     return frozenset(map(join_uri, _files(folder)))
 
 
-def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _objects(folder: str) -> Iterator[tuple[str, int]]:
+    """Objects below a place and their sizes, hidden ones left alone."""
+    bucket, key = open_bucket(folder)
+    for page in bucket.under(key):
+        for one in page:
+            if not any(map(is_hidden, one.key[len(key) :].strip("/").split("/"))):
+                yield f"{bucket.root}/{one.key}", one.size
+
+
+def _moved(
+    data: Dataset, folder: str, start: str, images: dict[str, str], objects: Mapping[str, int] | None
+) -> Iterator[tuple[str, str]]:
     """Those of the pictures that lie in a file of the folder that was not read yet, with its path.
 
     Only files of their sizes are read.
@@ -183,13 +211,20 @@ def _moved(data: Dataset, folder: str, start: str, images: dict[str, str]) -> It
     quoted = start.replace("'", "''")
     known = set(data.places.read(["place"], f"starts_with(place, '{quoted}')")["place"].to_pylist())
     sizes = set(data.images.get(sorted(images), ["size"])["size"].to_pylist())
-    for path in _files(folder):
+    for path in objects if objects is not None else _files(folder):
         if os.path.splitext(path)[1].lower() in SUFFIXES and join_uri(path) not in known:
             try:
-                if os.path.getsize(path) in sizes:
-                    yield image_id(read_bytes(path)), path
+                if (objects[path] if objects is not None else os.path.getsize(path)) in sizes:
+                    yield image_id(_content(path)), path
             except (OSError, RowError):
                 continue
+
+
+def _content(path: str) -> bytes:
+    if not in_objects(path):
+        return read_bytes(path)
+    bucket, key = open_bucket(path)
+    return bucket.get(key)[0]
 
 
 def _emptied(root: str, place: str) -> str | None:

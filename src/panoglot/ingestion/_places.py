@@ -7,10 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from panoglot.errors import UserError
 from panoglot.formats.folder import with_texts
+from panoglot.storage import in_objects, is_object
 from panoglot.table import Dataset, sql_in
 
-__all__ = ["SUPERSEDED", "Given", "drop_texts", "is_gone", "record_places"]
+__all__ = ["SUPERSEDED", "Given", "drop_texts", "files_of", "is_gone", "record_places"]
 
 #: Why a text or picture is dropped that its place no longer gives.
 SUPERSEDED = "superseded"
@@ -32,14 +34,32 @@ class Given:
 
 
 def is_gone(uri: str) -> bool:
-    """Say whether what a uri names on this machine is no longer there: the file, or the archive or table it is in.
+    """Say whether what a uri names, on this machine or in an object store, is no longer there: the file, or the archive
+    or table it is in.
 
-    What cannot be looked at (a folder that may not be read, a network folder that fails) is not gone.
+    What cannot be looked at (a folder that may not be read, a network folder or a store that fails) is not gone.
     """
-    if not os.path.isabs(uri) or "\\x" in uri:  # a name that is not UTF-8 is written with escapes
+    there = in_objects(uri)
+    if not there and (not os.path.isabs(uri) or "\\x" in uri):  # a name that is not UTF-8 is written with escapes
         return False
-    pieces = uri.split("#")  # of a WARC a page's address stands between, which may hold more
-    return all(_nowhere("#".join(pieces[:n])) for n in range(len(pieces), 0, -1))
+    return all(map(_no_object if there else _nowhere, files_of(uri)))
+
+
+def files_of(uri: str) -> list[str]:
+    """The names that the file of a place may have: of a WARC a page's address stands behind it, with more `#` perhaps.
+
+    >>> files_of("a#1.tar#2.jpg")
+    ['a#1.tar#2.jpg', 'a#1.tar', 'a']
+    """
+    pieces = uri.split("#")
+    return ["#".join(pieces[:n]) for n in range(len(pieces), 0, -1)]
+
+
+def _no_object(uri: str) -> bool:
+    try:
+        return not is_object(uri)
+    except UserError:  # no address that an object can have, no right, no server
+        return False
 
 
 def _nowhere(path: str) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.ingestion import Gone, find_gone, strike_out
+from panoglot.ingestion import Gone, absolute, find_gone, strike_out
 from panoglot.recipes._recipe import Recipe
 from panoglot.running import StageResult
-from panoglot.storage import open_store
+from panoglot.storage import in_objects, is_object, open_store
 from panoglot.table import Dataset, forget_images, open_dataset
 
 __all__ = ["Mirror"]
@@ -26,7 +26,7 @@ class Mirror:
     """What a run forgets.
 
     Attributes:
-        source: the folder, absolute.
+        source: the folder, absolute, or a place in an object store.
         output: the dataset.
         emptied: folders that are meant to be empty.
         verb: the command, for messages.
@@ -48,9 +48,10 @@ class Mirror:
             if emptied:
                 raise UserError("emptied is about what --mirror forgets: add --mirror.")
             return None
-        if recipe.source is None or "://" in recipe.source or any(c in recipe.source for c in "*?[{"):
-            raise UserError(f"--mirror compares with a folder of this machine; '{recipe.source}' is none.")
-        if os.path.isfile(recipe.source):
+        there = in_objects(recipe.source)
+        if recipe.source is None or ("://" in recipe.source and not there) or any(c in recipe.source for c in "*?[{"):
+            raise UserError(f"--mirror compares with a folder, here or in an object store; '{recipe.source}' is none.")
+        if os.path.isfile(recipe.source) or (there and is_object(recipe.source)):
             raise UserError(f"--mirror compares with a folder; '{recipe.source}' is a file.")
         if limit is not None:
             raise UserError("--mirror reads the whole folder: leave --limit out.")
@@ -60,7 +61,7 @@ class Mirror:
     @property
     def may_be_empty(self) -> bool:
         """Whether the whole folder is named as one that somebody emptied."""
-        return any(os.path.abspath(one) == self.source for one in self.emptied)
+        return any(absolute(one) == absolute(self.source) for one in self.emptied)
 
     def look(self) -> Gone:
         """Find what would go, before anything is read or written.

@@ -8,7 +8,7 @@ Names within a store are words joined by `/`. Nothing outside this module knows 
 machine (`LocalStore`) makes files and folders of them, an object store (`ObjectStore`) makes keys.
 """
 
-from panoglot.storage._bucket import Bucket, Object, in_objects, open_bucket
+from panoglot.storage._bucket import Bucket, Object, in_objects, is_object, open_bucket
 from panoglot.storage._contract import Address, Appender, Claims, FileFacts, Store, TableAddress
 from panoglot.storage._local import LocalStore
 from panoglot.storage._object_files import copy_here
@@ -31,6 +31,7 @@ __all__ = [
     "copy_here",
     "has_scheme",
     "in_objects",
+    "is_object",
     "open_bucket",
     "open_store",
 ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from panoglot.errors import StoreError, UserError, require, store_trouble
 
-__all__ = ["SCHEMES", "Bucket", "Object", "bucket_of", "in_objects", "open_bucket", "split"]
+__all__ = ["SCHEMES", "Bucket", "Object", "bucket_of", "in_objects", "is_object", "open_bucket", "split"]
 
 T = TypeVar("T")
 
@@ -79,6 +79,16 @@ def open_bucket(uri: str) -> tuple[Bucket, str]:
     """
     scheme, name, key = split(uri)
     return bucket_of(scheme, name), key
+
+
+def is_object(uri: str) -> bool:
+    """Say whether an object lies at an address itself, as a file does.
+
+    Raises:
+        UserError: it cannot be looked at.
+    """
+    bucket, key = open_bucket(uri)
+    return bool(key) and bucket.head(key) is not None
 
 
 def _config(scheme: str, env: Mapping[str, str]) -> dict[str, str]:
