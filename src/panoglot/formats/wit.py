@@ -244,9 +244,9 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
 
 
 _FAULTS = {
-    "small": "row{s} of WIT with a side that is too short",
-    "no_text": "row{s} of WIT without a text that counts",
-    "not_main": "row{s} of WIT that are not the main picture of their page",
+    "small": ("row{s} of WIT with a side that is too short", "--option min_side=1 takes them"),
+    "no_text": ("row{s} of WIT without a text that counts", "--option min_characters=1 takes shorter ones"),
+    "not_main": ("row{s} of WIT that are not the main picture of their page", "--option main_only=false takes them"),
 }
 
 
@@ -257,7 +257,8 @@ def _sample(row: Row, data: bytes, place: str, part: Part, licence: str = "") ->
     if fault is None and items["main_only"] and row.is_main_image is False:
         fault = "not_main"
     if fault is not None:
-        yield Unused(part.uri, _FAULTS[fault], (place,))
+        what, hint = _FAULTS[fault]
+        yield Unused(part.uri, what, (place,), hint=hint)
         return
     if not data and not (items["download"] and row.image_url):
         hint = f"{row.image_url[:200]} is not fetched; --option download=true fetches it"
