@@ -301,16 +301,15 @@ class _Preference:
 
     def __call__(self, captions: Sequence[Caption]) -> Caption | None:
         """The first of a picture's captions."""
-        usable = [(rank, c.lang, c.caption_id, c) for c in captions if (rank := self._rank(c)) is not None]
-        return min(usable, default=(None,))[-1]
-
-    def _rank(self, caption: Caption) -> tuple[int, bool, int] | None:
-        if caption.dropped is not None:
-            return None
-        what = caption.lang, caption.recipe, caption.kind
-        if what not in self._ranks:
-            self._ranks[what] = self._ranked(*what)
-        return self._ranks[what]
+        ranks, usable = self._ranks, []
+        for caption in captions:
+            if caption.dropped is None:
+                what = caption.lang, caption.recipe, caption.kind
+                if what not in ranks:
+                    ranks[what] = self._ranked(*what)
+                if (rank := ranks[what]) is not None:
+                    usable.append((rank, caption.lang, caption.caption_id, caption))
+        return min(usable)[-1] if usable else None
 
     def _ranked(self, lang: str, recipe: str, kind: str) -> tuple[int, bool, int] | None:
         if kind not in self._order:
