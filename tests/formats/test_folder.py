@@ -6,7 +6,7 @@ import os
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.formats import find_format, folder, read_part
+from panoglot.formats import Unused, find_format, folder, read_part
 from tests.conftest import picture_bytes
 from tests.formats.samples import reasons, take, texts
 
@@ -220,3 +220,15 @@ def test_all_stamps_in_all_their_languages(stamps):
     assert len(languages) == 78  # 77 and English
     assert "und" not in languages
     assert all(s.captions[0].lang == "en" for s in captioned)
+
+
+def test_a_line_that_mends_is_said_of_what_something_reads_alone(photos):
+    for name in ("rows.csv", "labels.xml", "label_config.xml", "dataset_info.json"):
+        (photos / name).write_text("a,b\n", encoding="utf-8")
+    name, parts = find_format(str(photos))
+    unused = [one for part in parts() for one in read_part(part) if isinstance(one, Unused)]
+    said = {one.names: one.hint for one in unused}
+    assert name == "folder"
+    assert set(said) == {("rows.csv",), ("labels.xml",)}
+    assert said["rows.csv",].endswith(f"panoglot ingest {photos}/rows.csv -o X.pano")
+    assert "panoglot" not in said["labels.xml",]  # nothing reads it

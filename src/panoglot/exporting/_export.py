@@ -145,21 +145,27 @@ def export(
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             return _write(job, chosen, make, Path(folder), notes, progress)
-    if has_scheme(output):
-        if not in_objects(output):
-            raise UserError(f"'{output}': exports are written into a folder of this machine, or s3://BUCKET/PATH.")
-        sent = Sent(str(output), data.address, MANIFEST)
-        with tempfile.TemporaryDirectory(prefix="panoglot-export-") as place:
-            facts = _write(job, chosen, make, Path(place), notes, progress)
-            _describe(Path(place), facts, _made(to, names, given, chosen, job), job)
-            sent.send(Path(place), facts)
-        return facts
-    target = Path(os.path.realpath(output))
-    _check_output(target, data.store.folder)
-    with _building(target) as folder:
+    with _place(output, data) as (folder, send):
         facts = _write(job, chosen, make, folder, notes, progress)
         _describe(folder, facts, _made(to, names, given, chosen, job), job)
+        send(facts)
     return facts
+
+
+@contextlib.contextmanager
+def _place(output: str | os.PathLike[str], data: Dataset) -> Iterator[tuple[Path, Callable[[dict[str, Any]], None]]]:
+    """The folder to write, and what sends it to where it was asked for, if that is an object store."""
+    if not has_scheme(output):
+        target = Path(os.path.realpath(output))
+        _check_output(target, data.store.folder)
+        with _building(target) as folder:
+            yield folder, lambda facts: None
+        return
+    if not in_objects(output):
+        raise UserError(f"'{output}': exports are written into a folder of this machine, or s3://BUCKET/PATH.")
+    sent = Sent(str(output), data.address, MANIFEST)
+    with tempfile.TemporaryDirectory(prefix="panoglot-export-") as place:
+        yield Path(place), partial(sent.send, Path(place))
 
 
 def _describe(folder: Path, facts: dict[str, Any], made: list[str], job: Job) -> None:
