@@ -15,7 +15,7 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.evaluate import _commands as commands
     from panoglot.evaluate._dataset import dataset_retrieval
-    from panoglot.evaluate._declare import Benchmark, Way, benchmark_names, find_benchmark
+    from panoglot.evaluate._declare import Benchmark, Protocol, Way, benchmark_names, find_benchmark
     from panoglot.evaluate._descriptors import Descriptors, described, read_descriptors
     from panoglot.evaluate._mteb import MtebEncoder, mteb, mteb_standings
     from panoglot.evaluate._names import COMMANDS, listing
@@ -32,6 +32,7 @@ __all__ = [
     "Benchmark",
     "Descriptors",
     "MtebEncoder",
+    "Protocol",
     "Way",
     "benchmark_names",
     "class_centres",

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     )
     from panoglot.metrics.preference.agreement import agreement
     from panoglot.metrics.preference.arena import ArenaResult, arena, audit
+    from panoglot.metrics.preference.selection import select_tasks
     from panoglot.metrics.preference.standings import standings
     from panoglot.metrics.ranking.rankings import (
         condition_recall,
@@ -136,6 +137,7 @@ __all__ = [
     "readability",
     "retrieval",
     "rouge_l",
+    "select_tasks",
     "self_bleu",
     "self_retrieval",
     "spice",
@@ -210,6 +212,7 @@ __getattr__, __dir__ = lazy_names(
         "self_bleu": "captions.diversity",
         "self_retrieval": "captions.self_retrieval",
         "spice": "captions.spice",
+        "select_tasks": "preference.selection",
         "standings": "preference.standings",
         "subset_recall": "ranking.rankings",
         "switching_similarity": "generation.neobabel",
