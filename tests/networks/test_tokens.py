@@ -115,3 +115,16 @@ def test_presets_of_papers_read_the_papers_tokens():
     assert set(named.values()) == {"clip"}
     assert load_row("dc-clip").text["tokenizer"] == "xlm-roberta-base"
     assert load_row("m2-encoder").text["vocabulary"] == 115_244
+
+
+@pytest.mark.parametrize(
+    "text", ["ein roter vogel", "قطة على سرير", "แมวนอน", "猫は寝る", "एक लाल चिड़िया", "paka mweusi"]
+)
+@pytest.mark.parametrize("tokenizer", ["", "captions", pytest.param("clip", marks=clip_s)])
+def test_what_was_cut_into_pieces_is_read_again(text, tokenizer):
+    tower = TextTransformer(90, 16, 1, 2, tokenizer=tokenizer, vocabulary=400)
+    if tokenizer == "captions":
+        pytest.importorskip("sentencepiece")
+        tower.learn(["ein roter vogel", "a black cat sleeps"] * 20)
+    said = tower.tokens.decode(tower.tokens.ids(text))
+    assert said.replace(" ", "") == text.replace(" ", "")

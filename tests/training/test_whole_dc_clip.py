@@ -175,6 +175,8 @@ def test_dc_clip_s_three_stages_are_its_paper_s_by_loops(teacher, tmp_path):
     same(trainer, got, want, model, 1e-4, 1e-3)
     # 3: the teacher is as it was, and no part of what is kept
     tower = trainer.model.parts["map"].teacher.tower()
+    assert not tower.training
+    assert not any(p.requires_grad for p in tower.parameters())
     for mine, kept in zip(tower.model.parameters(), altclip.vision_model.parameters(), strict=True):
         assert torch.equal(mine, kept)
         assert mine.grad is None

@@ -17,8 +17,7 @@ F, nn = torch.nn.functional, torch.nn
 import panoglot
 from panoglot.curation import curate
 from panoglot.errors import UserError
-from panoglot.networks import Data, Record, Text, View, begin_with, load_row, make_model
-from panoglot.networks._export_clip import WRITERS
+from panoglot.networks import Data, Record, Text, View, begin_with, export_model, load_row, make_model
 from panoglot.providers import register
 from panoglot.table import open_dataset
 from panoglot.training import Trainer, read_records
@@ -328,7 +327,7 @@ def test_published_weights_go_round(tmp_path):
     }
     row = load_row("clip", **sizes, dim=8, size=32)
     model, other = make_model(row, 0), make_model(row, 1)
-    WRITERS["open_clip"](model, tmp_path)
+    export_model(model, "open_clip", tmp_path)
     fresh = begin_with(other, f"open_clip:{tmp_path}")
     assert fresh == ["image.hidden"]
     state = model.state_dict()

@@ -65,8 +65,8 @@ class Kinds(Mapping[str, Callable[..., Any]]):
     Attributes:
         setting: of `SETTINGS`.
 
-    >>> Kinds("sampler").options("ranked")
-    {'k': Option(type='int', optional=True)}
+    >>> Kinds("sampler").options("vectors")["k"]
+    Option(type='int', optional=True)
     """
 
     setting: str

@@ -88,7 +88,7 @@ class Row:
     its own on top (other options make the part anew with what it has learnt; they must not change its shapes).
     A loss that a stage does not name is not computed, and its parameters are frozen. Optimiser, schedule and moving
     average begin anew with the stage; steps are counted on. Settings laid on top (a preset, keywords of `load_row`)
-    hold in every stage, or in one: `load_row("dc-clip", stages={"distil": {"epochs": 5}})`.
+    hold in every stage, or in one: `load_row("dc-clip", stages={"texts": {"epochs": 5}})`.
     """
 
     method: str
@@ -145,7 +145,7 @@ class Row:
         """Return (name, what holds in it) of every stage; a row without stages is one, called ''.
 
         >>> [(name, list(r.losses), r.epochs) for name, r in load_row("dc-clip").each_stage()]
-        [('distil', ['regress'], 20), ('align', ['contrast'], 10)]
+        [('pictures', ['map'], 20), ('texts', ['tokens'], 20), ('align', ['contrast'], 10)]
         """
         if not self.stages:
             return [("", self)]
