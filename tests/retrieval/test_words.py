@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +75,7 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
         assert {right.get(one.caption_id, one.image_id) for one in found} == {one.image_id for one in found}
         assert {one.image_id for one in found} == lexicon.images_with("dog")
         assert all("dog" in lexicon.text_of(one) for one in found[:20])
+        assert not lexicon.text_of(replace(found[0], caption_id="gone"))
         return found
 
     first = said(Lexicon(data))
@@ -92,8 +95,35 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
     assert said(Lexicon(data)) == second
 
 
+def test_threads_that_search_while_captions_come(crowd, tmp_path):
+    """The table of words is made anew meanwhile, its rows stand elsewhere: no image is taken for another."""
+    shutil.copytree(crowd.data.path, tmp_path / "y.pano")
+    data = panoglot.open(tmp_path / "y.pano")
+    world, lexicon, wrong, done = World.__new__(World), Lexicon(data), [], threading.Event()
+    world.data = data
+
+    def ask():
+        while not done.is_set():
+            found = lexicon.find("dog", 50)
+            rows = data.captions.get([one.caption_id for one in found], ["image_id"]).to_pylist()
+            images = {row["caption_id"]: row["image_id"] for row in rows}
+            wrong.extend(one for one in found if images[one.caption_id] != one.image_id)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(6):
+        world.caption(f"{n:032x}", f"A dog of {n}.", ("fi", "sv", "el")[n % 3])  # a new language: made anew
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(lexicon.find("dog", 1000)) > 0
+
+
 @pytest.mark.parametrize(
-    ("asked", "count"), [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)]
+    ("asked", "count"),
+    [({}, 6), ({"lang": "de,th"}, 6), ({"kinds": "human"}, 4), ({"lang": "ar", "kinds": "alt,fact"}, 3)],
 )
 def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
     """Their texts are read from beside the words, their records at the first look: both are what the table has."""
