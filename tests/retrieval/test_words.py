@@ -103,11 +103,14 @@ def test_threads_that_search_while_captions_come(crowd, tmp_path):
     world.data = data
 
     def ask():
-        while not done.is_set():
-            found = lexicon.find("dog", 50)
-            rows = data.captions.get([one.caption_id for one in found], ["image_id"]).to_pylist()
-            images = {row["caption_id"]: row["image_id"] for row in rows}
-            wrong.extend(one for one in found if images[one.caption_id] != one.image_id)
+        try:
+            while not done.is_set():
+                found = lexicon.find("dog", 50)
+                rows = data.captions.get([one.caption_id for one in found], ["image_id"]).to_pylist()
+                images = {row["caption_id"]: row["image_id"] for row in rows}
+                wrong.extend(one for one in found if images[one.caption_id] != one.image_id)
+        except Exception as error:
+            wrong.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
