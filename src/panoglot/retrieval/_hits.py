@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from panoglot.retrieval._records import Plan, Query
 
-__all__ = ["Hit", "Hits"]
+__all__ = ["Hit", "Hits", "Records"]
 
 
 @dataclass(slots=True)
@@ -136,3 +136,19 @@ class Hits(list[Hit]):
 
     def _repr_html_(self) -> str:
         return page_of_hits(self)
+
+
+@dataclass
+class Records:
+    """The records of the captions of some images, read at the first look at any."""
+
+    dataset: Dataset
+    images: tuple[str, ...]
+    where: str
+    found: dict[str, Caption] | None = None
+
+    def __call__(self) -> dict[str, Caption]:
+        if self.found is None:
+            rows = self.dataset.caption_rows(self.images, self.where)
+            self.found = {caption.caption_id: caption for some in rows.values() for caption in some}
+        return self.found

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,12 +53,11 @@ _MOST_WORDS = 50_000
 
 @dataclass(frozen=True)
 class Found:
-    """A caption in which words stand: its image, BM25 score, id, and its row in the table of words."""
+    """A caption in which words stand: its image, BM25 score, id."""
 
     image_id: str
     score: float
     caption_id: str
-    row: int = 0
 
 
 def folded(text: str) -> str:
@@ -144,6 +144,7 @@ class Lexicon:
         self._folder = dataset.store.scratch("cache") / "words"
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._seen = -1
+        self._lock = threading.RLock()  # no thread opens another state of the table while one asks and looks rows up
         self._open: Any = None
         self._rows: WordRows | None = None
         self._scripts: dict[str, int] | None = None
@@ -156,6 +157,10 @@ class Lexicon:
 
         A dataset that cannot be written gets a copy that goes with the process.
         """
+        with self._lock:
+            return self._ready()
+
+    def _ready(self) -> bool:
         if not self._data.captions.exists():
             return False
         now = stamp(self._data.captions)
@@ -273,12 +278,18 @@ class Lexicon:
             phrases: words that must stand together, in this order.
             among: the only images, where they are few.
         """
+        asked, words = folded(text), words_of(text)
+        if not words:
+            return []
+        with self._lock:
+            return self._find(asked, words, depth, phrases, among) if self.ready() else []
+
+    def _find(
+        self, asked: str, words: Sequence[str], depth: int, phrases: Sequence[str], among: Sequence[str] | None
+    ) -> list[Found]:
+        """The same of a text that is folded."""
         from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
 
-        asked = folded(text)
-        words = words_of(text)
-        if not words or not self.ready():
-            return []
         clauses: list[Any] = [MatchQuery(asked, name) for name in ["text", *self._stems()]]
         if len(words) > 1:
             clauses.append(PhraseQuery(asked, "text"))
@@ -312,9 +323,10 @@ class Lexicon:
         self, images: Sequence[str], langs: Collection[str] = (), kinds: Collection[str] = ()
     ) -> dict[str, dict[str, list[str]]] | None:
         """The kept captions of images, as columns; None where no words were looked for. See `WordRows.captions`."""
-        if self._rows is None or stamp(self._data.captions) != self._seen:
-            return None
-        return self._rows.captions(images, langs, kinds)
+        with self._lock:
+            if self._rows is None or stamp(self._data.captions) != self._seen:
+                return None
+            return self._rows.captions(images, langs, kinds)
 
     def _best(self, rows: np.ndarray, scores: np.ndarray, depth: int) -> list[Found]:
         """Every image once, with its best caption, of equals the first of the table; best first, ties by id."""
@@ -330,10 +342,10 @@ class Lexicon:
             if first.setdefault(image, n) == n and len(first) == depth:
                 last = score  # those that tie with it come too: of these the ids decide
         at = np.fromiter(first.values(), np.int64, len(first))
-        scores, rows, known = scores[order][at], rows[order][at], known[at]
+        scores, known = scores[order][at], known[at]
         best = np.lexsort((known["image"], -scores))[:depth]
-        values = (known["image"][best], scores[best], known["caption"][best], rows[best])
-        return [Found(i.decode(), s, c.decode(), r) for i, s, c, r in zip(*(value.tolist() for value in values))]
+        values = (known["image"][best], scores[best], known["caption"][best])
+        return [Found(i.decode(), s, c.decode()) for i, s, c in zip(*(value.tolist() for value in values))]
 
     def _joined(self, clauses: Sequence[Any], wanted: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """The best rows by the sum of some clauses' scores, each asked for its own best alone, which is far quicker.
@@ -377,22 +389,25 @@ class Lexicon:
         return rows[sure], total[sure], not any(rest.values())
 
     def text_of(self, found: Found) -> str:
-        """The text of a caption that was found, folded."""
-        text: str = self._open._take_rows([found.row], columns=["text"])["text"][0].as_py()
-        return text
+        """The text of a caption that was found; empty where it is gone meanwhile."""
+        said = (self.captions([found.image_id]) or {}).get(found.image_id, {"caption_id": []})
+        if found.caption_id in said["caption_id"]:
+            return said["text"][said["caption_id"].index(found.caption_id)]
+        return next(iter(self._data.captions.get([found.caption_id], ["text"])["text"].to_pylist()), "")
 
     def images_with(self, word: str) -> set[str]:
         """All images with a caption in which a word (or words together) stands, with any ending that is stemmed."""
         from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
 
-        if not words_of(word) or not self.ready():
-            return set()
-        asked = folded(word)
-        if len(words_of(word)) > 1 or spaceless(word):
-            query: Any = PhraseQuery(asked, "text")
-        else:
-            query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *self._stems()]])
-        return {image.decode() for image in self._known(self._ask(query, None, None)[0])["image"].tolist()}
+        with self._lock:
+            if not words_of(word) or not self.ready():
+                return set()
+            asked = folded(word)
+            if len(words_of(word)) > 1 or spaceless(word):
+                query: Any = PhraseQuery(asked, "text")
+            else:
+                query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *self._stems()]])
+            return {image.decode() for image in self._known(self._ask(query, None, None)[0])["image"].tolist()}
 
     def known(self, words: Iterable[str]) -> list[str]:
         """Those of some words that stand in a caption of any language."""

@@ -15,7 +15,7 @@ from panoglot.retrieval._composer import compose
 from panoglot.retrieval._filter import Allowed, Tags, distinct
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
-from panoglot.retrieval._hits import Hit, Hits
+from panoglot.retrieval._hits import Hit, Hits, Records
 from panoglot.retrieval._lexical import Lexicon, matched, words_of
 from panoglot.retrieval._looking import looked
 from panoglot.retrieval._passages import check_parts, passages_of
@@ -27,7 +27,7 @@ from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
 from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
-from panoglot.table import Caption, CaptionRows, Dataset, open_dataset
+from panoglot.table import CaptionRows, Dataset, open_dataset
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -470,7 +470,7 @@ class Searcher:
         said = self.lexicon.captions(ids, met, kinds) if not lang or met else None
         if said is None:
             return self.dataset.caption_rows(ids, shown) if ids else {}
-        read = _Whole(self.dataset, tuple(ids), shown)
+        read = Records(self.dataset, tuple(ids), shown)
         return {image: CaptionRows(None, plain, read if plain["text"] else None) for image, plain in said.items()}
 
     def _nothing(self, query: Query, why: str, run: _Run | None = None) -> Hits:
@@ -478,22 +478,6 @@ class Searcher:
         hits.query, hits.plan = query, run.plan if run else None
         hits.notes = [*(run.notes if run else []), why]
         return hits
-
-
-@dataclass
-class _Whole:
-    """The records of the captions of some images, read at the first look at any."""
-
-    dataset: Dataset
-    images: tuple[str, ...]
-    where: str
-    found: dict[str, Caption] | None = None
-
-    def __call__(self) -> dict[str, Caption]:
-        if self.found is None:
-            rows = self.dataset.caption_rows(self.images, self.where)
-            self.found = {caption.caption_id: caption for some in rows.values() for caption in some}
-        return self.found
 
 
 def _texts(run: _Run) -> str:

@@ -60,8 +60,9 @@ class WordRows:
         """Take what was kept; False where there is none, or it is damaged."""
         import numpy as np
 
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            self._rows, self._order, self._texts = (np.load(place / f"{name}.npy", mmap_mode="r") for name in _FILES)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            mapped = [np.load(place / f"{name}.npy", mmap_mode="r") for name in _FILES]
+            self._rows, self._order, self._texts = map(np.asarray, mapped)  # what numpy maps is slow to ask for a row
             self._names = json.loads((place / "names.json").read_text())
             return (
                 self._rows.shape == (count,)
