@@ -414,7 +414,6 @@ def build(
         recipe = load_recipe(source)
         recipe.output, recipe.opt_out = output or recipe.output, opt_out or recipe.opt_out
     else:
-        aliases = pairs(model, "--model", "ALIAS=PROVIDER:NAME")
         if source is not None and not mirror:
             check_there(source)
         recipe = recipe_from_options(
@@ -427,7 +426,7 @@ def build(
             method=method,
             prompt=prompt,
             lang=lang,
-            models=aliases,
+            models=pairs(model, "--model", "ALIAS=PROVIDER:NAME"),
             curate=curate,
             format=reader_of(format, extract),
             options=options_of(option, caption_column),

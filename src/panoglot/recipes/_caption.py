@@ -91,11 +91,7 @@ def caption(
     named = {"captioner": captioner, "llm": llm, "encoder": encoder, "detector": detector, "reader": reader}
     if sample is not None and (compare is None or sample < 1):
         raise UserError("--sample N says how many pictures --compare PAGE.html shows; a trial is --limit N.")
-    captioners = re.split(r",(?=[\w.-]+:)", captioner) if captioner else [captioner]
-    if len(captioners) > 1 and compare is None:
-        line = command("caption", data.address, "--captioner", str(captioner), "--compare", "compare.html")
-        raise UserError(f"one captioner writes at a time; several are set side by side by --compare: {line}")
-    judge = encoder if compare is not None else None
+    _captioners(data, captioner, compare is not None)
     models = {alias: name for alias, name in named.items() if name} | pairs(model, "--model", "ALIAS=PROVIDER:NAME")
     methods = several(method) or (("fields",) if schema else ("describe",) if "captioner" in models else ("evidence",))
     steps = caption_steps(
@@ -106,15 +102,15 @@ def caption(
         schema=None if schema is None else read_schema(os.fspath(schema)),
         given=[set] if isinstance(set, str) else set,
         narrowing={"where": where} if where else {},
-        spare=("encoder",) if judge else (),
+        spare=("encoder",) if compare is not None and encoder else (),
     )
     _check_prompts(data, steps)
     if compare is not None:
-        each = [{**models, "captioner": one} if one else models for one in captioners]
+        each = [models | ({"captioner": one} if one else {}) for one in _captioners(data, captioner, True)]
         recipes = [Recipe(output=data.address, models=own, prices=prices, steps=steps) for own in each]
         for recipe in recipes:
             recipe.check()
-        return compare_methods(data, recipes, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
+        return compare_methods(data, recipes, compare, sample=sample or 20, encoder=encoder, max_cost=max_cost)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if not isinstance(done, RunResult):
         return done
@@ -129,6 +125,15 @@ def caption(
             f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
         )
     return done
+
+
+def _captioners(data: Dataset, named: str | None, compared: bool) -> list[str | None]:
+    """The captioners of a comparison, by commas; one where nothing is compared."""
+    found: list[str | None] = [*re.split(r",(?=[\w.-]+:)", named)] if named else [named]
+    if len(found) > 1 and not compared:
+        line = command("caption", data.address, "--captioner", str(named), "--compare", "compare.html")
+        raise UserError(f"one captioner writes at a time; several are set side by side by --compare: {line}")
+    return found
 
 
 def _check_prompts(data: Dataset, steps: Sequence[Step]) -> None:

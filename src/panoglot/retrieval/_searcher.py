@@ -12,7 +12,7 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
 from panoglot.retrieval._composer import compose
-from panoglot.retrieval._filter import Allowed, Tags, distinct
+from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits, Records
@@ -394,10 +394,10 @@ class Searcher:
         while True:
             found = self.lexicon.find(text, wanted, phrases=run.said.phrases, among=among)
             ids = _array([one.image_id for one in found])
-            good = ~_in(dropped, ids)
+            good = ~contains(dropped, ids)
             for some in (allowed, few):
                 if some is not None:
-                    good &= _in(some, ids)
+                    good &= contains(some, ids)
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
                 run.said_most = self.lexicon.text_of(kept[0]) if kept else None
@@ -498,9 +498,3 @@ def _array(ids: Sequence[str]) -> np.ndarray:
 
 def _sorted(ids: Any) -> np.ndarray:
     return distinct(_array(list(ids)))
-
-
-def _in(ids: np.ndarray, some: np.ndarray) -> np.ndarray:
-    from panoglot.retrieval._filter import contains
-
-    return contains(ids, some)
