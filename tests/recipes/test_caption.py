@@ -160,7 +160,7 @@ def test_where_takes_some_and_the_rest_later(data, tmp_path):
     result = panoglot.caption(data, captioner=captioner)
     assert (len(calls(log)), len(written(data))) == (4, 4)
     result = panoglot.caption(data, captioner=captioner, where="width > 7500")
-    assert "no row fits --where" in result.problem
+    assert "no row fits: describe takes pictures, and --where" in result.problem
 
 
 def test_what_failed_before_is_named_where_nothing_is_taken(data):

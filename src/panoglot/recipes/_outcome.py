@@ -171,9 +171,9 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         if failed := Counter(dataset.rejects.read(["reason"], where)["reason"].to_pylist()):
             line = command("retry", dataset.address)
             said = f"{sum(failed.values()):,} failed before ({_listed(failed, 4)}; when it is mended: {line})"
-            return f"nothing in {dataset.address} is taken: {said}, no other row fits --where, --kinds and the method."
+            return f"nothing in {dataset.address} is taken: {said}, no other row fits: {_wants(stages)}."
         look = command("report", dataset.address, "--open")
-        return f"nothing in {dataset.address} is taken: no row fits --where, --kinds and the method. Look at it: {look}"
+        return f"nothing in {dataset.address} is taken: no row fits: {_wants(stages)}. Look at it: {look}"
     made = result.made
     there = sum(stage.notes.get(name, 0) for stage in stages for name in ("there", "there_facts"))
     if sum(stage.done for stage in stages) and not (
@@ -184,6 +184,20 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
         rows = many(sum(stage.done for stage in stages), "row")
         return f"{names} wrote nothing about {rows}. What it can and its options: {about}"
     return None
+
+
+#: What methods of each unit are of.
+_UNITS = {"image": "pictures", "caption": "captions", "group": "groups of pictures", "video": "clips of videos"}
+
+
+def _wants(stages: Sequence[StageResult]) -> str:
+    """What the methods of some stages are of, and what else may leave rows out."""
+    from panoglot.running import get_method
+
+    names = dict.fromkeys(stage.name.partition(".")[2] for stage in stages)
+    units = {name: get_method(name).unit for name in names if name}
+    said = [f"{name} takes {_UNITS.get(unit, 'rows')}" for name, unit in units.items()]
+    return ", ".join([*said, "and --where and --kinds narrow them where they are given"])
 
 
 def _others(dataset: Dataset, run_id: str) -> int:
