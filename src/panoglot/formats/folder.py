@@ -32,9 +32,9 @@ __all__ = ["detect", "parts", "parts_but", "read", "read_entries", "tell_unused"
 TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 #: Other files that may hold texts about pictures: said when they lie among pictures, not passed over.
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
-#: Those of them that no format reads; and files that describe a dataset to a tool and hold no texts.
+#: Those of them that no format reads; and files that describe a dataset to a tool.
 _NEVER_READ = frozenset(".xml .xmp .yaml .yml .srt .vtt .npy .npz".split())
-_DESCRIPTIONS = frozenset(("dataset_info.json", "label_config.xml", "panoglot-export.json"))
+_DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json"))
 #: Files with pictures of their own, which are read by their names: said, not passed over.
 DOCUMENTS = frozenset((".pdf", ".epub", ".warc", *FILMS))
 #: Pictures by their names that are not read: said, not passed over.
@@ -256,14 +256,14 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
 
 def tell_unused(unused: list[list[str]], start: str, texts: Iterable[str], tables: Iterable[str]) -> None:
     """Add to what is not used the texts of no picture, and the tables beside pictures, of the folder `start`."""
-    unused += [[_unread(name), start + name] for name in tables if name not in _DESCRIPTIONS]
+    unused += [[_unread(name), start + name] for name in tables]
     unused += [[_NO_PICTURE, start + name] for name in texts]
 
 
 def _unread(name: str) -> str:
     if suffix_of(name) in DOCUMENTS:
         return _NO_DOCUMENT
-    return _NO_READER if suffix_of(name) in _NEVER_READ else _NO_TABLE
+    return _NO_READER if suffix_of(name) in _NEVER_READ or name in _DESCRIPTIONS else _NO_TABLE
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
