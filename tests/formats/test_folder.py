@@ -293,11 +293,6 @@ def test_a_line_that_mends_is_said_of_what_something_reads_alone(photos):
     unused = [one for part in parts() for one in read_part(part) if isinstance(one, Unused)]
     said = {tuple(sorted(one.names)): one.hint for one in unused}
     assert name == "folder"
-<<<<<<< ours
-    others = ("dataset_info.json", "label_config.xml", "notes.md")
-    assert {tuple(sorted(names)) for names in said} == {("rows.csv",), ("labels.xml",), others}
-=======
-    assert set(said) == {("rows.csv",), ("dataset_info.json", "label_config.xml", "labels.xml")}
->>>>>>> theirs
+    assert set(said) == {("rows.csv",), ("label_config.xml", "labels.xml"), ("dataset_info.json", "notes.md")}
     assert said["rows.csv",].endswith(f"panoglot ingest {photos}/rows.csv -o X.pano")
-    assert "panoglot" not in said["dataset_info.json", "label_config.xml", "labels.xml"]  # nothing reads these
+    assert "panoglot" not in said["label_config.xml", "labels.xml"]  # nothing reads these

@@ -46,13 +46,9 @@ TEXTS = (".txt", ".text", ".caption", ".captions", ".json")
 TABLES = frozenset(".csv .tsv .jsonl .ndjson .parquet .xml .xmp .yaml .yml .srt .vtt .npy .npz .tar".split())
 #: Those of them that no format reads; and files that describe a dataset to a tool.
 _NEVER_READ = frozenset(".xml .xmp .yaml .yml .srt .vtt .npy .npz".split())
-<<<<<<< ours
-_DESCRIPTIONS = frozenset(("dataset_info.json", "label_config.xml"))
+_DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json"))
 #: What an export of ours says of itself.
 MANIFEST, EXPORT = "panoglot-export.json", {"panoglot-export.json", "README.md"}
-=======
-_DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json"))
->>>>>>> theirs
 #: Files with pictures of their own, which are read by their names: said, not passed over.
 DOCUMENTS = frozenset((".pdf", ".epub", ".warc", *FILMS))
 #: Pictures by their names that are not read: said, not passed over.
@@ -274,7 +270,6 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
         stack.extend(reversed(folders))
 
 
-<<<<<<< ours
 def tell_unused(unused: list[list[str]], start: str, names: Iterable[str]) -> None:
     """Add to what is not used some files of the folder `start`, each by its kind."""
     unused += [[_kind_of(name), start + name] for name in names]
@@ -292,18 +287,6 @@ def _kind_of(name: str) -> str:
     return (
         _NO_KIND if name in _DESCRIPTIONS else next((what for what, some in kinds.items() if suffix in some), _NO_KIND)
     )
-=======
-def tell_unused(unused: list[list[str]], start: str, texts: Iterable[str], tables: Iterable[str]) -> None:
-    """Add to what is not used the texts of no picture, and the tables beside pictures, of the folder `start`."""
-    unused += [[_unread(name), start + name] for name in tables]
-    unused += [[_NO_PICTURE, start + name] for name in texts]
-
-
-def _unread(name: str) -> str:
-    if suffix_of(name) in DOCUMENTS:
-        return _NO_DOCUMENT
-    return _NO_READER if suffix_of(name) in _NEVER_READ or name in _DESCRIPTIONS else _NO_TABLE
->>>>>>> theirs
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
