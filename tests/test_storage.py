@@ -504,3 +504,11 @@ _NAMES = (
 def _is_dataset(node):
     last = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
     return last.strip("_") in ("data", "dataset", "table", "images", "captions", "marks", "journal")
+
+
+@pytest.mark.parametrize("address", ["s3:/bucket/x.pano", "S3:bucket/x.pano", "gs:/bucket/x.pano"])
+def test_an_address_that_lost_a_slash_is_no_folder(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"two slashes follow the colon. Did you mean (s3|gs)://bucket/x\.pano\?"):
+        open_store(address)
+    assert list(tmp_path.iterdir()) == []
