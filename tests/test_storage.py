@@ -460,7 +460,12 @@ _INSIDE = ("table/", "running/", "asking/_journal", "asking/_segments", "asking/
 _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
     "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
-    "vectors/_stored.py": {"open", "Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
+    "vectors/_stored.py": {
+        "open",
+        "Path",
+        "shutil.rmtree",
+        "shutil.disk_usage",
+    },  # the copy in this machine's scratch folder
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name
     "running/_signals.py": {"Path", "os.path.join", "os.path.exists", "os.unlink", "tempfile.gettempdir"},  # a flag
     "running/_runs.py": {"Path", "os.makedirs", "shutil.rmtree"},  # answers that processes share, in the scratch folder
