@@ -341,6 +341,7 @@ def test_the_version_is_one():
 
 #: Private modules that a test imports, and why no public name serves.
 READ_BY_TESTS = {
+    ("vectors/test_stored.py", "vectors._stored"): "a process that is killed while it writes the copy",
     (
         "recipes/test_privacy.py",
         "_privacy",

@@ -466,8 +466,9 @@ _INSIDE = ("table/", "running/", "asking/_journal", "asking/_segments", "asking/
 _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
     "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
-    "vectors/_stored.py": {"open", "Path", "shutil.rmtree"},  # the copy in this machine's scratch folder
     "vectors/_coarse.py": {"Path"},  # beside that copy
+    # the copy in this machine's scratch folder
+    "vectors/_stored.py": {"open", "Path", "shutil.rmtree", "shutil.disk_usage"},
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name
     "running/_signals.py": {"Path", "os.path.join", "os.path.exists", "os.unlink", "tempfile.gettempdir"},  # a flag
     "running/_runs.py": {"Path", "os.makedirs", "shutil.rmtree"},  # answers that processes share, in the scratch folder
@@ -511,3 +512,11 @@ _NAMES = (
 def _is_dataset(node):
     last = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
     return last.strip("_") in ("data", "dataset", "table", "images", "captions", "marks", "journal")
+
+
+@pytest.mark.parametrize("address", ["s3:/bucket/x.pano", "S3:bucket/x.pano", "gs:/bucket/x.pano"])
+def test_an_address_that_lost_a_slash_is_no_folder(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"two slashes follow the colon. Did you mean (s3|gs)://bucket/x\.pano\?"):
+        open_store(address)
+    assert list(tmp_path.iterdir()) == []

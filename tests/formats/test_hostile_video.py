@@ -155,7 +155,7 @@ def test_hostile_files_beside_a_good_one_cost_nothing_else(tmp_path):
     done = panoglot.ingest(str(folder), str(tmp_path / "X.pano"))
     rows = done.dataset.rejects.rows()
     assert {row["item"].rpartition("/")[2]: row["reason"] for row in rows} == {
-        "empty.mp4": "not_a_video",
+        "empty.mp4": "empty_file",
         "cut.mp4": "not_a_video",
         "song.mp4": "no_video_stream",
     }

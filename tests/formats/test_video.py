@@ -152,7 +152,8 @@ def test_what_is_no_video_is_a_reject(tmp_path, raw):
     (tmp_path / "v.mp4").write_bytes(raw)
     samples, (reject,) = found(str(tmp_path / "v.mp4"))
     assert samples == []
-    assert reject.reason in ("not_a_video", "no_video_stream", "no_frames")
+    assert reject.reason in (("not_a_video", "no_video_stream", "no_frames") if raw else ("empty_file",))
+    assert "Errno" not in reject.message
 
 
 def test_a_folder_of_videos_and_options_out_of_range(tmp_path):

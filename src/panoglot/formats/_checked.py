@@ -145,7 +145,7 @@ def decoded(data: bytes, type: Any) -> Any:
 
 
 def objects_of(data: bytes) -> list[str]:
-    """The texts of the elements of a JSON array; half a surrogate pair costs the one that has it, and none beside it.
+    r"""The texts of the elements of a JSON array; half a surrogate pair costs the one that has it, and none beside it.
 
     >>> objects_of(rb'[{"a": "\ud800"}, {"a": 1}]')
     ['{"a": "\\ud800"}', '{"a": 1}']

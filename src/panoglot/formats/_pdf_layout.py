@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from panoglot.formats._numbered import caption_number, joined_lines
-from panoglot.formats._pdf_letters import Direction, Letter, line_text
+from panoglot.formats._pdf_letters import Direction, Letter, forwards, line_text
 
 __all__ = ["Block", "Box", "Places", "blocks_of", "pair_captions"]
 
@@ -100,7 +100,7 @@ def blocks_of(textpage: Any, places: Places, raw: Any) -> tuple[list[Block], int
         raw: `pypdfium2.raw`.
     """
     blocks: list[Block] = []
-    lines = list(_lines(textpage, places, raw))
+    lines = [(box, forwards(letters)) for box, letters in _lines(textpage, places, raw)]
     page = Direction.of(letters for _, letters in lines)
     unknown = 0
     for box, letters in lines:

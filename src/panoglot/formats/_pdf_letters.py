@@ -11,8 +11,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
-__all__ = ["Direction", "Letter", "line_text"]
+__all__ = ["Direction", "Letter", "forwards", "line_text"]
 
 _STRONG = {"L": "L", "R": "R", "AL": "R", "EN": "EN", "AN": "AN", "NSM": "NSM"}
 _SPACE = 0.17  # of the height of letters: a narrower gap is no space
@@ -96,6 +97,20 @@ class Direction:
                     at_left, at_right = at_left + (ends == [True, False]), at_right + (ends == [False, True])
         inside = sorted(gaps)[len(gaps) // 4] if gaps else 0.0  # most vowels stand inside of words
         return cls(right > left, wrong=at_left < at_right, hidden=inside if inside > 0.1 else 0.0)
+
+
+def forwards(line: Sequence[Letter]) -> Sequence[Letter]:
+    """A line as it is, or run by run from its end: so PDFium turns all of a document that says to run right to left."""
+    if any(_kind(one.char) == "R" for one in line):
+        return line
+    runs = [list(run) for _, run in groupby(line, key=lambda one: _kind(one.char) == "L")]
+    starts = [run[0].origin[0] for run in runs if _kind(run[0].char) == "L"]
+    if sum((after > before) - (after < before) for before, after in pairwise(starts)) >= 0:
+        return line
+    sorted_runs = (
+        run if _kind(run[0].char) == "L" else sorted(run, key=lambda one: one.origin[0]) for run in runs[::-1]
+    )
+    return [one for run in sorted_runs for one in run]
 
 
 def line_text(letters: Sequence[Letter], page: Direction = Direction()) -> tuple[str, int]:

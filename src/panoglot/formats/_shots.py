@@ -7,6 +7,7 @@ second takes the frames that were chosen, in full size.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -135,7 +136,7 @@ def read_film(path: str, *, threshold: float, min_frames: int, longest: float, p
                 # frames are counted, whatever their times: a variable rate changes no cut
                 cuts += [cut.frame_num for cut in detector.process_frame(FrameTimecode(len(times) - 1, 25.0), small)]
         except Exception as error:  # PyAV raises what FFmpeg says, under many names
-            problem = f"{type(error).__name__}: {error}"
+            problem = _said(error)
         if times:
             cuts += [cut.frame_num for cut in detector.post_process(FrameTimecode(len(times) - 1, 25.0))]
     if not times:
@@ -204,6 +205,11 @@ def _failures() -> tuple[type[Exception], ...]:
     return (av.error.FFmpegError, ValueError, OSError)
 
 
+def _said(error: Exception) -> str:
+    """What FFmpeg says, without its number and the path."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream.
@@ -215,7 +221,9 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
     try:
         container = av.open(path, metadata_errors="replace")
     except Exception as error:
-        raise RowError("not_a_video", f"{type(error).__name__}: {error}") from None
+        if os.path.isfile(path) and not os.path.getsize(path):
+            raise RowError("empty_file", "it has no bytes") from None
+        raise RowError("not_a_video", f"{_said(error)}: another kind of file, or its end is missing") from None
     with container:
         # a cover in an audio file is a picture, no video
         streams = [

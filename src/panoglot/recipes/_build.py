@@ -41,6 +41,10 @@ from panoglot.table import Dataset, create_dataset, erase, open_dataset
 __all__ = ["RunResult", "build", "ingest", "run_recipe"]
 
 
+#: Options of `build` that are those of the run, not of the recipe.
+_OF_A_RUN = ("max_cost", "cluster", "on_error", "limit", "mirror", "emptied", "dry_run", "quiet")
+
+
 @dataclass
 class _Run:
     """What steps share."""
@@ -433,8 +437,7 @@ def build(
             prices=prices,
             opt_out=opt_out,
         )
-    given_to_run = ("max_cost", "cluster", "on_error", "limit", "mirror", "emptied", "dry_run", "quiet")
-    return run_recipe(recipe, given=given, **{name: asked[name] for name in given_to_run})
+    return run_recipe(recipe, given=given, **{name: asked[name] for name in _OF_A_RUN})
 
 
 @verb

@@ -300,8 +300,10 @@ def nothing_read(dataset: Dataset, source: str, failing: Counter[str], stages: S
             undo = command("forget", dataset.address, "--undo", *gone)
             return f"{line} but what was forgotten before; to read one again: {undo}"
         return f"{line}: {unused.rstrip('.')}." if unused else f"{line}."
-    row = dataset.rejects.read(["item", "message"], "stage = 'ingest' and resolved is null", limit=1).to_pylist()[0]
-    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message']}".rstrip("."))
+    row = dataset.rejects.read(
+        ["item", "reason", "message"], "stage = 'ingest' and resolved is null", limit=1
+    ).to_pylist()[0]
+    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message'] or row['reason']}".rstrip("."))
     all_of_them = command("report", dataset.address, "--open")
     return (
         f"{line}; {many(failing.total(), 'reject')}: {reasons(failing)}; "

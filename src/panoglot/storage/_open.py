@@ -17,6 +17,8 @@ from panoglot.storage._objects import ObjectStore
 
 __all__ = ["has_scheme", "open_store"]
 
+#: An address of which a slash was lost.
+_SLIP = re.compile(rf"({'|'.join([*SCHEMES, 'https?', 'hf'])}):(?!//)", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -48,10 +50,17 @@ def open_store(address: Address) -> Store:
     Traceback (most recent call last):
     ...
     panoglot.errors.UserError: 'ftp://host/photos.pano': no dataset lies on ftp://: ...
+    >>> open_store("s3:/bucket/photos.pano")
+    Traceback (most recent call last):
+    ...
+    panoglot.errors.UserError: 's3:/bucket/photos.pano' is no address: two slashes follow the colon. Did you mean s3://bucket/photos.pano?
     """
     if not isinstance(address, str | os.PathLike):
         return address
     text = os.fspath(address)
+    if slip := _SLIP.match(text):  # as a path it would be a folder called s3:, in which Lance looks for a bucket
+        meant = shlex.quote(f"{slip[1].lower()}://{text[slip.end() :].lstrip('/')}")
+        raise UserError(f"'{text}' is no address: two slashes follow the colon. Did you mean {meant}?")
     if not has_scheme(text):
         return LocalStore(text)
     parts = urlsplit(text)
