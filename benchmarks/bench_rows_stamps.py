@@ -276,7 +276,7 @@ def late_interaction(model: Any, test: Sequence[Record]) -> torch.Tensor:
 
 def overlap(model: Any, test: Sequence[Record]) -> float:
     """Return the mean GIoU of matched boxes of pictures; below 0 is 0."""
-    boxes = model.features(Batch([r.id for r in test], image=pixels(test)[:, None])).boxes
+    boxes = model.features(Batch([r.id for r in test], image=pixels(test)[:, None]), lone=True).boxes
     most = max(len(r.regions) for r in test)
     want, mask = torch.zeros(len(test), most, 4), torch.zeros(len(test), most, dtype=torch.bool)
     for i, r in enumerate(test):

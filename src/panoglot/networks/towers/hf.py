@@ -93,7 +93,7 @@ class HfText(nn.Module):
         self.languages: list[str] = list(getattr(self.model.config, "languages", None) or [])
         self.adapters = None if adapters is None else attach(self.model, **dict(adapters))
 
-    def reads(self, lang: str) -> bool:
+    def knows(self, lang: str) -> bool:
         """Whether it has adapters for a language; one without any adapters reads all."""
         return not self.languages or lang.split("-")[0] in {code.split("_")[0] for code in self.languages}
 
