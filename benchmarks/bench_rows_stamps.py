@@ -13,7 +13,8 @@ the splits with its 95 % t interval. Right at k: the query's own picture is amon
 Rows that write are asked how likely they find the caption before each of the pictures: the same recall, of what they
 write. Settings come from a few tries on split 100, those of a quick run from splits 0 and 1.
 
-    python benchmarks/bench_rows_stamps.py [rows …] [--splits 0 1 2] [--results FILE] [--docs docs/train-rows.md]
+    python benchmarks/bench_rows_stamps.py [rows …] [--quick] [--splits 0 1 2] [--results FILE]
+    python benchmarks/bench_rows_stamps.py [--quick] --results FILE --docs docs/train-rows.md
 """
 
 from __future__ import annotations
@@ -276,7 +277,7 @@ def late_interaction(model: Any, test: Sequence[Record]) -> torch.Tensor:
 
 def overlap(model: Any, test: Sequence[Record]) -> float:
     """Return the mean GIoU of matched boxes of pictures; below 0 is 0."""
-    boxes = model.features(Batch([r.id for r in test], image=pixels(test)[:, None])).boxes
+    boxes = model.features(Batch([r.id for r in test], image=pixels(test)[:, None]), lone=True).boxes
     most = max(len(r.regions) for r in test)
     want, mask = torch.zeros(len(test), most, 4), torch.zeros(len(test), most, dtype=torch.bool)
     for i, r in enumerate(test):
@@ -396,13 +397,16 @@ def table(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def write_page(path: Path, results: dict[str, Any]) -> None:
-    """Put the table between the marks of a page."""
+def write_page(path: Path, results: dict[str, Any], which: str) -> None:
+    """Put the table between its marks of a page; lines of rows that were not run stay as they are."""
     text = path.read_text(encoding="utf-8")
-    begin, end = "<!-- rows: written by benchmarks/bench_rows_stamps.py -->\n", "<!-- /rows -->"
+    begin, end = f"<!-- {which}: written by benchmarks/bench_rows_stamps.py -->\n", f"<!-- /{which} -->"
     before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(before + begin + "\n".join(table(results)) + "\n" + end + after, encoding="utf-8")
+    old, _, after = rest.partition(end)
+    lines = table(results)
+    kept = [line for line in old.splitlines()[2:] if line.split("|")[1].strip() not in results]
+    body = [*lines[:2], *sorted([*lines[2:], *kept], key=lambda line: line.split("|")[1])]
+    path.write_text(before + begin + "\n".join(body) + "\n" + end + after, encoding="utf-8")
 
 
 def main() -> None:
@@ -413,13 +417,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few pictures and epochs: minutes instead of an hour")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "panoglot-rows")
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--docs", type=Path, help="write the table of --results into a page, and nothing else")
+    parser.add_argument("--docs", type=Path, help="write the table of --results into a page, nothing else")
     args = parser.parse_args()
     if strange := [name for name in args.rows if name not in QUICK]:
         raise SystemExit(f"{', '.join(strange)}: not measured here; composers (collm, isa, sprc) by bench_composed.py")
     torch.set_num_threads(1)
     if args.docs:
-        write_page(args.docs, json.loads(args.results.read_text(encoding="utf-8")))
+        results = json.loads(args.results.read_text(encoding="utf-8"))
+        write_page(args.docs, results, "rows" if args.quick else "whole")
         return
     args.folder.mkdir(parents=True, exist_ok=True)
     pictures = stamps_of(most=FEW if args.quick else None)

@@ -11,6 +11,7 @@ from panoglot.captioning.evidence import evidence
 from panoglot.captioning.feedback_pairs import feedback_pairs
 from panoglot.captioning.fields import fields
 from panoglot.captioning.fusecap import fusecap
+from panoglot.captioning.grain import grain
 from panoglot.captioning.image_textualization import image_textualization
 from panoglot.captioning.label import label
 from panoglot.captioning.langsplat4d import langsplat4d
@@ -181,6 +182,7 @@ __all__ = [
     "fusecap",
     "gather_evidence",
     "giou",
+    "grain",
     "grown",
     "hull",
     "image_textualization",

@@ -384,7 +384,7 @@ class Model(Language, Queries):
 
     def reads(self, lang: str) -> bool:
         """Whether the text tower reads a language: one with language adapters reads those that it has."""
-        known = getattr(self.text, "reads", None)
+        known = getattr(self.text, "knows", None)
         return known is None or bool(known(lang))
 
     @property

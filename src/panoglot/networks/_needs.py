@@ -184,7 +184,7 @@ def taken_of(row: Row) -> set[str]:
 
     >>> from panoglot.networks._row import load_row
     >>> sorted(taken_of(load_row("cosmo"))), sorted(taken_of(load_row("clip")))
-    (['caption', 'document'], ['caption'])
+    (['caption', 'document', 'video'], ['caption'])
     """
     out: set[str] = set()
     for _, stage in row.each_stage():

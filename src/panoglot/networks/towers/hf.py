@@ -109,7 +109,7 @@ class HfText(nn.Module):
             )
             self.width = project
 
-    def reads(self, lang: str) -> bool:
+    def knows(self, lang: str) -> bool:
         """Whether it has adapters for a language; one without any adapters reads all."""
         return not self.languages or lang.split("-")[0] in {code.split("_")[0] for code in self.languages}
 

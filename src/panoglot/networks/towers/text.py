@@ -65,7 +65,7 @@ class TextTransformer(nn.Module):
         self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))
         self.after = nn.LayerNorm(width)
 
-    def reads(self, lang: str) -> bool:
+    def knows(self, lang: str) -> bool:
         """Whether it has adapters for a language; one without any adapters reads all."""
         each: Any = self.languages
         return all(adapters.knows(lang) for adapters in each)
