@@ -90,7 +90,15 @@ class RowError(PanoglotError):
 
 
 class BudgetReached(PanoglotError):
-    """The run's `max_cost` is spent; what was not asked yet stays pending for the next run."""
+    """The run's `max_cost` is spent; what was not asked yet stays pending for the next run.
+
+    Attributes:
+        estimate: US dollars that the question may cost that was not asked.
+    """
+
+    def __init__(self, message: str = "", estimate: float = 0.0) -> None:
+        super().__init__(message)
+        self.estimate = estimate
 
 
 class Stopped(PanoglotError):

@@ -56,6 +56,10 @@ def _show_comparison(found: Any) -> int:
         table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
     out.print(table)
     out.print(safe(f"\n{many(len(found.images), 'picture')}, side by side: {found.path} (nothing is in the dataset)"))
+    if found.not_asked:
+        left = ", ".join(f"{name} {count:,}" for name, count in found.not_asked.items())
+        more = "with a higher --max-cost the same command goes on, and pays nothing twice"
+        out.print(safe(f"Stopped at --max-cost ({price_text(found.spent.price)} paid); not asked: {left}; {more}."))
     if found.problem:
         print(f"panoglot: {terminal(found.problem)}", file=sys.stderr)
         return 3

@@ -107,7 +107,8 @@ def caption(
     if compare is not None:
         recipe = Recipe(output=data.address, models=models, prices=prices, steps=steps)
         recipe.check()
-        return compare_methods(data, recipe, compare, sample=sample or 20, encoder=judge, max_cost=max_cost)
+        asked: dict[str, Any] = {"encoder": judge, "max_cost": max_cost, "dry_run": dry_run}
+        return compare_methods(data, recipe, compare, sample=sample or 20, **asked)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if not isinstance(done, RunResult):
         return done

@@ -72,7 +72,14 @@ class Estimate:
     notes: list[str] = field(default_factory=list)
 
 
-def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sample: int = 4) -> Estimate:
+def estimate(
+    dataset: Dataset,
+    stage: Stage,
+    *,
+    prices: str | None = None,
+    sample: int = 4,
+    keys: Sequence[str] | None = None,
+) -> Estimate:
     """Say what a stage of a method would do; nothing is asked, nothing is written.
 
     Args:
@@ -80,6 +87,7 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
         stage: of `method_stage`, narrowed or not.
         prices: price file.
         sample: rows on which questions are counted.
+        keys: exactly these rows, done before or not; None for those that the stage would take.
     """
     operator = stage.operator
     assert isinstance(operator, MethodOperator)
@@ -89,7 +97,7 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
         found.notes.append("it learns from all rows first: what that asks is not counted")
     if stage.prepare is not None and own.fit is None:
         stage = stage.prepare(stage, dataset, "")
-    ids = pending_ids(dataset, stage)
+    ids = pending_ids(dataset, stage) if keys is None else _Ids(list(keys), 0, 0)
     found.pending, found.before, found.failing = len(ids.pending), ids.done, ids.failing
     if own.fit is None and found.pending:
         items = read_items(dataset, stage, ids.pending[:sample])

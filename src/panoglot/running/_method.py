@@ -463,7 +463,9 @@ class MethodOperator:
             made = completed(result, item, self.method.recipe, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except (BudgetReached, Stopped):
+        except BudgetReached as error:
+            return item.key, Outcome(pending=True, spent=spent, notes={"not_asked_at": [error.estimate]})
+        except Stopped:
             return item.key, Outcome(pending=True, spent=spent)
         except PanoglotError:
             raise
