@@ -94,7 +94,9 @@ def show_forecast(found: Any) -> int:
     if rows:
         took = "" if seconds is None else f", about {_time(seconds)}"
         unknown = "; a price that is not known is no $0: --prices FILE" if price is None else ""
-        out.print(f"In all: at most {price_text(price)}{took}{unknown}. Nothing was asked or written.")
+        most = f"at most {price_text(price)}"
+        most = most if found.whole else f"{most} for what is counted here, and more for what is not"
+        out.print(f"In all: {most}{took}{unknown}. Nothing was asked or written.")
         return 0
     if unread is not None and unread.parts:
         out.print("No model that costs is asked. Nothing was read or written.")

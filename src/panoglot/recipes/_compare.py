@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def not_asked(self) -> dict[str, int]:
-        """Method to pictures that it was not asked about, as `max_cost` was reached; those that got all are left out."""
+        """Method to the number of pictures that it was not asked about, as `max_cost` was reached; none is left out."""
         return {one.name: len(one.not_asked) for one in self.methods if one.not_asked}
 
     @property

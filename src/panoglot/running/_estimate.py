@@ -58,6 +58,7 @@ class Estimate:
         paid: US dollars for 1,000 rows, as an earlier run of the same step paid; None without one.
         measured: rows of those earlier runs.
         notes: what could not be counted, and why.
+        whole: all that it would take is counted; False: it may be more.
     """
 
     stage: str
@@ -70,6 +71,7 @@ class Estimate:
     paid: float | None = None
     measured: int = 0
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
 
 def estimate(
@@ -95,6 +97,7 @@ def estimate(
     found = Estimate(stage.name)
     if own.fit is not None:
         found.notes.append("it learns from all rows first: what that asks is not counted")
+        found.whole = False
     if stage.prepare is not None and own.fit is None:
         stage = stage.prepare(stage, dataset, "")
     ids = pending_ids(dataset, stage) if keys is None else _Ids(list(keys), 0, 0)

@@ -186,7 +186,6 @@ GROUP = "panoglot.methods"
 
 METHODS: dict[str, Method] = {}
 
-
 #: What a method can work on, and which of it are several pictures.
 UNITS = ("image", "caption", "group", "video", "query")
 GROUPS = ("group", "video")
