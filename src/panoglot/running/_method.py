@@ -462,10 +462,9 @@ class MethodOperator:
             made = completed(result, item, self.method.recipe, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except BudgetReached as error:
-            return item.key, Outcome(pending=True, spent=spent, notes={"not_asked_at": [error.estimate]})
-        except Stopped:
-            return item.key, Outcome(pending=True, spent=spent)
+        except (BudgetReached, Stopped) as error:
+            dear = {"not_asked_at": [error.estimate]} if isinstance(error, BudgetReached) else {}
+            return item.key, Outcome(pending=True, spent=spent, notes=dear)
         except PanoglotError:
             raise
         except Exception as error:  # a method's bug on one image must not cost the others
