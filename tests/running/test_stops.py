@@ -191,11 +191,14 @@ def photos(tmp_path_factory):
     return panoglot.ingest(str(folder), f"{folder}.pano").dataset.path
 
 
-@pytest.mark.parametrize(("verb", "whole_group"), [("caption", True), ("translate", False)])
+@pytest.mark.parametrize(("verb", "whole_group"), [("caption", True), ("translate", False), ("compare", True)])
 def test_ctrl_c_waits_for_the_answers_under_way_and_none_is_asked_again(photos, server, tmp_path, verb, whole_group):
     data, model = shutil.copytree(photos, tmp_path / "x.pano"), f"openai:{server.url}#m?concurrency=4"
-    who = ["--captioner", model] if verb == "caption" else ["--to", "de", "--with", model]
-    line = [sys.executable, "-m", "panoglot", verb, str(data), *who]
+    who = ["translate", str(data), "--to", "de", "--with", model]
+    if verb != "translate":
+        who = ["caption", str(data), "--captioner", model]
+        who += ["--compare", str(tmp_path / "c.html")] if verb == "compare" else []
+    line = [sys.executable, "-m", "panoglot", *who]
     server.seconds = 1.5
     job = subprocess.Popen(
         line, env=ENV, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -21,6 +21,7 @@ from panoglot.reporting._compare import Column, comparison_page
 from panoglot.running import Outcome, Stage, Worker, add_notes, get_method, method_stage
 from panoglot.running._estimate import estimate, read_items
 from panoglot.running._results import fallback_share, named_notes
+from panoglot.running._signals import graceful
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["Comparison", "compare_methods"]
@@ -157,7 +158,8 @@ def _column(
     operator.open(Worker(data, f"compare-{secrets.token_hex(8)}", stage.id, max_cost))
     started = time.monotonic()
     try:
-        operator.process(iter(items), found.__setitem__)
+        with graceful():  # Ctrl-C: the journal takes the answers under way
+            operator.process(iter(items), found.__setitem__)
     finally:
         operator.close()
     seconds = time.monotonic() - started
