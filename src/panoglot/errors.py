@@ -43,7 +43,13 @@ T = TypeVar("T")
 
 
 class PanoglotError(Exception):
-    """Base of every error that Panoglot raises on purpose."""
+    """Base of every error that Panoglot raises on purpose.
+
+    Attributes:
+        tokens: tokens (read, written) of an answer that came and was none: it is paid for all the same.
+    """
+
+    tokens: tuple[int | None, int | None] | None = None
 
 
 class UserError(PanoglotError):
@@ -75,9 +81,6 @@ class StoreError(UserError, OSError):
 class RowError(PanoglotError):
     """One row cannot be processed; it goes to `rejects` with `reason` (snake_case) and the run goes on.
 
-    Attributes:
-        tokens: tokens (read, written) of an answer that came and was none: it is paid for all the same.
-
     >>> RowError("too_many_pixels", "30000 x 30000").reason
     'too_many_pixels'
     """
@@ -86,11 +89,18 @@ class RowError(PanoglotError):
         super().__init__(f"{reason}: {message}" if message else reason)
         self.reason = reason
         self.message = message
-        self.tokens: tuple[int | None, int | None] | None = None
 
 
 class BudgetReached(PanoglotError):
-    """The run's `max_cost` is spent; what was not asked yet stays pending for the next run."""
+    """The run's `max_cost` is spent; what was not asked yet stays pending for the next run.
+
+    Attributes:
+        estimate: US dollars that the question may cost that was not asked.
+    """
+
+    def __init__(self, message: str = "", estimate: float = 0.0) -> None:
+        super().__init__(message)
+        self.estimate = estimate
 
 
 class Stopped(PanoglotError):

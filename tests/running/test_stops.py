@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,6 @@ import panoglot
 from panoglot.reporting import read_runs
 from tests.conftest import picture_bytes
 
-pytestmark = pytest.mark.slow
-
 AT_ONCE = 16
 #: Price of an answer: 100 tokens read at $10 and 8 written at $20 a million.
 PRICE = 0.00116
@@ -34,7 +33,7 @@ ENV = {
 
 
 class Counting(ThreadingHTTPServer):
-    """Answers after a tenth of a second; knows when each question came and when its answers went out."""
+    """Answers after a tenth of a second, or `seconds`; knows when each question came and when its answers went out."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -42,6 +41,7 @@ class Counting(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.lock, self.asked, self.given = threading.Lock(), [], defaultdict(list)
+        self.seconds = 0.1
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         key = hashlib.sha256(self.rfile.read(int(self.headers["Content-Length"]))).hexdigest()
         with self.server.lock:
             self.server.asked.append(time.monotonic())
-        time.sleep(0.1)
+        time.sleep(self.server.seconds)
         usage = {"prompt_tokens": 100, "completion_tokens": 8}
         choice = {"message": {"content": f"A picture known as {key[:12]}."}, "finish_reason": "stop"}
         raw = json.dumps({"choices": [choice], "usage": usage}).encode()
@@ -132,6 +132,7 @@ def finish(command, tmp_path):
     return data
 
 
+@pytest.mark.slow
 def test_a_kill_costs_no_more_than_what_is_in_flight_and_the_price_is_known(command, server, tmp_path):
     rng = random.Random(0)
     kills = []
@@ -159,6 +160,7 @@ def test_a_kill_costs_no_more_than_what_is_in_flight_and_the_price_is_known(comm
     assert sum(run.price for run in read_runs(data)) == pytest.approx(total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_stores_what_comes_and_pays_nothing_twice(command, server, tmp_path, signum, code):
     stops = 0
@@ -176,3 +178,54 @@ def test_a_stop_stores_what_comes_and_pays_nothing_twice(command, server, tmp_pa
     runs = read_runs(data)
     assert sum(run.status == "stopped" for run in runs) == stops
     assert sum(run.price for run in runs) == pytest.approx(80 * PRICE)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A dataset of six pictures with a caption each; it is copied."""
+    folder = tmp_path_factory.mktemp("stops") / "photos"
+    folder.mkdir()
+    for n in range(6):
+        (folder / f"{n}.png").write_bytes(picture_bytes(n, format="PNG"))
+        (folder / f"{n}.en.txt").write_text(f"A small red disc in front of {n + 2} waves on a beach.")
+    return panoglot.ingest(str(folder), f"{folder}.pano").dataset.path
+
+
+@pytest.mark.parametrize(("verb", "whole_group"), [("caption", True), ("translate", False), ("compare", True)])
+def test_ctrl_c_waits_for_the_answers_under_way_and_none_is_asked_again(photos, server, tmp_path, verb, whole_group):
+    data, model = shutil.copytree(photos, tmp_path / "x.pano"), f"openai:{server.url}#m?concurrency=4"
+    who = ["translate", str(data), "--to", "de", "--with", model]
+    if verb != "translate":
+        who = ["caption", str(data), "--captioner", model]
+        who += ["--compare", str(tmp_path / "c.html")] if verb == "compare" else []
+    line = [sys.executable, "-m", "panoglot", *who]
+    server.seconds = 1.5
+    job = subprocess.Popen(
+        line, env=ENV, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while len(server.asked) < 4 and job.poll() is None:
+        time.sleep(0.01)
+    (os.killpg if whole_group else os.kill)(job.pid, signal.SIGINT)
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 130, output
+    assert "4 answers that were under way came in and are stored" in output
+    assert "shutting down execution engine" not in output
+    server.seconds = 0.0
+    subprocess.run(line, env=ENV, capture_output=True, check=False)
+    assert (len(server.asked), len(server.given), server.twice()) == (6, 6, {})
+
+
+def test_a_second_ctrl_c_ends_at_once(photos, server, tmp_path):
+    data = shutil.copytree(photos, tmp_path / "x.pano")
+    server.seconds = 30
+    line = [sys.executable, "-m", "panoglot", "caption", str(data), "--captioner", f"openai:{server.url}#m"]
+    job = subprocess.Popen(
+        line, env=ENV, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while len(server.asked) < 6 and job.poll() is None:
+        time.sleep(0.01)
+    os.kill(job.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert job.poll() is None
+    os.kill(job.pid, signal.SIGINT)
+    assert job.wait(timeout=3) == 130

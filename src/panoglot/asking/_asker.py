@@ -17,7 +17,7 @@ import msgspec
 
 from panoglot.asking._journal import journal_key
 from panoglot.asking._spend import Spent
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.errors import PanoglotError, RowError, UserError, did_you_mean
 from panoglot.extensions import find_entries
 from panoglot.geometry import Region
 from panoglot.pictures import Image
@@ -241,68 +241,74 @@ class Asker:
 
     async def _bought(self, method: str, question: Any, prompt: Prompt) -> Any:
         """Ask the model; what came is counted and paid for, whether it is an answer or not."""
-        estimate = self._most(prompt) if self._budget is not None else None
+        scored = question[1] if method == "score" else None
+        estimate = self._most(prompt, scored) if self._budget is not None else None
         if self._budget is not None:
             await self._budget.reserve(estimate, self.name)
         price: float | None = 0.0
         try:
             try:
-                answer = _checked(await self._ask(_question(method), question), prompt)
-            except RowError as error:
+                answer = await self._ask(_question(method), question)
+                answer = answer if method == "score" else _checked(answer, prompt)
+            except PanoglotError as error:
                 if error.tokens is not None:
                     price = self._pay(prompt, *error.tokens)
                     if self._journal is not None:
                         await self._journal.store(self._entry(*error.tokens, prompt))
                 raise
-            price = self._pay(prompt, answer.tokens_in, answer.tokens_out)
+            price = self._pay(prompt, *_cost(answer))
             return answer
         finally:
             if self._budget is not None:
                 self._budget.settle(estimate, price)
 
-    def _pay(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
-        price = self._price(prompt, tokens_in, tokens_out)
+    def _pay(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None, requests: int = 1) -> float | None:
+        price = self._price(prompt, tokens_in, tokens_out, requests)
         if (spent := spending.get(None)) is not None:
             spent.add(Spent(0.0, tokens_in or 0, tokens_out or 0, price, asked=1))
         return price
 
-    def _entry(self, tokens_in: int | None, tokens_out: int | None, prompt: Prompt) -> dict[str, bytes]:
+    def _entry(
+        self, tokens_in: int | None, tokens_out: int | None, prompt: Prompt, requests: int = 1
+    ) -> dict[str, bytes]:
         if self._account is None:
             return {}
-        return self._account.entry(tokens_in, tokens_out, self._price(prompt, tokens_in, tokens_out))
+        return self._account.entry(tokens_in, tokens_out, self._price(prompt, tokens_in, tokens_out, requests))
 
-    def _price(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None) -> float | None:
+    def _price(self, prompt: Prompt, tokens_in: int | None, tokens_out: int | None, requests: int = 1) -> float | None:
         if self._prices is None:
             return None
-        batched = bool(getattr(self.model, "batched", False))
-        return self._prices.cost(self._name, tokens_in, tokens_out, images=len(prompt.images), batched=batched)
+        cost = partial(self._prices.cost, self._name, batched=bool(getattr(self.model, "batched", False)))
+        whole = cost(tokens_in, tokens_out, images=requests * len(prompt.images))
+        return whole if whole is None or requests == 1 else whole + (requests - 1) * (cost(0, 0) or 0.0)
 
-    def _most(self, prompt: Prompt) -> float | None:
-        """What a question may cost at most: a token a character, a few thousand a picture."""
-        if self._prices is None:
-            return None
+    def _most(self, prompt: Prompt, scored: str | None) -> float | None:
+        """What a question may cost at most: a token a character, a few thousand a picture; `scored` is a given text."""
         read = len(prompt.text) + len(prompt.system or "") + 4096 * len(prompt.images)
-        batched = bool(getattr(self.model, "batched", False))
-        return self._prices.cost(self._name, read, prompt.max_tokens, images=len(prompt.images), batched=batched)
+        if scored is None:
+            return self._price(prompt, read, prompt.max_tokens)
+        requests = int(getattr(self.model, "requests_per_score", 1))
+        return self._price(prompt, requests * (read + len(scored)), requests, requests)
 
     async def score(self, prompt: Prompt | str, text: str, *images: Image) -> list[tuple[str, float]]:
         """Return the tokens of `text` with the log-probability (natural) that the model gives each after `prompt`."""
         question = (Prompt(prompt, images=images) if isinstance(prompt, str) else prompt, text)
-
-        async def ask() -> bytes:
-            return msgspec.json.encode(await self._ask(_question("score"), question))
-
-        recalled = False
         if self._journal is None:
-            raw = await ask()
-        else:
-            slot = getattr(self.model, "slot", contextlib.nullcontext)
-            key = journal_key(self.model, "score", question)
-            raw, recalled = await self._journal.answer(
-                key, ask, sound=partial(_readable, list[tuple[str, float]]), within=slot
-            )
-        if (spent := spending.get(None)) is not None:
-            spent.add(Spent(asked=int(not recalled), recalled=int(recalled)))
+            return list(await self._bought("score", question, question[0]))
+        key = journal_key(self.model, "score", question)
+
+        async def ask(_: list[str]) -> dict[str, bytes]:
+            found = await self._bought("score", question, question[0])
+            tokens_in, tokens_out, requests = _cost(found)
+            return {key: msgspec.json.encode(list(found)), **self._entry(tokens_in, tokens_out, question[0], requests)}
+
+        slot = getattr(self.model, "slot", contextlib.nullcontext)
+        sound = partial(_readable, list[tuple[str, float]])
+        raw, recalled = (await self._journal.answer_many([key], ask, sound=sound, within=slot))[key]
+        if not recalled:
+            came()
+        elif (spent := spending.get(None)) is not None:
+            spent.recalled += 1
         return [(token, value) for token, value in msgspec.json.decode(raw)]
 
     # -- Encoder ---------------------------------------------------------------------------------------------------
@@ -436,6 +442,11 @@ def _checked(answer: Any, prompt: Prompt) -> Any:
         bad = RowError("bad_response", f"no answer that can be stored: {type(error).__name__}: {error}")
         bad.tokens = tokens
         raise bad from None
+
+
+def _cost(answer: Any) -> tuple[int | None, int | None, int]:
+    """Tokens read and written, and requests; a model that scores texts in this process need not say them."""
+    return getattr(answer, "tokens_in", None), getattr(answer, "tokens_out", None), getattr(answer, "requests", 1)
 
 
 def _readable(kind: type, raw: bytes) -> bool:

@@ -182,7 +182,8 @@ class Budget:
                         return False
                     raise BudgetReached(
                         f"{self.spent:.4f} of {self.max_cost:.4f} dollars are spent, and the next request may cost "
-                        f"{estimate:.4f}; run again with a higher --max-cost to go on."
+                        f"{estimate:.4f}; run again with a higher --max-cost to go on.",
+                        estimate,
                     )
             self._reserved += estimate or 0.0
             self._flying += 1

@@ -203,6 +203,7 @@ class _Rater:
                 if self.named:
                     raise
                 self.able = False
+                self.writer.failed["no_log_probabilities"] += 1
         self.writer.fall_back("rating")
         return None
 

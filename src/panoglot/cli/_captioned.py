@@ -56,6 +56,10 @@ def _show_comparison(found: Any) -> int:
         table.add_row(safe(one.name), *cells, *("" if value is None else f"{value:.3g}" for value in scores))
     out.print(table)
     out.print(safe(f"\n{many(len(found.images), 'picture')}, side by side: {found.path} (nothing is in the dataset)"))
+    if found.not_asked:
+        left = ", ".join(f"{name} {count:,}" for name, count in found.not_asked.items())
+        more = "with a higher --max-cost the same command goes on, and pays nothing twice"
+        out.print(safe(f"Stopped at --max-cost ({price_text(found.spent.price)} paid); not asked: {left}; {more}."))
     if found.problem:
         print(f"panoglot: {terminal(found.problem)}", file=sys.stderr)
         return 3
@@ -90,7 +94,9 @@ def show_forecast(found: Any) -> int:
     if rows:
         took = "" if seconds is None else f", about {_time(seconds)}"
         unknown = "; a price that is not known is no $0: --prices FILE" if price is None else ""
-        out.print(f"In all: at most {price_text(price)}{took}{unknown}. Nothing was asked or written.")
+        most = f"at most {price_text(price)}"
+        most = most if found.whole else f"{most} for what is counted here, and more for what is not"
+        out.print(f"In all: {most}{took}{unknown}. Nothing was asked or written.")
         return 0
     if unread is not None and unread.parts:
         out.print("No model that costs is asked. Nothing was read or written.")

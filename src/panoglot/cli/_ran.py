@@ -50,8 +50,8 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
         out.print(f"Paid in all runs: {price_text(total)}")
     for one in result.not_made:
         print(f"panoglot: {terminal(str(one).rstrip('.'))}.", file=sys.stderr)
-    if result.status == "stopped":
-        out.print("Stopped at --max-cost; the same command goes on.")
+    if result.stopped:
+        out.print(result.stopped)
     for remark in result.remarks:
         out.print(safe(remark))
     if not result.erased:

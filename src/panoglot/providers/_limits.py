@@ -45,6 +45,9 @@ class Slots:
         self._used = 0
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
+    def __reduce__(self) -> tuple[type[Slots], tuple[int]]:
+        return Slots, (self._limit,)  # in another process all are free
+
     def limit(self, count: int) -> None:
         """Lower the number of slots to `count`; it never rises."""
         with self._lock:

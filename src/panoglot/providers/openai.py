@@ -20,16 +20,16 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import RowError, UserError
+from panoglot.errors import PanoglotError, RowError, UserError
 from panoglot.identity import extended, fingerprint, later
 from panoglot.providers._finish import finish
 from panoglot.providers._http import Endpoint, Policy, as_count, ask_each
-from panoglot.providers._limits import estimate_tokens
+from panoglot.providers._limits import Slots, estimate_tokens
 from panoglot.providers._names import ModelInfo, Options
 from panoglot.providers._openai_batch import Batches
 from panoglot.providers._openai_encoder import OpenAIEncoder
 from panoglot.providers._prompt import lowered, plain_text
-from panoglot.providers.roles import Answer, Prompt
+from panoglot.providers.roles import Answer, Prompt, Scored
 from panoglot.text._answers import sound_text
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ class OpenAIGenerator:
     Attributes:
         batched: questions go into batches, at their price.
         in_flight: how many rows a run works on at once, so that a batch is full.
+        requests_per_score: what `score` asks for one text.
     """
 
     batch_size = 1
+    requests_per_score = 2
 
     def __init__(
         self,
@@ -76,6 +78,8 @@ class OpenAIGenerator:
         parts = ["openai-1", endpoint.model, revision, max_image_side, sorted(self.omit), self.body]
         self.fingerprint = extended(fingerprint(parts), later(OpenAIGenerator, locals()))
         self._max_tokens = "max_tokens"
+        self._scores: bool | None = None  # not known before it was asked
+        self._first_score = Slots(1)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -228,26 +232,50 @@ class OpenAIGenerator:
             server's last tokens spell).
 
         Raises:
-            UserError: this server cannot score given texts.
+            UserError: this server cannot score given texts. It is asked once to find that out, and never again.
         """
         return await ask_each(self._score, list(zip(prompts, texts, strict=True)))
 
-    async def _score(self, pair: tuple[Prompt, str]) -> list[tuple[str, float]]:
+    async def _score(self, pair: tuple[Prompt, str]) -> Scored:
         prompt, text = pair
         if not text.strip():
             raise RowError("empty_text", "nothing to score")
-        first, second = await self._ask_twice(prompt, text)
+        if self._scores is None:
+            async with self.endpoint.slot(), self._first_score:  # in this order, as who comes with a slot waits too
+                return await self._scored(prompt, text)
+        return await self._scored(prompt, text)
+
+    async def _scored(self, prompt: Prompt, text: str) -> Scored:
+        if self._scores is False:
+            raise self._cannot_score()
+        replies = await self._ask_twice(prompt, text)
+        tokens_in, tokens_out = _usage(replies)
         try:
-            given = second.get("prompt_logprobs") or second["choices"][0].get("prompt_logprobs")
+            if len(replies) == 1:
+                self._scores = False
+                raise self._cannot_score()
+            self._scores = True
+            return Scored(self._aligned(replies, text), tokens_in, tokens_out, len(replies))
+        except PanoglotError as error:
+            error.tokens = (tokens_in, tokens_out)
+            raise
+
+    def _cannot_score(self) -> UserError:
+        return UserError(
+            f"{self.endpoint.url} cannot score given texts (no prompt_logprobs in its answer): use a vLLM server, or "
+            "the model in process (hf:…)."
+        )
+
+    @staticmethod
+    def _aligned(replies: Sequence[dict[str, Any]], text: str) -> list[tuple[str, float]]:
+        """The tokens of `text` in the server's answers: to the prompt with it, and to the prompt alone."""
+        second, first = replies
+        try:
+            given = _prompt_logprobs(second)
             read = [as_count(reply["usage"]["prompt_tokens"]) for reply in (first, second)]
             if None in read:
                 raise ValueError("no number of tokens")
             count = read[1] - read[0]  # type: ignore[operator]
-            if not given:
-                raise UserError(
-                    f"{self.endpoint.url} cannot score given texts (no prompt_logprobs in its answer): use a vLLM "
-                    "server, or the model in process (hf:…)."
-                )
             if count < 1 or count >= len(given):
                 raise RowError("score_misaligned", f"{count} tokens of {len(given)}")
             found = [next(iter(place.values())) for place in given[-count:]]
@@ -259,8 +287,8 @@ class OpenAIGenerator:
             raise RowError("score_misaligned", "the last tokens do not spell the text")
         return scored
 
-    async def _ask_twice(self, prompt: Prompt, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The server's answers to the prompt alone, and to the prompt with `text` after it."""
+    async def _ask_twice(self, prompt: Prompt, text: str) -> list[dict[str, Any]]:
+        """The server's answers to the prompt with `text` after it and, if that has log-probabilities, without it."""
         ask: dict[str, Any] = {"model": self.endpoint.model, "temperature": 0, "max_tokens": 1}
         async with self.endpoint.slot():
             if prompt.chat:
@@ -273,9 +301,29 @@ class OpenAIGenerator:
                 before = ask | {"prompt": before["prompt"]}
                 whole = ask | {"prompt": before["prompt"] + text}
             tokens = sum(estimate_tokens(prompt)) + len(text)
-            first = await self.endpoint.post(path, self._final(before), tokens)
-            second = await self.endpoint.post(path, self._final(whole | {"prompt_logprobs": 0}), tokens)
-        return first, second
+            replies = [await self.endpoint.post(path, self._final(whole | {"prompt_logprobs": 0}), tokens)]
+            try:
+                able = bool(_prompt_logprobs(replies[0]))
+            except (LookupError, TypeError, AttributeError):
+                able = True  # no answer that can be read says nothing of the server
+            if able:
+                replies.append(await self.endpoint.post(path, self._final(before), tokens))
+        return replies
+
+
+def _prompt_logprobs(reply: dict[str, Any]) -> Any:
+    return reply.get("prompt_logprobs") or reply["choices"][0].get("prompt_logprobs")
+
+
+def _usage(replies: Sequence[dict[str, Any]]) -> tuple[int | None, int | None]:
+    """Tokens (read, written) of some answers; None where one does not say."""
+    said = [usage if isinstance(usage := reply.get("usage"), dict) else {} for reply in replies]
+    read, written = ([as_count(one.get(name)) for one in said] for name in ("prompt_tokens", "completion_tokens"))
+    return _sum(read), _sum(written)
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    return None if None in counts else sum(one or 0 for one in counts)
 
 
 def _token_logprobs(found: Any) -> tuple[tuple[str, float], ...] | None:

@@ -58,6 +58,7 @@ __all__ = [
     "Role",
     "Rubric",
     "SceneGraph",
+    "Scored",
     "Segmenter",
     "Tag",
     "Tagger",
@@ -85,6 +86,26 @@ class Answer:
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens: tuple[tuple[str, float], ...] | None = None
+
+
+class Scored(list[tuple[str, float]]):
+    """The tokens of a given text with natural-log probabilities, from a model that says what they cost.
+
+    Attributes:
+        tokens_in: tokens read, or None when unknown.
+        tokens_out: tokens written, or None.
+        requests: how often the model was asked for them.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[tuple[str, float]],
+        tokens_in: int | None = None,
+        tokens_out: int | None = None,
+        requests: int = 1,
+    ) -> None:
+        super().__init__(tokens)
+        self.tokens_in, self.tokens_out, self.requests = tokens_in, tokens_out, requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,7 +302,9 @@ def _say_languages(run: _Run, number: int) -> None:
         return
     wanted = [tag for tags in asked for tag in tags]
     translated = any(step == "translate" for step, _ in run.recipe.steps)
-    run.result.not_made = languages_not_made(run.dataset, wanted, translated=translated)
+    stage = run.result.stages[-1]
+    tried = run.result.run_id if stage.done or stage.rejected else ""
+    run.result.not_made = languages_not_made(run.dataset, wanted, translated=translated, run_id=tried, stage=stage.id)
     if run.result.not_made:
         run.result.no_language = len(run.result.not_made) == len(set(wanted)) and not any(
             one.possible for one in run.result.not_made

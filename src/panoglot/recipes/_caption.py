@@ -110,7 +110,8 @@ def caption(
         recipes = [Recipe(output=data.address, models=own, prices=prices, steps=steps) for own in each]
         for recipe in recipes:
             recipe.check()
-        return compare_methods(data, recipes, compare, sample=sample or 20, encoder=encoder, max_cost=max_cost)
+        asked: dict[str, Any] = {"encoder": encoder, "max_cost": max_cost, "dry_run": dry_run}
+        return compare_methods(data, recipes, compare, sample=sample or 20, **asked)
     done = _run(data, steps, models, dry_run, prices, max_cost, cluster, on_error, limit, quiet)
     if not isinstance(done, RunResult):
         return done

@@ -14,13 +14,15 @@ from typing import Any
 from panoglot.asking import Spent
 from panoglot.errors import UserError
 from panoglot.languages import base_language
+from panoglot.recipes._forecast import Forecast
 from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._steps import Step
 from panoglot.reporting._compare import Column, comparison_page
 from panoglot.running import Outcome, Stage, Worker, add_notes, get_method, method_stage
-from panoglot.running._estimate import read_items
+from panoglot.running._estimate import estimate, read_items
 from panoglot.running._results import fallback_share, named_notes
+from panoglot.running._signals import graceful
 from panoglot.table import Dataset, sql_in
 
 __all__ = ["Comparison", "compare_methods"]
@@ -56,12 +58,18 @@ class Comparison:
     spent: Spent
 
     @property
+    def not_asked(self) -> dict[str, int]:
+        """Method to the number of pictures that it was not asked about, as `max_cost` was reached; none is left out."""
+        return {one.name: len(one.not_asked) for one in self.methods if one.not_asked}
+
+    @property
     def problem(self) -> str | None:
         """Why nothing came of it, or None."""
         if any(one.kept or one.facts for one in self.methods):
             return None
         reasons = Counter(why.partition(":")[0] for one in self.methods for why in one.problems.values())
         reasons.update(str(caption.dropped) for one in self.methods for caption in one.dropped)
+        reasons.update({"not asked": sum(self.not_asked.values())} if self.not_asked else {})
         said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(4)) or "nothing was written"
         return f"no method wrote a caption that would be kept ({said}): {self.path} shows all"
 
@@ -74,7 +82,8 @@ def compare_methods(
     sample: int = 20,
     encoder: str | None = None,
     max_cost: float | None = None,
-) -> Comparison:
+    dry_run: bool = False,
+) -> Comparison | Forecast:
     """Let every method of some recipes caption the same pictures, and write a page.
 
     Args:
@@ -84,6 +93,7 @@ def compare_methods(
         sample: pictures: those with the first ids, which are hashes of the bytes.
         encoder: a model that says how well a text fits a picture, for two more scores.
         max_cost: US dollars for all methods.
+        dry_run: only count what would be asked and paid, all of it as if the journal held no answer.
 
     Raises:
         UserError: a method of groups, no pictures, or the page cannot be written.
@@ -104,6 +114,8 @@ def compare_methods(
     keys = _pictures(data, stages[0], sample)
     if not keys:
         raise UserError(f"no picture of {data.address} is kept and fits --where: there is nothing to compare.")
+    if dry_run:
+        return Forecast(data, [estimate(data, stage, prices=recipes[0].prices, keys=keys) for stage in stages])
     spent, columns = Spent(), []
     for (recipe, name, (step, options)), stage in zip(_columns_of(recipes), stages, strict=True):
         left = None if max_cost is None else max(0.0, max_cost - (spent.price or 0.0))
@@ -162,7 +174,8 @@ def _column(
     operator.open(Worker(data, f"compare-{secrets.token_hex(8)}", stage.id, max_cost))
     started = time.monotonic()
     try:
-        operator.process(iter(items), found.__setitem__)
+        with graceful():  # Ctrl-C: the journal takes the answers under way
+            operator.process(iter(items), found.__setitem__)
     finally:
         operator.close()
     seconds = time.monotonic() - started
@@ -170,7 +183,8 @@ def _column(
     for key in keys:
         one = found.get(key)
         if one is None or one.pending:
-            column.problems[key] = "not asked: --max-cost was reached"
+            column.not_asked.append(key)
+            spent.add(one.spent if one is not None else Spent())
             continue
         spent.add(one.spent)
         add_notes(notes, one.notes)
@@ -182,9 +196,10 @@ def _column(
     column.fell_back = fallback_share(notes)
     fell = [", ".join(f"{what} {count:,}" for what, count in named_notes(notes, p)) for p in ("fallback_", "failed_")]
     column.fell_where = "; ".join(filter(None, fell))
-    column.seconds = None if spent.recalled else seconds / len(keys) * 1000
+    tried = max(1, len(keys) - len(column.not_asked))
+    column.seconds = None if spent.recalled or column.not_asked else seconds / tried * 1000
     known = spent.price is not None and spent.was is not None
-    column.price = ((spent.price or 0) + (spent.was or 0)) / len(keys) * 1000 if known else None
+    column.price = ((spent.price or 0) + (spent.was or 0)) / tried * 1000 if known else None
     return column, spent
 
 

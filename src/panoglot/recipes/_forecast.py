@@ -10,6 +10,7 @@ from pathlib import Path
 from panoglot.recipes._narrow import apart, narrowed
 from panoglot.recipes._recipe import Recipe
 from panoglot.running import Estimate, Stage, estimate, get_method, method_stage
+from panoglot.running._standins import TEXT
 from panoglot.storage import open_store
 from panoglot.table import Dataset, open_dataset
 
@@ -63,6 +64,11 @@ class Forecast:
         return None if None in prices else sum(one or 0.0 for one in prices)
 
     @property
+    def whole(self) -> bool:
+        """Whether all is counted; False: it may be more than is said."""
+        return all(one.whole for one in self.steps) and not (self.unread and self.unread.uncounted)
+
+    @property
     def seconds(self) -> float | None:
         """Wall seconds for all steps; None where one was never measured here."""
         seconds = [None if one.seconds is None else one.seconds * self.rows(one) / 1000 for one in self.steps]
@@ -90,7 +96,8 @@ def forecast_build(
 ) -> Forecast:
     """Count what a recipe would read, ask and pay; the source is listed, none of its files is opened or downloaded.
 
-    What a step asks about pictures that are not read yet is counted on one of 1,024 x 768 that stands in for them.
+    What a step asks about pictures that are not read yet is counted on one of 1,024 x 768 that stands in for them; what
+    one asks about texts, on one text a picture of every captioning step before.
 
     Args:
         recipe: already checked.
@@ -105,14 +112,22 @@ def forecast_build(
     there = [estimate(data, stage, prices=recipe.prices) for stage in stages] if data else []
     with tempfile.TemporaryDirectory(prefix="panoglot-forecast-") as folder:
         stand_in = _stand_in(Path(folder)) if new else None
+        texts = 0
         for n, stage in enumerate(stages):
             one = there[n] if there else Estimate(stage.name)
             if stand_in is not None and stage.of == "images":
                 guess = estimate(stand_in, stage, prices=recipe.prices)
                 one = _joined(one, guess, new if guess.pending else 0)
+                texts += new if guess.pending and stage.name.startswith("caption.") else 0
             elif new or (stage.groups and found.unread and found.unread.uncounted):
-                what = "clips" if stage.groups else "texts"
-                one.notes.append(f"{what} of what is not read yet are not counted")
+                if texts and not stage.groups:
+                    told = _stand_in(Path(folder) / "told", TEXT)
+                    one = _joined(one, estimate(told, stage, prices=recipe.prices), texts)
+                    one.notes.append(f"{texts:,} texts of the steps before are counted, those in the source are not")
+                else:
+                    what = "clips" if stage.groups else "texts"
+                    one.notes.append(f"{what} of what is not read yet are not counted")
+                one.whole = False
             found.steps.append(one)
     return found
 
@@ -133,13 +148,15 @@ def _unread(data: Dataset | None, read: Stage) -> Unread:
     return Unread(pictures, parts, uncounted, before)
 
 
-def _stand_in(folder: Path) -> Dataset:
-    """A dataset of one picture, on which questions are counted."""
+def _stand_in(folder: Path, text: str = "") -> Dataset:
+    """A dataset of one picture, perhaps with a text, on which questions are counted."""
     from PIL import Image
 
     from panoglot.recipes._build import ingest
 
-    (folder / "in").mkdir()
+    (folder / "in").mkdir(parents=True)
+    if text:
+        (folder / "in" / "picture.en.txt").write_text(text)
     Image.effect_noise(_STANDIN, 64).convert("RGB").save(folder / "in" / "picture.jpg")
     return ingest(str(folder / "in"), str(folder / "x.pano"), quiet=True).dataset
 

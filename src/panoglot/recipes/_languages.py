@@ -19,7 +19,7 @@ from panoglot.languages import (
     near_languages,
 )
 from panoglot.recipes._outcome import Made
-from panoglot.table import Dataset
+from panoglot.table import Dataset, sql_in
 from panoglot.translation.translate import find_pair
 
 __all__ = ["NotMade", "asked_languages", "languages_not_made", "not_asked_for", "passed_over"]
@@ -53,29 +53,39 @@ def asked_languages(step: str, options: dict[str, object]) -> list[str]:
     return [canonical_language(str(tag)) for tag in tags] if isinstance(tags, Sequence) else []
 
 
-def languages_not_made(data: Dataset, asked: Sequence[str], *, translated: bool) -> list[NotMade]:
+def languages_not_made(
+    data: Dataset, asked: Sequence[str], *, translated: bool, run_id: str = "", stage: str = ""
+) -> list[NotMade]:
     """Say which languages of `asked` no label and no translation is in, and why.
 
     Args:
         data: the dataset, after the steps.
         asked: canonical tags.
         translated: a translator was there too.
+        run_id: the run that tried to make them: what it alone wrote says why there are none; empty for all runs.
+        stage: the stage's id, whose rejects of this run are told.
     """
     made: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {}
-    for row in data.captions.rows(["lang", "dropped"], _MADE):
+    for row in data.captions.rows(["lang", "dropped", "run_id"], _MADE):
         made[row["lang"]] += row["dropped"] is None
-        if row["dropped"] is not None:
+        if row["dropped"] is not None and (not run_id or row["run_id"] == run_id):
             dropped.setdefault(row["lang"], Counter())[row["dropped"]] += 1
-    found = []
+    found, failed = [], Counter[str]()
+    if run_id and translated:
+        where = f"{sql_in('stage', [stage])} and run_id = '{run_id}' and resolved is null"
+        failed.update(data.rejects.read(["reason"], where)["reason"].to_pylist())
     for tag in dict.fromkeys(asked):
         if any(count for lang, count in made.items() if matches(tag, lang)):
             continue
         if translated:
-            failed = sum((count for lang, count in dropped.items() if matches(tag, lang)), Counter[str]())
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
-            why = f"all translations were dropped ({reasons})" if reasons else "the translator gave no text in it"
-            found.append(NotMade(tag, why, bool(reasons)))
+            gone = sum((count for lang, count in dropped.items() if matches(tag, lang)), Counter[str]())
+            why = "; ".join(
+                f"{what} ({', '.join(f'{reason} {count:,}' for reason, count in counts.most_common())})"
+                for what, counts in (("all translations were dropped", gone), ("texts failed", failed))
+                if counts
+            )
+            found.append(NotMade(tag, why or "the translator gave no text in it", bool(why)))
         else:
             found.append(_no_label(tag))
     return found

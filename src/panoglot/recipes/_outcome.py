@@ -83,10 +83,10 @@ class Made:
         return said
 
 
-def made_by(dataset: Dataset, run_id: str) -> Made:
-    """Count what a run wrote."""
-    made = Made()
-    for row in dataset.captions.rows(["lang", "kind", "dropped"], f"run_id = '{run_id}'"):
+def made_by(dataset: Dataset, *run_ids: str) -> Made:
+    """Count what runs wrote."""
+    made, theirs = Made(), sql_in("run_id", run_ids)
+    for row in dataset.captions.rows(["lang", "kind", "dropped"], theirs):
         if row["kind"] == "fact":
             made.measured += row["dropped"] is None
         elif row["dropped"] == "draft":
@@ -96,13 +96,13 @@ def made_by(dataset: Dataset, run_id: str) -> Made:
         else:
             made.dropped[row["dropped"]] += 1
             made.dropped_in[row["lang"]] += 1
-    for row in dataset.documents.rows(["kind", "dropped"], f"run_id = '{run_id}'"):
+    for row in dataset.documents.rows(["kind", "dropped"], theirs):
         if row["dropped"]:
             made.left_out[row["dropped"]] += 1
         else:
             made.documents[row["kind"]] += 1
-    made.ratings.update(dataset.ratings.read(["criterion"], f"run_id = '{run_id}'")["criterion"].to_pylist())
-    made.facts.update(dataset.facts.read(["kind"], f"run_id = '{run_id}'")["kind"].to_pylist())
+    made.ratings.update(dataset.ratings.read(["criterion"], theirs)["criterion"].to_pylist())
+    made.facts.update(dataset.facts.read(["kind"], theirs)["kind"].to_pylist())
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,20 @@ from panoglot.recipes._forecast import Forecast
 from panoglot.recipes._languages import NotMade
 from panoglot.recipes._outcome import Made, made_by, remarks
 from panoglot.running import StageResult
+from panoglot.running._progress import price_text
 from panoglot.table import Dataset
 
 __all__ = ["RunResult"]
+
+
+def _rounded_up(dollars: float) -> str:
+    """Two digits, never less.
+
+    >>> _rounded_up(0.00313), _rounded_up(12.01), _rounded_up(0.02)
+    ('0.0032', '13', '0.020')
+    """
+    shift = 1 - math.floor(math.log10(dollars))
+    return f"{math.ceil(round(dollars * 10**shift, 6)) / 10**shift:.{max(0, shift)}f}"
 
 
 @dataclass
@@ -35,6 +47,7 @@ class RunResult:
         said: what the verb says beside the counts, a line each.
         mended: translations that an older Panoglot had stored as written by people, and that are `short` now.
         no_language: nothing that is installed could have made any of the languages asked for.
+        earlier: ids of the runs before it that this counts too: `retry` runs a recipe after the other.
         forecast: in a dry run what would be read, asked and paid; the dataset may not be there then.
     """
 
@@ -51,7 +64,28 @@ class RunResult:
     said: list[str] = field(default_factory=list)
     mended: int = 0
     erased: bool = True
+    earlier: list[str] = field(default_factory=list)
     forecast: Forecast | None = None
+
+    def after(self, other: RunResult | None) -> RunResult:
+        """Count what another run did before this one: a stage that both have is one."""
+        if other is None:
+            return self
+        self.earlier = [*other.earlier, other.run_id]
+        stages = {stage.id or stage.name: stage for stage in other.stages}
+        for stage in self.stages:
+            have = stages.setdefault(stage.id or stage.name, stage)
+            if have is not stage:
+                have.add(stage)
+        self.stages = list(stages.values())
+        self.seconds += other.seconds
+        self.status = "stopped" if "stopped" in (self.status, other.status) else self.status
+        self.problem = " ".join(line for line in dict.fromkeys((other.problem, self.problem)) if line) or None
+        self.said = [*other.said, *self.said]
+        self.report = self.report or other.report
+        self.mended += other.mended
+        self.erased = self.erased and other.erased
+        return self
 
     @property
     def unused(self) -> list[Unused]:
@@ -69,7 +103,7 @@ class RunResult:
     @property
     def made(self) -> Made:
         """What the run wrote, counted in the dataset."""
-        return made_by(self.dataset, self.run_id)
+        return made_by(self.dataset, *self.earlier, self.run_id)
 
     @property
     def spent(self) -> Spent:
@@ -78,6 +112,17 @@ class RunResult:
         for stage in self.stages:
             total.add(stage.spent)
         return total
+
+    @property
+    def stopped(self) -> str | None:
+        """Why it stopped at `max_cost`, and what goes on; None when it did not."""
+        if self.status != "stopped":
+            return None
+        dear = max((cost for stage in self.stages for cost in stage.notes.get("not_asked_at", ())), default=0.0)
+        if self.spent.asked or not dear:
+            return "Stopped at --max-cost; the same command goes on."
+        more = f"give --max-cost {_rounded_up(dear)} or more, and it goes on"
+        return f"Stopped at --max-cost: nothing was asked, as one question may cost up to {price_text(dear)}; {more}."
 
     @property
     def rejected(self) -> int:

@@ -28,6 +28,7 @@ class Column:
         texts: image id to captions: kept, dropped and drafts.
         facts: image id to facts.
         problems: image id to why it failed.
+        not_asked: ids of the images that `max_cost` left out.
         seconds: wall seconds for 1,000 pictures; None when the journal gave answers.
         price: US dollars for 1,000 pictures, with what the journal's answers cost before; None when it is not known.
         asked: questions that models answered.
@@ -43,6 +44,7 @@ class Column:
     texts: dict[str, list[Caption]] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    not_asked: list[str] = field(default_factory=list)
     seconds: float | None = None
     price: float | None = 0.0
     asked: int = 0
@@ -115,6 +117,7 @@ def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
         ),
         _row("dropped", "", [(number(len(one.dropped)), "", False, bool(one.dropped)) for one in columns]),
         _row("pictures failed", "", [(number(len(one.problems)), "", False, bool(one.problems)) for one in columns]),
+        _row("pictures not asked", "--max-cost was reached", [_left(one) for one in columns]),
         _row("fell back", "share of steps where something simpler stood in", [_fell(one) for one in columns]),
         _row("questions asked", "+ answered by the journal", [_asked(one) for one in columns]),
         _row("price", "of 1,000 pictures", [(_price(one), "", False, False) for one in columns]),
@@ -124,13 +127,18 @@ def _counts(columns: Sequence[Column]) -> list[dict[str, Any]]:
             [(_time(one.seconds), "", False, False) for one in columns],
         ),
     ]
-    said = {"fell back": any(one.fell_back for one in columns), "options": any(one.options for one in columns)}
-    said["models"] = any(one.models for one in columns)
-    return [row for row in rows if said.get(row["name"], True)]
+    idle = {"fell back": not any(one.fell_back for one in columns)}
+    idle["pictures not asked"] = not any(one.not_asked for one in columns)
+    idle |= {name: not any(getattr(one, name) for one in columns) for name in ("models", "options")}
+    return [row for row in rows if not idle.get(row["name"])]
 
 
 def _listed(named: Mapping[str, str]) -> str:
     return redact("; ".join(f"{name}: {value[:200]}" for name, value in named.items())) or "–"
+
+
+def _left(one: Column) -> tuple[str, str, bool, bool]:
+    return number(len(one.not_asked)), "", False, bool(one.not_asked)
 
 
 def _fell(one: Column) -> tuple[str, str, bool, bool]:
@@ -179,7 +187,7 @@ def _cell(column: Column, key: str) -> dict[str, Any]:
         "dropped": [_line(one) for one in texts if one.dropped not in (None, "draft")],
         "drafts": [_line(one) for one in texts if one.dropped == "draft"],
         "facts": [(kind, ", ".join(values)) for kind, values in facts.items()],
-        "problem": column.problems.get(key, ""),
+        "problem": "not asked: --max-cost was reached" if key in column.not_asked else column.problems.get(key, ""),
     }
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # before Daft looks at it
@@ -113,6 +114,8 @@ def run_stage(
     result = StageResult(stage.name, stage.id, skipped=found.skipped)
     expected, left = found.expected, limit
     clustered = daft.get_or_infer_runner_type() == "ray"
+    if not clustered:
+        _let_the_engine_listen_first()
     processes = stage.processes if (expected is None or expected > SMALL) else 0
     retrying = frozenset(found.failing) if retry else frozenset()
     fatal: Exception | None = None
@@ -162,6 +165,16 @@ def _on_this_machine_by_default() -> None:
         return
     if daft.runners._get_runner() is None:
         daft.set_runner_native()
+
+
+@cache
+def _let_the_engine_listen_first() -> None:
+    """Let Daft take Ctrl-C once, so that `graceful` can take it back.
+
+    With the first query of a process Daft puts its own handler of SIGINT before Python's and from then on gives up
+    whatever runs, answers under way too. It does so once: a handler that is set afterwards stays.
+    """
+    next(daft.from_pydict({"n": [0]}).select(col("n") + 1).iter_partitions())
 
 
 def _drive(

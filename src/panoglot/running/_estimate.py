@@ -58,6 +58,7 @@ class Estimate:
         paid: US dollars for 1,000 rows, as an earlier run of the same step paid; None without one.
         measured: rows of those earlier runs.
         notes: what could not be counted, and why.
+        whole: all that it would take is counted; False: it may be more.
     """
 
     stage: str
@@ -70,9 +71,17 @@ class Estimate:
     paid: float | None = None
     measured: int = 0
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
 
-def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sample: int = 4) -> Estimate:
+def estimate(
+    dataset: Dataset,
+    stage: Stage,
+    *,
+    prices: str | None = None,
+    sample: int = 4,
+    keys: Sequence[str] | None = None,
+) -> Estimate:
     """Say what a stage of a method would do; nothing is asked, nothing is written.
 
     Args:
@@ -80,6 +89,7 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
         stage: of `method_stage`, narrowed or not.
         prices: price file.
         sample: rows on which questions are counted.
+        keys: exactly these rows, done before or not; None for those that the stage would take.
     """
     operator = stage.operator
     assert isinstance(operator, MethodOperator)
@@ -87,9 +97,10 @@ def estimate(dataset: Dataset, stage: Stage, *, prices: str | None = None, sampl
     found = Estimate(stage.name)
     if own.fit is not None:
         found.notes.append("it learns from all rows first: what that asks is not counted")
+        found.whole = False
     if stage.prepare is not None and own.fit is None:
         stage = stage.prepare(stage, dataset, "")
-    ids = pending_ids(dataset, stage)
+    ids = pending_ids(dataset, stage) if keys is None else _Ids(list(keys), 0, 0)
     found.pending, found.before, found.failing = len(ids.pending), ids.done, ids.failing
     if own.fit is None and found.pending:
         items = read_items(dataset, stage, ids.pending[:sample])

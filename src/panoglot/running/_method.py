@@ -186,7 +186,6 @@ GROUP = "panoglot.methods"
 
 METHODS: dict[str, Method] = {}
 
-
 #: What a method can work on, and which of it are several pictures.
 UNITS = ("image", "caption", "group", "video", "query")
 GROUPS = ("group", "video")
@@ -463,8 +462,9 @@ class MethodOperator:
             made = completed(result, item, self.method.recipe, self.fingerprint)
         except RowError as error:
             return item.key, Outcome(reject=error, spent=spent)
-        except (BudgetReached, Stopped):
-            return item.key, Outcome(pending=True, spent=spent)
+        except (BudgetReached, Stopped) as error:
+            dear = {"not_asked_at": [error.estimate]} if isinstance(error, BudgetReached) else {}
+            return item.key, Outcome(pending=True, spent=spent, notes=dear)
         except PanoglotError:
             raise
         except Exception as error:  # a method's bug on one image must not cost the others

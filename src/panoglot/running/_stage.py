@@ -243,6 +243,14 @@ class StageResult:
     spent: Spent = field(default_factory=Spent)
     notes: dict[str, Any] = field(default_factory=dict)
 
+    def add(self, other: StageResult) -> None:
+        """Add what the same stage did in another run."""
+        for name in ("done", "rejected", "pending", "rows", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.skipped = max(self.skipped, other.skipped)
+        self.spent.add(other.spent)
+        add_notes(self.notes, other.notes)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `runs.stages`."""
         from dataclasses import asdict

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from panoglot.asking import Asker, Models
+from panoglot.errors import UserError
 from panoglot.geometry import Region
 from panoglot.providers._limits import estimate_tokens
 from panoglot.providers.roles import Answer, Box, Line, Prompt, Rubric, SceneGraph, Tag, Verdict
@@ -16,6 +19,7 @@ __all__ = ["Demand", "StandIn", "stand_ins"]
 
 #: What a stand-in writes: three plain sentences.
 TEXT = "A brown dog runs along a wide sandy beach. It carries a red ball. Two people watch it from a wooden bench."
+_THINGS = ("dog", "beach", "ball", "people", "bench")
 _ALL = Region(0.0, 0.0, 1.0, 1.0)
 
 
@@ -34,14 +38,14 @@ class Demand:
         self.asked: Counter[str] = Counter()
         self.images = self.tokens_in = self.tokens_out = 0
 
-    def add(self, method: str, prompt: Prompt | None = None) -> None:
-        """Count a question."""
-        self.asked[method] += 1
+    def add(self, method: str, prompt: Prompt | None = None, requests: int = 1) -> None:
+        """Count a question, or several alike."""
+        self.asked[method] += requests
         if prompt is not None:
             read, written = estimate_tokens(prompt)
-            self.images += len(prompt.images)
-            self.tokens_in += read
-            self.tokens_out += written
+            self.images += requests * len(prompt.images)
+            self.tokens_in += requests * read
+            self.tokens_out += requests * written
 
 
 class StandIn:
@@ -50,8 +54,8 @@ class StandIn:
     fingerprint = None  # nothing that it says is kept
     batch_size = 64
 
-    def __init__(self, name: str, demand: Demand) -> None:
-        self.name, self.demand = name, demand
+    def __init__(self, name: str, demand: Demand, model: Any = None) -> None:
+        self.name, self.demand, self.model = name, demand, model
 
     def _all(self, method: str, items: Sequence[Any], answer: Any) -> list[Any]:
         for _ in items:
@@ -63,11 +67,16 @@ class _Generator(StandIn):
     def generate(self, prompts: Sequence[Prompt]) -> list[Answer]:
         for prompt in prompts:
             self.demand.add("generate", prompt)
-        return [Answer(TEXT if p.schema is None else _fitting(p.schema), tokens_in=0, tokens_out=0) for p in prompts]
+        return [
+            Answer(_listed(p) if p.schema is None else _fitting(p.schema), tokens_in=0, tokens_out=0) for p in prompts
+        ]
 
     def score(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[list[tuple[str, float]]]:
-        for prompt in prompts:
-            self.demand.add("score", prompt)
+        if self.model is not None and not hasattr(self.model, "score"):
+            raise UserError(f"{self.name} gives no log-probabilities of a given text.")
+        for prompt, text in zip(prompts, texts):
+            requests = getattr(self.model, "requests_per_score", 1)
+            self.demand.add("score", replace(prompt.saying(prompt.text + text), max_tokens=1), requests)
         return [[(word, math.log(0.5)) for word in text.split()] for text in texts]
 
     def judge(self, rubrics: Sequence[Rubric]) -> list[Verdict]:
@@ -119,7 +128,7 @@ class _Seeing(StandIn):
         return self._all("identify", texts, ("en", 0.99))
 
     def parse(self, texts: Sequence[str], langs: Any = None) -> list[Any]:
-        graph = SceneGraph(("dog", "beach"), (("dog", "brown"),), (("dog", "run on", "beach"),))
+        graph = SceneGraph(_THINGS, (("dog", "brown"),), (("dog", "run on", "beach"),))
         return self._all("parse", texts, graph)
 
 
@@ -147,13 +156,19 @@ def stand_ins(roles: Mapping[str, str], loaded: Mapping[str, Any] | None = None)
         model = (loaded or {}).get(alias)
         fit = [one for one in role.split("|") if model is None or hasattr(model, _METHOD.get(one, one))]
         kind = _BY_ROLE.get((fit or [role])[-1 if model is None else 0], _Seeing)
-        stand_in = kind(getattr(model, "name", alias), demands[alias])
+        stand_in = kind(getattr(model, "name", alias), demands[alias], model)
         askers[alias] = Asker(stand_in, journal=None, prices=None, budget=None)
     return Models(askers), demands
 
 
 #: A method that tells a role.
 _METHOD = {"translator": "translate", "generator": "generate"}
+
+
+def _listed(prompt: Prompt) -> str:
+    """An answer in the form that a question dictates (`exactly in the form "About X."`): a line a thing of `TEXT`."""
+    form = re.search(r'exactly in the form "([^"\n]*)\bX\b([^"\n]*)"', prompt.text)
+    return TEXT if form is None else "\n".join(f"{form[1]}{name}{form[2]}" for name in _THINGS)
 
 
 def _fitting(schema: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.errors import RowError, UserError, did_you_mean, require_later
 from panoglot.providers.parsers import _words as w
 from panoglot.providers.parsers._tagger import lemma, tag_words
 from panoglot.providers.roles import SceneGraph
@@ -67,6 +67,7 @@ class RuleParser:
     def __init__(self, style: str = "factual") -> None:
         if style not in STYLES:
             raise UserError(f"the rule parser has no style '{style}'.{did_you_mean(style, STYLES)}")
+        require_later("lemminflect", "panoglot[metrics]", "the rule parser")  # before anything is asked of others
         self.style = style
         self.fingerprint = "rule-parser-2" + ("" if style == "factual" else f"-{style}")
 
