@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from panoglot.asking import Models
-from panoglot.captioning._answers import AUTO, ask_for, check_answer
-from panoglot.captioning._guards import check_text, first_sentences, is_finished, is_junk, without_loops
+from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
+from panoglot.captioning._guards import first_sentences, is_finished, says_nothing
 from panoglot.errors import RowError
 from panoglot.languages import UNKNOWN_LANGUAGE, base_language, canonical_language
 from panoglot.pictures import Image
@@ -55,7 +55,7 @@ def alt_text(image: Image, kinds: Sequence[str] = ("alt",), lang: str = AUTO) ->
     found = stored(image, kinds, lang)
     if found is None and (said := str(image.context.get("alt") or image.context.get("title") or "").strip()):
         found = Caption(said, kind="alt", recipe="web")
-    return None if found is None or is_junk(found.text) else found
+    return None if found is None or says_nothing(found.text) else found
 
 
 @dataclass
@@ -115,9 +115,7 @@ class Writer:
         question = fill(asked, values) if values else asked
         whole = Prompt(turns=[Turn("user", (*parts, question))], **options) if parts else Prompt(question, **options)
         answer = await self.m[name].generate(whole)
-        if reason := check_text(answer.text, asked):
-            raise RowError(reason, f"{self.m[name].name} wrote {answer.text[:80]!r}")
-        text, looped = without_loops(answer.text)
+        text, flags = sound(answer.text, asked, self.m[name].name)
         region = next((part.region for part in parts if isinstance(part, RegionPart)), None)
         tag, scores, dropped = await check_answer(text, prompt, wanted, self.m, self.identifier)
         if dropped:
@@ -126,9 +124,7 @@ class Writer:
             text, scores["over_length"] = short or text, 1.0
         if answer.finish == "length" and not is_finished(text):
             scores["cut"] = 1.0
-        if looped:
-            scores["looped"] = 1.0
-        return Caption(text, tag, kind, self.m[name].name, tuple(parents), region, scores)
+        return Caption(text, tag, kind, self.m[name].name, tuple(parents), region, {**scores, **flags})
 
     async def attempt(self, step: str, asked: Awaitable[T]) -> T | None:
         """Await a step that the method can do without: None when its row failed, and that is counted."""

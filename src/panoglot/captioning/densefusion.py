@@ -149,6 +149,7 @@ async def densefusion(
     if not text:
         raise RowError("no_evidence", "the captioner failed, and no tag, box, writing or alternative text is there")
     style = lint(text)
+    style += ["coordinates"] if "boxes" in scores and "coordinates" not in style else []
     text = without_coordinates(text) if "coordinates" in style else text
     text = first_sentences(text, words) or text
     flags: dict[str, float | None] = {"style": float(len(style)), "evidence_left_out": float(left_out)}
