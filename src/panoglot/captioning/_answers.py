@@ -1,4 +1,4 @@
-"""What a model answers: looked through before it becomes a caption, its language asked for and checked, or identified."""
+"""What a model answers: looked through before it is a caption, its language asked for and checked, or identified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from panoglot.languages import (
     written_as,
 )
 
-__all__ = ["AUTO", "ask_for", "check_answer", "sound"]
+__all__ = ["AUTO", "ask_for", "check_answer", "in_words", "sound", "spoken"]
 
 #: The option `lang` of captioning methods that asks for no language.
 AUTO = "auto"
@@ -36,7 +36,16 @@ async def ask_for(prompt: str, lang: str, m: Models, identifier: str) -> str:
     if lang == AUTO:
         return prompt
     wanted = canonical_language(lang)
-    found, _ = await m[identifier].identify(_spoken(prompt))
+    found, _ = await m[identifier].identify(spoken(prompt))
+    return in_words(prompt, wanted, found)
+
+
+def in_words(prompt: str, wanted: str, found: str) -> str:
+    """The prompt, with a line that asks for the language `wanted` where it is `found` to be in another.
+
+    >>> in_words("Describe it.", "de", "en")
+    'Describe it.\\nAnswer in German.'
+    """
     return prompt if found == wanted else f"{prompt}\nAnswer in {language_name(wanted)}."
 
 
@@ -92,13 +101,17 @@ async def check_answer(
         if is_foreign(text, wanted):  # it may be the same language in other letters
             same = tag != wanted and (found == UNKNOWN_LANGUAGE or alike(found, wanted))
             return (tag if same else found), scores, "wrong_language"
-        if found != UNKNOWN_LANGUAGE and not alike(found, wanted) and await _refutes(text, found, wanted, m, identifier):
+        if (
+            found != UNKNOWN_LANGUAGE
+            and not alike(found, wanted)
+            and await _refutes(text, found, wanted, m, identifier)
+        ):
             return found, scores, "wrong_language"
         other = main_script(tag) != main_script(wanted) and not matches(wanted, tag)
         return tag, scores, "wrong_language" if other else None
     if found != UNKNOWN_LANGUAGE:
         return found, scores, None
-    asked, _ = await m[identifier].identify(_spoken(prompt))
+    asked, _ = await m[identifier].identify(spoken(prompt))
     if asked != UNKNOWN_LANGUAGE and not is_foreign(text, asked, min_letters=1):
         return asked, scores, None
     return UNKNOWN_LANGUAGE, scores, None
@@ -123,10 +136,10 @@ async def _refutes(text: str, found: str, wanted: str, m: Models, identifier: st
     return again != UNKNOWN_LANGUAGE and alike(again, found)
 
 
-def _spoken(prompt: str) -> str:
+def spoken(prompt: str) -> str:
     """A prompt without its placeholders.
 
-    >>> _spoken("Beschreibe das Bild {title}.")
+    >>> spoken("Beschreibe das Bild {title}.")
     'Beschreibe das Bild .'
     """
     return re.sub(r"\{[^{}]*\}", "", prompt)

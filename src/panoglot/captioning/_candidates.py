@@ -12,12 +12,15 @@ from panoglot.asking import Models
 from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
 from panoglot.captioning._guards import first_sentences, is_finished, says_nothing
 from panoglot.errors import RowError
-from panoglot.languages import UNKNOWN_LANGUAGE, base_language, canonical_language
+from panoglot.languages import UNKNOWN_LANGUAGE, alike, base_language, canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
 from panoglot.table import Caption
 
-__all__ = ["Writer", "alt_text", "fill", "stored"]
+__all__ = ["BY_RULE", "Writer", "alt_text", "fill", "stored"]
+
+#: The writer of what rules make.
+BY_RULE = "panoglot:join"
 
 T = TypeVar("T")
 
@@ -163,15 +166,21 @@ class Writer:
         Args:
             text: the text.
             parents: what it was made of; those that are not stored yet become drafts.
-            model: who wrote it.
+            model: who wrote it. What a rule joined was asked for in no language: it is in that of its parts, and where
+                another was asked for it is dropped as `wrong_language`.
             lang: its language where that is known, for texts too short to identify.
             kind: of the caption.
             scores: more scores.
         """
-        wanted = self.lang if self.lang != AUTO else AUTO
-        tag, found, dropped = await check_answer(text, "", wanted, self.m, self.identifier)
-        if tag == UNKNOWN_LANGUAGE and lang:
-            tag = lang
+        ruled = model == BY_RULE
+        known = lang if lang and lang != UNKNOWN_LANGUAGE else None
+        said = (known or AUTO) if ruled else self.lang
+        tag, found, dropped = await check_answer(text, "", said, self.m, self.identifier)
+        if tag == UNKNOWN_LANGUAGE and known:
+            tag = known
+        if ruled:
+            other = self.lang != AUTO and tag != UNKNOWN_LANGUAGE and not alike(tag, canonical_language(self.lang))
+            dropped = "wrong_language" if other else None
         return Caption(
             text, tag, kind, model, tuple(parents), None, {**found, **(scores or {}), **self.scores()}, dropped
         )

@@ -1,8 +1,8 @@
 """What an answer must not be before it becomes a caption: leaked, copied, cut off, looping, too long, without style.
 
 A refusal, an announcement and reasoning never come here: `panoglot.text.read_answer` sees to them for every generator.
-The language is checked by `captioning._answers.check_answer`; `captioning._answers.sound` is the one gate of all methods.
-What the answer must not be made of, alternative texts that say nothing, is here too.
+The language is checked by `captioning._answers.check_answer`; `sound` there is the one gate of all methods.
+Alternative texts that say nothing, of which no answer should be made, are told here too.
 """
 
 from __future__ import annotations
@@ -79,10 +79,12 @@ _JUNK = re.compile(
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[\w-]+\.(?:com|net|org|shop|store|example)\b", re.I)
 #: What software or nobody writes where a text should be: "image", "untitled", "N/A", with a number or without.
 _EMPTY = re.compile(
-    r"(?:(?:an?|the|das|ein|une?|la|el) )?(?:image|images|img|photo|photograph|photos|picture|pic|thumbnail|thumb|banner"
-    r"|placeholder|alt|alt text|untitled|no title|no caption|no description|unnamed|undefined|null|none|nil|nan|n/a|n\.a\.|tba"
+    r"(?:(?:an?|the|das|ein|une?|la|el) )?(?:image|images|img|photo|photograph|photos|picture|pic|thumbnail|thumb"
+    r"|banner"
+    r"|placeholder|alt|alt text|untitled|no title|no caption|no description|unnamed|undefined|null|none|nil|nan|n/a"
     r"|bild|foto|fotografie|abbildung|ohne titel|unbenannt|kein titel|keine angabe|sans titre|aucun|imagen|fotografía"
-    r"|sin título|ninguno|imagem|fotografia|sem título|immagine|senza titolo|nessuno|afbeelding|zonder titel|bilde|billede"
+    r"|sin título|ninguno|imagem|fotografia|sem título|immagine|senza titolo|nessuno|afbeelding|zonder titel|bilde"
+    r"|billede"
     r"|kuva|obraz|zdjęcie|bez tytułu|obrázek|imagine|kép|εικόνα|φωτογραφία|изображение|фото|фотография|картинка"
     r"|без названия|зображення|resim|fotoğraf|görsel|adsız|gambar|tanpa judul|hình ảnh|không có|picha|haina jina"
     r"|صورة|بدون عنوان|تصویر|عکس|תמונה|ללא כותרת|चित्र|तस्वीर|शीर्षकहीन|ছবি|ภาพ|รูปภาพ|ไม่มีชื่อ|图片|圖片|照片|无标题|無標題"
@@ -91,24 +93,29 @@ _EMPTY = re.compile(
 )
 #: Phrases of advertisements; one of them may stand in an honest text, an address or a second one beside it does not.
 _SELLS = re.compile(
-    r"\b(?:for sale|buy (?:now|online|here)|best (?:price|buy|deal)s?|free (?:shipping|delivery)|click here|order (?:now|today)"
+    r"\b(?:for sale|buy (?:now|online|here)|best (?:price|buy|deal)s?|free (?:shipping|delivery)|click here"
+    r"|order (?:now|today)"
     r"|add to cart|shop (?:now|online)|\d+ ?% off|in stock|jetzt (?:kaufen|bestellen)|zu verkaufen|günstig kaufen"
     r"|sonderangebot|versandkostenfrei|à vendre|acheter|achetez|livraison gratuite|meilleur prix|en venta|compra ahora"
     r"|comprar online|envío gratis|mejor precio|à venda|compre agora|frete grátis|in vendita|acquista ora"
     r"|spedizione gratuita|te koop|gratis verzending|купить|скидк\w*|бесплатная доставка|satılık|ücretsiz kargo"
     r"|beli sekarang|gratis ongkir|mua ngay|nunua sasa|inauzwa)(?!\w)"
-    r"|立即购买|立即購買|包邮|特价|今すぐ購入|送料無料|지금 구매|무료 배송|اشتر الآن|للبيع|شحن مجاني|अभी खरीदें|मुफ़्त शिपिंग|ซื้อเลย|ส่งฟรี",
+    r"|立即购买|立即購買|包邮|特价|今すぐ購入"
+    r"|送料無料|지금 구매|무료 배송|اشتر الآن|للبيع|شحن مجاني|अभी खरीदें|मुफ़्त शिपिंग|ซื้อเลย|ส่งฟรี",
     re.I,
 )
 #: A turn of the user and one of the model: a conversation, no caption.
-_TURNS = re.compile(r"(?:^|\n)\s*(?:user|human|nutzer|benutzer)\s*[:：].*?\n?\s*\b(?:assistant|ai|bot|model)\s*[:：]", re.I | re.S)
+_TURNS = re.compile(
+    r"(?:^|\n)\s*(?:user|human|nutzer|benutzer)\s*[:：].*?\n?\s*\b(?:assistant|ai|bot|model)\s*[:：]", re.I | re.S
+)
 #: How instructions begin, and captions never.
 _ASKS = re.compile(
     r"[\s\"'“„«*_]*(?:(?:please )?describe (?:this|the|what) (?:picture|image|photo|is)|(?:please )?write a caption"
     r"|beschreibe? (?:dieses|das) (?:bild|foto)|beschreiben sie (?:dieses|das) (?:bild|foto)"
     r"|(?:décris|décrivez) (?:cette|l['’])|describ[ae] (?:esta|la) (?:imagen|foto)|descreva (?:esta|a) (?:imagem|foto)"
     r"|descrivi (?:questa|l['’])|beschrijf (?:deze|de) (?:afbeelding|foto)|опиши(?:те)? (?:эт[оу]|изображение|картинку)"
-    r"|eleza picha|صف (?:هذه )?الصورة|इस (?:तस्वीर|चित्र) का वर्णन (?:करें|कीजिए|करो)|请?描述(?:一下)?(?:这张|这幅|图片|此图)"
+    r"|eleza picha|صف (?:هذه )?الصورة|इस (?:तस्वीर|चित्र) का वर्णन (?:करें|कीजिए|करो)"
+    r"|请?描述(?:一下)?(?:这张|这幅|图片|此图)"
     r"|請描述|(?:この|画像を).{0,12}(?:説明してください|説明して。)|อธิบาย(?:ภาพ|รูป)นี้)",
     re.I,
 )

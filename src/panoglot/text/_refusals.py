@@ -40,11 +40,13 @@ _ENGLISH = (
 _OTHERS = [
     # "I see no picture", "please upload it"
     r"(?:leider )?(?:kann ich|ich kann|ich sehe)(?: hier| leider)? kein(?:e|en)? (?:bild|foto|abbildung|datei|anhang)\b"
-    r"|es wurde kein (?:bild|foto)|bitte laden sie (?:das|ein|ihr) (?:bild|foto)|bitte lade (?:das|ein|dein) (?:bild|foto)",
+    r"|es wurde kein (?:bild|foto)|bitte laden sie (?:das|ein|ihr) (?:bild|foto)"
+    r"|bitte lade (?:das|ein|dein) (?:bild|foto)",
     r"je ne vois (?:pas d['’]|aucune )(?:image|photo)|aucune (?:image|photo) n['’](?:a été|est)",
     r"no (?:veo|puedo ver) ninguna (?:imagen|foto)|no se (?:ha )?(?:adjunt|proporcion)\w+ ninguna imagen",
     r"não (?:vejo|consigo ver) nenhuma (?:imagem|foto)|nenhuma imagem foi (?:enviada|anexada|fornecida)",
-    r"non (?:vedo|riesco a vedere) (?:alcuna|nessuna) (?:immagine|foto)|nessuna immagine (?:è stata )?(?:allegata|fornita)",
+    r"non (?:vedo|riesco a vedere) (?:alcuna|nessuna) (?:immagine|foto)|nessuna immagine (?:è stata )?(?:allegata"
+    r"|fornita)",
     r"ik (?:zie|kan) (?:hier )?geen (?:afbeelding|foto)\b|er is geen afbeelding",
     r"nie widzę (?:żadnego )?(?:obrazu|zdjęcia)|я не вижу (?:никакого )?(?:изображени|картинк|фото)",
     r"(?:sioni|siwezi kuona) picha|hakuna picha (?:iliyo|uliyo)",
