@@ -120,3 +120,17 @@ def test_nonsense_is_met_with_examples():
 )
 def test_endings_of_file_names(ending, tag):
     assert language_in_name(ending) == tag
+
+
+@pytest.mark.parametrize(
+    ("said", "tag"),
+    [
+        ("deutsch", "de"), ("Deutsch", "de"), ("français", "fr"), ("suaheli", "sw"), ("日本語", "ja"),
+        ("العربية", "ar"),
+        ("हिन्दी", "hi"), ("ไทย", "th"), ("中文", "zh"), ("繁體中文", "zh-Hant"), ("kiswahili", "sw"), ("español", "es"),
+        ("Bahasa Indonesia", "id"), ("deutsh", "de"),
+    ],
+)  # fmt: skip
+def test_a_language_is_found_by_its_own_name(said, tag):
+    with pytest.raises(UserError, match=f"Did you mean '{tag}' "):
+        canonical_language(said)

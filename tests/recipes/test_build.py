@@ -295,7 +295,7 @@ def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, 
     assert why["de"] == "no picture is surely one of the 115 things whose name in it is known"
     assert why["pt-BR"] == "no word list has it, but pt has 524 names: --lang pt"
     assert "no word list has Swahili names" in why["sw"]
-    assert "--translator PROVIDER:NAME" in why["sw"]
+    assert f"panoglot translate {tmp_path}/x.pano --to sw --with " in why["sw"]
     assert not result.no_language
     assert "nothing in sw" in (tmp_path / "x.pano" / "report.html").read_text("utf-8")
     with pytest.raises(SystemExit) as ended:

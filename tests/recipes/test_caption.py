@@ -28,6 +28,14 @@ SENTENCES = {
 }
 
 
+class Endless:
+    name = fingerprint = "toy:endless"
+    batch_size = 4
+
+    def generate(self, prompts):
+        return [Answer("a" * 100_000) for _ in prompts]
+
+
 class Speaker:
     """A captioner that answers in the language of the question; with `only` in one whatever it is asked in."""
 
@@ -121,6 +129,59 @@ def test_a_run_that_keeps_nothing_says_what_mends_it_and_the_line_runs(data, cap
         main(line)
     assert ended.value.code == 0
     assert "Written: 4 captions (en 4)" in capsys.readouterr().out
+
+
+def test_the_line_that_mends_it_has_the_options_of_the_run_and_asks_nothing_twice(data, capsys, tmp_path):
+    import shlex
+
+    from panoglot.cli import main
+
+    log, prices = tmp_path / "log", tmp_path / "prices.yaml"
+    prices.write_text('"toy:*": {input: 1, output: 1}\n')
+    options = ["--where", "width > 65", "--set", "max_tokens=99", "--prices", str(prices), "--limit", "2"]
+    with pytest.raises(SystemExit) as ended:
+        main(["caption", data.address, "--captioner", f"{SPEAKER}?only=en&log={log}", "--lang", "hi", *options])
+    assert ended.value.code == 3
+    asked = len(calls(log))
+    line = capsys.readouterr().err.strip().splitlines()[-1].partition("language that comes: panoglot ")[2]
+    again = shlex.split(line)
+    assert {*options} <= {*again}
+    with pytest.raises(SystemExit) as ended:
+        main(again)
+    assert ended.value.code == 0
+    assert "Written: 2 captions (en 2)" in capsys.readouterr().out
+    assert len(calls(log)) == asked == 2  # the same question: its answers are remembered
+
+
+def test_a_language_that_was_lost_is_named_and_is_an_error(data, capsys):
+    from panoglot.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["caption", data.address, "--captioner", f"{SPEAKER}?only=de", "--lang", "de,sw"])
+    said = capsys.readouterr()
+    assert ended.value.code == 3
+    assert "Written: 4 captions (de 4)" in said.out
+    assert "nothing is kept in sw: 4 captions dropped (wrong_language), they are in de, not in sw" in said.err
+    assert f"panoglot translate {data.address} --to sw --with '{SPEAKER}?only=de'" in said.err
+
+
+def test_what_comes_again_and_again_is_rejected_and_not_advised(data, capsys):
+    from panoglot.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["caption", data.address, "--captioner", "python:tests.recipes.test_caption:Endless", "--lang", "de"])
+    said = capsys.readouterr()
+    assert "endless_answer" in said.err
+    assert "To keep them" not in said.err
+
+
+def test_a_missing_model_says_all_ways_out(data):
+    with pytest.raises(
+        UserError, match=r"--model llm=PROVIDER:NAME or --llm PROVIDER:NAME .*; without one: --set llm="
+    ):
+        panoglot.caption(data, method="capsfusion", captioner=WRITER)
+    with pytest.raises(UserError, match="'fusecap' does not do without 'detector': --set detector=PROVIDER:NAME"):
+        panoglot.caption(data, method="fusecap", captioner=WRITER, set=["llm=", "detector="])
 
 
 def test_prompts_read_what_earlier_steps_wrote(data, tmp_path):

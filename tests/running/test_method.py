@@ -29,7 +29,7 @@ def test_describe_writes_provenance(dataset, run_id):
     rows = dataset.captions.rows()
     facts = {(r["lang"], r["kind"], r["recipe"], r["model"]) for r in rows}
     assert facts == {("en", "short", "describe/1", "toy:writer")}
-    assert all(r["text"] == f"Say it. {r['image_id'][:8]}" for r in rows)
+    assert all(r["text"].endswith(r["image_id"][:8]) for r in rows)
 
 
 def test_options_and_models_make_the_fingerprint():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +13,15 @@ from panoglot.errors import RowError
 from panoglot.providers.roles import Answer, Prompt
 from panoglot.running import Outcome
 from panoglot.table import Caption, caption_id
+
+
+def _told(prompt: Prompt) -> str:
+    """Of a picture a caption that two questions and two pictures do not share, with its markup; else the question."""
+    if not prompt.images:
+        return prompt.text
+    asked = hashlib.sha256(prompt.text.encode()).hexdigest()[:4]
+    markup = f"{prompt.text} " if "<" in prompt.text else ""
+    return f"A brown dog is running on the grass near the water {markup}{asked} {prompt.images[0].id[:8]}"
 
 
 class Writer:
@@ -31,7 +41,7 @@ class Writer:
         return [
             RowError("refused", "told to fail")
             if self.fail and p.images and p.images[0].id.startswith(tuple(self.fail.split("|")))
-            else Answer(f"{p.text} {p.images[0].id[:8] if p.images else ''}".strip(), tokens_in=10, tokens_out=3)
+            else Answer(_told(p), tokens_in=10, tokens_out=3)
             for p in prompts
         ]
 

@@ -58,12 +58,36 @@ def test_a_translator_does_the_pairs_it_has_and_failures_do_not_spread():
     caption = Caption("A dog runs on the beach.", "en", "human", caption_id="c", image_id="i")
     found = run(Phrasebook(), caption, lang=("de", "fr", "es", "sw", "en-GB"))
     by_lang = {c.lang: c for c in found}
-    assert set(by_lang) == {"de", "es"}  # fr failed, sw is no pair, en is the caption's own
+    assert set(by_lang) == {"de", "en"}  # fr failed, sw is no pair; what is said to be Spanish is not translated
     assert by_lang["de"].dropped is None
-    assert by_lang["es"].dropped == "untranslated"
+    assert by_lang["en"].dropped == "untranslated"
     assert by_lang["de"].parents == (caption,)
     assert by_lang["de"].kind == "short"  # a machine wrote it: no text of a person
     assert by_lang["de"].scores["lid"] == 0.99
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "identified", "tag"),
+    [
+        ("hi", "Ein Hund läuft am Strand.", ("de", 0.99), "de"),
+        ("sw", "собака бежит", ("und", 0.2), "und"),
+        ("zh-Hant", "一只狗在海滩上奔跑。", ("zh", 1.0), "zh-Hans"),
+    ],
+)
+def test_a_translation_into_another_language_is_stored_as_what_it_is(target, text, identified, tag):
+    class Other(LanguageModel):
+        def generate(self, prompts):
+            return [Answer(text) for _ in prompts]
+
+    class Names(Identifier):
+        def identify(self, texts):
+            return [identified for _ in texts]
+
+    m = {"translator": Other(), "lid": Names()}
+    m = Models({k: Asker(v, journal=None, prices=None, budget=None) for k, v in m.items()})
+    caption = Caption("A dog runs on the beach.", "en", caption_id="c", image_id="i")
+    (found,) = asyncio.run(translate(caption, m, identifier="lid", lang=(target,)))
+    assert (found.lang, found.dropped, found.scores["lid"]) == (tag, "wrong_language", identified[1])
 
 
 def test_a_translation_is_of_a_machines_kind():

@@ -28,7 +28,7 @@ from panoglot.captioning.viscon import viscon
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
-    from panoglot.captioning._answers import AUTO, ask_for, check_answer
+    from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
     from panoglot.captioning._candidates import Writer, alt_text, fill, stored
     from panoglot.captioning._claims import (
         UNITS,
@@ -79,6 +79,8 @@ if TYPE_CHECKING:
         is_junk,
         leaks,
         lint,
+        says_nothing,
+        without_boxes,
         without_coordinates,
         without_loops,
     )
@@ -218,11 +220,13 @@ __all__ = [
     "read_lines",
     "read_sorted",
     "revisit_captions",
+    "says_nothing",
     "scalecap",
     "serialise",
     "sharegpt4v",
     "slack",
     "sort_statements",
+    "sound",
     "split_claims",
     "stitch_clips",
     "stored",
@@ -232,6 +236,7 @@ __all__ = [
     "viscon",
     "weights_for",
     "with_article",
+    "without_boxes",
     "without_coordinates",
     "without_loops",
     "without_objects",
@@ -246,6 +251,7 @@ __getattr__, __dir__ = lazy_names(
         "AUTO": "_answers",
         "ask_for": "_answers",
         "check_answer": "_answers",
+        "sound": "_answers",
         "alt_text": "_candidates",
         "fill": "_candidates",
         "stored": "_candidates",
@@ -306,6 +312,8 @@ __getattr__, __dir__ = lazy_names(
         "is_junk": "_guards",
         "leaks": "_guards",
         "lint": "_guards",
+        "says_nothing": "_guards",
+        "without_boxes": "_guards",
         "without_coordinates": "_guards",
         "without_loops": "_guards",
         "MIXES": "_mixing",

@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from panoglot.asking import Models
-from panoglot.captioning._answers import AUTO, ask_for, check_answer
-from panoglot.captioning._guards import check_text, first_sentences, is_finished, is_junk, without_loops
+from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
+from panoglot.captioning._guards import first_sentences, is_finished, says_nothing
 from panoglot.errors import RowError
-from panoglot.languages import UNKNOWN_LANGUAGE, base_language, canonical_language
+from panoglot.languages import UNKNOWN_LANGUAGE, alike, base_language, canonical_language
 from panoglot.pictures import Image
 from panoglot.providers.roles import Frames, Prompt, RegionPart, Turn
 from panoglot.table import Caption
 
-__all__ = ["Writer", "alt_text", "fill", "stored"]
+__all__ = ["BY_RULE", "Writer", "alt_text", "fill", "stored"]
+
+#: The writer of what rules make.
+BY_RULE = "panoglot:join"
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ def alt_text(image: Image, kinds: Sequence[str] = ("alt",), lang: str = AUTO) ->
     found = stored(image, kinds, lang)
     if found is None and (said := str(image.context.get("alt") or image.context.get("title") or "").strip()):
         found = Caption(said, kind="alt", recipe="web")
-    return None if found is None or is_junk(found.text) else found
+    return None if found is None or says_nothing(found.text) else found
 
 
 @dataclass
@@ -115,9 +118,7 @@ class Writer:
         question = fill(asked, values) if values else asked
         whole = Prompt(turns=[Turn("user", (*parts, question))], **options) if parts else Prompt(question, **options)
         answer = await self.m[name].generate(whole)
-        if reason := check_text(answer.text, asked):
-            raise RowError(reason, f"{self.m[name].name} wrote {answer.text[:80]!r}")
-        text, looped = without_loops(answer.text)
+        text, flags = sound(answer.text, asked, self.m[name].name)
         region = next((part.region for part in parts if isinstance(part, RegionPart)), None)
         tag, scores, dropped = await check_answer(text, prompt, wanted, self.m, self.identifier)
         if dropped:
@@ -126,9 +127,7 @@ class Writer:
             text, scores["over_length"] = short or text, 1.0
         if answer.finish == "length" and not is_finished(text):
             scores["cut"] = 1.0
-        if looped:
-            scores["looped"] = 1.0
-        return Caption(text, tag, kind, self.m[name].name, tuple(parents), region, scores)
+        return Caption(text, tag, kind, self.m[name].name, tuple(parents), region, {**scores, **flags})
 
     async def attempt(self, step: str, asked: Awaitable[T]) -> T | None:
         """Await a step that the method can do without: None when its row failed, and that is counted."""
@@ -167,15 +166,21 @@ class Writer:
         Args:
             text: the text.
             parents: what it was made of; those that are not stored yet become drafts.
-            model: who wrote it.
+            model: who wrote it. What a rule joined was asked for in no language: it is in that of its parts, and where
+                another was asked for it is dropped as `wrong_language`.
             lang: its language where that is known, for texts too short to identify.
             kind: of the caption.
             scores: more scores.
         """
-        wanted = self.lang if self.lang != AUTO else AUTO
-        tag, found, dropped = await check_answer(text, "", wanted, self.m, self.identifier)
-        if tag == UNKNOWN_LANGUAGE and lang:
-            tag = lang
+        ruled = model == BY_RULE
+        known = lang if lang and lang != UNKNOWN_LANGUAGE else None
+        said = (known or AUTO) if ruled else self.lang
+        tag, found, dropped = await check_answer(text, "", said, self.m, self.identifier)
+        if tag == UNKNOWN_LANGUAGE and known:
+            tag = known
+        if ruled:
+            other = self.lang != AUTO and tag != UNKNOWN_LANGUAGE and not alike(tag, canonical_language(self.lang))
+            dropped = "wrong_language" if other else None
         return Caption(
             text, tag, kind, model, tuple(parents), None, {**found, **(scores or {}), **self.scores()}, dropped
         )

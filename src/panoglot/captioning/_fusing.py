@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from panoglot.captioning._candidates import Writer
+from panoglot.captioning._candidates import BY_RULE, Writer
 from panoglot.captioning._claims import join_sentences
 from panoglot.captioning._evidence_block import Thing
 from panoglot.captioning._evidence_text import with_article
@@ -16,6 +16,7 @@ from panoglot.table import Caption
 from panoglot.text import grams, is_spaceless, split_sentences
 
 __all__ = [
+    "BY_RULE",
     "add_details",
     "add_names",
     "add_objects",
@@ -26,9 +27,6 @@ __all__ = [
     "without_objects",
     "without_phrases",
 ]
-
-#: The writer of what rules make.
-BY_RULE = "panoglot:join"
 
 
 async def fuse(

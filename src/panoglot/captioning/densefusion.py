@@ -12,7 +12,7 @@ from panoglot.captioning._answers import AUTO
 from panoglot.captioning._candidates import Writer
 from panoglot.captioning._evidence_block import Evidence, gather_evidence, serialise
 from panoglot.captioning._evidence_text import with_article
-from panoglot.captioning._fusing import fuse
+from panoglot.captioning._fusing import BY_RULE, fuse
 from panoglot.captioning._guards import first_sentences, lint, without_coordinates
 from panoglot.errors import RowError
 from panoglot.geometry import box_iou
@@ -89,7 +89,8 @@ async def densefusion(
     Args:
         image: the picture, with its stored captions.
         m: the models.
-        captioner: sees picture and evidence; empty: the evidence is told by rule, in English.
+        captioner: sees picture and evidence; empty: the evidence is told by rule, in English (dropped as
+            `wrong_language` where another `lang` is asked for).
         tagger: a `Tagger`; empty: no tags.
         detector: a `Detector` with classes of its own; empty: none.
         open_detector: a `Detector` that is asked for the tags; empty: none.
@@ -149,11 +150,14 @@ async def densefusion(
     if not text:
         raise RowError("no_evidence", "the captioner failed, and no tag, box, writing or alternative text is there")
     style = lint(text)
+    style += ["coordinates"] if "boxes" in scores and "coordinates" not in style else []
     text = without_coordinates(text) if "coordinates" in style else text
     text = first_sentences(text, words) or text
     flags: dict[str, float | None] = {"style": float(len(style)), "evidence_left_out": float(left_out)}
     parents = [c for c in image.captions if knowledge and c.kind == "alt" and c.text == evidence.knowledge]
-    caption = await writer.finish(text, parents=parents, model=model, scores={**scores, **flags})
+    told_by_rule = "en" if evidence.tags or evidence.things or evidence.lines else next((c.lang for c in parents), None)
+    tag = told_by_rule if model == BY_RULE else None
+    caption = await writer.finish(text, parents=parents, model=model, lang=tag, scores={**scores, **flags})
     return [caption, *evidence.facts()]
 
 

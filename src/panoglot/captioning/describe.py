@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from panoglot.asking import Models
-from panoglot.captioning._answers import AUTO, ask_for, check_answer
+from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
 from panoglot.captioning._filled import filled
 from panoglot.pictures import Image
 from panoglot.running import GeneratorName, LanguageIdentifierName, method
@@ -54,14 +54,16 @@ async def describe(
         its parents.
 
     Raises:
-        RowError: `not_in_picture`: the prompt reads what this picture does not have.
+        RowError: `not_in_picture`: the prompt reads what this picture does not have; or the answer is no caption
+            (`leaked_prompt`, `endless_answer`, `no_description` …).
     """
     asked = await ask_for(prompt, lang, m, identifier)
     text, read = filled(asked, image, lang="" if lang == AUTO else lang)
     answer = await m[captioner].generate(
         text, image, system=system, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    tag, scores, dropped = await check_answer(answer.text, prompt, lang, m, identifier)
+    said, flags = sound(answer.text, asked, m[captioner].name)
+    tag, scores, dropped = await check_answer(said, prompt, lang, m, identifier)
     if answer.finish == "length":
         scores["cut"] = 1.0
-    return Caption(answer.text, tag, kind, m[captioner].name, read, scores=scores, dropped=dropped)
+    return Caption(said, tag, kind, m[captioner].name, read, scores={**scores, **flags}, dropped=dropped)

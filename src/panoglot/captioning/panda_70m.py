@@ -6,7 +6,7 @@ from asyncio import gather
 from hashlib import sha256
 
 from panoglot.asking import Models
-from panoglot.captioning._answers import AUTO, ask_for, check_answer
+from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
 from panoglot.errors import RowError
 from panoglot.geometry import Region
 from panoglot.pictures import Image
@@ -89,12 +89,14 @@ async def panda_70m(
 
     async def draft(name: str) -> Caption:
         answer = await m[name].generate(Prompt(turns=[Turn("user", (*shown, question))], max_tokens=max_tokens))
-        tag, scores, wrong = await check_answer(answer.text, prompt, lang, m, identifier)
+        text, flags = sound(answer.text, question, m[name].name)
+        tag, scores, wrong = await check_answer(text, prompt, lang, m, identifier)
         if wrong:
-            raise RowError(wrong, f"{m[name].name} answered in {tag}: {answer.text[:80]!r}")
-        found = await gather(*(m[scorer].similarity(image, [answer.text], [tag]) for image in clip.images))
+            raise RowError(wrong, f"{m[name].name} answered in {tag}: {text[:80]!r}")
+        scores |= flags
+        found = await gather(*(m[scorer].similarity(image, [text], [tag]) for image in clip.images))
         scores["match"] = sum(one for (one,) in found) / len(found)
-        return Caption(answer.text, tag, "short", m[name].name, scores=scores, image_id=middle.id)
+        return Caption(text, tag, "short", m[name].name, scores=scores, image_id=middle.id)
 
     found = await gather(*(draft(name) for name in captioners), return_exceptions=True)
     if bug := next((e for e in found if isinstance(e, BaseException) and not isinstance(e, RowError)), None):

@@ -10,7 +10,7 @@ from asyncio import gather
 from collections.abc import Sequence
 
 from panoglot.asking import Models
-from panoglot.captioning._answers import AUTO, ask_for, check_answer
+from panoglot.captioning._answers import AUTO, ask_for, check_answer, sound
 from panoglot.captioning._selection import Candidate, rank
 from panoglot.captioning._support import blip_score, match_score
 from panoglot.errors import RowError
@@ -131,7 +131,7 @@ async def rank_and_fuse(
 
     async def draft(name: str) -> Caption:
         answer = await m[name].generate(question, image, max_tokens=max_tokens)
-        text = _first_sentence(answer.text)
+        text = _first_sentence(sound(answer.text, question, m[name].name)[0])
         tag, scores, dropped = await check_answer(text, prompt, lang, m, identifier)
         if dropped:
             raise RowError(dropped, f"{m[name].name} answered in {tag}: {text[:80]!r}")
@@ -163,7 +163,8 @@ async def rank_and_fuse(
     if llm:
         texts = "\n".join(f"{n}. {d.text}" for n, d in enumerate(best, 1))
         answer = await m[llm].generate(fuse_prompt.replace("{texts}", texts), max_tokens=max_tokens)
-        fused, writer = answer.text, m[llm].name
+        fused, _ = sound(answer.text, fuse_prompt, m[llm].name)
+        writer = m[llm].name
         tag, _, _ = await check_answer(fused, prompt, AUTO, m, identifier)
         tag = best[0].lang if tag == UNKNOWN_LANGUAGE else tag
     else:

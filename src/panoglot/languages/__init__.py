@@ -6,6 +6,7 @@ A tag is BCP-47 in its shortest usual form: `zho_Hans`, `cmn-Hans` and `zh_CN` a
 """
 
 from panoglot.languages._foreign import alike, count_foreign, is_foreign
+from panoglot.languages._function_words import function_words, without_names
 from panoglot.languages._meeting import matches, meeting, near_languages
 from panoglot.languages._scripts import (
     RIGHT_TO_LEFT,
@@ -16,6 +17,7 @@ from panoglot.languages._scripts import (
     script_of_character,
     scripts_of,
     with_script,
+    written_as,
 )
 from panoglot.languages._tags import (
     UNKNOWN_LANGUAGE,
@@ -35,6 +37,7 @@ __all__ = [
     "chinese_script",
     "count_foreign",
     "direction",
+    "function_words",
     "is_foreign",
     "language_in_name",
     "language_name",
@@ -47,4 +50,6 @@ __all__ = [
     "script_of_character",
     "scripts_of",
     "with_script",
+    "without_names",
+    "written_as",
 ]

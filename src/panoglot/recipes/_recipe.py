@@ -109,10 +109,7 @@ class Recipe:
             resolved = chosen.resolve(own)
             for alias in chosen.uses(resolved):
                 if ":" not in alias and alias not in self.models:
-                    raise UserError(
-                        f"method '{step}' asks for a model '{alias}', and none was given: "
-                        f"--model {alias}=PROVIDER:NAME (panoglot models lists them)."
-                    )
+                    raise UserError(chosen.without_model(alias))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a YAML file would have them."""

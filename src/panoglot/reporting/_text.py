@@ -149,6 +149,11 @@ _REASONS = {
     "empty_answer": "A model answered with nothing that can be seen.",
     "thinking_only": "A model's answer ended within its reasoning: raise max_tokens.",
     "refused": "A model declined to answer, in a field for it or in words.",
+    "leaked_prompt": "The answer repeats its instruction, or is a conversation.",
+    "endless_answer": "The answer never ends, or says a few words over and over.",
+    "only_label": "The answer is a heading with nothing under it.",
+    "structured_answer": "The answer is JSON where a sentence was asked for.",
+    "no_description": "The answer describes nothing: N/A, an address, a file name.",
     "answer_too_large": "A server's answer was larger than the limit.",
     "bad_response": "A server's answer has not the shape of one.",
 }

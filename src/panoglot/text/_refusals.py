@@ -29,9 +29,31 @@ _ENGLISH = (
     r"|(?:this|that|your) (?:request|content|image) (?:violates|goes against|is against|may violate)"
     r"|i (?:must|have to|need to|will have to) (?:decline|refuse)|i (?:decline|refuse) to"
     r"|no image (?:was |has been |is )?(?:provided|attached|uploaded|included)"
-    r"|(?:please )?(?:provide|upload|attach|share) (?:the|an|your) (?:image|picture|photo)\b)"
+    r"|(?:please )?(?:provide|upload|attach|share) (?:the|an|your) (?:image|picture|photo)\b"
+    r"|(?:i|we) (?:do not|don['’]t|cannot|can['’]t|can not) (?:actually |currently )?(?:see|find|have|detect)"
+    r" (?:any|an|the|a|your)? ?(?:attached |uploaded )?(?:image|picture|photo|attachment)s?\b"
+    r"|there (?:is|was|seems to be|appears to be) no (?:attached )?(?:image|picture|photo)"
+    r" (?:here|attached|provided|uploaded|in your|to describe)"
+    r"|it (?:seems|looks like|appears)[^\n]{0,40}\b(?:image|picture|photo)[^\n]{0,30}\b(?:not|n['’]t|no|missing)\b"
+    r"[^\n]{0,30}\b(?:attach|upload|provid|load|come through))"
 )
 _OTHERS = [
+    # "I see no picture", "please upload it"
+    r"(?:leider )?(?:kann ich|ich kann|ich sehe)(?: hier| leider)? kein(?:e|en)? (?:bild|foto|abbildung|datei|anhang)\b"
+    r"|es wurde kein (?:bild|foto)|bitte laden sie (?:das|ein|ihr) (?:bild|foto)"
+    r"|bitte lade (?:das|ein|dein) (?:bild|foto)",
+    r"je ne vois (?:pas d['’]|aucune )(?:image|photo)|aucune (?:image|photo) n['’](?:a été|est)",
+    r"no (?:veo|puedo ver) ninguna (?:imagen|foto)|no se (?:ha )?(?:adjunt|proporcion)\w+ ninguna imagen",
+    r"não (?:vejo|consigo ver) nenhuma (?:imagem|foto)|nenhuma imagem foi (?:enviada|anexada|fornecida)",
+    r"non (?:vedo|riesco a vedere) (?:alcuna|nessuna) (?:immagine|foto)|nessuna immagine (?:è stata )?(?:allegata"
+    r"|fornita)",
+    r"ik (?:zie|kan) (?:hier )?geen (?:afbeelding|foto)\b|er is geen afbeelding",
+    r"nie widzę (?:żadnego )?(?:obrazu|zdjęcia)|я не вижу (?:никакого )?(?:изображени|картинк|фото)",
+    r"(?:sioni|siwezi kuona) picha|hakuna picha (?:iliyo|uliyo)",
+    r"saya tidak (?:melihat|dapat melihat) gambar|tôi không (?:thấy|nhìn thấy) (?:hình|ảnh|bức ảnh)",
+    r"لا أرى (?:أي )?صورة|मुझे कोई (?:छवि|तस्वीर|चित्र) (?:नहीं )?(?:दिख|मिल)|ฉันไม่เห็น(?:รูป|ภาพ)|ไม่พบรูปภาพที่แนบ",
+    r"我(?:没有|沒有|无法|無法)?(?:看不到|看到|看见)(?:任何)?(?:图片|圖片|图像)|(?:没有|沒有|未)(?:提供|上传|上傳)(?:任何)?(?:图片|圖片)",
+    r"画像が(?:見つかりません|添付されていません|見えません|ありません)|이미지가 (?:첨부되지|보이지|없)",
     # German
     r"(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung|leider)\b[^\n]{0,60}\b(?:kann|darf|könn|möglich)",
     r"ich kann (?:dir|ihnen|dabei|dieses|diese|das|bei|leider|keine)\b[^\n]{0,60}\b(?:nicht|helfen|beschreiben"

@@ -19,6 +19,7 @@ from panoglot.languages import (
     language_name,
     matches,
     script_of_character,
+    written_as,
 )
 from panoglot.providers.roles import Translator
 from panoglot.running import LanguageIdentifierName, TranslatorName, method
@@ -92,9 +93,20 @@ def check_translation(
             return "unsure_language"
     elif not alike(lang, target):
         return "wrong_language" if confidence >= min_confidence else "unsure_language"
+    if base_language(target) in ("zh", "yue") and not matches(target, written_as(target, translation)):
+        return "wrong_language"  # the other spelling of Chinese
     if not min_ratio <= length_ratio(source, translation) <= max_ratio:
         return "length_ratio"
     return None
+
+
+def _language_of(text: str, target: str, source: str, found: str, dropped: str | None) -> str:
+    """The tag of a translation: the one asked for is only that of a text that may be in it."""
+    if dropped == "untranslated":
+        return source
+    if dropped != "wrong_language":
+        return target
+    return written_as(target, text) if base_language(found) == base_language(target) else found
 
 
 def find_pair(pairs: Collection[tuple[str, str]], source: str, target: str) -> tuple[str, str] | None:
@@ -136,8 +148,10 @@ async def translate(
         max_ratio: see `check_translation`.
 
     Returns:
-        A caption per target that the translator can do, with `lid` and `length_ratio` among its scores. It is of the
-        kind of its source; of what a person or page wrote it is `short`, as a machine wrote it.
+        A caption per target that the translator can do, with `lid` (the probability of the language that was
+        identified) and `length_ratio` among its scores. One that is dropped as `wrong_language` or `untranslated` has
+        the language that it is in, or `und`. It is of the kind of its source; of what a person or page wrote it is
+        `short`, as a machine wrote it.
 
     Raises:
         RowError: `unknown_language`, or every target failed.
@@ -179,7 +193,8 @@ async def translate(
             "length_ratio": length_ratio(caption.text, text),
         }
         kind = machine_kind(caption.kind)
-        return Caption(text, target, kind, m[translator].name, (caption,), caption.region, scores, dropped)
+        tag = _language_of(text, target, source, identified[0], dropped)
+        return Caption(text, tag, kind, m[translator].name, (caption,), caption.region, scores, dropped)
 
     found = await gather(*(one(pair) for pair in asked.values() if pair), return_exceptions=True)
     errors = [e for e in found if isinstance(e, BaseException)]
