@@ -107,15 +107,16 @@ def run_stage(
         UserError: the operator met a mistake that only the user can mend (a wrong key, an unreachable server).
     """
     started = time.monotonic()
-    if stage.prepare is not None:
-        stage = stage.prepare(stage, dataset, run_id)
     _on_this_machine_by_default()
-    found = todo(dataset, stage, retry)
-    result = StageResult(stage.name, stage.id, skipped=found.skipped)
-    expected, left = found.expected, limit
     clustered = daft.get_or_infer_runner_type() == "ray"
     if not clustered:
         _let_the_engine_listen_first()
+    if stage.prepare is not None:
+        with graceful():  # a first pass asks, too
+            stage = stage.prepare(stage, dataset, run_id)
+    found = todo(dataset, stage, retry)
+    result = StageResult(stage.name, stage.id, skipped=found.skipped)
+    expected, left = found.expected, limit
     processes = stage.processes if (expected is None or expected > SMALL) else 0
     retrying = frozenset(found.failing) if retry else frozenset()
     fatal: Exception | None = None
