@@ -11,7 +11,8 @@ from typing import Any
 
 from panoglot.asking import Prices
 from panoglot.errors import PanoglotError, RowError
-from panoglot.running._method import GROUPS, Method, MethodOperator
+from panoglot.running._method import GROUPS, Method
+from panoglot.running._operator import MethodOperator
 from panoglot.running._rows import GroupPart, group_parts, image_of_row, read_group
 from panoglot.running._stage import Item, Stage
 from panoglot.running._standins import Demand, stand_ins
