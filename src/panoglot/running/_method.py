@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,8 @@ from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import counted, fingerprint, read_options
 from panoglot.providers._stop import given_up, time_left
 from panoglot.running._fit import fit_asset, fit_dataset
-from panoglot.running._results import Made, completed, fallen_back
+from panoglot.running._lacking import check_empty, without_model
+from panoglot.running._results import completed, fallen_back
 from panoglot.running._rows import GroupPart, group_parts, read_group
 from panoglot.running._stage import Emit, Item, Outcome, Stage, Worker, worker_processes
 from panoglot.table import Dataset
@@ -76,10 +76,6 @@ TranslatorName = Annotated[str, Asks("translator|generator")]
 ParserName = Annotated[str, Asks("parser")]
 ImageGeneratorName = Annotated[str, Asks("image_generator")]
 JudgeName = Annotated[str, Asks("judge")]
-
-
-#: Models that `panoglot caption` has an option for.
-_FLAGS = ("captioner", "llm", "encoder", "detector", "reader")
 
 
 @dataclass(frozen=True)
@@ -145,12 +141,7 @@ class Method:
         missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
         if missing:
             raise UserError(f"method '{self.name}' needs the option '{missing[0]}'.")
-        empty = [key for key, value in given.items() if value in ("", ()) and key in self.roles]
-        if lacking := next((key for key in empty if not self.may_be_empty(key)), None):
-            raise UserError(
-                f"method '{self.name}' does not do without '{lacking}': --set {lacking}=PROVIDER:NAME "
-                f"(panoglot models --role {self.roles[lacking]} lists them)"
-            )
+        check_empty(self, given)
         return {key: _like(given.get(key, p.default), p.default) for key, p in known.items()}
 
     def uses(self, options: Mapping[str, Any]) -> dict[str, str]:
@@ -164,22 +155,6 @@ class Method:
         hints = typing.get_type_hints(self.function, include_extras=True)
         marks = {key: getattr(hint, "__metadata__", ()) for key, hint in hints.items()}
         return {key: str(x) for key, found in marks.items() for x in found if isinstance(x, Asks)}
-
-    def may_be_empty(self, option: str) -> bool:
-        """Whether the method does without the model that an option names: its docstring says what happens then."""
-        said = re.search(rf"^ +{option}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", re.M)
-        usual = self.options()[option].default
-        return not usual or (said is not None and "empty" in said[1])
-
-    def without_model(self, alias: str) -> str:
-        """Say that a model is missing, how it is given, and where the method does without one how that is said."""
-        key = next((k for k in self.roles if alias in _names(self.options()[k].default)), alias)
-        short = f" or --{alias} PROVIDER:NAME" if self.verb == "caption" and alias in _FLAGS else ""
-        without = f"; without one: --set {key}=" if key in self.roles and self.may_be_empty(key) else ""
-        return (
-            f"method '{self.name}' asks for a model '{alias}', and none was given: "
-            f"--model {alias}=PROVIDER:NAME{short} (panoglot models lists them){without}"
-        )
 
     def fingerprint(self, options: Mapping[str, Any], models: Mapping[str, str]) -> str:
         """Return the fingerprint of a step.
@@ -326,7 +301,7 @@ def method_stage(
     names = {alias: (models or {}).get(alias, alias) for alias in uses}
     for alias, full in names.items():
         if ":" not in full:
-            raise UserError(chosen.without_model(alias))
+            raise UserError(without_model(chosen, alias))
     loaded = {alias: load_model(full, uses[alias]) for alias, full in names.items()}
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())
@@ -507,16 +482,8 @@ class MethodOperator:
             ratings=made.ratings,
             scored=made.scored,
             spent=spent,
-            notes=self._fell(made),
+            notes=fallen_back(made, self._askers),
         )
-
-    def _fell(self, made: Made) -> dict[str, Any]:
-        """What fell back, and where something did which models were asked to write."""
-        notes: dict[str, Any] = fallen_back(made)
-        if notes.get("fallback"):
-            writers = (f"{alias} {one.name}" for alias, one in self._askers.items() if hasattr(one.model, "generate"))
-            notes["writers"] = sorted(writers)
-        return notes
 
     async def _subject(self, item: Item) -> Any:
         if self.method.unit in GROUPS:
