@@ -12,6 +12,7 @@ from tests.conftest import picture_bytes
 from tests.running.toy import calls
 
 WRITER = "python:tests.running.toy:Writer"
+SPEAKER = "python:tests.recipes.test_caption:Speaker"
 FITS = "python:tests.running.toy:Fits"
 
 
@@ -307,10 +308,11 @@ def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, 
 def test_answers_in_german_are_german_and_kept(pictures, tmp_path):
     prompt = "Beschreibe dieses Bild in einem kurzen Satz."
     result = panoglot.build(
-        str(pictures), str(tmp_path / "x.pano"), captioner=WRITER, encoder=FITS, prompt=prompt, limit=2, quiet=True
+        str(pictures), str(tmp_path / "x.pano"), captioner=SPEAKER, encoder=FITS, prompt=prompt, limit=2, quiet=True
     )
     made = [r for r in result.dataset.captions.rows() if r["recipe"].startswith("describe/")]
-    assert {(r["lang"], r["dropped"]) for r in made} == {("de", None)}  # the toy repeats the question
+    assert {r["lang"] for r in made} == {"de"}
+    assert [r["dropped"] for r in made].count(None)  # two pictures, one text: the second may be a duplicate
 
 
 def test_a_folder_of_texts_alone_is_one_line(tmp_path):

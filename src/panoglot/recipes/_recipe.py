@@ -85,6 +85,7 @@ class Recipe:
         from panoglot.providers import parse_model_name
         from panoglot.recipes._build import STEPS
         from panoglot.running import METHODS, get_method
+        from panoglot.running._lacking import without_model
 
         Prices.load(self.prices)
         for name in self.models.values():
@@ -109,7 +110,7 @@ class Recipe:
             resolved = chosen.resolve(own)
             for alias in chosen.uses(resolved):
                 if ":" not in alias and alias not in self.models:
-                    raise UserError(chosen.without_model(alias))
+                    raise UserError(without_model(chosen, alias))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a YAML file would have them."""

@@ -13,7 +13,6 @@ an option that came later is declared so (`panoglot.identity`), and leaves out w
 from __future__ import annotations
 
 import inspect
-import re
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.identity import counted, fingerprint, read_options
 from panoglot.running._fit import fit_dataset
+from panoglot.running._lacking import check_empty, without_model
 from panoglot.running._operator import MethodOperator
 from panoglot.running._rows import group_parts
 from panoglot.running._stage import Stage, worker_processes
@@ -73,10 +73,6 @@ TranslatorName = Annotated[str, Asks("translator|generator")]
 ParserName = Annotated[str, Asks("parser")]
 ImageGeneratorName = Annotated[str, Asks("image_generator")]
 JudgeName = Annotated[str, Asks("judge")]
-
-
-#: Models that `panoglot caption` has an option for.
-_FLAGS = ("captioner", "llm", "encoder", "detector", "reader")
 
 
 @dataclass(frozen=True)
@@ -142,12 +138,7 @@ class Method:
         missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
         if missing:
             raise UserError(f"method '{self.name}' needs the option '{missing[0]}'.")
-        empty = [key for key, value in given.items() if value in ("", ()) and key in self.roles]
-        if lacking := next((key for key in empty if not self.may_be_empty(key)), None):
-            raise UserError(
-                f"method '{self.name}' does not do without '{lacking}': --set {lacking}=PROVIDER:NAME "
-                f"(panoglot models --role {self.roles[lacking]} lists them)"
-            )
+        check_empty(self, given)
         return {key: _like(given.get(key, p.default), p.default) for key, p in known.items()}
 
     def uses(self, options: Mapping[str, Any]) -> dict[str, str]:
@@ -161,22 +152,6 @@ class Method:
         hints = typing.get_type_hints(self.function, include_extras=True)
         marks = {key: getattr(hint, "__metadata__", ()) for key, hint in hints.items()}
         return {key: str(x) for key, found in marks.items() for x in found if isinstance(x, Asks)}
-
-    def may_be_empty(self, option: str) -> bool:
-        """Whether the method does without the model that an option names: its docstring says what happens then."""
-        said = re.search(rf"^ +{option}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", re.M)
-        usual = self.options()[option].default
-        return not usual or (said is not None and "empty" in said[1])
-
-    def without_model(self, alias: str) -> str:
-        """Say that a model is missing, how it is given, and where the method does without one how that is said."""
-        key = next((k for k in self.roles if alias in _names(self.options()[k].default)), alias)
-        short = f" or --{alias} PROVIDER:NAME" if self.verb == "caption" and alias in _FLAGS else ""
-        without = f"; without one: --set {key}=" if key in self.roles and self.may_be_empty(key) else ""
-        return (
-            f"method '{self.name}' asks for a model '{alias}', and none was given: "
-            f"--model {alias}=PROVIDER:NAME{short} (panoglot models lists them){without}"
-        )
 
     def fingerprint(self, options: Mapping[str, Any], models: Mapping[str, str]) -> str:
         """Return the fingerprint of a step.
@@ -322,7 +297,7 @@ def method_stage(
     names = {alias: (models or {}).get(alias, alias) for alias in uses}
     for alias, full in names.items():
         if ":" not in full:
-            raise UserError(chosen.without_model(alias))
+            raise UserError(without_model(chosen, alias))
     loaded = {alias: load_model(full, uses[alias]) for alias, full in names.items()}
     prints = {alias: model.fingerprint for alias, model in loaded.items()}
     served = any(inspect.iscoroutinefunction(getattr(model, "generate", None)) for model in loaded.values())

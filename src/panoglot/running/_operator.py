@@ -13,7 +13,7 @@ from panoglot.asking._spend import Account
 from panoglot.errors import BudgetReached, PanoglotError, RowError, Stopped
 from panoglot.providers._stop import given_up, time_left
 from panoglot.running._fit import fit_asset
-from panoglot.running._results import Made, completed, fallen_back
+from panoglot.running._results import completed, fallen_back
 from panoglot.running._rows import GroupPart, read_group
 from panoglot.running._stage import Emit, Item, Outcome, Worker
 
@@ -141,16 +141,8 @@ class MethodOperator:
             ratings=made.ratings,
             scored=made.scored,
             spent=spent,
-            notes=self._fell(made),
+            notes=fallen_back(made, self._askers),
         )
-
-    def _fell(self, made: Made) -> dict[str, Any]:
-        """What fell back, and where something did which models were asked to write."""
-        notes: dict[str, Any] = fallen_back(made)
-        if notes.get("fallback"):
-            writers = (f"{alias} {one.name}" for alias, one in self._askers.items() if hasattr(one.model, "generate"))
-            notes["writers"] = sorted(writers)
-        return notes
 
     async def _subject(self, item: Item) -> Any:
         if isinstance(item.part, GroupPart):

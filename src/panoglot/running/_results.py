@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
@@ -127,7 +128,7 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
     return made
 
 
-def fallen_back(made: Made) -> dict[str, float]:
+def fallen_back(made: Made, models: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """What fell back while an item was done, for the notes of the stage: nothing where no method counts it.
 
     Methods say it in scores: `fallback`, the share of their steps where something simpler stood in, `fallback_STEP` how
@@ -138,11 +139,13 @@ def fallen_back(made: Made) -> dict[str, float]:
     """
     scores = [one.scores for one in made.captions if one.dropped is None]
     told = [s for s in (*scores, *(s for s, _ in made.scored.values())) if s.get("fallback") is not None]
-    notes: dict[str, float] = {"fallback_of": len(told)} if told else {}
+    notes: dict[str, Any] = {"fallback_of": len(told)} if told else {}
     for one in told:
         for name, value in one.items():
             if name.startswith(("fallback", "failed_")) and value is not None:
                 notes[name] = notes.get(name, 0) + value
+    if notes.get("fallback") and models:  # who was asked to write
+        notes["writers"] = sorted(f"{alias} {m.name}" for alias, m in models.items() if hasattr(m.model, "generate"))
     return notes
 
 
