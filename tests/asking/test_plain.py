@@ -151,7 +151,12 @@ def _benchmark(name, folder):
     gold = {f"{n}.jpg": {"captions": {"human": "h", "base": "b"}, "ref_model": "base"} for n in range(3)}
     (folder / "g.json").write_text(json.dumps(gold))
     (folder / "p.json").write_text(json.dumps(dict.fromkeys(gold, "mine")))
-    return "captions", [folder / "p.json", "--data", folder / "g.json", "--images", pictures], "--judge", 18
+    return (
+        "captions",
+        [folder / "p.json", "--data", folder / "g.json", "--images", pictures],
+        "--judge",
+        30,
+    )  # a verdict that cannot be read is asked five times
 
 
 @pytest.mark.parametrize("name", ["pope", "dpg", "caparena-auto"])

@@ -20,7 +20,7 @@ from panoglot.errors import BudgetReached, UserError, did_you_mean, yaml_fault
 __all__ = ["LOCAL_PROVIDERS", "TEMPLATE", "Budget", "Price", "Prices"]
 
 #: Providers that compute in the user's own processes: 0.0 unless the table says otherwise (a rented GPU has its price).
-LOCAL_PROVIDERS = frozenset(["embedded", "hf", "llm", "onnx", "open_clip", "pano", "python", "st", "vllm"])
+LOCAL_PROVIDERS = frozenset(["embedded", "facets", "hf", "llm", "onnx", "open_clip", "pano", "python", "st", "vllm"])
 
 #: What `panoglot` writes for the user to fill in.
 TEMPLATE = """\
