@@ -19,4 +19,4 @@ export OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 "$venv/bin/ruff" format --check .
 "$venv/bin/mypy"
 # two processes, a file of tests each: more would each load models of their own
-exec "$venv/bin/python" -m pytest -n 2 --dist loadfile --cov=panoglot --cov-report=term:skip-covered "$@"
+exec "$venv/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=panoglot --cov-report=term:skip-covered "$@"

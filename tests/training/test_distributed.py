@@ -86,7 +86,7 @@ CASES = {
     "writing, stages": ("croc", SMALL, {}),
     "writing, accumulated": ("florenz", {**SMALL, "accumulate": 2}, {}),
     "writing, with a code book": ("tldr", SMALL, {}),
-    "writing, one kind of data a step": ("cosmo", SMALL, {}),
+    "writing, one kind of data a step": ("cosmo", {**SMALL, "losses": {"contrast": {"gather": "all"}}}, {}),
     "broken pictures": ("clip", {}, {}),
     "all pictures of a process broken": ("clip", {"batch": 8}, {}),
 }

@@ -515,4 +515,4 @@ def test_what_a_method_learns_from_is_said():
     with pytest.raises(UserError, match=r"Stage 'distil': regress: .*--teacher"):
         Trainer(load_row("dc-clip", "small", batch=8), records)
     with pytest.raises(UserError, match=r"Nothing to train on for 'interleaved'.*Known: pair"):
-        Trainer(load_row("cosmo", "small", batch=8), records)
+        Trainer(load_row("cosmo", "small", batch=8, sampler={"weights": {"interleaved": 1, "pair": 1}}), records)

@@ -162,7 +162,10 @@ def _papers() -> dict[str, tuple[str, str, str]]:
     found = {name: (room, title, about) for name, room, title, about in rows}
     for own in _registered().values():
         if own.paper and own.function.__module__.startswith("panoglot."):
-            found[own.name] = (own.verb, f"{own.paper} ({own.year})", own.about)
+            room = (
+                "train" if found.get(own.name, ("",))[0] == "train" else own.verb
+            )  # what it is trained on is made first
+            found[own.name] = (room, f"{own.paper} ({own.year})", own.about)
     return found
 
 
@@ -216,7 +219,7 @@ def _rows() -> list[MethodRow]:
         if papers.get(preset.name, ("",))[0] != "curate":
             rows.append(_row(preset.name, "curate", f"Filters: {preset.about}", False))
     for own in _registered().values():
-        if own.name not in papers and own.verb in ROOMS:
+        if papers.get(own.name, ("",))[0] != own.verb and own.verb in ROOMS:
             title = f"{own.paper} ({own.year}): {own.about}" if own.paper else own.about
             rows.append(_row(own.name, own.verb, title, False))
     return rows
@@ -248,14 +251,14 @@ def _use(name: str, room: str) -> str:
 
     if room == "curate" and name in presets():
         return f"panoglot curate X.pano --steps {name}"
+    if room == "train" and name in _trained():
+        return f"panoglot train {name} X.pano -o run/"
     if name in _registered():
         if _registered()[name].unit == "query":
             return f'panoglot search X.pano "…" --preset {name}'
         if name == "translate":
             return "panoglot translate X.pano --to de,sw --with MODEL"
         return f"panoglot caption X.pano --method {name}" if room == "caption" else f"a step of a recipe: {name}"
-    if name in _trained():
-        return f"panoglot train {name} X.pano -o run/"
     return f"panoglot evaluate {_MEASURED[name]}" if name in _MEASURED else ""
 
 
@@ -265,7 +268,7 @@ def _detailed(row: MethodRow) -> MethodRow:
 
     if row.use.startswith("panoglot curate"):
         return replace(row, **_of_preset(presets()[row.name]))
-    if row.name in _registered():
+    if row.name in _registered() and row.room == _registered()[row.name].verb:
         own = _registered()[row.name]
         options = {key: "" if p.default is p.empty else _said(p.default) for key, p in own.options().items()}
         models = {key: str(role) for key, role in own.roles.items()}
