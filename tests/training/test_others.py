@@ -126,6 +126,10 @@ def test_check_says_what_is_missing(data):
     assert any("the table `ratings`" in m for m in said.missing)
     said = check(data, load_row("colbert-xm", "small"), ASKED)
     assert any("the table `triples`" in m for m in said.missing)
+    said = check(data, load_row("cosmo", "small", batch=2), ASKED)  # pairs alone: each loader is told
+    assert {name: n for name, n in said.items.items() if name != "all"} == {
+        "of pair": 2, "of pair_video": 0, "of interleaved": 0, "of interleaved_video": 0,
+    }  # fmt: skip
     said = check(data, load_row("dc-clip", "small", batch=2), ASKED)
     assert [m for m in said.missing if "--teacher" in m]
     assert check(data, load_row("dc-clip", "small", batch=2), {**ASKED, "teacher": "embedded:conse"}).ready

@@ -33,7 +33,7 @@ class Checked:
         method: the row's name.
         records: to train on; held_out: to measure on.
         captions: language and kind → captions in use.
-        items: stage (or stream) → items of an epoch.
+        items: stage (or stream) → items of an epoch; of a row with several loaders those of each, too.
         losses: loss → how many of the items it learns from.
         languages: of a row that balances languages, what it trains on and what it leaves out, stage by stage.
         left_out: reason → how many rows, records or pictures are not used.
@@ -172,11 +172,13 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
     for stream, spec in (row.streams or {"": {}}).items():
         usual = row.sampler if "text" in spec.get("has", ("text",)) else {"kind": "pictures"}
         sampler = build(Kinds("sampler"), spec.get("sampler", usual), "sampler")
-        count = 0
+        count, pools = 0, Counter[str](dict.fromkeys(getattr(sampler, "pools", ()), 0))
         for given in reading.train:
             record = selected(given, **spec.get("select", row.select))
             for item in range(0 if record is None else sampler.items(record)):
                 count += 1
+                if pools:
+                    pools[sampler.pool(record, item)] += 1
                 sample = sampler(record, 0, 0, item)
                 fell += sample.fallback
                 spoken[sample.lang] += 1
@@ -186,6 +188,7 @@ def _stage(out: Checked, name: str, row: Row, reading: Reading, teacher: bool) -
                         seen[loss] += eligible(reads[loss], record, sample, teacher)
         total += count
         out.items[" ".join(filter(None, (name, stream))) or "all"] = count
+        out.items |= {" ".join(filter(None, (name, stream, f"of {pool}"))): n for pool, n in pools.items()}
         lacking = getattr(sampler, "lacks", None)
         if count and lacking is not None and (said := lacking(reading.train)):
             lacked.append(f"{at}the sampler finds no {said}")

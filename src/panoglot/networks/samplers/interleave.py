@@ -124,6 +124,8 @@ class Loaders:
     """
 
     takes = ("caption", "document", "video")
+    #: What `pool` returns.
+    pools = ("pair", "pair_video", "interleaved", "interleaved_video")
 
     weights: Mapping[str, float] | None = None
     kinds: Sequence[str] = ()
