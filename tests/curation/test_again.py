@@ -273,3 +273,15 @@ def test_pairs_that_were_found_are_kept_and_what_is_broken_is_found_anew(maker, 
     maker.image(jpeg(pictures[0].resize((160, 120))), 160, 120)
     assert curate(maker.dataset, steps=["near_duplicate"]).images_dropped == {"duplicate_of": 3}
     assert kept.stat().st_size > 500
+
+
+def test_hashes_of_a_forgotten_picture_go_with_it(maker):
+    from panoglot.retrieval import forget
+    from tests.curation.conftest import jpeg, scene
+
+    first, *_ = [maker.image(jpeg(scene(seed, 640, 480)), 640, 480) for seed in (1, 2, 3)]
+    curate(maker.dataset, steps=["near_duplicate"])
+    assert list((maker.dataset.path / "work").glob("near-*"))
+    assert forget(maker.dataset, first).erased
+    assert not list((maker.dataset.path / "work").glob("near-*"))
+    assert curate(maker.dataset, steps=["near_duplicate"]).images_kept == 2

@@ -154,6 +154,9 @@ def erase(data: Dataset) -> bool:
         if not mine:
             return False
         shutil.rmtree(data.store.scratch("cache"), ignore_errors=True)
+        for name in data.store.names("work"):  # hashes of pictures that were compared
+            if name.startswith("near-"):
+                data.store.remove(f"work/{name}")
         # what ledgers know is ids alone
         tables = [table for table in data._tables() if not table.name.startswith("work/")]
         return len(tables) == sum(table.erase() for table in tables)
