@@ -66,7 +66,8 @@ def test_search_why_picture_back(page):
     page.js("document.getElementById('word').value = 'blue'; document.querySelector('#plan form').requestSubmit()")
     page.wait("document.querySelectorAll('#plan .chip b').length === 2")
     page.wait("document.querySelector('#plan pre').textContent.includes('\"blue\"')")
-    # the first picture by keyboard, and back to the search
+    # the first picture by keyboard, and back to the search; cells come with the frame after the plan
+    page.wait("document.querySelector('[role=gridcell]')")
     page.js("document.querySelector('[role=gridcell]').focus()")
     page.press("Enter")
     page.wait("document.querySelectorAll('.says li').length")
