@@ -467,6 +467,7 @@ _ALLOWED = {
     "table/_dataset.py": {"Path"},  # the type of `Dataset.path`
     "table/_forget.py": {"shutil.rmtree"},  # copies in this machine's scratch folder
     "vectors/_coarse.py": {"Path"},  # beside that copy
+    "vectors/_sums.py": {"open", "Path"},  # its files
     # the copy in this machine's scratch folder
     "vectors/_stored.py": {"open", "Path", "shutil.rmtree", "shutil.disk_usage"},
     "curation/_memory.py": {"Path", "os.path.isfile", "os.path.isdir"},  # the code of filters, files that they name

@@ -95,6 +95,24 @@ def test_a_damaged_copy_is_not_searched(table, how):
     right(table)
 
 
+@pytest.mark.parametrize("file", ["coarse-centre.npy", "coarse-rows.npy", "coarse-facts.npy", "coarse-state.json"])
+def test_a_damaged_coarse_copy_is_not_searched_and_made_anew(table, file):
+    def found():
+        vectors = Vectors(table)
+        vectors.refresh()
+        return [part.coarse is not None for part in vectors.parts]
+
+    assert Vectors(table).make_coarse()
+    (copy,) = copies(table)
+    assert found() == [True]
+    flip(copy / file)
+    assert found() == [False]
+    assert Vectors(table).make_coarse()
+    assert found() == [True]
+    os.utime(copy / "coarse-rows.npy", ns=(1, 1))  # its time differs, what is in it does not
+    assert found() == [True]
+
+
 def test_a_copy_that_was_copied_is_taken(table):
     """Its times differ; what is in it does not."""
     right(table)

@@ -12,6 +12,7 @@ bound holds for any row, however badly it fits; what does not fit is only looked
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.vectors._maxsim import quantised
+from panoglot.vectors._sums import check, facts_of, sum_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +31,8 @@ __all__ = ["Coarse", "Rough"]
 _MAKE, _SCORE = 1024, 16_384
 #: Rows, at most, whose mean is taken.
 _MEAN_OF = 16_384
-#: The arrays of a copy on the disk; the last is there when all are.
-_FILES = ("coarse-centre", "coarse-rows", "coarse-facts")
+#: The arrays of a copy on the disk, and what says their checksums: it is there when all are.
+_FILES, _STATE = ("coarse-centre", "coarse-rows", "coarse-facts"), "coarse-state.json"
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,19 @@ class Coarse:
         """
         import numpy as np
 
+        said = {}
         for name, array in zip(_FILES, (self.centre, self.rows, self.facts), strict=True):
             temporary = folder / f".{name}-{secrets.token_hex(4)}.npy"
             try:
                 np.save(temporary, array)
+                said[name] = [sum_of(temporary), *facts_of(temporary)]
                 temporary.replace(folder / f"{name}.npy")  # two that write at once write the same
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
+        temporary = folder / f".{_STATE}-{secrets.token_hex(4)}"
+        temporary.write_text(json.dumps(said))
+        temporary.replace(folder / _STATE)
 
     @classmethod
     def kept(cls, folder: Path, shape: tuple[int, ...]) -> Coarse | None:
@@ -95,8 +102,11 @@ class Coarse:
         import numpy as np
 
         try:
+            said = dict(json.loads((folder / _STATE).read_text()))
+            for name in _FILES:
+                check(folder / f"{name}.npy", said.get(name))
             centre, rows, facts = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return None
         right = rows.shape == shape and facts.shape == (3, shape[0]) and centre.shape == shape[1:]
         return cls(centre, rows, facts) if right and rows.dtype == np.int8 else None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from panoglot.vectors._coarse import Coarse
+from panoglot.vectors._sums import check, facts_of
 
 if TYPE_CHECKING:
     import lance
@@ -143,7 +144,7 @@ class Vectors:
                 for arrays in _batches(data, fragments):
                     for file, array in zip(files, arrays, strict=True):
                         file.write(np.ascontiguousarray(array).data)
-            sums = {name: [file.sum, *_facts(temporary / f"{name}.npy")] for name, file in zip(ARRAYS, files)}
+            sums = {name: [file.sum, *facts_of(temporary / f"{name}.npy")] for name, file in zip(ARRAYS, files)}
             (temporary / "state.json").write_text(json.dumps({"states": sorted(states), "files": sums}))
             for old in self.cache.glob(f"{self._name}.*"):
                 shutil.rmtree(old, ignore_errors=True)
@@ -161,12 +162,6 @@ class _Summed:
     def write(self, data: bytes | memoryview) -> int:
         self.sum = zlib.crc32(data, self.sum)
         return self._file.write(data)
-
-
-def _facts(path: Path) -> tuple[int, int]:
-    """Size and time of a file."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
 
 
 def _room(folder: Path) -> int:
@@ -195,23 +190,12 @@ def _mapped(folder: Path, states: frozenset[str]) -> Part:
     if not isinstance(said, dict) or said.get("states") != sorted(states):
         raise ValueError(f"{folder} is of another state")
     files = said.get("files")
-    if not isinstance(files, dict) or not all(isinstance(files.get(name), list) and files[name] for name in ARRAYS):
+    if not isinstance(files, dict):
         raise ValueError(f"{folder} does not say what is in it")
     for name in ARRAYS:
-        path = folder / f"{name}.npy"
-        total, *facts = files[name]
-        if list(_facts(path)) != facts and _sum(path) != total:
-            raise ValueError(f"{path} is damaged")
+        check(folder / f"{name}.npy", files.get(name))
     vectors, owners, captions = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     return Part(vectors, owners, captions, states, folder, Coarse.kept(folder, vectors.shape))
-
-
-def _sum(path: Path) -> int:
-    total = 0
-    with open(path, "rb") as file:
-        while piece := file.read(2**22):
-            total = zlib.crc32(piece, total)
-    return total
 
 
 def _state(fragment: lance.LanceFragment) -> str:

@@ -1,0 +1,42 @@
+"""Whether files of a copy are what was written: by size and time, and where these differ by a checksum."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check", "facts_of", "sum_of"]
+
+
+def facts_of(path: Path) -> tuple[int, int]:
+    """Size and time of a file."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def sum_of(path: Path) -> int:
+    """The checksum of a file."""
+    total = 0
+    with open(path, "rb") as file:
+        while piece := file.read(2**22):
+            total = zlib.crc32(piece, total)
+    return total
+
+
+def check(path: Path, said: Any) -> None:
+    """Read a file through once, if it was touched since it was written.
+
+    Args:
+        path: the file.
+        said: its checksum, size and time when it was written.
+
+    Raises:
+        OSError: it is gone.
+        ValueError: it is damaged, or nothing was said of it.
+    """
+    if not isinstance(said, list) or not said:
+        raise ValueError(f"nothing is said of {path}")
+    total, *facts = said
+    if list(facts_of(path)) != facts and sum_of(path) != total:
+        raise ValueError(f"{path} is damaged")
