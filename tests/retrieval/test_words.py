@@ -95,13 +95,24 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
     world = World.__new__(World)
     world.data = data
     keys = [world.caption(f"{n:032x}", f"A dog, the {n}th.") for n in range(900, 905)]
-    second = said(Lexicon(data))
+    lexicon = Lexicon(data)
+    second = said(lexicon)
+    images = sorted(lexicon.images_with("dog"))
+    texts = lexicon.captions(images)
     assert {one.caption_id for one in second} >= set(keys)
     assert not {one.caption_id for one in second} & {one.caption_id for one in first[:7]}
     for name in ("rows.npy", "order.npy", "texts.npy", "names.json"):
         (kept,) = (data.path / "cache" / "words").glob(f"rows-*/{name}")
         kept.write_bytes(b"broken")
         assert said(Lexicon(data)) == second
+    for name in ("rows.npy", "order.npy", "texts.npy", "names.json", "sums.json"):
+        (kept,) = (data.path / "cache" / "words").glob(f"rows-*/{name}")
+        raw = bytearray(kept.read_bytes())
+        raw[-9] ^= 0x01  # another caption, another text, another language
+        kept.write_bytes(raw)
+        lexicon = Lexicon(data)
+        assert said(lexicon) == second
+        assert lexicon.captions(images) == texts
     shutil.rmtree(kept.parent)
     kept.parent.write_bytes(b"")  # nothing can be written there
     assert said(Lexicon(data)) == second

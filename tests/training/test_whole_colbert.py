@@ -183,6 +183,12 @@ def test_captions_that_come_and_go_and_what_is_refused(small, tmp_path):
     assert gone not in {hit.parts["passage"]["caption"] for hit in again}
     fresh = index(data, encoder, rebuild=True)
     assert (fresh.captions, fresh.before) == (299, 0)
+    (kept,) = data.store.scratch("cache").glob("passages-*/codes.npy")
+    raw = bytearray(kept.read_bytes())
+    raw[-5] ^= 0x40
+    kept.write_bytes(raw)
+    assert index(data, encoder).captions == 299  # a damaged index is made anew
+    assert index(data, encoder).captions == 0
     both = search(data, "old tree", encoder=encoder, parts="lexical,passage", k=2)
     assert {name for hit in both for name in hit.parts} == {"lexical", "passage"}
     for asked, line in (

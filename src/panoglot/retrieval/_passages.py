@@ -22,7 +22,7 @@ from panoglot.errors import UserError, did_you_mean
 from panoglot.retrieval._filter import Allowed, Tags, contains
 from panoglot.retrieval._gallery import Ranked
 from panoglot.table import KEPT_CAPTION, Dataset
-from panoglot.vectors import Residuals, learn_residuals, stamp
+from panoglot.vectors import Residuals, check_folder, learn_residuals, seal_folder, stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,7 +235,8 @@ class Passages:
         """Read what was kept, where it is whole."""
         import numpy as np
 
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            check_folder(self._place)
             bits = json.loads((self._place / "state.json").read_text())["bits"]
             arrays = {path.stem: np.load(path, allow_pickle=False) for path in self._place.glob("*.npy")}
             names = [field.name for field in fields(Residuals) if field.name != "bits"]
@@ -257,6 +258,7 @@ class Passages:
             for name, array in {**arrays, "captions": self._captions, "starts": self._starts}.items():
                 np.save(fresh / f"{name}.npy", array, allow_pickle=False)
             (fresh / "state.json").write_text(json.dumps({"bits": self._residuals.bits}))
+            seal_folder(fresh)
             shutil.rmtree(self._place, ignore_errors=True)
             fresh.rename(self._place)
         shutil.rmtree(fresh, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.languages import base_language
 from panoglot.table import Dataset, is_translation, machine_kind
+from panoglot.vectors import check_folder, seal_folder
 
 if TYPE_CHECKING:
     import lance
@@ -61,6 +62,7 @@ class WordRows:
         import numpy as np
 
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            check_folder(place)
             mapped = [np.load(place / f"{name}.npy", mmap_mode="r") for name in _FILES]
             self._rows, self._order, self._texts = map(np.asarray, mapped)  # what numpy maps is slow to ask for a row
             self._names = json.loads((place / "names.json").read_text())
@@ -82,6 +84,7 @@ class WordRows:
                 for name, array in zip(_FILES, (self._rows, self._order, self._texts), strict=True):
                     np.save(temporary / f"{name}.npy", array)
                 (temporary / "names.json").write_text(json.dumps(self._names))
+                seal_folder(temporary)
                 for old in place.parent.glob("rows-*"):
                     shutil.rmtree(old, ignore_errors=True)
                 temporary.rename(place)  # complete or not there

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from panoglot.vectors._neighbours import stored_vectors, take_vectors, vector_rows
     from panoglot.vectors._residual import Residuals, learn_residuals
     from panoglot.vectors._stored import Vectors, stamp
+    from panoglot.vectors._sums import check_folder, seal_folder
     from panoglot.vectors._unit import unit_rows
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Vectors",
     "blocks_of",
     "bucket_bits",
+    "check_folder",
     "dots",
     "first_scores",
     "gather",
@@ -40,6 +42,7 @@ __all__ = [
     "nearest_indexed",
     "pool_tokens",
     "quantised",
+    "seal_folder",
     "similarities",
     "stamp",
     "stored_vectors",
@@ -62,6 +65,7 @@ __getattr__, __dir__ = lazy_names(
         "similarities": "_maxsim",
         "first_scores": "_exact",
         "bucket_bits": "_hamming",
+        "check_folder": "_sums",
         "Coarse": "_coarse",
         "ImageIndex": "_images",
         "Vectors": "_stored",
@@ -77,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
         "near_pairs": "_hamming",
         "nearest": "_kmeans",
         "nearest_indexed": "_indexed",
+        "seal_folder": "_sums",
         "stamp": "_stored",
         "stored_vectors": "_neighbours",
         "take_vectors": "_neighbours",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check", "facts_of", "sum_of"]
+__all__ = ["check", "check_folder", "facts_of", "seal_folder", "sum_of"]
+
+_SUMS = "sums.json"
 
 
 def facts_of(path: Path) -> tuple[int, int]:
@@ -40,3 +43,27 @@ def check(path: Path, said: Any) -> None:
     total, *facts = said
     if list(facts_of(path)) != facts and sum_of(path) != total:
         raise ValueError(f"{path} is damaged")
+
+
+def seal_folder(folder: Path) -> None:
+    """Write the sums of all files of a folder into it, before it is given its name.
+
+    Raises:
+        OSError: there is no room, or nothing may be written.
+    """
+    said = {path.name: [sum_of(path), *facts_of(path)] for path in sorted(folder.iterdir())}
+    (folder / _SUMS).write_text(json.dumps(said))
+
+
+def check_folder(folder: Path) -> None:
+    """Check the files of a sealed folder: those that were touched since are read through once.
+
+    Raises:
+        OSError: it, or a file of it, is gone.
+        ValueError: a file is damaged, or nothing was said of the folder.
+    """
+    said = json.loads((folder / _SUMS).read_text())
+    if not isinstance(said, dict):
+        raise ValueError(f"nothing is said of {folder}")
+    for name in {*said, *(path.name for path in folder.iterdir())} - {_SUMS}:
+        check(folder / name, said.get(name))
