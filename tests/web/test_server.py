@@ -462,6 +462,14 @@ def test_a_hit_as_the_page_asks_for_it(served):
     hit = found["hits"][0]
     assert (hit["lang"], hit["text"], hit["captions"], hit["shape"]) == ("ar", "أحمر كلب.", 7, 1.0)
     assert served.headers["Server-Timing"].startswith("scorer;dur=")
+    for text, show, lang in (
+        ("أحمر كلب", "query,en", "ar"),
+        ("red dog", "query,de", "en"),
+        ("赤い犬", "query,en", "ja"),
+        ("red dog", "query,ar,en", "ar"),  # it was found in one of the reader's own
+    ):
+        _, found = served("POST", "/api/v1/search", {"text": text, "k": 2, "show": show})
+        assert found["hits"][0]["lang"] == lang, text
     assert served("POST", "/api/v1/search", {"text": "red", "show": "no language!"})[0] == 422
     # without `show` some captions, and how many more there are
     for asked, some in ((None, 7), (3, 3), (0, 0)):

@@ -7,7 +7,7 @@ import io
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from panoglot.vectors import stamp
 from panoglot.web._http import Answer, Problem, Request
 from panoglot.web._review import Review, captions_of
 from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
-from panoglot.web._shelf import Shelf, shown, told_rows
+from panoglot.web._shelf import Shelf, readers, shown, told_rows
 from panoglot.web._thumbs import Thumbs
 
 __all__ = ["Api", "problem_of"]
@@ -106,9 +106,10 @@ class Api:
                 hits = self.searcher.search(body.get("text") or None, image=image, k=k, **options)
             took = (time.perf_counter() - began) * 1000
         shapes = self.shelf.of([hit.image_id for hit in hits])
+        show = readers(hits, several(body["show"])) if "show" in body else None
         return Answer.of(
             {
-                "hits": [self._hit(hit, shape, body.get("show"), most) for hit, shape in zip(hits, shapes)],
+                "hits": [self._hit(hit, shape, show, most) for hit, shape in zip(hits, shapes)],
                 "notes": hits.notes, "plan": hits.plan.plain() if hits.plan else None,
                 "version": stamp(self.data.captions),
             },
@@ -145,10 +146,10 @@ class Api:
             raise Problem(422, "an image is an id of the dataset, or what query-picture gave.", field="image")
         return self._uploads.get(given, given)
 
-    def _hit(self, hit: Hit, shape: float, show: str | None, most: int) -> dict[str, Any]:
+    def _hit(self, hit: Hit, shape: float, show: Sequence[str] | None, most: int) -> dict[str, Any]:
         made = {"id": hit.image_id, "score": hit.score, "parts": hit.parts, "shape": shape}
         if show is not None:
-            return {**made, **shown(hit.captions, several(show))}
+            return {**made, **shown(hit.captions, show)}
         rows, kept = told_rows(hit.captions)
         said = rows.plain(kept[:most])
         for row in said:

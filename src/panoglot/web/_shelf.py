@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
 from panoglot.languages import base_language, canonical_language, matches
-from panoglot.retrieval import Searcher
+from panoglot.retrieval import Hits, Searcher
 from panoglot.retrieval._indexing import telling
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import Caption, CaptionRows, sql_in
@@ -18,7 +18,7 @@ from panoglot.vectors import stamp
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Shelf", "shown", "told_rows"]
+__all__ = ["Shelf", "readers", "shown", "told_rows"]
 
 #: Shapes are given in thousandths, and between these.
 _SCALE, _FLATTEST, _TALLEST = 1000, 60_000, 50
@@ -109,6 +109,20 @@ class Shelf:
         for row in self._data.captions.read(columns, f"{sql_in('image_id', ids)} and {kept}").to_pylist():
             found.setdefault(row["image_id"], []).append(row)
         return found
+
+
+def readers(hits: Hits, asked: Sequence[str]) -> list[str]:
+    """The languages of a reader, where `query` stands for that of the captions whose words were found.
+
+    A name or a loan word stands in captions of many languages: where it was found in one of the reader's own, `query`
+    stands for none.
+    """
+    if "query" not in asked:
+        return list(asked)
+    own = tuple(one for one in asked if one != "query")
+    found = {part.get("lang") or "und" for hit in hits if (part := hit.parts.get("lexical"))}
+    lang = "und" if any(_any_fits(own, one) for one in found) else hits.lang
+    return [tag for one in asked if (tag := lang if one == "query" else one) != "und"]
 
 
 def shown(captions: Sequence[Caption], langs: Sequence[str]) -> dict[str, Any]:

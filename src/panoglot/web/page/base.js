@@ -95,8 +95,8 @@ export function link(screen, values = {}) {
 }
 export const go = (screen, values) => { location.hash = link(screen, values); };
 
-/** Languages whose captions are shown first: what is asked for, then the browser's, then English. */
-export const show = (lang) => [lang, UI, ...navigator.languages, "en"].filter(Boolean).filter((tag, n, all) => all.indexOf(tag) === n).slice(0, 5).join(",");
+/** Languages whose captions are shown first: what is asked for (`query`: that of the words), then the browser's, then English. */
+export const show = (lang) => [lang, UI, ...navigator.languages, "en"].filter(Boolean).filter((tag, n, all) => all.indexOf(tag) === n).slice(0, 6).join(",");
 export const languages = (any) => [["", any], ...Object.keys(state.info.languages).map((tag) => [tag, language(tag)]).sort((a, b) => a[1].localeCompare(b[1], UI))];
 export const KINDS = ["human", "short", "dense", "alt", "label", "region", "question", "answer", "ocr"];
 export const author = () => localStorage.getItem("author") || "";

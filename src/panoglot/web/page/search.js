@@ -67,7 +67,7 @@ export function open(main) {
 
 async function run() {
   const { query } = where(), mine = ++turn;
-  const body = { k, show: show(query.get("lang")), ...filters(query) };
+  const body = { k, show: show(query.get("lang") || "query"), ...filters(query) };
   if (query.get("q")) body.text = query.get("q");
   if (query.get("image")) body.image = query.get("image");
   if (query.get("min")) body.min_score = Number(query.get("min"));
@@ -142,7 +142,7 @@ function failed(error, query) {
   $("plan").replaceChildren(); $("sum").replaceChildren(); $("notes").replaceChildren(); $("why").replaceChildren();
   const again = [button(t("Try again"), run)];
   if (query.get("q")) again.push(button(t("words only"), async () => {
-    try { found_(await post("/search", { text: query.get("q"), by: "lexical", k, show: show(query.get("lang")), ...filters(query) }), query); } catch (other) { failed(other, new URLSearchParams()); }
+    try { found_(await post("/search", { text: query.get("q"), by: "lexical", k, show: show(query.get("lang") || "query"), ...filters(query) }), query); } catch (other) { failed(other, new URLSearchParams()); }
   }));
   $("view").replaceChildren(make("div", { class: "nothing" }, make("h2", {}, t("This did not work.")), make("p", {}, make("bdi", { dir: "auto" }, error.message)), make("div", { class: "row" }, ...again)));
 }
