@@ -71,7 +71,7 @@ ROUTES = (
             ("by", "string", "parts that look: lexical,caption,picture"), ("preset", "string", "how the query is read"),
             ("plan", "object", "search with this plan"), ("min_score", "number", "least cosine"),
             ("captions", "integer", f"captions of each hit, at most {MOST_CAPTIONS}; without it 10"),
-            (_SHOW[0], _SHOW[1], "one caption of each hit, in the first of these languages; query: that of the words found"),
+            (_SHOW[0], _SHOW[1], "one caption of each hit: the first of these languages; query: of what was found"),
         ),
     ),
     Route("POST", "/api/v1/query-picture", "query_picture", "Send a picture (image/*) to search with; gives its id."),
