@@ -233,6 +233,21 @@ def test_compare(writers):
     assert writers("GET", "/api/v1/compare?lang=th")[1]["rows"] == []  # one writer alone
 
 
+def test_writers_are_compared_in_a_language_that_they_share(writers):
+    world = writers.world
+    for n, image in enumerate(world.ids[:4]):
+        write(world, image, f"0 Picha ya {n}.", "vlm:c", "sw", alignment=0.9)
+        if n:
+            write(world, image, f"Bild {n}.", "vlm:c", "de-AT", alignment=0.1)
+    _, found = writers("GET", "/api/v1/compare?writers=vlm:a,vlm:c")
+    assert (found["pictures"], found["apart"]) == (4, 1)
+    assert [[c["lang"] for c in row["captions"]] for row in found["rows"]] == [["de", "de-AT"]] * 3 + [["de", "sw"]]
+    assert found["rows"][-1]["image"] == world.ids[0]
+    (score,) = (one for one in found["scores"] if one["name"] == "alignment")
+    assert score["pictures"] == 3
+    assert score["each"][1]["mean"] == pytest.approx(0.1)
+
+
 def test_votes(writers):
     data, (image, other) = writers.world.data, writers.world.ids[:2]
     a, b = writers.world.keys[image]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language, meeting
+from panoglot.languages import base_language, canonical_language, meeting
 from panoglot.metrics import bootstrap
 from panoglot.reporting._counts import Tally, count
 from panoglot.reporting._runs import Run, read_runs
@@ -121,12 +121,13 @@ class Review:
 
     def _compared(self, given: Sequence[str], lang: str) -> dict[str, Any]:
         sql = f"(dropped is null or dropped = 'draft') and {sql_in('kind', _WHOLE)} and {self._langs(lang)}"
-        by: dict[str, dict[str, str]] = {}  # writer to picture to caption
-        columns = ["caption_id", "image_id", "recipe", "model"]
+        by: dict[str, dict[str, dict[str, str]]] = {}  # writer to picture to language to caption
+        columns = ["caption_id", "image_id", "lang", "recipe", "model"]
         for batch in self._data.captions.batches(columns, sql, 16_384):
             for row in batch.to_pylist():
-                mine = by.setdefault(row["model"] or row["recipe"] or "", {})
-                mine[row["image_id"]] = min(row["caption_id"], mine.get(row["image_id"], "~"))
+                mine = by.setdefault(row["model"] or row["recipe"] or "", {}).setdefault(row["image_id"], {})
+                tongue = base_language(row["lang"])
+                mine[tongue] = min(row["caption_id"], mine.get(tongue, "~"))
         counts = Counter({writer: len(mine) for writer, mine in by.items()})
         if odd := [one for one in given if one not in by]:
             raise UserError(f"nobody named '{odd[0]}' wrote captions here.{did_you_mean(odd[0], by)}")
@@ -135,18 +136,24 @@ class Review:
         if len(chosen) < 2 or len(chosen) > _WRITERS:
             if given:
                 raise UserError(f"choose 2 to {_WRITERS} writers.")
-            return {"writers": every, "chosen": chosen, "scores": [], "rows": [], "pictures": 0}
+            return {"writers": every, "chosen": chosen, "scores": [], "rows": [], "pictures": 0, "apart": 0}
         shared = set.intersection(*(set(by[writer]) for writer in chosen)) - self._data.dropped_images()
         some = sorted(shared)[:_PICTURES]
-        wanted = [by[writer][key] for key in some for writer in chosen]
+        pairs = {key: _alike([by[writer][key] for writer in chosen]) for key in some}
+        wanted = [one for captions in pairs.values() for one in captions]
         rows = {row["caption_id"]: row for row in plain_rows(self._data.captions.get(wanted))}
         table = []
         for key in some:
-            said = [_plain_caption(caption_from_row(rows[by[writer][key]])) for writer in chosen]
-            table.append({"image": key, "captions": said, "differ": round(_differ([one["text"] for one in said]), 4)})
+            said = [_plain_caption(caption_from_row(rows[one])) for one in pairs[key]]
+            apart = len({base_language(one["lang"]) for one in said}) > 1
+            differ = round(_differ([one["text"] for one in said]), 4)
+            table.append({"image": key, "captions": said, "differ": differ, "apart": apart})
+        alike = [row for row in table if not row["apart"]]
         return {
-            "writers": every, "chosen": chosen, "scores": _scores(table, chosen), "votes": self._votes(table, chosen),
-            "rows": sorted(table, key=lambda row: (-row["differ"], row["image"])), "pictures": len(shared),
+            "writers": every, "chosen": chosen, "scores": _scores(alike or table, chosen),
+            "votes": self._votes(table, chosen),
+            "rows": sorted(table, key=lambda row: (row["apart"], -row["differ"], row["image"])),
+            "pictures": len(shared), "apart": sum(row["apart"] for row in table),
         }  # fmt: skip
 
     def _votes(self, table: list[dict[str, Any]], chosen: Sequence[str]) -> dict[str, Any]:
@@ -195,6 +202,17 @@ class Review:
             "edits": dict(Counter(row["action"] for row in data.edits.rows(["action"]))),
             "runs": [_run(run) for run in reversed(read_runs(data)[-_RUNS:])],
         }  # fmt: skip
+
+
+def _alike(each: Sequence[dict[str, str]]) -> list[str]:
+    """A caption of every writer, by language; all in one language where they have one in common.
+
+    >>> _alike([{"de": "1", "en": "2"}, {"en": "3", "fr": "4"}]), _alike([{"de": "1"}, {"en": "3"}])
+    (['2', '3'], ['1', '3'])
+    """
+    common = set.intersection(*map(set, each))
+    tongue = min(common, key=lambda one: (one != "en", one), default=None)
+    return [mine[tongue] if tongue else min(mine.values()) for mine in each]
 
 
 def _waiting(rows: pa.Table, low: str, judged: set[str]) -> pa.Table:

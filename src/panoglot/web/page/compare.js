@@ -19,7 +19,7 @@ export async function open(main) {
   if (!body || where().screen !== "compare") return;
   body.replaceChildren(draw_filters(found.writers, names));
   if (names.length < 2) { body.append(make("div", { class: "nothing" }, make("h2", {}, t("There is only one writer here.")), make("p", {}, t("Captions of two or more models or people are needed.")))); return; }
-  body.append(make("p", { class: "quiet" }, t("{0} pictures that all of them describe. Intervals of 95 % by a bootstrap over the pictures; those where the words differ most come first.", number(found.pictures))),
+  body.append(make("p", { class: "quiet" }, t("{0} pictures that all of them describe. Intervals of 95 % by a bootstrap over the pictures; those where the words differ most come first.", number(found.pictures)), found.apart ? ` ${t("{0} are described in different languages; they come last and are in no score.", number(found.apart))}` : ""),
     scores(names), vote_line(), make("div", { class: "row" }, button(hidden ? t("Show the names") : t("Hide the names"), hide, { id: "hide", "aria-keyshortcuts": "H" }), make("span", { class: "quiet" }, t("Keys: ↑ ↓ picture, 1–9 is best, 0 no difference, H names."))),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("Captions side by side") }, make("table", { id: "side" })),
     found.total > found.rows.length ? button(t("More"), next, { id: "next" }) : "");
