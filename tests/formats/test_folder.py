@@ -248,8 +248,15 @@ def test_a_very_deep_folder(tmp_path):
 
 def test_no_pictures_is_a_mistake(tmp_path):
     (tmp_path / "x.md").write_text("")
-    with pytest.raises(UserError, match="has no pictures"):
+    with pytest.raises(UserError, match=r"has no pictures \(.*\), but 1 file of other kinds \(x.md\)\.$"):
         take(tmp_path)
+    (tmp_path / "a.txt").write_text("A dog.\n")
+    (tmp_path / "z.txt").write_text("犬/一.png\nb.png\n")
+    with pytest.raises(UserError) as caught:
+        take(tmp_path)
+    line = str(caught.value)
+    assert "), but 1 file of other kinds (x.md), 2 text files of no picture (a.txt, z.txt); a list of" in line
+    assert line.endswith(f"panoglot ingest {tmp_path / 'z.txt'} -o X.pano")
 
 
 def test_parts_are_small_and_a_new_file_changes_few(tmp_path):

@@ -8,6 +8,7 @@ files of other kinds, are told.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -16,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from panoglot.errors import RowError, UserError, command
+from panoglot.errors import RowError, UserError, command, many
 from panoglot.formats._files import (
     ARCHIVES,
     FILMS,
@@ -135,14 +136,34 @@ def parts_but(
         key = hashlib.sha256(repr([os.path.abspath(root), some]).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         yield Part("folder", join_uri(root), key, {"root": root, "unused": some}, 0)
     if not found and not described:
-        documents = [name for what, name in unused if what == _NO_DOCUMENT]
-        if documents:
-            first = command("ingest", os.path.join(source, min(documents)))
-            raise UserError(
-                f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}); its documents and films "
-                f"({len(documents)}) are read by their names, or in a folder of nothing else: {first} -o X.pano"
-            )
-        raise UserError(f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}).")
+        raise _no_pictures(source, unused)
+
+
+def _no_pictures(source: str, unused: list[list[str]]) -> UserError:
+    """Say what a folder without a picture holds, and how its first file that may hold some is read."""
+    by_kind = {what: sorted(name for kind, name in unused if kind == what) for what in _HINTS}
+    held = [
+        many(len(names), what) + f" ({', '.join(map(join_uri, names[:3]))}{', …' if len(names) > 3 else ''})"
+        for what, names in by_kind.items()
+        if names
+    ]
+    line = f"'{source}' has no pictures ({', '.join(sorted(SUFFIXES))}){', but ' if held else ''}{', '.join(held)}"
+    for what, how in (
+        (_NO_DOCUMENT, "documents and films are read by their names, or in a folder of nothing else"),
+        (_NO_TABLE, "a table of rows is read by its own name"),
+        (_NO_PICTURE, "a list of pictures is read by its own name"),
+    ):
+        for name in by_kind[what]:
+            if what != _NO_PICTURE or _lists_pictures(os.path.join(source, name)):
+                return UserError(f"{line}; {how}: {command('ingest', os.path.join(source, name))} -o X.pano")
+    return UserError(f"{line}.")
+
+
+def _lists_pictures(path: str) -> bool:
+    """Whether a text begins with a line that is the name of a picture."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return suffix_of(file.readline(4096).decode("utf-8", "replace").strip()) in SUFFIXES
+    return False
 
 
 def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
