@@ -21,7 +21,7 @@ def told(path, count=40, langs=("en", "sw", "ar", "hi"), kinds=("human",)):
     for n, key in enumerate(data.images.read(["image_id"])["image_id"].to_pylist()):
         for lang in langs:
             for kind in kinds:
-                one = Caption(f"{SAID[lang]} {n}", lang, kind, recipe="human", image_id=key, run_id="r")
+                one = Caption(f"{SAID[lang[:2]]} {n}", lang, kind, recipe="human", image_id=key, run_id="r")
                 one.caption_id = f"{n:04x}{langs.index(lang):02x}{kinds.index(kind):02x}".ljust(32, "0")
                 captions.append(caption_to_row(one))
     data.captions.insert(captions)
@@ -202,6 +202,23 @@ def test_tiers_and_shares_from_files(tmp_path):
     (tmp_path / "shares.yaml").write_text("en: 50\nsw: 75\n")
     with pytest.raises(UserError, match="100 in all at most"):
         plan_languages(data, budget=40, shares=str(tmp_path / "shares.yaml"))
+
+
+def test_languages_that_a_budget_gives_nothing_are_named(tmp_path):
+    data = told(tmp_path / "a.pano", 30, ("en", "en-GB", "ar", "hi", "th", "sw"))
+    row = data.captions.rows(where="lang = 'sw'")[0]
+    data.score("captions", {row["caption_id"]: ({}, "wrong")})  # one less in Swahili: it comes last
+    plan = plan_languages(data, budget=6)
+    assert plan.planned == {"en": 3, "ar": 1, "hi": 1, "th": 1}
+    assert plan.notes == [
+        "en takes in en-GB (30).",
+        "the budget gives 1 language nothing: sw; --budget 9 gives each one",
+    ]
+    assert plan_languages(data, budget=9).planned.keys() == {"en", "ar", "hi", "th", "sw"}
+    assert plan_languages(data, budget=6, share_en=1).planned == {"en": 6}
+    (tmp_path / "shares.yaml").write_text("en: 99\nsw: 1\n")
+    plan = plan_languages(data, budget=20, shares=str(tmp_path / "shares.yaml"))
+    assert plan.notes[-1] == "the budget gives 1 language nothing: sw; --least 1 gives each one"
 
 
 def test_export_and_subset_use_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 
 from panoglot._version import __version__
 from panoglot.checks import several
-from panoglot.errors import UserError, command, did_you_mean, verb
+from panoglot.errors import UserError, command, did_you_mean, many, verb
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.networks.samplers import Draw
@@ -124,7 +125,7 @@ def plan_languages(
         dataset: a dataset or its path.
         budget: captions in all.
         share_en: share of English.
-        lang: the languages; those that are there, or those of the tiers, when none are given.
+        lang: the languages; those that are there, the most told first, or those of the tiers, when none are given.
         shares: a YAML or JSON file of language to percent, instead of an even share.
         tiers: a YAML or JSON file of tier to languages, 5 the richest (Joshi et al., 2020).
         from_tier: only languages of this tier and higher ones.
@@ -144,7 +145,7 @@ def plan_languages(
     pool = _pool(data, here)
     wanted = [canonical_language(tag) for tag in several(lang)]
     wanted = wanted or [one for tier in sorted(levels, reverse=True) if tier >= from_tier for one in levels[tier]]
-    wanted = wanted or sorted(pool)
+    wanted = wanted or _usual(pool)
     if shares:
         percent = {canonical_language(tag): float(share) for tag, share in _file(shares).items()}
         if not percent or sum(percent.values()) > 100.001 or min(percent.values()) < 0:
@@ -157,6 +158,12 @@ def plan_languages(
     if not dealt.keys() & pool.keys():
         raise UserError(f"none of {', '.join(list(dealt)[:8])} is in {data.address}; it has {', '.join(have[:20])}.")
     chosen = _assign(pool, dealt, seed)
+    empty = [lang for lang, count in dealt.items() if not count]
+    if empty and (shares or 0 < share_en < 1):  # all or nothing in English is meant
+        first = ", ".join(empty[:8]) + (" …" if len(empty) > 8 else "")
+        mends = "--least 1" if shares else f"--budget {_enough(share_en, wanted)}"
+        taken_in.append(f"the budget gives {many(len(empty), 'language{s}')} nothing: {first}; {mends} gives each one")
+    dealt = {lang: count for lang, count in dealt.items() if count}
     plan = Plan(name, len(chosen), dict(dealt), notes=taken_in)
     used = Counter(lang for lang, _ in chosen.values())
     plan.used = {lang: used[lang] for lang in dealt if used[lang]}
@@ -170,6 +177,19 @@ def plan_languages(
     said = {"budget": budget, "share_en": share_en, "planned": dealt, "seed": seed, "name": name}
     _store(data, "plan_languages", said, name, ((image, caption) for image, (_, caption) in chosen.items()))
     return plan
+
+
+def _usual(pool: _Pool) -> list[str]:
+    """The languages that are there, the most told first; `pt` stands for `pt-BR` where both are there."""
+    tags = [tag for tag in pool if tag != "und" or len(pool) == 1]
+    broad = [tag for tag in tags if not any(other != tag and matches(other, tag) for other in tags)]
+    return sorted(broad, key=lambda tag: (-len(pool[tag]), tag))
+
+
+def _enough(share_en: float, langs: Sequence[str]) -> int:
+    """The least budget that gives every language a caption, nearly."""
+    others = sum(lang != "en" for lang in langs)
+    return math.ceil(max(others / (1 - share_en), 1 / share_en)) + 1
 
 
 def _meeting(pool: _Pool, dealt: Mapping[str, int]) -> tuple[_Pool, list[str]]:
