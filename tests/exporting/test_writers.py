@@ -421,6 +421,11 @@ def test_hugging_face_finds_the_splits_of_the_card(dataset, tmp_path):
         found = datasets.load_dataset(where[0], cache_dir=str(tmp_path / "cache"), **where[1])
         assert {name: len(part) for name, part in found.items()} == {"test": 2, "train": 6}
         assert all(row["image"].size[1] == 40 for part in found.values() for row in part)
+    assert export(data, tmp_path / "hf", "hf")["splits"] == {"test": 2, "train": 6}
+    found = datasets.load_from_disk(str(tmp_path / "hf"))
+    assert {name: len(part) for name, part in found.items()} == {"test": 2, "train": 6}
+    again = panoglot.ingest(str(tmp_path / "hf"), str(tmp_path / "again.pano")).dataset
+    assert set(again.images.read(["image_id"])["image_id"].to_pylist()) == set(ids)
     only = export(data, tmp_path / "only", "csv", split="test")
     assert only["images"] == 2
     with open(tmp_path / "only" / "pairs.csv", newline="", encoding="utf-8") as file:

@@ -241,6 +241,8 @@ def _write(
         if progress:
             progress(job.tally.images, total)
     closed = {split: writer.close() for split, writer in sorted(writers.items())}
+    if "" not in closed and (beside := getattr(next(iter(writers.values()), None), "of_splits", None)):
+        beside(folder, list(closed))
     if job.tally.images == 0:
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(job.left_out.items()))
         why = f"no picture could be written ({why})" if why else "every picture is dropped or without captions"

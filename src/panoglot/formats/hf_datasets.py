@@ -139,6 +139,11 @@ class Writer:
         self._bytes = 0
         self._digest, self._encode = hashlib.sha256(), msgspec.json.Encoder(order="sorted").encode
 
+    @staticmethod
+    def of_splits(folder: Path, splits: list[str]) -> None:
+        """Say which folders are the splits of one `DatasetDict`."""
+        (folder / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
+
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> None:
         """Write one picture with its record."""
         import pyarrow as pa
