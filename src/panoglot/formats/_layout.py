@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from panoglot.errors import RowError, UserError
+from panoglot.errors import RowError, UserError, command
+from panoglot.formats._checked import encodable
 from panoglot.formats._files import find_named, open_regular, suffix_of
 from panoglot.formats._rows import are_pictures, image_column
 from panoglot.pictures import SUFFIXES
@@ -101,6 +102,10 @@ def find_layout(path: str, delimiter: str | None = None, encoding: str | None = 
     chosen = _separator(delimiter) or (said[1] if said else None)
     body = text.partition("\n")[2] if said else text
     names, chosen, header = _columns(path, _whole_lines(body, len(raw) < _HEAD), chosen)
+    if not all(map(encodable, names)):
+        shown = next(one for one in names if not encodable(one)).encode("utf-8", "surrogateescape")[:40]
+        line = command("ingest", path, "-o", "X.pano", "--option", "encoding=cp1252")
+        raise UserError(f"{path} is not UTF-8: a column is named {shown!r}. Say how it is written, such as {line}")
     size = len((body.partition("\n")[0] + "\n").encode("utf-8", "surrogateescape")) if header else 0
     return Layout("csv", start + skip + size, names, chosen, found, recode)
 
