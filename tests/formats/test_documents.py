@@ -418,7 +418,9 @@ def test_documents_among_pictures_are_named(tmp_path, pictures, capsys):
     alone.mkdir()
     (alone / "report.pdf").write_bytes(b"%PDF-1.7 nothing")
     (alone / "notes.docx").write_bytes(b"PK")
-    with pytest.raises(panoglot.UserError, match=r"films \(1\) are read by their names.*report\.pdf"):
+    with pytest.raises(
+        panoglot.UserError, match=r"but 1 document or film \(report\.pdf\), .* by their names.*report\.pdf"
+    ):
         panoglot.ingest(str(alone), tmp_path / "y.pano", quiet=True)
 
 

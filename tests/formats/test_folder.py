@@ -46,7 +46,8 @@ def test_every_file_that_is_not_used_is_named_by_its_kind(tmp_path):
     for name in ("a.jpg", "sub/b.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(picture_bytes(ord(name[-5])))
-    for name in ("captions.xlsx", "more.zip", "sub/more.7z", "meta/rows.csv", "meta/all.json", "film.mp4", "c.txt"):
+    files = "captions.xlsx more.zip sub/more.7z meta/rows.csv meta/all.json film.mp4 c.txt p.html w.warc.gz"
+    for name in files.split():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     said = {told.what: set(told.names) for told in unused(tmp_path)}
@@ -56,7 +57,11 @@ def test_every_file_that_is_not_used_is_named_by_its_kind(tmp_path):
         {"film.mp4"},
         {"meta/all.json", "meta/rows.csv"},
         {"more.zip", "sub/more.7z"},
+        {"p.html", "w.warc.gz"},
     ]
+    for name in ("p.html", "w.warc.gz"):
+        with pytest.raises(UserError, match=rf"holds web pages: .*{name} -o X.pano --extract wit "):
+            find_format(tmp_path / name)
     with pytest.raises(UserError, match=r"unzip .*more\.zip -d .*more"):
         find_format(tmp_path / "more.zip")
 
@@ -194,6 +199,10 @@ def test_links_loops_and_devices(photos, tmp_path):
     (photos / "secret.jpg").symlink_to("/etc/passwd")
     (photos / "dangling.jpg").symlink_to("nowhere.jpg")
     (photos / "away").symlink_to(outside)
+    (outside / "text").write_text("A dog.")
+    (photos / "b.txt").symlink_to(outside / "text")
+    (told,) = (one for one in unused(photos) if "link" in one.what)
+    assert told.line().startswith("1 link out of the folder that may be texts was not used: b.txt")
     os.mkfifo(photos / "pipe.jpg")
     (photos / "dir.jpg").mkdir()
     samples, rejects = take(photos)

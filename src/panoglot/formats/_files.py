@@ -22,6 +22,8 @@ __all__ = [
     "ARCHIVES",
     "FILMS",
     "MAX_TEXT",
+    "PAGES",
+    "WARCS",
     "check_exists",
     "check_regular",
     "expand",
@@ -47,6 +49,8 @@ MAX_TEXT = 2**20
 #: Names of archives end so; they are unpacked first.
 ARCHIVES = tuple(f".{ending}" for ending in "zip 7z rar gz tgz bz2 xz zst".split())
 #: Names of films end so.
+#: Web pages, and archives of them.
+PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 FILMS = tuple(f".{ending}" for ending in "mp4 m4v mov mkv webm avi mpg mpeg ogv 3gp wmv flv m2ts".split())
 _RANGE = re.compile(r"\{([^{}]*)\}")
 _MOST_SHARDS = 1_000_000

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from panoglot.errors import RowError, UserError, require
-from panoglot.formats._files import check_regular, inside, is_hidden, join_uri, read_bytes, reject
+from panoglot.formats._files import PAGES, WARCS, check_regular, inside, is_hidden, join_uri, read_bytes, reject
 from panoglot.formats._inflate import inflated
 from panoglot.formats._names import bare_language
 from panoglot.formats._robots import check_headers
@@ -23,8 +23,6 @@ from panoglot.pictures import MAX_BYTES
 from panoglot.table import Reject
 
 __all__ = [
-    "PAGES",
-    "WARCS",
     "Page",
     "Pictures",
     "batches_of",
@@ -37,7 +35,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-PAGES, WARCS = (".html", ".htm", ".xhtml"), (".warc", ".warc.gz", ".warc.zst")
 _LONGEST = 16 * 2**20  # bytes of a page
 _MOST = 10_000  # things of a page
 _BATCH = 50  # pages of a part

@@ -22,6 +22,8 @@ from panoglot.formats._files import (
     ARCHIVES,
     FILMS,
     MAX_TEXT,
+    PAGES,
+    WARCS,
     is_hidden,
     join_uri,
     part_key,
@@ -51,7 +53,7 @@ _DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json"))
 #: What an export of ours says of itself.
 MANIFEST, EXPORT = "panoglot-export.json", {"panoglot-export.json", "README.md"}
 #: Files with pictures of their own, which are read by their names: said, not passed over.
-DOCUMENTS = frozenset((".pdf", ".epub", ".warc", *FILMS))
+DOCUMENTS = frozenset((".pdf", ".epub", *FILMS))
 #: Pictures by their names that are not read: said, not passed over.
 UNREAD = frozenset(
     ".svgz .psd .ai .eps .ico .jp2 .jxl .tga .ppm .pgm .pbm .exr .hdr .xcf".split()
@@ -67,10 +69,14 @@ _NO_TABLE = "file{s} beside pictures that may hold texts of theirs"
 _NO_READER = "file{s} beside pictures that nothing reads and that may hold texts of theirs"
 _NO_DOCUMENT = "document{s} or film{s} among pictures"
 _NO_ARCHIVE = "archive{s} among pictures"
+_NO_PAGE = "web page{s} among pictures"
+_NO_LINK = "link{s} out of the folder that may be texts"
 _NO_KIND = "file{s} of other kinds"
 _HINTS = {
     _NO_DOCUMENT: "each is read by its own name, or a folder of nothing else: panoglot ingest {} -o X.pano",
     _NO_ARCHIVE: "unpack what holds pictures or texts: {} is not looked into",
+    _NO_PAGE: "pages and their pictures: panoglot ingest {} -o X.pano --extract wit (or lgs: products of shops)",
+    _NO_LINK: "--option follow_symlinks=true reads them",
     _NO_KIND: "",
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
     _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {} -o X.pano",
@@ -143,7 +149,8 @@ def _no_pictures(source: str, unused: list[list[str]]) -> UserError:
     """Say what a folder without a picture holds, and how its first file that may hold some is read."""
     by_kind = {what: sorted(name for kind, name in unused if kind == what) for what in _HINTS}
     held = [
-        many(len(names), what) + f" ({', '.join(map(join_uri, names[:3]))}{', …' if len(names) > 3 else ''})"
+        many(len(names), what.partition(" among ")[0])
+        + f" ({', '.join(map(join_uri, names[:3]))}{', …' if len(names) > 3 else ''})"
         for what, names in by_kind.items()
         if names
     ]
@@ -258,6 +265,8 @@ def _walk(root: str, follow: bool, described: set[str], unused: list[list[str]])
             if outside and not follow:
                 if suffix in SUFFIXES or suffix in UNREAD or os.path.isdir(target):
                     found.append([path, [], "outside_folder"])
+                elif suffix in TEXTS or suffix in TABLES:
+                    unused.append([_NO_LINK, path])
             elif link and os.path.isdir(target):
                 # a folder inside the source is read where it really is; a loop leads to a folder above
                 if outside and not any(
@@ -297,7 +306,9 @@ def tell_unused(unused: list[list[str]], start: str, names: Iterable[str]) -> No
 
 
 def _kind_of(name: str) -> str:
-    suffix = ".warc" if name.lower().endswith(".warc.gz") else suffix_of(name)
+    if name.lower().endswith(PAGES + WARCS):
+        return _NO_PAGE
+    suffix = suffix_of(name)
     kinds = {
         _NO_DOCUMENT: DOCUMENTS,
         _NO_ARCHIVE: ARCHIVES,
