@@ -114,6 +114,16 @@ def test_all_opted_out(photos, tmp_path):
     assert "3 pictures were not taken, opted out: a.png, b.png, c.png" in done.stdout
 
 
+def test_pictures_that_are_there_are_counted_when_some_opted_out_since(photos, tmp_path):
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
+    run("ingest", "photos", "-o", "x.pano", cwd=tmp_path, env=HERE)
+    (tmp_path / "out.txt").write_text("b.png\n")
+    done = run("ingest", "photos", "-o", "x.pano", "--opt-out", "out.txt", cwd=tmp_path, env=HERE)
+    assert (done.returncode, "every picture of" in done.stderr, "failed" in done.stderr) == (0, False, False)
+    assert "2 pictures" in next(line for line in done.stdout.splitlines() if line.startswith("ingest "))
+    assert "1 picture whose source has opted out since was not used" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -74,10 +74,11 @@ def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
 
 
 def _before(stage: Any) -> str:
-    """What was done before; of a source its parts (folders, files, shards), which are passed over unread."""
-    if not stage.skipped:
-        return ""
-    return many(stage.skipped, "unchanged part") if stage.name == "ingest" else f"{stage.skipped:,}"
+    """What was done before: of a source pictures that were read again, and parts that were passed over unread."""
+    if stage.name != "ingest":
+        return f"{stage.skipped:,}" if stage.skipped else ""
+    again = stage.notes.get("read_again", 0)
+    return ", ".join(many(n, what) for n, what in ((again, "picture{s}"), (stage.skipped, "unchanged part{s}")) if n)
 
 
 def _show_rejects(data: Any, out: Any) -> None:

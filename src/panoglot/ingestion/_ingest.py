@@ -257,7 +257,7 @@ class IngestOperator:
         self._commit_triples(part)
         new, notes = record_places(data, given, run, moved)
         self._new += new
-        add_notes(self._notes, notes)
+        add_notes(self._notes, notes | ({"read_again": len(given) - new} if len(given) > new else {}))
         data.rejects.upsert([{**replace(r, stage="ingest").plain(), "run_id": run} for r in rejects])
         self._failed |= {r.item for r in rejects}
         self._opted_out |= {r.item for r in rejects if r.reason == "opted_out"}

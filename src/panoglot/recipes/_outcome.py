@@ -144,7 +144,7 @@ def all_opted_out(stage: StageResult, failing: Counter[str], source: str, file: 
     count = stage.notes.get("opted_out", 0)
     if stage.skipped and not count and set(failing) == {"opted_out"}:  # an earlier run found it
         count = failing["opted_out"]
-    if not count or count < stage.rejected or stage.done or stage.pending:
+    if not count or count < stage.rejected or stage.done or stage.pending or stage.notes.get("read_again"):
         return None
     listed = f"the opt-out list '{file}'"
     mend = "Where that is not meant, correct the list and give the same command again"
@@ -337,6 +337,7 @@ def what_went_wrong(dataset: Dataset, run_id: str, stages: Sequence[StageResult]
             and not stage.done
             and not stage.skipped
             and not stage.pending
+            and not stage.notes.get("read_again")  # pictures that an earlier run took
         ):
             where = f"{sql_in('stage', [stage.id, stage.name])} and run_id = '{run_id}'"
             why = Counter(dataset.rejects.read(["reason"], where)["reason"].to_pylist())
