@@ -212,6 +212,8 @@ def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states
     vectors, owners, captions = arrays
     at = 0
     for batch in _batches(data, fragments):
+        if len(batch[0]) == len(vectors):  # few rows: as they lie in Arrow's memory
+            return Part(*batch, states)
         for array, some in zip(arrays, batch, strict=True):
             array[at : at + len(some)] = some
         at += len(batch[0])
