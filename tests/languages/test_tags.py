@@ -1,9 +1,21 @@
 """Tags: one canonical form, which meet, and what somebody meant who wrote none."""
 
+from itertools import product
+from string import ascii_lowercase
+
+import langcodes
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.languages import canonical_language, language_in_name, matches, meeting, near_languages, parse_language
+from panoglot.languages import (
+    canonical_language,
+    language_in_name,
+    language_name,
+    matches,
+    meeting,
+    near_languages,
+    parse_language,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +48,15 @@ def test_tags_of_one_language_are_one_tag(same, tag):
     if tag == "ko":
         same = ("ko", "kor", "kor_Kore")
     assert {one: parse_language(one) for one in same} == dict.fromkeys(same, tag)
+
+
+def test_tags_that_are_known_by_heart_are_what_langcodes_makes_of_them():
+    every = ["".join(letters) for length in (2, 3) for letters in product(ascii_lowercase, repeat=length)]
+    known = [tag for tag in [*every, "zh-Hans", "zh-Hant"] if language_name(tag) != tag]
+    assert len(known) > 150
+    made = {tag: str(langcodes.Language.get(langcodes.standardize_tag(tag, macro=True))) for tag in known}
+    assert {tag: parse_language(tag) for tag in known} == made
+    assert made["tl"] == "fil"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every format, mode and kind of damage that `read_header` and `Image` promise to handle."""
 
+import base64
 import contextlib
 import io
 import struct
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import RowError
-from panoglot.pictures import MAX_PIXELS, Image, read_header
+from panoglot.pictures import MAX_PIXELS, Image, load_pictures, read_header
+from panoglot.table import create_dataset
 from tests.conftest import picture_bytes
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "GIF": {}, "WEBP": {"lossless": True}}
@@ -457,3 +459,21 @@ def test_a_decoder_that_a_stop_ended_is_no_fault_of_the_picture(monkeypatch):
     monkeypatch.setattr(_guard._Process, "ask", interrupted)
     assert _guard.guarded("facts", picture_bytes(0))
     assert len(ended) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_thumbnails_of_jpegs_are_the_whole_picture_made_small(tmp_path, mode, orientation):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    smooth = quarters(64, 48).resize((640, 480), PIL.Image.Resampling.BICUBIC).convert(mode)
+    data = encode(smooth, "JPEG", quality=95, exif=exif)
+    dataset = create_dataset(tmp_path / "x.pano")
+    row = {"uri": "a.jpg", "width": 640, "height": 480, "format": "jpeg"}
+    dataset.images.insert([{"image_id": name, "data": raw, **row} for name, raw in (("a", data), ("b", data[:-3000]))])
+    found = load_pictures(dataset, ["a", "b"], 380)
+    shown = PIL.Image.open(io.BytesIO(base64.b64decode(found["a"].thumbnail.partition(",")[2])))
+    assert shown.size == (found["a"].width, found["a"].height) == ((380, 285) if orientation == 1 else (285, 380))
+    expected = Image(data).pil().resize(shown.size, PIL.Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(expected, int)).mean() < 3
+    assert (found["b"].thumbnail, found["b"].problem) == ("", "truncated")

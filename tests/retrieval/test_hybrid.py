@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import PIL.Image
@@ -324,6 +326,49 @@ def test_the_words_follow_every_commit(scenes):
     assert not searcher.search("zebra", parts="lexical")
     scenes.data.score("marks", {scenes.ids[0]: ({}, "duplicate_of:x")})
     assert scenes.ids[0] not in {h.image_id for h in searcher.search("red cat", k=15)}
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(10**6, 10**6), (0, 10**6), (0, 0)])
+def test_uris_are_those_of_the_table_whether_they_are_held_or_looked_up(scenes, monkeypatch, at_once, most):
+    monkeypatch.setattr("panoglot.retrieval._uris.AT_ONCE", at_once)
+    monkeypatch.setattr("panoglot.retrieval._uris.MOST", most)
+    uris = {key: f"{n}.png" for n, key in enumerate(scenes.ids)}
+    searcher = Searcher(scenes.data, scenes.encoder)
+    for moved in (None, "ein/ort/ไฟล์ 赤.png", None):
+        if moved:
+            scenes.data.images.change([{"image_id": scenes.ids[3], "uri": moved}])
+            uris[scenes.ids[3]] = moved
+        for _ in range(4):
+            assert {hit.image_id: hit.uri for hit in searcher.search("red cat", k=15)} == uris
+
+
+def test_words_that_no_caption_has_are_asked_for_once(scenes, monkeypatch):
+    searcher, asked = Searcher(scenes.data, scenes.encoder), []
+    whole = Lexicon._stands
+    monkeypatch.setattr(
+        "panoglot.retrieval._lexical.Lexicon._stands",
+        lambda self, words, **more: asked.append(words) or whole(self, words, **more),
+    )
+    weak = "weak: no caption has any of {}; what is shown is what is nearest."
+    assert searcher.search("zebra giraffe").notes == [weak.format("'zebra', 'giraffe'")]
+    assert asked == []
+    assert searcher.search("Zebra, giraffe!").notes == [weak.format("'zebra', 'giraffe'")]
+    assert searcher.search("斑马").notes == ["weak: no caption has '斑马'; what is shown is what is nearest."]
+    scenes.caption(scenes.ids[4], "Ein Zebra.", "de", "human")
+    assert first(searcher.search("zebra giraffe")) == scenes.ids[4]
+    assert searcher.lexicon.known(["zebra", "giraffe"]) == ["zebra"]
+    assert asked
+
+
+def test_a_search_for_words_loads_only_what_it_needs(scenes):
+    code = (
+        "import sys, panoglot; hits = panoglot.search(sys.argv[1], 'red cat', parts='lexical');"
+        "assert hits[0].told(hits.lang)[0].text == 'A red cat.', hits;"
+        "print([one for one in sys.argv[2:] if one in sys.modules])"
+    )
+    heavy = ["langcodes", "onnxruntime", "panoglot.formats", "panoglot.retrieval.cirevl", "panoglot.text._refusals"]
+    run = subprocess.run([sys.executable, "-c", code, scenes.data.address, *heavy], capture_output=True, text=True)
+    assert run.stdout == "[]\n", run.stdout + run.stderr
 
 
 def test_a_dataset_that_may_only_be_read_is_searched(scenes, monkeypatch):

@@ -204,3 +204,15 @@ def test_many_at_once_and_rows_that_come_and_go(table):
         thread.join()
     assert wrong == []
     right(table)
+
+
+@pytest.mark.parametrize("size", [1, 7, ROWS - 1, ROWS, 10 * ROWS])
+def test_rows_are_the_same_whatever_is_read_at_a_time(table, monkeypatch, size):
+    plain = {row["id"].encode(): row["vector"] for row in table.read().to_pylist()}
+    for keep in (10**9, 100):  # in memory, and as a copy
+        monkeypatch.setattr("panoglot.vectors._stored.KEEP", keep)
+        monkeypatch.setattr("panoglot.vectors._stored.HELD", size)
+        monkeypatch.setattr("panoglot.vectors._stored.COPIED", size)
+        owners, values = read(table)
+        assert owners == sorted(plain)
+        assert (values == np.array([plain[key] for key in owners], np.float32)).all()

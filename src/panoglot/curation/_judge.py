@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from panoglot.curation._contract import Facts, Step, Unscored, Verdict
+from panoglot.curation._contract import Facts, Step, Unscored, Verdict, owns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from panoglot.curation._curate import CurateResult
 
-__all__ = ["FACTS", "Judge", "Writer", "base", "note", "progress"]
+__all__ = ["FACTS", "Judge", "Owned", "Writer", "base", "note", "progress"]
 
 #: What a filter may know of a picture.
 FACTS = ("image_id", "width", "height", "format", "size", "uri", "group", "time")
@@ -24,6 +24,14 @@ _COMMIT = 65_536
 def base(reason: str) -> str:
     """A reason without what it names: `duplicate_of` of `duplicate_of:0f3a`."""
     return reason.partition(":")[0]
+
+
+class Owned(dict[str, bool]):
+    """Whether curation wrote a reason, by its base: a run asks all filters once for each."""
+
+    def __missing__(self, reason: str) -> bool:
+        self[reason] = owns(reason)
+        return self[reason]
 
 
 class Bench:

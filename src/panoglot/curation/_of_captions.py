@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict, owns
+from panoglot.curation._contract import UNSCORED, Facts, Step, Unscored, Verdict
 from panoglot.curation._explain import Ruling, Watch, rulings_of
-from panoglot.curation._judge import FACTS, Bench, Writer, base, note, progress
+from panoglot.curation._judge import FACTS, Bench, Owned, Writer, base, note, progress
 from panoglot.curation._memory import Judgements, Outcome
 from panoglot.curation._same import CARRIED
 from panoglot.curation._texts import Texts
@@ -56,7 +56,7 @@ def judge_captions(
             court.groups[number] = step.bind(texts)
             note(result, step, texts.statistics)
     write = Writer(lambda rows: _drop(dataset, rows), dry_run)
-    owned: dict[str, bool] = {}
+    owned = Owned()
     batches = progress(dataset.captions.batches(size=_BATCH), dataset.captions.count(), "curate captions", quiet)
     for batch in batches:
         captions = []
@@ -65,7 +65,7 @@ def judge_captions(
             result.measured += measured
             result.captions += not measured
             old = caption.dropped
-            if old is not None and not owned.setdefault(base(old), owns(old)):
+            if old is not None and not owned[base(old)]:
                 result.by_methods[base(old)] += not measured
                 if caption.image_id == watch.image_id:
                     watch.caption_of_method(caption)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from panoglot.curation._contract import UNSCORED, Facts, Step, Verdict, owns
+from panoglot.curation._contract import UNSCORED, Facts, Step, Verdict
 from panoglot.curation._count import counted, key64
 from panoglot.curation._explain import Watch
-from panoglot.curation._judge import FACTS, Judge, Writer, base, note, progress
+from panoglot.curation._judge import FACTS, Judge, Owned, Writer, base, note, progress
 from panoglot.curation._same import OWN, Same
 from panoglot.table import Dataset, plain_rows
 from panoglot.text import same_text
@@ -42,6 +42,7 @@ def judge_images(
     """
     import pyarrow as pa
 
+    owned = Owned()
     drops = dataset.marks.read(["image_id", "dropped"], "dropped is not null")
     before = dict(zip(drops["image_id"].to_pylist(), drops["dropped"].to_pylist()))
     judge, finders, index = Judge(), [step for step in steps if step.filter.unit == "pairs"], None
@@ -49,13 +50,13 @@ def judge_images(
         if step.filter.unit == "image":
             judge.add(step, step.bind())
         elif step.filter.unit == "image_group":
-            index = index or _index(dataset, before)
+            index = index or _index(dataset, before, owned)
             with watch.group(step):
                 judge.add(step, _looked_up(step, *step.bind(dataset, index)))
             note(result, step, index.statistics)
             index.statistics = {}
     if finders:
-        index = index or _index(dataset, before)
+        index = index or _index(dataset, before, owned)
         index.dry_run = dry_run
     same = Same(dataset, finders, index, dry_run=dry_run) if finders and index is not None else None
     group_of = same.group_of if same else {}
@@ -78,18 +79,19 @@ def judge_images(
     for batch in progress(dataset.images.batches(FACTS, size=_BATCH), dataset.images.count(), "curate images", quiet):
         scores = _scores(dataset, batch) if judge.needs("scores") else {}
         places = index.find(batch["image_id"]).tolist() if index is not None else [-1] * batch.num_rows
-        for facts, place in zip(batch.to_pylist(), places):
+        given = texts(batch["image_id"]) if texts is not None else [0] * batch.num_rows
+        for facts, place, count in zip(batch.to_pylist(), places, given):
             image, facts["place"] = facts["image_id"], place
             result.images += 1
             old = before.get(image)
-            if old is not None and not owns(old):
+            if old is not None and not owned[base(old)]:
                 result.by_methods[base(old)] += 1
                 going.append(image)
                 if image == watch.image_id:
                     watch.image_of_method(old)
                 continue
             if texts is not None:
-                facts["texts"] = texts(image)
+                facts["texts"] = count
             facts["scores"] = scores.get(image, {})
             reason = judge(facts)
             if image == watch.image_id:
@@ -127,9 +129,9 @@ def _looked_up(step: Step, reasons: np.ndarray, unscored: np.ndarray) -> Callabl
     return decide
 
 
-def _index(dataset: Dataset, before: dict[str, str]) -> ImageIndex:
+def _index(dataset: Dataset, before: dict[str, str], owned: Owned) -> ImageIndex:
     """The images that no method dropped."""
-    theirs = {image for image, reason in before.items() if not owns(reason)}
+    theirs = {image for image, reason in before.items() if not owned[base(reason)]}
 
     def batches() -> Iterator[pa.Array]:
         for batch in dataset.images.batches(["image_id"], size=65_536):
@@ -143,8 +145,8 @@ def _index(dataset: Dataset, before: dict[str, str]) -> ImageIndex:
     return ImageIndex(batches)
 
 
-def _text_counts(dataset: Dataset) -> Callable[[str], int]:
-    """How many different given texts an image came with."""
+def _text_counts(dataset: Dataset) -> Callable[[pa.Array], list[int]]:
+    """How many different given texts images came with."""
     import numpy as np
 
     where = f"kind in ('alt', 'human') and {OWN}"
@@ -159,10 +161,13 @@ def _text_counts(dataset: Dataset) -> Callable[[str], int]:
     order = np.argsort(keys)
     keys, counts = keys[order], counts[order]
 
-    def count(image: str) -> int:
-        key = np.uint64(int(image[:16], 16))
-        at = int(np.searchsorted(keys, key))
-        return int(counts[at]) if at < len(keys) and keys[at] == key else 0
+    def count(images: pa.Array) -> list[int]:
+        wanted = id_bytes(images)[:, 0]
+        if not len(keys):
+            return [0] * len(wanted)
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found: list[int] = np.where(keys[at] == wanted, counts[at], 0).tolist()
+        return found
 
     return count
 

@@ -159,6 +159,8 @@ class Same:
         self._owners, self._keys = found[:, 0], found[:, 1:]
 
     def _texts(self, image: str) -> dict[int, set[int]]:
+        if not len(self._owners):
+            return {}
         import numpy as np
 
         mine = np.uint64(key64(image))

@@ -47,6 +47,9 @@ yue=Cantonese zgh=Moroccan_Tamazight zh=Chinese zu=Zulu
     )
 }
 
+#: Tags that are canonical as they stand.
+_CANONICAL = frozenset(_NAMES) - {"tl"}
+
 #: What languages call themselves, and some are called by their neighbours.
 _OWN_NAMES = {
     name.replace("_", " "): tag
@@ -111,10 +114,12 @@ def parse_language(tag: str | None) -> str | None:
     >>> [parse_language(tag) for tag in ("cmn", "zho_Hans", "arb_Arab", "ger", "de_DE@euro", "ca_ES@valencia")]
     ['zh', 'zh-Hans', 'ar', 'de', 'de-DE', 'ca-ES-valencia']
     """
-    import langcodes
-
     if not tag:
         return None
+    if tag in _CANONICAL:  # most tags: to load langcodes takes as long as a search
+        return tag
+    import langcodes
+
     raw, _, modifier = tag.strip().partition("@")
     raw, modifier = raw.partition(".")[0].replace("_", "-"), modifier.partition(".")[0].lower()
     if modifier in _MODIFIERS:

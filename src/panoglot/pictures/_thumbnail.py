@@ -6,11 +6,14 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
-from panoglot.pictures._image import Image
+from panoglot.pictures._image import Image, plain_jpeg
 from panoglot.table import Dataset
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 __all__ = ["Picture", "load_pictures"]
 
@@ -62,16 +65,37 @@ def _picture(image_id: str, data: bytes | None, facts: dict[str, Any], side: int
 
     picture = Picture(image_id, facts)
     try:
-        small = Image(data or b"", id=image_id).pil(min_side=side)
+        small = _eighths(data or b"", side) or Image(data or b"", id=image_id).pil(min_side=side)
         small.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
     except RowError as error:
         picture.problem = error.reason
         return picture
     for quality in (82, 68, 50, 30, 10):
         buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+        small.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= MOST_BYTES:
             break
     picture.width, picture.height = small.size
     picture.thumbnail = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return picture
+
+
+def _eighths(data: bytes, side: int) -> PIL.Image.Image | None:
+    """A plain JPEG decoded at the least number of eighths of its size whose longer side is at least `side`.
+
+    None for all else, and for what is broken: to decode that whole says what is wrong.
+    """
+    import PIL.Image
+    import simplejpeg
+
+    plain = plain_jpeg(data)
+    if plain is None or plain[1] != 1:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(plain[0])
+        if colours not in ("YCbCr", "Gray"):
+            return None
+        high, wide = (-(-length * side // max(height, width)) for length in (height, width))
+        return PIL.Image.fromarray(simplejpeg.decode_jpeg(plain[0], min_height=high, min_width=wide, min_factor=1))
+    except ValueError:
+        return None

@@ -74,8 +74,14 @@ class Gallery:
         """Whether captions have vectors too."""
         now = stamp(self.table)
         if self._captioned[0] != now:
-            self._captioned = (now, self.table.count("of = 'caption'") > 0)
+            self._captioned = (now, self._holds_captions())
         return self._captioned[1]
+
+    def _holds_captions(self) -> bool:
+        if not self.table.exists() or self._by_index():
+            return self.table.count("of = 'caption'") > 0
+        self._vectors.refresh()  # they are read anyway
+        return any(bool(part.captions.any()) for part in self._vectors.parts)
 
     def ranked(
         self,

@@ -298,16 +298,23 @@ class Lexicon:
         wanted = 8 * depth
         if where is None and not must and self._open.count_rows() > _ONE_BY_ONE:
             rows, scores, every_one = self._joined(clauses, wanted)
+            self._note_none(asked, words, rows if every_one else None)
             found = self._best(rows, scores, depth)
             if every_one or len(found) >= depth:
                 return found
         query = BooleanQuery([*((Occur.SHOULD, one) for one in clauses), *((Occur.MUST, one) for one in must)])
         while True:
             rows, scores = self._ask(query, wanted, where)
+            self._note_none(asked, words, rows if where is None and not must else None)
             found = self._best(rows, scores, depth)
             if len(found) >= depth or len(rows) < wanted:
                 return found
             wanted *= 4
+
+    def _note_none(self, asked: str, words: Sequence[str], rows: np.ndarray | None) -> None:
+        """Remember that no caption has any of these words, where all captions were asked for just them."""
+        if rows is not None and not len(rows) and asked == " ".join(words):
+            self._words |= dict.fromkeys(words, False)
 
     def _stems(self) -> list[str]:
         """Columns of stems."""

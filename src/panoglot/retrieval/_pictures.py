@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.formats import as_image
 from panoglot.pictures import Image
 
 __all__ = ["NAMED", "open_picture", "picture_of"]
@@ -37,6 +36,8 @@ def open_picture(value: Any) -> Image:
     Raises:
         UserError: it cannot be read.
     """
+    from panoglot.formats import as_image
+
     try:
         return as_image(value)
     except RowError as error:

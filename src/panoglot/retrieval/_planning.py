@@ -27,11 +27,15 @@ AT_ONCE = 16
 PRESETS = ("identity", "learned", "rules", "conditions", "cirevl", "cotmr", "imagescope")
 
 
-def _ours() -> None:
-    """Register our planners, as an installed wheel's entry points do."""
-    from panoglot.retrieval import cirevl, conditions, cotmr, identity, imagescope, rules
+def _ours(key: str) -> None:
+    """Register our planners, as an installed wheel's entry points do; those that ask models only where one is meant."""
+    from panoglot.retrieval import identity, rules
 
-    assert all((cirevl, conditions, cotmr, identity, imagescope, rules))
+    assert all((identity, rules))
+    if key not in METHODS:
+        from panoglot.retrieval import cirevl, conditions, cotmr, imagescope
+
+        assert all((cirevl, conditions, cotmr, imagescope))
 
 
 def preset_of(name: str) -> Method:
@@ -42,7 +46,7 @@ def preset_of(name: str) -> Method:
     """
     key = name.replace("_", "-")
     if key not in METHODS:
-        _ours()
+        _ours(key)
     if key in METHODS and METHODS[key].unit == "query":
         return METHODS[key]
     if key in find_entries("panoglot.methods"):

@@ -25,6 +25,7 @@ from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_ve
 from panoglot.retrieval._records import Plan, Query, QueryPart, Term, product_part, read_plan
 from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
+from panoglot.retrieval._uris import Uris
 from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import CaptionRows, Dataset, open_dataset
@@ -104,7 +105,7 @@ class Searcher:
         """
         self.dataset = open_dataset(dataset)
         self.lexicon = Lexicon(self.dataset)
-        self._allowed = Allowed(self.dataset)
+        self._allowed, self._uris = Allowed(self.dataset), Uris(self.dataset)
         self._files = files
         self.askers = Askers(model_names(model), self.dataset.journal, prices, max_cost)
         self.gallery: Gallery | None = None
@@ -335,12 +336,11 @@ class Searcher:
 
     def _parts(self, run: _Run, parts: str | Sequence[str] | None, *, explicit: bool) -> list[str]:
         """Which parts are asked: those that were named, else those that can say something."""
-        captioned = self.gallery is not None and self.gallery.has_captions()
         texts = [term for term in run.plan.positives if term.kind == "text"]
         if parts is not None:
             chosen = part_names(parts)
             check_parts(self.passages, run.query.images, chosen)
-            if "caption" in chosen and not captioned:
+            if "caption" in chosen and not (self.gallery and self.gallery.has_captions()):
                 raise UserError(no_vectors_of_captions(self.dataset, self.name))
             if "lexical" in chosen and not self._has_captions():
                 raise UserError(f"{self.dataset.address} has no captions to look for words in.")
@@ -350,6 +350,7 @@ class Searcher:
         if self.passages is not None:
             check_parts(self.passages, run.query.images, ())
             return ["passage"]
+        captioned = self.gallery is not None and self.gallery.has_captions()
         if run.filters.over != "images":
             if not captioned:
                 raise UserError(no_vectors_of_captions(self.dataset, self.name))
@@ -430,7 +431,7 @@ class Searcher:
         )
         ids = ids[: run.query.top]
         captions = self._captions(run, ids, shown)
-        uris = {row["image_id"]: row["uri"] for row in self.dataset.images.get(ids, ["uri"]).to_pylist()} if ids else {}
+        uris = self._uris(ids)
         told = [(name, by_id[i].parts[name]) for i in ids for name in ("lexical", "passage") if name in by_id[i].parts]
         said = sorted({part["terms"]["caption"] for _, part in told})
         texts = {row["caption_id"]: row for rows in captions.values() for row in rows.plain(range(len(rows)))}
@@ -443,19 +444,10 @@ class Searcher:
             text = row.get("text", "")
             part |= {"words": matched(words, text)} if name == "lexical" else {}
             part |= {"caption": text, "lang": row.get("lang", "")}
-        for key in ids:
-            one = by_id[key]
-            hits.append(
-                Hit(
-                    key,
-                    one.score,
-                    uris.get(key) or "",
-                    captions.get(key, []),
-                    self.dataset,
-                    one.parts,
-                    verdicts.get(key),
-                )
-            )
+        for one in map(by_id.__getitem__, ids):
+            key = one.image_id
+            more = (captions.get(key, []), self.dataset, one.parts, verdicts.get(key))
+            hits.append(Hit(key, one.score, uris.get(key, ""), *more))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
             hits.notes.append(

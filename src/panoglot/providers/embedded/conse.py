@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, require, require_later
@@ -56,16 +58,19 @@ class Conse:
             raise UserError(f"option classes={classes} of embedded:conse must be 1..1000.")
         self._texts, self._pictures = E5(threads), EfficientNetLite2(threads)
         self._temperature, self._classes = temperature, classes
-        table = np.load(io.BytesIO(_table(self._texts)), allow_pickle=False)  # [1000 + 8, 384]
-        self._languages = table[1000:]
-        labels = self._project(table[:1000])
-        self._mean = labels.mean(0)
-        self._labels = _unit(labels - self._mean)
+        self._table = np.load(_table(self._texts), allow_pickle=False)  # [1000 + 8, 384]
+        self._languages = self._table[1000:]
+        self._mean = self._project(self._table[:1000]).mean(0)
         self.name = "embedded:conse@1"
         parts = ["conse-1", self._texts.fingerprint, self._pictures.fingerprint, temperature, classes]
         self.fingerprint = extended(fingerprint(parts), later(Conse, locals()))
         self.batch_size = 16
         self.per_core = True
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        """The vectors of the classes, `[1000, 384]`: a text needs none of them."""
+        return _unit(self._project(self._table[:1000]) - self._mean)
 
     @property
     def cut(self) -> int:
@@ -135,7 +140,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return found
 
 
-def _table(encoder: E5) -> bytes:
+def _table(encoder: E5) -> Path:
     """Label vectors and language directions: about 30 s once per machine, then a file of 1.5 MB."""
     from importlib.metadata import version
 
@@ -156,7 +161,7 @@ def _table(encoder: E5) -> bytes:
         np.save(buffer, np.concatenate([vectors, directions]).astype(np.float32))
         return buffer.getvalue()
 
-    return built(f"conse-{key}.npy", build).read_bytes()
+    return built(f"conse-{key}.npy", build)
 
 
 def _parallel_words() -> list[list[str]]:
