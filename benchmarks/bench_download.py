@@ -3,9 +3,9 @@
     python benchmarks/bench_download.py --urls 2000
 
 The server is a process of its own and answers from memory; it has one address, so `per_host` is as large as all
-connections. The plain loop asks with as many connections, keeps them, and checks nothing; `client` is the HTTP library doing the same, over its own sockets and over
-ours. CPU microseconds are those of
-the process that downloads, without the server. The last line is JSON.
+connections. The plain loop asks with as many connections, keeps them, and checks nothing; `client` is the HTTP library
+doing the same, over its own sockets and over ours (`wires`). CPU microseconds are those of the process that downloads,
+without the server. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def main() -> None:
         ways: dict[str, Callable[[], int]] = {
             "plain": lambda: asyncio.run(plain(port, chosen.urls)),
             "client": lambda: asyncio.run(client(port, chosen.urls, False)),
-            "client_over_wires": lambda: asyncio.run(client(port, chosen.urls, True)),
+            "client_wires": lambda: asyncio.run(client(port, chosen.urls, True)),
             "panoglot": lambda: ours(path),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -755,7 +755,7 @@ def test_what_google_refuses_is_one_line(google):
     open_bucket("gs://box")[0].put("photos/a.png", picture_bytes(1, 20, 20))
     google.refused = ("x.pano",)
     assert "no right" in _line(lambda: panoglot.ingest("gs://box/photos", "gs://box/x.pano", quiet=True))
-    assert "gs://another" in _line(lambda: panoglot.open("gs://another/x.pano"))
+    assert "there is no bucket 'another'" in _line(lambda: panoglot.open("gs://another/x.pano"))
 
 
 def test_the_server_of_the_tests_is_one_at_a_time():
