@@ -3,8 +3,9 @@
     python benchmarks/bench_download.py --urls 2000
 
 The server is a process of its own and answers from memory; it has one address, so `per_host` is as large as all
-connections. The plain loop asks with as many connections, keeps them, and checks nothing. CPU microseconds are those of
-the process that downloads, without the server. The last line is JSON.
+connections. The plain loop asks with as many connections, keeps them, and checks nothing; `client` is the HTTP library
+doing the same, over its own sockets and over ours (`wires`). CPU microseconds are those of the process that downloads,
+without the server. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 CONNECTIONS = 32
@@ -61,6 +63,37 @@ async def plain(port: int, count: int) -> int:
     return total
 
 
+async def client(port: int, count: int, wires: bool) -> int:
+    """The same loop by the HTTP library's connections, which are kept: what it costs, over its own way or ours."""
+    import httpcore2
+
+    from panoglot.formats._wires import connect
+
+    class Ours(httpcore2.AsyncNetworkBackend):
+        async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+            return await connect(host, port, timeout)
+
+    paths = iter(range(count))
+    total = 0
+
+    async def work(backend) -> None:
+        nonlocal total
+        where = {"scheme": b"http", "host": b"127.0.0.1", "port": port}
+        site = httpcore2.URL(**where, target=b"/").origin
+        headers = [(b"Host", b"127.0.0.1"), (b"User-Agent", b"x"), (b"Accept", b"image/*")]
+        connection = httpcore2.AsyncHTTPConnection(site, keepalive_expiry=10, network_backend=backend)
+        for n in paths:
+            address = httpcore2.URL(**where, target=f"/{n}.jpg".encode())
+            response = await connection.handle_async_request(httpcore2.Request("GET", address, headers=headers))
+            async for piece in response.aiter_stream():
+                total += len(piece)
+            await response.aclose()
+        await connection.aclose()
+
+    await asyncio.gather(*(work(Ours() if wires else None) for _ in range(CONNECTIONS)))
+    return total
+
+
 def ours(path: Path) -> int:
     from panoglot.formats import Downloads, Limits, Sample, find_format, read_part
 
@@ -87,12 +120,18 @@ def main() -> None:
         path = Path(folder) / "urls.csv"
         rows = [f"http://127.0.0.1:{port}/{n}.jpg,a picture" for n in range(chosen.urls)]
         path.write_text("\n".join(["url,caption", *rows]) + "\n")
-        seconds: dict[str, list[float]] = {"plain": [], "panoglot": []}
-        cpu: dict[str, list[float]] = {"plain": [], "panoglot": []}
+        ways: dict[str, Callable[[], int]] = {
+            "plain": lambda: asyncio.run(plain(port, chosen.urls)),
+            "client": lambda: asyncio.run(client(port, chosen.urls, False)),
+            "client_wires": lambda: asyncio.run(client(port, chosen.urls, True)),
+            "panoglot": lambda: ours(path),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        cpu: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(chosen.rounds):
-            for name in seconds:
+            for name, way in ways.items():
                 started, used = time.perf_counter(), time.process_time()
-                total = asyncio.run(plain(port, chosen.urls)) if name == "plain" else ours(path)
+                total = way()
                 seconds[name].append(time.perf_counter() - started)
                 cpu[name].append(time.process_time() - used)
                 assert total == chosen.urls * chosen.bytes, (name, total)
@@ -102,7 +141,7 @@ def main() -> None:
     size = chosen.urls * chosen.bytes / 1e6
     for name, value in took.items():
         rate = f"{chosen.urls / value:8,.0f} a second {size / value:8,.1f} MB/s"
-        print(f"{name:10} {rate} {used[name]:8.0f} CPU-µs a picture")
+        print(f"{name:18} {rate} {used[name]:8.0f} CPU-µs a picture")
     facts = {"urls": chosen.urls, "bytes": chosen.bytes, "rounds": chosen.rounds, "connections": CONNECTIONS}
     rates = {f"{name}_a_second": round(chosen.urls / value, 1) for name, value in took.items()}
     rates |= {f"{name}_cpu_us": round(value, 1) for name, value in used.items()}

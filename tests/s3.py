@@ -17,44 +17,13 @@ from xml.sax.saxutils import escape, unescape
 KEY, SECRET = "test-key", "test-secret-never-shown"
 
 
-class S3Server:
-    """`with S3Server() as server`: listens on a free port of this machine.
-
-    Attributes:
-        buckets: name to key to (content, when it was written).
-        asked: method and path of every request.
-        refused: keys with such a beginning may not be written (403).
-        page: most keys of a listing.
-    """
-
-    def __init__(self, *buckets, page=1000):
-        self.buckets = {name: {} for name in buckets or ("bucket",)}
-        self.uploads, self.asked, self.refused, self.page = {}, [], (), page
-        self.lock = threading.RLock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"s3": self}))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._http.shutdown()
-        self._http.server_close()
-
-    def environment(self):
-        """What a process needs to reach it."""
-        return {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-
-
-def _tag(data):
+def tag_of(data):
     return f'"{hashlib.md5(data).hexdigest()}"'
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", -1, True
-    s3: S3Server
+    s3 = None  # the server
 
     def log_message(self, *_):
         pass
@@ -75,9 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.s3.asked.append(f"{self.command} {self.path}")
-        signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization") or "")
-        if signed is None or signed[1] != KEY:
-            return self._fail(403, "InvalidAccessKeyId" if signed else "AccessDenied")
+        if refused := self._refused():
+            return self._fail(403, refused)
         name, _, key = unquote(parts.path).lstrip("/").partition("/")
         query = parse_qs(parts.query, keep_blank_values=True)
         with self.s3.lock:
@@ -88,6 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._fail(403, "AccessDenied")
             return getattr(self, f"_{self.command.lower()}")(objects, key, query, body)
 
+    def _refused(self):
+        signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization") or "")
+        if signed is None or signed[1] != KEY:
+            return "InvalidAccessKeyId" if signed else "AccessDenied"
+        return None
+
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
 
     def _get(self, objects, key, query, body):
@@ -96,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         if key not in objects:
             return self._fail(404, "NoSuchKey")
         data, changed = objects[key]
-        headers = {"ETag": _tag(data), "Last_Modified": formatdate(changed, usegmt=True)}
+        headers = {"ETag": tag_of(data), "Last_Modified": formatdate(changed, usegmt=True)}
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
         if asked is None:
             return self._send(200, data, **headers)
@@ -110,19 +84,19 @@ class _Handler(BaseHTTPRequestHandler):
         if key not in objects:
             return self._send(404)
         data, changed = objects[key]
-        return self._send(200, length=len(data), ETag=_tag(data), Last_Modified=formatdate(changed, usegmt=True))
+        return self._send(200, length=len(data), ETag=tag_of(data), Last_Modified=formatdate(changed, usegmt=True))
 
     def _put(self, objects, key, query, body):
         if "partNumber" in query:
             self.s3.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
-            return self._send(200, ETag=_tag(body))
-        return self._store(objects, key, body) or self._send(200, ETag=_tag(body))
+            return self._send(200, ETag=tag_of(body))
+        return self._store(objects, key, body) or self._send(200, ETag=tag_of(body))
 
     def _store(self, objects, key, body):
         wanted = self.headers.get("If-Match")
         if self.headers.get("If-None-Match") == "*" and key in objects:
             return self._fail(412, "PreconditionFailed") or True
-        if wanted and (key not in objects or _tag(objects[key][0]) != wanted):
+        if wanted and (key not in objects or tag_of(objects[key][0]) != wanted):
             return self._fail(412 if key in objects else 404, "PreconditionFailed") or True
         objects[key] = (body, time.time())
         return False
@@ -143,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         parts = self.s3.uploads.pop(query["uploadId"][0])
         whole = b"".join(parts[number] for number in sorted(parts))
-        done = f"<CompleteMultipartUploadResult><ETag>{_tag(whole)}</ETag></CompleteMultipartUploadResult>"
-        return self._store(objects, key, whole) or self._send(200, done.encode(), ETag=_tag(whole))
+        done = f"<CompleteMultipartUploadResult><ETag>{tag_of(whole)}</ETag></CompleteMultipartUploadResult>"
+        return self._store(objects, key, whole) or self._send(200, done.encode(), ETag=tag_of(whole))
 
     def _delete(self, objects, key, query, body):
         objects.pop(key, None)
@@ -168,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
                 continue
             data, changed = objects[key]
             at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(changed)) + f".{int(changed % 1 * 1000):03}Z"
-            rows.append((key, len(data), at, _tag(data)))
+            rows.append((key, len(data), at, tag_of(data)))
         token = max([*(row[0] for row in rows), *(one + "\U0010ffff" for one in folders)], default="")
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>{at}</LastModified><ETag>{escape(tag)}</ETag>"
@@ -179,3 +153,36 @@ class _Handler(BaseHTTPRequestHandler):
         goes_on = f"<NextContinuationToken>{escape(token)}</NextContinuationToken>" if more else ""
         body = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{goes_on}{contents}{below}"
         return self._send(200, f"{body}</ListBucketResult>".encode(), Content_Type="application/xml")
+
+
+class S3Server:
+    """`with S3Server() as server`: listens on a free port of this machine.
+
+    Attributes:
+        buckets: name to key to (content, when it was written).
+        asked: method and path of every request.
+        refused: keys with such a beginning may not be written (403).
+        page: most keys of a listing.
+    """
+
+    handler = Handler
+
+    def __init__(self, *buckets, page=1000):
+        self.buckets = {name: {} for name in buckets or ("bucket",)}
+        self.uploads, self.asked, self.refused, self.page = {}, [], (), page
+        self.lock = threading.RLock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Asked", (self.handler,), {"s3": self}))
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._http.shutdown()
+        self._http.server_close()
+
+    def environment(self):
+        """What a process needs to reach it."""
+        return {"AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}

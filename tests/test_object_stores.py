@@ -36,6 +36,7 @@ from panoglot.storage import close_leases, copy_here, open_bucket, open_store
 from panoglot.table import Reject, create_dataset
 from tests.asking import test_journal
 from tests.conftest import picture_bytes
+from tests.gcs import GoogleServer
 from tests.s3 import KEY, SECRET, S3Server
 from tests.table import test_dataset
 
@@ -629,6 +630,7 @@ def _keeps_its_promises(root):
     assert sum(won) == 1
     tag = bucket.head("one").tag
     assert sum(bucket.replace("one", b"x%d" % n, tag) is not None for n in range(4)) == 1
+    assert bucket.replace("nothing", b"x", tag) is None
     bucket.all(lambda n: bucket.put(f"many/{n:05}", b"x"), range(1100))
     assert sum(map(len, bucket.under("many"))) == 1100
     data = create_dataset(f"{root}/ü #1/x.pano")
@@ -711,19 +713,49 @@ def azure(tmp_path, monkeypatch):
         server.wait()
 
 
-def test_azure_keeps_the_same_promises_and_takes_datasets_and_exports(azure, pictures, tmp_path):
-    _keeps_its_promises("az://box")
+def _takes_datasets_and_exports(root, pictures, tmp_path):
     for path, (lang, text) in zip(sorted(pictures.iterdir()), TEXTS.items(), strict=False):
         path.with_suffix(f".{lang}.txt").write_text(text, encoding="utf-8")
-    bucket, _ = open_bucket("az://box")
+    bucket, _ = open_bucket(root)
     for path in pictures.iterdir():
         bucket.put(f"photos/{path.name}", path.read_bytes())
-    panoglot.ingest("az://box/photos", "az://box/x.pano", quiet=True)
-    panoglot.curate("az://box/x.pano", quiet=True)
-    panoglot.export("az://box/x.pano", "az://box/out", "webdataset")
-    panoglot.ingest("az://box/out/00000.tar", str(tmp_path / "back.pano"), quiet=True)
+    panoglot.ingest(f"{root}/photos", f"{root}/x.pano", quiet=True)
+    panoglot.curate(f"{root}/x.pano", quiet=True)
+    panoglot.export(f"{root}/x.pano", f"{root}/out", "webdataset")
+    panoglot.ingest(f"{root}/out/00000.tar", str(tmp_path / "back.pano"), quiet=True)
     texts = {row["text"] for row in panoglot.open(str(tmp_path / "back.pano")).captions.rows(["text"])}
     assert texts == set(TEXTS.values())
+
+
+def test_azure_keeps_the_same_promises_and_takes_datasets_and_exports(azure, pictures, tmp_path):
+    _keeps_its_promises("az://box")
+    _takes_datasets_and_exports("az://box", pictures, tmp_path)
+
+
+@pytest.fixture
+def google(tmp_path, monkeypatch):
+    """Google's XML API with a bucket `box`, which the environment names."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "this machine"))
+    with GoogleServer("box", page=300) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+        close_leases()
+
+
+def test_google_keeps_the_same_promises_and_takes_datasets_and_exports(google, pictures, tmp_path):
+    _keeps_its_promises("gs://box")
+    _takes_datasets_and_exports("gs://box", pictures, tmp_path)
+    kept = {key: data for key, (data, _) in google.buckets["box"].items() if key.startswith("x.pano/")}
+    assert kept
+    assert not any(b"private_key" in data for data in kept.values())
+
+
+def test_what_google_refuses_is_one_line(google):
+    open_bucket("gs://box")[0].put("photos/a.png", picture_bytes(1, 20, 20))
+    google.refused = ("x.pano",)
+    assert "no right" in _line(lambda: panoglot.ingest("gs://box/photos", "gs://box/x.pano", quiet=True))
+    assert "there is no bucket 'another'" in _line(lambda: panoglot.open("gs://another/x.pano"))
 
 
 def test_the_server_of_the_tests_is_one_at_a_time():

@@ -139,9 +139,10 @@ def test_what_a_plain_coco_reader_finds(dataset, tmp_path):
 
 def test_range_by_range_gives_the_same_as_at_once(dataset, tmp_path, monkeypatch):
     export(dataset, tmp_path / "once", "jsonl")
-    monkeypatch.setattr("panoglot.exporting._export._BUCKET", 2)
-    monkeypatch.setattr("panoglot.exporting._export._AT_ONCE", 3)
-    monkeypatch.setattr("panoglot.exporting._export._PICTURE_BYTES", 1)
+    monkeypatch.setattr("panoglot.exporting._rows._RANGE", 2)
+    monkeypatch.setattr("panoglot.exporting._rows._AT_ONCE", 3)
+    monkeypatch.setattr("panoglot.exporting._rows._PICTURE_BYTES", 1)
+    monkeypatch.setattr("panoglot.exporting._rows._WAITING", 1)
     export(dataset, tmp_path / "ranges", "jsonl")
     assert (tmp_path / "once/metadata.jsonl").read_bytes() == (tmp_path / "ranges/metadata.jsonl").read_bytes()
 

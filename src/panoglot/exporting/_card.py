@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.languages._tags import language_name
 
 if TYPE_CHECKING:
-    from panoglot.table import Caption, Dataset
+    from panoglot.exporting._rows import What
+    from panoglot.table import Dataset
 
 __all__ = ["Tally", "drops", "write_card"]
 
@@ -25,19 +26,16 @@ class Tally:
     """Counts what is written, in memory that does not grow with it."""
 
     def __init__(self) -> None:
-        self.images = self.captions = self.measured = 0
-        self._texts: Counter[tuple[str, str, str, str]] = Counter()  # language, kind, recipe, model
+        self.images = 0
+        self._texts: Counter[What] = Counter()
         self.licences: Counter[str] = Counter()
         self.splits: Counter[str] = Counter()
 
-    def add(self, row: Mapping[str, Any], record: Mapping[str, Any], captions: Sequence[Caption], split: str) -> None:
+    def add(self, row: Mapping[str, Any], record: Mapping[str, Any], captions: Sequence[What], split: str) -> None:
         """Count one picture with its captions; what was measured is none."""
         self.images += 1
-        told = [caption for caption in captions if caption.kind != "fact"]
-        self.measured += len(captions) - len(told)
-        self.captions += len(told)
-        self._texts.update([(caption.lang, caption.kind, caption.recipe, caption.model) for caption in told])
-        licences = {caption.licence for caption in told if caption.licence}
+        self._texts.update(captions)
+        licences = {what.licence for what in captions if what.licence and what.kind != "fact"}
         self._licence(row.get("licence") or _said(record["context"]), "pictures")
         for licence in licences:
             self._licence(licence, "pictures with such captions")
@@ -45,24 +43,35 @@ class Tally:
             self.splits[split] += 1
 
     @property
+    def measured(self) -> int:
+        """What was measured, which is no caption."""
+        return sum(count for what, count in self._texts.items() if what.kind == "fact")
+
+    @property
+    def captions(self) -> int:
+        """Captions in all."""
+        return self._texts.total() - self.measured
+
+    @property
     def languages(self) -> Counter[str]:
         """Language to captions."""
-        return self._by(lambda lang, kind, recipe, model: lang)
+        return self._by(lambda what: what.lang)
 
     @property
     def kinds(self) -> Counter[str]:
         """Kind to captions."""
-        return self._by(lambda lang, kind, recipe, model: kind)
+        return self._by(lambda what: what.kind)
 
     @property
     def writers(self) -> Counter[str]:
         """Who wrote them to captions."""
-        return self._by(lambda lang, kind, recipe, model: _writer(recipe, model))
+        return self._by(lambda what: _writer(what.recipe, what.model))
 
-    def _by(self, name: Callable[[str, str, str, str], str]) -> Counter[str]:
+    def _by(self, name: Callable[[What], str]) -> Counter[str]:
         found: Counter[str] = Counter()
         for what, count in self._texts.items():
-            found[name(*what)] += count
+            if what.kind != "fact":
+                found[name(what)] += count
         return found
 
     def _licence(self, licence: str, of: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from panoglot.table import Caption, Dataset
+    from panoglot.table import Dataset
 
 __all__ = ["Comparisons"]
 
@@ -35,14 +35,14 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.items)
 
-    def of(self, captions: Sequence[Caption]) -> list[dict[str, Any]]:
-        """The comparisons of some captions: `item`, `against`, `criterion`, and the mean `value` of their raters.
+    def of(self, captions: Sequence[str]) -> list[dict[str, Any]]:
+        """Comparisons of captions, by id: `item`, `against`, `criterion`, and the mean `value` of their raters.
 
         A pair that was asked in both orders is one: its `item` is the first by id, 1 says that it is better.
         """
         values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         for caption in captions:
-            key = caption.caption_id.encode()
+            key = caption.encode()
             low, high = (int(np.searchsorted(self.items, key, side)) for side in ("left", "right"))
             if self.rows is None or low == high:
                 continue

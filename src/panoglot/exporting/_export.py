@@ -12,38 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from panoglot.checks import check_option, pairs, several
 from panoglot.errors import NothingKept, UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._comparisons import Comparisons
 from panoglot.exporting._fitter import Fitter
-from panoglot.exporting._job import Choices, Job, Splits
+from panoglot.exporting._job import Job, Splits, planned
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker
+from panoglot.exporting._rows import Wanted, What, pictures_of
 from panoglot.exporting._sent import Sent
 from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
 from panoglot.formats import OptOut
-from panoglot.formats._record import FACTS
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
-from panoglot.table import (
-    KINDS,
-    Caption,
-    Dataset,
-    byte_spans,
-    caption_records,
-    id_spans,
-    is_translation,
-    open_dataset,
-    plain_rows,
-    sql_in,
-)
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from panoglot.table import KINDS, Dataset, is_translation, open_dataset, sql_in
 
 __all__ = ["CARD", "MANIFEST", "export"]
 
@@ -51,8 +37,6 @@ MANIFEST, CARD = "panoglot-export.json", "README.md"
 _SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif", "heif": ".heic"}
 #: What a reader that takes one caption gets: the first of these kinds.
 _FIRST = ("short", "dense", "human", "alt", "label")
-#: Pictures whose ids are sorted at once, whose facts are read at once; captions and bytes of pictures read at once.
-_BUCKET, _AT_ONCE, _TEXTS, _PICTURE_BYTES = 65_536, 1024, 8192, 8 * 2**20
 
 
 @verb
@@ -140,8 +124,9 @@ def export(
         Masker(mask, detector),
         OptOut.of(opt_out, data),
         Splits(data, split),
-        Choices(data, plan),
+        Wanted(chosen.where, include_dropped, planned(data, plan), partial(_ranked, chosen)),
         Names() if names == "original" else None,
+        getattr(writer, "ARROW", False),
         _comparisons(data, to) if getattr(writer, "RATINGS", False) else None,
     )
     make = partial(make_writer, writer, shard_size=shard_size, options=options)
@@ -217,26 +202,24 @@ def _write(
 ) -> dict[str, Any]:
     """Write every picture into the folder of its split, and return what was written."""
     writers: dict[str, Writer] = {}
-    total, prefer = len(job.data.images), _Preference(chosen.langs, chosen.kinds)
-    for row, found in _rows(job.data, chosen.where, chosen.include_dropped):
-        if chosen.captioned_only and all(caption.kind == "fact" for caption in found):
+    total, wanted = len(job.data.images), job.wanted
+    for picture in pictures_of(job.data, wanted):
+        if chosen.captioned_only and all(wanted.whats[n].kind == "fact" for n in picture.whats):
             continue
-        if job.choices.plan is not None:
-            found = job.choices.of(row["image_id"], found)
-            if not found:
-                job.left_out["not_in_plan"] += 1
-                continue
-        taken = job.take(row, found, prefer(found))
+        if wanted.plan is not None and not picture.whats:
+            job.left_out["not_in_plan"] += 1
+            continue
+        taken = job.take(picture)
         if taken is None:
             continue
-        record, picture, split = taken
+        record, data, split = taken
         if split not in writers:
             writers[split] = make(folder / split)
-        reason = writers[split].add(record, picture, _SUFFIXES.get(record["format"], f".{record['format']}"))
+        reason = writers[split].add(record, data, _SUFFIXES.get(record["format"], f".{record['format']}"))
         if reason:
             job.left_out[reason] += 1
             continue
-        job.count(row, record, found, writers[split], split)
+        job.count(picture, record, writers[split], split)
         job.formats[record["format"]] += 1
         if progress:
             progress(job.tally.images, total)
@@ -317,101 +300,17 @@ def _where(langs: Sequence[str] | None, kinds: Sequence[str] | None, include_dro
     return " and ".join(terms) or None
 
 
-class _Preference:
-    """The caption for a reader that takes one: by the user's order, else short before long, English before others."""
-
-    def __init__(self, langs: Sequence[str], kinds: Sequence[str]) -> None:
-        self._langs, self._order = langs, list(kinds or _FIRST)
-        self._ranks: dict[tuple[str, str, str], tuple[int, bool, int] | None] = {}  # few languages, writers and kinds
-
-    def __call__(self, captions: Sequence[Caption]) -> Caption | None:
-        """The first of a picture's captions."""
-        ranks, usable = self._ranks, []
-        for caption in captions:
-            if caption.dropped is None:
-                what = caption.lang, caption.recipe, caption.kind
-                if what not in ranks:
-                    ranks[what] = self._ranked(*what)
-                if (rank := ranks[what]) is not None:
-                    usable.append((rank, caption.lang, caption.caption_id, caption))
-        return min(usable)[-1] if usable else None
-
-    def _ranked(self, lang: str, recipe: str, kind: str) -> tuple[int, bool, int] | None:
-        if kind not in self._order:
-            return None
-        if self._langs:
-            place = next((n for n, tag in enumerate(self._langs) if matches(tag, lang)), len(self._langs))
-        else:
-            place = 0 if matches("en", lang) else 1
-        # who wrote in a language says it better than a machine that translated into it
-        return place, is_translation(recipe), self._order.index(kind)
-
-
-# -- rows in order, in bounded memory ----------------------------------------------------------------------------------
-
-
-def _rows(data: Dataset, where: str | None, include_dropped: bool) -> Iterator[tuple[dict[str, Any], list[Caption]]]:
-    """Stream (row of images, captions) in order of image id: a range of ids at a time, then its rows by address."""
-    images = data.images.lance()
-    captions = data.captions.lance() if data.captions.exists() else None
-    for _, span in id_spans(max(len(data.images), len(data.captions) // 4), _BUCKET):
-        index = _index(images, ["size"], span)
-        if not include_dropped and index.num_rows:
-            dropped = data.marks.read(["image_id"], f"{span} and dropped is not null")["image_id"]
-            index = _those(index, dropped, here=False)
-        ids, sizes, addresses = (index[name].to_pylist() for name in ("image_id", "size", "_rowaddr"))
-        many, places = [0] * len(ids), list[int]()
-        if captions is not None and ids:
-            texts = _those(_index(captions, [], f"{span} and ({where})" if where else span), index["image_id"])
-            many, places = _counts(texts, ids), texts["_rowaddr"].to_pylist()
-        at = 0
-        for some in byte_spans(many, _TEXTS, _AT_ONCE):
-            here = places[at : at + sum(many[some])]
-            at += len(here)
-            found: dict[str, list[Caption]] = {image: [] for image in ids[some]}
-            if captions is not None and here:
-                columns = data.captions.schema.names
-                for caption in caption_records(captions._take_rows(sorted(here), columns=columns)):
-                    found[caption.image_id].append(caption)
-            rows = _taken(images, addresses[some], FACTS)
-            for row, picture in zip(rows, _pictures(images, addresses[some], sizes[some]), strict=True):
-                yield {**row, "data": picture}, sorted(found[row["image_id"]], key=lambda caption: caption.caption_id)
-
-
-def _counts(texts: pa.Table, ids: Sequence[str]) -> list[int]:
-    """How many captions each of some pictures has."""
-    import pyarrow.compute as pc
-
-    counted = pc.value_counts(texts["image_id"].combine_chunks())
-    counts = dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
-    return [counts.get(image, 0) for image in ids]
-
-
-def _taken(table: Any, addresses: list[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows at some addresses, in their order: Lance reads them as they lie, and would copy them once more for it."""
-    order = sorted(range(len(addresses)), key=addresses.__getitem__)
-    rows = plain_rows(table._take_rows([addresses[n] for n in order], columns=list(columns)))
-    return [row for _, row in sorted(zip(order, rows, strict=True), key=lambda one: one[0])]
-
-
-def _pictures(images: Any, addresses: list[int], sizes: list[int | None]) -> Iterator[bytes]:
-    """The pictures at some addresses, a few megabytes at a time: apart from what else a row holds they cost half."""
-    for span in byte_spans(sizes, _PICTURE_BYTES):
-        yield from (row["data"] for row in _taken(images, addresses[span], ["data"]))
-
-
-def _index(data: Any, columns: list[str], where: str) -> pa.Table:
-    names = ["image_id", *columns]
-    table: pa.Table = data.scanner(columns=names, filter=where, with_row_address=True).to_table()
-    return table.sort_by([("image_id", "ascending"), ("_rowaddr", "ascending")])
-
-
-def _those(index: pa.Table, ids: pa.ChunkedArray, *, here: bool = True) -> pa.Table:
-    """The rows of these pictures, or of all others."""
-    import pyarrow.compute as pc
-
-    among = pc.is_in(index["image_id"], value_set=ids.combine_chunks())
-    return index.filter(among if here else pc.invert(among))
+def _ranked(chosen: _Choice, what: What) -> tuple[int, bool, int] | None:
+    """The place of a caption for a reader that takes one: by the user's order, else English and what is short first."""
+    order = list(chosen.kinds or _FIRST)
+    if what.kind not in order:
+        return None
+    if chosen.langs:
+        place = next((n for n, tag in enumerate(chosen.langs) if matches(tag, what.lang)), len(chosen.langs))
+    else:
+        place = 0 if matches("en", what.lang) else 1
+    # who wrote in a language says it better than a machine that translated into it
+    return place, is_translation(what.recipe), order.index(what.kind)
 
 
 # -- all or nothing ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError, command, did_you_mean, many
 from panoglot.exporting._card import Tally
-from panoglot.formats._record import to_record
+from panoglot.formats._record import record_of
 from panoglot.table import sql_in
 
 if TYPE_CHECKING:
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from panoglot.exporting._fitter import Fitter
     from panoglot.exporting._names import Names
     from panoglot.exporting._people import Masker
+    from panoglot.exporting._rows import Picture, Wanted
     from panoglot.exporting._writers import Writer
     from panoglot.formats import OptOut
-    from panoglot.table import Caption, Dataset
+    from panoglot.table import Dataset
 
-__all__ = ["Choices", "Job", "Splits"]
+__all__ = ["Job", "Splits", "planned"]
 
 _SPAN = 2  # hex digits of the ids that are looked up at once
 
@@ -60,33 +61,17 @@ class Splits:
         return self._have.get(image_id)
 
 
-class Choices:
-    """The caption of one picture after the other that a plan chose, in order of image id.
-
-    Args:
-        data: the dataset.
-        plan: its name, or None for all captions.
+def planned(data: Dataset, plan: str | None) -> str | None:
+    """The plan whose captions are meant, if one is.
 
     Raises:
         UserError: there is no such plan.
     """
-
-    def __init__(self, data: Dataset, plan: str | None) -> None:
-        self.data, self.plan = data, plan
-        self._digits, self._have = "", set[str]()
-        if plan is not None and not data.choices.count(sql_in("plan", [plan])):
-            names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
-            make = f" Make one: {command('mix', data.address)}" if not names else ""
-            raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
-
-    def of(self, image_id: str, captions: Sequence[Caption]) -> list[Caption]:
-        """Those of some captions that were chosen."""
-        if image_id[:_SPAN] != self._digits:
-            self._digits = image_id[:_SPAN]
-            low = f"image_id >= '{self._digits}' and image_id < '{self._digits}g'"
-            table = self.data.choices.read(["caption_id"], f"{low} and {sql_in('plan', [self.plan or ''])}")
-            self._have = set(table["caption_id"].to_pylist())
-        return [caption for caption in captions if caption.caption_id in self._have]
+    if plan is not None and not data.choices.count(sql_in("plan", [plan])):
+        names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
+        make = f" Make one: {command('mix', data.address)}" if not names else ""
+        raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
+    return plan
 
 
 @dataclass
@@ -99,8 +84,9 @@ class Job:
     masker: Masker
     opt_out: OptOut
     splits: Splits
-    choices: Choices
+    wanted: Wanted
     names: Names | None
+    arrow: bool = False
     comparisons: Comparisons | None = None
     tally: Tally = field(default_factory=Tally)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -108,47 +94,47 @@ class Job:
     unwritten: Counter[str] = field(default_factory=Counter)
     opted_out: Counter[str] = field(default_factory=Counter)
 
-    def take(
-        self, row: dict[str, Any], captions: Sequence[Caption], first: Caption | None
-    ) -> tuple[dict[str, Any], bytes, str] | None:
-        """Make what is written of a row: record, picture, folder of its split; None where it is left out."""
+    def take(self, picture: Picture) -> tuple[dict[str, Any], bytes, str] | None:
+        """Make what is written of a picture: record, bytes, folder of its split; None where it is left out."""
         from panoglot.exporting._people import without_place
 
+        row = picture.row
         split = self.splits.of(row["image_id"]) if self.splits.any else ""
         if self.splits.wanted is not None and split != self.splits.wanted:
             return None
         if split is None:
             self.left_out["in_no_split"] += 1
             return None
-        record = to_record(row, captions, first)
+        # captions as rows of Python cost as much as all else
+        captions = picture.captions if self.arrow and not self.masker.kinds else picture.captions.rows()
+        record = record_of(row, captions, *picture.first)
         if met := self.opt_out.of_row(record):
             self.opted_out.update(met)
             self.left_out["opted_out"] += 1
             return None
         if self.comparisons is not None:
-            record["ratings"] = self.comparisons.of(captions)
+            record["ratings"] = self.comparisons.of([caption["caption_id"] for caption in picture.captions.rows()])
         if self.fitter.image != "original":
             record["context"] = without_place(record["context"])
         if self.names is not None:
             record["name"] = self.names.name(record["uri"], record["image_id"])
-        self.masker.texts(record, [who for who in (row.get("author"), *(c.author for c in captions)) if who])
+        self.masker.texts(record, [who for who in (row.get("author"), *picture.authors) if who])
         try:
-            picture = self.fitter.fit(record, self.masker.faces(record, row["data"]))
+            data = self.fitter.fit(record, self.masker.faces(record, row["data"]))
         except RowError as error:
             self.left_out[error.reason] += 1
             return None
-        return record, picture, "" if self.splits.wanted is not None else split
+        return record, data, "" if self.splits.wanted is not None else split
 
-    def count(
-        self, row: dict[str, Any], record: dict[str, Any], captions: Sequence[Caption], writer: Writer, split: str
-    ) -> None:
+    def count(self, picture: Picture, record: dict[str, Any], writer: Writer, split: str) -> None:
         """Count a picture with the captions that its writer takes; the others by kind."""
-        takes = getattr(writer, "takes", None)
+        takes, numbers, whats = getattr(writer, "takes", None), picture.whats, self.wanted.whats
         if takes is not None:
             ids = {c["caption_id"] for c in takes(record)}
-            self.unwritten.update(c.kind for c in captions if c.caption_id not in ids)
-            captions = [c for c in captions if c.caption_id in ids]
-        self.tally.add(row, record, captions, split)
+            written = [c["caption_id"] in ids for c in record["captions"]]
+            self.unwritten.update(whats[n].kind for n, taken in zip(numbers, written) if not taken)
+            numbers = [n for n, taken in zip(numbers, written) if taken]
+        self.tally.add(picture.row, record, [whats[n] for n in numbers], split)
 
     def facts(self, closed: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> dict[str, Any]:
         """What was written, as the export returns it."""

@@ -40,8 +40,9 @@ class Writer(Protocol):
     """What writes one export.
 
     A class of it may say `IMAGE`, the format of pictures that its tool wants, and `RATINGS` where it reads
-    `record["ratings"]`, the comparisons of a picture's captions, and have `takes(record)`, the captions of a record
-    that it writes: without it all; and `of_splits(folder, splits)`, which writes what lies beside their folders.
+    `record["ratings"]`, the comparisons of a picture's captions, `ARROW` where `record["captions"]` may be a `Span` of
+    Arrow (nothing was masked in them), and have `takes(record)`, the captions of a record that it writes: without it
+    all; and `of_splits(folder, splits)`, which writes what lies beside their folders.
     """
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:

@@ -13,7 +13,7 @@ import queue
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -114,7 +114,11 @@ class Downloads:
         self.taken: Counter[str] = Counter()
         self.bytes, self.seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._done: queue.SimpleQueue[tuple[Sample, bytes | RowError]] = queue.SimpleQueue()
+        self._todo: deque[tuple[Sample, Address]] = deque()
+        self._told = False  # the loop will look there
+        self._done: queue.SimpleQueue[list[tuple[Sample, bytes | RowError]]] = queue.SimpleQueue()
+        self._came: list[tuple[Sample, bytes | RowError]] = []  # that the loop gives away at its next turn
+        self._here: deque[tuple[Sample, bytes | RowError]] = deque()  # that were given and not taken yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, found: Iterable[Sample | Reject | Unused | Triple]) -> Iterator[Sample | Reject | Unused | Triple]:
@@ -134,7 +138,7 @@ class Downloads:
                 started = time.monotonic()
             self._submit(one, one.address)
             waiting += 1
-            while waiting and (waiting >= self.limits.waiting or not self._done.empty()):
+            while waiting and (waiting >= self.limits.waiting or self._here or not self._done.empty()):
                 yield self._take()
                 waiting -= 1
             if not waiting:
@@ -162,27 +166,38 @@ class Downloads:
             self._fetcher = _Fetcher(self.limits, self._opt_out)
             threading.Thread(target=self._loop.run_forever, name="panoglot-download", daemon=True).start()
 
-        async def go() -> None:
-            try:
-                result: bytes | RowError = await self._fetcher.fetch(address)
-            except RowError as error:
-                result = error
-            except Exception as error:  # a row's fault, whatever it is
-                result = RowError("connection_failed", f"{type(error).__name__}: {error}")
-            self._done.put((sample, result))
+        self._todo.append((sample, address))
+        if not self._told:  # else the loop takes all at its next turn: waking it costs as much as a request
+            self._told = True
+            self._loop.call_soon_threadsafe(self._start, self._loop)
 
-        def start(loop: asyncio.AbstractEventLoop) -> None:
-            task = loop.create_task(go())
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._told = False  # before it looks: what is added from now on tells it again
+        while self._todo:
+            task = loop.create_task(self._go(loop, *self._todo.popleft()))
             self._tasks.add(task)  # a loop holds its tasks weakly
             task.add_done_callback(self._tasks.discard)
 
-        self._loop.call_soon_threadsafe(start, self._loop)
+    async def _go(self, loop: asyncio.AbstractEventLoop, sample: Sample, address: Address) -> None:
+        try:
+            result: bytes | RowError = await self._fetcher.fetch(address)
+        except RowError as error:
+            result = error
+        except Exception as error:  # a row's fault, whatever it is
+            result = RowError("connection_failed", f"{type(error).__name__}: {error}")
+        if not self._came:
+            loop.call_soon(self._give)
+        self._came.append((sample, result))
+
+    def _give(self) -> None:
+        came, self._came = self._came, []
+        self._done.put(came)
 
     def _take(self) -> Sample | Reject:
-        while True:
+        while not self._here:
             with suppress(queue.Empty):  # in pieces: an interrupt is seen
-                sample, result = self._done.get(timeout=0.5)
-                break
+                self._here.extend(self._done.get(timeout=0.5))
+        sample, result = self._here.popleft()
         url = sample.address.url if sample.address else ""
         if isinstance(result, RowError):
             self.taken[result.reason] += 1
@@ -403,11 +418,10 @@ def _guarded(private: bool) -> Any:
     """What connects, to addresses that were checked."""
     import httpcore2
 
+    from panoglot.formats._wires import connect
+
     class Guarded(httpcore2.AsyncNetworkBackend):
         """Resolves names itself and connects to what it checked."""
-
-        def __init__(self) -> None:
-            self._inner = httpcore2.AnyIOBackend()
 
         async def connect_tcp(
             self,
@@ -431,7 +445,7 @@ def _guarded(private: bool) -> Any:
             failed: Exception | None = None
             for address in addresses[:4]:
                 try:
-                    return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+                    return await connect(address, port, timeout, local_address, socket_options or ())
                 except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                     failed = error
             raise failed or httpcore2.ConnectError("no address")

@@ -22,7 +22,19 @@ from panoglot.geometry import Region
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
 from panoglot.table import KINDS, Caption, image_id, is_translation, machine_kind
 
-__all__ = ["FACTS", "TOLD", "captions_from", "flat", "is_record", "name_of", "restore", "to_record"]
+__all__ = [
+    "FACTS",
+    "TOLD",
+    "captions_from",
+    "flat",
+    "flat_facts",
+    "flat_region",
+    "is_record",
+    "name_of",
+    "record_of",
+    "restore",
+    "to_record",
+]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,80}(:[^\s]{0,120})?")
@@ -35,6 +47,12 @@ TOLD = ("short", "dense", "human", "alt")
 
 def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption | None) -> dict[str, Any]:
     """Make the record of a row of `images` and its captions; `first` is what a plain reader gets as the caption."""
+    said = (first.text, first.lang) if first else (None, None)
+    return record_of(row, [_caption(caption) for caption in captions], *said)
+
+
+def record_of(row: dict[str, Any], captions: Any, caption: str | None, lang: str | None) -> dict[str, Any]:
+    """The record of a row of `images`, of captions as it holds them, and of what a plain reader gets."""
     return {
         "image_id": row["image_id"],
         "uri": row["uri"] or "",
@@ -44,10 +62,10 @@ def to_record(row: dict[str, Any], captions: Sequence[Caption], first: Caption |
         "converted": None,
         "group": row["group"],
         "time": row["time"],
-        "context": json.loads(row["context"] or "{}"),
-        "caption": first.text if first else None,
-        "lang": first.lang if first else None,
-        "captions": [_caption(caption) for caption in captions],
+        "context": json.loads(row["context"]) if row["context"] not in (None, "", "{}") else {},
+        "caption": caption,
+        "lang": lang,
+        "captions": captions,
     }
 
 
@@ -61,13 +79,13 @@ def _caption(caption: Caption) -> dict[str, Any]:
         "recipe": caption.recipe,
         "model": caption.model,
         "parents": [parent if isinstance(parent, str) else parent.caption_id for parent in caption.parents],
-        "region": region and _flat_region(region),
+        "region": region and flat_region(region),
         "scores": dict(caption.scores),
         "dropped": caption.dropped,
     }
 
 
-def _flat_region(region: Region) -> dict[str, Any]:
+def flat_region(region: Region) -> dict[str, Any]:
     """Box and mask as columns; points, time and the like, which few rows have, as one JSON text."""
     row = region.plain()
     first = {name: row.pop(name) for name in ("x0", "y0", "x1", "y1", "mask")}
@@ -82,11 +100,18 @@ def name_of(record: dict[str, Any]) -> str:
 
 def flat(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record whose columns have one type whatever the rows hold: scores as pairs, context as JSON text."""
-    scores = [[{"name": k, "value": v} for k, v in sorted(c["scores"].items())] for c in record["captions"]]
-    captions = [{**caption, "scores": score} for caption, score in zip(record["captions"], scores, strict=True)]
-    context = json.dumps(record["context"], ensure_ascii=False, sort_keys=True)
+    captions = [
+        {**c, "scores": [{"name": k, "value": v} for k, v in sorted(c["scores"].items())] if c["scores"] else []}
+        for c in record["captions"]
+    ]
+    return {**flat_facts(record), "captions": captions}
+
+
+def flat_facts(record: dict[str, Any]) -> dict[str, Any]:
+    """The same with the captions as they are."""
+    context = json.dumps(record["context"], ensure_ascii=False, sort_keys=True) if record["context"] else "{}"
     converted = json.dumps(record["converted"], sort_keys=True) if record.get("converted") else None
-    return {**record, "captions": captions, "context": context, "converted": converted}
+    return {**record, "context": context, "converted": converted}
 
 
 def is_record(value: Any) -> bool:

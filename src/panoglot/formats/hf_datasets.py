@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from panoglot.errors import RowError, UserError
 from panoglot.formats import parquet
 from panoglot.formats._files import check_regular, join_uri, part_key, read_bytes, reject
@@ -131,13 +129,15 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
 class Writer:
     """Write a folder that `datasets.load_from_disk` opens; the same columns as our Parquet."""
 
+    ARROW = True
+
     def __init__(self, folder: Path, shard_size: int) -> None:
         self.folder, self.shard_size = folder, shard_size
         self.counts: list[int] = []
         self._stream: Any = None
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
-        self._digest, self._encode = hashlib.sha256(), msgspec.json.Encoder(order="sorted").encode
+        self._digest = hashlib.sha256()
 
     @staticmethod
     def of_splits(folder: Path, splits: list[str]) -> None:
@@ -156,13 +156,14 @@ class Writer:
         self._rows.append({**record, "image": {"bytes": data, "path": name_of(record) + suffix}})
         self._bytes += len(data)
         self.counts[-1] += 1
-        self._digest.update(self._encode(record))
         if len(self._rows) >= 100 or self._bytes >= 32 * 2**20:
             self._flush()
 
     def _flush(self) -> None:
         if self._rows:
-            self._stream.write_table(parquet.to_arrow(self._rows))
+            for batch in parquet.to_arrow(self._rows).to_batches():
+                self._digest.update(batch.serialize())
+                self._stream.write_batch(batch)
             self._rows, self._bytes = [], 0
 
     def _close_shard(self) -> None:

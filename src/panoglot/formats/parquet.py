@@ -14,9 +14,10 @@ from panoglot.errors import RowError, UserError
 from panoglot.formats._files import find_files, has_pictures, join_uri, part_key, reject, states_of
 from panoglot.formats._parquet_limits import columns_of
 from panoglot.formats._parquet_rows import batches_of, open_file, rows_of, rows_within_limits
-from panoglot.formats._record import flat, name_of
+from panoglot.formats._record import flat, flat_facts, name_of
 from panoglot.formats._rows import Options, Roles, pick_roles, samples
 from panoglot.formats._sample import Part, Sample, Unused
+from panoglot.formats._spans import Span, joined
 from panoglot.table import Reject, no_collection
 
 if TYPE_CHECKING:
@@ -240,14 +241,22 @@ def to_arrow(rows: list[dict[str, Any]]) -> pa.Table:
     images = pa.StructArray.from_arrays(
         [pa.Array.from_buffers(pa.binary(), len(rows), buffers), paths], fields=[kind.field(0), kind.field(1)]
     )
+    spans = [row["captions"] for row in rows]
+    as_spans = bool(spans) and all(isinstance(one, Span) for one in spans)
+    done = ["image", "captions"] if as_spans else ["image"]
     with no_collection():
-        rest = schema.remove(schema.get_field_index("image"))
-        others = pa.Table.from_pylist([flat(row) for row in rows], schema=rest)
-    return others.add_column(0, schema.field("image"), images)
+        rest = pa.schema([field for field in schema if field.name not in done])
+        others = pa.Table.from_pylist([(flat_facts if as_spans else flat)(row) for row in rows], schema=rest)
+    columns = {"image": images, **{name: others[name] for name in rest.names}}
+    if as_spans:
+        columns["captions"] = joined(spans, schema.field("captions").type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 class Writer:
     """Write `00000.parquet`, …: a row an image, its picture as `{bytes, path}`, all captions in a list of structs."""
+
+    ARROW = True
 
     def __init__(self, folder: Path, shard_size: int) -> None:
         self.folder, self.shard_size = folder, shard_size

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from panoglot.formats._picture_files import PictureFiles
 from panoglot.formats._record import TOLD, name_of
@@ -14,7 +17,9 @@ __all__ = [
     "MESSAGE_TAGS",
     "Conversations",
     "JsonArray",
+    "JsonLines",
     "Plain",
+    "asking",
     "conversation",
     "one_line",
     "plain",
@@ -60,9 +65,7 @@ def conversation(record: dict[str, Any], prompt: str, texts: str) -> list[list[t
     Returns:
         Lists of (question, answer).
     """
-    from panoglot.languages._tags import language_name
-
-    found = [[(prompt.replace("{language}", language_name(c["lang"])), c["text"])] for c in told(record, texts)]
+    found = [[(asking(prompt, c["lang"]), c["text"])] for c in told(record, texts)]
     questions = {c["caption_id"]: c["text"] for c in record["captions"] if c["kind"] == "question"}
     turns = [
         (questions[parent], c["text"])
@@ -78,9 +81,21 @@ def conversation(record: dict[str, Any], prompt: str, texts: str) -> list[list[t
     ]
 
 
+@lru_cache(1000)
+def asking(prompt: str, lang: str) -> str:
+    """What asks for a caption in a language: `{language}` becomes its English name.
+
+    >>> asking("Say it in {language}.", "pt-BR")
+    'Say it in Brazilian Portuguese.'
+    """
+    from panoglot.languages._tags import language_name
+
+    return prompt.replace("{language}", language_name(lang))
+
+
 def plain(text: str) -> str:
     """A text without marks of pictures of its own, which readers count."""
-    for mark in ("image", "video", "audio"):
+    for mark in ("image", "video", "audio") if "<" in text else ():
         text = text.replace(f"<{mark}>", f"< {mark} >")
     return text
 
@@ -152,4 +167,21 @@ class JsonArray:
     def close(self) -> None:
         """Finish."""
         self._file.write("\n]\n")
+        self._file.close()
+
+
+class JsonLines:
+    """A JSON object a line, in UTF-8, written as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        self._file, self._encode = open(path, "wb"), msgspec.json.Encoder().encode  # noqa: SIM115
+
+    def add(self, row: Any) -> None:
+        """Write one row."""
+        self._file.write(self._encode(row) + b"\n")
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish."""
         self._file.close()

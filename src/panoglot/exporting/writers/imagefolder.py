@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from panoglot.errors import UserError
-from panoglot.exporting.writers._shared import Plain, told
+from panoglot.exporting.writers._shared import JsonLines, Plain, told
 from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
@@ -33,9 +32,8 @@ class Writer(Plain):
     def __init__(self, folder: Path, shard_size: int, *, caption_column: str = "text") -> None:
         if caption_column in ("image", "lang", "file_name", "label") or not caption_column.isidentifier():
             raise UserError(f"caption_column '{caption_column}' cannot be used here: take another word, such as text.")
-        self.folder, self.column, self.count = folder, caption_column, 0
-        self._pictures = PictureFiles(folder)
-        self._file = open(folder / "metadata.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self.folder, self.column, self._pictures = folder, caption_column, PictureFiles(folder)
+        self._rows = JsonLines(folder / "metadata.jsonl")
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture with its caption."""
@@ -43,12 +41,10 @@ class Writer(Plain):
         if not texts:
             return "no_caption"
         name = self._pictures.add(record, data, suffix)
-        row = {"file_name": name, self.column: texts[0]["text"], "lang": texts[0]["lang"]}
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self.count += 1
+        self._rows.add({"file_name": name, self.column: texts[0]["text"], "lang": texts[0]["lang"]})
         return None
 
     def close(self) -> dict[str, Any]:
         """Finish."""
-        self._file.close()
-        return {"shards": {"metadata.jsonl": self.count}}
+        self._rows.close()
+        return {"shards": {"metadata.jsonl": self._rows.count}}

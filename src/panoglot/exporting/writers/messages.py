@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import MESSAGE_TAGS, Conversations
+from panoglot.exporting.writers._shared import MESSAGE_TAGS, Conversations, JsonLines
 from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
@@ -38,18 +38,17 @@ class Writer(Conversations):
         name: str = "panoglot",
     ) -> None:
         self.folder, self.pictures = folder, PictureFiles(folder)
-        self.prompt, self.texts, self.name, self.count = prompt, texts, name, 0
-        self._file = open(folder / "messages.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self.prompt, self.texts, self.name = prompt, texts, name
+        self._rows = JsonLines(folder / "messages.jsonl")
 
     def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:
         """Write one conversation."""
         said = [{"role": who, "content": text} for pair in turns for who, text in zip(("user", "assistant"), pair)]
-        self._file.write(json.dumps({"messages": said, "images": [image]}, ensure_ascii=False) + "\n")
-        self.count += 1
+        self._rows.add({"messages": said, "images": [image]})
 
     def close(self) -> dict[str, Any]:
         """Finish with the file that LLaMA-Factory finds the dataset by."""
-        self._file.close()
+        self._rows.close()
         columns = {"messages": "messages", "images": "images"}
         info = {
             self.name: {
@@ -60,4 +59,4 @@ class Writer(Conversations):
             }
         }
         (self.folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-        return {"shards": {"messages.jsonl": self.count}}
+        return {"shards": {"messages.jsonl": self._rows.count}}

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
-from panoglot.exporting.writers._shared import MESSAGE_TAGS, plain
+from panoglot.exporting.writers._shared import MESSAGE_TAGS, JsonLines, asking, plain
 from panoglot.formats._picture_files import PictureFiles
 from panoglot.formats._record import TOLD
 
@@ -52,8 +52,8 @@ class Writer:
         self.folder, self.pictures, self.name = folder, PictureFiles(folder), name
         self.tool, self.criterion, self.prompt = tool, criterion, prompt
         self.file = "metadata.jsonl" if tool == "trl" else "preferences.jsonl"
-        self.count, self.unused, self.criteria = 0, Counter[str](), set[str]()
-        self._file = open(folder / self.file, "w", encoding="utf-8")  # noqa: SIM115
+        self.unused, self.criteria = Counter[str](), set[str]()
+        self._rows = JsonLines(folder / self.file)
 
     def pairs(self, record: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """The pairs (better, worse) of captions of a record; what makes none is counted in `unused`."""
@@ -83,9 +83,7 @@ class Writer:
             return "no_preference"
         image = self.pictures.add(record, data, suffix)
         for better, worse in record["pairs"]:
-            row = self._row(image, better, worse)
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            self.count += 1
+            self._rows.add(self._row(image, better, worse))
         return None
 
     def takes(self, record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,30 +91,28 @@ class Writer:
         return list({c["caption_id"]: c for pair in record["pairs"] for c in pair}.values())
 
     def _row(self, image: str, better: dict[str, Any], worse: dict[str, Any]) -> dict[str, Any]:
-        from panoglot.languages._tags import language_name
-
-        asked = self.prompt.replace("{language}", language_name(better["lang"]))
+        asked = asking(self.prompt, better["lang"])
         chosen, rejected = ({"role": "assistant", "content": plain(c["text"])} for c in (better, worse))
         if self.tool == "trl":  # it puts the picture before the question itself
-            asking = [{"role": "user", "content": plain(asked)}]
-            return {"images_file_names": [image], "prompt": asking, "chosen": [chosen], "rejected": [rejected]}
-        asking = [{"role": "user", "content": f"<image>\n{plain(asked)}"}]
+            question = [{"role": "user", "content": plain(asked)}]
+            return {"images_file_names": [image], "prompt": question, "chosen": [chosen], "rejected": [rejected]}
+        question = [{"role": "user", "content": f"<image>\n{plain(asked)}"}]
         if self.tool == "swift":
-            return {"messages": [*asking, chosen], "rejected_response": rejected["content"], "images": [image]}
-        return {"messages": asking, "chosen": chosen, "rejected": rejected, "images": [image]}
+            return {"messages": [*question, chosen], "rejected_response": rejected["content"], "images": [image]}
+        return {"messages": question, "chosen": chosen, "rejected": rejected, "images": [image]}
 
     def close(self) -> dict[str, Any]:
         """Finish, with the file that LLaMA-Factory finds the dataset by."""
-        self._file.close()
+        self._rows.close()
         if self.tool == "llamafactory":
             how = {"file_name": self.file, "formatting": "sharegpt", "ranking": True}
             info = {self.name: {**how, "columns": _COLUMNS, "tags": MESSAGE_TAGS}}
             (self.folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
-        notes = [f"{self.count:,} pairs of captions"]
+        notes = [f"{self._rows.count:,} pairs of captions"]
         if self.criterion and self.criterion not in self.criteria:
             have = ", ".join(sorted(self.criteria)) or "none"
             notes.append(f"nothing was compared by '{self.criterion}'; there is: {have}")
         if self.unused:
             unused = ", ".join(f"{count:,} {why}" for why, count in sorted(self.unused.items()))
             notes.append(f"comparisons that made no pair: {unused}")
-        return {"shards": {self.file: self.count}, "notes": notes}
+        return {"shards": {self.file: self._rows.count}, "notes": notes}
