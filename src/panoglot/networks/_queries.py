@@ -22,6 +22,7 @@ class Queries(nn.Module):
     """What a model can do where its row has a composer; without one its parts answer by themselves."""
 
     row: Row
+    parts: Any
     readers: Any
     towers: Any
     text: Any
@@ -110,3 +111,27 @@ class Queries(nn.Module):
         rows = torch.arange(0 if given is None else len(given), device=next(self.parameters()).device)
         some = [None if part is None else rows for part in (pixels, texts)]
         return composer.query(self, f, *some)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def match_queries(self, pixels: Tensor, texts: Sequence[str], candidates: Tensor) -> Tensor:
+        """Return [N] how sure a row with a loss that matches is, 0..1, that candidate n answers query n.
+
+        Args:
+            pixels: [N, 3, H, W] normalised pictures of the queries.
+            texts: their changes in words.
+            candidates: [N, 3, H, W] normalised pictures.
+
+        Raises:
+            UserError: the row has no such loss.
+        """
+        part = next((part for part in self.parts.values() if "match" in part.gives), None)
+        if part is None:
+            raise UserError(f"'{self.row.method}' matches nothing: its row needs losses: {{match: …}}.")
+        self.eval()
+        here = next(self.parameters()).device
+        reference, candidate = (Features(), Features())
+        for f, x in ((reference, pixels), (candidate, candidates)):
+            self.image_features(Batch([""] * len(x), image=x.to(here)[:, None]), f)
+        f = self.with_texts(reference, texts)
+        found: Tensor = part.match(f.tokens, f.token_mask, reference.patches, candidate.patches)
+        return found.softmax(1)[:, 1]

@@ -120,7 +120,7 @@ class TrainedEncoder:
 
         def pixels(image: Image) -> Any:
             try:
-                return _square(image, self.row.size)
+                return _square(image, self.row)
             except RowError as error:
                 return error
 
@@ -216,7 +216,7 @@ class TrainedEncoder:
         for n, (image, text) in enumerate(zip(images, texts, strict=True)):
             try:
                 if text.strip():
-                    good.append((n, _square(image, self.row.size)))
+                    good.append((n, _square(image, self.row)))
             except RowError:
                 continue
         found: list[float | None] = [None] * len(texts)
@@ -255,7 +255,7 @@ class TrainedEncoder:
             elif side == 0:
                 for n in at:
                     try:
-                        asked[n] = (_square(asked[n][0], self.row.size), asked[n][1])
+                        asked[n] = (_square(asked[n][0], self.row), asked[n][1])
                     except RowError as error:
                         asked[n] = error
         return self.encode_query_parts(asked)
@@ -264,6 +264,25 @@ class TrainedEncoder:
     def composes(self) -> bool:
         """Whether it embeds a picture and a text together (`encode_queries`)."""
         return all(model.can("compose") for model in self.models)
+
+    @property
+    def matches(self) -> bool:
+        """Whether it says of a picture that it answers a query (`match_queries`): a loss of its row gives that."""
+        return all(model.can("match") for model in self.models)
+
+    def match_queries(self, queries: Sequence[Sequence[Any]], candidates: Sequence[Image]) -> list[float | None]:
+        """Say how sure it is, 0..1, that candidate n answers query n; None where a picture or the text is missing.
+
+        Args:
+            queries: each a list of parts, a picture and texts, as of `encode_queries`.
+            candidates: one a query.
+
+        Raises:
+            UserError: its row has no loss that matches.
+        """
+        from panoglot.networks._matching import match_pairs
+
+        return match_pairs(self.models, [self._asked(query) for query in queries], candidates, self.batch_size)
 
     @property
     def views(self) -> int:
@@ -472,7 +491,7 @@ def catalog() -> list[ModelInfo]:
     return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]
 
 
-def _square(image: Image, side: int) -> Any:
-    from panoglot.networks._views import square_of
+def _square(image: Image, row: Any) -> Any:
+    from panoglot.networks._views import shown_of
 
-    return square_of(image, side)
+    return shown_of(image, row)

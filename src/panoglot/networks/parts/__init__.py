@@ -14,6 +14,7 @@ from panoglot.networks.parts.features import MapPart, TokensPart
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
 from panoglot.networks.parts.made import MadePart, SentencePart
+from panoglot.networks.parts.match import MatchPart
 from panoglot.networks.parts.painted import PaintPart, hidden_cells
 from panoglot.networks.parts.rank import RankPart
 from panoglot.networks.parts.regions import BoxPart, RegionsPart
@@ -34,6 +35,7 @@ PARTS: dict[str, type[Part]] = {
     "logits": LogitsPart,
     "made": MadePart,
     "map": MapPart,
+    "match": MatchPart,
     "paint": PaintPart,
     "prompted": PromptedPart,
     "rank": RankPart,
@@ -62,6 +64,7 @@ __all__ = [
     "LogitsPart",
     "MadePart",
     "MapPart",
+    "MatchPart",
     "PaintPart",
     "Part",
     "PromptedPart",

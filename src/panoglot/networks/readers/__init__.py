@@ -10,7 +10,7 @@ from typing import Any
 from panoglot.networks.readers._composer import Composer, JointComposer
 from panoglot.networks.readers._locator import Located, SetLocator, match_sets
 from panoglot.networks.readers._painter import MaskedPainter, committed
-from panoglot.networks.readers._qformer import QFormer, QFormerComposer
+from panoglot.networks.readers._qformer import QFormer, QFormerComposer, load_blip2, renamed_former
 from panoglot.networks.readers._spliced import SentenceComposer, SlotComposer, SplicedComposer, TokenLearner, splice
 from panoglot.networks.readers._tokeniser import Palette
 
@@ -42,6 +42,8 @@ __all__ = [
     "SplicedComposer",
     "TokenLearner",
     "committed",
+    "load_blip2",
     "match_sets",
+    "renamed_former",
     "splice",
 ]
