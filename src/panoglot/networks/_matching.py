@@ -1,8 +1,8 @@
-"""How sure a trained model is that pictures answer queries, a batch at a time."""
+"""Queries of several parts a batch at a time: their vectors, and how sure a model is that pictures answer them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
@@ -10,10 +10,49 @@ from panoglot.networks._views import shown_of
 from panoglot.providers._batches import chunks
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from panoglot.networks._model import Model
     from panoglot.pictures import Image
 
-__all__ = ["match_pairs"]
+__all__ = ["encode_many", "match_pairs"]
+
+
+def encode_many(
+    queries: Sequence[Sequence[Any]], row: Any, dim: int, batch_size: int, join: Callable[..., np.ndarray]
+) -> np.ndarray:
+    """Encode queries of any number of texts and pictures in their order: unit rows `[N, dim]`.
+
+    A query without any part, or with a picture that cannot be decoded, is a NaN row.
+
+    Args:
+        queries: lists of texts and pictures.
+        row: whose model it is.
+        dim: of the vectors.
+        batch_size: queries at a time.
+        join: from what one model makes of a batch to the vectors of all.
+
+    Raises:
+        UserError: a part is of another kind; pictures that do not fit into the tower's length.
+    """
+    from panoglot.providers._batches import encode_rows
+
+    def read(query: Sequence[Any]) -> Any:
+        if any(not isinstance(part, str) and not hasattr(part, "data") for part in query):
+            raise UserError("a query is a list of texts and pictures.")
+        parts = [part for part in query if not isinstance(part, str) or part.strip()]
+        try:
+            shown = [part if isinstance(part, str) else shown_of(part, row) for part in parts]
+        except RowError as error:
+            return error
+        return shown or RowError("empty_query")
+
+    return encode_rows(
+        [read(query) for query in queries],
+        lambda some: join(lambda model: model.encode_interleaved(some)),
+        dim,
+        batch_size,
+    )
 
 
 def match_pairs(

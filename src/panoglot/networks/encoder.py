@@ -231,8 +231,8 @@ class TrainedEncoder:
     def encode_queries(self, queries: Sequence[Sequence[Any]]) -> np.ndarray:
         """Encode queries that are lists of parts, a picture and texts, embedded together: unit rows `[N, dim]`.
 
-        A query with several texts is read as one text. A query whose picture cannot be decoded, or without any part, is
-        a NaN row.
+        A query with several texts is read as one text, but for a composer of many parts (Coral), which reads them in
+        their order. A query whose picture cannot be decoded, or without any part, is a NaN row.
 
         Raises:
             UserError: the method composes nothing, or a part is of another kind.
@@ -241,6 +241,10 @@ class TrainedEncoder:
 
         if not self.composes:
             raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+        if getattr(self.model.reader("composer"), "many", False):
+            from panoglot.networks._matching import encode_many
+
+            return encode_many(queries, self.row, self.dim, self.batch_size, self._join)
         asked = [self._asked(query) for query in queries]
         stored = [self.base(side) for side in ("image", "text")]
         for side, base in enumerate(stored):
@@ -291,7 +295,6 @@ class TrainedEncoder:
         return int(getattr(composer, "views", 1))
 
     def _asked(self, query: Sequence[Any]) -> Any:
-        """The picture and the text of a query, None where it has none."""
         texts = [part for part in query if isinstance(part, str) and part.strip()]
         images = [part for part in query if not isinstance(part, str)]
         if len(images) > 1 or any(not hasattr(image, "data") for image in images):

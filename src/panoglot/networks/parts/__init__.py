@@ -11,6 +11,7 @@ from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import LogitsPart, RegressPart, ViewsPart
 from panoglot.networks.parts.features import MapPart, TokensPart
+from panoglot.networks.parts.interleaved import InterleavedPart, hidden_of
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
 from panoglot.networks.parts.made import MadePart, SentencePart
@@ -30,6 +31,7 @@ PARTS: dict[str, type[Part]] = {
     "critical": CriticalPart,
     "group_patches": GroupPatchesPart,
     "inpaint": InpaintPart,
+    "interleaved": InterleavedPart,
     "lm": LmPart,
     "locate": LocatePart,
     "logits": LogitsPart,
@@ -59,6 +61,7 @@ __all__ = [
     "Features",
     "GroupPatchesPart",
     "InpaintPart",
+    "InterleavedPart",
     "LmPart",
     "LocatePart",
     "LogitsPart",
@@ -79,6 +82,7 @@ __all__ = [
     "Widths",
     "collate_regions",
     "hidden_cells",
+    "hidden_of",
     "mask_of",
     "matched",
 ]
