@@ -30,8 +30,8 @@ from panoglot.networks._views import (
     load_sized,
     normalised,
     shown_frames,
+    shown_of,
     square,
-    square_of,
 )
 from panoglot.networks.parts import mask_of
 from panoglot.networks.samplers import Document, Draw, Sample, batches, epoch_order, mix, shares
@@ -267,8 +267,7 @@ class Data(Loading):
             elif self.looks == "pixels":
                 self._views(r, out, k, epoch)
             if out.sample.others and self.looks == "pixels":
-                found = [square_of(r.pictures[n], self.row.size) for n in out.sample.others]
-                out.others = torch.stack(found)
+                out.others = torch.stack([shown_of(r.pictures[n], self.row) for n in out.sample.others])
         except RowError as error:
             return error.reason
         return out
@@ -283,7 +282,7 @@ class Data(Loading):
             flip = float(views.get("flip", 0.0))
             share = size / views["of"] if "of" in views else None
             flop, turn = float(views.get("flop", 0.0)), bool(views.get("turn", False))
-            how = (tuple(scale), flip, share, flop, turn)
+            how = (tuple(scale), flip, share, flop, turn, float(views.get("pad", 0.0)))
             return [choose_view(x.shape[1], x.shape[2], draw, *how) for _ in range(count)]
 
         whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))

@@ -92,7 +92,7 @@ def begin_with(model: Model, run: str | Path) -> list[str]:
     Args:
         model: changed in place.
         run: folder of the run, of another method too, when its towers are the same; or `open_clip:NAME`, weights of
-            open_clip on the hub, or in a folder.
+            open_clip on the hub, or in a folder; or `lavis:FILE`, weights of SPRC's code.
 
     Returns:
         Names of the model's tensors that stay fresh.
@@ -104,6 +104,10 @@ def begin_with(model: Model, run: str | Path) -> list[str]:
         from panoglot.networks._published import begin_with_open_clip
 
         return _copied(model, begin_with_open_clip(model, str(run).partition(":")[2]))
+    if str(run).startswith("lavis:"):
+        from panoglot.networks._published_sprc import begin_with_lavis
+
+        return _copied(model, begin_with_lavis(model, str(run).partition(":")[2]))
     learnt = load_run(run)
     assert isinstance(learnt, Model)
     known, own = learnt.state_dict(), model.state_dict()

@@ -159,7 +159,8 @@ class Model(Language, Queries):
         """Learn the text tower's tokeniser of the records' texts, where it is one that learns and has not yet."""
         unlearnt = isinstance(getattr(self.text, "learnt", None), Tensor) and not len(self.text.learnt)
         if unlearnt and not self.text.learnt.is_meta:
-            self.text.learn([t.text for r in sorted(records, key=lambda r: r.id) for t in getattr(r, "texts", ())])
+            each = (getattr(r, "texts", ()) or getattr(r, "turns", ()) for r in sorted(records, key=lambda r: r.id))
+            self.text.learn([t.text for texts in each for t in texts if t.text])
 
     def begin(
         self, losses: Mapping[str, Mapping[str, Any]], streams: Mapping[str, Mapping[str, Any]] | None = None

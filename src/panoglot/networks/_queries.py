@@ -22,11 +22,14 @@ class Queries(nn.Module):
     """What a model can do where its row has a composer; without one its parts answer by themselves."""
 
     row: Row
+    parts: Any
     readers: Any
     towers: Any
     text: Any
     reader: Any
     look: Any
+    look_at: Any
+    image: Any
     image_features: Any
     text_features: Any
 
@@ -43,6 +46,9 @@ class Queries(nn.Module):
     def gallery(self, f: Features) -> Tensor | None:
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
         composer: Any = dict(self.readers.items()).get("composer")
+        if getattr(composer, "many", False) and f.patches is not None:  # a picture is a query of a picture alone
+            found: Tensor = composer.query(self, f, torch.arange(len(f.patches)), None)
+            return found
         return composer.gallery(f) if hasattr(composer, "gallery") else f.x
 
     def answers(self, batch: Batch) -> Features:
@@ -110,3 +116,53 @@ class Queries(nn.Module):
         rows = torch.arange(0 if given is None else len(given), device=next(self.parameters()).device)
         some = [None if part is None else rows for part in (pixels, texts)]
         return composer.query(self, f, *some)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode_interleaved(self, queries: Sequence[Sequence[Any]]) -> Tensor:
+        """Return unit vectors [N, D] of queries of any number of texts and pictures in their order.
+
+        Args:
+            queries: each a list of texts and of normalised pictures [3, H, W].
+
+        Raises:
+            UserError: the row's composer takes one picture a query, or there is none.
+        """
+        self.eval()
+        composer, pictures = self.reader("composer"), list[Tensor]()
+        if not getattr(composer, "many", False):
+            raise UserError(f"'{self.row.method}' takes one picture a query, and texts.")
+        parts: list[list[Any]] = []
+        for query in queries:
+            parts.append([])
+            for one in query:
+                parts[-1].append(one if isinstance(one, str) else len(pictures))
+                pictures += [] if isinstance(one, str) else [one]
+        f = Features()
+        if pictures:
+            x = torch.stack(pictures).to(next(self.parameters()).device)
+            f.patches = self.look_at(self.image, x)[1]
+        return composer.sequences(self, parts, f.patches).vectors  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def match_queries(self, pixels: Tensor, texts: Sequence[str], candidates: Tensor) -> Tensor:
+        """Return [N] how sure a row with a loss that matches is, 0..1, that candidate n answers query n.
+
+        Args:
+            pixels: [N, 3, H, W] normalised pictures of the queries.
+            texts: their changes in words.
+            candidates: [N, 3, H, W] normalised pictures.
+
+        Raises:
+            UserError: the row has no such loss.
+        """
+        part = next((part for part in self.parts.values() if "match" in part.gives), None)
+        if part is None:
+            raise UserError(f"'{self.row.method}' matches nothing: its row needs losses: {{match: …}}.")
+        self.eval()
+        here = next(self.parameters()).device
+        reference, candidate = (Features(), Features())
+        for f, x in ((reference, pixels), (candidate, candidates)):
+            self.image_features(Batch([""] * len(x), image=x.to(here)[:, None]), f)
+        f = self.with_texts(reference, texts)
+        found: Tensor = part.match(f.tokens, f.token_mask, reference.patches, candidate.patches)
+        return found.softmax(1)[:, 1]

@@ -47,7 +47,8 @@ class Row:
         size: side of the pictures in pixels.
         views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `flop`, how
             often upside down; `turn: true`, quarter turns (pictures that have no up, from above); `scale`, a
-            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN).
+            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN); `pad: 1.25`: the
+            middle, with black beside what is longer than that (SPRC).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
         losses: part → `{weight: …, options}`.
@@ -71,8 +72,8 @@ class Row:
             `losses: {lm: {streams: [paired]}}`. Empty: one stream.
         tiles: `{budget: 50, side: 364, …}`: one budget of sub-pictures over all pictures of a document, see `Tiling`.
         stop: `{patience: 2}`: after every epoch a loss that can judges what is held out; the best epoch is kept, and
-            the run ends when that many did no better. Empty: all epochs, the last one is kept.
-        start: `open_clip:NAME` or the folder of a run: the weights that a new run begins with.
+            the run ends when that many did no better. Empty, or 0: all epochs, the last one is kept.
+        start: `open_clip:NAME`, `lavis:FILE` or the folder of a run: the weights that a new run begins with.
         vocabulary: tokens that a language model gets beside its own; their embeddings begin as the mean of all.
 
     A row with stages, here two of three settings that only one of them has::
@@ -409,6 +410,9 @@ def check_settings(row: Row) -> None:
             raise UserError(f"stream {name}: share={spec['share']!r} must be a number above 0.")
         if "sampler" in spec:
             check_options("sampler", spec["sampler"], f"stream {name}, sampler")
+    pad = row.views.get("pad", 1.0)
+    if not accepts("float", pad) or pad < 1:
+        raise UserError(f"views: pad={pad!r} must be a ratio of 1 or more.")
     for key in row.tiles:
         if key not in TILES:
             raise UserError(f"tiles: unknown option '{key}'.{did_you_mean(key, TILES)}")

@@ -27,6 +27,7 @@ from panoglot.networks.towers.hashed import HashedText
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
 from panoglot.networks.towers.points import PointTower
+from panoglot.networks.towers.qwen_vl import QwenVlImage, QwenVlText
 from panoglot.networks.towers.seq2seq import own_seq2seq, seq2seq_lm
 from panoglot.networks.towers.stored import Stored
 from panoglot.networks.towers.text import TextTransformer
@@ -42,6 +43,7 @@ IMAGES: dict[str, Callable[..., Any]] = {
     "hf": HfImage,
     "open_clip": OpenClipImage,
     "points": PointTower,
+    "qwen_vl": QwenVlImage,
     "timm": timm_image,
     "vector": Stored,
     "vit": Vit,
@@ -57,6 +59,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "hashed": HashedText,
     "hf": HfText,
     "open_clip": OpenClipText,
+    "qwen_vl": QwenVlText,
     "seq2seq": seq2seq_lm,
     "stored": Stored,
     "transformer": TextTransformer,

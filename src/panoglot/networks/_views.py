@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEAN", "STD", "View", "choose_view", "large_enough", "load_pixels", "load_sized", "normalised", "shown_frames",
-    "square", "square_of",
+    "shown_of", "square", "square_of",
 ]  # fmt: skip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -123,6 +123,7 @@ def choose_view(
     share: float | None = None,
     flop: float = 0.0,
     turn: bool = False,
+    pad: float = 0.0,
 ) -> View:
     """Return the square in the middle, or where a draw is given a random part.
 
@@ -135,9 +136,11 @@ def choose_view(
         share: of each side that is kept, whatever the scale: 289 of 346 pixels (ALIGN).
         flop: probability of one upside down.
         turn: no, one, two or three quarter turns, each as likely.
+        pad: longer sides than so many shorter ones are shown further out, with black beside the picture, and a draw
+            moves nothing: SPRC pads such pictures to this ratio and shows the middle. 0: nothing beside it is shown.
     """
-    if draw is None:
-        edge = min(height, width)
+    if draw is None or pad:
+        edge = max(min(height, width), int(max(height, width) / pad) if pad else 0)
         top, left, h, w = (height - edge) // 2, (width - edge) // 2, edge, edge
     elif share is not None:
         h, w = max(1, round(height * share)), max(1, round(width * share))
@@ -204,15 +207,22 @@ def _scaled(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
-def square_of(image: Any, side: int) -> Tensor:
+def square_of(image: Any, side: int, pad: float = 0.0) -> Tensor:
     """Return the middle of a picture as a normalised square [3, side, side]: what a trained model is shown in use.
 
     It is what other libraries make of the picture for CLIP, so that a model that was exported gives the same vectors:
-    Pillow's bicubic resize of the shorter side, and the middle. See `load_sized` for what a picture may be, and errors.
+    Pillow's bicubic resize of the shorter side, and the middle. See `load_sized` for what a picture may be, and errors;
+    `choose_view` for `pad`.
     """
-    if isinstance(image, np.ndarray):
-        return square(load_pixels(image, side), side)
+    if pad or isinstance(image, np.ndarray):
+        x = load_pixels(image, side)
+        return normalised(choose_view(x.shape[1], x.shape[2], pad=pad).pixels(x, side))
     return normalised(_scaled(np.asarray(fit_shorter(_picture(image).pil(2 * side), side, side))))
+
+
+def shown_of(image: Any, row: Any) -> Tensor:
+    """Return a picture as a row's trained model is shown it in use: `square_of` by its size and its `views: {pad: …}`."""
+    return square_of(image, row.size, float(row.views.get("pad", 0.0)))
 
 
 def square(x: Tensor, side: int, draw: Draw | None = None, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:

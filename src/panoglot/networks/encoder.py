@@ -120,7 +120,7 @@ class TrainedEncoder:
 
         def pixels(image: Image) -> Any:
             try:
-                return _square(image, self.row.size)
+                return _square(image, self.row)
             except RowError as error:
                 return error
 
@@ -216,7 +216,7 @@ class TrainedEncoder:
         for n, (image, text) in enumerate(zip(images, texts, strict=True)):
             try:
                 if text.strip():
-                    good.append((n, _square(image, self.row.size)))
+                    good.append((n, _square(image, self.row)))
             except RowError:
                 continue
         found: list[float | None] = [None] * len(texts)
@@ -231,8 +231,8 @@ class TrainedEncoder:
     def encode_queries(self, queries: Sequence[Sequence[Any]]) -> np.ndarray:
         """Encode queries that are lists of parts, a picture and texts, embedded together: unit rows `[N, dim]`.
 
-        A query with several texts is read as one text. A query whose picture cannot be decoded, or without any part, is
-        a NaN row.
+        A query with several texts is read as one text, but for a composer of many parts (Coral), which reads them in
+        their order. A query whose picture cannot be decoded, or without any part, is a NaN row.
 
         Raises:
             UserError: the method composes nothing, or a part is of another kind.
@@ -241,6 +241,10 @@ class TrainedEncoder:
 
         if not self.composes:
             raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
+        if getattr(self.model.reader("composer"), "many", False):
+            from panoglot.networks._matching import encode_many
+
+            return encode_many(queries, self.row, self.dim, self.batch_size, self._join)
         asked = [self._asked(query) for query in queries]
         stored = [self.base(side) for side in ("image", "text")]
         for side, base in enumerate(stored):
@@ -255,7 +259,7 @@ class TrainedEncoder:
             elif side == 0:
                 for n in at:
                     try:
-                        asked[n] = (_square(asked[n][0], self.row.size), asked[n][1])
+                        asked[n] = (_square(asked[n][0], self.row), asked[n][1])
                     except RowError as error:
                         asked[n] = error
         return self.encode_query_parts(asked)
@@ -266,13 +270,31 @@ class TrainedEncoder:
         return all(model.can("compose") for model in self.models)
 
     @property
+    def matches(self) -> bool:
+        """Whether it says of a picture that it answers a query (`match_queries`): a loss of its row gives that."""
+        return all(model.can("match") for model in self.models)
+
+    def match_queries(self, queries: Sequence[Sequence[Any]], candidates: Sequence[Image]) -> list[float | None]:
+        """Say how sure it is, 0..1, that candidate n answers query n; None where a picture or the text is missing.
+
+        Args:
+            queries: each a list of parts, a picture and texts, as of `encode_queries`.
+            candidates: one a query.
+
+        Raises:
+            UserError: its row has no loss that matches.
+        """
+        from panoglot.networks._matching import match_pairs
+
+        return match_pairs(self.models, [self._asked(query) for query in queries], candidates, self.batch_size)
+
+    @property
     def views(self) -> int:
         """How many vectors a picture has."""
         composer = dict(self.model.readers.items()).get("composer")
         return int(getattr(composer, "views", 1))
 
     def _asked(self, query: Sequence[Any]) -> Any:
-        """The picture and the text of a query, None where it has none."""
         texts = [part for part in query if isinstance(part, str) and part.strip()]
         images = [part for part in query if not isinstance(part, str)]
         if len(images) > 1 or any(not hasattr(image, "data") for image in images):
@@ -472,7 +494,7 @@ def catalog() -> list[ModelInfo]:
     return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]
 
 
-def _square(image: Image, side: int) -> Any:
-    from panoglot.networks._views import square_of
+def _square(image: Image, row: Any) -> Any:
+    from panoglot.networks._views import shown_of
 
-    return square_of(image, side)
+    return shown_of(image, row)

@@ -46,8 +46,13 @@ def answered_rows(vectors: Any, what: str) -> np.ndarray:
 
 
 def query_parts(query: Query, picture: Callable[[Any], Image]) -> list[Any]:
-    """The parts of a query as `encode_queries` takes them: texts and pictures, in order."""
-    return [part.value if part.kind == "text" else picture(part.value) for part in query.parts]
+    """The parts of a query as `encode_queries` takes them: texts and pictures, in order; before a product what is meant."""
+    found: list[Any] = []
+    for part in query.parts:
+        if part.kind == "product" and part.condition:
+            found.append(f"{part.condition} of ")
+        found.append(part.value if part.kind == "text" else picture(part.value))
+    return found
 
 
 def compose(

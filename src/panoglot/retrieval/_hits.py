@@ -95,7 +95,7 @@ class Hits(list[Hit]):
         notes: what is worth saying about how they were found, as lines.
         plan: what was looked for; edited, it can be given to another search.
         query: what was asked.
-        stages: ids after each stage: `search`, `verify`, `judge`.
+        stages: ids after each stage: `search`, `rerank`, `verify`, `judge`.
     """
 
     def __init__(self, hits: Iterable[Hit] = ()) -> None:

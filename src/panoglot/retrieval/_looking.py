@@ -12,12 +12,19 @@ from panoglot.errors import PanoglotError, RowError
 from panoglot.pictures import Image
 from panoglot.retrieval._planning import AT_ONCE, Askers
 from panoglot.retrieval._records import Plan, Query
+from panoglot.retrieval._reranking import NO_RERANKER, can_rerank, reranked
 
 __all__ = ["Looks", "look_all", "looked"]
 
 
 def looked(
-    plan: Plan, query: Query, ids: list[str], askers: Askers, picture: Callable[[Any], Image], notes: list[str]
+    plan: Plan,
+    query: Query,
+    ids: list[str],
+    askers: Askers,
+    picture: Callable[[Any], Image],
+    notes: list[str],
+    encoder: Any = None,
 ) -> tuple[list[str], dict[str, list[bool]], dict[str, list[str]]]:
     """Reorder the best by a verifier and an evaluator.
 
@@ -28,12 +35,19 @@ def looked(
         askers: the models `verifier` and `evaluator`.
         picture: of a candidate or of the query.
         notes: what is worth saying is added.
+        encoder: that reranks, if it can.
 
     Returns:
         `(ids, verdicts by id, ids after each stage)`; a stage that fails leaves the order as it was.
     """
     verdicts: dict[str, list[bool]] = {}
     stages = {"search": list(ids)}
+    if plan.rerank and ids:
+        if can_rerank(encoder, query):
+            ids = reranked(encoder, {"": query}, {"": ids}, {"": plan.rerank}, picture)[""]
+            stages["rerank"] = list(ids)
+        else:
+            notes.append(NO_RERANKER)
     if not ids or not (plan.verify or plan.judge):
         return ids, verdicts, stages
     from panoglot.retrieval._verify import accept_first, verify
@@ -45,7 +59,7 @@ def looked(
             try:
                 models = askers.find({"verifier": "generator"}, plan.preset)
                 ids, verdicts, failed = askers.run(
-                    models, lambda m: verify(stages["search"], plan.propositions, m["verifier"], picture, plan.verify)
+                    models, lambda m: verify(list(stages.values())[-1], plan.propositions, m["verifier"], picture, plan.verify)
                 )
                 stages["verify"] = list(ids)
                 if failed:
@@ -80,6 +94,7 @@ class Looks:
         judged: queries whose best were held beside the reference.
         accepted: queries of which one was accepted.
         failed: questions of the verifier without an answer; they count as not fulfilled.
+        reranked: queries whose best the encoder put in order.
     """
 
     ranked: dict[str, list[str]] = field(default_factory=dict)
@@ -87,6 +102,7 @@ class Looks:
     judged: int = 0
     accepted: int = 0
     failed: int = 0
+    reranked: int = 0
 
 
 def look_all(
@@ -95,8 +111,9 @@ def look_all(
     ranked: Mapping[str, Sequence[str]],
     askers: Askers,
     picture: Callable[[Any], Image],
+    encoder: Any = None,
 ) -> Looks:
-    """Reorder the best of many queries by the models `verifier` and `evaluator`, those that there are.
+    """Reorder the best of many queries by the encoder and the models `verifier` and `evaluator`, those that there are.
 
     Args:
         plans: by query, say how many are looked at.
@@ -104,6 +121,7 @@ def look_all(
         ranked: ids by query, best first.
         askers: the models.
         picture: of a candidate or of a query.
+        encoder: that reranks, if it can.
 
     Returns:
         The orders, and how many were looked at.
@@ -114,6 +132,10 @@ def look_all(
     from panoglot.retrieval._verify import accept_first, verify
 
     done = Looks({query: list(ids) for query, ids in ranked.items()})
+    depths = {key: plans[key].rerank for key in ranked if plans[key].rerank and can_rerank(encoder, queries[key])}
+    if depths:
+        done.ranked |= reranked(encoder, queries, {key: done.ranked[key] for key in depths}, depths, picture)
+        done.reranked = len(depths)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(key: str, m: Models) -> None:

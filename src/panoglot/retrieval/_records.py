@@ -215,6 +215,7 @@ class Plan:
         normalise: bring every term to mean 0 and deviation 1 over the gallery before they are weighed.
         verify: how many of the best a verifier looks at, 0 for none.
         judge: how many of the best are held beside the reference, 0 for none.
+        rerank: how many of the best the encoder itself holds beside the whole query, 0 for none.
     """
 
     positives: tuple[Term, ...] = ()
@@ -231,6 +232,7 @@ class Plan:
     normalise: bool = False
     verify: int = 0
     judge: int = 0
+    rerank: int = 0
 
     def query(self, top: int = 10) -> Query:
         """What a plan that stands alone looks for, as a query.
@@ -257,7 +259,7 @@ class Plan:
             _finite(name, getattr(self, name))
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)} must be between 0 and 1.")
-        for name in ("verify", "judge"):
+        for name in ("verify", "judge", "rerank"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)} must be a whole number, 0 or more.")
 

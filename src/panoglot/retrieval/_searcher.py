@@ -185,7 +185,7 @@ class Searcher:
             )
         run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
-        ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge))
+        ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge, made.rerank))
         weighed = part_weights(weights, chosen)
         words = words_of(said.text)
         if words and only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
@@ -427,7 +427,7 @@ class Searcher:
     def _hits(self, run: _Run, found: list[Any], shown: str) -> Hits:
         by_id = {one.image_id: one for one in found}
         ids, verdicts, stages = looked(
-            run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes
+            run.plan, run.query, [one.image_id for one in found], self.askers, self._picture, run.notes, self._model
         )
         ids = ids[: run.query.top]
         captions = self._captions(run, ids, shown)

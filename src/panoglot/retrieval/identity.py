@@ -29,6 +29,15 @@ async def identity(query: Query, m: Models) -> Plan:
 
 
 @method(verb="search", unit="query", name="learned")
-async def learned(query: Query, m: Models) -> Plan:
-    """Give the whole query to an encoder that composes (`encode_queries`): a trained `pano:` model, or your own."""
-    return Plan((Term("query", None, 1.0, "composer"),), explain=("the composer reads all parts",), preset="learned")
+async def learned(query: Query, m: Models, *, rerank: int = 0) -> Plan:
+    """Give the whole query to an encoder that composes (`encode_queries`): a trained `pano:` model, or your own.
+
+    Args:
+        query: the query.
+        m: none are asked.
+        rerank: so many of the best the encoder holds beside the query and puts in order, where it can
+            (`match_queries`: SPRC's reranker); 0: none.
+    """
+    more = (f"and looks at the best {rerank} again",) if rerank else ()
+    explain = ("the composer reads all parts", *more)
+    return Plan((Term("query", None, 1.0, "composer"),), explain=explain, preset="learned", rerank=rerank)

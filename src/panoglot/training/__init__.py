@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from panoglot.training._fit import fit_each, keep_fits, read_fit
     from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
+    from panoglot.training._products import catalogue, product_queries
     from panoglot.training._progress import Interrupts
     from panoglot.training._queries import measure_queries
     from panoglot.training._run import TRAINING, Trained
@@ -39,6 +40,7 @@ __all__ = [
     "TrainingMethod",
     "accumulate",
     "captioned",
+    "catalogue",
     "check",
     "count_cut",
     "documents",
@@ -50,6 +52,7 @@ __all__ = [
     "measure_queries",
     "plot_scaling",
     "points_of_runs",
+    "product_queries",
     "questions",
     "read_fit",
     "read_records",
@@ -84,6 +87,8 @@ __getattr__, __dir__ = lazy_names(
         "TrainingMethod": "_commands",
         "accumulate": "_accumulate",
         "captioned": "_wishes",
+        "catalogue": "_products",
+        "product_queries": "_products",
         "fit_each": "_fit",
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",

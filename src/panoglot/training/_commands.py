@@ -131,7 +131,7 @@ def train(
         log: show the figures of every step, and recall at the end, to tensorboard (FOLDER/tensorboard) or mlflow too
             (FOLDER/mlflow.db, or where MLFLOW_TRACKING_URI says). log.jsonl in the folder has them in any case.
         start: the folder of a run whose weights this one begins with, wherever name and shape agree: to fine-tune; or
-            open_clip:NAME, weights of open_clip on the hub (or in a folder).
+            open_clip:NAME, weights of open_clip on the hub (or in a folder); or lavis:FILE, those of SPRC's own code.
         resume: the folder of a run to go on with, exactly where it stopped; needs nothing else.
         list: name the methods, and nothing else.
         print_config: print the resolved row, which is a file for --method, and nothing else.
@@ -223,10 +223,11 @@ def _begin(given: Mapping[str, Any]) -> Any:
 def _start(given: Any) -> str:
     """Return what a run begins with, as it is understood from any folder."""
     name = str(given)
-    if not name.startswith("open_clip:"):
+    kind, _, rest = name.partition(":")
+    if kind not in ("open_clip", "lavis"):
         return str(Path(name).absolute())
-    path = Path(name.partition(":")[2]).expanduser()
-    return f"open_clip:{path.absolute()}" if path.is_dir() else name
+    path = Path(rest).expanduser()
+    return f"{kind}:{path.absolute()}" if path.exists() else name
 
 
 def _lists(given: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from panoglot.networks._records import Record
-from panoglot.networks._views import square_of
+from panoglot.networks._views import shown_of
 from panoglot.networks.encoder import TrainedEncoder
 
 __all__ = ["measure_queries"]
@@ -75,7 +75,7 @@ def measure_queries(
 def _gallery(encoder: TrainedEncoder, records: Sequence[Record]) -> np.ndarray:
     if encoder.base("image") is not None:
         return encoder.encode_image_vectors(np.stack([r.vectors["others"][0] for r in records]))
-    return encoder.encode_pixels([square_of(r.pictures[0], encoder.row.size) for r in records])
+    return encoder.encode_pixels([shown_of(r.pictures[0], encoder.row) for r in records])
 
 
 def _parts(encoder: TrainedEncoder, record: Record) -> tuple[Any, Any]:
@@ -84,7 +84,7 @@ def _parts(encoder: TrainedEncoder, record: Record) -> tuple[Any, Any]:
     text: Any = record.texts[0].text
     if encoder.base("text") is not None:
         text = np.asarray(record.vectors["text"][0], np.float32)
-    return (square_of(record.image, encoder.row.size) if x is None else np.asarray(x, np.float32)), text
+    return (shown_of(record.image, encoder.row) if x is None else np.asarray(x, np.float32)), text
 
 
 def _texts(encoder: TrainedEncoder, records: Sequence[Record]) -> np.ndarray:

@@ -104,7 +104,8 @@ def judged(trainer: Trainer, held_out: Sequence[Record]) -> dict[str, Any]:
     Returns:
         `pairs`: `reward`, and `cosine` where the towers came with a common space; nothing where nothing can be judged.
     """
-    part: Any = next((p for p in trainer.model.parts.values() if hasattr(p, "judge")), None)
+    judges = (p for p in trainer.model.parts.values() if hasattr(p, "judge") and "score" in p.gives)
+    part: Any = next(judges, None)
     if part is None or not held_out:
         return {}
     try:

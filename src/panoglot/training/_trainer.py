@@ -123,7 +123,7 @@ class Trainer:
         self.idle, self.notes = idle, list[str]()
         self._learnt: Counter[str] = Counter()  # loss -> items of this epoch, as far as this process saw it
         self.average: Ema | None = None
-        self.best = Best(self, held_out) if row.stop else None
+        self.best = Best(self, held_out) if row.stop and row.stop.get("patience", 2) else None
         self.snapshots: dict[int, dict[str, torch.Tensor]] = {}  # of a run without a folder
         self._stage: Stage | None = None
         self._steps: tuple[int, list[list[tuple[str, int]]]] = (-1, [])

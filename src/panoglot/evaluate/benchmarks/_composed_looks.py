@@ -70,14 +70,16 @@ def look_at_best(
     ranked: Mapping[str, Sequence[str]],
     askers: Askers | None,
     load: Callable[[str], Image],
+    encoder: Any = None,
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Put the best of every query in the order that the verifier and the evaluator give.
+    """Put the best of every query in the order that the encoder, the verifier and the evaluator give.
 
     Args:
         composed: the plans and queries.
         ranked: keys by query, best first.
         askers: the models.
         load: picture of a key.
+        encoder: that reranks, if it can.
 
     Returns:
         `(ranked, notes)`.
@@ -85,13 +87,17 @@ def look_at_best(
     Raises:
         UserError: the money is spent; every answer so far is kept.
     """
-    if askers is None or not any(plan.verify or plan.judge for plan in composed.plans.values()):
+    plans, again = composed.plans.values(), any(plan.rerank for plan in composed.plans.values())
+    if not again and (askers is None or not any(plan.verify or plan.judge for plan in plans)):
         return {query: list(keys) for query, keys in ranked.items()}, []
+    askers = askers or Askers()
     try:
-        done = look_all(composed.plans, composed.queries, ranked, askers, load)
+        done = look_all(composed.plans, composed.queries, ranked, askers, load, encoder)
     except BudgetReached as error:
         raise UserError(f"{error} Every answer so far is kept.") from None
-    many, notes = len(ranked), []
+    many, notes = len(ranked), list[str]()
+    if again:
+        notes.append(f"reranked: the best of {done.reranked} of {many} queries, by the encoder")
     if "verifier" in askers.names:
         notes.append(f"verified: {done.verified} of {many} queries")
     if done.failed:

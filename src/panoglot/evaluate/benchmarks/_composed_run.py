@@ -152,8 +152,8 @@ def composed_run(
         )  # fmt: skip
         if lost and on_error == "raise":
             raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
-        found, seen = look_at_best(composed, found, askers, load)
-        grouped, _ = look_at_best(composed, grouped, askers, load)
+        found, seen = look_at_best(composed, found, askers, load, encoder)
+        grouped, _ = look_at_best(composed, grouped, askers, load, encoder)
         cut = len(one.name) + 1 if one.name else 0
         ranked[one.name] = {query[cut:]: row for query, row in found.items()}
         groups[one.name] = {query[cut:]: row for query, row in grouped.items()}

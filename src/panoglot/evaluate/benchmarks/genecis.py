@@ -171,6 +171,7 @@ def _looked(
     scores: Sequence[np.ndarray],
     askers: Askers | None,
     load: Callable[[str], Image],
+    encoder: Any,
 ) -> tuple[list[np.ndarray], list[str]]:
     """The scores, and where looking at the candidates changed their order, places in it; with notes."""
     import numpy as np
@@ -179,7 +180,7 @@ def _looked(
         query: [row[at] for at in _order(values) if np.isfinite(values[at])]
         for query, row, values in zip(composed.packs, lists, scores)
     }
-    after, notes = look_at_best(composed, before, askers, load)
+    after, notes = look_at_best(composed, before, askers, load, encoder)
     found = []
     for query, row, values in zip(composed.packs, lists, scores):
         if after[query] != before[query]:
@@ -267,7 +268,7 @@ def genecis(
         for row, query in zip(lists, queries[task]):
             at = [place[key] for key in row]
             scores.append(_scores(composed.packs[query.id], vectors[at], None if spoken is None else spoken[at]))
-        scores, seen = _looked(composed, lists, scores, askers, load)
+        scores, seen = _looked(composed, lists, scores, askers, load, encoder)
         for n, values in enumerate(scores):
             written[f"{task}/{n}"] = _order(values)
         ranks = [ranks_of_scores([(0, values[None].copy())], [[0]], best=True)[0] or None for values in scores]

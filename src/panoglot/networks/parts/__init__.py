@@ -11,9 +11,11 @@ from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import LogitsPart, RegressPart, ViewsPart
 from panoglot.networks.parts.features import MapPart, TokensPart
+from panoglot.networks.parts.interleaved import InterleavedPart, hidden_of
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
 from panoglot.networks.parts.made import MadePart, SentencePart
+from panoglot.networks.parts.match import MatchPart
 from panoglot.networks.parts.painted import PaintPart, hidden_cells
 from panoglot.networks.parts.rank import RankPart
 from panoglot.networks.parts.regions import BoxPart, RegionsPart
@@ -29,11 +31,13 @@ PARTS: dict[str, type[Part]] = {
     "critical": CriticalPart,
     "group_patches": GroupPatchesPart,
     "inpaint": InpaintPart,
+    "interleaved": InterleavedPart,
     "lm": LmPart,
     "locate": LocatePart,
     "logits": LogitsPart,
     "made": MadePart,
     "map": MapPart,
+    "match": MatchPart,
     "paint": PaintPart,
     "prompted": PromptedPart,
     "rank": RankPart,
@@ -57,11 +61,13 @@ __all__ = [
     "Features",
     "GroupPatchesPart",
     "InpaintPart",
+    "InterleavedPart",
     "LmPart",
     "LocatePart",
     "LogitsPart",
     "MadePart",
     "MapPart",
+    "MatchPart",
     "PaintPart",
     "Part",
     "PromptedPart",
@@ -76,6 +82,7 @@ __all__ = [
     "Widths",
     "collate_regions",
     "hidden_cells",
+    "hidden_of",
     "mask_of",
     "matched",
 ]

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from panoglot.networks.readers._composer import Composer, JointComposer
+from panoglot.networks.readers._interleaved import InterleavedComposer, Sequences
 from panoglot.networks.readers._locator import Located, SetLocator, match_sets
 from panoglot.networks.readers._painter import MaskedPainter, committed
-from panoglot.networks.readers._qformer import QFormer, QFormerComposer
+from panoglot.networks.readers._qformer import QFormer, QFormerComposer, load_blip2, renamed_former
 from panoglot.networks.readers._spliced import SentenceComposer, SlotComposer, SplicedComposer, TokenLearner, splice
 from panoglot.networks.readers._tokeniser import Palette
 
 COMPOSERS: dict[str, Callable[..., Any]] = {
+    "interleaved": InterleavedComposer,
     "joint": JointComposer,
     "qformer": QFormerComposer,
     "sentence": SentenceComposer,
@@ -30,6 +32,7 @@ __all__ = [
     "PAINTERS",
     "TOKENISERS",
     "Composer",
+    "InterleavedComposer",
     "JointComposer",
     "Located",
     "MaskedPainter",
@@ -37,11 +40,14 @@ __all__ = [
     "QFormer",
     "QFormerComposer",
     "SentenceComposer",
+    "Sequences",
     "SetLocator",
     "SlotComposer",
     "SplicedComposer",
     "TokenLearner",
     "committed",
+    "load_blip2",
     "match_sets",
+    "renamed_former",
     "splice",
 ]

@@ -17,7 +17,7 @@ from panoglot.networks.towers.heads import unit
 if TYPE_CHECKING:
     from panoglot.networks.parts import Features
 
-__all__ = ["QFormer", "QFormerComposer"]
+__all__ = ["QFormer", "QFormerComposer", "load_blip2", "renamed_former"]
 
 
 class _After(nn.Module):
@@ -114,14 +114,14 @@ class QFormer(nn.Module):
             UserError: they are of another size.
         """
         try:
-            self.load_state_dict(_renamed(state, len(self.layers)))
+            self.load_state_dict(renamed_former(state, len(self.layers)))
         except (RuntimeError, KeyError) as error:
             said = " ".join(str(error).split())[:200]
             raise UserError(f"the Q-Former's weights do not fit the row's sizes: {said}") from None
 
 
-def _renamed(state: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Weights by our names: keys and values are one matrix here."""
+def renamed_former(state: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Return weights of a Q-Former, by transformers' names, by our names: keys and values are one matrix here."""
     out = {f"norm.{end}": state[f"layernorm.{end}"] for end in ("weight", "bias")}
     for n in range(layers):
         old = f"encoder.layer.{n}"
@@ -142,6 +142,16 @@ def _renamed(state: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
                 out[f"layers.{n}.{ours}.inner.2.{end}"] = state[f"{old}.output{theirs}.dense.{end}"]
                 out[f"layers.{n}.{ours}.norm.{end}"] = state[f"{old}.output{theirs}.LayerNorm.{end}"]
     return out
+
+
+def load_blip2(name: str) -> Any:
+    """Return a BLIP-2 for retrieval of transformers, on the hub or in a folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    hf = require("transformers", "panoglot[train]", f"the Q-Former of {name}")
+    return load_pretrained(hf.Blip2ForImageTextRetrieval, name)
 
 
 class QFormerComposer(Composer):
@@ -189,8 +199,7 @@ class QFormerComposer(Composer):
             self._begin(name)
 
     def _begin(self, name: str) -> None:
-        hf = require("transformers", "panoglot[train]", f"the Q-Former of {name}")
-        model = load_pretrained(hf.Blip2ForImageTextRetrieval, name)
+        model = load_blip2(name)
         self.former.take(model.qformer.state_dict())
         with torch.no_grad():
             for ours, theirs in ((self.of_text, model.text_projection), (self.of_picture, model.vision_projection)):

@@ -19,13 +19,13 @@ from panoglot.networks.towers.heads import unit
 if TYPE_CHECKING:
     from panoglot.networks.parts import Features
 
-__all__ = ["SentenceComposer", "SlotComposer", "SplicedComposer", "TokenLearner", "splice"]
+__all__ = ["SentenceComposer", "SlotComposer", "SplicedComposer", "TokenLearner", "ends_of", "splice"]
 
 PICTURE, TEXT = "{picture}", "{text}"
 
 
-def _ends(tokens: Any) -> tuple[list[int], list[int]]:
-    """Ids that a tokeniser puts before and behind every text."""
+def ends_of(tokens: Any) -> tuple[list[int], list[int]]:
+    """Return the ids that a tokeniser puts before and behind every text."""
     nothing, some = (_real(tokens, text) for text in ("", "a"))
     first = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(nothing, some))))
     return nothing[:first], nothing[first:]
@@ -53,7 +53,7 @@ def splice(tokens: Any, parts: Sequence[str | int | Sequence[int]], most: int = 
     >>> splice(ByteTokens(9), ["ab", 2, "c"])
     ([1, 100, 101, 0, 0, 102, 2], [3, 4], False)
     """
-    ends = _ends(tokens)
+    ends = ends_of(tokens)
     ids, soft = list(ends[0]), list[int]()
     for part in parts:
         if isinstance(part, int):
@@ -99,7 +99,7 @@ class SplicedComposer(Composer):
         if texts is not None:
             if f.ids is None or f.token_mask is None:
                 raise UserError("a composer that reads words needs a text tower with tokens.")
-            ends = _ends(tokens)
+            ends = ends_of(tokens)
             whole = [f.ids[i][f.token_mask[i]].tolist() for i in texts.tolist()]
             instructions = [ids[len(ends[0]) : len(ids) - len(ends[1])] for ids in whole]
             langs = [f.langs[i] for i in texts.tolist()] if f.langs else []

@@ -9,6 +9,7 @@ from panoglot.networks.samplers._order import batches, epoch_order, language_poo
 from panoglot.networks.samplers._sample import Sample, Sampler
 from panoglot.networks.samplers.documents import Composed, Pictures, Turns
 from panoglot.networks.samplers.interleave import Document, Interleave, Loaders
+from panoglot.networks.samplers.products import PICTURE, Products
 from panoglot.networks.samplers.regions import EachRegion, Regions
 from panoglot.networks.samplers.sentences import Sentences, split_sentences
 from panoglot.networks.samplers.tasks import Coverage, Ranked, TaskPrefix, Triples
@@ -25,6 +26,7 @@ SAMPLERS: dict[str, type] = {
     "loaders": Loaders,
     "one": One,
     "pictures": Pictures,
+    "products": Products,
     "ranked": Ranked,
     "regions": Regions,
     "sentences": Sentences,
@@ -36,6 +38,7 @@ SAMPLERS: dict[str, type] = {
 }
 
 __all__ = [
+    "PICTURE",
     "SAMPLERS",
     "Coin",
     "Composed",
@@ -48,6 +51,7 @@ __all__ = [
     "Loaders",
     "One",
     "Pictures",
+    "Products",
     "Ranked",
     "Regions",
     "Sample",

@@ -17,6 +17,7 @@ from panoglot.networks.towers.hashed import HashedText, HashTokens
 from panoglot.networks.towers.heads import Blended, PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
+from panoglot.networks.towers.qwen_vl import QwenVlImage, QwenVlText
 from panoglot.networks.towers.seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq, seq2seq_lm
 from panoglot.networks.towers.text import TextTransformer
 from panoglot.networks.towers.visual_embedding import VisualEmbedding
@@ -43,6 +44,8 @@ __all__ = [
     "ImageDecoder",
     "OpenClipImage",
     "OpenClipText",
+    "QwenVlImage",
+    "QwenVlText",
     "OwnDecoder",
     "OwnSeq2Seq",
     "Pieces",
