@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,12 +16,12 @@ F = torch.nn.functional
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.networks import Data, load_row, make_model, square_of
+from panoglot.networks import Data, Record, Text, load_row, make_model, square_of
 from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.providers.roles import Prompt
 from panoglot.table import image_id, open_dataset
-from panoglot.training import shapes
+from panoglot.training import draw_groups, draw_masks, shapes
 from tests.training.plain_run import adamw, same_run, warm_cosine
 from tests.training.test_commands import COLOURS, draw, make
 from tests.training.test_whole_methods import TOWERS, need_clip_tokens
@@ -146,7 +153,10 @@ def test_sycoca_s_run_is_its_paper_s_by_loops(tmp_path):
     sets += [f"losses.{name}.{key}={value}" for name, spec in PARTS.items() for key, value in spec.items()]
     run = panoglot.train("sycoca", place, output=tmp_path / "run", batch=8, epochs=30, set=sets, lang="en", quiet=True)
     assert set(run.figures["languages"]) == {"en"}
-    assert "--captioner pano:run/" in (run.run / "README.md").read_text()
+    card = (run.run / "README.md").read_text()
+    assert "--captioner pano:run/" in card
+    assert "](masks.svg)" in card
+    assert len(tiles_of((run.run / "masks.svg").read_text())) == 4 * 2  # two pictures were held out
     both, raw = load_model(f"pano:{run.run}"), [Image(draw(n)[0]) for n in range(36)]
     with torch.no_grad():
         texts = [written(run.encoder.model, square_of(one, 32)) for one in raw[:4]]
@@ -170,3 +180,69 @@ def test_the_decoder_needs_a_text_tower_that_reads_left_to_right():
         spec = {"caption": {**PARTS["caption"], **wrong}}
         with pytest.raises(UserError, match=r"caption: (given|where)="):
             make_model(load_row("sycoca", **TOWERS, losses=spec))
+
+
+def tiles_of(svg):
+    """The pictures of a page, [H, W, 3] each, in its order."""
+    found = re.findall(r'href="data:image/png;base64,([^"]+)"', svg)
+    return [np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB")).astype(int) for one in found]
+
+
+def patches_that_differ(a, b, side):
+    """Numbers of the patches, row by row, where two pictures are not the same."""
+    cells = (np.abs(a - b).max(-1) > 2).reshape(len(a) // side, side, -1, side).any((1, 3))
+    return set(np.flatnonzero(cells).tolist())
+
+
+@pytest.mark.paper(
+    "sycoca",
+    shows="V",
+    case="masks in the card: captions from the half of the patches that fits the text, the same half hidden, and "
+    "painted there alone",
+)
+def test_the_masks_that_are_drawn_are_those_that_are_learnt_from():
+    towers = {"image": {**TOWERS["image"], "patch": 8}, "text": {**TOWERS["text"], "tokenizer": ""}}
+    model = make_model(load_row("sycoca", **{**TOWERS, **towers}, losses=PARTS, batch=4))
+    records = [replace(r, texts=[Text("一个红色的圆 — قطة حمراء", "raw", "zh")]) for r in shapes(3)]
+    assert draw_masks(model, [replace(r, texts=[]) for r in records], "nothing to show") is None
+    svg = draw_masks(model, records, "قناع · masks")
+    assert "قناع · masks" in svg
+    assert svg.count("一个红色的圆 — قطة حمراء") == 3
+    tiles = tiles_of(svg)
+    assert len(tiles) == 12
+    for n, record in enumerate(sorted(records, key=lambda r: r.id)):
+        whole, captioned, hidden, painted = tiles[4 * n : 4 * n + 4]
+        pixels = square_of(record.image, 32)
+        with torch.no_grad():
+            patches = seen(model.image, pixels)[1]
+            ids, mask = model.text.tokens([record.texts[0].text])
+            y = F.normalize(model.text_head(read(model.text, ids[0][mask[0]])[1]), dim=0)
+            fits = (F.normalize(model.head(patches), dim=1) @ y).argsort(descending=True, stable=True).tolist()
+        # a patch that is as grey as a hidden one does not differ: there is none in these pictures
+        assert patches_that_differ(whole, hidden, 8) == set(fits[:8])
+        assert patches_that_differ(whole, captioned, 8) == set(fits[8:])
+        assert 0 < len(patches_that_differ(whole, painted, 8)) <= 8
+        assert patches_that_differ(whole, painted, 8) <= set(fits[:8])
+
+
+@pytest.mark.paper(
+    "dreamlip", shows="V", case="the patches of each sentence in the card: as pale as their weight is small, cut at 1/N"
+)
+def test_the_patches_that_are_drawn_are_those_of_each_sentence():
+    model = make_model(load_row("dreamlip", "small"))
+    long = "A red circle lies on the left. Et blått kvadrat. صورة جميلة."
+    record = Record("a", shapes(1)[0].image, [Text("red", "raw", "en"), Text(long, "long", "en")])
+    svg = draw_groups(model, [record], "patches")
+    whole, *each = tiles_of(svg)
+    assert len(each) == 3
+    batch = Data([record], model, augment=False, row=load_row("dreamlip", "small", batch=1)).batch([("a", 0)], 0)
+    with torch.no_grad():
+        f = model.features(batch)
+    assert len(set(batch.texts[0])) == 3
+    for text, y, tile in zip(batch.texts[0], f.y, each, strict=True):
+        assert text in svg
+        sims = f.local[0] @ y
+        value = (sims - sims.min()) / (sims.max() - sims.min())
+        share = torch.where(value < 1 / 16, 0.0, value).view(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1)
+        want = share.numpy()[..., None] * whole + (1 - share.numpy()[..., None]) * 255
+        assert np.abs(tile - want).max() <= 2

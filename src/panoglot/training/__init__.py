@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from panoglot.training._fit import fit_each, keep_fits, read_fit
     from panoglot.training._loader import Loader
     from panoglot.training._measure import recall
+    from panoglot.training._patches import draw_groups, draw_masks
     from panoglot.training._products import catalogue, product_queries
     from panoglot.training._progress import Interrupts
     from panoglot.training._queries import measure_queries
@@ -44,6 +45,8 @@ __all__ = [
     "check",
     "count_cut",
     "documents",
+    "draw_groups",
+    "draw_masks",
     "fit_each",
     "fit_scaling",
     "judged",
@@ -89,6 +92,8 @@ __getattr__, __dir__ = lazy_names(
         "captioned": "_wishes",
         "catalogue": "_products",
         "product_queries": "_products",
+        "draw_groups": "_patches",
+        "draw_masks": "_patches",
         "fit_each": "_fit",
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",

@@ -15,7 +15,7 @@ from panoglot.networks._records import Batch, Record
 from panoglot.networks._views import MEAN, STD, square_of
 from panoglot.pictures import Image
 
-__all__ = ["draw_boxes"]
+__all__ = ["as_shown", "draw_boxes"]
 
 #: Pictures that are drawn, descriptions of each, and the side of a picture on the page.
 _PICTURES, _SAID, _SIDE = 6, 3, 240
@@ -50,7 +50,7 @@ def draw_boxes(model: Any, records: Sequence[Record], title: str) -> str | None:
         texts = model.text_vectors(ids, mask, langs)[0]
         scores = texts @ torch.nn.functional.normalize(f.regions[0], dim=-1).T
         x, y = 16 + drawn % 3 * (_SIDE + 24), 44 + drawn // 3 * (_SIDE + 84)
-        page.picture(x, y, _SIDE, _SIDE, _shown(pixels).data_uri)
+        page.picture(x, y, _SIDE, _SIDE, as_shown(pixels).data_uri)
         for n, (text, best) in enumerate(zip(said, scores.argmax(1).tolist(), strict=True)):
             cx, cy, w, h = (min(max(v, 0.0), 1.0) * _SIDE for v in f.boxes[0, best].tolist())
             left, top = max(0.0, cx - w / 2), max(0.0, cy - h / 2)
@@ -62,8 +62,8 @@ def draw_boxes(model: Any, records: Sequence[Record], title: str) -> str | None:
     return page.svg(title, f"{drawn} pictures with the boxes found for their descriptions") if drawn else None
 
 
-def _shown(pixels: torch.Tensor) -> Image:
-    """The picture that the tower was shown."""
+def as_shown(pixels: torch.Tensor) -> Image:
+    """Return the picture that the tower was shown, of its values [3, H, W]."""
     x = pixels * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     values = (x.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.from_pil(PIL.Image.fromarray(np.ascontiguousarray(values)))

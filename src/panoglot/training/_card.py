@@ -9,6 +9,7 @@ from typing import Any
 
 from panoglot.languages._tags import language_name
 from panoglot.networks._row import Row
+from panoglot.training._drawings import DRAWINGS
 from panoglot.training._settings import stored_towers
 
 __all__ = ["make_card"]
@@ -26,12 +27,12 @@ def make_card(
         figures: of `measure`, or empty.
         plan: what learns and what is frozen.
     """
-    boxes = "![Boxes of the regions nearest to descriptions](boxes.svg)" if facts.get("boxes") else ""
+    drawings = "\n\n".join(f"![{DRAWINGS[file]}]({file})" for file in facts.get("drawings", ()))
     parts = [
         _head(row, facts),
         _use(facts),
         _figures(figures),
-        boxes,
+        drawings,
         _data(facts),
         _method(row),
         _run(row, facts, log, plan),

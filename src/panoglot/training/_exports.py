@@ -10,6 +10,7 @@ from panoglot.networks._checkpoint import write
 from panoglot.networks._export import EXPORTS, export_model
 from panoglot.networks._load import load_run
 from panoglot.networks._views import MEAN, STD
+from panoglot.training._drawings import DRAWINGS
 
 __all__ = ["export_run"]
 
@@ -76,7 +77,7 @@ def export_run(run: Path, to: str) -> Path:
     """
     model: Any = load_run(run)
     folder = export_model(model, to, run / "export" / to)
-    for name in ("plot.svg", "boxes.svg", "row.yaml"):  # what the card links to
+    for name in ("plot.svg", *DRAWINGS, "row.yaml"):  # what the card links to
         if (run / name).is_file():
             shutil.copyfile(run / name, folder / name)
     card = (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else ""

@@ -318,6 +318,7 @@ def _finish(
     from panoglot.networks._checkpoint import write
     from panoglot.providers import load_model
     from panoglot.training._card import make_card
+    from panoglot.training._drawings import draw
     from panoglot.training._plot import plot_run
 
     row = trainer.row
@@ -349,17 +350,12 @@ def _finish(
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())
-    drawn = None
-    if any("regions" in part.needs for part in model.parts.values()):
-        from panoglot.training._boxes import draw_boxes
-
-        seen = [r for r in reading.records if r.regions]
-        drawn = draw_boxes(model, [r for r in seen if r.split != "train"] or seen, f"{name}: what is found where")
-        if drawn is not None:
-            write(folder / "boxes.svg", drawn.encode())
+    drawings = draw(model, reading, name)
+    for file, svg in drawings.items():
+        write(folder / file, svg.encode())
     facts = {
         "name": name,
-        "boxes": drawn is not None,
+        "drawings": list(drawings),
         "folder": f"{name}/",
         "writes": model.writes and not model.can("encode"),
         "captions": not model.writes and model.can("write"),

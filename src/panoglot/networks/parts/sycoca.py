@@ -94,8 +94,7 @@ class CaptionPart(Part):
         if f.patches is None or batch.tokens is None or batch.token_mask is None:
             raise UserError("caption: needs an image tower with patches and a text tower.")
         ids, mask = batch.tokens[:, 0, : self.length], batch.token_mask[:, 0, : self.length]
-        keep = None if self.policy == "none" else attentive_masks(relevance(f, batch, self.policy), self.ratio)[0]
-        patches, given = f.patches, None
+        keep, patches, given = self.kept(f, batch), f.patches, None
         if self.where == "input" and keep is not None and batch.image is not None:
             patches = self._tower(step.model)(batch.image[:, 0], keep=keep)[1]
         if self.given == "text" and f.tokens is not None:
@@ -103,6 +102,10 @@ class CaptionPart(Part):
             ids, mask = ids[:, : given.shape[1]], mask[:, : given.shape[1]]
         target = ids.masked_fill(~mask, -100)
         return lm(self.decoder(ids, patches, keep, given), target, shift=True)
+
+    def kept(self, f: Features, batch: Batch) -> Tensor | None:
+        """Return the patches [B, N] that captions are written from in training; None: all."""
+        return None if self.policy == "none" else attentive_masks(relevance(f, batch, self.policy), self.ratio)[0]
 
     def _tower(self, model: Any) -> Any:
         if not hasattr(model.image, "hidden"):
@@ -159,10 +162,27 @@ class InpaintPart(Part):
 
     def forward(self, f: Features, batch: Batch, step: Any) -> Term:
         """Return the mean error on the hidden patches."""
+        hide, painted = self.paint(f, batch, step.model)
+        assert batch.image is not None
+        return recon_px(painted, patchify(batch.image[:, 0], self.patch), hide)
+
+    def paint(self, f: Features, batch: Batch, model: Any) -> tuple[Tensor, Tensor]:
+        """Return the patches that were hidden, bool [B, N], and all as they are painted, [B, N, 3·patch²].
+
+        What is painted has the mean 0 and the deviation 1 of a patch.
+
+        Args:
+            f: of the whole pictures.
+            batch: pictures with a text each.
+            model: that it is a loss of.
+
+        Raises:
+            UserError: no pictures, no text for each, or a text tower without tokens.
+        """
         _check(batch, self.policy)
         if f.tokens is None or f.token_mask is None or batch.image is None:
             raise UserError("inpaint: needs pictures and a text tower with tokens.")
         hide = attentive_masks(relevance(f, batch, self.policy), self.ratio)[1]
-        image, first = batch.image[:, 0], first_texts(batch)
-        painted = self.decoder(step.model.image(image, hide=hide)[1], f.tokens[first], f.token_mask[first])
-        return recon_px(painted, patchify(image, self.patch), hide)
+        first = first_texts(batch)
+        seen = model.image(batch.image[:, 0], hide=hide)[1]
+        return hide, self.decoder(seen, f.tokens[first], f.token_mask[first])
