@@ -107,6 +107,8 @@ class Stopped(PanoglotError):
     """The run was told to stop; what was not asked yet stays pending for the next run."""
 
 
+#: Choices that are listed where none is near: a closed list is shown whole.
+_SHOWN = 40
 #: Words that options had, or that are tried, to the one word that there is for the idea.
 _OLD = {
     **dict.fromkeys(("langs", "languages", "language", "target", "targets", "to"), "lang"),
@@ -150,7 +152,7 @@ def did_you_mean(value: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     if near:
         return f" Did you mean '{near[0]}'?"
-    shown = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
+    shown = ", ".join(known[:_SHOWN]) + (" …" if len(known) > _SHOWN else "")
     return f" Known: {shown}." if known else ""
 
 
