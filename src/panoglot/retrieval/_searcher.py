@@ -446,8 +446,8 @@ class Searcher:
             part |= {"caption": text, "lang": row.get("lang", "")}
         for one in map(by_id.__getitem__, ids):
             key = one.image_id
-            more = (captions.get(key, []), self.dataset, one.parts, verdicts.get(key))
-            hits.append(Hit(key, one.score, uris.get(key, ""), *more))
+            uri, texts_of = uris.get(key, ""), captions.get(key, [])
+            hits.append(Hit(key, one.score, uri, texts_of, self.dataset, one.parts, verdicts.get(key)))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
             hits.notes.append(

@@ -216,7 +216,8 @@ def _read(data: lance.LanceDataset, fragments: list[lance.LanceFragment], states
     at = 0
     for batch in _batches(data, fragments, HELD):
         if len(batch[0]) == len(vectors):  # few rows: as they lie in Arrow's memory
-            return Part(*batch, states)
+            vectors, owners, captions = batch
+            break
         for array, some in zip(arrays, batch, strict=True):
             array[at : at + len(some)] = some
         at += len(batch[0])

