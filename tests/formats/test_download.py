@@ -64,6 +64,13 @@ MISBEHAVES = {
 }
 
 
+def test_alt_texts_that_are_names_of_files_are_no_pictures(server, tmp_path):
+    urls = [server.url(f"/ok/{n}.jpg") for n in (1, 2)]
+    samples, rejects = fetch(table(tmp_path / "urls.csv", urls, ["IMG_0001.jpg", "ภาพ 2.png"]))
+    assert not rejects
+    assert [samples[url].captions[0].text for url in urls] == ["IMG_0001.jpg", "ภาพ 2.png"]
+
+
 def test_a_server_that_misbehaves_costs_its_own_rows(server, tmp_path):
     good = [server.url(path) for path in ("/ok/1.jpg", "/flaky/2.jpg", "/othertag/3.jpg", "/go/127.0.0.1/4.jpg")]
     bad = {server.url(path): reason for path, reason in MISBEHAVES.items()}

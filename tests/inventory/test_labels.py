@@ -1,3 +1,4 @@
+import gzip
 import json
 import struct
 import zlib
@@ -99,7 +100,7 @@ def names(found, number: int) -> dict[str, tuple[str, str]]:
 
 
 def test_sources_are_linked_and_agree(cldr, stamps, gcompris):
-    found = labels(cldr=cldr, stamps=stamps, gcompris=gcompris)
+    found = labels(cldr=cldr, stamps=stamps, gcompris=gcompris, freedict="")
     ant = next(one for one in found.labels if one.number == ANT and one.lang == "de")
     assert (ant.text, ant.source, ant.link, ant.synset) == ("Ameise", "cldr", "word", "n02219486")
     assert ant.confirmed == ("gcompris", "tuxpaint")  # "Eine Ameise." without its article
@@ -111,7 +112,7 @@ def test_sources_are_linked_and_agree(cldr, stamps, gcompris):
     assert "de-CH" not in names(found, TIGER)  # says what German says
     assert "fr" not in names(found, TIGER)  # the English sentence again is no French
     assert names(found, MOUSE)["de"] == ("Computermaus", "cldr")  # an animal is no computer mouse
-    assert found.missing.keys() == {"multiwordnet", "rowordnet"}
+    assert found.missing.keys() == {"multiwordnet", "rowordnet", "freedict", "osm"}
 
 
 def test_precision_is_that_on_what_two_others_agree_on(cldr, stamps, gcompris):
@@ -144,6 +145,80 @@ def test_files_are_those_of_babel_imagenet(cldr, tmp_path):
     assert len(lines) == len(found.labels) + 1
 
 
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def dictionary(folder, lang, entries):
+    """A dictionary as `dictd` reads it: entries one after the other, an index with places in base 64."""
+    folder.mkdir(exist_ok=True)
+    body, lines = b"", []
+    for word, entry in entries:
+        data = entry.encode()
+        numbers = []
+        for value in (len(body), len(data)):
+            digits = DIGITS[value % 64]
+            while value := value // 64:
+                digits = DIGITS[value % 64] + digits
+            numbers.append(digits)
+        lines.append("\t".join((word, *numbers)))
+        body += data
+    (folder / f"freedict-eng-{lang}.dict.dz").write_bytes(gzip.compress(body))
+    (folder / f"freedict-eng-{lang}.index").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def test_dictionaries_name_what_has_one_sense_alone(cldr, tmp_path, monkeypatch):
+    monkeypatch.setattr("panoglot.inventory._labels.one_sense", lambda: {"tiger": "n#1", "ant": "n#2", "frog": "n#3"})
+    folder = tmp_path / "dictd"
+    pad = ("a", "x" * 5000)  # so that places take several digits
+    dictionary(
+        folder,
+        "cym",
+        [pad, ("ant", "ant /ænt/ <n>\nmorgrugyn <n, s, m>, morgrug\n"), ("run", "run <v>\nrhedeg\n")],
+    )
+    dictionary(folder, "swh", [("Tiger", "tiger\n1. chui-milia, paka\n"), ("ant", "ant <v>\nkimbia\n")])
+    dictionary(folder, "hin", [("tiger", 'tiger <N>\n1. शेर~बाघ, बाघ\n      "Children saw one."\n')])
+    dictionary(folder, "ara", [("ant", "ant\nالنملة\n"), ("mouse", "mouse\nفأر\n")])
+    dictionary(folder, "tur", [("ant", "ant\nbir çeşit küçük böcek\n"), ("tiger", "tiger\ntiger\n")])
+    dictionary(folder, "xqq", [("ant", "ant\nqqq\n")])  # no language
+    found = labels(cldr=cldr, stamps="", gcompris="", freedict=str(folder))
+    assert names(found, ANT)["cy"] == ("morgrugyn", "freedict")
+    assert names(found, TIGER)["hi"] == ("बाघ", "cldr")  # the first source, where none agree
+    assert names(found, TIGER)["sw"][1] == "cldr"
+    ant = next(one for one in found.labels if (one.number, one.lang) == (ANT, "ar"))
+    assert (ant.text, ant.confirmed, ant.link) == ("نملة", ("freedict",), "synset")
+    assert "tr" not in names(found, ANT) | names(found, TIGER)  # it explains; it is the English word
+    assert "ar" not in names(found, MOUSE)  # what a mouse is, the word alone does not say
+    assert found.sources["freedict"].pairs == 4
+    assert "freedict" not in found.missing
+
+
+def test_what_is_on_maps_is_named_by_presets(cldr, tmp_path):
+    place = tmp_path / "presets" / "dist" / "translations"
+    place.mkdir(parents=True)
+    said = {
+        "en": {"a/lighthouse": "Lighthouse", "a/mosque": "Mosque"},
+        "th": {"a/lighthouse": "ประภาคาร", "a/mosque": "มัสยิด"},
+        "zh-TW": {"a/lighthouse": "燈塔"},
+        "sw": {},
+        "de": {"a/lighthouse": "Lighthouse", "a/mosque": "Moschee (Islam)"},
+    }
+    for lang, table in said.items():
+        presets = {"presets": {"presets": {key: {"name": name} for key, name in table.items()}}} if table else {}
+        (place / f"{lang}.json").write_text(json.dumps({lang: presets}), "utf-8")
+        (place / f"{lang}.min.json").write_text("{", "utf-8")
+    found = labels(cldr=cldr, stamps="", gcompris="", presets=str(tmp_path / "presets"))
+    assert sorted((one.lang, one.text, one.link) for one in found.labels if one.source == "osm") == [
+        ("th", "ประภาคาร", "word"),
+        ("th", "มัสยิด", "word"),
+        ("zh-Hant", "燈塔", "word"),
+    ]
+    with pytest.raises(UserError, match="unpack the npm package @openstreetmap/id-tagging-schema"):
+        labels(cldr=cldr, stamps="", gcompris="", presets=str(tmp_path))
+    (place / "th.json").write_text("[]", "utf-8")
+    with pytest.raises(UserError, match="cannot be read as the presets"):
+        labels(cldr=cldr, stamps="", gcompris="", presets=str(tmp_path / "presets"))
+
+
 def test_languages_that_nobody_has(cldr):
     with pytest.raises(UserError, match="no source has class names in 'eo'"):
         labels(lang="eo", cldr=cldr, stamps="", gcompris="")
@@ -165,6 +240,10 @@ def test_broken_files(cldr, tmp_path, gcompris):
     broken.write_bytes(resource({"content-de.json": b"{}", "content-en.json": b"[1]"}, packed=False))
     with pytest.raises(UserError, match="cannot be read as a resource file"):
         labels(cldr=cldr, stamps="", gcompris=str(broken))
+    dictionary(tmp_path / "dictd", "cym", [("ant", "ant\nmorgrugyn\n")])
+    (tmp_path / "dictd" / "freedict-eng-cym.dict.dz").write_bytes(b"no gzip")
+    with pytest.raises(UserError, match="cannot be read as a dictionary of dictd"):
+        labels(cldr=cldr, stamps="", gcompris="", freedict=str(tmp_path / "dictd"))
 
 
 def test_what_is_installed_here_reaches_a_hundred_labels_a_language():

@@ -270,8 +270,14 @@ def image_column(columns: dict[str, str], examples: Mapping[str, Sequence[Any]])
         or _first(columns, _PATHS, ("text",))
         or _first(columns, _IMAGES, ("text",))
         or next((name for name, kind in columns.items() if kind == "text" and name.lower().endswith(_PATHS)), None)
-        or next((name for name in columns if are_pictures(examples.get(name, ()))), None)
+        or next((name for name in _by_values(columns) if are_pictures(examples.get(name, ()))), None)
     )
+
+
+def _by_values(columns: dict[str, str]) -> list[str]:
+    """Columns that may be the picture's by what they hold: a caption may be the name of a file, beside an address."""
+    address = _first(columns, _URLS, ("text",)) is not None
+    return [name for name in columns if not (address and text_role(name))]
 
 
 def are_pictures(values: Sequence[Any]) -> bool:

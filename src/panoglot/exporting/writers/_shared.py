@@ -86,7 +86,7 @@ def asking(prompt: str, lang: str) -> str:
     """What asks for a caption in a language: `{language}` becomes its English name.
 
     >>> asking("Say it in {language}.", "pt-BR")
-    'Say it in Brazilian Portuguese.'
+    'Say it in Portuguese (BR).'
     """
     from panoglot.languages._tags import language_name
 

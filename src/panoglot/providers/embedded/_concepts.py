@@ -21,7 +21,7 @@ from panoglot.formats._texts import Given, from_text
 from panoglot.languages._tags import base_language, parse_language
 from panoglot.providers.embedded import _labels
 
-__all__ = ["Concept", "emojis", "old_wordnets", "one_sense", "stamps", "words_of_gcompris"]
+__all__ = ["Concept", "emojis", "old_wordnets", "one_sense", "stamps", "words_of_gcompris", "words_of_presets"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class Concept:
         english: its English name, in lower case.
         names: language tag to name.
         source: where it comes from.
+        one_sense: it is known by its English word alone, which may mean several things.
     """
 
     english: str
     names: Mapping[str, str]
     source: str
+    one_sense: bool = False
 
 
 def emojis(cldr: str = "") -> list[Concept]:
@@ -115,6 +117,46 @@ def _name(text: str, articles: Collection[str], lang: str) -> str:
     else:
         name = text[:1].lower() + text[1:]
     return "" if re.search(r"[.!?,:;()…。、]", name) or len(name.split()) > 3 else name.strip()
+
+
+# ---- OpenStreetMap -----------------------------------------------------------------------------------------------
+
+
+def words_of_presets(folder: str) -> list[Concept]:
+    """Return what the editor of OpenStreetMap calls the things on a map: a lighthouse, a bakery.
+
+    Args:
+        folder: of the unpacked npm package `@openstreetmap/id-tagging-schema` (ISC), or "".
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    if not folder:
+        return []
+    place, tables = Path(folder) / "dist" / "translations", dict[str, dict[str, str]]()
+    paths = [path for path in sorted(place.glob("*.json")) if not path.name.endswith(".min.json")]
+    try:
+        for path in paths:
+            lang = parse_language(path.stem)
+            presets = next(iter(json.loads(path.read_text("utf-8")).values())).get("presets", {}).get("presets", {})
+            names = {key: one["name"].strip() for key, one in presets.items() if isinstance(one.get("name"), str)}
+            if lang and names:
+                tables[lang] = names
+    except (OSError, ValueError, AttributeError, StopIteration, TypeError) as error:
+        raise UserError(f"{folder} cannot be read as the presets of OpenStreetMap ({error}).") from None
+    english = tables.pop("en", {})
+    if not english:
+        raise UserError(f"'{folder}' has no dist/translations/en.json: unpack {_PRESETS} there.")
+    concepts: dict[str, dict[str, str]] = defaultdict(dict)
+    for key, word in english.items():
+        for lang, table in tables.items():
+            name = table.get(key, "")
+            if name and name.casefold() != word.casefold() and not re.search(r"[.!?,:;()/…。、]", name):
+                concepts[word.casefold()].setdefault(lang, name)
+    return [Concept(word, names, "osm") for word, names in concepts.items()]
+
+
+_PRESETS = "the npm package @openstreetmap/id-tagging-schema"
 
 
 # ---- GCompris ----------------------------------------------------------------------------------------------------
