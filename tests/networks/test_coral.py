@@ -1,4 +1,4 @@
-"""Coral: an interleaved query of several products, in-batch negatives, and vectors that rebuild what they were made of."""
+"""Coral: an interleaved query of several products, in-batch negatives, vectors that rebuild what they were made of."""
 
 import math
 
@@ -20,7 +20,7 @@ from tests.networks.test_composers import Words
 
 BYTES = {
     "image": {"patch": 16, "width": 16, "heads": 2}, "dim": 16, "batch": 4,
-    "text": {"kind": "transformer", "tokenizer": "", "width": 16, "layers": 1, "heads": 2, "length": 160, "pool": "end"},
+    "text": {"tokenizer": "", "width": 16, "layers": 1, "heads": 2, "length": 160},
     "losses": {"interleaved": {"inner": 16, "heads": 2}},
 }  # fmt: skip
 
@@ -35,7 +35,9 @@ def batch_of(model, n=4, **more):
 
 
 @pytest.mark.paper(
-    "merit-coral", shows="V", case="an interleaved sequence: words where words stand, each picture's tokens in its place"
+    "merit-coral",
+    shows="V",
+    case="an interleaved sequence: words where words stand, each picture's tokens in its place",
 )
 def test_the_sequence_is_interleaved():
     model = coral().eval()
@@ -47,7 +49,7 @@ def test_the_sequence_is_interleaved():
     assert found.ids[0].tolist() == [i if w else 0 for i, w in zip(whole, found.words[0].tolist())]
     assert [k for k, w in enumerate(found.words[0].tolist()) if not w] == [3, 4, 5, 8, 9, 10]
     table = model.text.embed.weight.data
-    ids, mask = tokens(["xyz"])  # pictures whose tokens are those of words are those words
+    ids, _ = tokens(["xyz"])  # pictures whose tokens are those of words are those words
     composer.adapter = torch.nn.Identity()
     said = composer.sequences(model, [["a", 0, "b"]], table[ids[:, 1:4]])
     assert torch.allclose(said.vectors, composer.sequences(model, [["axyzb"]], None).vectors, atol=1e-5)
@@ -60,7 +62,9 @@ def test_the_sequence_is_interleaved():
 
 
 @pytest.mark.paper(
-    "merit-coral", shows="V", case="InfoNCE over the step's products at tau .02; twins are no negatives, hard negatives are"
+    "merit-coral",
+    shows="V",
+    case="InfoNCE over the step's products at tau .02; twins are no negatives, hard negatives are",
 )
 def test_the_contrast():
     model = coral(losses={"interleaved": {"visual": 0.0, "textual": 0.0}}, sampler={"negatives": 1}).eval()
@@ -102,7 +106,9 @@ def test_the_sum_of_three():
     hide = hidden_of(torch.ones(16, patches.shape[1], dtype=torch.bool), 0.5, batch.seed)
     errors = []
     for k, owner in enumerate(owners):
-        found = part.pictures(patches[k][None], hide[k][None], torch.ones_like(hide[k])[None], made.vectors[owner][None])
+        found = part.pictures(
+            patches[k][None], hide[k][None], torch.ones_like(hide[k])[None], made.vectors[owner][None]
+        )
         errors += [float(e) for e in ((found[0] - patches[k])[hide[k]] ** 2).detach().flatten()]
     visual = float(part.seen(patches, [*queries, *products], made.vectors, batch.seed).value.detach())
     assert visual == pytest.approx(np.mean(errors), abs=1e-5)
@@ -143,7 +149,9 @@ def test_reconstruction_teaches_the_vector():
     assert (alone.parts["interleaved"].pictures, alone.parts["interleaved"].words) == (None, None)
 
 
-@pytest.mark.paper("merit-coral", shows="V", case="the layers that rebuild are not there when queries are embedded: equal vectors")
+@pytest.mark.paper(
+    "merit-coral", shows="V", case="the layers that rebuild are not there when queries are embedded: equal vectors"
+)
 def test_the_rebuilding_layers_are_dropped():
     model = coral().eval()
     query = [["colour of ", torch.randn(3, 32, 32), "; size of ", torch.randn(3, 32, 32)]]
@@ -173,7 +181,10 @@ def test_documents_are_queries_answers_and_traps():
     assert sampler.items(record) == 1
     sample = sampler(record, 0, 0)
     assert sample.texts[0].text == f"Stil von {PICTURE} กระเป๋า  و {PICTURE}"  # a mark in a title is no picture
-    assert [None if one is None else one.text for one in sample.texts[1:]] in (["túi", "bag", None], ["túi", None, "bag"])
+    assert [None if one is None else one.text for one in sample.texts[1:]] in (
+        ["túi", "bag", None],
+        ["túi", None, "bag"],
+    )
     assert (sample.others[0], sorted(sample.others)) == (2, [2, 3, 4])
     assert [piece for piece, _ in sample.pieces] == [0, 1]
     for broken in (turns[:4], turns[4:], [Turn("only words"), turns[4]]):
@@ -241,11 +252,11 @@ class Marks(Words):
     """Words, and Qwen's marks around a picture; 2 is the end of a text."""
 
     model_max_length = 200
-    marks = {"<|vision_start|>": 62, "<|vision_end|>": 63}
+    marks = (("<|vision_start|>", 62), ("<|vision_end|>", 63))
 
     def __call__(self, texts, truncation, padding=False, max_length=None, return_tensors=None):
-        if isinstance(texts, list) and any(text in self.marks for text in texts):
-            ids = torch.tensor([[1, self.marks[text], 2] for text in texts])
+        if isinstance(texts, list) and any(text in dict(self.marks) for text in texts):
+            ids = torch.tensor([[1, dict(self.marks)[text], 2] for text in texts])
             return {"input_ids": ids if return_tensors else ids.tolist(), "attention_mask": torch.ones_like(ids)}
         return super().__call__(texts, truncation, padding, max_length, return_tensors)
 
@@ -258,7 +269,9 @@ def test_qwen_reads_pictures_among_words():
     whole = qwen()
     image, text = QwenVlImage(model=whole), QwenVlText(model=whole, tokenizer=Marks(), length=200)
     pixels = torch.randn(2, 3, 16, 16)
-    cells = pixels.reshape(2, 3, 2, 2, 4, 2, 2, 4).permute(0, 2, 5, 3, 6, 1, 4, 7)  # as the library's processor cuts them
+    cells = pixels.reshape(2, 3, 2, 2, 4, 2, 2, 4).permute(
+        0, 2, 5, 3, 6, 1, 4, 7
+    )  # as the library's processor cuts them
     patches = torch.stack([cells] * 2, 6).reshape(32, -1)
     grid = torch.tensor([[1, 4, 4]] * 2)
     shown = [62, *[60] * 4, 63]
@@ -284,8 +297,8 @@ def test_qwen_reads_pictures_among_words():
 
 @pytest.mark.paper(
     "merit-coral", shows="P",
-    case="the paper's row over Qwen2.5-VL-3B's architecture at full size: 3,754,622,976 parameters, the vector is the last "
-    "hidden state; what is remembered is listed as unverified",
+    case="the paper's row over Qwen2.5-VL-3B's architecture at full size: 3,754,622,976 parameters, the vector is the "
+    "last hidden state; what is remembered is listed as unverified",
 )  # fmt: skip
 def test_coral_at_full_size(monkeypatch):
     hf = pytest.importorskip("transformers")
@@ -318,7 +331,9 @@ def test_coral_at_full_size(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.paper(
-    "merit-coral", shows="V", case="trained for a minute: products of three conditions are found; one fewer, and fewer are"
+    "merit-coral",
+    shows="V",
+    case="trained for a minute: products of three conditions are found; one fewer, and fewer are",
 )
 def test_each_condition_counts():
     row = load_row("merit-coral", "small", epochs=6)

@@ -81,6 +81,11 @@ PAPERS = {
         "optimiser.lr": 1e-4, "batch": 256, "sampler.kind": "pictures", "towers.light.name": "efficientnet_b2",
         "head.kind": "own", "freeze": ({"freeze": "*"}, {"train": ["towers.light.*", "readers.composer.*"]}),
     },
+    "merit-coral": {
+        "image.name": "Qwen/Qwen2.5-VL-3B-Instruct", "text.name": "Qwen/Qwen2.5-VL-3B-Instruct",
+        "readers.composer.kind": "interleaved", "losses.interleaved.visual": 0.1, "losses.interleaved.textual": 0.1,
+        "losses.interleaved.scale.start": 50.0, "sampler.kind": "products",
+    },
     "m2-encoder": {
         "image.layers": 9, "text.layers": 9, "shared": 3, "dim": 768, "image.width": 768, "image.heads": 12,
         "text.length": 52, "text.vocabulary": 115_244, "losses.contrast.taps": 2, "size": 224, "image.patch": 16,
@@ -98,6 +103,7 @@ PAPERS = {
         "losses.prompted.text": 0.4, "losses.prompted.align": 0.4, "optimiser.kind": "adamw", "optimiser.lr": 1e-5,
         "optimiser.betas": [0.9, 0.98], "optimiser.eps": 1e-7, "optimiser.weight_decay": 0.05,
         "schedule.kind": "one_cycle", "schedule.rise": 0.02, "schedule.of": 1.6, "epochs": 50, "batch": 128,
+        "views.pad": 1.25, "stop.patience": 50, "freeze": ({"freeze": ["image.*", "head.*"]},),
     },
     "sycoca": {
         **VIT, **CLIP_TEXT, "losses.contrast.weight": 1.0, "losses.caption.weight": 2.0, "losses.caption.ratio": 0.5,
@@ -133,7 +139,8 @@ UNSURE = {
     "compress-align": {"image", "text", "losses.rank", "freeze", "stop", "optimiser", "schedule", "epochs", "batch"},
     "collm": {"image", "text", "optimiser", "schedule", "epochs", "batch", "losses.made.most"},
     "isa": {"readers.composer", "losses.sentence.temperature", "losses.sentence.local", "optimiser", "batch", "epochs"},
-    "sprc": {"losses.prompted.text", "losses.prompted.align", "views"},
+    "sprc": {"losses.prompted.text", "losses.prompted.align", "image"},
+    "merit-coral": {"losses.interleaved", "readers.composer", "optimiser", "schedule", "epochs", "batch", "freeze"},
     "m2-encoder": {"text.tokenizer", "losses", "optimiser", "schedule", "epochs", "batch", "accumulate"},
     "sycoca": {"image", "text", "losses", "optimiser", "schedule", "epochs", "batch"},
     "rs-m-clip": {"losses.views", "optimiser", "schedule", "epochs", "batch", "views"},
@@ -146,7 +153,8 @@ UNSURE = {
 CASE = "the preset against the paper's settings, typed anew; what is not confirmed is listed as unverified"
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
-         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align")  # fmt: skip
+         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align", "sprc",
+         "isa", "merit-coral")  # fmt: skip
 
 
 def marked(name):
@@ -323,6 +331,73 @@ def test_compress_align_at_full_size(monkeypatch):
     learns = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {name.split(".layer")[1].split(".")[1] for name in learns if ".layer" in name} == {"9", "10", "11"}
     assert all(name.startswith(("parts.rank.mlp", "image.model.encoder", "text.model.encoder")) for name in learns)
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+@pytest.mark.paper(
+    "sprc",
+    shows="P",
+    case="over BLIP-2's architecture at full size: 12 layers of 768, 32 queries and prompts, 256 numbers",
+)
+@pytest.mark.parametrize("preset", ["paper", "fashioniq", "rerank"])
+def test_sprc_at_full_size(preset, monkeypatch):
+    import transformers
+
+    from panoglot.networks.readers import _qformer
+    from panoglot.networks.towers import blip, words
+
+    former = {"use_qformer_text_input": True, "vocab_size": 30_523}
+    config = transformers.Blip2Config(qformer_config=former, image_text_hidden_size=256)
+    config.text_config.num_hidden_layers = 1  # not part of a BLIP-2 for retrieval
+    fitting = lambda kind, name: transformers.Blip2ForImageTextRetrieval(config)  # noqa: E731
+    for module in (_qformer, blip, words):
+        monkeypatch.setattr(module, "load_pretrained", fitting)
+    monkeypatch.setattr(words, "tokens_of", lambda *a: type("Words", (), {"size": 30_522, "length": 32})())
+    row = load_row("sprc", preset)
+    with torch.device("meta"):
+        model = make_model(row)
+    composer = model.reader("composer")
+    layers = 12 * (4 * (768**2 + 768) + 2 * (8 * 768**2 + 5 * 768) + 6 * 768)
+    crosses = 6 * (2 * (768**2 + 768) + 2 * (1408 * 768 + 768) + 2 * 768)
+    assert sum(p.numel() for p in composer.former.parameters()) == layers + crosses + 2 * 768
+    assert (tuple(composer.queries.shape), tuple(composer.prompt.shape)) == ((32, 768), (32, 768))
+    assert (composer.of_text.weight.shape, composer.of_picture.weight.shape, composer.views) == (
+        (256, 768),
+        (256, 768),
+        32,
+    )
+    assert (tuple(model.text.place.shape), len(model.image.model.encoder.layers)) == ((32, 768), 39)
+    if preset == "rerank":
+        assert model.parts["match"].head.weight.shape == (2, 768)
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+@pytest.mark.paper(
+    "isa", shows="P", case="over BLIP-base's architecture at full size: six tokens, and only the light side learns"
+)
+def test_isa_at_full_size(monkeypatch):
+    import transformers
+
+    from panoglot.networks import freeze
+    from panoglot.networks.towers import blip
+
+    config = transformers.BlipConfig(text_config={"encoder_hidden_size": 768})
+    words = type("Words", (), {"__len__": lambda self: 30_524})()
+    monkeypatch.setattr(
+        blip,
+        "load_pretrained",
+        lambda kind, name: transformers.BlipForImageTextRetrieval(config) if "Blip" in kind.__name__ else words,
+    )
+    light = {"kind": "vit", "patch": 16, "width": 1408, "layers": 1, "heads": 8}  # as wide as EfficientNet-B2's map
+    row = load_row("isa", towers={"light": light})
+    with torch.device("meta"):
+        model = make_model(row)
+    learner = model.reader("composer").learner
+    assert (learner.maps[0].in_features, learner.maps[2].out_features, learner.out.out_features) == (1408, 6, 768)
+    assert (len(model.image.model.encoder.layers), len(model.text.model.encoder.layer), model.row.dim) == (12, 12, 256)
+    freeze(model, row.freeze)
+    learns = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert all(name.startswith(("towers.light", "readers.composer")) for name in learns)
 
 
 def test_align_s_crops_and_mirrors():

@@ -112,8 +112,8 @@ def one_cycle(total, rise, of):
 @pytest.mark.paper(
     "sprc",
     shows="C",
-    case="a run of the paper's row over BLIP-2's architecture (frozen tower, three passes, L_itc + .4 L_rtc + .4 L_align, "
-    "AdamW .9 .98 1e-7 .05, one cycle of 1.6 runs, pictures padded to 1.25, the best epoch kept) equals its steps by "
+    case="a run of the paper's row over BLIP-2's architecture (frozen tower, 3 passes, L_itc + .4 L_rtc + .4 L_align"
+    ", AdamW .9 .98 1e-7 .05, one cycle of 1.6 runs, pictures padded to 1.25, the best epoch kept) equals its steps by "
     "loops, 2e-5, and so does its reranker; a search by both has their order",
 )
 def test_sprc_trains_reranks_and_searches_as_its_paper(checkpoint, tmp_path):
@@ -158,7 +158,9 @@ def test_sprc_trains_reranks_and_searches_as_its_paper(checkpoint, tmp_path):
     embed(data, encoder.name)
     reference, text = triples[0].image_id, triples[0].text
     plain = panoglot.search(data.path, text, image=reference, encoder=encoder, k=20)
-    again = panoglot.search(data.path, text, image=reference, encoder=encoder, k=20, option=["rerank=5"], preset="learned")
+    again = panoglot.search(
+        data.path, text, image=reference, encoder=encoder, k=20, option=["rerank=5"], preset="learned"
+    )
     ids = [hit.image_id for hit in plain]
     pictures = {key: Image(data.images.get([key], ["data"]).to_pylist()[0]["data"]) for key in [*ids, reference]}
     values = encoder.match_queries([[pictures[reference], text]] * 5, [pictures[key] for key in ids[:5]])
@@ -182,7 +184,13 @@ def test_what_cannot_be_reranked_says_so(checkpoint, tmp_path):
     encoder = load_model(f"pano:{tmp_path / 'run'}", "encoder")
     embed(data, encoder.name)
     hits = panoglot.search(
-        data.path, triples[0].text, image=triples[0].image_id, encoder=encoder, k=3, preset="learned", option=["rerank=5"]
+        data.path,
+        triples[0].text,
+        image=triples[0].image_id,
+        encoder=encoder,
+        k=3,
+        preset="learned",
+        option=["rerank=5"],
     )
     assert len(hits) == 3
     assert "not reranked: it takes a picture and a text, and an encoder that was trained to" in " ".join(hits.notes)
@@ -190,4 +198,6 @@ def test_what_cannot_be_reranked_says_so(checkpoint, tmp_path):
     missing = encoder.match_queries([["only words"], [Image(b"torn", "x", 1, 1), "x"]], [Image(b"torn", "y", 1, 1)] * 2)
     assert missing == [None, None]
     with pytest.raises(panoglot.UserError, match="rerank=-1 must be a whole number"):
-        panoglot.search(data.path, "x", image=triples[0].image_id, encoder=encoder, preset="learned", option=["rerank=-1"])
+        panoglot.search(
+            data.path, "x", image=triples[0].image_id, encoder=encoder, preset="learned", option=["rerank=-1"]
+        )

@@ -1,4 +1,4 @@
-"""Weights that SPRC's authors published, in a row of ours: what its code saves, with LAVIS's names of BLIP-2's parts."""
+"""Weights that SPRC's authors published, in a row of ours: what its code saves, by LAVIS's names of BLIP-2's parts."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def square_of(image: Any, side: int, pad: float = 0.0) -> Tensor:
 
 
 def shown_of(image: Any, row: Any) -> Tensor:
-    """Return a picture as a row's trained model is shown it in use: `square_of` by its size and its `views: {pad: …}`."""
+    """Return a picture as a row's model is shown it in use: `square_of` by its size and its `views: {pad: …}`."""
     return square_of(image, row.size, float(row.views.get("pad", 0.0)))
 
 

@@ -46,7 +46,7 @@ def answered_rows(vectors: Any, what: str) -> np.ndarray:
 
 
 def query_parts(query: Query, picture: Callable[[Any], Image]) -> list[Any]:
-    """The parts of a query as `encode_queries` takes them: texts and pictures, in order; before a product what is meant."""
+    """The parts of a query as `encode_queries` takes them, in order; before a product stands what is meant of it."""
     found: list[Any] = []
     for part in query.parts:
         if part.kind == "product" and part.condition:

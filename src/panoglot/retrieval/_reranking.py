@@ -28,7 +28,7 @@ def reranked(
     depths: Mapping[str, int],
     picture: Callable[[Any], Image],
 ) -> dict[str, list[str]]:
-    """Put the first of every query in order of how sure the encoder is that they answer it; equal ones, all others stay.
+    """Put the first of every query in order of how sure the encoder is that they answer it; all others stay.
 
     Args:
         encoder: has `match_queries`.

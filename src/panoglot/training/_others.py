@@ -172,7 +172,10 @@ def _turns(doc: StoredDocument, images: Mapping[str, Any], split: str) -> Record
             pictures.append(images[part.image_id][0])
         region = None if part.region is None else region_text(part.region, part.text)
         turns.append(Turn(part.text, place, part.learn, part.role, region))
-    return Record(doc.document_id, pictures=pictures, turns=turns, split=split, loader="documents")
+    found = Record(doc.document_id, pictures=pictures, turns=turns, split=split, loader="documents")
+    # queries of one product are no negatives of each other
+    found.pair_id = next((part.image_id for part in doc.parts if part.role == "answer" and part.image_id), None)
+    return found
 
 
 def _page(

@@ -1,4 +1,4 @@
-"""The synthetic world of several products in one query: each gives one attribute, and what answers them all is known."""
+"""The synthetic world of several products in one query: each gives one attribute, and what has them all is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries of several products against products; and what the vector of each must still know: its pictures, its words."""
+"""Queries of several products against products; what the vector of each must still know: its pictures, its words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Rebuilder(nn.Module):
         initialise(self.blocks, inner)
 
     def forward(self, x: Tensor, hide: Tensor, real: Tensor, vector: Tensor) -> Tensor:
-        """Return [n, L, width] of sequences [n, L, width], what is hidden and what is real [n, L], a vector [n, dim]."""
+        """Return [n, L, width] of sequences [n, L, width]; what is hidden, what is real [n, L]; a vector [n, dim]."""
         z = torch.where(hide[..., None], self.hidden.to(x.dtype), self.into(x)) + _waves(x.shape[1], self.hidden)
         z = self.blocks[0](z, real[:, None].expand(-1, x.shape[1], -1), vector[:, None])
         found: Tensor = self.out(self.after(z))
@@ -62,7 +62,7 @@ def hidden_of(real: Tensor, share: float, seed: int) -> Tensor:
 
 
 class InterleavedPart(Part):
-    """Coral's sum: a query finds its product among all of the step; its vector, and the product's, rebuild what they read.
+    """Coral's sum: a query finds its product among all of the step; its vector and the product's rebuild what was read.
 
     Products that do not answer (`sampler: {negatives: …}`) are negatives of every query. Queries of one product are no
     negatives of each other. The layers that rebuild are not used when queries and products are embedded.
@@ -114,11 +114,11 @@ class InterleavedPart(Part):
         there = torch.ones(batch.image.shape[:2], dtype=torch.bool) if there is None else there.cpu()
         shown = torch.cat([batch.image[there.to(batch.image.device)], batch.others[batch.others_mask]])
         patches = model.look_at(model.image, shown)[1]
-        numbers = iter(range(len(patches)))
+        numbers, mark = iter(range(len(patches))), f"({re.escape(PICTURE)})"
         queries = [
-            [next(numbers) if piece == PICTURE else piece for piece in re.split(f"({re.escape(PICTURE)})", texts[0]) if piece]
+            [next(numbers) if piece == PICTURE else piece for piece in re.split(mark, texts[0]) if piece]
             for texts in batch.texts
-        ]  # fmt: skip
+        ]
         products: list[tuple[int, int, list[Any]]] = []
         for i, exists in enumerate(batch.others_mask.tolist()):
             for t in range(sum(exists)):
@@ -141,7 +141,9 @@ class InterleavedPart(Part):
         value = F.cross_entropy(scores, torch.arange(n, device=scores.device))
         last = n + sum(k >= 0 for k in whose)  # queries and answers
         if self.pictures is not None:
-            value = value + self.visual * self.seen(patches, [*queries, *products][:last], made.vectors, batch.seed).value
+            value = (
+                value + self.visual * self.seen(patches, [*queries, *products][:last], made.vectors, batch.seed).value
+            )
         if self.words is not None:
             some = made.ids[:last], made.words[:last], made.vectors[:last]
             value = value + self.textual * self.said(model, *some, batch.seed + 1).value
@@ -160,7 +162,7 @@ class InterleavedPart(Part):
         return Term(F.mse_loss(found[hide], target[hide]), int(hide.sum()))
 
     def said(self, model: Any, ids: Tensor, words: Tensor, vectors: Tensor, seed: int) -> Term:
-        """Return the cross-entropy of hidden words of sequences ids [n, L], which `words` [n, L] are, by their vectors."""
+        """Return the cross-entropy of hidden words of sequences ids [n, L], where `words` [n, L], by their vectors."""
         text = model.text
         table = text.embed.weight if hasattr(text, "embed") else text.model.get_input_embeddings().weight
         hide = hidden_of(words, self.hide_words, seed)

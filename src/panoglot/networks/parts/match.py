@@ -36,7 +36,11 @@ class MatchPart(Part):
     by BLIP-2's weights; here the whole query does, by the composer that was trained.
     """
 
-    needs, reads, gives = ("composer", "patches", "tokens"), ("picture", "text", "others"), ("encode", "compose", "match")
+    needs, reads, gives = (
+        ("composer", "patches", "tokens"),
+        ("picture", "text", "others"),
+        ("encode", "compose", "match"),
+    )
 
     def __init__(self, widths: Widths, temperature: float = 0.07, name: str = "") -> None:
         super().__init__()

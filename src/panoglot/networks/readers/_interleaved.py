@@ -37,7 +37,7 @@ class Sequences:
 
 
 class InterleavedComposer(Composer):
-    """Every picture stands as its tokens among the words, wherever it comes; the vector of the last token speaks for all.
+    """Every picture stands as its tokens among the words, wherever it comes; the last token's vector speaks for all.
 
     A picture of the gallery, with a title or without, is read in the same way.
 

@@ -97,7 +97,9 @@ class QwenVlText(nn.Module):
                 run = next((j for j in range(k, len(real)) if not picture[j]), len(real)) - k
                 side = math.isqrt(run)
                 if run and side**2 != run:
-                    raise UserError(f"qwen_vl: {run} tokens of a picture are no square: words must stand between pictures.")
+                    raise UserError(
+                        f"qwen_vl: {run} tokens of a picture are no square: words must stand between pictures."
+                    )
                 if run:
                     out[0, m, k : k + run] = at
                     out[1, m, k : k + run] = at + torch.arange(run) // side
