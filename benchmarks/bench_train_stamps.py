@@ -15,6 +15,7 @@ each training half for itself: how far to go from ConSE (`blend`); drawings cann
     python benchmarks/bench_train_stamps.py [--splits 5] [--cache DIR]
     python benchmarks/bench_train_stamps.py --tune       # what the settings of clip's preset `frozen` come from
     python benchmarks/bench_train_stamps.py --student    # a small text tower that learns from the large one
+    python benchmarks/bench_train_stamps.py --pieces 131072    # the trained heads on a text tower with fewer pieces
     python benchmarks/bench_train_stamps.py --docs docs/train-stamps.md    # the last results as a page
 """
 
@@ -245,12 +246,19 @@ def hits(s: Stamps, test: Sequence[int], side: Side, langs: Sequence[str]) -> di
 
 def over_splits(found: Sequence[Mapping[str, tuple[Array, Array]]], lang: str) -> tuple[Array, Array]:
     """Return the mean over the splits and the half-width of its 95 % t interval, each [len(KS)]."""
+    each = np.array([f[lang][1].mean(0) for f in found if lang in f])
+    return each.mean(0), half_width(each)
+
+
+def half_width(each: Array) -> Array:
+    """Return the half-width of the 95 % t interval of the mean of rows."""
     from scipy.stats import t
 
-    each = np.array([f[lang][1].mean(0) for f in found if lang in f])
     n = len(each)
-    half = t.ppf(0.975, n - 1) * each.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(KS), np.nan)
-    return each.mean(0), half
+    if n < 2:
+        return np.full(each.shape[1], np.nan)
+    half: Array = t.ppf(0.975, n - 1) * each.std(0, ddof=1) / np.sqrt(n)
+    return half
 
 
 def difference(
@@ -422,6 +430,33 @@ def student(s: Stamps, splits: int) -> dict[str, Any]:
     return out
 
 
+def fewer(s: Stamps, splits: int, count: int) -> dict[str, Any]:
+    """Measure the trained heads on e5 with the first pieces of its vocabulary: nothing is trained again."""
+    from panoglot.providers import load_model
+
+    small = load_model(f"embedded:e5?pieces={count}", "encoder")
+    words = list(dict.fromkeys(t for row in s.texts[: s.photos] for lang, t in row.items() if lang in LANGS))
+    mine = Stamps(**{**vars(s), "text": {**s.text, **dict(zip(words, small.encode_texts(words), strict=True))}})
+    names = ("ConSE", "teacher", "fewer pieces")
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for seed in range(splits):
+        train, test = s.split(seed)
+        pictures, texts = sides(trained(s, train), s, test)
+        found["ConSE"].append(hits(s, test, conse(s, train, test), LANGS))
+        found["teacher"].append(hits(s, test, (pictures, texts), LANGS))
+        found["fewer pieces"].append(hits(mine, test, (pictures, texts), LANGS))
+    out: dict[str, Any] = {"pieces": count, "bytes": small.path.stat().st_size, "mean": {}, "difference": {}}
+    for name in names:
+        each = np.array([np.mean([one[lang][1].mean(0) for lang in LANGS], 0) for one in found[name]])
+        out["mean"][name] = [each.mean(0).round(4).tolist(), half_width(each).round(4).tolist()]
+        if name != "ConSE":
+            rival = [np.mean([one[lang][1].mean(0) for lang in LANGS], 0) for one in found["ConSE"]]
+            gain = each - np.array(rival)
+            out["difference"][name] = [gain.mean(0).round(4).tolist(), half_width(gain).round(4).tolist()]
+    print(json.dumps(out["mean"]), json.dumps(out["difference"]))
+    return out
+
+
 def cost(small: Any, words: Sequence[str]) -> dict[str, Any]:
     """Parameters, bytes on disk and texts a second (process time, one thread, best of 3) of the student and of e5."""
     import io
@@ -520,6 +555,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--student", action="store_true")
+    parser.add_argument("--pieces", type=int, default=0)
     parser.add_argument("--docs", type=Path, help="write a page of the last results, and nothing else")
     args = parser.parse_args()
     import torch
@@ -531,6 +567,9 @@ def main() -> None:
     stamps = read(args.stamps, args.list, args.cache)
     if args.tune:
         tune(stamps)
+        return
+    if args.pieces:
+        print(json.dumps({"bench": "train_stamps_pieces", "ks": KS} | fewer(stamps, args.splits, args.pieces)))
         return
     kind, run = ("student", student) if args.student else ("compare", compare)
     out = {"bench": f"train_stamps_{kind}", "ks": KS, "splits": args.splits} | run(stamps, args.splits)

@@ -15,7 +15,7 @@ pytest.importorskip("scipy.optimize")
 
 import panoglot
 from panoglot.errors import UserError
-from panoglot.networks import Data, load_row, make_model
+from panoglot.networks import Data, Record, Text, load_row, make_model, square_of
 from panoglot.networks.encoder import TrainedBoth, TrainedEncoder, TrainedGenerator
 from panoglot.pictures import Image
 from panoglot.providers import load_model, register
@@ -328,3 +328,65 @@ def test_small_pictures_of_documents_go_with_their_text(tmp_path):
         real = (batch.given == -1).sum(1)
         count = batch.image.shape[1] if batch.picture_mask is None else batch.picture_mask.sum(1)
         assert bool((real == count).all())
+
+
+class Frames:
+    """An encoder for tests: the n-th frame (picture of width 32 + n) is the n-th axis, and what `said` says a text."""
+
+    dim = 6
+
+    def __init__(self, said):
+        self.said = said
+
+    def base(self, side):
+        return None
+
+    def encode_images(self, images):
+        return np.stack([np.eye(6, dtype=np.float32)[image.width - 32] for image in images])
+
+    def encode_texts(self, texts, langs):
+        return np.stack([self.said[text] for text in texts])
+
+
+@pytest.mark.paper("cosmo", shows="V", case="a video is found by the mean of three of its five frames, and not by one")
+def test_a_video_is_found_by_the_mean_of_three_frames():
+    pictures = [jpeg(scene(n, 32 + n, 32)) for n in range(5)]
+    of_three = np.float32([1, 0, 1, 0, 1, 0]) / np.float32(3**0.5)
+    film = Record("film", pictures[2], [Text("一部电影", "raw", "zh")], pictures=pictures, loader="pair_video")
+    # nearer to the text than any one frame is, and not than the mean of three
+    like = Record("like", pictures[1], [Text("a picture", "raw", "en")])
+    found = measure(
+        Frames({"一部电影": of_three + np.float32([0, 0.6, 0, 0, 0, 0]), "a picture": of_three}), [film, like]
+    )
+    assert found["languages"]["zh"]["t2i@1"][0] == 1
+    assert found["languages"]["en"]["t2i@1"][0] == 0
+
+
+class Asked:
+    """A model for tests: keeps what it is asked."""
+
+    text = type("Marked", (), {"mark": 1})
+
+    def __init__(self):
+        self.row, self.asked = load_row("cosmo", "small"), []
+
+    def eval(self):
+        return self
+
+    def generate(self, x, asked, lang, **more):
+        self.asked.append((x, more["shots"]))
+        return ["ok"]
+
+
+@pytest.mark.paper("cosmo", shows="V", case="each shot is shown with its own picture, in order, before what is asked")
+def test_each_shot_is_shown_with_its_own_picture():
+    images, model = [Image(jpeg(scene(n, 40, 32))) for n in range(3)], Asked()
+    writer = TrainedGenerator(model, "toy", "toy-1", shots=[(images[0], "บ้าน"), (images[1], "घर")])
+    (answer,) = writer.generate([Prompt("", (images[2],))])
+    assert answer.text == "ok"
+    ((x, said),) = model.asked
+    assert said == ["บ้าน", "घर"]
+    assert x.shape[:2] == (1, 3)
+    for shown, image in zip(x[0], images, strict=True):
+        assert torch.equal(shown, square_of(image, model.row.size))
+    assert not torch.equal(x[0, 0], x[0, 2])

