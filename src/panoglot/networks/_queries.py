@@ -29,6 +29,7 @@ class Queries(nn.Module):
     look: Any
     image_features: Any
     text_features: Any
+    in_use: Any
 
     @property
     def speaks(self) -> bool:
@@ -43,7 +44,7 @@ class Queries(nn.Module):
     def gallery(self, f: Features) -> Tensor | None:
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
         composer: Any = dict(self.readers.items()).get("composer")
-        return composer.gallery(f) if hasattr(composer, "gallery") else f.x
+        return composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
 
     def answers(self, batch: Batch) -> Features:
         """Return what the image tower makes of the pictures that answer the batch's queries."""

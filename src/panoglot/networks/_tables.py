@@ -25,6 +25,7 @@ from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.codes import CodeTower
 from panoglot.networks.towers.hashed import HashedText
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
+from panoglot.networks.towers.multiway import MultiwayImage, MultiwayText
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
 from panoglot.networks.towers.points import PointTower
 from panoglot.networks.towers.seq2seq import own_seq2seq, seq2seq_lm
@@ -40,6 +41,7 @@ IMAGES: dict[str, Callable[..., Any]] = {
     "blip2": Blip2Image,
     "codes": CodeTower,
     "hf": HfImage,
+    "multiway": MultiwayImage,
     "open_clip": OpenClipImage,
     "points": PointTower,
     "timm": timm_image,
@@ -56,6 +58,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "encoder_decoder": own_seq2seq,
     "hashed": HashedText,
     "hf": HfText,
+    "multiway": MultiwayText,
     "open_clip": OpenClipText,
     "seq2seq": seq2seq_lm,
     "stored": Stored,

@@ -11,6 +11,7 @@ from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import LogitsPart, RegressPart, ViewsPart
 from panoglot.networks.parts.features import MapPart, TokensPart
+from panoglot.networks.parts.fused import MaskedPicturePart, MaskedTextPart, MatchPart
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
 from panoglot.networks.parts.made import MadePart, SentencePart
@@ -34,6 +35,9 @@ PARTS: dict[str, type[Part]] = {
     "logits": LogitsPart,
     "made": MadePart,
     "map": MapPart,
+    "masked_picture": MaskedPicturePart,
+    "masked_text": MaskedTextPart,
+    "match": MatchPart,
     "paint": PaintPart,
     "prompted": PromptedPart,
     "rank": RankPart,
@@ -62,6 +66,9 @@ __all__ = [
     "LogitsPart",
     "MadePart",
     "MapPart",
+    "MaskedPicturePart",
+    "MaskedTextPart",
+    "MatchPart",
     "PaintPart",
     "Part",
     "PromptedPart",
