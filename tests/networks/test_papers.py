@@ -87,8 +87,11 @@ PAPERS = {
         "losses.interleaved.scale.start": 50.0, "sampler.kind": "products",
     },
     "m2-encoder": {
+        "image.kind": "multiway", "text.kind": "multiway", "image.drop_path": 0.1, "text.drop_path": 0.1,
         "image.layers": 9, "text.layers": 9, "shared": 3, "dim": 768, "image.width": 768, "image.heads": 12,
-        "text.length": 52, "text.vocabulary": 115_244, "losses.contrast.taps": 2, "size": 224, "image.patch": 16,
+        "text.width": 768, "text.heads": 12, "text.length": 52, "text.vocabulary": 115_244, "losses.contrast.taps": 2,
+        "size": 224, "image.patch": 16, "views.scale": [0.8, 1.0], "views.flip": 0.5, "views.augment.count": 2,
+        "views.augment.strength": 7, "languages.weights": {"zh": 1, "en": 1},
     },
     "rs-m-clip": {
         "image.patch": 32, "image.width": 768, "image.layers": 12, "text.name": "xlm-roberta-base", "text.pool": "mean",
@@ -153,8 +156,8 @@ UNSURE = {
 CASE = "the preset against the paper's settings, typed anew; what is not confirmed is listed as unverified"
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
-         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align", "sprc",
-         "isa", "merit-coral")  # fmt: skip
+         "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align", "sprc", "isa", "merit-coral",
+         "m2-encoder")  # fmt: skip
 
 
 def marked(name):
@@ -252,15 +255,24 @@ def test_grain_at_full_size():
 
 
 @pytest.mark.paper(
-    "m2-encoder", shows="V", case="at full size: 9 + 3 layers of width 768, 12 heads, two taps, 52 tokens"
+    "m2-encoder",
+    shows="P",
+    case="at full size, three of them: 9 + 3 layers of width 768, 21 + 3 of 1,024 and of 4,096 (9.6 billion numbers), "
+    "12, 16 and 32 heads, 115,244 ids, 52 tokens, 197 places, two taps with a scale each",
 )
-def test_m2_encoder_at_full_size():
+@pytest.mark.parametrize(
+    ("preset", "layers", "width", "heads", "dim"),
+    [("paper", 9, 768, 12, 768), ("1b", 21, 1024, 16, 1024), ("10b", 21, 4096, 32, 1024)],
+)
+def test_m2_encoder_at_full_size(preset, layers, width, heads, dim):
     with torch.device("meta"):
-        model = make_model(load_row("m2-encoder"))
-    assert [len(model.image.blocks), len(model.text.blocks), len(model.stack)] == [9, 9, 3]
-    assert {b.attention.heads for b in model.stack} == {12}
-    assert model.text.embed.weight.shape == (115_244, 768)
+        model = make_model(load_row("m2-encoder", preset))
+    layer = 12 * width**2 + 9 * width + 3 * 2 * width + 2 * 4 * width  # maps, their biases, norms
+    sides = 2 * layers * layer + 2 * 2 * width + (115_244 + 52 + 197 + 2) * width + (3 * 16**2 + 1) * width
+    assert sum(p.numel() for p in model.parameters()) == sides + 3 * layer + 2 * width + 4 * width * dim + 2
+    assert {b.heads for b in (*model.image.blocks, *model.text.blocks, *model.stack)} == {heads}
     assert model.parts["contrast"].scale is not model.parts["contrast"].scale2
+    assert model.usual_tap() == "after"
 
 
 @pytest.mark.paper(

@@ -1,5 +1,7 @@
 """What is shown of a picture: pixels, boxes, masks and points go one way."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,46 @@ def test_regions_of_a_document_are_where_its_pictures_are_fitted():
     assert view.box((0, 0, 1, 1)) == (0.25, 0.0, 0.75, 1.0)
     assert view.pixels(torch.ones(3, 8, 4)).sum(0)[0].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
     assert Turn("x").region is None
+
+
+@pytest.mark.paper(
+    "m2-encoder", shows="V", case="RandAugment: two of ten changes, each made half of the times, by hand"
+)
+def test_randaugment_by_hand():
+    from PIL import Image as Pil
+    from PIL import ImageEnhance, ImageOps
+
+    from panoglot.networks import CHANGES, augmented
+
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    x, picture = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, Pil.fromarray(pixels)
+    assert list(CHANGES) == ["identity", "autocontrast", "equalize", "brightness", "sharpness", "shear_x", "shear_y",
+                             "translate_x", "translate_y", "rotate"]  # fmt: skip
+    for name, want in {
+        "identity": picture, "autocontrast": ImageOps.autocontrast(picture), "equalize": ImageOps.equalize(picture),
+        "brightness": ImageEnhance.Brightness(picture).enhance(1.36),
+        "sharpness": ImageEnhance.Sharpness(picture).enhance(1.36),
+    }.items():  # fmt: skip
+        assert np.array_equal(np.array(CHANGES[name](picture, 0.7, 1.0)), np.array(want)), name
+    moved = np.array(CHANGES["translate_x"](picture, 0.7, 1.0))
+    assert np.array_equal(moved[:, 7:], pixels[:, :-7])
+    assert (moved[:, :7] == 128).all()
+    moved = np.array(CHANGES["translate_y"](picture, 0.7, -1.0))
+    assert np.array_equal(moved[:-7], pixels[7:])
+    spot = np.zeros((41, 41, 3), np.uint8)
+    spot[0, 20] = 255  # above the middle: the top goes to the left when it is turned against the clock
+    at = np.unravel_index(
+        np.array(CHANGES["rotate"](Pil.fromarray(spot), 1.0, 1.0))[..., 0].astype(int).argmax(), (41, 41)
+    )
+    assert at[1] < 20
+    same = Counter()
+    for seed in range(400):
+        draw = Draw(seed, "augment")
+        found, again = augmented(x, draw), Draw(seed, "augment")
+        want = picture
+        for _ in range(2):
+            name, made, sign = again.choice(list(CHANGES)), again.number() < 0.5, 1.0 if again.number() < 0.5 else -1.0
+            want = CHANGES[name](want, 0.7, sign) if made else want
+        assert torch.equal((found * 255).round().byte(), torch.from_numpy(np.array(want)).permute(2, 0, 1))
+        same[bool(torch.equal(found, x))] += 1
+    assert 90 <= same[True] <= 190  # (1/2 + 2/20) squared: 144 of 400; autocontrast finds black and white there

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from panoglot.extensions import lazy_names
 
 if TYPE_CHECKING:
+    from panoglot.networks._augment import CHANGES, augmented
     from panoglot.networks._checkpointing import checkpoint_activations
     from panoglot.networks._contrast import ContrastOptions, contrast, contrast_dense
     from panoglot.networks._data import Data, selected
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from panoglot.networks._views import View, choose_view, square_of
 
 __all__ = [
+    "CHANGES",
     "EXPORTS",
     "NEEDS",
     "READS",
@@ -69,6 +71,7 @@ __all__ = [
     "Turn",
     "View",
     "allocate",
+    "augmented",
     "begin_with",
     "check_export",
     "checkpoint_activations",
@@ -111,6 +114,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "CHANGES": "_augment",
+        "augmented": "_augment",
         "Data": "_data",
         "selected": "_data",
         "Streams": "_streams",

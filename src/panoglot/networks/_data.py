@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoglot.errors import RowError, UserError
+from panoglot.networks._augment import augmented
 from panoglot.networks._kinds import Kinds
 from panoglot.networks._language import pad
 from panoglot.networks._model import Model
@@ -287,7 +288,7 @@ class Data(Loading):
 
         whole = choose(views.get("global", 1), views.get("scale", (0.9, 1.0)))
         sample = out.sample
-        out.pictures = torch.stack([self._shown(view, x, sample.asked, full) for view in whole])
+        out.pictures = torch.stack([self._shown(view, x, sample.asked, full, draw) for view in whole])
         if views.get("local"):
             small = choose(views["local"], views.get("local_scale", (0.2, 0.5)))
             out.small = torch.stack([normalised(view.pixels(x, views["local_size"])) for view in small])
@@ -299,9 +300,14 @@ class Data(Loading):
                 raise RowError("region_cut", "what is asked about is not in the view")
             out.sample = replace(sample, regions=_there(regions), asked=_there(asked))
 
-    def _shown(self, view: View, x: Tensor, asked: Sequence[RegionText], full: tuple[int, int]) -> Tensor:
+    def _shown(
+        self, view: View, x: Tensor, asked: Sequence[RegionText], full: tuple[int, int], draw: Draw | None
+    ) -> Tensor:
         """Return a view's pixels, and where the tower has an alpha channel the regions that are asked about."""
-        pixels = normalised(view.pixels(x, self.row.size))
+        pixels = view.pixels(x, self.row.size)
+        if draw is not None and "augment" in self.row.views:
+            pixels = augmented(pixels, draw, **self.row.views["augment"])
+        pixels = normalised(pixels)
         if getattr(self.model.image, "alpha", None) is None:
             return pixels
         side = self.row.size

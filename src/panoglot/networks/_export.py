@@ -129,6 +129,7 @@ def _clip(row: Row) -> Iterator[tuple[bool, str]]:
     yield bool(text.get("langs")), "its text tower has adapters a language"
     own = text.get("tokenizer", "") in ("", "captions", "clip")
     yield not own, f"its tokeniser is '{text.get('tokenizer')}', not of bytes, of the captions, nor CLIP's"
+    yield row.shared > 0, "its vectors come from layers that both towers share"
     yield head != "linear", f"its head is '{head}', not linear"
 
 
@@ -136,7 +137,7 @@ def _graph(row: Row) -> Iterator[tuple[bool, str]]:
     """What keeps a row from being a graph with a tokenizer.json."""
     image, text = row.image or {}, row.text or {}
     yield image.get("kind") in ("codes", "points"), f"its picture tower reads {image.get('kind')}, not pixels"
-    known = text.get("kind") in ("transformer", "hf")
+    known = text.get("kind") in ("transformer", "hf", "multiway")
     yield not known, f"its text tower '{text.get('kind')}' reads texts in its own way, which no tokenizer.json can hold"
     yield bool(text.get("langs")), "its text tower has adapters a language"
 

@@ -45,8 +45,9 @@ class _Pictures(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         f = Features()
         self.model.image_features(Batch([""], image=pixels[:, None]), f)
-        assert f.x is not None
-        return f.x
+        found = self.model.in_use(f)
+        assert found is not None
+        return found
 
 
 class _Texts(nn.Module):
@@ -54,13 +55,16 @@ class _Texts(nn.Module):
 
     def __init__(self, model: Model, order: list[int] | None) -> None:
         super().__init__()
-        self.text, self.head = model.text, model.text_head
+        self.model = model
         self.register_buffer("order", None if order is None else torch.tensor(order))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         if self.order is not None:
             ids = self.order[ids]  # type: ignore[index]
-        return unit(self.head(self.text(ids, mask.bool())[0]))
+        pooled, tokens = self.model.text(ids, mask.bool())
+        if self.model.tap == "after":
+            return self.model.tap_text(pooled, tokens, mask.bool())
+        return unit(self.model.text_head(pooled))
 
 
 def write_graphs(model: Model, folder: Path) -> None:

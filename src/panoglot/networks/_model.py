@@ -18,10 +18,11 @@ from panoglot.networks._needs import streams_of
 from panoglot.networks._queries import Queries
 from panoglot.networks._records import Batch, Term
 from panoglot.networks._row import LOSS_KEYS, Row, build
+from panoglot.networks._shared import Shared
 from panoglot.networks._step import Reward, Step
 from panoglot.networks.parts import Features, Widths
 from panoglot.networks.readers import Located
-from panoglot.networks.towers import Blended, Block, unit
+from panoglot.networks.towers import Blended, unit
 from panoglot.networks.towers.stored import Stored
 
 __all__ = ["Model", "make_model"]
@@ -37,14 +38,13 @@ def _known(image: Any, text: Any) -> Any:
     return load_model("embedded:conse", "encoder").parts()
 
 
-class Model(Language, Queries):
+class Model(Language, Queries, Shared):
     """Built by `make_model` from a row."""
 
     image: Any
     text: Any
     head: Any
     text_head: Any
-    stack: Any
 
     def __init__(self, row: Row) -> None:
         super().__init__()
@@ -69,6 +69,7 @@ class Model(Language, Queries):
             raise UserError(f"head none: the image tower gives {self.image.width} numbers, dim is {row.dim}.")
         if row.shared:
             self.make_shared(row)
+            self.tap = self.usual_tap()
         self.widths = self.measure(row)
         for name, spec in row.readers.items():
             if name != "tokeniser":
@@ -112,15 +113,6 @@ class Model(Language, Queries):
             self.text_head = Blended(self.text.width, row.dim, row.head.get("blend", 1.0), *known)
         if self.kind == "none" and self.text.width != row.dim:
             raise UserError(f"head none: the text tower gives {self.text.width} numbers, dim is {row.dim}.")
-
-    def make_shared(self, row: Row) -> None:
-        """Build the layers that both towers pass through."""
-        if self.image is None or self.text is None or self.image.width != self.text.width:
-            raise UserError("shared layers need two towers of one width.")
-        heads_ = max(1, self.image.width // 64)
-        self.stack = nn.ModuleList(Block(self.image.width, heads_) for _ in range(row.shared))
-        self.head2 = nn.Linear(self.image.width, row.dim, bias=False)
-        self.text_head2 = nn.Linear(self.text.width, row.dim, bias=False)
 
     def measure(self, row: Row) -> Widths:
         """Return the sizes that losses, readers and bridges are built for."""
@@ -231,10 +223,7 @@ class Model(Language, Queries):
         else:
             f.x, f.local = unit(self.head(pooled)), unit(self.head(f.patches))
         if self.row.shared:
-            z = torch.cat([pooled[:, None], f.patches], 1)
-            for block in self.stack:
-                z = block(z)
-            f.x2 = unit(self.head2(z[:, 0]))
+            f.x2 = self.tap_image(pooled, f.patches)
 
     def look(self, name: str, tower: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what a picture tower makes of a batch: of pixels, of codes, or of an input of its own."""
@@ -298,11 +287,7 @@ class Model(Language, Queries):
         f.read_as = pooled
         f.token_mask = f.token_mask[:, : f.tokens.shape[1]]
         if self.row.shared:
-            z = torch.cat([pooled[:, None], f.tokens], 1)
-            mask = nn.functional.pad(f.token_mask, (1, 0), value=True)
-            for block in self.stack:
-                z = block(z, mask[:, None].expand(-1, z.shape[1], -1))
-            f.y2 = unit(self.text_head2(z[:, 0]))
+            f.y2 = self.tap_text(pooled, f.tokens, f.token_mask)
 
     def features(self, batch: Batch, *, lone: bool = False) -> Features:
         """Run towers and readers.
@@ -380,7 +365,7 @@ class Model(Language, Queries):
             ids, mask = self.text.tokens(list(texts[i : i + batch_size]))
             tags = list(langs[i : i + batch_size]) if langs is not None else ["und"] * len(ids)
             here = next(self.parameters()).device
-            out.append(self.text_vectors(ids.to(here), mask.to(here), tags)[0])
+            out.append(self.text_in_use(ids.to(here), mask.to(here), tags))
         return torch.cat(out)
 
     def reads(self, lang: str) -> bool:

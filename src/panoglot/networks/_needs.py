@@ -36,6 +36,7 @@ NEEDS = {
     "tokens": ("the tokens of its text tower", "a tower that learns: text: {kind: transformer}, or hf:NAME"),
     "words": ("a text tower that reads embeddings too", "text: {kind: transformer}, or hf:NAME"),
     "second": ("a second tap", "shared layers: shared: 1 or more"),
+    "fused": ("a picture and a text in one sequence", "image and text: {kind: multiway}"),
     "regions": ("regions that the head finds", "head: {kind: queries}"),
     "writer": ("a language model", "text: {kind: causal}, seq2seq, decoder or encoder_decoder"),
     "media": ("a language model that reads pictures", "image and text, with head: {kind: projector}"),

@@ -32,6 +32,7 @@ class Queries(nn.Module):
     image: Any
     image_features: Any
     text_features: Any
+    in_use: Any
 
     @property
     def speaks(self) -> bool:
@@ -49,7 +50,7 @@ class Queries(nn.Module):
         if getattr(composer, "many", False) and f.patches is not None:  # a picture is a query of a picture alone
             found: Tensor = composer.query(self, f, torch.arange(len(f.patches)), None)
             return found
-        return composer.gallery(f) if hasattr(composer, "gallery") else f.x
+        return composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
 
     def answers(self, batch: Batch) -> Features:
         """Return what the image tower makes of the pictures that answer the batch's queries."""

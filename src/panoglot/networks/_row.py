@@ -13,7 +13,7 @@ from panoglot.errors import UserError, did_you_mean, yaml_fault
 from panoglot.extensions import find_entries
 from panoglot.identity import Added, UnreadWhen, completed, fingerprint, marked, marks_of
 from panoglot.networks._kinds import check_options
-from panoglot.networks._needs import READERS, check_row_needs
+from panoglot.networks._needs import READERS, check_row_needs, reads_of
 from panoglot.networks._typing import accepts, said
 
 __all__ = ["LOSS_KEYS", "STAGE_SETTINGS", "Row", "build", "list_presets", "list_rows", "load_row", "stored_row"]
@@ -47,8 +47,9 @@ class Row:
         size: side of the pictures in pixels.
         views: `{global: 2, local: 4, local_size: 96, …}` for self-distillation; `flip`, how often mirrored; `flop`, how
             often upside down; `turn: true`, quarter turns (pictures that have no up, from above); `scale`, a
-            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN); `pad: 1.25`: the
-            middle, with black beside what is longer than that (SPRC).
+            share of the area that is shown, or `of: 346`, of each side what `size` is of 346 (ALIGN); `augment:
+            {count: 2, strength: 7}`, RandAugment after that; `pad: 1.25`: the middle, with black beside what is longer
+            than that (SPRC).
         sampler: `{kind: …, options}`.
         languages: `{weights: {…}}` or `{temperature: …}` to balance languages in every batch, else empty.
         losses: part → `{weight: …, options}`.
@@ -416,6 +417,24 @@ def check_settings(row: Row) -> None:
     for key in row.tiles:
         if key not in TILES:
             raise UserError(f"tiles: unknown option '{key}'.{did_you_mean(key, TILES)}")
+    if "augment" in row.views:
+        _check_augment(row, row.views["augment"])
+
+
+def _check_augment(row: Row, how: Any) -> None:
+    """Refuse settings of `views.augment` that cannot be."""
+    if not isinstance(how, Mapping):
+        raise UserError(f"views.augment={how!r} must be {{count: 2, strength: 7}}.")
+    for key in how:
+        if key not in ("count", "strength"):
+            raise UserError(f"views.augment: unknown option '{key}'.{did_you_mean(key, ('count', 'strength'))}")
+    if not accepts("int", how.get("count", 2)) or how.get("count", 2) < 0:
+        raise UserError(f"views.augment: count={how['count']!r} must be a whole number, 0 or more.")
+    if not accepts("float", how.get("strength", 7)) or not 0 <= how.get("strength", 7) <= 10:
+        raise UserError(f"views.augment: strength={how['strength']!r} must be a number in 0..10.")
+    for name, spec in row.losses.items():
+        if {"regions", "masks", "boxes3"} & set(reads_of(name, spec)):
+            raise UserError(f"views.augment moves what is in a picture, and the loss '{name}' reads its regions.")
 
 
 TILES = ("budget", "side", "least", "thin")

@@ -25,6 +25,7 @@ from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.codes import CodeTower
 from panoglot.networks.towers.hashed import HashedText
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
+from panoglot.networks.towers.multiway import MultiwayImage, MultiwayText
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
 from panoglot.networks.towers.points import PointTower
 from panoglot.networks.towers.qwen_vl import QwenVlImage, QwenVlText
@@ -41,6 +42,7 @@ IMAGES: dict[str, Callable[..., Any]] = {
     "blip2": Blip2Image,
     "codes": CodeTower,
     "hf": HfImage,
+    "multiway": MultiwayImage,
     "open_clip": OpenClipImage,
     "points": PointTower,
     "qwen_vl": QwenVlImage,
@@ -58,6 +60,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "encoder_decoder": own_seq2seq,
     "hashed": HashedText,
     "hf": HfText,
+    "multiway": MultiwayText,
     "open_clip": OpenClipText,
     "qwen_vl": QwenVlText,
     "seq2seq": seq2seq_lm,

@@ -2,10 +2,10 @@
 
 Frozen towers are asked for their vectors by name, the rest comes from the last checkpoint of the run. The folder may be
 moved and read from anywhere. Options: `device`, `batch_size`, `snapshots` (the ensemble of the ends of all periods:
-`true`, or `sum`), `infer` (of a text tower of facets: `single`, `mean`), `lang` (of queries, where texts are compared
-token by token); of captioners `task`, `lang`, and `shots` (a dataset whose first `k` captioned pictures are shown
-before each, where the model reads interleaved documents); of those with a codebook `codes`, which makes them encoders
-of pictures.
+`true`, or `sum`), `infer` (of a text tower of facets: `single`, `mean`), `tap` (of a model with shared layers: vectors
+`before` or `after` them), `lang` (of queries, where texts are compared token by token); of captioners `task`, `lang`,
+and `shots` (a dataset whose first `k` captioned pictures are shown before each, where the model reads interleaved
+documents); of those with a codebook `codes`, which makes them encoders of pictures.
 """
 
 from __future__ import annotations
@@ -431,7 +431,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     snapshots = "sum" if summed else options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
     options.take("snapshots", str, "")
-    infer = options.take("infer", str, "")
+    infer, tap = options.take("infer", str, ""), options.take("tap", str, "")
     codes = options.take("codes", bool, False)
     shots, count = options.take("shots", str, ""), options.take("k", int, 4)
     options.finish()
@@ -460,6 +460,10 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     models = loaded.models if isinstance(loaded, Ensemble) else [loaded]
     row = models[0].row
     found = fingerprint([_SHOWN, row.fingerprint, manifest.get("hash"), manifest["step"], snapshots])
+    for model in models if tap else []:
+        model.use_tap(tap, f"pano:{name}")
+    if models[0].tap == "after":
+        found = fingerprint([found, "after"])
     if codes:
         from panoglot.networks._codes import CodedPictures
 
@@ -476,7 +480,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     late = models[0].can("late")
     if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
-    chosen = {"snapshots": str(snapshots).lower() if snapshots else "", "infer": infer}
+    chosen = {"snapshots": str(snapshots).lower() if snapshots else "", "infer": infer, "tap": tap}
     options_said = "&".join(f"{key}={value}" for key, value in chosen.items() if value)
     name = f"pano:{path}?{options_said}".removesuffix("?")
     found = fingerprint([found, infer]) if infer else found

@@ -11,6 +11,7 @@ from panoglot.networks.parts.contrast import ContrastPart, GroupPatchesPart
 from panoglot.networks.parts.critical import CriticalPart
 from panoglot.networks.parts.distil import LogitsPart, RegressPart, ViewsPart
 from panoglot.networks.parts.features import MapPart, TokensPart
+from panoglot.networks.parts.fused import ItmPart, MaskedPicturePart, MaskedTextPart
 from panoglot.networks.parts.interleaved import InterleavedPart, hidden_of
 from panoglot.networks.parts.language import LmPart, ReconPart, VqPart
 from panoglot.networks.parts.located import LocatePart, matched
@@ -32,11 +33,14 @@ PARTS: dict[str, type[Part]] = {
     "group_patches": GroupPatchesPart,
     "inpaint": InpaintPart,
     "interleaved": InterleavedPart,
+    "itm": ItmPart,
     "lm": LmPart,
     "locate": LocatePart,
     "logits": LogitsPart,
     "made": MadePart,
     "map": MapPart,
+    "masked_picture": MaskedPicturePart,
+    "masked_text": MaskedTextPart,
     "match": MatchPart,
     "paint": PaintPart,
     "prompted": PromptedPart,
@@ -62,11 +66,14 @@ __all__ = [
     "GroupPatchesPart",
     "InpaintPart",
     "InterleavedPart",
+    "ItmPart",
     "LmPart",
     "LocatePart",
     "LogitsPart",
     "MadePart",
     "MapPart",
+    "MaskedPicturePart",
+    "MaskedTextPart",
     "MatchPart",
     "PaintPart",
     "Part",

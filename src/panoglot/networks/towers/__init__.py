@@ -16,6 +16,14 @@ from panoglot.networks.towers.decoders import CaptionDecoder, ImageDecoder, Quer
 from panoglot.networks.towers.hashed import HashedText, HashTokens
 from panoglot.networks.towers.heads import Blended, PrototypeHead, Residual, Reward, Scale, TokenMlp, unit
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
+from panoglot.networks.towers.multiway import (
+    MultiwayBlock,
+    MultiwayImage,
+    MultiwayText,
+    fuse,
+    multiway_stack,
+    together,
+)
 from panoglot.networks.towers.open_clip import OpenClipImage, OpenClipText
 from panoglot.networks.towers.qwen_vl import QwenVlImage, QwenVlText
 from panoglot.networks.towers.seq2seq import OwnSeq2Seq, Seq2SeqLm, own_seq2seq, seq2seq_lm
@@ -42,6 +50,9 @@ __all__ = [
     "HfImage",
     "HfText",
     "ImageDecoder",
+    "MultiwayBlock",
+    "MultiwayImage",
+    "MultiwayText",
     "OpenClipImage",
     "OpenClipText",
     "OwnDecoder",
@@ -65,7 +76,9 @@ __all__ = [
     "Written",
     "causal_lm",
     "causal_mask",
+    "fuse",
     "grid_boxes",
+    "multiway_stack",
     "own_decoder",
     "own_seq2seq",
     "pad_tokens",
@@ -73,5 +86,6 @@ __all__ = [
     "punctuation_of",
     "seq2seq_lm",
     "timm_image",
+    "together",
     "unit",
 ]

@@ -1,13 +1,14 @@
-"""Pictures anywhere in a text, and vocabularies that grow: what language models do with embeddings."""
+"""Pictures anywhere in a text, vocabularies that grow, positions of another grid: what is done with embeddings."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoglot.errors import UserError
 
-__all__ = ["grown", "spread"]
+__all__ = ["grown", "spread", "spread_places"]
 
 
 def spread(
@@ -57,3 +58,12 @@ def grown(table: nn.Embedding, size: int) -> nn.Embedding:
         out.weight[: table.num_embeddings] = table.weight
         out.weight[table.num_embeddings :] = table.weight.mean(0)
     return out
+
+
+def spread_places(place: Tensor, grid: int, rows: int, columns: int) -> Tensor:
+    """Return positions [1 + rows·columns, width], those of a class token first, of positions [1 + grid², width]."""
+    if rows == columns == grid:
+        return place
+    whole = place[1:].T.reshape(1, place.shape[1], grid, grid)
+    whole = F.interpolate(whole, (rows, columns), mode="bicubic", align_corners=False)
+    return torch.cat([place[:1], whole.flatten(2)[0].T])

@@ -20,6 +20,7 @@ from panoglot.networks.towers._tokens import ByteTokens, pad_tokens
 
 __all__ = [
     "ClipTokens",
+    "FileTokens",
     "LearntTokens",
     "NamedTokens",
     "Subwords",
@@ -255,8 +256,43 @@ class NamedTokens(Subwords):
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
+class FileTokens(Subwords):
+    """SentencePiece's pieces of a file (`….model`), as its owner learnt them: M2-Encoder's, GLM's, XLM-R's.
+
+    A text begins with the piece [CLS] (or the file's own start, else the end) and ends with the file's end.
+
+    Source: SentencePiece, arXiv 1808.06226.
+    """
+
+    def __init__(self, path: str, length: int) -> None:
+        super().__init__(length)
+        kit = require("sentencepiece", "panoglot[train]", f"the tokeniser {path}")
+        try:
+            self._kit: Any = kit.SentencePieceProcessor(model_proto=Path(path).expanduser().read_bytes())
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"text: tokenizer='{path}' is no file of SentencePiece that can be read.") from error
+        named = [self._kit.piece_to_id(one) for one in ("[CLS]", "<|endoftext|>", "[SEP]")]
+        first, *last = [one if one != self._kit.unk_id() else -1 for one in named]
+        ends, starts = (self._kit.eos_id(), *last), (first, self._kit.bos_id())
+        end = next((one for one in ends if one >= 0), -1)
+        if end < 0:
+            raise UserError(f"the tokeniser {path} has no piece that ends a text.")
+        self.size, self.end = self._kit.get_piece_size(), end
+        self.start = next((one for one in starts if one >= 0), end)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without start and end."""
+        return list(self._kit.encode(text))
+
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+        return str(self._kit.decode([one for one in ids if not self._kit.is_control(one)]))
+
+
 def tokens_of(name: str, length: int, vocabulary: int) -> ByteTokens | Subwords:
-    """Return the tokeniser that a row names: '' bytes, `clip`, `captions`, or one of transformers."""
+    """Return the tokeniser that a row names: '' bytes, `clip`, `captions`, a SentencePiece file, or transformers'."""
+    if name.endswith(".model"):
+        return FileTokens(name, length)
     if name == "captions":
         return LearntTokens(length, vocabulary)
     if name == "clip":

@@ -15,10 +15,42 @@ from panoglot.networks.towers._block import Block, causal_mask, initialise
 from panoglot.networks.towers._subwords import LearntTokens, tokens_of
 from panoglot.networks.towers._tokens import spliced
 
-__all__ = ["TextTransformer"]
+__all__ = ["ReadsPieces", "TextTransformer"]
 
 
-class TextTransformer(nn.Module):
+class ReadsPieces(nn.Module):
+    """What text towers of ours share: a tokeniser that may be learnt, and is stored with the weights then.
+
+    Args:
+        tokenizer, length, vocabulary: of `tokens_of`.
+    """
+
+    learnt: Tensor
+
+    def __init__(self, tokenizer: str, length: int, vocabulary: int) -> None:
+        super().__init__()
+        self.tokens = tokens_of(tokenizer, length, vocabulary)
+        if isinstance(self.tokens, LearntTokens):
+            self.register_buffer("learnt", torch.zeros(0, dtype=torch.uint8))
+
+    def learn(self, texts: Sequence[str]) -> None:
+        """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
+        if isinstance(self.tokens, LearntTokens):
+            self.tokens.learn(texts)
+            here = next(self.parameters()).device
+            self.learnt = torch.frombuffer(bytearray(self.tokens.model), dtype=torch.uint8).to(here)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Take up the tokeniser with the weights: it is as long as it is."""
+        stored = state.get(f"{prefix}learnt")
+        if stored is not None and isinstance(self.tokens, LearntTokens):
+            self.learnt = stored.clone()
+            if len(stored):
+                self.tokens.load(stored.cpu().numpy().tobytes())
+        super()._load_from_state_dict(state, prefix, *more)
+
+
+class TextTransformer(ReadsPieces):
     """Texts to one vector and to token vectors.
 
     Args:
@@ -31,12 +63,11 @@ class TextTransformer(nn.Module):
         langs: with languages, every block is followed by the adapters of the text's language (X-MOD).
         reduction: of those adapters.
         tokenizer: '' is UTF-8 bytes; `clip`, CLIP's own; `captions`, SentencePiece that is learnt of the captions that
-            are trained on; any other name is one of transformers, or a folder.
+            are trained on; `….model`, a file of SentencePiece; any other name is one of transformers, or a folder.
         vocabulary: ids of `captions`.
     """
 
     gives = ("text", "tokens", "words")
-    learnt: Tensor
 
     def __init__(
         self,
@@ -50,13 +81,10 @@ class TextTransformer(nn.Module):
         tokenizer: Annotated[str, Added("")] = "",
         vocabulary: Annotated[int, Added(8000)] = 8000,
     ) -> None:
-        super().__init__()
         if pool not in ("end", "mean"):
             raise UserError(f"text: pool={pool!r} must be 'end' or 'mean'.")
-        self.tokens, self.width, self.pool = tokens_of(tokenizer, length, vocabulary), width, pool
-        self.end = self.tokens.end
-        if isinstance(self.tokens, LearntTokens):
-            self.register_buffer("learnt", torch.zeros(0, dtype=torch.uint8))
+        super().__init__(tokenizer, length, vocabulary)
+        self.width, self.pool, self.end = width, pool, self.tokens.end
         self.embed = nn.Embedding(self.tokens.size, width)
         self.place = nn.Parameter(torch.randn(length, width) * 0.01)
         nn.init.normal_(self.embed.weight, std=0.02)
@@ -74,21 +102,6 @@ class TextTransformer(nn.Module):
     def causal(self) -> bool:
         """Whether a token's vector depends on nothing behind it."""
         return self.pool == "end"
-
-    def learn(self, texts: Sequence[str]) -> None:
-        """Learn the tokeniser of the texts that are trained on, where it is one that learns; called before training."""
-        if isinstance(self.tokens, LearntTokens):
-            self.tokens.learn(texts)
-            self.learnt = torch.frombuffer(bytearray(self.tokens.model), dtype=torch.uint8).to(self.place.device)
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *more: Any) -> None:
-        """Take up the tokeniser with the weights: it is as long as it is."""
-        stored = state.get(f"{prefix}learnt")
-        if stored is not None and isinstance(self.tokens, LearntTokens):
-            self.learnt = stored.clone()
-            if len(stored):
-                self.tokens.load(stored.cpu().numpy().tobytes())
-        super()._load_from_state_dict(state, prefix, *more)
 
     def forward(
         self, ids: Tensor, mask: Tensor, langs: Sequence[str] = (), soft: tuple[Tensor, Tensor] | None = None

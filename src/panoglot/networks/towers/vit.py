@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from panoglot.errors import UserError
 from panoglot.identity import Added
 from panoglot.networks.towers._block import Block, initialise
+from panoglot.networks.towers._spread import spread_places
 
 __all__ = ["Vit"]
 
@@ -58,11 +59,7 @@ class Vit(nn.Module):
 
     def places(self, rows: int, columns: int) -> Tensor:
         """Return the positions [1 + rows·columns, width] of another grid."""
-        if rows == columns == self.grid:
-            return self.place
-        grid = self.place[1:].T.reshape(1, self.width, self.grid, self.grid)
-        grid = F.interpolate(grid, (rows, columns), mode="bicubic", align_corners=False)
-        return torch.cat([self.place[:1], grid.flatten(2)[0].T])
+        return spread_places(self.place, self.grid, rows, columns)
 
     def forward(self, image: Tensor, hide: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode.
