@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import panoglot
-from panoglot.retrieval import Lexicon, Searcher
+from panoglot.retrieval import Lexicon, Searcher, matched
+from panoglot.retrieval._folding import words_of
 from panoglot.table import Caption, Said, caption_to_row, said_of
 from tests.retrieval.conftest import World
 
@@ -185,3 +186,58 @@ def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
 
 def _several(asked):
     return [tuple(asked[name].split(",")) if name in asked else () for name in ("lang", "kinds")]
+
+
+#: A caption, words that find it (with + and without), words that do not.
+WRITTEN = {
+    "he": ("הַחָתוּל הַשָּׁחוֹר יָשֵׁן", ("החתול", "חתול", "חָתוּל", "השחור", "ישן"), ("כלב", "תול")),
+    "ar": ("القِطَّةُ السَّوْداءُ تَنامُ", ("قطة", "القطة", "القطه", "السوداء", "سوداء", "تنام"), ("كلب", "طة")),
+    "fa": ("گربه‌ی سیاه می‌خوابد", ("گربه", "گربه‌ی", "گربه‌ها", "سياه", "میخوابد", "می‌خوابد"), ("سگ", "خواب")),
+    "ur": ("کتابوں کی دکان", ("دكان", "دکان"), ("بلی",)),
+    "ko": ("아이가 공원에서 책을 읽는다", ("책", "책을", "공원", "공원에서", "공원에서는", "아이"), ("개", "공")),
+    "el": ("ΜΑΥΡΗ ΓΆΤΑ", ("γατα", "γάτα", "μαύρη"), ("σκύλος",)),
+    "ru": ("Ёлка, чёрный ко́т", ("елка", "ёлка", "черный", "кот"), ("дом",)),
+    "km": ("ឆ្មា ខ្មៅ", ("ឆ្មា",), ("ឆ្កែ",)),
+    "hi": ("काली बिल्ली।", ("बिल्ली", "काली"), ("कुत्ता",)),
+    "sw": ("Paka mweusi", ("paka", "mweusi"), ("mbwa",)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("written") / "x.pano")
+    world.of = dict(zip(WRITTEN, world.images(len(WRITTEN))))
+    for lang, (caption, _, _) in WRITTEN.items():
+        world.caption(world.of[lang], caption, lang)
+    return world
+
+
+@pytest.mark.parametrize("lang", WRITTEN)
+def test_words_are_found_however_they_are_written(written, lang):
+    """Marks, articles, particles and joiners: the table, what was typed, and what matches go by one rule."""
+    caption, finds, not_ = WRITTEN[lang]
+    searcher, mine = Searcher(written.data), written.of[lang]
+    for word in finds:
+        assert [hit.image_id for hit in searcher.search(f"+{word}")] == [mine], word
+        assert mine not in [hit.image_id for hit in searcher.search(f"paka gata -{word}")], word
+        (hit,) = searcher.search(word)
+        assert (hit.image_id, hit.parts["lexical"]["words"]) == (mine, list(words_of(word)))
+        assert matched(words_of(word), caption) == list(words_of(word))
+    for word in not_:
+        assert not searcher.search(f"+{word}"), word
+        assert not searcher.lexicon.known([word]), word
+    phrase = " ".join(words_of(caption)[-2:])
+    assert [hit.image_id for hit in searcher.search(f'"{phrase}"')] == [mine]
+    assert len(words_of(caption)) == len(caption.split())  # no mark cuts a word
+
+
+def test_a_table_of_words_that_other_rules_made_is_made_anew(written, tmp_path, monkeypatch):
+    shutil.copytree(written.data.path, tmp_path / "y.pano")
+    data = panoglot.open(tmp_path / "y.pano")
+    monkeypatch.setattr("panoglot.retrieval._lexical.folded", str)
+    monkeypatch.setattr("panoglot.retrieval._lexical.forms", lambda *_, **__: [])
+    monkeypatch.setattr("panoglot.retrieval._lexical.VERSION", 1)
+    shutil.rmtree(tmp_path / "y.pano" / "cache" / "words", ignore_errors=True)
+    assert not Lexicon(data).images_with("החתול")
+    monkeypatch.undo()
+    assert Lexicon(data).images_with("החתול") == {written.of["he"]}

@@ -1,7 +1,8 @@
 """The words that stand in captions: a full-text table beside the dataset, made of its kept captions and kept up.
 
 Two readings of every caption: its words as they stand, cut by ICU's rules and dictionaries (so scripts without spaces
-need nothing else), and, in the 18 languages that Lance stems, their stems. BM25 over both. The table is derived: it
+need nothing else), and, in the 18 languages that Lance stems, their stems; a third in scripts whose words carry articles
+and particles, the forms in which they are found (`forms`). BM25 over all. The table is derived: it
 lies in `cache/words`, is made when it is first needed, follows every commit, and can be thrown away.
 """
 
@@ -9,23 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import shutil
 import tempfile
 import threading
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.languages import base_language, script_of_character
+from panoglot.retrieval._folding import FOLDING, folded, forms, spaceless, words_of
 from panoglot.retrieval._word_rows import WordRows
 from panoglot.table import Dataset, sql_in
 from panoglot.text import grams
-from panoglot.text._letters import same_letters
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["STEMMED", "Found", "Lexicon", "covered", "folded", "matched", "spaceless", "words_of"]
+__all__ = ["STEMMED", "Found", "Lexicon"]
 
 #: Languages whose words Lance stems.
 STEMMED = {
@@ -41,8 +39,8 @@ STEMMED = {
     "fr": "French", "hu": "Hungarian", "it": "Italian", "nb": "Norwegian", "nl": "Dutch", "pt": "Portuguese",
     "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "ta": "Tamil", "tr": "Turkish",
 }  # fmt: skip
-#: Raised when the table is made another way.
-VERSION = 1
+#: A table that was made another way, or of letters folded otherwise, is made anew.
+VERSION = f"words/2 {FOLDING}"
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
 _MOST_TEMPORARY = 200_000
 #: Captions from which on the clauses of a text are asked one by one.
@@ -58,82 +56,6 @@ class Found:
     image_id: str
     score: float
     caption_id: str
-
-
-def folded(text: str) -> str:
-    """A text as it is compared: one form of every letter, small, without what only some writers write.
-
-    >>> folded("İstanbul, STRASSE"), folded("straße")
-    ('istanbul, strasse', 'strasse')
-    """
-    small = unicodedata.normalize("NFKC", same_letters(text)).casefold()
-    return small.replace("\u0307", "")  # the dot that İ leaves behind
-
-
-@lru_cache(maxsize=4096)
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text, folded; runs of scripts without spaces stay whole.
-
-    >>> words_of("Ein rotes Känguru!"), words_of("赤い鳥 fliegt"), words_of("… !!")
-    (('ein', 'rotes', 'känguru'), ('赤い鳥', 'fliegt'), ())
-    """
-    return tuple(
-        re.findall(r"[\w\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f]+", folded(text).replace("_", " "))
-    )
-
-
-def _plain(word: str) -> str:
-    """A word without accents."""
-    return "".join(c for c in unicodedata.normalize("NFD", word) if not "\u0300" <= c <= "\u036f")
-
-
-def matched(words: Iterable[str], caption: str) -> list[str]:
-    """Which words stand in a caption, as they are or with another ending.
-
-    >>> matched(("red", "kangaroos", "zoo"), "A red kangaroo.")
-    ['red', 'kangaroos']
-    """
-    said = [_plain(word) for word in words_of(caption)]
-    whole = _plain(folded(caption))
-    found = []
-    for word in words:
-        bare = _plain(word)
-        if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
-            found.append(word)
-    return found
-
-
-def covered(word: str, caption: str) -> float:
-    """How much of a word a caption has: of one whose script sets no spaces, the share of its runs of two letters.
-
-    >>> round(covered("红色的鸟", "红色的袋鼠"), 2), covered("bird", "A bird.")
-    (0.67, 1.0)
-    """
-    if not spaceless(word):
-        return float(bool(matched([word], caption)))
-    whole, runs = _plain(folded(caption)), _runs(_plain(word))
-    return sum(run in whole for run in runs) / len(runs)
-
-
-_SPACELESS = frozenset("Hani Hira Kana Thai Khmr Laoo Mymr Tibt Yiii".split())
-
-
-def _runs(word: str) -> list[str]:
-    """The word, and its runs of two letters."""
-    return [word] if len(word) < 3 else [word[n : n + 2] for n in range(len(word) - 1)]
-
-
-def _alike(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    if not one.isalpha() or min(len(one), len(other)) < 3:
-        return False
-    same = 0
-    for a, b in zip(one, other):
-        if a != b:
-            break
-        same += 1
-    return same >= 3 and max(len(one), len(other)) - same <= 3 and same >= 0.6 * max(len(one), len(other))
 
 
 class Lexicon:
@@ -259,9 +181,11 @@ class Lexicon:
         import pyarrow as pa
 
         for batch in self._data.captions.batches(["caption_id", "image_id", "text", "lang", "kind"], where, 8192):
-            texts = [folded(text) for text in batch["text"].to_pylist()]
+            written = batch["text"].to_pylist()
+            texts, bare = [*map(folded, written)], [" ".join(forms(text)) or None for text in written]
             bases = [base_language(lang) for lang in batch["lang"].to_pylist()]
             columns = [batch["caption_id"], batch["image_id"], batch["lang"], batch["kind"], pa.array(texts)]
+            columns += [pa.array(bare, pa.string())]
             columns += [pa.array([t if b == s else None for t, b in zip(texts, bases)], pa.string()) for s in stems]
             yield pa.record_batch(columns, schema=_schema(stems))
 
@@ -278,19 +202,19 @@ class Lexicon:
             phrases: words that must stand together, in this order.
             among: the only images, where they are few.
         """
-        asked, words = folded(text), words_of(text)
+        words = words_of(text)
         if not words:
             return []
         with self._lock:
-            return self._find(asked, words, depth, phrases, among) if self.ready() else []
+            return self._find(text, words, depth, phrases, among) if self.ready() else []
 
     def _find(
-        self, asked: str, words: Sequence[str], depth: int, phrases: Sequence[str], among: Sequence[str] | None
+        self, text: str, words: Sequence[str], depth: int, phrases: Sequence[str], among: Sequence[str] | None
     ) -> list[Found]:
-        """The same of a text that is folded."""
-        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+        """The same of a text that has words."""
+        from lance.query import BooleanQuery, Occur, PhraseQuery
 
-        clauses: list[Any] = [MatchQuery(asked, name) for name in ["text", *self._stems()]]
+        asked, clauses = folded(text), self._clauses(text)
         if len(words) > 1:
             clauses.append(PhraseQuery(asked, "text"))
         must = [PhraseQuery(folded(one), "text") for one in phrases if words_of(one)]
@@ -315,6 +239,14 @@ class Lexicon:
         """Remember that no caption has any of these words, where all captions were asked for just them."""
         if rows is not None and not len(rows) and asked == " ".join(words):
             self._words |= dict.fromkeys(words, False)
+
+    def _clauses(self, text: str) -> list[Any]:
+        """A text's words as they stand, by stems, and by their forms where they have such."""
+        from lance.query import MatchQuery
+
+        clauses = [MatchQuery(folded(text), name) for name in ["text", *self._stems()]]
+        bare = " ".join(forms(text, typed=True))
+        return [*clauses, MatchQuery(bare, "forms")] if bare else clauses
 
     def _stems(self) -> list[str]:
         """Columns of stems."""
@@ -404,16 +336,15 @@ class Lexicon:
 
     def images_with(self, word: str) -> set[str]:
         """All images with a caption in which a word (or words together) stands, with any ending that is stemmed."""
-        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+        from lance.query import BooleanQuery, Occur, PhraseQuery
 
         with self._lock:
             if not words_of(word) or not self.ready():
                 return set()
-            asked = folded(word)
             if len(words_of(word)) > 1 or spaceless(word):
-                query: Any = PhraseQuery(asked, "text")
+                query: Any = PhraseQuery(folded(word), "text")
             else:
-                query = BooleanQuery([(Occur.SHOULD, MatchQuery(asked, name)) for name in ["text", *self._stems()]])
+                query = BooleanQuery([(Occur.SHOULD, one) for one in self._clauses(word)])
             return {image.decode() for image in self._known(self._ask(query, None, None)[0])["image"].tolist()}
 
     def known(self, words: Iterable[str]) -> list[str]:
@@ -438,10 +369,9 @@ class Lexicon:
             words: folded.
             together: the pieces that a dictionary cuts them into must stand together: it cuts anything into something.
         """
-        from lance.query import BooleanQuery, MatchQuery, Occur, PhraseQuery
+        from lance.query import BooleanQuery, Occur, PhraseQuery
 
-        fields = ["text", *self._stems()]
-        any_of = BooleanQuery([(Occur.SHOULD, MatchQuery(words, name)) for name in fields])
+        any_of = BooleanQuery([(Occur.SHOULD, one) for one in self._clauses(words)])
         return len(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None)[0]) > 0
 
     def scripts(self) -> dict[str, int]:
@@ -471,15 +401,10 @@ class Lexicon:
         return rows["_rowid"].to_numpy(), rows["_score"].to_numpy()
 
 
-def spaceless(word: str) -> bool:
-    """Whether dictionaries cut a word: its script sets no spaces."""
-    return any(script_of_character(char) in _SPACELESS for char in word)
-
-
 def _schema(stems: Sequence[str]) -> pa.Schema:
     import pyarrow as pa
 
-    names = ["caption_id", "image_id", "lang", "kind", "text", *(f"text_{stem}" for stem in stems)]
+    names = ["caption_id", "image_id", "lang", "kind", "text", "forms", *(f"text_{stem}" for stem in stems)]
     return pa.schema([pa.field(name, pa.string()) for name in names])
 
 
@@ -488,6 +413,10 @@ def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
     table.create_scalar_index(
         "text", "INVERTED", name="text_idx", base_tokenizer="icu", with_position=True, stem=False, **shared
     )
+    table.create_scalar_index(
+        "forms", "INVERTED", name="forms_idx", base_tokenizer="whitespace", with_position=False, stem=False,
+        **{**shared, "ascii_folding": False},
+    )  # fmt: skip
     for stem in stems:
         table.create_scalar_index(
             f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, stem=True,

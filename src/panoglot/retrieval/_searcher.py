@@ -13,10 +13,11 @@ from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
 from panoglot.retrieval._composer import compose
 from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
+from panoglot.retrieval._folding import matched, words_of
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits, Records
-from panoglot.retrieval._lexical import Lexicon, matched, words_of
+from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._looking import looked
 from panoglot.retrieval._passages import check_parts, passages_of
 from panoglot.retrieval._pictures import open_picture

@@ -7,8 +7,9 @@ from typing import Any
 
 from panoglot.languages import script_of_character
 from panoglot.retrieval._calibration import familiar, floors
+from panoglot.retrieval._folding import covered, matched
 from panoglot.retrieval._gallery import Ranked
-from panoglot.retrieval._lexical import Lexicon, covered, matched
+from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._records import Plan, Query
 from panoglot.table import Dataset
 
