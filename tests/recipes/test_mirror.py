@@ -9,8 +9,9 @@ import panoglot
 from panoglot.errors import UserError
 from panoglot.ingestion import find_gone, is_gone
 from panoglot.pictures import Image
+from panoglot.retrieval import index
 from panoglot.running import Committer, Outcome, Stage, Worker
-from panoglot.table import Caption, image_id
+from panoglot.table import Caption, forgotten, image_id
 from tests.conftest import picture_bytes
 from tests.formats.samples import write_tar
 
@@ -176,6 +177,61 @@ def test_what_is_forgotten_stays_away_until_it_is_taken_back(folder, tmp_path):
     assert [row["text"] for row in data.captions.rows(["text"], f"image_id = '{key}' and dropped is null")] == [
         TEXTS["th"]
     ]
+
+
+def test_what_was_taken_back_gets_again_all_that_it_had(folder, tmp_path):
+    """Captions, translations, facts and vectors are made again: what ledgers hold of rows that went is not done."""
+    output = str(tmp_path / "x.pano")
+
+    def run():
+        toys = {"captioner": "python:tests.running.toy:Writer", "encoder": "python:tests.running.toy:Fits"}
+        done = panoglot.build(str(folder), output, prompt="What?", quiet=True, **toys)
+        panoglot.translate(output, lang="de", translator="python:tests.running.toy:Phrasebook", quiet=True)
+        index(output, encoder=toys["encoder"], captions=True)
+        return done
+
+    data = run().dataset
+    key = image_id(picture_bytes(2))
+
+    def made():
+        found = {name: data.vectors(name).count() for name in data.vector_names()}
+        found |= {name: getattr(data, name).count() for name in ("images", "facts", "places")}
+        return found | {"captions": sorted(data.captions.read(["caption_id"])["caption_id"].to_pylist())}
+
+    before = made()
+    assert before["images"] == 4
+    assert data.captions.count("starts_with(recipe, 'translate/')") >= 4
+    panoglot.forget(data, "2.jpg")
+    run()
+    assert made()["images"] == 3
+    assert panoglot.forget(data, key, undo=True).undone == 1
+    assert run().status == "done"
+    assert made() == before
+
+
+def test_what_was_made_of_a_picture_comes_back_with_it(folder, tmp_path):
+    data = ingest(folder, tmp_path).dataset
+    whole, crop, other = image_id(picture_bytes(2)), "c" * 32, "d" * 32
+    rows = [{"image_id": crop, "parents": [whole]}, {"image_id": other, "parents": [crop]}]
+    rows = [{"data": b"x", "uri": "", **row} for row in rows]
+    data.images.insert(rows)
+    panoglot.forget(data, other)  # for itself: it stays away
+    assert panoglot.forget(data, whole).images == 2
+    assert forgotten(data, [whole, crop, other]) == {whole, crop, other}
+    assert panoglot.forget(data, whole, undo=True).undone == 2
+    assert forgotten(data, [whole, crop, other]) == {other}
+
+
+def test_a_merge_takes_again_what_was_taken_back(folder, tmp_path):
+    first = ingest(folder, tmp_path).dataset
+    second = panoglot.ingest(str(folder / "0.jpg"), str(tmp_path / "y.pano"), quiet=True).dataset
+    target = str(tmp_path / "both.pano")
+    panoglot.merge(first, str(second.path), output=target)
+    key = image_id(picture_bytes(2))
+    panoglot.forget(target, key)
+    panoglot.forget(target, key, undo=True)
+    panoglot.merge(first, str(second.path), output=target)
+    assert key in ids(panoglot.open(target))
 
 
 def test_what_a_method_makes_of_the_forgotten_is_not_written(folder, tmp_path):

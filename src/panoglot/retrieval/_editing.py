@@ -23,6 +23,7 @@ from panoglot.table import (
     given_caption_id,
     open_dataset,
     sql_in,
+    take_back,
 )
 
 __all__ = ["CORRECTED", "Edited", "Forgotten", "edit", "forget"]
@@ -209,7 +210,8 @@ def forget(
         dataset: a dataset, or its path.
         images: ids, beginnings of them, uris, or names of files.
         author: who wants it.
-        undo: take the marks of these away (ids, or beginnings of them): a later build that finds them reads them again.
+        undo: take the marks of these away (ids, or beginnings of them): a later build that finds them reads them again,
+            and does again what it did with them.
         dry_run: only say what would go.
 
     Raises:
@@ -243,7 +245,7 @@ def _left_by_a_stop(data: Dataset) -> str:
 
 
 def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
-    """Take marks away; sources are read anew, for nobody knows where the pictures were."""
+    """Take marks away; what was made of a picture comes back with it."""
     marked = data.marks.read(["image_id"], f"dropped = '{FORGOTTEN}'")["image_id"].to_pylist()
     chosen: list[str] = []
     for one in images:
@@ -254,10 +256,4 @@ def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
         chosen += fit
     if not chosen:
         raise UserError(f"say which pictures, by their ids: {command('forget', data.address, '--undo', 'ID')}")
-    with data.writer():
-        data.marks.delete(sql_in("image_id", chosen))
-        data.edits.insert([edit_row(key, "undo", of="images") for key in chosen])
-        for stage in data.store.tables("work"):
-            if stage.startswith("work/ingest-"):
-                data.work(stage.removeprefix("work/")).delete("true")
-    return Forgotten(0, 0, True, len(chosen))
+    return Forgotten(0, 0, True, take_back(data, chosen))

@@ -12,12 +12,13 @@ from panoglot.table._dataset import Dataset
 from panoglot.table._records import NO_FACT
 from panoglot.table._table import Table, plain_rows, sql_in
 
-__all__ = ["FORGOTTEN", "LEFT_OUT", "edit_row", "erase", "forget_images", "forgotten"]
+__all__ = ["FORGOTTEN", "LEFT_OUT", "edit_row", "erase", "forget_images", "forgotten", "take_back"]
 
 #: The mark of a picture that somebody had forgotten: it stays away, whatever gives it again.
 FORGOTTEN = "forgotten"
 #: SQL on marks for pictures that are here and dropped: those that were forgotten are not here.
 LEFT_OUT = f"dropped is not null and dropped <> '{FORGOTTEN}'"
+_MADE = "array_length(parents) > 0"
 #: So many ids a statement.
 _MANY = 500
 
@@ -62,7 +63,8 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
     Returns:
         How many pictures and captions are gone.
     """
-    keys = [*ids, *_made_of(data, ids)]
+    made = _made_of(data, ids)
+    keys = [*ids, *made]
     told = sum(data.captions.count(f"{sql_in('image_id', some)} and {NO_FACT}") for some in _many(keys))
     captions, assets = _column(data.captions, "caption_id", keys), set(_column(data.images, "asset_id", keys))
     owners = [*keys, *captions]
@@ -84,19 +86,63 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         rows = [row for some in _many(owners) for row in data.edits.rows(None, sql_in("item", some))]
         data.edits.upsert(
             [{**row, "before": "", "after": ""} for row in rows]
-            + [edit_row(key, "forget", author=author, of="images") for key in keys]
+            # of what was made of them the row says of which, so that it is taken back with them
+            + [edit_row(key, "forget", "", " ".join(made.get(key, ())), author, "images") for key in keys]
         )
     data.store.remove("report.html")  # it may show them
     return len(keys), told
 
 
-def _made_of(data: Dataset, ids: Sequence[str]) -> list[str]:
-    """Pictures that were made of these, through any number of parents."""
-    made = data.images.rows(["image_id", "parents"], "array_length(parents) > 0")
-    chosen = set(ids)
-    while more := {row["image_id"] for row in made if chosen & set(row["parents"])} - chosen:
-        chosen |= more
-    return sorted(chosen - set(ids))
+def _made_of(data: Dataset, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Pictures that were made of these, through any number of parents, to those of these that they were made of."""
+    left = {row["image_id"]: row["parents"] for row in data.images.rows(["image_id", "parents"], _MADE)}
+    roots = {key: {key} for key in ids}
+    changed = True
+    while changed:
+        changed = False
+        for key, parents in left.items():
+            found = set[str]().union(*(roots[one] for one in parents if one in roots))
+            if key not in ids and not found <= roots.get(key, set()):
+                roots[key] = found | roots.get(key, set())
+                changed = True
+    return {key: sorted(of) for key, of in sorted(roots.items()) if key not in ids}
+
+
+def take_back(data: Dataset, ids: Sequence[str]) -> int:
+    """Take away the marks of pictures that were forgotten, and of what was made of them alone.
+
+    Nobody knows any more where they were and what was done with them: sources are read anew, and nothing that a ledger
+    holds of a row that is not here counts as done. The journal gives answers that were paid for once more.
+
+    Args:
+        data: the dataset.
+        ids: pictures that are marked.
+
+    Returns:
+        How many marks are gone.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    edits = data.edits.rows(["item", "after"], "action = 'forget' and after <> ''")
+    made = {row["item"]: set(row["after"].split()) for row in edits}
+    others = forgotten(data, set[str]().union(*made.values())) - set(ids)
+    back = forgotten(data, [*ids, *(key for key, of in made.items() if of & set(ids) and not of & others)])
+    with data.writer():
+        for some in _many(sorted(back)):
+            data.marks.delete(sql_in("image_id", some))
+        data.edits.insert([edit_row(key, "undo", of="images") for key in sorted(back)])
+        here = [table.read([table.key])[table.key].cast(pa.string()) for table in (data.images, data.captions)]
+        known = pa.chunked_array([chunk for column in here for chunk in column.chunks], pa.string())
+        for name in data.store.tables("work"):
+            ledger = data.work(name.removeprefix("work/"))
+            if name.startswith(("work/ingest-", "work/copy-")):
+                ledger.delete("true")
+                continue
+            # groups are no rows: each may have had one of these pictures
+            items = ledger.read(["item"])["item"].cast(pa.string())
+            _delete(ledger, "item", items.filter(pc.invert(pc.is_in(items, value_set=known))).to_pylist())
+    return len(back)
 
 
 def _unlink(data: Dataset, keys: Sequence[str]) -> None:
