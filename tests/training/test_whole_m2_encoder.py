@@ -349,5 +349,5 @@ def test_settings_that_cannot_be_are_one_line():
     cells = {"readers": {"tokeniser": {"grid": 7}}}
     with pytest.raises(UserError, match=r"16 patches, and the tokeniser 49 cells.*grid: 4"):
         make_model(load_row("m2-encoder", "all-losses", **SMALL, **cells))
-    with pytest.raises(UserError, match=r"'match' needs a picture and a text in one sequence"):
+    with pytest.raises(UserError, match=r"'itm' needs a picture and a text in one sequence"):
         load_row("clip", losses={"itm": {}})
