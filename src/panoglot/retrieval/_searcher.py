@@ -446,9 +446,8 @@ class Searcher:
             part |= {"words": matched(words, text)} if name == "lexical" else {}
             part |= {"caption": text, "lang": row.get("lang", "")}
         for one in map(by_id.__getitem__, ids):
-            key = one.image_id
-            uri, texts_of = uris.get(key, ""), captions.get(key, [])
-            hits.append(Hit(key, one.score, uri, texts_of, self.dataset, one.parts, verdicts.get(key)))
+            key, uri = one.image_id, uris.get(one.image_id, "")
+            hits.append(Hit(key, one.score, uri, captions.get(key, []), self.dataset, one.parts, verdicts.get(key)))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
             hits.notes.append(
