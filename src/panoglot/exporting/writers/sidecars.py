@@ -61,6 +61,11 @@ class Writer(Plain):
     def _write(self, path: Path, text: str) -> bool:
         """Write a text, whole or not at all; whether it stands there."""
         data = text.encode()
+        if not self.beside:  # a folder that is whole at the end: nothing stands there
+            with open(path, "wb") as file:
+                file.write(data)
+            self.count += 1
+            return True
         if path.is_symlink():
             return False
         if path.exists():
