@@ -122,8 +122,8 @@ class InterleavedComposer(Composer):
         if texts is not None:
             if f.ids is None or f.token_mask is None:
                 raise UserError("a composer that reads words needs a text tower with tokens.")
-            before, behind = map(len, ends_of(model.text.tokens))
+            (before, behind), said, there = map(len, ends_of(model.text.tokens)), f.ids, f.token_mask
             for row, k in zip(parts, texts.tolist(), strict=True):
-                ids = f.ids[k][f.token_mask[k]].tolist()
+                ids = said[k][there[k]].tolist()
                 row.append(ids[before : len(ids) - behind])
         return self.sequences(model, parts, f.patches).vectors
