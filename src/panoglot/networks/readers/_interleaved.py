@@ -92,8 +92,10 @@ class InterleavedComposer(Composer):
         for row in parts:
             pieces: list[Any] = []
             for one in row:
-                shown = isinstance(one, int) and patches is not None
-                pieces += [self.before, len(patches[one]), self.behind] if shown else [one]
+                if isinstance(one, int) and patches is not None:
+                    pieces += [self.before, len(patches[one]), self.behind]
+                else:
+                    pieces.append(one)
             pieces = [piece for piece in [*pieces, self.end] if piece != ""]
             ids, soft, cut = splice(tokens, pieces, getattr(tokens, "length", 0))
             tokens.cut += cut
