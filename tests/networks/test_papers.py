@@ -355,15 +355,13 @@ def test_compress_align_at_full_size(monkeypatch):
 def test_sprc_at_full_size(preset, monkeypatch):
     import transformers
 
-    from panoglot.networks.readers import _qformer
-    from panoglot.networks.towers import blip, words
+    from panoglot.networks.towers import words
 
     former = {"use_qformer_text_input": True, "vocab_size": 30_523}
     config = transformers.Blip2Config(qformer_config=former, image_text_hidden_size=256)
     config.text_config.num_hidden_layers = 1  # not part of a BLIP-2 for retrieval
-    fitting = lambda kind, name: transformers.Blip2ForImageTextRetrieval(config)  # noqa: E731
-    for module in (_qformer, blip, words):
-        monkeypatch.setattr(module, "load_pretrained", fitting)
+    whole = transformers.Blip2ForImageTextRetrieval
+    monkeypatch.setattr(whole, "from_pretrained", classmethod(lambda cls, name: cls(config)))
     monkeypatch.setattr(words, "tokens_of", lambda *a: type("Words", (), {"size": 30_522, "length": 32})())
     row = load_row("sprc", preset)
     with torch.device("meta"):

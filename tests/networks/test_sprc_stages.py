@@ -59,7 +59,7 @@ def test_long_pictures_are_padded_to_their_ratio():
     "sprc", shows="V", case="the epoch is kept whose mean of R@1, 5, 10, 50 (FashionIQ: R@10, 50) is best"
 )
 def test_the_best_epoch_is_kept(tmp_path):
-    row = load_row("sprc", "small", **TINY, epochs=3, losses={"prompted": {"ks": [1, 2]}})
+    row = load_row("sprc", "small", **TINY, epochs=3, losses={"prompted": {"ks": [1, 2]}}, stop={"patience": 50})
     held_out = wishes(9, 0, "test")
     trainer = Trainer(row, wishes(24), tmp_path / "run", augment=False, held_out=held_out)
     trainer.fit(progress=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from panoglot.asking import Models
+from panoglot.identity import Added
 from panoglot.retrieval._records import Plan, Query, Term
 from panoglot.running import method
 
@@ -29,7 +32,7 @@ async def identity(query: Query, m: Models) -> Plan:
 
 
 @method(verb="search", unit="query", name="learned")
-async def learned(query: Query, m: Models, *, rerank: int = 0) -> Plan:
+async def learned(query: Query, m: Models, *, rerank: Annotated[int, Added(0)] = 0) -> Plan:
     """Give the whole query to an encoder that composes (`encode_queries`): a trained `pano:` model, or your own.
 
     Args:

@@ -92,8 +92,10 @@ class InterleavedComposer(Composer):
         for row in parts:
             pieces: list[Any] = []
             for one in row:
-                shown = isinstance(one, int) and patches is not None
-                pieces += [self.before, len(patches[one]), self.behind] if shown else [one]
+                if isinstance(one, int) and patches is not None:
+                    pieces += [self.before, len(patches[one]), self.behind]
+                else:
+                    pieces.append(one)
             pieces = [piece for piece in [*pieces, self.end] if piece != ""]
             ids, soft, cut = splice(tokens, pieces, getattr(tokens, "length", 0))
             tokens.cut += cut
@@ -122,8 +124,8 @@ class InterleavedComposer(Composer):
         if texts is not None:
             if f.ids is None or f.token_mask is None:
                 raise UserError("a composer that reads words needs a text tower with tokens.")
-            before, behind = map(len, ends_of(model.text.tokens))
+            (before, behind), said, there = map(len, ends_of(model.text.tokens)), f.ids, f.token_mask
             for row, k in zip(parts, texts.tolist(), strict=True):
-                ids = f.ids[k][f.token_mask[k]].tolist()
+                ids = said[k][there[k]].tolist()
                 row.append(ids[before : len(ids) - behind])
         return self.sequences(model, parts, f.patches).vectors
