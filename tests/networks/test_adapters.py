@@ -246,8 +246,8 @@ def test_prompt():
 @pytest.mark.paper(
     "cosmo",
     shows="V",
-    case="closed gates are the identity; no picture yet: exactly nothing; only the latest picture is seen; inner widths "
-    "are halved, the attention's and the feed-forward's",
+    case="closed gates are the identity; no picture yet: exactly nothing; only the latest picture is seen; inner "
+    "widths are halved, the attention's and the feed-forward's",
 )
 def test_gated_cross_attention():
     torch.manual_seed(0)
