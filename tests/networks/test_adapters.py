@@ -246,7 +246,8 @@ def test_prompt():
 @pytest.mark.paper(
     "cosmo",
     shows="V",
-    case="closed gates are the identity; no picture yet: exactly nothing; only the latest picture is seen",
+    case="closed gates are the identity; no picture yet: exactly nothing; only the latest picture is seen; inner "
+    "widths are halved, the attention's and the feed-forward's",
 )
 def test_gated_cross_attention():
     torch.manual_seed(0)
@@ -254,6 +255,7 @@ def test_gated_cross_attention():
     x, media = X[:2].clone(), torch.randn(2, 3, 4, 8).double()
     which = ad.media_of_tokens(torch.tensor([[0, 1, 0, 1, 0], [1, 0, 0, 0, 1]]).bool())
     assert torch.equal(layer(x, media, which), x)  # gates at 0
+    assert [m.out_features for m in (layer.q, layer.kv, layer.feed[0], layer.out)] == [8, 2 * 8, 4 * 8, 16]
     with torch.no_grad():
         layer.gate.fill_(0.7)
         layer.gate_ff.fill_(0.5)

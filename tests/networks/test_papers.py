@@ -47,7 +47,7 @@ PAPERS = {
         "optimiser.lr": 5e-4, "schedule.warmup": 500, "epochs": 5, "batch": 96, "sampler.max_images": 3,
         "sampler.max_tokens": 128, "sampler.min_similarity": 0.24, "sampler.frames": 3,
         "sampler.min_bytes": 10_000, "sampler.assign": "hf:openai/clip-vit-large-patch14",
-        "losses.contrast.gather": "device",
+        "losses.contrast.gather": "device", "freeze": ({"freeze": ["image.*", "text.lm.*"]},),
         "sampler.weights": {"pair": 2, "pair_video": 1, "interleaved": 2, "interleaved_video": 2},
     },
     "croc": {
