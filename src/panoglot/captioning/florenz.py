@@ -172,7 +172,8 @@ async def florenz(
     """
     out = []
     for one in json.loads(fitted)["found"].get(image.id, ()) if fitted else ():
-        score, texts = {"similarity": float(one["similarity"])}, one["texts"]
+        score: dict[str, float | None] = {"similarity": float(one["similarity"])}
+        texts = one["texts"]
         asked = Caption(texts[source], source, "question", scores=score)
         out.append(asked)
         out += [

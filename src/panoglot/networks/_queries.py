@@ -44,7 +44,8 @@ class Queries(nn.Module):
     def gallery(self, f: Features) -> Tensor | None:
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
         composer: Any = dict(self.readers.items()).get("composer")
-        return composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
+        found: Tensor | None = composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
+        return found
 
     def answers(self, batch: Batch) -> Features:
         """Return what the image tower makes of the pictures that answer the batch's queries."""
