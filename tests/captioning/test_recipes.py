@@ -29,6 +29,7 @@ STATED = {
     "describe_crops": {"clusters": 10, "min_found": 0.01, "words": 300, "temperature": 0.2},
     "densefusion": {"words": 192},
     "capsfusion": {"limit": 256, "max_tokens": 80},
+    "florenz": {"min_similarity": 0.25, "generic": 0.02, "most": 5, "source": "en"},
     "rank_and_fuse": {"weight": 0.5, "k": 2, "margin": None, "diversity": 0.0},
     "mlbcap": {"long_words": 50, "short_words": 30},
     "viscon": {"limit": 2000, "mode": "leaky"},

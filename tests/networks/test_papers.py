@@ -67,7 +67,10 @@ PAPERS = {
     },
     "florenz": {
         "sampler.cells": {"caption": ["en", "de"], "translation": ["de", "fr", "es", "ru", "zh"]},
-        "losses.lm.weight": 1.0,
+        "losses.lm.weight": 1.0, "image.kind": "florence", "text.kind": "florence", "head.kind": "none",
+        "image.name": "florence-community/Florence-2-base", "text.name": "florence-community/Florence-2-base",
+        "text.tokenizer": "google/gemma-2-2b", "vocabulary": ("<en>", "<de>", "<fr>", "<es>", "<ru>", "<zh>"),
+        "size": 768,
     },
     "grain": {
         **VIT, **CLIP_TEXT, "image.patch": 16, "head.queries": 5, "head.width": 512, "head.layers": 6, "head.heads": 8,
@@ -148,7 +151,7 @@ UNSURE = {
     "sycoca": {"image", "text", "losses", "optimiser", "schedule", "epochs", "batch"},
     "rs-m-clip": {"losses.views", "optimiser", "schedule", "epochs", "batch", "views"},
     "tldr": {"batch", "text"},
-    "florenz": {"image", "text", "optimiser", "schedule", "epochs", "batch", "sampler.cells"},
+    "florenz": {"image", "text", "optimiser", "schedule", "epochs", "batch", "sampler.cells", "size", "vocabulary"},
     "dc-clip": {"image", "text", "losses.map", "losses.tokens", "optimiser", "schedule", "epochs", "batch"},
     "veclip": {"sampler.p"},
 }
@@ -157,7 +160,7 @@ CASE = "the preset against the paper's settings, typed anew; what is not confirm
 #: Those whose row is the paper's; the others have pieces that stand in, named as unverified.
 WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "veclip", "vgs-char-gru",
          "vl-adapter", "align", "sycoca", "dc-clip", "rs-m-clip", "compress-align", "sprc", "isa", "merit-coral",
-         "m2-encoder")  # fmt: skip
+         "m2-encoder", "florenz")  # fmt: skip
 
 
 def marked(name):
@@ -420,3 +423,56 @@ def test_align_s_crops_and_mirrors():
     assert {round((v.y1 - v.y0) * 346) for v in views} == {289}
     assert len({round(v.y0 * 346) for v in views}) > 20
     assert 70 < sum(v.flip for v in views) < 130
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
+@pytest.mark.paper(
+    "florenz",
+    shows="P",
+    case="from 0.4 to 11 billion numbers: Florence-2 base, and large with Gemma-2 of 2 and 9 billion, by their "
+    "architectures at full size, with a cross-attention before every layer",
+)
+@pytest.mark.parametrize(
+    ("preset", "least", "most"), [("paper", 0.38, 0.42), ("gemma-2b", 2.9, 3.9), ("gemma-9b", 9.9, 12.0)]
+)
+def test_florenz_at_full_size(preset, least, most, tmp_path):
+    """Built of the architectures' own sizes, written down as folders without weights: nothing is downloaded."""
+    import transformers as hf
+
+    row = load_row("florenz", preset)
+    large = row.text["name"].endswith("large")
+    width, layers = (1024, 12) if large else (768, 6)
+    stages = (256, 512, 1024, 2048) if large else (128, 256, 512, 1024)
+    heads = (8, 16, 32, 64) if large else (4, 8, 16, 32)
+    text = hf.BartConfig(
+        vocab_size=51289, d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width, encoder_attention_heads=width // 64, decoder_attention_heads=width // 64,
+    )  # fmt: skip
+    vision = hf.Florence2VisionConfig(embed_dim=stages, num_heads=heads, num_groups=heads, projection_dim=width)
+    hf.Florence2Config(text_config=text.to_dict(), vision_config=vision.to_dict()).save_pretrained(tmp_path / "f")
+    sizes = {"gemma-2b": (2304, 26, 8, 9216), "gemma-9b": (3584, 42, 16, 14336)}
+    options = {"image": {"name": str(tmp_path / "f"), "pretrained": False}}
+    options["text"] = {"name": str(tmp_path / "f"), "pretrained": False, "tokenizer": str(tmp_path / "g")}
+    if preset in sizes:
+        inner, count, each, middle = sizes[preset]
+        assert row.text["decoder"] == f"google/{preset.replace('gemma', 'gemma-2')}"
+        hf.Gemma2Config(
+            hidden_size=inner, num_hidden_layers=count, num_attention_heads=each, num_key_value_heads=each // 2,
+            head_dim=256, intermediate_size=middle,
+        ).save_pretrained(tmp_path / "g")  # fmt: skip
+        options["text"] |= {"decoder": str(tmp_path / "g"), "tokenizer": ""}
+    from tests.networks.test_language import tokenizer
+
+    for name in ("f", "g"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        tokenizer(tmp_path / name)
+    with torch.device("meta"):
+        model = make_model(load_row("florenz", preset, vocabulary=[], **options))
+    count = sum(p.numel() for p in model.parameters())
+    if preset == "paper":  # 256,000 pieces of Gemma's tokeniser, of which a toy is here
+        assert model.text.embedding().num_embeddings == model.text.tokens.size
+        count += (256_000 - model.text.tokens.size) * width
+    assert least * 1e9 < count < most * 1e9
+    assert model.image.width == width
+    if preset in sizes:
+        assert len(model.text.looks) == sizes[preset][1]

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from panoglot.errors import UserError
 from panoglot.networks import Record, Text, load_row, load_run, make_model
-from panoglot.networks.towers import TextTransformer
+from panoglot.networks.towers import MultiwayText, TextTransformer
 from panoglot.training import Trainer, count_cut, shapes
 
 TEXTS = {
@@ -128,3 +128,35 @@ def test_what_was_cut_into_pieces_is_read_again(text, tokenizer):
         tower.learn(["ein roter vogel", "a black cat sleeps"] * 20)
     said = tower.tokens.decode(tower.tokens.ids(text))
     assert said.replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.paper("m2-encoder", shows="V", case="a SentencePiece file as tokeniser: its start and end")
+def test_a_file_of_sentencepiece(tmp_path):
+    import io
+
+    kit = pytest.importorskip("sentencepiece")
+    lines = ["a red bird", "一只红色的鸟", "طائر أحمر", "लाल चिड़िया", "นกสีแดง", "ndege mwekundu"] * 9
+    for name, symbols, start, end in (("glm", ["[CLS]"], "[CLS]", "</s>"), ("plain", [], "<s>", "</s>")):
+        out = io.BytesIO()
+        kit.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=out, vocab_size=330, byte_fallback=True, hard_vocab_limit=False,
+            control_symbols=symbols, minloglevel=2, num_threads=1,
+        )  # fmt: skip
+        place = tmp_path / f"{name}.model"
+        place.write_bytes(out.getvalue())
+        tower = MultiwayText(length=40, width=16, layers=1, heads=2, tokenizer=str(place))
+        own = kit.SentencePieceProcessor(model_proto=out.getvalue())
+        for text in lines[:6]:
+            ids, mask = tower.tokens([text])
+            assert ids[0].tolist() == [own.piece_to_id(start), *own.encode(text), own.piece_to_id(end)]
+            assert bool(mask.all())
+            assert tower.tokens.decode(ids[0]) == text
+        assert tower.embed.num_embeddings == own.get_piece_size()
+        before = tower.tokens.cut
+        tower.tokens([" ".join(lines)])
+        assert tower.tokens.cut == before + 1
+    with pytest.raises(UserError, match=r"is no file of SentencePiece that can be read"):
+        MultiwayText(tokenizer=str(tmp_path / "nothing.model"))
+    (tmp_path / "bad.model").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"is no file of SentencePiece that can be read"):
+        MultiwayText(tokenizer=str(tmp_path / "bad.model"))

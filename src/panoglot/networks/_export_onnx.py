@@ -45,7 +45,7 @@ class _Pictures(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         f = Features()
         self.model.image_features(Batch([""], image=pixels[:, None]), f)
-        found = self.model.in_use(f)
+        found: Tensor | None = self.model.in_use(f)
         assert found is not None
         return found
 

@@ -47,10 +47,12 @@ class Queries(nn.Module):
     def gallery(self, f: Features) -> Tensor | None:
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
         composer: Any = dict(self.readers.items()).get("composer")
+        found: Tensor | None
         if getattr(composer, "many", False) and f.patches is not None:  # a picture is a query of a picture alone
-            found: Tensor = composer.query(self, f, torch.arange(len(f.patches)), None)
-            return found
-        return composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
+            found = composer.query(self, f, torch.arange(len(f.patches)), None)
+        else:
+            found = composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
+        return found
 
     def answers(self, batch: Batch) -> Features:
         """Return what the image tower makes of the pictures that answer the batch's queries."""

@@ -23,6 +23,7 @@ from panoglot.networks.towers.blip import Blip2Image, BlipImage, BlipText
 from panoglot.networks.towers.causal import causal_lm, own_decoder
 from panoglot.networks.towers.char_gru import CharGru
 from panoglot.networks.towers.codes import CodeTower
+from panoglot.networks.towers.florence import FlorenceImage, florence_lm
 from panoglot.networks.towers.hashed import HashedText
 from panoglot.networks.towers.hf import HfImage, HfText, timm_image
 from panoglot.networks.towers.multiway import MultiwayImage, MultiwayText
@@ -41,6 +42,7 @@ IMAGES: dict[str, Callable[..., Any]] = {
     "blip": BlipImage,
     "blip2": Blip2Image,
     "codes": CodeTower,
+    "florence": FlorenceImage,
     "hf": HfImage,
     "multiway": MultiwayImage,
     "open_clip": OpenClipImage,
@@ -58,6 +60,7 @@ TEXTS: dict[str, Callable[..., Any]] = {
     "char_gru": CharGru,
     "decoder": own_decoder,
     "encoder_decoder": own_seq2seq,
+    "florence": florence_lm,
     "hashed": HashedText,
     "hf": HfText,
     "multiway": MultiwayText,

@@ -23,7 +23,7 @@ __all__ = ["ItmPart", "MaskedPicturePart", "MaskedTextPart", "wrong"]
 def _whole(model: Any, pixels: Tensor, ids: Tensor, mask: Tensor, hide: Any = None, hidden: Any = None) -> Tensor:
     """Return the tokens [B, 1 + N + L, width] of pictures and texts that met, after the shared layers too."""
     tokens, real = fuse(model.image, model.text, pixels, ids, mask, hide, hidden)
-    return model.through(tokens, real) if model.row.shared else tokens  # type: ignore[no-any-return]
+    return model.through(tokens, real) if model.row.shared else tokens
 
 
 def _refuse(model: Any, name: str) -> None:

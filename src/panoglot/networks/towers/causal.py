@@ -19,7 +19,7 @@ from panoglot.networks.towers._pieces import PICTURE, Pieces, pieces_of
 from panoglot.networks.towers._pretrained import load_pretrained
 from panoglot.networks.towers._spread import spread
 
-__all__ = ["CausalLm", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
+__all__ = ["CausalLm", "Held", "OwnDecoder", "Written", "causal_lm", "load_language_model", "own_decoder"]
 
 
 @dataclass
@@ -82,7 +82,7 @@ class OwnDecoder(nn.Module):
         return found
 
 
-class _Held:
+class Held:
     """Tensors of the present batch, which copies of a model do not take along."""
 
     def __init__(self) -> None:
@@ -90,12 +90,12 @@ class _Held:
         self.which: Any = None
         self.output: Any = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
-        memo[id(self)] = copied = _Held()
+    def __deepcopy__(self, memo: dict[int, Any]) -> Held:
+        memo[id(self)] = copied = Held()
         return copied
 
     def __reduce__(self) -> Any:
-        return _Held, ()
+        return Held, ()
 
     def keep(self, module: nn.Module, args: Any, output: Any) -> None:
         """Keep what a module gave last (a forward hook)."""
@@ -106,7 +106,7 @@ class _Held:
 class _Gate(nn.Module):
     """Gated cross-attention before one layer of a language model. A bound method is its hook, so copies stay whole."""
 
-    def __init__(self, sight: _Held, width: int, media_width: int, heads: int, compress: int) -> None:
+    def __init__(self, sight: Held, width: int, media_width: int, heads: int, compress: int) -> None:
         super().__init__()
         self.look, self._sight = GatedCrossAttention(width, media_width, heads, compress), sight
 
@@ -161,7 +161,7 @@ class CausalLm(LanguageModel):
         layers = self._layers()
         if not 0 <= split <= len(layers):
             raise UserError(f"text: split={split}, but the language model has {len(layers)} layers.")
-        self._sight, self._half, self._final = _Held(), _Held(), _Held()
+        self._sight, self._half, self._final = Held(), Held(), Held()
         self.gates = nn.ModuleDict()
         if gated is not None:
             options = {"first": 0, "every": 1, "compress": 2, "heads": 8}

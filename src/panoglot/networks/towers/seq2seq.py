@@ -68,6 +68,8 @@ class Seq2SeqLm(LanguageModel):
 
     shift = False
     cross = False
+    #: what is written begins with what begins every text; pictures stand before what is asked
+    opens, ahead = True, False
 
     def __init__(
         self, lm: nn.Module, tokens: Pieces, media_width: int = 0, adapters: Mapping[str, Any] | None = None
@@ -112,11 +114,15 @@ class Seq2SeqLm(LanguageModel):
                     "An encoder-decoder learns the last turn of a document only; take text: {kind: causal} or decoder."
                 )
             prefix, start, target = " ".join(text for text, _ in texts[:-1]), "", texts[-1][0]
-        given = self.tokens.write([(prefix, False), (self.tokens.end, False)])[0]
+        given = self.asked(prefix)
         pieces: list[tuple[str | int, bool]] = [(start, False)] * bool(start)
         pieces += [(target, True), (self.tokens.end, True)] if target else []
-        written, labels = self.tokens.write(pieces, [] if self.own else self.tokens.before)
+        written, labels = self.tokens.write(pieces, [] if self.own or not self.opens else self.tokens.before)
         return given, written, labels
+
+    def asked(self, prompt: str) -> list[int]:
+        """Return the ids of what the encoder reads."""
+        return self.tokens.write([(prompt, False), (self.tokens.end, False)])[0]
 
     def _enter(self, ids: Tensor, mask: Tensor, media: Tensor | None, real: Tensor | None) -> tuple[Tensor, Tensor]:
         x = self.embedding()(ids)
@@ -125,10 +131,11 @@ class Seq2SeqLm(LanguageModel):
         if media is not None:
             v = media.flatten(1, 2).to(x.dtype)
             there = torch.ones_like(v[..., 0], dtype=torch.bool) if real is None else real.flatten(1)
-            x, mask = torch.cat([x, v], 1), torch.cat([mask, there], 1)
+            order = slice(None, None, -1) if self.ahead else slice(None)
+            x, mask = torch.cat([x, v][order], 1), torch.cat([mask, there][order], 1)
             # the padding goes to the end: a row's places do not depend on how long its neighbours are
-            order = (~mask).long().argsort(dim=1, stable=True)
-            x, mask = x.gather(1, order[..., None].expand_as(x)), mask.gather(1, order)
+            last = (~mask).long().argsort(dim=1, stable=True)
+            x, mask = x.gather(1, last[..., None].expand_as(x)), mask.gather(1, last)
         prompt = self.adapters.modules.get("") if self.adapters is not None else None
         return prompt(x, mask) if prompt is not None else (x, mask)
 
