@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
@@ -14,7 +15,7 @@ from panoglot.vectors import stamp
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Allowed", "Tags", "contains", "distinct", "ids_of", "where_captions"]
+__all__ = ["Allowed", "Filters", "Tags", "contains", "distinct", "ids_of", "where_captions"]
 
 #: Languages or kinds that were asked for; none: all.
 Tags = tuple[str, ...]
@@ -137,6 +138,28 @@ class Allowed:
             return np.sort(pairs, order="caption")
 
         return self.remembered(("captions", lang, kinds), (stamp(self._data.captions),), read)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which images one search may find."""
+
+    lang: Tags = ()
+    kinds: Tags = ()
+    over: str = "images"
+    within: np.ndarray | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As `Gallery.ranked` takes them."""
+        return {"lang": self.lang, "kinds": self.kinds, "within": self.within}
+
+    def fit(self, allowed: Allowed, ids: np.ndarray) -> np.ndarray:
+        """Say for each of some images whether it may be found."""
+        good: np.ndarray = ~contains(allowed.dropped(), ids)
+        for some in (allowed.images(self.lang, self.kinds), self.within):
+            if some is not None:
+                good &= contains(some, ids)
+        return good
 
 
 def ids_of(column: object) -> np.ndarray:

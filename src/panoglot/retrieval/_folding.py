@@ -1,7 +1,7 @@
 """Words as they are compared: one rule for the table of words, for what was typed, and for what is said to match.
 
-Letters first (`folded`): one form of each, small, without marks that only some writers set. Then, in scripts whose words
-carry articles and particles and that no stemmer takes apart, the forms of a word (`forms`).
+Letters first (`folded`): one form of each, small, without marks that only some writers set. Then, in scripts whose
+words carry articles and particles and that no stemmer takes apart, the forms of a word (`forms`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ FOLDING = "folding/1"
 #: Marks that only some writers set: the points and accents of Hebrew; harakat, Koranic marks and tatweel.
 _MARKS = [*range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7]
 _MARKS += [*range(0x0610, 0x061B), 0x0640, *range(0x064B, 0x0660), 0x0670, *range(0x06D6, 0x06DD)]
-_MARKS += [*range(0x06DF, 0x06E5), 0x06E7, 0x06E8, *range(0x06EA, 0x06EE), *range(0x08D3, 0x08E2), *range(0x08E3, 0x0900)]
+_MARKS += [
+    *range(0x06DF, 0x06E5),
+    0x06E7,
+    0x06E8,
+    *range(0x06EA, 0x06EE),
+    *range(0x08D3, 0x08E2),
+    *range(0x08E3, 0x0900),
+]
 #: Letters of one sound that writers and keyboards exchange.
 _SAME = {ord(a): b for a, b in zip("آأإٱىیکہۀۂەёѐѝ", "اااايي" + "كهههه" + "ееи")}
 _GREEK = {
@@ -72,6 +79,9 @@ def _cut(text: str) -> list[str]:
 
 # ---- forms ---------------------------------------------------------------------------------------------------------
 
+#: Letters of the three scripts, in whatever form they are typed.
+_CARRIES = re.compile("[\u0590-\u08ff\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff\ufb1d-\ufdff\ufe70-\ufefc\uffa0-\uffdc]")
+
 #: Articles of Arabic with what may stand before them; single letters that stand before a word, in captions alone.
 _ARABIC = re.compile(r"^[وف]?(?:[بك]?ال|لل)(?=\w{2})")
 _ARABIC_BEFORE = re.compile(r"^(?:[وف][بلك]?|[بلك])(?=\w{3})")
@@ -103,6 +113,8 @@ def forms(text: str, *, typed: bool = False) -> list[str]:
     >>> forms("القطة"), forms("책을"), forms("고양이가", typed=True), forms("گربه‌ی سیاه"), forms("A cat.")
     (['القطه', 'قطه'], ['책을', '책'], ['고양이가'], ['گربهي', 'گربه', 'سياه'], [])
     """
+    if text.isascii() or not _CARRIES.search(text):
+        return []
     return list(dict.fromkeys(form for word in _letters(text).split() for form in _forms(word, typed)))
 
 

@@ -1,13 +1,14 @@
 """Several rankings into one: reciprocal ranks, each part's share shown.
 
-`score = sum_p w_p (K + 1) / (K + rank_p) / sum_p w_p` over the parts that were asked (Cormack et al. 2009): an
-image that is first in all has 1, and its parts add up to its score. A share of `lexical` is multiplied by its BM25 over
-the best one's, for a caption may have nothing but an article of the text. One part alone keeps its own scores.
+`score = sum_p w_p (K + 1) / (K + rank_p) / sum_p w_p` over the parts that were asked (Cormack et al. 2009), without
+those that cannot know the image, for they have no vector of it: an image that is first in all has 1, and its parts add
+up to its score. A share of `lexical` is multiplied by its BM25 over the best one's, for a caption may have nothing but
+an article of the text. One part alone keeps its own scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,20 +71,30 @@ def part_weights(given: Mapping[str, float] | None, chosen: Sequence[str]) -> di
     return found
 
 
-def fuse(ranked: Mapping[str, Sequence[Ranked]], weights: Mapping[str, float]) -> list[Fused]:
+def fuse(
+    ranked: Mapping[str, Sequence[Ranked]],
+    weights: Mapping[str, float],
+    unheard: Mapping[str, Collection[str]] | None = None,
+) -> list[Fused]:
     """Join rankings; best first, ties by id.
+
+    Args:
+        ranked: by part.
+        weights: of the parts.
+        unheard: images that a part cannot rank at all, for it has no vector of theirs: its weight is not of their sum.
 
     >>> one, two = [Ranked("a", 0.9), Ranked("b", 0.8)], [Ranked("b", 7.0)]
     >>> [(f.image_id, round(f.score, 3)) for f in fuse({"picture": one, "lexical": two}, {"picture": 1, "lexical": 1})]
     [('b', 0.929), ('a', 0.5)]
     """
     found: dict[str, Fused] = {}
-    total = sum(weights[name] for name in ranked) or 1.0
+    deaf = {name: images for name, images in (unheard or {}).items() if name in ranked}
     for name, row in ranked.items():
         rank, before = 0, float("nan")
         for place, one in enumerate(row, 1):
             if abs(one.score - before) > 1e-6 or not rank:  # equals share the better rank: the other parts decide
                 rank, before = place, one.score
+            total = sum(weights[part] for part in ranked if one.image_id not in deaf.get(part, ())) or 1.0
             share = one.score if len(ranked) == 1 else weights[name] * (K + 1) / (K + rank) / total
             if name == "lexical" and len(ranked) > 1:  # "a" and "the" alone are no find beside the whole text
                 share *= one.score / row[0].score if row[0].score > 0 else 0.0

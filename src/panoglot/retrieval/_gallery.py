@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
 from panoglot.errors import UserError, did_you_mean
-from panoglot.retrieval._filter import Allowed, Tags, contains
+from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
 from panoglot.retrieval._scorer import Pack, combine, fold, pooled
 from panoglot.table import Dataset, sql_in
 from panoglot.vectors import (
@@ -82,6 +82,22 @@ class Gallery:
             return self.table.count("of = 'caption'") > 0
         self._vectors.refresh()  # they are read anyway
         return any(bool(part.captions.any()) for part in self._vectors.parts)
+
+    def heard(self, lang: Tags, kinds: Tags) -> np.ndarray:
+        """Sorted ids of the images with a vector of a kept caption of some languages and kinds."""
+        import numpy as np
+
+        def read() -> np.ndarray:
+            if self._by_index():
+                held = distinct(np.array(self.table.read(["id"], "of = 'caption'")["id"].to_pylist(), "S32"))
+                pairs = self._allowed.captions(lang, kinds)
+                return distinct(pairs["image"][contains(held, pairs["caption"])])
+            images, masks = self._found_in(lang, kinds, "captions")
+            rows = [one if masks is None else one[masks[n]] for n, one in enumerate(images)]
+            return distinct(np.concatenate(rows)) if rows else np.empty(0, "S32")
+
+        now = tuple(stamp(one) for one in (self.table, self.dataset.marks, self.dataset.captions))
+        return self._allowed.remembered((f"heard {self.name}", lang, kinds), now, read)
 
     def ranked(
         self,

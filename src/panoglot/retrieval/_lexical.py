@@ -1,9 +1,9 @@
 """The words that stand in captions: a full-text table beside the dataset, made of its kept captions and kept up.
 
-Two readings of every caption: its words as they stand, cut by ICU's rules and dictionaries (so scripts without spaces
-need nothing else), and, in the 18 languages that Lance stems, their stems; a third in scripts whose words carry articles
-and particles, the forms in which they are found (`forms`). BM25 over all. The table is derived: it
-lies in `cache/words`, is made when it is first needed, follows every commit, and can be thrown away.
+Readings of every caption: its words as they stand, cut by ICU's rules and dictionaries (so scripts without spaces
+need nothing else); in the 18 languages that Lance stems, their stems; in scripts whose words carry articles and
+particles, the forms in which they are found. BM25 over all. The table is derived: it lies in `cache/words`, is made
+when it is first needed, follows every commit, and can be thrown away.
 """
 
 from __future__ import annotations

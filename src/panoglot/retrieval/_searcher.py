@@ -12,7 +12,8 @@ from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
 from panoglot.retrieval._composer import compose
-from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
+from panoglot.retrieval._emoji import read_emoji
+from panoglot.retrieval._filter import Allowed, Filters, distinct
 from panoglot.retrieval._folding import matched, words_of
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
@@ -23,6 +24,15 @@ from panoglot.retrieval._passages import check_parts, passages_of
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
 from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_vectors_of_captions, stored_vector
+from panoglot.retrieval._reasons import (
+    narrowed,
+    no_such_kind,
+    not_encoded,
+    only_dropped,
+    only_left_out,
+    together,
+    unheard,
+)
 from panoglot.retrieval._records import Plan, Query, QueryPart, Term, product_part, read_plan
 from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
@@ -44,19 +54,6 @@ DEPTH = 100
 WITHOUT = 0.2
 
 
-@dataclass(frozen=True)
-class _Filters:
-    """Which images may be found."""
-
-    lang: Tags = ()
-    kinds: Tags = ()
-    over: str = "images"
-    within: np.ndarray | None = None
-
-    def given(self) -> dict[str, Any]:
-        return {"lang": self.lang, "kinds": self.kinds, "within": self.within}
-
-
 @dataclass
 class _Run:
     """One search under way."""
@@ -64,7 +61,7 @@ class _Run:
     query: Query
     said: Typed
     plan: Plan
-    filters: _Filters
+    filters: Filters
     notes: list[str] = field(default_factory=list)
     said_most: str | None = None  # the caption that has most of the words
 
@@ -170,6 +167,7 @@ class Searcher:
         made = read_plan(plan) if plan is not None else None
         if made is not None and text is None and image is None and not product and query is None:
             query = made.query(k)
+        text, notes = read_emoji(text, self.lexicon) if text is not None else (None, [])
         asked, said = self._read(text, image, product, query, k)
         if weight is not None and not 0 <= weight <= 1:
             raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
@@ -177,31 +175,40 @@ class Searcher:
         shown = self._allowed.where(lang, kinds)
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:
             return self._nothing(asked, "marks alone are nothing to look for.")
-        notes: list[str] = []
         if made is None:
             made = self._plan(asked, said, preset, weight, options)
         elif asked.text and not asked.images and not set(words_of(said.text)) <= set(words_of(made.query(k).text)):
             notes.append(
                 "the plan is searched as it stands; of the text beside it only +words, -words and phrases count."
             )
-        run = _Run(asked, said, made, _Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
+        run = _Run(asked, said, made, Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge, made.rerank))
         weighed = part_weights(weights, chosen)
-        words = words_of(said.text)
+        words, narrow = words_of(said.text), narrowed(said, lang, kinds, where)
+        if "lexical" in ranked:
+            run.notes += together(self.lexicon, said.phrases, others=any(ranked.values()))
         if words and only_texts(run.plan, asked) and not said.must and "lexical" in ranked:
             missing = missing_words(self.lexicon, words, run.said_most)
             has = share_said(words, missing)
+            run.notes += only_left_out(self.lexicon, words, missing, run.said_most, narrow, run.filters, self._allowed)
             if has < 0.5:
+                run.notes += only_dropped(self.dataset, missing)
                 empty, weak = made_up(self.dataset, self.name, self._model, self.lexicon, missing, ranked)
                 if empty:
                     return self._nothing(asked, empty, run)
                 run.notes += [weak] if weak else []
             weighed["lexical"] *= has or 1.0
-        found = fuse(ranked, weighed)
+        heard = self.gallery.heard(lang, kinds) if self.gallery and "caption" in ranked else None
+        found = fuse(ranked, weighed, unheard(ranked, heard))
         if min_score is not None:
             found = self._above(run, found, min_score)
         hits = self._hits(run, found, shown)
+        hits.notes += no_such_kind(self.dataset, self._allowed, lang, kinds)
+        if not hits and narrow and not hits.notes:
+            hits.notes.append(f"no picture fits {', '.join(narrow)}{' together' if len(narrow) > 1 else ''}.")
+        if heard is not None and not lang and not kinds:
+            hits.notes += not_encoded(self.dataset, self._allowed, heard)
         if lang:
             hits.notes += self.languages_met(lang)
         return hits
@@ -390,16 +397,10 @@ class Searcher:
         text = _texts(run)
         few = run.filters.within
         among = [i.decode() for i in few.tolist()] if few is not None and len(few) <= 2000 else None
-        allowed = self._allowed.images(run.filters.lang, run.filters.kinds)
-        dropped = self._allowed.dropped()
         wanted = depth
         while True:
             found = self.lexicon.find(text, wanted, phrases=run.said.phrases, among=among)
-            ids = _array([one.image_id for one in found])
-            good = ~contains(dropped, ids)
-            for some in (allowed, few):
-                if some is not None:
-                    good &= contains(some, ids)
+            good = run.filters.fit(self._allowed, _array([one.image_id for one in found]))
             kept = [one for one, fit in zip(found, good.tolist()) if fit]
             if len(kept) >= depth or len(found) < wanted:
                 run.said_most = self.lexicon.text_of(kept[0]) if kept else None

@@ -8,7 +8,10 @@ from panoglot.errors import MissingPackage, require
 from panoglot.providers.embedded._labels import translations
 from panoglot.providers.embedded.efficientnet import synsets
 
-__all__ = ["thing_names"]
+__all__ = ["emoji_names", "thing_names"]
+
+#: Tones of skin: no names of things.
+_TONES = dict.fromkeys(range(0x1F3FB, 0x1F400))
 
 
 def thing_names() -> Iterator[str]:
@@ -32,3 +35,27 @@ def thing_names() -> Iterator[str]:
         for lang, name in names.items():
             if lang in emoji.LANGUAGES and isinstance(name, str):
                 yield name.strip(":").replace("_", " ")
+
+
+def emoji_names(text: str) -> list[tuple[str, list[str]]]:
+    r"""The emoji in a text, in order, each with its names (Unicode CLDR): the English ones, then those of 13 languages.
+
+    Nothing where the package is missing.
+
+    >>> [(one, names[:2]) for one, names in emoji_names("a 🐸 👩🏽‍🚀")]
+    [('🐸', ['frog', 'وجه ضفدع']), ('👩🏽\u200d🚀', ['woman astronaut', 'رائدة فضاء'])]
+    """
+    try:
+        emoji = require("emoji", "emoji", "names of emoji")
+    except MissingPackage:
+        return []
+    langs = ["en", *sorted(lang for lang in emoji.LANGUAGES if lang not in ("alias", "en"))]
+    found = []
+    for one in emoji.emoji_list(text):
+        for lang in langs[1:]:
+            emoji.config.load_language(lang)
+        plain = one["emoji"].translate(_TONES)
+        names = emoji.EMOJI_DATA.get(plain) or emoji.EMOJI_DATA.get(f"{plain}\ufe0f") or emoji.EMOJI_DATA[one["emoji"]]
+        said = [names["en"], *names.get("alias", ()), *(names[lang] for lang in langs[1:] if lang in names)]
+        found.append((one["emoji"], [name.strip(":").replace("_", " ") for name in said]))
+    return found

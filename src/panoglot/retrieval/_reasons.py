@@ -1,0 +1,145 @@
+"""Why a search finds little or nothing: what it does not look at, and what stands only there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from panoglot.errors import command
+from panoglot.retrieval._filter import Allowed, Filters, Tags, contains, distinct, ids_of
+from panoglot.retrieval._folding import covered, matched
+from panoglot.retrieval._gallery import Ranked
+from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._syntax import Typed
+from panoglot.retrieval._weak import listed, share_said
+from panoglot.table import Dataset, sql_in
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["narrowed", "no_such_kind", "not_encoded", "only_dropped", "only_left_out", "together", "unheard"]
+
+#: Dropped captions that are looked through for a word.
+_MOST_DROPPED = 20_000
+
+
+def narrowed(said: Typed, lang: Tags, kinds: Tags, where: str | None) -> list[str]:
+    """What narrows a search, as it is typed.
+
+    >>> narrowed(Typed("a", must=("b",), must_not=("c",)), ("sw",), (), "width > 9")
+    ['--lang sw', "--where 'width > 9'", '+b', '-c']
+    """
+    options = [f"--lang {','.join(lang)}"] if lang else []
+    options += [f"--kinds {','.join(kinds)}"] if kinds else []
+    options += [f"--where '{where}'"] if where is not None else []
+    return options + [f"+{word}" for word in said.must] + [f"-{word}" for word in said.must_not]
+
+
+def no_such_kind(dataset: Dataset, allowed: Allowed, lang: Tags, kinds: Tags) -> list[str]:
+    """Say that no picture has a kept caption of the kinds that were asked for, and of which there are."""
+    some = allowed.images(lang, kinds)
+    if not kinds or some is None or len(some):
+        return []
+    counts = dataset.captions.read(["kind"], allowed.where(lang, ()))["kind"].value_counts().to_pylist()
+    there = ", ".join(f"{one['values']} ({one['counts']:,})" for one in sorted(counts, key=lambda one: -one["counts"]))
+    asked = f"--kinds {','.join(kinds)}" + (f" in --lang {','.join(lang)}" if lang else "")
+    return [f"no kept caption fits {asked}; there are: {there or 'none'}."]
+
+
+def together(lexicon: Lexicon, phrases: Sequence[str], *, others: bool) -> list[str]:
+    """Say which phrases no caption has.
+
+    Args:
+        lexicon: the captions' words.
+        phrases: what was typed in quotes.
+        others: something is shown all the same, by meaning or picture.
+    """
+    missing = [phrase for phrase in phrases if not lexicon.images_with(phrase)]
+    end = "; what is shown is what is nearest." if others else "."
+    return [f'no caption has "{phrase}", these words together{end}' for phrase in missing]
+
+
+def only_left_out(
+    lexicon: Lexicon,
+    words: Sequence[str],
+    missing: Sequence[str],
+    best: str | None,
+    options: Sequence[str],
+    filters: Filters,
+    allowed: Allowed,
+) -> list[str]:
+    """Say that most of a text stands only in captions of pictures that this search does not look at.
+
+    Args:
+        lexicon: the captions' words.
+        words: those of the text.
+        missing: those of them that no caption has.
+        best: the caption found that has most of them, None without one.
+        options: what narrows the search.
+        filters: the same.
+        allowed: the dataset's pictures.
+    """
+    import numpy as np
+
+    dropped = allowed.dropped()
+    if not options and not len(dropped):
+        return []
+    there = {*missing, *(matched(words, best) if best is not None else ())}
+    gone: dict[str, str] = {}
+    for word in dict.fromkeys(words):
+        ids = np.array([] if word in there else sorted(lexicon.images_with(word)), "S32")
+        if len(ids) and not filters.fit(allowed, ids).any():
+            out = "dropped" if not options or contains(dropped, ids).all() else f"left out by {', '.join(options)}"
+            gone[word] = f"weak: '{word}' stands only in captions of pictures that are {out}."
+    return list(gone.values()) if share_said(words, [*missing, *gone]) < 0.5 else []
+
+
+def unheard(ranked: Mapping[str, Sequence[Ranked]], heard: np.ndarray | None) -> dict[str, set[str]]:
+    """The images whose captions have the words of a text, but no vector.
+
+    Args:
+        ranked: images by part.
+        heard: sorted ids of those with a vector of a caption; None: captions' vectors were not asked.
+    """
+    import numpy as np
+
+    if heard is None or not ranked.get("lexical"):
+        return {}
+    ids = [one.image_id for one in ranked["lexical"]]
+    has = contains(heard, np.array(ids, "S32"))
+    return {"caption": {image for image, there in zip(ids, has.tolist()) if not there}}
+
+
+def only_dropped(dataset: Dataset, missing: Sequence[str]) -> list[str]:
+    """Say which reasons took away the captions that have words that no kept caption has."""
+    if not missing or not 0 < dataset.captions.count("dropped is not null") <= _MOST_DROPPED:
+        return []
+    why: Counter[str] = Counter()
+    for batch in dataset.captions.batches(["text", "dropped"], "dropped is not null", 8192):
+        for text, reason in zip(batch["text"].to_pylist(), batch["dropped"].to_pylist()):
+            why[reason] += any(covered(word, text) > 0.99 for word in missing)
+    told = ", ".join(f"{reason} ({count:,})" for reason, count in why.most_common(4) if count)
+    return [f"{listed(missing)} stands in captions that were dropped: {told}."] if told else []
+
+
+def not_encoded(dataset: Dataset, allowed: Allowed, heard: np.ndarray) -> list[str]:
+    """Say how many pictures have captions none of which has a vector yet, and what makes them.
+
+    Args:
+        dataset: the dataset.
+        allowed: its pictures.
+        heard: sorted ids of the pictures with a vector of a caption.
+    """
+    import numpy as np
+
+    captioned = distinct(allowed.captions((), ())["image"])
+    rest = captioned[~contains(heard, captioned) & ~contains(allowed.dropped(), captioned)]
+    if 0 < len(rest) <= 1000:  # what a measurement says has none ever
+        some = sql_in("image_id", [one.decode() for one in rest.tolist()])
+        rest = ids_of(dataset.captions.read(["image_id"], f"{some} and dropped is null and kind != 'fact'")["image_id"])
+    if not np.size(rest):
+        return []
+    make = command("index", dataset.address, "--captions")
+    what = "1 picture's captions have" if len(rest) == 1 else f"the captions of {len(rest):,} pictures have"
+    return [f"{what} no vector yet, so their meaning is not searched: {make}"]
