@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import panoglot
 from panoglot.errors import UserError
 from panoglot.evaluate import cider, commands
 from panoglot.providers import register
@@ -168,10 +169,23 @@ def test_retrieval_from_vectors(tmp_path):
     assert [result.value for result in found.values()] == [1, 1]
     owners = write(tmp_path / "o.json", [n // 2 for n in range(12)])
     assert commands.retrieval(str(tmp_path / "i.npy"), texts=str(tmp_path / "t.npy"), owners=owners, metrics="mrr")
-    with pytest.raises(UserError, match="needs --encoder"):
-        commands.retrieval(str(tmp_path / "x.pano"))
     with pytest.raises(UserError, match="no file"):
         commands.retrieval(str(tmp_path / "none.npy"), texts=str(tmp_path / "t.npy"))
+
+
+def test_retrieval_on_a_dataset_takes_the_encoder_that_its_search_takes(tmp_path, pictures):
+    for n, name in enumerate(sorted(path.stem for path in pictures.glob("*.jpg"))):
+        (pictures / f"{name}.th.txt").write_text(f"ผึ้ง {n}", encoding="utf-8")
+    data = panoglot.ingest(str(pictures), str(tmp_path / "x.pano"), quiet=True).dataset
+    with pytest.raises(UserError, match="has no vectors to search. Make them: panoglot build"):
+        commands.retrieval(str(data.path))
+    recipe = {"output": str(data.path), "steps": [{"encode": {"encoder": "python:tests.running.toy:Fits"}}]}
+    (tmp_path / "encode.yaml").write_text(json.dumps(recipe))
+    panoglot.build(str(tmp_path / "encode.yaml"), quiet=True)
+    found = commands.retrieval(str(data.path), lang="th")
+    assert list(found) == ["th/text_to_image", "th/image_to_text"]
+    assert found["th/text_to_image"].options["encoder"] == "toy:fits"
+    assert found.notes[0] == "0 of 12 pictures were encoded now, the others' vectors were stored"
 
 
 class YesMan:

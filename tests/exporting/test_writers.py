@@ -316,6 +316,81 @@ def test_texts_beside_the_users_own_pictures(photos, tmp_path, capsys):
     assert sorted(path.name for path in photos.iterdir() if "partial" in path.name) == []
 
 
+def _told_by_a_model(tmp_path):
+    """A folder of pictures, one with a text of a person, and a dataset in which a model describes them all."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n, name in enumerate(("a", "b", "c", "d#1")):
+        (folder / f"{name}.jpg").write_bytes(picture_bytes(n))
+    (folder / "a.txt").write_text("猫在垫子上。", encoding="utf-8")
+    data = panoglot.ingest(str(folder), str(tmp_path / "x.pano"), quiet=True).dataset
+    panoglot.caption(data, captioner="python:tests.running.toy:Writer", lang="en", prompt="What?", quiet=True)
+    return folder, data
+
+
+@pytest.fixture
+def told_by_a_model(tmp_path):
+    return _told_by_a_model(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kept_by_a_model(tmp_path_factory):
+    """The same, for tests that change nothing of it."""
+    return _told_by_a_model(tmp_path_factory.mktemp("told"))
+
+
+def by_whom(data):
+    rows = data.captions.rows(where="kind != 'fact' and dropped is null")
+    return sorted((row["text"], row["kind"], row["recipe"], row["model"] or "", row["caption_id"]) for row in rows)
+
+
+def test_texts_that_we_wrote_beside_pictures_never_become_a_persons(told_by_a_model, tmp_path):
+    folder, data = told_by_a_model
+    before = by_whom(data)
+    export(data, to="sidecars", beside=True, kinds="short")
+    assert (folder / "a.txt").read_text(encoding="utf-8") == "猫在垫子上。"
+    written = (folder / "b.txt").read_text(encoding="utf-8")
+    assert (folder / "d#1.txt").exists()
+    panoglot.ingest(str(folder), str(data.path), quiet=True)
+    assert by_whom(data) == before
+    fresh = panoglot.ingest(str(folder), str(tmp_path / "y.pano"), quiet=True).dataset
+    assert set(by_whom(fresh)) < set(before)
+    assert len(by_whom(fresh)) == 4
+    assert [row[1] for row in by_whom(fresh)].count("human") == 1
+    # what somebody corrects is theirs, and what they wrote beside it stays ours
+    (folder / "b.txt").write_text("قطة على سجادة\n" + written, encoding="utf-8")
+    panoglot.ingest(str(folder), str(data.path), quiet=True)
+    assert [row[:3] for row in by_whom(data) if row not in before] == [("قطة على سجادة", "human", "human")]
+    assert set(before) < set(by_whom(data))
+
+
+@pytest.mark.parametrize("to", ["csv", "imagefolder", "kohya", "lance", "llava", "mds", "messages", "sidecars"])
+def test_no_export_makes_a_persons_text_of_a_models(kept_by_a_model, tmp_path, to):
+    """Formats with room for texts alone; the others hold who wrote them in their rows."""
+    _, data = kept_by_a_model
+    export(data, tmp_path / "out", to, kinds="short")
+    again = panoglot.ingest(str(tmp_path / "out"), str(tmp_path / "again.pano"), quiet=True).dataset
+    told = [row for row in by_whom(again) if row[1] != "question"]
+    assert told
+    assert {row[2:4] for row in told} == {("describe/1", "toy:writer")}
+    assert {row[1] for row in told} == {"short"}
+
+
+def test_a_file_that_says_who_wrote_may_say_anything(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(picture_bytes(0))
+    (folder / "a.txt").write_text("猫在垫子上。", encoding="utf-8")
+    (folder / ".panoglot-texts.jsonl").write_bytes(
+        b"\xff\n[1]\n{}\n" + b"[" * 100_000 + b'\n{"image": 3, "text": "x"}\n{"image": "'
+        + image_id(picture_bytes(0)).encode() + b'", "text": "\\u732b\\u5728\\u57ab\\u5b50\\u4e0a\\u3002", "region": 7, '
+        + b'"kind": [], "recipe": {}, "caption_id": "../..", "parents": "x"}\n'
+    )  # fmt: skip
+    again = panoglot.ingest(str(folder), str(tmp_path / "y.pano"), quiet=True)
+    assert again.status == "done"
+    assert [row[:3] for row in by_whom(again.dataset)] == [("猫在垫子上。", "human", "human")]
+
+
 def test_sidecars_in_a_folder_of_their_own_are_read_again(dataset, tmp_path):
     export(dataset, tmp_path / "out", "sidecars", names="original", option=["texts=lang"])
     panoglot.ingest(str(tmp_path / "out" / "images"), str(tmp_path / "b.pano"), quiet=True)

@@ -119,6 +119,32 @@ def test_a_killed_merge_goes_on(two, tmp_path, after):
     assert len(whole.captions) == len(one.captions) + len(other.captions)
 
 
+def test_a_subset_takes_vectors_along_and_a_merge_of_it_too(tmp_path):
+    """Those of its pictures and captions, and the encoder that is searched stays the one that is searched."""
+    data = full_dataset(tmp_path / "a.pano")
+    ids = sorted(data.images.read(["image_id"])["image_id"].to_pylist())
+    texts = data.captions.read(["caption_id", "image_id"], "dropped is null").to_pylist()
+    names = [data.add_vectors(f"toy:{name}", f"{name}-fingerprint", 2) for name in ("zebra", "ant")]
+    for name in names:
+        found = [(key, "image") for key in ids] + [(row["caption_id"], "caption") for row in texts]
+        data.vectors(name).insert(
+            [{"vector_id": f"{n:032x}", "id": key, "of": of, "lang": "und", "vector": [1.0, n / 2048], "run_id": ""}
+             for n, (key, of) in enumerate(found)]
+        )  # fmt: skip
+    panoglot.subset(data, output=tmp_path / "part.pano", where="width >= 46")
+    part = panoglot.open(tmp_path / "part.pano")
+    keys = {*rows(part.images, "image_id"), *rows(part.captions, "caption_id")}
+    assert set(part.vector_names()) >= set(names)
+    assert part.searched_vectors() == data.searched_vectors()
+    for name in names:
+        had, has = rows(data.vectors(name), "vector_id"), rows(part.vectors(name), "vector_id")
+        assert has == {key: row for key, row in had.items() if row["id"] in keys}
+        assert {row["of"] for row in has.values()} == {"image", "caption"}
+        assert part.vector_model(name)["model"] == data.vector_model(name)["model"]
+    panoglot.merge(part, str(data.path), output=tmp_path / "both.pano")
+    assert len(panoglot.open(tmp_path / "both.pano").vectors(names[0])) == len(data.vectors(names[0]))
+
+
 def test_subsets(tmp_path, capsys):
     data = full_dataset(tmp_path / "a.pano")
     wide = panoglot.subset(data, output=tmp_path / "wide.pano", where="width >= 46")

@@ -33,6 +33,7 @@ def test_the_caption_shown_is_the_one_that_was_found_else_one_in_the_language_of
     assert hits[0].told("de-AT")[0].text == "A picture of a cat."  # whose words were found comes first
     hit = Hit("0" * 32, 1.0, captions=hits[0].captions)
     assert [hit.told(lang)[0].lang for lang in ("de", "en", "fr", "und")] == ["de", "en", "de", "de"]
+    assert (hits[0].text, hit.text, Hit("0" * 32, 1.0).text) == ("A picture of a cat.", "Ein Hund im Garten.", "")
     with pytest.raises(SystemExit):
         main(["search", data.address, "Katze", "--parts", "lexical"])
     assert "Eine Katze schläft. German" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import pytest
 
 from panoglot.errors import UserError
+from panoglot.handling import info
 from panoglot.retrieval import edit, judge, undo, vote
 from panoglot.table import Caption, caption_to_row, given_caption_id
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
@@ -281,3 +282,25 @@ def test_overview(writers):
     assert o["writers"]["vlm:a"] == 15
     assert o["edits"] == {"add": 1}
     assert writers("GET", "/api/v1/overview?x=1")[0] == 422
+
+
+def test_overview_counts_as_info_does_and_names_the_largest_gaps(writers):
+    world = writers.world
+    for n in range(50):  # more languages than fit on a screen, each with one caption
+        write(world, world.ids[n % 15], f"text {n}", lang=f"q{'abcdefghijklmnopqrst'[n // 26]}{chr(97 + n % 26)}")
+    write(world, world.ids[3], "Uma coisa.", lang="pt-BR")
+    write(world, world.ids[4], "Coisa.", lang="pt")
+    fact = Caption("Landscape format.", "sw", "fact", image_id=world.ids[5], caption_id="f" * 32)
+    world.data.captions.insert([caption_to_row(fact)])
+    world.data.marks.upsert([{"image_id": world.ids[3], "dropped": "too_small", "scores": {}, "run_id": ""}])
+    _, o = writers("GET", "/api/v1/overview")
+    told = info(world.data)
+    assert (o["captions"]["kept"], o["captions_of_dropped"]) == (told.captions, told.captions_of_dropped)
+    assert o["captions_of_dropped"] > 7
+    assert {tag: one["kept"] for tag, one in o["languages"].items()} == told.languages
+    assert {kind: one["kept"] for kind, one in o["kinds"].items()} == told.kinds
+    assert writers("GET", "/api/v1")[1]["languages"] == told.languages
+    assert set(o["gaps"]) == set(told.languages)
+    assert (o["kept_images"], o["gaps"]["qaa"], o["gaps"]["qad"]) == (14, 13, 14)
+    assert (o["gaps"]["pt"], o["gaps"]["pt-BR"], o["gaps"]["de"]) == (13, 14, 0)
+    assert "sw" not in o["gaps"]

@@ -20,21 +20,26 @@ __all__ = ["DATASET", "VECTORS", "choose"]
 
 def _dataset(
     source: str,
-    encoder: Any,
+    encoder: Any = None,
     *,
     lang: Sequence[str] = (),
     metrics: Sequence[str] = ("recall@1", "recall@5", "recall@10"),
     ties: str = "mean",
     confidence: float | None = None,
 ) -> ResultSet:
-    """Every language's captions against all pictures of a dataset.
+    """Every language's captions against all pictures of a dataset, by the encoder that a search of it takes.
 
     Args:
         ties: rank among equal scores: `mean`, `optimistic`, `pessimistic`.
     """
     from panoglot.evaluate._dataset import dataset_retrieval
+    from panoglot.retrieval import choose, loaded_encoder
+    from panoglot.table import open_dataset
 
-    return dataset_retrieval(source, encoder, lang=lang or None, metrics=metrics, ties=ties, confidence=confidence)
+    data = open_dataset(source)
+    if encoder is None:
+        encoder = loaded_encoder(data, *choose(data, None))
+    return dataset_retrieval(data, encoder, lang=lang or None, metrics=metrics, ties=ties, confidence=confidence)
 
 
 def _vectors(

@@ -26,6 +26,7 @@ from panoglot.exporting._rows import Wanted, What, pictures_of
 from panoglot.exporting._sent import Sent
 from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
 from panoglot.formats import OptOut
+from panoglot.formats._written import note_written
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
@@ -219,6 +220,8 @@ def _write(
         if reason:
             job.left_out[reason] += 1
             continue
+        if hasattr(writers[split], "takes") and not getattr(writers[split], "beside", False):
+            note_written(folder, (record["converted"] or record)["image_id"], writers[split].takes(record))
         job.count(picture, record, writers[split], split)
         job.formats[record["format"]] += 1
         if progress:

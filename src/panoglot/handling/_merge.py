@@ -99,10 +99,7 @@ def merge(
             _copy(data, target, copied, None, None, gone)
             for name in _WHOLE:
                 _copy_whole(getattr(data, name), getattr(target, name))
-            for name in data.vector_names():
-                model = data.vector_model(name)
-                place = target.add_vectors(model["model"], model["fingerprint"], model["dim"])
-                _copy_whole(data.vectors(name), target.vectors(place))
+            _copy_vectors(data, target)
     if any(len(data.splits) for data in sources):
         copied.notes.append(f"splits are not merged, as they could leak: panoglot split {target.address}")
     return _finished(target, copied, before)
@@ -120,7 +117,7 @@ def subset(
     plan: str | None = None,
     include_dropped: bool = False,
 ) -> Copied:
-    """Put a part of a dataset into another: pictures that fit, with their captions and provenance.
+    """Put a part of a dataset into another: pictures that fit, with their captions, provenance and vectors.
 
     Args:
         dataset: where from.
@@ -164,6 +161,7 @@ def subset(
     with target.writer():
         _copy(data, target, copied, ids, " and ".join(terms) or None, set(_forgotten(target)), texts)
         _copy_whole(data.runs, target.runs)
+        _copy_vectors(data, target, whole=False)
     left = [name for name in _WHOLE if name != "runs" and len(getattr(data, name))]
     if left:
         copied.notes.append(f"not taken, as they speak of several pictures: {', '.join(left)}")
@@ -291,3 +289,22 @@ def _copy_whole(source: Table, target: Table) -> None:
     """Put all rows of a table into another."""
     for batch in source.batches(size=8192):
         target.insert(plain_rows(batch))
+
+
+def _copy_vectors(data: Dataset, target: Dataset, whole: bool = True) -> None:
+    """Put vectors into another dataset: all, or those of pictures and captions that are there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    searched = data.searched_vectors()  # first: what is searched without a choice is what was made first
+    for name in sorted(data.vector_names(), key=lambda name: (name != searched, name)):
+        model = data.vector_model(name)
+        place = target.add_vectors(model["model"], model["fingerprint"], model["dim"])
+        if whole:
+            _copy_whole(data.vectors(name), target.vectors(place))
+            continue
+        for batch in data.vectors(name).batches(size=8192):
+            ids = pc.unique(batch["id"]).to_pylist()
+            here = [table.get(ids, [table.key])[table.key].to_pylist() for table in (target.images, target.captions)]
+            known = pa.array([key for keys in here for key in keys], batch["id"].type)
+            target.vectors(place).insert(plain_rows(batch.filter(pc.is_in(batch["id"], value_set=known))))

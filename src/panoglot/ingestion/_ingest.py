@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats import Downloads, OptOut, Part, Sample, Unused, counted_options, covers, find_format, read_part
+from panoglot.formats._written import Written
 from panoglot.identity import Added, extended, fingerprint, hash_parts, later, normal_text
 from panoglot.ingestion._places import Given, is_gone, record_places
 from panoglot.languages._tags import UNKNOWN_LANGUAGE, parse_language
@@ -115,6 +116,7 @@ class IngestOperator:
         where = "stage = 'ingest' and resolved is null"
         self._listed = OptOut(self.opt_out, [self.source] if self.source else [])
         self._downloads = Downloads(have=self._fetched, opt_out=self._listed)
+        self._written = Written()
         self._committed = time.monotonic()
         self._failing = set(worker.dataset.rejects.read(["item"], where)["item"].to_pylist())
 
@@ -209,7 +211,8 @@ class IngestOperator:
         if sample.region is not None:
             row["region"] = sample.region.plain()
         captions = []
-        for caption in [*sample.captions, *(Caption(text, lang, kind="alt") for text, lang in said.captions)]:
+        told = self._written.recognised(sample.captions, key, sample.place or sample.uri)
+        for caption in [*told, *(Caption(text, lang, kind="alt") for text, lang in said.captions)]:
             caption.text = normal_text(caption.text)
             if caption.text:
                 captions.append(caption)

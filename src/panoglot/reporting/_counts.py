@@ -78,6 +78,7 @@ class Counts:
         kept_images: pictures that are not dropped.
         captioned: kept pictures with at least one kept caption.
         total: all captions; what was only measured about a picture (kind `fact`) is counted under `kinds` alone.
+        of_dropped: kept captions of dropped pictures, which no search and no export has; they are in `total` too.
         languages: by language tag.
         kinds: by kind.
         origins: (kind, recipe, model) to kept captions.
@@ -92,6 +93,7 @@ class Counts:
     kept_images: int = 0
     captioned: int = 0
     total: Tally = field(default_factory=Tally)
+    of_dropped: int = 0
     languages: dict[str, Tally] = field(default_factory=dict)
     kinds: dict[str, Tally] = field(default_factory=dict)
     origins: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -121,6 +123,7 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
         _add(found.dropped_images, _values(base_reason(rows["dropped"])))
         gone.append(rows["image_id"])
     found.kept_images = found.images - sum(map(len, gone))
+    left_out = pa.chunked_array(gone, pa.string())
     columns = ["image_id", "text", "lang", "kind", "recipe", "model", "dropped"]
     captioned: list[pa.Array] = []
     for rows in dataset.captions.batches(columns, size=batch):
@@ -152,12 +155,14 @@ def count(dataset: Dataset, batch: int = 16_384) -> Counts:
             _add(found.dropped_by, {(recipe, why): n})
         caption = pc.not_equal(table["kind"].combine_chunks(), "fact")
         _add(found.dropped_captions, _values(reason.filter(caption).drop_null()))
-        captioned.append(pc.unique(rows["image_id"].filter(pc.and_(pc.equal(state, KEPT), caption))))
+        mine = rows["image_id"].filter(pc.and_(pc.equal(state, KEPT), caption))
+        found.of_dropped += pc.sum(pc.is_in(mine, left_out)).as_py() or 0
+        captioned.append(pc.unique(mine))
         if len(captioned) == 64:  # ids alone, each once: some 40 bytes a picture
             captioned = [pc.unique(pa.chunked_array(captioned))]
     if captioned:
         ids = pc.unique(pa.chunked_array(captioned))
-        found.captioned = len(ids) - (pc.sum(pc.is_in(ids, pa.chunked_array(gone, pa.string()))).as_py() or 0)
+        found.captioned = len(ids) - (pc.sum(pc.is_in(ids, left_out)).as_py() or 0)
     return found
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         option_values,
         preset_of,
     )
-    from panoglot.retrieval._query import choose
+    from panoglot.retrieval._query import choose, loaded_encoder
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
     from panoglot.retrieval._reviewing import judge, undo, vote
     from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, order, pooled, score
@@ -73,6 +73,7 @@ __all__ = [
     "images_where",
     "index",
     "judge",
+    "loaded_encoder",
     "look_all",
     "make_plan",
     "make_plans",
@@ -135,6 +136,7 @@ __getattr__, __dir__ = lazy_names(
         "Indexed": "_search",
         "index": "_search",
         "judge": "_reviewing",
+        "loaded_encoder": "_query",
         "Looks": "_looking",
         "look_all": "_looking",
         "make_plan": "_planning",

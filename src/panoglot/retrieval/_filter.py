@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
-from panoglot.table import KINDS, Dataset, sql_in
+from panoglot.table import KEPT_CAPTION, KINDS, Dataset, sql_in
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Allowed:
         return self._known[key][1]
 
     def languages(self) -> Counter[str]:
-        """Languages of the kept captions, and how many."""
+        """Languages of the kept captions, and how many; what was measured is none."""
         now = stamp(self._data.captions)
         if self._languages is None or self._languages[0] != now:
-            counts = self._data.captions.read(["lang"], "dropped is null")["lang"].value_counts().to_pylist()
+            counts = self._data.captions.read(["lang"], KEPT_CAPTION)["lang"].value_counts().to_pylist()
             self._languages = now, Counter({one["values"]: one["counts"] for one in counts})
         return self._languages[1]
 

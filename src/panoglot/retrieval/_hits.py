@@ -30,7 +30,8 @@ class Hit:
         image_id: which.
         score: of one part its own (a cosine, BM25); of several the sum of their shares, at most 1.
         uri: where it came from.
-        captions: its kept captions, those of the language and kind that were asked for, in order of id.
+        captions: its kept captions, those of the language and kind that were asked for, in order of id: `text` and
+            `told` say which to show first.
         dataset: where it was found.
         parts: which parts found it: `lexical`, `caption`, `picture` to `score` (its share), `rank`, `value` (its own
             score), and what it saw: `words` and `caption`, or `terms`.
@@ -51,6 +52,11 @@ class Hit:
         found = {"image_id": self.image_id, "score": self.score, "uri": self.uri, "captions": captions}
         more = {"parts": self.parts} if self.parts else {}
         return {**found, **more} | ({} if self.verdicts is None else {"verdicts": self.verdicts})
+
+    @property
+    def text(self) -> str:
+        """What the caption to show first says (see `told`); empty without one."""
+        return next((said.text for said in self.told()), "")
 
     def told(self, lang: str = "und") -> list[Said]:
         """What its captions say, without measurements, the one to show first.

@@ -16,7 +16,7 @@ from panoglot.reporting._text import score_name
 from panoglot.retrieval import Searcher
 from panoglot.retrieval._editing import CORRECTED
 from panoglot.retrieval._reviewing import APPROVED, BEST, UNDONE
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
+from panoglot.table import KEPT_CAPTION, Caption, Dataset, caption_from_row, plain_rows, sql_in
 from panoglot.text import grams
 from panoglot.vectors import stamp
 
@@ -29,8 +29,8 @@ __all__ = ["Review", "captions_of"]
 _STEPS = ("draft", CORRECTED, UNDONE)
 #: Kinds of captions that speak of a whole picture, and most writers and pictures that are compared.
 _WHOLE, _WRITERS, _PICTURES = ("human", "alt", "short", "dense"), 9, 2000
-#: Languages whose gaps are counted, runs and reasons that are listed.
-_LANGS, _RUNS, _REASONS = 30, 20, 50
+#: Runs and reasons that are listed.
+_RUNS, _REASONS = 20, 50
 
 
 def _plain_caption(caption: Caption) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Review:
     """Over one dataset; what was counted is kept until a table changes."""
 
     def __init__(self, searcher: Searcher) -> None:
-        self._data, self._allowed = searcher.dataset, searcher._allowed
+        self._data = searcher.dataset
         self._kept: dict[Any, tuple[tuple[int, ...], Any]] = {}
 
     def _remembered(self, key: Any, tables: Sequence[str], make: Callable[[], Any]) -> Any:
@@ -178,12 +178,6 @@ class Review:
     def _counted(self) -> dict[str, Any]:
         data, counts = self._data, count(self._data)
         langs = sorted(counts.languages.items(), key=lambda one: (-one[1].kept, one[0]))
-        dropped = self._allowed.dropped()
-        gaps = {}
-        for lang, tally in langs[:_LANGS]:
-            if tally.kept and lang != "und":
-                mine = self._allowed.images((lang,), ())
-                gaps[lang] = counts.kept_images - _kept(mine, dropped)
         writers: Counter[str] = Counter()
         for (_, recipe, model), n in counts.origins.items():
             writers[model or recipe] += n
@@ -193,9 +187,9 @@ class Review:
         return {
             "images": counts.images, "kept_images": counts.kept_images, "captioned": counts.captioned,
             "bytes": counts.bytes, "formats": dict(counts.formats.most_common(_REASONS)),
-            "captions": _tally(counts.total), "languages": {lang: _tally(tally) for lang, tally in langs},
-            "kinds": {kind: _tally(tally) for kind, tally in sorted(counts.kinds.items())},
-            "writers": dict(writers.most_common(_REASONS)), "gaps": gaps,
+            "captions": _tally(counts.total), "captions_of_dropped": counts.of_dropped, "languages": {lang: _tally(tally) for lang, tally in langs},
+            "kinds": {kind: _tally(tally) for kind, tally in sorted(counts.kinds.items()) if kind != "fact"},
+            "writers": dict(writers.most_common(_REASONS)), "gaps": _gaps(data, counts.kept_images),
             "dropped_captions": dict(counts.dropped_captions.most_common(_REASONS)),
             "dropped_images": dict(counts.dropped_images.most_common(_REASONS)),
             "rejects": [{"stage": s, "reason": r, "rows": n} for (s, r), n in rejects.most_common(_REASONS)],
@@ -301,10 +295,29 @@ def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str
     return made
 
 
-def _kept(images: Any, dropped: Any) -> int:
+def _gaps(data: Dataset, images: int) -> dict[str, int]:
+    """Language to the kept pictures without a kept caption in it or a variant of it, of every language that is there."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return len(np.setdiff1d(images, dropped, assume_unique=True))
+    rows = data.captions.read(["lang", "image_id"], KEPT_CAPTION)
+    gone = pa.array(sorted(data.dropped_images()), rows["image_id"].type)
+    here = pc.invert(pc.is_in(rows["image_id"], value_set=gone)).to_numpy()
+    keys = pc.dictionary_encode(rows["image_id"].combine_chunks()).indices.to_numpy(zero_copy_only=False)
+    tags = pc.dictionary_encode(rows["lang"].combine_chunks())
+    codes, names = tags.indices.to_numpy(zero_copy_only=False), tags.dictionary.to_pylist()
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    parts = {tag: order[edges[n] : edges[n + 1]] for n, tag in enumerate(names)}
+    every = Counter({tag: len(part) for tag, part in parts.items()})
+    mine = {tag: np.unique(keys[part[here[part]]]) for tag, part in parts.items()}
+    found = {}
+    for tag in names:
+        if tag and tag != "und":
+            met = [mine[one] for one in meeting([tag], every)[0]]
+            found[tag] = images - len(np.unique(np.concatenate(met)))
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _tally(tally: Tally) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from typing import Any, Literal
 
 from panoglot.exporting.writers._shared import Plain, one_line, told
 from panoglot.formats._picture_files import PictureFiles
+from panoglot.formats._written import note_written
 
 __all__ = ["Writer"]
 
 
 class Writer(Plain):
     """Write `a.txt` beside `a.jpg`; beside the user's own pictures nothing there is changed, unless asked.
+
+    Who wrote the texts stands in a hidden file of each folder, for the next time that the folder is read.
 
     Args:
         folder: where to; with `beside` nothing is written there.
@@ -51,11 +54,17 @@ class Writer(Plain):
             path = Path(record["uri"])
             if hashlib.sha256(path.read_bytes()).hexdigest()[:32] != record["image_id"]:
                 return "changed_since_it_was_read"
-        lines: dict[str, list[str]] = {}
+        files: dict[str, list[dict[str, Any]]] = {}
         for caption in found:
             lang = f".{caption['lang']}" if self.texts == "lang" and caption["lang"] != "und" else ""
-            lines.setdefault(f"{lang}.{self.extension}", []).append(one_line(caption["text"]))
-        written = [self._write(path.with_suffix(ending), "\n".join(texts) + "\n") for ending, texts in lines.items()]
+            files.setdefault(f"{lang}.{self.extension}", []).append(caption)
+        written = []
+        for ending, captions in files.items():
+            before = self.count
+            text = "".join(one_line(caption["text"]) + "\n" for caption in captions)
+            written.append(self._write(path.with_suffix(ending), text))
+            if self.beside and self.count > before:
+                note_written(path.parent, record["image_id"], captions)
         return None if any(written) else "text_exists"
 
     def _write(self, path: Path, text: str) -> bool:

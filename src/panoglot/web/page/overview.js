@@ -26,9 +26,10 @@ export async function open(main) {
   const kept = (table) => sorted(Object.fromEntries(Object.entries(table).map(([key, one]) => [key, one.kept]).filter(([, n]) => n)));
   const langs = kept(o.languages), review = (why) => (state.info.read_only ? "" : link("review", { why }));
   $("body").replaceChildren(
-    make("p", { class: "big" }, t("{0} pictures, described {1} times in {2} languages.", number(o.kept_images), number(o.captions.kept), number(langs.length))),
+    make("p", { class: "big" }, t("{0} pictures, described {1} times in {2} languages.", number(o.kept_images), number(o.captions.kept - o.captions_of_dropped), number(langs.length))),
     make("p", { class: "quiet" }, o.kept_images > o.captioned ? t("{0} pictures have no caption.", number(o.kept_images - o.captioned)) : t("Every picture has a caption."), " ",
-      o.images > o.kept_images ? t("{0} pictures are dropped.", number(o.images - o.kept_images)) : ""),
+      o.images > o.kept_images ? t("{0} pictures are dropped.", number(o.images - o.kept_images)) : "", " ",
+      o.captions_of_dropped ? t("{0} more captions, counted below, are of dropped pictures.", number(o.captions_of_dropped)) : ""),
     make("div", { class: "cards" },
       card(t("Where the captions went"), bars([["kept", o.captions.kept], ["drafts", o.captions.drafts], ...sorted(o.dropped_captions).filter(([key]) => key !== "draft")].filter(([, n]) => n), (key) => (key === "kept" || key === "drafts" ? t(key) : t("dropped: {0}", key)), (key) => (key === "drafts" ? "" : review(key === "kept" ? "kept" : `dropped:${key}`)))),
       card(t("Languages"), bars(langs, language, (tag) => link("search", { lang: tag }))),
