@@ -302,7 +302,8 @@ def test_texts_beside_the_users_own_pictures(photos, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["export", str(tmp_path / "x.pano"), "--to", "sidecars", "--beside"])
     assert ended.value.code == 0
-    said = capsys.readouterr().out
+    said, note = capsys.readouterr()
+    assert "takes models' for people's, unless it is told --option captions=false" in note
     assert "no_caption 1" in said
     assert "text_exists 1" in said
     assert (photos / "0.v1.txt").read_text() == "Mine.\nde.utf8=Meins.\n"  # nothing of the user's is written over
@@ -421,6 +422,10 @@ def test_hugging_face_finds_the_splits_of_the_card(dataset, tmp_path):
         found = datasets.load_dataset(where[0], cache_dir=str(tmp_path / "cache"), **where[1])
         assert {name: len(part) for name, part in found.items()} == {"test": 2, "train": 6}
         assert all(row["image"].size[1] == 40 for part in found.values() for row in part)
+    export(data, tmp_path / "hf", "hf")
+    found = datasets.load_from_disk(str(tmp_path / "hf"))
+    assert {name: len(part) for name, part in found.items()} == {"test": 2, "train": 6}
+    assert panoglot.info(panoglot.ingest(tmp_path / "hf", tmp_path / "again.pano", quiet=True).dataset).images == 8
     only = export(data, tmp_path / "only", "csv", split="test")
     assert only["images"] == 2
     with open(tmp_path / "only" / "pairs.csv", newline="", encoding="utf-8") as file:

@@ -55,6 +55,15 @@ def test_any_separator_under_any_ending(pictures, suffix, delimiter):
     assert [texts(s) for s in samples] == [[pair] for pair in SAID]
 
 
+def test_columns_whose_names_are_no_unicode_ask_for_the_encoding(pictures):
+    rows = table(";", header=("image", "Überschrift", "lang")).encode("cp1252", "replace")
+    (pictures / "rows.csv").write_bytes(rows)
+    with pytest.raises(UserError, match=r"names of .*rows.csv's columns are not UTF-8.* --option encoding=cp1252"):
+        take(pictures / "rows.csv")
+    samples, _ = take(pictures / "rows.csv", encoding="cp1252", text_columns="Überschrift")
+    assert texts(samples[0]) == [SAID[0]]
+
+
 @pytest.mark.parametrize("line", ["\n", "\r\n"])
 @pytest.mark.parametrize(
     ("encoding", "mark"),

@@ -504,3 +504,10 @@ def test_a_price_that_no_number_holds_is_none():
         None, None, None, 1.0, 200.0, 5.0,
     ]  # fmt: skip
     assert product_fault(Product(title="Mug", price="1e999", image="1.png")) == "price"
+
+
+@pytest.mark.parametrize("name", ["a page.html", "crawl.warc.gz"])
+def test_pages_without_a_word_of_what_is_wanted_say_the_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b"<p>")
+    with pytest.raises(UserError, match=r"has pages; .* panoglot ingest .*" + name + r"'? -o X\.pano --extract wit"):
+        detect(tmp_path / name)

@@ -242,3 +242,11 @@ def test_plans_that_cannot_be(tmp_path, verb, options, message):
         verb(data, **options)
     assert message in str(raised.value)
     assert len(data.choices) == 0
+
+
+def test_languages_that_the_budget_leaves_nothing_are_named(tmp_path):
+    data = told(tmp_path / "a.pano", 10, ("en", "ar", "hi", "sw", "th"))
+    plan = plan_languages(data, budget=4)
+    assert plan.used == {"en": 2, "ar": 1, "hi": 1}
+    assert any("leaves no caption for sw, th:" in note for note in plan.notes)
+    assert not any("leaves no caption" in note for note in plan_languages(data, budget=10).notes)

@@ -1,7 +1,10 @@
 """Corrected captions and forgotten pictures."""
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+import panoglot
 from panoglot.errors import UserError
 from panoglot.retrieval import Searcher, edit, forget, index, search
 from panoglot.table import forget_images
@@ -155,3 +158,30 @@ def test_what_forgetting_costs_grows_with_what_is_touched(world):
     assert not world.data.images.count("uri = '4.jpg'")
     assert world.data.images.count() == 11
     assert not any(b"image 4" in path.read_bytes() for path in world.data.path.rglob("*") if path.is_file())
+
+
+def test_what_comes_back_after_an_undo_is_captioned_and_found_like_any_other(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n, name in enumerate("ab"):
+        pixels = np.random.default_rng(n).integers(0, 255, (80, 80, 3), np.uint8)
+        Pillow.fromarray(pixels).save(folder / f"{name}.png")
+    data = panoglot.build(folder, tmp_path / "p.pano", curate=False, quiet=True).dataset
+    image = data.images.rows(["image_id"], "uri like '%a.png'")[0]["image_id"]
+
+    def about() -> tuple[int, int, int]:
+        named = f"image_id = '{image}'"
+        vectors = sum(data.vectors(name).count(f"id = '{image}'") for name in data.vector_names())
+        return data.captions.count(named), data.images.count(named), vectors
+
+    had, stages = about(), data.store.tables("work")
+    forget(data, image)
+    assert about() == (0, 0, 0)
+    ledgers = [data.work(name[5:]) for name in stages if not name.startswith("work/ingest-")]
+    assert ledgers
+    assert not any(ledger.count(f"item = '{image}'") for ledger in ledgers)
+    ledgers[0].upsert([{"item": image, "outputs": 1, "rejected": 0}])  # as an earlier version left it
+    forget(data, image[:8], undo=True)
+    assert not ledgers[0].count(f"item = '{image}'")
+    panoglot.build(folder, tmp_path / "p.pano", curate=False, quiet=True)
+    assert about() == had

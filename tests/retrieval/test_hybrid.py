@@ -223,6 +223,28 @@ def test_what_takes_no_picture_is_said(scenes):
     assert not search(scenes.data, "dog", encoder=scenes.encoder, where="fact.people > 2")
 
 
+def test_words_that_stand_elsewhere_alone_are_weak_and_a_kind_that_is_not_there_is_named(scenes):
+    assert not any(note.startswith("weak") for note in search(scenes.data, "blue cat", encoder=scenes.encoder).notes)
+    scenes.data.marks.insert(
+        [
+            {"image_id": image, "scores": {}, "dropped": "too_small", "run_id": ""}
+            for image, (_, thing) in scenes.what.items()
+            if thing == "cat"
+        ]
+    )
+    assert search(scenes.data, "cat", encoder=scenes.encoder).notes == [
+        "weak: 'cat' stands in captions that are left out alone; what is shown is what is nearest."
+    ]
+    assert search(scenes.data, '"dog red"', encoder=scenes.encoder).notes == [
+        "weak: no caption that may be found has 'dog red' together; what is shown is what is nearest."
+    ]
+    emoji = search(scenes.data, "🐸", encoder=scenes.encoder)
+    assert emoji.notes == ["weak: no caption has '🐸'; what is shown is what is nearest."]
+    none = search(scenes.data, "dog", encoder=scenes.encoder, kinds="dense")
+    assert not none
+    assert none.notes == [f"no caption is of kind dense; see what there is: panoglot info {scenes.data.path}"]
+
+
 def test_a_plan_stands_alone_and_a_text_beside_it_is_said_to_be_unread(scenes):
     hits = search(scenes.data, "red dog", encoder=scenes.encoder)
     alone = search(scenes.data, plan=hits.plan, encoder=scenes.encoder)

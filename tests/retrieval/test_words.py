@@ -174,3 +174,25 @@ def test_captions_of_hits_are_those_of_the_table(tmp_path, asked, count):
 
 def _several(asked):
     return [tuple(asked[name].split(",")) if name in asked else () for name in ("lang", "kinds")]
+
+
+@pytest.mark.parametrize(
+    ("caption", "lang", "typed"),
+    [
+        ("القِطَّةُ السَّوْداءُ تَنامُ", "ar", ["+القطة", "السوداء تنام", '"السوداء تنام" +القطة', "+السَّوداء"]),
+        ("הַחָתוּל הַשָּׁחוֹר יָשֵׁן", "he", ["+החתול", "+השחור", '"החתול השחור" +ישן']),
+        ("گربه\u200cی سیاه می\u200cخوابد", "fa", ["+گربه", "+میخوابد", "+می\u200cخوابد"]),
+        ("ছেলেটি ক\u09cd\u200dষ পড়ছে", "bn", ["+ক\u09cdষ"]),
+        ("ក្មេងប្រុសអានសៀវភៅ", "km", ["+សៀវភៅ"]),
+    ],
+)
+def test_what_only_some_writers_write_is_no_other_word(tmp_path, caption, lang, typed):
+    world = World(tmp_path / "x.pano")
+    rows = [caption_to_row(Caption(text, of, "alt")) for text, of in ((caption, lang), ("nothing here", "en"))]
+    world.data.captions.insert(
+        [{**row, "caption_id": f"{n:032x}", "image_id": f"{n:032d}"} for n, row in enumerate(rows)]
+    )
+    for text in typed:
+        found = panoglot.search(world.data, text, parts="lexical")
+        assert [hit.image_id for hit in found] == [f"{0:032d}"], text
+        assert found[0].parts["lexical"]["words"], text

@@ -262,6 +262,12 @@ def test_overview(writers):
     assert o["languages"]["ar"]["kept"] == 15
     assert o["gaps"]["sw"] == 14
     assert o["gaps"]["de"] == 0
+    assert len(o["gaps"]) == len(o["languages"])  # the rarest have the largest
+    fact = caption_to_row(Caption("Portrait format.", "fi", "fact", image_id=world.ids[0]))
+    world.data.captions.insert([{**fact, "caption_id": "f" * 32}])
+    _, again = writers("GET", "/api/v1/overview")
+    assert again["gaps"] == o["gaps"]  # a measurement is no caption
+    assert "fi" not in writers("GET", "/api/v1")[1]["languages"]
     assert o["dropped_captions"] == {"low_alignment": 1}
     assert o["writers"]["vlm:a"] == 15
     assert o["edits"] == {"add": 1}

@@ -30,6 +30,7 @@ from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
 from panoglot.table import (
+    KEPT_CAPTION,
     KINDS,
     Caption,
     Dataset,
@@ -241,6 +242,9 @@ def _write(
         if progress:
             progress(job.tally.images, total)
     closed = {split: writer.close() for split, writer in sorted(writers.items())}
+    one_of = next(iter(writers.values()), None)
+    if "" not in writers and hasattr(one_of, "join"):
+        one_of.join(folder, sorted(writers))
     if job.tally.images == 0:
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(job.left_out.items()))
         why = f"no picture could be written ({why})" if why else "every picture is dropped or without captions"
@@ -299,10 +303,11 @@ def _wanted(
     if not len(data.images):
         raise UserError(f"{data.address} has no images to export.")
     if where and (langs or kinds) and data.captions.count(where) == 0:
-        have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
-        shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
-        said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
+        column = "lang" if langs else "kind"
+        have = Counter(row[column] for row in data.captions.rows([column], KEPT_CAPTION))
+        shown = ", ".join(f"{one} {n:,}" for one, n in have.most_common(20)) or "none"
+        asked = " and ".join(", ".join(some) for some in (langs, kinds) if some)
+        raise UserError(" ".join([f"{data.address} has no captions of {asked}; it has: {shown}.", *notes]))
     return where, notes
 
 

@@ -41,7 +41,7 @@ class Writer(Protocol):
 
     A class of it may say `IMAGE`, the format of pictures that its tool wants, and `RATINGS` where it reads
     `record["ratings"]`, the comparisons of a picture's captions, and have `takes(record)`, the captions of a record
-    that it writes: without it all.
+    that it writes: without it all. `join(folder, splits)` writes what stands over the folders of several splits.
     """
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:

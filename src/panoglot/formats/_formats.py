@@ -11,12 +11,13 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._checked import checked
 from panoglot.formats._download import Downloads
 from panoglot.formats._files import ARCHIVES, check_exists, join_uri
 from panoglot.formats._opt_out import OptOut
+from panoglot.formats._pages import PAGES, WARCS
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
 from panoglot.storage import copy_here, in_objects, open_bucket
@@ -97,6 +98,9 @@ def detect(source: str | os.PathLike[str]) -> str:
             f"'{source}' is neither a COCO file nor a JSON array of rows; "
             f"write rows as JSON lines: jq -c '.[]' {shlex.quote(source)} > rows.jsonl"
         )
+    if source.lower().endswith((*PAGES, *WARCS)):
+        line = command("ingest", source, "-o", "X.pano", "--extract", "wit")
+        raise UserError(f"'{source}' has pages; say what is taken out of them, wit (captioned pictures) or lgs: {line}")
     if source.lower().endswith(ARCHIVES):
         folder = re.sub(r"(\.tar)?\.\w+$", "", source)
         line = f"unzip {shlex.quote(source)} -d {shlex.quote(folder)}"
@@ -104,7 +108,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         raise UserError(f"'{source}' is an archive that is not looked into; unpack it: {line}")
     raise UserError(
         f"'{source}' is nothing that is read: a folder of pictures, tar shards, Parquet, CSV, TSV, JSONL, COCO JSON, "
-        f"PDF, EPUB, img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with format= if it is one "
+        f"PDF, EPUB, img2dataset output, a Hugging Face dataset on disk or a .pano. Name it with --format if it is one "
         f"of {', '.join(format_names())}."
     )
 

@@ -101,6 +101,10 @@ def find_layout(path: str, delimiter: str | None = None, encoding: str | None = 
     chosen = _separator(delimiter) or (said[1] if said else None)
     body = text.partition("\n")[2] if said else text
     names, chosen, header = _columns(path, _whole_lines(body, len(raw) < _HEAD), chosen)
+    if any("\ud800" <= character <= "\udfff" for name in names or () for character in name):
+        raise UserError(
+            f"the names of {path}'s columns are not UTF-8; say what they are, for example --option encoding=cp1252"
+        )
     size = len((body.partition("\n")[0] + "\n").encode("utf-8", "surrogateescape")) if header else 0
     return Layout("csv", start + skip + size, names, chosen, found, recode)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,11 @@ class Writer:
             self._flush()
             self._stream.close()
             self._stream = None
+
+    @staticmethod
+    def join(folder: Path, splits: Sequence[str]) -> None:
+        """Name the folders of splits, so that `datasets.load_from_disk` reads them as one `DatasetDict`."""
+        (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}))
 
     def close(self) -> dict[str, Any]:
         """Finish: the file names say how many there are, so they come last."""

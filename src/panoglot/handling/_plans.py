@@ -188,6 +188,9 @@ def _meeting(pool: _Pool, dealt: Mapping[str, int]) -> tuple[_Pool, list[str]]:
 def _limits(data: Dataset, plan: Plan, pool: _Pool, told: int) -> list[str]:
     """What keeps a plan below its budget: too few pictures, or too few captions in a language."""
     budget, notes = int(sum(plan.planned.values())), []
+    if none := [tag for tag, count in plan.planned.items() if not count]:
+        listed = ", ".join(none[:20]) + (f" … ({len(none)} in all)" if len(none) > 20 else "")
+        notes.append(f"the budget leaves no caption for {listed}: plan more captions, or fewer languages (--lang)")
     if budget > told:
         notes.append(
             f"the budget deals out {budget:,} captions, and {told:,} pictures have one in these languages: every "

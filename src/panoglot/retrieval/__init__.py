@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
     from panoglot.retrieval._filter import Allowed
+    from panoglot.retrieval._folding import folded, matched
     from panoglot.retrieval._forecast import Forecast, forecast
     from panoglot.retrieval._hits import Hit, Hits
     from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes
-    from panoglot.retrieval._lexical import Lexicon, folded, matched
+    from panoglot.retrieval._lexical import Lexicon
     from panoglot.retrieval._looking import Looks, look_all
     from panoglot.retrieval._planning import (
         PRESETS,
@@ -97,8 +98,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "Allowed": "_filter",
         "Lexicon": "_lexical",
-        "folded": "_lexical",
-        "matched": "_lexical",
+        "folded": "_folding",
+        "matched": "_folding",
         "order": "_scorer",
         "accept_first": "_verify",
         "verify": "_verify",

@@ -13,7 +13,7 @@ from typing import Any
 from panoglot.languages import script_of_character
 from panoglot.providers import finish
 from panoglot.retrieval._composer import answered_rows
-from panoglot.retrieval._lexical import spaceless, words_of
+from panoglot.retrieval._folding import spaceless, words_of
 from panoglot.table import Dataset
 
 __all__ = ["calibrate", "familiar", "floors", "made_up", "name_things"]

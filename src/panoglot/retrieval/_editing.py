@@ -23,6 +23,7 @@ from panoglot.table import (
     given_caption_id,
     open_dataset,
     sql_in,
+    unlearn,
 )
 
 __all__ = ["CORRECTED", "Edited", "Forgotten", "edit", "forget"]
@@ -257,6 +258,7 @@ def _undo(data: Dataset, images: Sequence[str]) -> Forgotten:
     with data.writer():
         data.marks.delete(sql_in("image_id", chosen))
         data.edits.insert([edit_row(key, "undo", of="images") for key in chosen])
+        unlearn(data, chosen)  # of one that was forgotten before its ledgers were
         for stage in data.store.tables("work"):
             if stage.startswith("work/ingest-"):
                 data.work(stage.removeprefix("work/")).delete("true")

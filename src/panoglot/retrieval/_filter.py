@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
-from panoglot.table import KINDS, Dataset, sql_in
+from panoglot.table import KEPT_CAPTION, KINDS, Dataset, sql_in
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Tags = tuple[str, ...]
 
 
 def where_captions(lang: Tags, kinds: Tags, present: Callable[[], Mapping[str, int]]) -> str:
-    """SQL for kept captions of some languages and kinds; none are all.
+    """SQL for kept captions of some languages and kinds; none are all. Measurements are such where they are asked for.
 
     Args:
         lang: tags; captions of every language that meets one are taken.
@@ -34,7 +34,7 @@ def where_captions(lang: Tags, kinds: Tags, present: Callable[[], Mapping[str, i
     Raises:
         UserError: not a language tag, or no such kind.
     """
-    where = "dropped is null"
+    where = "dropped is null" if kinds or not lang else KEPT_CAPTION
     if lang:
         found, _ = meeting([*map(canonical_language, lang)], present())
         where += f" and {sql_in('lang', found)}"
@@ -79,7 +79,7 @@ class Allowed:
         """Languages of the kept captions, and how many."""
         now = stamp(self._data.captions)
         if self._languages is None or self._languages[0] != now:
-            counts = self._data.captions.read(["lang"], "dropped is null")["lang"].value_counts().to_pylist()
+            counts = self._data.captions.read(["lang"], KEPT_CAPTION)["lang"].value_counts().to_pylist()
             self._languages = now, Counter({one["values"]: one["counts"] for one in counts})
         return self._languages[1]
 

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import shutil
 import tempfile
 import threading
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.languages import base_language, script_of_character
+from panoglot.retrieval._folding import folded, spaceless, words_of
 from panoglot.retrieval._word_rows import WordRows
 from panoglot.table import Dataset, sql_in
 from panoglot.text import grams
-from panoglot.text._letters import same_letters
 from panoglot.vectors import stamp
 
 if TYPE_CHECKING:
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["STEMMED", "Found", "Lexicon", "covered", "folded", "matched", "spaceless", "words_of"]
+__all__ = ["STEMMED", "Found", "Lexicon"]
 
 #: Languages whose words Lance stems.
 STEMMED = {
@@ -42,7 +39,7 @@ STEMMED = {
     "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "ta": "Tamil", "tr": "Turkish",
 }  # fmt: skip
 #: Raised when the table is made another way.
-VERSION = 1
+VERSION = 2
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
 _MOST_TEMPORARY = 200_000
 #: Captions from which on the clauses of a text are asked one by one.
@@ -58,82 +55,6 @@ class Found:
     image_id: str
     score: float
     caption_id: str
-
-
-def folded(text: str) -> str:
-    """A text as it is compared: one form of every letter, small, without what only some writers write.
-
-    >>> folded("İstanbul, STRASSE"), folded("straße")
-    ('istanbul, strasse', 'strasse')
-    """
-    small = unicodedata.normalize("NFKC", same_letters(text)).casefold()
-    return small.replace("\u0307", "")  # the dot that İ leaves behind
-
-
-@lru_cache(maxsize=4096)
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text, folded; runs of scripts without spaces stay whole.
-
-    >>> words_of("Ein rotes Känguru!"), words_of("赤い鳥 fliegt"), words_of("… !!")
-    (('ein', 'rotes', 'känguru'), ('赤い鳥', 'fliegt'), ())
-    """
-    return tuple(
-        re.findall(r"[\w\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f]+", folded(text).replace("_", " "))
-    )
-
-
-def _plain(word: str) -> str:
-    """A word without accents."""
-    return "".join(c for c in unicodedata.normalize("NFD", word) if not "\u0300" <= c <= "\u036f")
-
-
-def matched(words: Iterable[str], caption: str) -> list[str]:
-    """Which words stand in a caption, as they are or with another ending.
-
-    >>> matched(("red", "kangaroos", "zoo"), "A red kangaroo.")
-    ['red', 'kangaroos']
-    """
-    said = [_plain(word) for word in words_of(caption)]
-    whole = _plain(folded(caption))
-    found = []
-    for word in words:
-        bare = _plain(word)
-        if (spaceless(bare) and any(g in whole for g in _runs(bare))) or any(_alike(bare, one) for one in said):
-            found.append(word)
-    return found
-
-
-def covered(word: str, caption: str) -> float:
-    """How much of a word a caption has: of one whose script sets no spaces, the share of its runs of two letters.
-
-    >>> round(covered("红色的鸟", "红色的袋鼠"), 2), covered("bird", "A bird.")
-    (0.67, 1.0)
-    """
-    if not spaceless(word):
-        return float(bool(matched([word], caption)))
-    whole, runs = _plain(folded(caption)), _runs(_plain(word))
-    return sum(run in whole for run in runs) / len(runs)
-
-
-_SPACELESS = frozenset("Hani Hira Kana Thai Khmr Laoo Mymr Tibt Yiii".split())
-
-
-def _runs(word: str) -> list[str]:
-    """The word, and its runs of two letters."""
-    return [word] if len(word) < 3 else [word[n : n + 2] for n in range(len(word) - 1)]
-
-
-def _alike(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    if not one.isalpha() or min(len(one), len(other)) < 3:
-        return False
-    same = 0
-    for a, b in zip(one, other):
-        if a != b:
-            break
-        same += 1
-    return same >= 3 and max(len(one), len(other)) - same <= 3 and same >= 0.6 * max(len(one), len(other))
 
 
 class Lexicon:
@@ -462,11 +383,6 @@ class Lexicon:
         )  # fmt: skip
         rows = scanner.to_table()
         return rows["_rowid"].to_numpy(), rows["_score"].to_numpy()
-
-
-def spaceless(word: str) -> bool:
-    """Whether dictionaries cut a word: its script sets no spaces."""
-    return any(script_of_character(char) in _SPACELESS for char in word)
 
 
 def _schema(stems: Sequence[str]) -> pa.Schema:

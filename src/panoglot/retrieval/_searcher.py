@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
-from panoglot.errors import RowError, UserError, did_you_mean
+from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
 from panoglot.retrieval._composer import compose
 from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
+from panoglot.retrieval._folding import matched, words_of
 from panoglot.retrieval._fusion import PARTS, fuse, part_names, part_weights
 from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits, Records
-from panoglot.retrieval._lexical import Lexicon, matched, words_of
+from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._looking import looked
 from panoglot.retrieval._passages import check_parts, passages_of
 from panoglot.retrieval._pictures import open_picture
@@ -25,7 +26,7 @@ from panoglot.retrieval._query import choose, loaded_encoder, named_image, no_ve
 from panoglot.retrieval._records import Plan, Query, QueryPart, Term, product_part, read_plan
 from panoglot.retrieval._scorer import texts_only
 from panoglot.retrieval._syntax import Typed, says_nothing, typed
-from panoglot.retrieval._weak import made_up, missing_words, only_texts, share_said
+from panoglot.retrieval._weak import NEAREST, elsewhere, made_up, missing_words, only_texts, share_said
 from panoglot.retrieval._where import images_where, read_where
 from panoglot.table import CaptionRows, Dataset, open_dataset
 from panoglot.vectors import stamp
@@ -195,11 +196,18 @@ class Searcher:
                 if empty:
                     return self._nothing(asked, empty, run)
                 run.notes += [weak] if weak else []
+            elif not ranked["lexical"] and any(ranked.values()):
+                run.notes.append(f"weak: {elsewhere(words, run.said.phrases)}; {NEAREST}")
             weighed["lexical"] *= has or 1.0
+        elif said.text and not words and only_texts(run.plan, asked):  # an emoji
+            run.notes.append(f"weak: no caption has '{said.text}'; {NEAREST}")
         found = fuse(ranked, weighed)
         if min_score is not None:
             found = self._above(run, found, min_score)
         hits = self._hits(run, found, shown)
+        if kinds and not len(self._allowed.images((), run.filters.kinds)):  # type: ignore[arg-type]
+            there = command("info", self.dataset.address)
+            hits.notes.append(f"no caption is of kind {', '.join(run.filters.kinds)}; see what there is: {there}")
         if lang:
             hits.notes += self.languages_met(lang)
         return hits
@@ -444,18 +452,8 @@ class Searcher:
             part |= {"words": matched(words, text)} if name == "lexical" else {}
             part |= {"caption": text, "lang": row.get("lang", "")}
         for key in ids:
-            one = by_id[key]
-            hits.append(
-                Hit(
-                    key,
-                    one.score,
-                    uris.get(key) or "",
-                    captions.get(key, []),
-                    self.dataset,
-                    one.parts,
-                    verdicts.get(key),
-                )
-            )
+            one, uri = by_id[key], uris.get(key) or ""
+            hits.append(Hit(key, one.score, uri, captions.get(key, []), self.dataset, one.parts, verdicts.get(key)))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
             hits.notes.append(

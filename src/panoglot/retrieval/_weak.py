@@ -7,15 +7,17 @@ from typing import Any
 
 from panoglot.languages import script_of_character
 from panoglot.retrieval._calibration import familiar, floors
+from panoglot.retrieval._folding import covered, matched
 from panoglot.retrieval._gallery import Ranked
-from panoglot.retrieval._lexical import Lexicon, covered, matched
+from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._records import Plan, Query
 from panoglot.table import Dataset
 
-__all__ = ["VOCABULARY", "made_up", "missing_words", "only_texts", "share_said"]
+__all__ = ["NEAREST", "VOCABULARY", "elsewhere", "made_up", "missing_words", "only_texts", "share_said"]
 
 #: Words of a script from which on its captions are a vocabulary: a word that none of them has is not of this dataset.
 VOCABULARY = 200
+NEAREST = "what is shown is what is nearest."
 
 
 def only_texts(plan: Plan, query: Query) -> bool:
@@ -75,7 +77,7 @@ def made_up(
     """
     if len(ranked) == 1:
         return ("", "") if ranked["lexical"] else (f"no caption has {listed(missing)}.", "")
-    weak = f"weak: no caption has {listed(missing)}; what is shown is what is nearest."
+    weak = f"weak: no caption has {listed(missing)}; {NEAREST}"
     measured = {part: floor for part, floor in floors(dataset, name).items() if part in ranked}
     near = {part: max((one.score for one in ranked[part]), default=0.0) for part in measured}
     if not measured or any(near[part] >= floor["high"] for part, floor in measured.items()):
@@ -91,6 +93,17 @@ def made_up(
         for part, floor in measured.items()
     )
     return f"nothing found: no caption has {listed(missing)}; {said}; --parts picture shows what is nearest.", ""
+
+
+def elsewhere(words: Sequence[str], phrases: Sequence[str]) -> str:
+    """Why words that stand in captions found none: not together, or in captions that may not be found.
+
+    >>> elsewhere(["cat"], []), elsewhere(["a", "cat"], ["cat a"])
+    ("'cat' stands in captions that are left out alone", "no caption that may be found has 'cat a' together")
+    """
+    if phrases:
+        return f"no caption that may be found has {listed(phrases)} together"
+    return f"{listed(words)} stands in captions that are left out alone"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from panoglot.table._dataset import (
     open_dataset,
 )
 from panoglot.table._find import find_image
-from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten
+from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten, unlearn
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory, no_collection
 from panoglot.table._records import (
@@ -88,5 +88,6 @@ __all__ = [
     "reject_id",
     "said_of",
     "sql_in",
+    "unlearn",
     "vector_id",
 ]

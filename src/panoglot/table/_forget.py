@@ -12,7 +12,7 @@ from panoglot.table._dataset import Dataset
 from panoglot.table._records import NO_FACT
 from panoglot.table._table import Table, plain_rows, sql_in
 
-__all__ = ["FORGOTTEN", "LEFT_OUT", "edit_row", "erase", "forget_images", "forgotten"]
+__all__ = ["FORGOTTEN", "LEFT_OUT", "edit_row", "erase", "forget_images", "forgotten", "unlearn"]
 
 #: The mark of a picture that somebody had forgotten: it stays away, whatever gives it again.
 FORGOTTEN = "forgotten"
@@ -78,6 +78,7 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         _delete(data.ratings, "against", owners)
         _delete(data.rejects, "item", [*owners, *places])
         _unlink(data, keys)
+        unlearn(data, owners)
         left = set(_column(data.images, "asset_id", sorted(filter(None, assets)), "asset_id"))
         _delete(data.assets, "asset_id", sorted(set(filter(None, assets)) - left))
         # rows that say what somebody wrote are replaced whole: what was changed in place would leave the old text
@@ -88,6 +89,13 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
         )
     data.store.remove("report.html")  # it may show them
     return len(keys), told
+
+
+def unlearn(data: Dataset, items: Sequence[str]) -> None:
+    """Take pictures and captions out of what stages have done: should they come again, all of it is made again."""
+    for name in data.store.tables("work"):
+        if not name.startswith("work/ingest-"):  # its items are parts of sources
+            _delete(data.work(name.removeprefix("work/")), "item", items)
 
 
 def _made_of(data: Dataset, ids: Sequence[str]) -> list[str]:

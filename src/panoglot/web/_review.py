@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import UserError, did_you_mean
-from panoglot.languages import canonical_language, meeting
+from panoglot.languages import canonical_language, matches, meeting
 from panoglot.metrics import bootstrap
 from panoglot.reporting._counts import Tally, count
 from panoglot.reporting._runs import Run, read_runs
@@ -16,7 +16,7 @@ from panoglot.reporting._text import score_name
 from panoglot.retrieval import Searcher
 from panoglot.retrieval._editing import CORRECTED
 from panoglot.retrieval._reviewing import APPROVED, BEST, UNDONE
-from panoglot.table import Caption, Dataset, caption_from_row, plain_rows, sql_in
+from panoglot.table import KEPT_CAPTION, Caption, Dataset, caption_from_row, plain_rows, sql_in
 from panoglot.text import grams
 from panoglot.vectors import stamp
 
@@ -29,8 +29,8 @@ __all__ = ["Review", "captions_of"]
 _STEPS = ("draft", CORRECTED, UNDONE)
 #: Kinds of captions that speak of a whole picture, and most writers and pictures that are compared.
 _WHOLE, _WRITERS, _PICTURES = ("human", "alt", "short", "dense"), 9, 2000
-#: Languages whose gaps are counted, runs and reasons that are listed.
-_LANGS, _RUNS, _REASONS = 30, 20, 50
+#: Runs and reasons that are listed.
+_RUNS, _REASONS = 20, 50
 
 
 def _plain_caption(caption: Caption) -> dict[str, Any]:
@@ -171,12 +171,6 @@ class Review:
     def _counted(self) -> dict[str, Any]:
         data, counts = self._data, count(self._data)
         langs = sorted(counts.languages.items(), key=lambda one: (-one[1].kept, one[0]))
-        dropped = self._allowed.dropped()
-        gaps = {}
-        for lang, tally in langs[:_LANGS]:
-            if tally.kept and lang != "und":
-                mine = self._allowed.images((lang,), ())
-                gaps[lang] = counts.kept_images - _kept(mine, dropped)
         writers: Counter[str] = Counter()
         for (_, recipe, model), n in counts.origins.items():
             writers[model or recipe] += n
@@ -188,13 +182,27 @@ class Review:
             "bytes": counts.bytes, "formats": dict(counts.formats.most_common(_REASONS)),
             "captions": _tally(counts.total), "languages": {lang: _tally(tally) for lang, tally in langs},
             "kinds": {kind: _tally(tally) for kind, tally in sorted(counts.kinds.items())},
-            "writers": dict(writers.most_common(_REASONS)), "gaps": gaps,
+            "writers": dict(writers.most_common(_REASONS)), "gaps": self._gaps(langs, counts.kept_images),
             "dropped_captions": dict(counts.dropped_captions.most_common(_REASONS)),
             "dropped_images": dict(counts.dropped_images.most_common(_REASONS)),
             "rejects": [{"stage": s, "reason": r, "rows": n} for (s, r), n in rejects.most_common(_REASONS)],
             "edits": dict(Counter(row["action"] for row in data.edits.rows(["action"]))),
             "runs": [_run(run) for run in reversed(read_runs(data)[-_RUNS:])],
         }  # fmt: skip
+
+    def _gaps(self, langs: Sequence[tuple[str, Tally]], images: int) -> dict[str, int]:
+        """How many kept pictures have no kept caption in a language, of every language; a measurement is no caption."""
+        import numpy as np
+
+        told: dict[str, list[Any]] = {lang: [] for lang, tally in langs if tally.kept and lang != "und"}
+        wider = {lang: [one for one in told if matches(one, lang)] for lang, _ in langs}
+        for rows in self._data.captions.batches(["image_id", "lang"], KEPT_CAPTION):
+            ids, tags = np.array(rows["image_id"].to_pylist(), "S32"), np.array(rows["lang"].to_pylist())
+            for tag in np.unique(tags):
+                for lang in wider.get(str(tag), ()):
+                    told[lang].append(np.unique(ids[tags == tag]))
+        dropped = self._allowed.dropped()
+        return {lang: images - _kept(np.unique(np.concatenate(some)), dropped) for lang, some in told.items() if some}
 
 
 def _waiting(rows: pa.Table, low: str, judged: set[str]) -> pa.Table:

@@ -75,5 +75,9 @@ class Writer(Plain):
         return True
 
     def close(self) -> dict[str, Any]:
-        """Finish."""
-        return {"shards": {f"*.{self.extension}": self.count}}
+        """Finish, and say what a text beside a picture cannot: who wrote it."""
+        said = (
+            "texts beside pictures do not say who wrote them: a later build of that folder takes models' for people's, "
+            "unless it is told --option captions=false"
+        )
+        return {"shards": {f"*.{self.extension}": self.count}, "notes": [said] if self.beside and self.count else []}
