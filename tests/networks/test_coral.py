@@ -15,7 +15,7 @@ from panoglot.networks.samplers import PICTURE, Products
 from panoglot.networks.towers import QwenVlImage, QwenVlText
 from panoglot.pictures import Image
 from panoglot.providers import load_model
-from panoglot.training import Trainer, catalogue, product_queries
+from panoglot.training import Trainer, product_queries
 from tests.networks.test_composers import Words
 
 BYTES = {
@@ -324,41 +324,3 @@ def test_coral_at_full_size(monkeypatch):
         0.1, 0.1, 1
     )  # fmt: skip
     assert {"losses.interleaved", "optimiser", "epochs", "batch", "freeze"} <= set(row.unverified)
-
-
-# ---- it learns -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.paper(
-    "merit-coral",
-    shows="V",
-    case="trained for a minute: products of three conditions are found; one fewer, and fewer are",
-)
-def test_each_condition_counts():
-    row = load_row("merit-coral", "small", epochs=6)
-    trainer = Trainer(row, product_queries(1500), augment=False)
-    trainer.fit(progress=False)
-    encoder, shop = trainer.encoder, catalogue()
-    names = sorted(shop)
-    gallery = encoder.encode_interleaved([[square_of(shop[n][0], 32), shop[n][1]] for n in names])
-    asked = product_queries(80, 0, "test")
-
-    def recall(without=None):
-        queries = []
-        for record in asked:
-            shown = [n for n, turn in enumerate(record.turns) if turn.picture is not None and turn.role != "answer"]
-            gone = () if without is None else (shown[without] - 1, shown[without])
-            parts = []
-            for n, turn in enumerate(record.turns):
-                if turn.role != "answer" and n not in gone:
-                    parts += [square_of(record.pictures[turn.picture], 32)] if turn.picture is not None else []
-                    parts.append(turn.text)
-            queries.append(parts)
-        scores = encoder.encode_interleaved(queries) @ gallery.T
-        right = torch.tensor([names.index(tuple(r.pair_id.split(" ", 2))) for r in asked])
-        return float(((scores >= scores[torch.arange(80), right][:, None]).sum(1) <= 5).float().mean())
-
-    whole, fewer = recall(), [recall(n) for n in range(3)]
-    assert whole > 0.8  # chance is .05
-    assert all(value < whole - 0.1 for value in fewer), (whole, fewer)
