@@ -204,7 +204,7 @@ def _write(
     """Write every picture into the folder of its split, and return what was written."""
     writers: dict[str, Writer] = {}
     total, wanted = len(job.data.images), job.wanted
-    for picture in pictures_of(job.data, wanted):
+    for picture in pictures_of(job.data, wanted, folder):
         if chosen.captioned_only and all(wanted.whats[n].kind == "fact" for n in picture.whats):
             continue
         if wanted.plan is not None and not picture.whats:
@@ -220,8 +220,9 @@ def _write(
         if reason:
             job.left_out[reason] += 1
             continue
-        if hasattr(writers[split], "takes") and not getattr(writers[split], "beside", False):
-            note_written(folder, (record["converted"] or record)["image_id"], writers[split].takes(record))
+        takes = getattr(writers[split], "takes", None)
+        if takes is not None and not getattr(writers[split], "beside", False):
+            note_written(folder, (record["converted"] or record)["image_id"], takes(record))
         job.count(picture, record, writers[split], split)
         job.formats[record["format"]] += 1
         if progress:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from panoglot.formats._record import FACTS
@@ -123,13 +124,14 @@ class _Ranges:
         columns: of it, with `image_id`.
         where: which rows.
         digits: of the beginning of an id that make a range; none: all rows are one.
+        room: the folder of the temporary file, which has no name there.
         address: keep Lance's address of the rows, as `_rowaddr`.
     """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], where: str | None, digits: int, address: bool = False
+        self, table: Table, columns: Sequence[str], where: str | None, digits: int, room: Path, address: bool = False
     ) -> None:
-        self._file = tempfile.TemporaryFile() if digits else None  # noqa: SIM115 - closed with this object
+        self._file = tempfile.TemporaryFile(dir=room) if digits else None  # noqa: SIM115 - closed with this object
         self._places: dict[str, list[tuple[int, int]]] = {}
         self._waiting: list[pa.RecordBatch] = []
         self._schema: pa.Schema | None = None
@@ -182,19 +184,25 @@ class _Ranges:
         return pa.Table.from_batches(found) if found else None
 
 
-def pictures_of(data: Dataset, wanted: Wanted) -> Iterator[Picture]:
-    """Stream the pictures of a dataset in order of image id; a range of ids is in memory at a time."""
+def pictures_of(data: Dataset, wanted: Wanted, room: Path) -> Iterator[Picture]:
+    """Stream the pictures of a dataset in order of image id; a range of ids is in memory at a time.
+
+    Args:
+        data: the dataset.
+        wanted: what is taken.
+        room: a folder with room for the captions of a large dataset: where the export is written.
+    """
     count = max(len(data.images), len(data.captions) // 2)
     lows = [low for low, _ in id_spans(count, _RANGE)]
     digits = len(lows[0])
-    images = _Ranges(data.images, [*FACTS, "size"], None, digits, address=True)
+    images = _Ranges(data.images, [*FACTS, "size"], None, digits, room, address=True)
     columns = (*_CAPTION, "dropped", "author", "licence")
-    texts = _Ranges(data.captions, columns, wanted.where, digits)
+    texts = _Ranges(data.captions, columns, wanted.where, digits, room)
     marks = choices = None
     if not wanted.include_dropped:
-        marks = _Ranges(data.marks, ["image_id"], "dropped is not null", digits)
+        marks = _Ranges(data.marks, ["image_id"], "dropped is not null", digits, room)
     if wanted.plan is not None:
-        choices = _Ranges(data.choices, ["image_id", "caption_id"], sql_in("plan", [wanted.plan]), digits)
+        choices = _Ranges(data.choices, ["image_id", "caption_id"], sql_in("plan", [wanted.plan]), digits, room)
     for low in lows:
         some = images.of(low)
         if some is None:
