@@ -154,7 +154,7 @@ def test_every_step(data, models, tmp_path):
     assert all(french[id_] == FRENCH[SAID.index(text)] for id_, text in pairs.items())
     # 1, 2, 4: the run
     records = read_records(data).train
-    tiny = {"image": {"name": models["florence"]}, "size": 32}
+    tiny = {"image": {"name": models["florence"]}, "size": 64}
     tiny["text"] = {"name": models["florence"], "tokenizer": models["gemma"]}
     row = load_row("florenz", **tiny, batch=8, epochs=1, optimiser={"lr": 1e-3, "eps": 1e-4}, schedule={"warmup": 1})
     taught = Counter()
@@ -182,7 +182,7 @@ def test_every_step(data, models, tmp_path):
     gemma(models, records)
     # 5: the second stage begins with what was learnt
     run = tmp_path / "run"
-    sets = [f"image.name={models['florence']}", f"text.name={models['florence']}", "size=32", "schedule.warmup=0"]
+    sets = [f"image.name={models['florence']}", f"text.name={models['florence']}", "size=64", "schedule.warmup=0"]
     sets += [f"text.tokenizer={models['gemma']}"]
     panoglot.train("florenz", data, output=run, batch=8, epochs=1, set=[*sets, "optimiser.lr=0.01"], quiet=True)
     tuned = panoglot.train("florenz", data, preset="finetune", output=tmp_path / "tuned", batch=8, epochs=1,
@@ -194,7 +194,7 @@ def test_every_step(data, models, tmp_path):
     moved = {k: [float((v - other[k]).abs().max()) for other in (begun, fresh)] for k, v in writer.state_dict().items()
              if v.is_floating_point()}  # fmt: skip
     assert max(near for near, _ in moved.values()) < 1e-3 < max(far for _, far in moved.values())
-    pixels = torch.randn(2, 3, 32, 32)
+    pixels = torch.randn(2, 3, 64, 64)
     for lang in ("fr", "zh"):
         asked = writer.text.compose("caption:", f"<{lang}>", "", True)
         assert asked[1][-1:] == writer.text.tokens.encode(f"<{lang}>")
@@ -211,11 +211,11 @@ def test_every_step(data, models, tmp_path):
 
 def gemma(models, records):
     """Step 1 with the larger decoder: shut gates change nothing; open ones are the equation, every layer."""
-    row = load_row("florenz", "gemma-2b", image={"name": models["florence"]}, size=32,
+    row = load_row("florenz", "gemma-2b", image={"name": models["florence"]}, size=64,
                    text={"name": models["florence"], "decoder": models["gemma"], "tokenizer": ""})  # fmt: skip
     assert load_row("florenz", "gemma-2b").text["decoder"] == "google/gemma-2-2b"
     model = make_model(row, 0).eval()
-    data = Data(records, model, 0, row=load_row("florenz", batch=8, image=row.image, text=row.text, size=32))
+    data = Data(records, model, 0, row=load_row("florenz", batch=8, image=row.image, text=row.text, size=64))
     batch = data.batch(data.plan(0)[0], 0)
     text, lm = model.text, model.text.lm
     with torch.no_grad():
