@@ -448,7 +448,7 @@ class Searcher:
             part |= {"caption": text, "lang": row.get("lang", "")}
         for one in map(by_id.__getitem__, ids):
             key = one.image_id
-            more = (captions.get(key, []), self.dataset, one.parts, verdicts.get(key))
+            more: tuple[Any, ...] = (captions.get(key, []), self.dataset, one.parts, verdicts.get(key))
             hits.append(Hit(key, one.score, uris.get(key, ""), *more))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
