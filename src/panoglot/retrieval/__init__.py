@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from panoglot.retrieval._composer import compose, compose_all
     from panoglot.retrieval._editing import Edited, Forgotten, edit, forget
     from panoglot.retrieval._filter import Allowed
+    from panoglot.retrieval._folding import folded, matched
     from panoglot.retrieval._forecast import Forecast, forecast
     from panoglot.retrieval._hits import Hit, Hits
     from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes

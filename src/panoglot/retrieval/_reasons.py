@@ -83,8 +83,9 @@ def only_left_out(
     import numpy as np
 
     dropped = allowed.dropped()
-    if not options and not len(dropped):
-        return []
+    some = (allowed.images(filters.lang, filters.kinds), filters.within)
+    if (not options and not len(dropped)) or any(one is not None and not len(one) for one in some):
+        return []  # what takes no picture at all is said as such
     there = {*missing, *(matched(words, best) if best is not None else ())}
     gone: dict[str, str] = {}
     for word in dict.fromkeys(words):
