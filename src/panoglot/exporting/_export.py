@@ -220,8 +220,9 @@ def _write(
         if reason:
             job.left_out[reason] += 1
             continue
-        if hasattr(writers[split], "takes") and not getattr(writers[split], "beside", False):
-            note_written(folder, (record["converted"] or record)["image_id"], writers[split].takes(record))
+        takes = getattr(writers[split], "takes", None)
+        if takes is not None and not getattr(writers[split], "beside", False):
+            note_written(folder, (record["converted"] or record)["image_id"], takes(record))
         job.count(picture, record, writers[split], split)
         job.formats[record["format"]] += 1
         if progress:
