@@ -383,7 +383,8 @@ def test_a_file_that_says_who_wrote_may_say_anything(tmp_path):
     (folder / "a.txt").write_text("猫在垫子上。", encoding="utf-8")
     (folder / ".panoglot-texts.jsonl").write_bytes(
         b"\xff\n[1]\n{}\n" + b"[" * 100_000 + b'\n{"image": 3, "text": "x"}\n{"image": "'
-        + image_id(picture_bytes(0)).encode() + b'", "text": "\\u732b\\u5728\\u57ab\\u5b50\\u4e0a\\u3002", "region": 7, '
+        + image_id(picture_bytes(0)).encode() + b'", '
+        + b'"text": "\\u732b\\u5728\\u57ab\\u5b50\\u4e0a\\u3002", "region": 7, '
         + b'"kind": [], "recipe": {}, "caption_id": "../..", "parents": "x"}\n'
     )  # fmt: skip
     again = panoglot.ingest(str(folder), str(tmp_path / "y.pano"), quiet=True)

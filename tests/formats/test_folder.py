@@ -3,8 +3,11 @@
 import json
 import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from panoglot.cli import main
 from panoglot.errors import UserError
 from panoglot.formats import Unused, find_format, folder, read_part
 from tests.conftest import picture_bytes
@@ -302,6 +305,32 @@ def test_all_stamps_in_all_their_languages(stamps):
     assert all(s.captions[0].lang == "en" for s in captioned)
 
 
+def test_a_line_that_reads_a_table_is_given_where_it_runs(photos, tmp_path):
+    """FiftyOne's labels.json and a table of numbers are read by nothing; the line is that of the file that is."""
+    (photos / "a.csv").write_text("a,b\n1,2\n")
+    (photos / "labels.json").write_text(json.dumps({"classes": ["قطة"], "labels": {"a": 0}}))
+    assert [one.hint for one in unused(photos) if "a.csv" in one.names] == [
+        "a table is read by its own name, where a column has pictures or names of them; none of these has"
+    ]
+    rows = pa.table({"image": pa.array([picture_bytes(7)], pa.binary()), "caption": ["ผึ้ง"]})
+    pq.write_table(rows, photos / "z.parquet")
+    (hint,) = [one.hint for one in unused(photos) if "a.csv" in one.names]
+    line = hint.partition(": ")[2]
+    assert line.startswith(f"panoglot ingest {photos}/z.parquet ")
+    with pytest.raises(SystemExit) as ended:
+        main([*line.split()[1:-1], str(tmp_path / "x.pano")])
+    assert ended.value.code == 0
+    with pytest.raises(UserError, match=r"has no list of rows with pictures") as error:
+        take(photos / "labels.json")
+    assert "jq" not in str(error.value)
+    (photos / "data.json").write_text(json.dumps({"info": 1, "rows of it": [{"image": "a.jpg", "caption": "蜂"}]}))
+    with pytest.raises(UserError, match="neither a COCO file") as error:
+        take(photos / "data.json")
+    assert str(error.value).endswith(
+        f"jq -c '.[\"rows of it\"][]' {photos}/data.json > {photos}/rows.jsonl"
+    )  # fmt: skip
+
+
 def test_a_line_that_mends_is_said_of_what_something_reads_alone(photos):
     for name in ("rows.csv", "labels.xml", "label_config.xml", "dataset_info.json"):
         (photos / name).write_text("a,b\n", encoding="utf-8")
@@ -310,5 +339,5 @@ def test_a_line_that_mends_is_said_of_what_something_reads_alone(photos):
     said = {tuple(sorted(one.names)): one.hint for one in unused}
     assert name == "folder"
     assert set(said) == {("rows.csv",), ("label_config.xml", "labels.xml"), ("dataset_info.json", "notes.md")}
-    assert said["rows.csv",].endswith(f"panoglot ingest {photos}/rows.csv -o X.pano")
+    assert said["rows.csv",].endswith("none of these has")
     assert "panoglot" not in said["label_config.xml", "labels.xml"]  # nothing reads these

@@ -104,7 +104,7 @@ def test_columns_by_option(tmp_path):
     ):
         with pytest.raises(UserError, match=near):
             take(path, **{"image_column": "y", option: value})
-    with pytest.raises(UserError, match="name it with image_column"):
+    with pytest.raises(UserError, match="name it: --option image_column=NAME"):
         take(path)  # two columns could be it
 
 

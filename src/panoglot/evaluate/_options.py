@@ -57,7 +57,8 @@ SHARED = {
     ),
     "detector": Option("model name of a detector.", model="detector", words="a detector"),
     "encoder": Option(
-        "model name of an encoder; without it, on a dataset, the one that made its vectors. What it encoded once is kept.",
+        "model name of an encoder; without it, on a dataset, the one that made its vectors. What it encoded once is "
+        "kept.",
         model="encoder", implies=("cache",), words="an encoder",
     ),
     "english": Option("", data=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -15,10 +16,11 @@ from panoglot.errors import UserError, command, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._checked import checked
 from panoglot.formats._download import Downloads
-from panoglot.formats._files import ARCHIVES, PAGES, WARCS, check_exists, join_uri
+from panoglot.formats._files import ARCHIVES, PAGES, WARCS, check_exists, join_uri, suffix_of
 from panoglot.formats._opt_out import OptOut
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
+from panoglot.pictures import SUFFIXES
 from panoglot.storage import copy_here, in_objects, open_bucket
 from panoglot.table import Reject, Triple, is_dataset
 
@@ -57,6 +59,8 @@ _ALIASES = {
     "tar": "webdataset",
     "wds": "webdataset",
 }
+#: So much of a JSON file is looked at for rows.
+_MOST_JSON = 64 * 2**20
 _LISTS = ("text_columns", "class_names")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -70,6 +74,22 @@ def format_names() -> tuple[str, ...]:
 
 def load_format(name: str) -> Any:
     return load_entry(GROUP, name, "format")
+
+
+def _as_rows(path: str) -> str:
+    """The line that writes the rows inside a JSON object as JSON lines beside it, where it has rows with pictures."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read(_MOST_JSON))
+    except (OSError, ValueError, RecursionError):
+        value = None
+    for key, rows in value.items() if isinstance(value, dict) else ():
+        row = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
+        if any(isinstance(one, str) and suffix_of(one) in SUFFIXES for one in row.values()):
+            target = os.path.join(os.path.dirname(path), "rows.jsonl")
+            line = f"jq -c {shlex.quote(f'.[{json.dumps(key)}][]')} {shlex.quote(path)} > {shlex.quote(target)}"
+            return f"; write its rows as JSON lines: {line}"
+    return ", and has no list of rows with pictures. Rows are read as JSON lines, an object a line."
 
 
 def detect(source: str | os.PathLike[str]) -> str:
@@ -93,10 +113,7 @@ def detect(source: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise UserError(f"'{source}' cannot be read: {error.strerror or error}.") from None
     if source.lower().endswith(".json"):
-        raise UserError(
-            f"'{source}' is neither a COCO file nor a JSON array of rows; "
-            f"write rows as JSON lines: jq -c '.[]' {shlex.quote(source)} > rows.jsonl"
-        )
+        raise UserError(f"'{source}' is neither a COCO file nor a JSON array of rows{_as_rows(source)}")
     if source.lower().endswith(PAGES + WARCS):
         line = command("ingest", source, "-o", "X.pano", "--extract", "wit")
         raise UserError(f"'{source}' holds web pages: {line} (pictures with captions), or lgs (products of shops)")

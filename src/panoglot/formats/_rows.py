@@ -188,7 +188,7 @@ def pick_roles(
     url = _first(columns, _URLS, ("text",))
     if image is None and url is None:
         raise UserError(
-            f"{path} has no column that can be the picture; name it with image_column. "
+            f"{path} has no column that can be the picture; name it: --option image_column=NAME. "
             f"Its columns: {', '.join(list(columns)[:30])}."
         )
     lang = options.lang_column or _first(columns, LANG_NAMES, ("text",))

@@ -1,8 +1,8 @@
-"""Texts that we wrote into an export or beside somebody's pictures: who wrote each, so that no model's becomes a person's.
+"""Texts that we wrote into an export or beside pictures: who wrote each, so that no model's becomes a person's.
 
-A hidden file `.panoglot-texts.jsonl` in the folder has a line a text: the picture (the id of its bytes as they lie there)
-and the caption as a record has it. Whatever format the folder is read with, a text that stands there for its picture is
-that caption; a text that somebody has changed since is not, and is theirs.
+A hidden file `.panoglot-texts.jsonl` in the folder has a line a text: the picture (the id of its bytes as they lie
+there) and the caption as a record has it. Whatever format the folder is read with, a text that stands there for its
+picture is that caption; a text that somebody has changed since is not, and is theirs.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shlex
 import zlib
@@ -79,10 +80,12 @@ _HINTS = {
     _NO_LINK: "--option follow_symlinks=true reads them",
     _NO_KIND: "",
     _NO_PICTURE: "a text has the name of its picture, with a language after it where it has one: a.de.txt of a.jpg",
-    _NO_TABLE: "a table of rows is read by its own name: panoglot ingest {} -o X.pano",
+    _NO_TABLE: "",  # see `_table_hint`
     _NO_READER: "texts are read from CSV, TSV, JSON lines and Parquet, and from files named as their pictures",
 }
 MOST = 256
+#: So many files that may be tables are opened to see whether they are.
+_LOOKED_AT = 8
 
 
 def detect(source: str) -> bool:
@@ -161,7 +164,8 @@ def _no_pictures(source: str, unused: list[list[str]]) -> UserError:
         (_NO_PICTURE, "a list of pictures is read by its own name"),
     ):
         for name in by_kind[what]:
-            if what != _NO_PICTURE or _lists_pictures(os.path.join(source, name)):
+            path = os.path.join(source, name)
+            if {_NO_PICTURE: _lists_pictures, _NO_TABLE: _has_rows}.get(what, bool)(path):
                 return UserError(f"{line}; {how}: {command('ingest', os.path.join(source, name))} -o X.pano")
     return UserError(f"{line}.")
 
@@ -171,6 +175,23 @@ def _lists_pictures(path: str) -> bool:
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return suffix_of(file.readline(4096).decode("utf-8", "replace").strip()) in SUFFIXES
     return False
+
+
+def _has_rows(path: str) -> bool:
+    """Whether a file is read by its own name: its rows have pictures."""
+    from panoglot.formats._formats import find_format
+
+    with contextlib.suppress(UserError, RowError, OSError, ValueError):
+        return next(iter(find_format(path)[1]()), None) is not None
+    return False
+
+
+def _table_hint(paths: Iterable[str]) -> str:
+    """The line that reads the first file of rows, if any of the first few is one; else what a table needs."""
+    for path in itertools.islice(paths, _LOOKED_AT):
+        if in_objects(path) or _has_rows(path):
+            return f"a table of rows is read by its own name: panoglot ingest {shlex.quote(path)} -o X.pano"
+    return "a table is read by its own name, where a column has pictures or names of them; none of these has"
 
 
 def _part(root: str, entries: list[list[Any]], options: dict[str, Any]) -> Part:
@@ -350,7 +371,8 @@ def read_entries(
         for what in _HINTS:
             names = [join_uri(name) for kind, name in items["unused"] if kind == what]
             if names:
-                yield Unused.of(part.uri, what, names, _HINTS[what].format(shlex.quote(uri_of(names[0]))))
+                hint = _HINTS[what].format(shlex.quote(uri_of(names[0])))
+                yield Unused.of(part.uri, what, names, _table_hint(map(uri_of, names)) if what == _NO_TABLE else hint)
         return
     silent: list[str] = []
     keys: Counter[str] = Counter()

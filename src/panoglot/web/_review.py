@@ -187,7 +187,8 @@ class Review:
         return {
             "images": counts.images, "kept_images": counts.kept_images, "captioned": counts.captioned,
             "bytes": counts.bytes, "formats": dict(counts.formats.most_common(_REASONS)),
-            "captions": _tally(counts.total), "captions_of_dropped": counts.of_dropped, "languages": {lang: _tally(tally) for lang, tally in langs},
+            "captions": _tally(counts.total), "captions_of_dropped": counts.of_dropped,
+            "languages": {lang: _tally(tally) for lang, tally in langs},
             "kinds": {kind: _tally(tally) for kind, tally in sorted(counts.kinds.items()) if kind != "fact"},
             "writers": dict(writers.most_common(_REASONS)), "gaps": _gaps(data, counts.kept_images),
             "dropped_captions": dict(counts.dropped_captions.most_common(_REASONS)),
@@ -296,7 +297,7 @@ def _scores(table: list[dict[str, Any]], chosen: Sequence[str]) -> list[dict[str
 
 
 def _gaps(data: Dataset, images: int) -> dict[str, int]:
-    """Language to the kept pictures without a kept caption in it or a variant of it, of every language that is there."""
+    """Language to the kept pictures without a caption in it or a variant of it, of every language that is there."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
