@@ -30,7 +30,7 @@ from panoglot.formats._written import note_written
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
-from panoglot.table import KINDS, Dataset, is_translation, open_dataset, sql_in
+from panoglot.table import KEPT_CAPTION, KINDS, Dataset, is_translation, open_dataset, sql_in
 
 __all__ = ["CARD", "MANIFEST", "export"]
 
@@ -288,10 +288,11 @@ def _wanted(
     if not len(data.images):
         raise UserError(f"{data.address} has no images to export.")
     if where and (langs or kinds) and data.captions.count(where) == 0:
-        have = Counter(row["lang"] for row in data.captions.rows(["lang"], "dropped is null"))
-        shown = ", ".join(f"{lang} {n:,}" for lang, n in have.most_common(20)) or "none"
-        said = "".join(f" {note}" for note in notes)
-        raise UserError(f"{data.address} has no such captions (lang={langs}, kinds={kinds}); it has: {shown}.{said}")
+        column = "lang" if langs else "kind"
+        have = Counter(row[column] for row in data.captions.rows([column], KEPT_CAPTION))
+        shown = ", ".join(f"{one} {n:,}" for one, n in have.most_common(40)) + (" …" if len(have) > 40 else "")
+        asked = " and ".join(", ".join(some) for some in (langs, kinds) if some)
+        raise UserError(" ".join([f"{data.address} has no captions of {asked}; it has: {shown or 'none'}.", *notes]))
     return where, notes
 
 

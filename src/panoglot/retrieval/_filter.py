@@ -22,7 +22,7 @@ Tags = tuple[str, ...]
 
 
 def where_captions(lang: Tags, kinds: Tags, present: Callable[[], Mapping[str, int]]) -> str:
-    """SQL for kept captions of some languages and kinds; none are all.
+    """SQL for kept captions of some languages and kinds; none are all. Measurements are such where they are asked for.
 
     Args:
         lang: tags; captions of every language that meets one are taken.
@@ -35,7 +35,7 @@ def where_captions(lang: Tags, kinds: Tags, present: Callable[[], Mapping[str, i
     Raises:
         UserError: not a language tag, or no such kind.
     """
-    where = "dropped is null"
+    where = "dropped is null" if kinds or not lang else KEPT_CAPTION
     if lang:
         found, _ = meeting([*map(canonical_language, lang)], present())
         where += f" and {sql_in('lang', found)}"
