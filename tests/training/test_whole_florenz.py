@@ -283,3 +283,23 @@ def test_parallel_texts_of_a_file(tmp_path):
             read_parallel(str(tmp_path / name))
     with pytest.raises(UserError, match="cannot be read: No such file"):
         read_parallel(str(tmp_path / "nothing.tsv"))
+
+
+@pytest.mark.paper("florenz", shows="V", case="pictures by ImageNet's mean; the mean of the places, then the places")
+def test_the_picture_s_tokens_are_florence_2_s(models):
+    from panoglot.networks.towers.florence import FlorenceImage
+
+    tower = FlorenceImage(models["florence"]).eval()
+    whole = hf.AutoModelForImageTextToText.from_pretrained(models["florence"]).eval()
+    raw = torch.rand(2, 3, 64, 64)
+    shown, seen = (
+        (raw - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(deviation).view(3, 1, 1)
+        for mean, deviation in ((MEAN, STD), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    )
+    with torch.no_grad():
+        want = whole.get_image_features(pixel_values=seen).pooler_output
+        pooled, patches = tower(shown)
+        assert want.shape == (2, 5, 16)
+        assert torch.allclose(pooled, want[:, 0], atol=1e-5)
+        assert torch.allclose(patches, want[:, 1:], atol=1e-5)
+        assert not torch.allclose(pooled, patches[:, -1], atol=1e-3)
