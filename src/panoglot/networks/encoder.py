@@ -291,17 +291,14 @@ class TrainedEncoder:
     @property
     def views(self) -> int:
         """How many vectors a picture has."""
-        composer = dict(self.model.readers.items()).get("composer")
-        return int(getattr(composer, "views", 1))
+        return int(getattr(dict(self.model.readers.items()).get("composer"), "views", 1))
 
     def _asked(self, query: Sequence[Any]) -> Any:
-        texts = [part for part in query if isinstance(part, str) and part.strip()]
-        images = [part for part in query if not isinstance(part, str)]
+        texts, images = ([part for part in query if isinstance(part, str) is text] for text in (True, False))
         if len(images) > 1 or any(not hasattr(image, "data") for image in images):
             raise UserError(f"'{self.name}' takes one picture a query, and texts.")
-        if not texts and not images:
-            return RowError("empty_query")
-        return (images[0] if images else None, " ".join(texts) or None)
+        text = " ".join(filter(str.strip, texts)) or None
+        return (images[0] if images else None, text) if images or text else RowError("empty_query")
 
     def encode_query_parts(self, parts: Sequence[Any]) -> np.ndarray:
         """Encode queries whose parts are as the model takes them: unit rows `[N, dim]`; a `RowError` is a NaN row.
@@ -389,8 +386,7 @@ def _halved(vectors: Any) -> np.ndarray:
     """Vectors in half precision, as they were stored when the heads learnt from them; float32 again."""
     import numpy as np
 
-    rows: np.ndarray = np.asarray(vectors, np.float16).astype(np.float32)
-    return rows
+    return np.asarray(vectors, np.float16).astype(np.float32)
 
 
 class TrainedBoth(TrainedEncoder):
