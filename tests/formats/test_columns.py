@@ -99,6 +99,16 @@ def test_an_encoding_that_is_named(pictures):
     )
 
 
+def test_a_language_that_is_none_is_named(pictures):
+    (pictures / "rows.csv").write_text("image,caption,lang\n0.jpg,Ein Ball.,xx-bogus-lang\n1.jpg,A ball.,en\n")
+    samples, rejects = take(pictures / "rows.csv")
+    assert ([texts(s)[0][0] for s in samples], rejects) == (["und", "en"], [])
+    (told,) = unused(pictures / "rows.csv")
+    assert told.line().startswith(
+        "1 value of the column of languages (no such language; identified instead) was not used: xx-bogus-lang"
+    )
+
+
 def test_a_separator_that_is_named_and_the_line_of_excel(pictures):
     (pictures / "rows.csv").write_text("image^caption\n0.jpg^A ball, red\n")
     assert texts(take(pictures / "rows.csv", delimiter="^")[0][0]) == [("und", "A ball, red")]

@@ -78,6 +78,19 @@ def test_a_listing_in_several_parts(tmp_path):
     assert [one.reason for one in read if isinstance(one, Reject)] == ["unsupported_format"]
 
 
+@pytest.mark.parametrize("name", ["some.list", "some.txt"])
+def test_a_listing_has_remarks(tmp_path, name):
+    for n in ("#1", "2"):
+        (tmp_path / f"{n}.jpg").write_bytes(picture_bytes(int(n[-1])))
+    for first, lines in (("2.jpg", "2.jpg\n#1.jpg\n"), ("https://example.org/a", "https://example.org/a\n")):
+        (tmp_path / name).write_text(f"# unsere Bilder\n\n{lines}# ਅੰਤ\n", encoding="utf-8")
+        found, parts = find_format(str(tmp_path / name))
+        items = [part.items for part in parts()]
+        names = [one for item in items for one in item.get("addresses", [])]
+        names += [entry[0] for item in items for entry in item.get("entries", [])]
+        assert (found, sorted(names)) == ("listing", sorted(lines.split())), first
+
+
 def test_pictures_in_memory(tmp_path):
     pixels = np.asarray(picture(2))
     given = [picture(1), pixels, np.moveaxis(pixels, 2, 0) / 255, picture_bytes(3), pixels[:, :, 0]]

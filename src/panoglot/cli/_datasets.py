@@ -38,7 +38,8 @@ def show_info(found: Any, json: bool = False) -> None:
     width, height = found.largest
     made = f" ({found.created_by}, schema {found.schema_version})" if found.created_by else ""
     out.print(safe(f"{found.dataset}{made}"))
-    out.print(f"{many(found.images, 'image')}, {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}")
+    most = f", {found.picture_bytes / 2**20:,.1f} MB, the largest {width} x {height}" if found.images else ""
+    out.print(many(found.images, "image") + most)
     named = {f"{language_name(tag)} ({tag})": count for tag, count in found.languages.items()}
     lines = [("formats", found.formats), (f"{many(found.captions, 'caption')} in", named), ("kinds", found.kinds)]
     lines += [
@@ -144,8 +145,8 @@ def show_plan(plan: Any) -> None:
     if plan.tiers:
         tiers = (f"{'T' * (tier != 'none')}{tier} {count:,}" for tier, count in plan.tiers.items())
         out.print("Tiers: " + ", ".join(tiers))
-    left = [f"{plan.untold:,} have no caption for it"] if plan.untold else []
-    left += [f"{rest:,} are beyond it"] if (rest := plan.without - plan.untold) else []
+    left = [many(plan.untold, "{has} no caption for it")] if plan.untold else []
+    left += [many(rest, "{is} beyond it")] if (rest := plan.without - plan.untold) else []
     why = f" ({', '.join(left)})" if left else ""
     out.print(f"{many(plan.images, 'image{s} {is}')} in the plan '{plan.name}', {many(plan.without, '{is}')} not{why}.")
     out.print(f"Use it: --plan {plan.name} of export and subset")

@@ -441,7 +441,7 @@ def _guarded(private: bool) -> Any:
             hidden = [one for one in addresses if not private and not is_public(one)]
             if hidden or not addresses:
                 shown = "" if hidden == [host] else f" ({', '.join(hidden)[:100]})"
-                raise RowError("private_address", f"{host[:100]}{shown} is no public host; allow_private=true asks it")
+                raise RowError("private_address", f"{host[:100]}{shown} is no public host; --option allow_private=true")
             failed: Exception | None = None
             for address in addresses[:4]:
                 try:

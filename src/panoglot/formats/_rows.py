@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from panoglot.errors import RowError, UserError, did_you_mean
-from panoglot.formats._checked import encodable
+from panoglot.formats._checked import encodable, shown
 from panoglot.formats._files import MAX_TEXT, find_named, read_named, reject, suffix_of
 from panoglot.formats._names import Role, bare_language, doubtful_role, is_running_text, pair_role, text_role
 from panoglot.formats._record import is_record, restore
@@ -22,6 +22,7 @@ from panoglot.formats._sample import Address, Sample, Unused, own_copies
 from panoglot.formats._subset import wanted
 from panoglot.formats._texts import LANG_NAMES, Given, clean_context, from_json, given, is_talk
 from panoglot.identity import Added
+from panoglot.languages._tags import parse_language
 from panoglot.pictures import MAX_BYTES, SUFFIXES
 from panoglot.table import Caption, Reject
 
@@ -394,6 +395,9 @@ def _listed(text: str) -> Any:
 
 def _captions(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Caption | Reject | Unused]:
     said = row.get(roles.lang) if roles.lang else None
+    if isinstance(said, str) and said.strip() and parse_language(said) is None:
+        what = "value{s} of the column of languages (no such language; identified instead)"
+        yield Unused(uri.rpartition("#")[0], what, (shown(said[:40]),))
     texts = roles.given
     for column, role in roles.texts:
         value = row.get(column)

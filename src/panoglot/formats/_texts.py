@@ -153,6 +153,9 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
     >>> captions, context = from_json({"caption": "Ein Hund", "lang": "de", "width": 9}, Given())
     >>> [(c.lang, c.text) for c in captions], context
     ([('de', 'Ein Hund')], {'width': 9})
+    >>> captions, context = from_json({"caption": {"de": "Ein Hund", "klingonisch": "targh"}}, Given())
+    >>> [(c.lang, c.text) for c in captions], context
+    ([('de', 'Ein Hund')], {'caption': {'klingonisch': 'targh'}})
     >>> talk = [{"from": "human", "value": "<image>\\nWhat is it?"}, {"from": "gpt", "value": "A dog."}]
     >>> [(c.kind, c.text) for c in from_json({"conversations": talk}, Given())[0]]
     [('question', 'What is it?'), ('answer', 'A dog.')]
@@ -179,7 +182,10 @@ def from_json(value: Any, texts: Given, *, depth: int = 0) -> tuple[list[Caption
             if str(key).lower() not in LANG_NAMES and item is not None:
                 rest[key] = item
             continue
-        captions += from_json(item, texts.said(said).of(role), depth=depth + 1)[0]
+        told, other = from_json(item, texts.said(said).of(role), depth=depth + 1)
+        captions += told
+        if other:  # beside the texts of a key, such as one of a language that nobody knows
+            rest[key] = other
     return captions, rest
 
 

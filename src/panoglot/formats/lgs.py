@@ -381,7 +381,7 @@ def _some(text: str, known: Sequence[str], option: str) -> list[str]:
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
     """Read the products of a file; what is no product, and what fails a check, is counted by its reason."""
     beyond: list[int] = []
-    for one in things_of(part, partial(products, left=beyond), "page{s} that are of no product"):
+    for one in things_of(part, partial(products, left=beyond), "page{s} of no product"):
         if isinstance(one, Reject | Unused):
             yield one
             continue

@@ -1,5 +1,7 @@
 """Pictures one by one: a pattern such as `photos/*.png`, or a file `NAME.list` or `.txt` with a path or address a line.
 
+Lines that begin with `#` and name no picture are remarks.
+
 Texts beside files are read as in a folder of pictures, and with the same options.
 """
 
@@ -36,10 +38,15 @@ def detect(source: str) -> bool:
 def _is_list(path: str) -> bool:
     """Say whether the first lines of a text file are paths of pictures."""
     lines = head_of(path).decode("utf-8", "surrogateescape").splitlines()[:20]
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in lines if line.strip() and not _is_remark(line)]
     whole = said[:-1] if len(said) == 20 else said  # the last may be cut
     web = all(line.lower().startswith(("http://", "https://")) for line in whole)
     return bool(whole) and (web or all(suffix_of(line) in SUFFIXES for line in whole))
+
+
+def _is_remark(line: str) -> bool:
+    """A line such as `# ours`; `#1.jpg` is a picture."""
+    return line.lstrip("\ufeff \t").startswith("#") and suffix_of(line.strip()) not in SUFFIXES
 
 
 def parts(
@@ -86,11 +93,12 @@ def parts(
 
 def _addresses(source: str) -> list[str]:
     """The lines of a file of web addresses; none where its first line is another thing."""
-    head = head_of(source) if os.path.isfile(source) else b""
-    if not head.lower().startswith((b"http://", b"https://")):
+    head = (head_of(source) if os.path.isfile(source) else b"").decode("utf-8-sig", "surrogateescape").splitlines()
+    first = next((line.strip() for line in head if line.strip() and not _is_remark(line)), "")
+    if not first.lower().startswith(("http://", "https://")):
         return []
     text = read_bytes(source, _LONGEST).decode("utf-8-sig", "surrogateescape")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.splitlines() if line.strip() and not _is_remark(line)]
 
 
 def read(part: Part) -> Iterator[Sample | Reject | Unused]:
@@ -112,7 +120,7 @@ def _paths(source: str) -> list[str]:
             raise UserError(f"{source} cannot be read: {error.message}.") from None
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         here = os.path.dirname(os.path.abspath(source))
-        paths = [os.path.normpath(os.path.join(here, line)) for line in lines if line.strip()]
+        paths = [os.path.normpath(os.path.join(here, line)) for line in lines if line.strip() and not _is_remark(line)]
     if not paths:
         raise UserError(f"'{source}' names no picture.")
     return list(dict.fromkeys(paths))

@@ -109,6 +109,9 @@ def edit(
         raise UserError(
             f"give the right text, or a reason to drop: {command('edit', data.address, image, '--text', '…')}"
         )
+    said = normal_text(str(text or "")).strip()
+    if drop is None and (not said or len(said) > _LONGEST):
+        raise UserError("the text is empty." if not said else f"the text has {len(said):,} characters.")
     old = _caption(data, key, caption, lang)
     if drop is not None:
         if old is None:
@@ -117,9 +120,6 @@ def edit(
         _dropped(data, old.caption_id, reason)
         done = _note(data, old.caption_id, "drop", old.text, reason, author)
         return Edited(key, "", old.caption_id, old.text, old.lang, done)
-    said = normal_text(str(text)).strip()
-    if not said or len(said) > _LONGEST:
-        raise UserError("the text is empty." if not said else f"the text has {len(said):,} characters.")
     tag = canonical_language(lang) if lang is not None else old.lang if old is not None else UNKNOWN_LANGUAGE
     fresh = given_caption_id(key, "human", tag, None, said)
     if old is not None and old.caption_id == fresh and old.dropped is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
-from panoglot.errors import UserError, did_you_mean
+from panoglot.errors import UserError, command, did_you_mean
 from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
 from panoglot.retrieval._scorer import Pack, combine, fold, pooled
 from panoglot.table import Dataset, sql_in
@@ -260,8 +260,8 @@ class Gallery:
         size = rows * self.table.schema.field("vector").type.list_size * 2
         if self.backend == "index" or size > EXACT_BYTES:
             raise UserError(
-                f"{rows:,} vectors '{self.name}' have no index: "
-                f"panoglot.retrieval.index('{self.dataset.address}') makes one."
+                f"{rows:,} vectors '{self.name}' have no index; to make one: "
+                f"{command('index', self.dataset.address, '--encoder', self.name, '--above', 0)}"
             )
         return False
 

@@ -66,7 +66,7 @@ function draw(best) {
 export function provenance(c, all = []) {
   const parents = (c.parents || []).map((id) => all.find((one) => one.caption_id === id)).filter(Boolean);
   const scores = Object.entries(c.scores || {}).filter(([, value]) => value !== null);
-  return [make("small", {}, language(c.lang), " · ", t(c.kind), " · ", make("bdi", { dir: "auto" }, writer(c)), c.author ? make("span", {}, " · ", t("by"), " ", make("bdi", {}, c.author)) : null, c.licence ? make("span", {}, " · ", make("bdi", {}, c.licence)) : null,
+  return [make("small", {}, language(c.lang), " · ", t(c.kind), writer(c) === c.kind ? "" : " · ", make("bdi", { dir: "auto" }, writer(c) === c.kind ? "" : writer(c)), c.author ? make("span", {}, " · ", t("by"), " ", make("bdi", {}, c.author)) : null, c.licence ? make("span", {}, " · ", make("bdi", {}, c.licence)) : null,
     c.region ? ` · ${t("of a part of the picture")}` : "", ...scores.map(([name, value]) => make("span", {}, " · ", code(`${name} ${Number(value).toFixed(3)}`)))),
   ...parents.map((one) => make("small", {}, t("made from"), " ", caption(one.text, one.lang), ` (${language(one.lang)})`)),
   ...(c.edits || []).map((e) => make("small", {}, `${date(e.time)} · ${t(e.action)}`, e.author ? make("span", {}, " · ", make("bdi", {}, e.author)) : "", e.action === "correct" && e.before ? make("span", {}, " · ", t("before"), " ", caption(e.before, c.lang)) : ""))];
