@@ -374,7 +374,7 @@ def test_samplers_repeat_themselves(name):
         [b"1", b"2"],
         [RegionText((0, 0, 1, 1), "a wing"), RegionText((0, 0, 1, 1), "b")],
     )
-    r.turns = [Turn(picture=0), Turn("what?"), Turn("a wing", learn=True)]
+    r.turns = [Turn(picture=0), Turn("what?"), Turn("a wing", learn=True), Turn(picture=1, role="answer")]
     sampler = s.SAMPLERS[name]()
     assert sampler.items(r)
     first = [sampler(r, 5, e) for e in range(8)]

@@ -172,7 +172,7 @@ def test_queries_are_measured_by_hand():
         speaks = True
 
     class Known:
-        row, model = type("Row", (), {"size": 2})(), Model()
+        row, model = type("Row", (), {"size": 2, "views": {}})(), Model()
 
         def base(self, side):
             return None

@@ -12,11 +12,11 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from panoglot.errors import UserError, command, did_you_mean
+from panoglot.errors import RowError, UserError, command, did_you_mean
 from panoglot.extensions import find_entries, load_entry
 from panoglot.formats._checked import checked
 from panoglot.formats._download import Downloads
-from panoglot.formats._files import ARCHIVES, PAGES, WARCS, check_exists, join_uri, suffix_of
+from panoglot.formats._files import ARCHIVES, PAGES, WARCS, check_exists, join_uri, read_bytes, suffix_of
 from panoglot.formats._opt_out import OptOut
 from panoglot.formats._sample import Format, Part, Sample, Unused
 from panoglot.identity import counted
@@ -79,9 +79,8 @@ def load_format(name: str) -> Any:
 def _as_rows(path: str) -> str:
     """The line that writes the rows inside a JSON object as JSON lines beside it, where it has rows with pictures."""
     try:
-        with open(path, "rb") as file:
-            value = json.loads(file.read(_MOST_JSON))
-    except (OSError, ValueError, RecursionError):
+        value = json.loads(read_bytes(path, _MOST_JSON))
+    except (OSError, RowError, ValueError, RecursionError):
         value = None
     for key, rows in value.items() if isinstance(value, dict) else ():
         row = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -71,9 +72,12 @@ def draw_groups(model: Any, records: Sequence[Record], title: str) -> str | None
     part, rows = model.parts["group_patches"], []
     for batch, image, f in _looked(model, records):
         weights = grouped_patches(f.local, f.y[None], delta=part.delta, norm=part.norm)[1][0]  # [K, N]
-        pixels = patchify(image, model.image.patch)
+        side = math.isqrt(weights.shape[1])
+        if side**2 != weights.shape[1] or image.shape[-1] % side:
+            return None  # a tower whose places are no squares of the picture
+        pixels = patchify(image, image.shape[-1] // side)
         white = ((1 - torch.tensor(MEAN)) / torch.tensor(STD)).to(image).view(1, 3, 1, 1).expand_as(image)
-        white = patchify(white, model.image.patch)
+        white = patchify(white, image.shape[-1] // side)
         tiles = [("the picture", image[0])]
         said = [text for text in batch.texts[0] if text]
         each = dict(zip(said, weights, strict=True))  # a sampler may draw a sentence twice
