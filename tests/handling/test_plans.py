@@ -183,7 +183,7 @@ def test_what_is_not_in_a_plan_is_counted_right(tmp_path, capsys):
     assert (plan.images, plan.without, plan.untold) == (3, 3, 1)
     with pytest.raises(SystemExit):
         main(["plan-languages", str(data.path), "--budget", "3"])
-    assert "3 are not (1 have no caption for it, 2 are beyond it)." in capsys.readouterr().out
+    assert "3 are not (1 has no caption for it, 2 are beyond it)." in capsys.readouterr().out
     with pytest.raises(
         UserError, match=r"captions of the kinds alt in th; it has human 5\. nothing is in th; there is en"
     ):
