@@ -17,6 +17,7 @@ from panoglot.pictures import Image
 from panoglot.providers import load_model
 from panoglot.training import Trainer, product_queries
 from tests.networks.test_composers import Words
+from tests.networks.test_papers import fresh
 
 BYTES = {
     "image": {"patch": 16, "width": 16, "heads": 2}, "dim": 16, "batch": 4,
@@ -308,12 +309,8 @@ def test_coral_at_full_size(monkeypatch):
             "num_attention_heads": 16, "num_key_value_heads": 2, "tie_word_embeddings": True}  # fmt: skip
     vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048}
     config = hf.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True)
-    words = type("Words", (), {"__len__": lambda self: 151_665})()
-    monkeypatch.setattr(
-        qwen_vl,
-        "load_pretrained",
-        lambda kind, name: hf.Qwen2_5_VLForConditionalGeneration(config) if "Qwen" in kind.__name__ else words,
-    )
+    whole = hf.Qwen2_5_VLForConditionalGeneration
+    monkeypatch.setattr(qwen_vl, "load_pretrained", fresh(whole, config, words=151_665))
     row = load_row("merit-coral")
     with torch.device("meta"):
         model = make_model(row)

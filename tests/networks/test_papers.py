@@ -163,6 +163,12 @@ WHOLE = ("clip", "colbert-xm", "cosmo", "croc", "dreamlip", "grain", "tldr", "ve
          "m2-encoder", "florenz")  # fmt: skip
 
 
+def fresh(kind, config, words, **more):
+    """What stands for a tower's `load_pretrained`: a model of an architecture, and a tokeniser of so many words."""
+    tokens = type("Words", (), {"__len__": lambda self: words, **more})()
+    return lambda asked, name: tokens if "Tokenizer" in asked.__name__ else kind(config)
+
+
 def marked(name):
     return pytest.param(name, marks=[pytest.mark.paper(name, shows="P" if name in WHOLE else "V", case=CASE)])
 
@@ -303,12 +309,8 @@ def test_rs_m_clip_at_full_size(monkeypatch):
 
     sizes = {"vocab_size": 250_002, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
     config = transformers.XLMRobertaConfig(**sizes)
-    words = type("Words", (), {"model_max_length": 512, "__len__": lambda self: 250_002})()
-    monkeypatch.setattr(
-        hf,
-        "load_pretrained",
-        lambda kind, name: transformers.XLMRobertaModel(config) if "Model" in kind.__name__ else words,
-    )
+    whole = transformers.XLMRobertaModel
+    monkeypatch.setattr(hf, "load_pretrained", fresh(whole, config, words=250_002, model_max_length=512))
     with torch.device("meta"):
         model = make_model(load_row("rs-m-clip"))
     assert sum(p.numel() for p in model.text.model.parameters()) == 278_043_648  # of the published checkpoint
@@ -332,12 +334,8 @@ def test_compress_align_at_full_size(monkeypatch):
     from panoglot.networks.towers import blip
 
     config = transformers.BlipConfig(text_config={"encoder_hidden_size": 768})
-    words = type("Words", (), {"__len__": lambda self: 30_524})()
-    monkeypatch.setattr(
-        blip,
-        "load_pretrained",
-        lambda kind, name: transformers.BlipForImageTextRetrieval(config) if "Blip" in kind.__name__ else words,
-    )
+    whole = transformers.BlipForImageTextRetrieval
+    monkeypatch.setattr(blip, "load_pretrained", fresh(whole, config, words=30_524))
     row = load_row("compress-align")
     with torch.device("meta"):
         model = make_model(row)
@@ -395,12 +393,8 @@ def test_isa_at_full_size(monkeypatch):
     from panoglot.networks.towers import blip
 
     config = transformers.BlipConfig(text_config={"encoder_hidden_size": 768})
-    words = type("Words", (), {"__len__": lambda self: 30_524})()
-    monkeypatch.setattr(
-        blip,
-        "load_pretrained",
-        lambda kind, name: transformers.BlipForImageTextRetrieval(config) if "Blip" in kind.__name__ else words,
-    )
+    whole = transformers.BlipForImageTextRetrieval
+    monkeypatch.setattr(blip, "load_pretrained", fresh(whole, config, words=30_524))
     light = {"kind": "vit", "patch": 16, "width": 1408, "layers": 1, "heads": 8}  # as wide as EfficientNet-B2's map
     row = load_row("isa", towers={"light": light})
     with torch.device("meta"):

@@ -363,10 +363,11 @@ def test_what_is_no_checkpoint_of_sprc_is_said_in_one_line(published, tmp_path):
     torch.save({"x": as_lavis(blip2(0)) | {"query_tokens": torch.zeros(1, 4, 16)}}, tmp_path / "wide.pt")
     small = {k: v for k, v in as_lavis(blip2(0)).items() if "layer.2." not in k}
     torch.save({"x": small}, tmp_path / "short.pt")
+    torch.save({"x": {k: v for k, v in as_lavis(blip2(0)).items() if "vision_proj" not in k}}, tmp_path / "half.pt")
     for file, said in (
         ("none.pt", "cannot be read: No such file"), ("text.pt", "no file of weights that can be read safely"),
         ("other.pt", "holds no weights of SPRC"), ("wide.pt", "of other sizes: readers.composer.queries"),
-        ("short.pt", "the row has more layers"),
+        ("short.pt", "the row has more layers"), ("half.pt", "no whole weights of SPRC: vision_proj.weight is not in"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=said) as raised:
             begin_with(model, f"lavis:{tmp_path / file}")

@@ -130,7 +130,11 @@ def test_pictures_that_came_after_captions_had_vectors(small):
     hits = Searcher(small.data, small.encoder).search("قطة", k=9)
     for hit in hits:
         assert sum(part["score"] for part in hit.parts.values()) == pytest.approx(hit.score, abs=1e-5)
+    gallery = Searcher(small.data, small.encoder).gallery
+    assert gallery.not_encoded() is gallery.not_encoded()  # counted once for all searches between two commits
+    assert len(gallery.not_encoded()) == 3
     index(small.data, small.encoder, captions=True)
+    assert not len(gallery.not_encoded())
     assert notes(small, "قطة")[1] == []
     small.caption(add(small, ["x"], start=60)[0], "Landscape format.", "en", "fact")
     assert notes(small, "قطة")[1][0].startswith("1 picture's captions have no vector yet")

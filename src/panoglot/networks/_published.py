@@ -14,7 +14,7 @@ from panoglot.errors import UserError, require
 if TYPE_CHECKING:
     from panoglot.networks._model import Model
 
-__all__ = ["begin_with_open_clip"]
+__all__ = ["begin_with_open_clip", "take_up"]
 
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
@@ -33,15 +33,30 @@ def begin_with_open_clip(model: Model, name: str) -> list[str]:
     Raises:
         UserError: nothing there, towers of other sizes, or weights that no tower of the model takes.
     """
-    known, own = _ours(_read(name), model), model.state_dict()
-    for mine, value in known.items():
+    return take_up(model, _ours(_read(name), model), f"the weights '{name}' are of other towers")
+
+
+def take_up(model: Model, found: Mapping[str, Tensor], differ: str) -> list[str]:
+    """Give a fresh model some of its tensors.
+
+    Args:
+        model: changed in place.
+        found: by the model's own names.
+        differ: how an error begins.
+
+    Returns:
+        Names of the model's tensors that stay fresh.
+
+    Raises:
+        UserError: a name or size that the model does not have.
+    """
+    own = model.state_dict()
+    for mine, value in found.items():
         if mine not in own or own[mine].shape != value.shape:
             have = "not there" if mine not in own else f"{tuple(own[mine].shape)}"
-            raise UserError(
-                f"the weights '{name}' are of other towers: {mine} is {tuple(value.shape)} in them, {have} in the row."
-            )
-    model.load_state_dict(known, strict=False)
-    return sorted(own.keys() - known.keys())
+            raise UserError(f"{differ}: {mine} is {tuple(value.shape)} in them, {have} in the row.")
+    model.load_state_dict(found, strict=False)
+    return sorted(own.keys() - found.keys())
 
 
 def _read(name: str) -> Mapping[str, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from panoglot.errors import UserError
+from panoglot.networks._published import take_up
 
 if TYPE_CHECKING:
     from panoglot.networks._model import Model
@@ -55,16 +56,11 @@ def begin_with_lavis(model: Model, name: str) -> list[str]:
     reranks = any(key.startswith("Fformer.") for key in state)
     if reranks and "match" not in dict(model.parts.items()):
         raise UserError(f"'{name}' is SPRC's reranker: its row needs losses: {{match: {{}}}} (--preset rerank).")
-    found = _matching(state, model) if reranks else _composing(state, model)
-    own = model.state_dict()
-    for mine, value in found.items():
-        if mine not in own or own[mine].shape != value.shape:
-            have = "not there" if mine not in own else f"{tuple(own[mine].shape)}"
-            raise UserError(
-                f"the weights '{name}' are of other sizes: {mine} is {tuple(value.shape)} in them, {have} in the row."
-            )
-    model.load_state_dict(found, strict=False)
-    return sorted(own.keys() - found.keys())
+    try:
+        found = _matching(state, model) if reranks else _composing(state, model)
+    except KeyError as error:
+        raise UserError(f"'{name}' holds no whole weights of SPRC: {error.args[0]} is not in it.") from None
+    return take_up(model, found, f"the weights '{name}' are of other sizes")
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -79,7 +75,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if isinstance(loaded, Mapping):
         for one in (loaded, *loaded.values()):
             if isinstance(one, Mapping) and "query_tokens" in one and "text_proj.weight" in one:
-                return {str(key).removeprefix("module."): value for key, value in one.items()}
+                tensors = ((str(key), value) for key, value in one.items() if isinstance(value, Tensor))
+                return {key.removeprefix("module."): value for key, value in tensors}
     raise UserError(f"'{path}' holds no weights of SPRC: query_tokens and text_proj.weight are not in it.")
 
 

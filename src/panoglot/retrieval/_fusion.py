@@ -88,13 +88,16 @@ def fuse(
     [('b', 0.929), ('a', 0.5)]
     """
     found: dict[str, Fused] = {}
-    deaf = {name: images for name, images in (unheard or {}).items() if name in ranked}
+    deaf = {name: images for name, images in (unheard or {}).items() if name in ranked and images}
+    whole = sum(weights[name] for name in ranked) or 1.0
     for name, row in ranked.items():
         rank, before = 0, float("nan")
         for place, one in enumerate(row, 1):
             if abs(one.score - before) > 1e-6 or not rank:  # equals share the better rank: the other parts decide
                 rank, before = place, one.score
-            total = sum(weights[part] for part in ranked if one.image_id not in deaf.get(part, ())) or 1.0
+            total = whole
+            if deaf:
+                total = sum(weights[part] for part in ranked if one.image_id not in deaf.get(part, ())) or 1.0
             share = one.score if len(ranked) == 1 else weights[name] * (K + 1) / (K + rank) / total
             if name == "lexical" and len(ranked) > 1:  # "a" and "the" alone are no find beside the whole text
                 share *= one.score / row[0].score if row[0].score > 0 else 0.0

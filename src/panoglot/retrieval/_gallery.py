@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.checks import several
 from panoglot.errors import UserError, command, did_you_mean
-from panoglot.retrieval._filter import Allowed, Tags, contains, distinct
+from panoglot.retrieval._filter import Allowed, Tags, contains, distinct, ids_of
 from panoglot.retrieval._scorer import Pack, combine, fold, pooled
-from panoglot.table import Dataset, sql_in
+from panoglot.table import KEPT_CAPTION, Dataset, sql_in
 from panoglot.vectors import (
     Vectors,
     blocks_of,
@@ -98,6 +98,25 @@ class Gallery:
 
         now = tuple(stamp(one) for one in (self.table, self.dataset.marks, self.dataset.captions))
         return self._allowed.remembered((f"heard {self.name}", lang, kinds), now, read)
+
+    def not_encoded(self) -> np.ndarray:
+        """Sorted ids of the images with kept captions none of which has a vector; what was measured has none ever."""
+        import numpy as np
+
+        def read() -> np.ndarray:
+            captioned = distinct(self._allowed.captions((), ())["image"])
+            done = contains(self.heard((), ()), captioned) | contains(self._allowed.dropped(), captioned)
+            rest: np.ndarray = captioned[~done]
+            if not len(rest):
+                return rest
+            where = [KEPT_CAPTION]
+            if len(rest) <= _FEW:
+                where.append(sql_in("image_id", [one.decode() for one in rest.tolist()]))
+            told = ids_of(self.dataset.captions.read(["image_id"], " and ".join(where))["image_id"])
+            return np.asarray(rest[contains(told, rest)])
+
+        now = tuple(stamp(one) for one in (self.table, self.dataset.marks, self.dataset.captions))
+        return self._allowed.remembered((f"not encoded {self.name}", (), ()), now, read)
 
     def ranked(
         self,

@@ -59,8 +59,7 @@ def looked(
             try:
                 models = askers.find({"verifier": "generator"}, plan.preset)
                 ids, verdicts, failed = askers.run(
-                    models,
-                    lambda m: verify(list(stages.values())[-1], plan.propositions, m["verifier"], picture, plan.verify),
+                    models, lambda m: verify(list(ids), plan.propositions, m["verifier"], picture, plan.verify)
                 )
                 stages["verify"] = list(ids)
                 if failed:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from panoglot.errors import command
-from panoglot.retrieval._filter import Allowed, Filters, Tags, contains, distinct, ids_of
+from panoglot.retrieval._filter import Allowed, Filters, Tags, contains
 from panoglot.retrieval._folding import covered, matched
 from panoglot.retrieval._gallery import Ranked
 from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._syntax import Typed
 from panoglot.retrieval._weak import listed, share_said
-from panoglot.table import Dataset, sql_in
+from panoglot.table import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,9 +87,12 @@ def only_left_out(
     if (not options and not len(dropped)) or any(one is not None and not len(one) for one in some):
         return []  # what takes no picture at all is said as such
     there = {*missing, *(matched(words, best) if best is not None else ())}
+    rest = [word for word in dict.fromkeys(words) if word not in there]
+    if share_said(words, [*missing, *rest]) >= 0.5:
+        return []  # whatever the rest is, most of the text was found
     gone: dict[str, str] = {}
-    for word in dict.fromkeys(words):
-        ids = np.array([] if word in there else sorted(lexicon.images_with(word)), "S32")
+    for word in rest:
+        ids = np.array(sorted(lexicon.images_with(word)), "S32")
         if len(ids) and not filters.fit(allowed, ids).any():
             out = "dropped" if not options or contains(dropped, ids).all() else f"left out by {', '.join(options)}"
             gone[word] = f"weak: '{word}' stands only in captions of pictures that are {out}."
@@ -124,22 +127,14 @@ def only_dropped(dataset: Dataset, missing: Sequence[str]) -> list[str]:
     return [f"{listed(missing)} stands in captions that were dropped: {told}."] if told else []
 
 
-def not_encoded(dataset: Dataset, allowed: Allowed, heard: np.ndarray) -> list[str]:
+def not_encoded(dataset: Dataset, rest: np.ndarray) -> list[str]:
     """Say how many pictures have captions none of which has a vector yet, and what makes them.
 
     Args:
         dataset: the dataset.
-        allowed: its pictures.
-        heard: sorted ids of the pictures with a vector of a caption.
+        rest: the ids of these pictures.
     """
-    import numpy as np
-
-    captioned = distinct(allowed.captions((), ())["image"])
-    rest = captioned[~contains(heard, captioned) & ~contains(allowed.dropped(), captioned)]
-    if 0 < len(rest) <= 1000:  # what a measurement says has none ever
-        some = sql_in("image_id", [one.decode() for one in rest.tolist()])
-        rest = ids_of(dataset.captions.read(["image_id"], f"{some} and dropped is null and kind != 'fact'")["image_id"])
-    if not np.size(rest):
+    if not len(rest):
         return []
     make = command("index", dataset.address, "--captions")
     what = "1 picture's captions have" if len(rest) == 1 else f"the captions of {len(rest):,} pictures have"

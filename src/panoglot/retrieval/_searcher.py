@@ -207,8 +207,8 @@ class Searcher:
         hits.notes += no_such_kind(self.dataset, self._allowed, lang, kinds)
         if not hits and narrow and not hits.notes:
             hits.notes.append(f"no picture fits {', '.join(narrow)}{' together' if len(narrow) > 1 else ''}.")
-        if heard is not None and not lang and not kinds:
-            hits.notes += not_encoded(self.dataset, self._allowed, heard)
+        if heard is not None and self.gallery and not lang and not kinds:
+            hits.notes += not_encoded(self.dataset, self.gallery.not_encoded())
         if lang:
             hits.notes += self.languages_met(lang)
         return hits
