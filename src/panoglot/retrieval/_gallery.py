@@ -92,6 +92,7 @@ class Gallery:
                 held = distinct(np.array(self.table.read(["id"], "of = 'caption'")["id"].to_pylist(), "S32"))
                 pairs = self._allowed.captions(lang, kinds)
                 return distinct(pairs["image"][contains(held, pairs["caption"])])
+            self._vectors.refresh()
             images, masks = self._found_in(lang, kinds, "captions")
             rows = [one if masks is None else one[masks[n]] for n, one in enumerate(images)]
             return distinct(np.concatenate(rows)) if rows else np.empty(0, "S32")
