@@ -273,6 +273,10 @@ def test_parallel_texts_of_a_file(tmp_path):
     lines = [{"en": "a hill", "th": "เนินเขา"}, {"en": "a hill", "hi": "पहाड़ी"}]
     (tmp_path / "x.jsonl").write_text("\n".join(json.dumps(one) for one in lines), "utf-8")
     assert read_parallel(str(tmp_path / "x.jsonl")) == [{"en": "a hill", "th": "เนินเขา", "hi": "पहाड़ी"}]
+    (tmp_path / "y.jsonl").write_text('{"en": "a hill\u2028 by the sea", "th": "เนินเขา"}\n', "utf-8")
+    assert read_parallel(str(tmp_path / "y.jsonl")) == [{"en": "a hill by the sea", "th": "เนินเขา"}]
+    (tmp_path / "y.csv").write_text('en,ja\n"a red\nboat","赤い\u0085舟"\n', "utf-8")
+    assert read_parallel(str(tmp_path / "y.csv")) == [{"en": "a red boat", "ja": "赤い 舟"}]
     for name, text, said in (
         ("a.csv", "en,words\na,b\n", r"the column 'words' is no language"),
         ("b.csv", "fr,de\na,b\n", r"no line with a text in 'en'"),

@@ -7,8 +7,10 @@ in the other languages.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from asyncio import gather
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,9 @@ from panoglot.running import EncoderName, method
 from panoglot.table import Caption
 
 __all__ = ["attach", "florenz", "read_parallel"]
+
+#: Texts that are compared with all pictures at once.
+_AT_ONCE = 1024
 
 
 def read_parallel(path: str, source: str = "en") -> list[dict[str, str]]:
@@ -58,7 +63,7 @@ def read_parallel(path: str, source: str = "en") -> list[dict[str, str]]:
 
 def _rows(text: str, place: Path) -> Iterator[dict[str, str]]:
     if place.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):  # texts may hold other marks that end a line
             if line.strip():
                 try:
                     row = json.loads(line)
@@ -68,15 +73,18 @@ def _rows(text: str, place: Path) -> Iterator[dict[str, str]]:
                     raise UserError(f"pairs='{place}': line {number} is no JSON object of languages and texts.")
                 yield row
         return
-    for row in csv.DictReader(text.splitlines(), delimiter="\t" if place.suffix == ".tsv" else ","):
+    table = io.StringIO(text, newline="")
+    for row in csv.DictReader(table, delimiter="\t" if place.suffix == ".tsv" else ","):
         yield {key: value for key, value in row.items() if key}
 
 
-def attach(scores: np.ndarray, min_similarity: float, generic: float, most: int) -> list[tuple[int, int, float]]:
+def attach(
+    scores: Iterable[np.ndarray], min_similarity: float, generic: float, most: int
+) -> list[tuple[int, int, float]]:
     """Return (text, picture, similarity) of the texts that found a picture, in the order of the texts.
 
     Args:
-        scores: [T, P] cosines of texts and pictures.
+        scores: [T, P] cosines of texts and pictures, or some rows [t, P] of them at a time.
         min_similarity: a text whose best picture is less alike finds none.
         generic: nor does one that is not so much more like its best picture than like the mean of all pictures: it
             speaks of everything.
@@ -85,16 +93,19 @@ def attach(scores: np.ndarray, min_similarity: float, generic: float, most: int)
     >>> attach(np.array([[0.5, 0.1], [0.6, 0.2], [0.3, 0.3], [0.1, 0.9]]), 0.25, 0.1, 1)
     [(1, 0, 0.6), (3, 1, 0.9)]
     """
-    if not scores.size:
-        return []
-    best, found = scores.argmax(1), []
-    high, mean = scores.max(1), scores.mean(1)
-    good = [n for n in range(len(scores)) if high[n] >= min_similarity and high[n] - mean[n] >= generic]
-    taken: dict[int, int] = {}
-    for n in sorted(good, key=lambda n: (-high[n], n)):
-        if taken.get(int(best[n]), 0) < most:
-            taken[int(best[n])] = taken.get(int(best[n]), 0) + 1
-            found.append((n, int(best[n]), float(high[n])))
+    good, texts = list[tuple[float, int, int]](), 0
+    for rows in map(np.atleast_2d, scores):
+        if not rows.size:
+            return []
+        best, high = rows.argmax(1), rows.max(1)
+        for n in np.flatnonzero((high >= min_similarity) & (high - rows.mean(1) >= generic)).tolist():
+            good.append((-float(high[n]), texts + n, int(best[n])))
+        texts += len(rows)
+    taken, found = Counter[int](), []
+    for high_, n, picture in sorted(good):
+        if taken[picture] < most:
+            taken[picture] += 1
+            found.append((n, picture, -high_))
     return sorted(found)
 
 
@@ -120,9 +131,13 @@ async def learn(
             continue  # a picture that cannot be encoded finds no text; as an item it is a reject
         ids.append(image.id)
     read = await gather(*(m[encoder].encode_text(text[source], source) for text in texts))
-    scores = np.stack(read).reshape(len(texts), -1) @ np.stack(seen).T if seen else np.zeros((len(texts), 0))
+    pictures = np.stack(seen) if seen else np.zeros((0, np.size(read[0])))
+    rows = (
+        np.nan_to_num(np.stack(read[n : n + _AT_ONCE]).reshape(-1, pictures.shape[1]) @ pictures.T, nan=-1.0)
+        for n in range(0, len(texts), _AT_ONCE)
+    )
     found: dict[str, list[dict[str, object]]] = {}
-    for n, place, score in attach(np.nan_to_num(scores, nan=-1.0), min_similarity, generic, most):
+    for n, place, score in attach(rows, min_similarity, generic, most):
         found.setdefault(ids[place], []).append({"texts": texts[n], "similarity": round(score, 6)})
     if not found:
         raise UserError(
