@@ -274,6 +274,67 @@ def test_openapi_says_every_route(served):
     assert {(m.upper(), p) for p, ms in described["paths"].items() for m in ms} == {(r.method, r.path) for r in ROUTES}
 
 
+def test_openapi_says_what_is_refused(served):
+    """Bounds, lists and needed fields stand in the description, and what is one beyond them is refused."""
+    paths = served("GET", "/openapi.json")[1]["paths"]
+    tried = 0
+    for path, methods in paths.items():
+        if "post" not in methods or "application/json" not in methods["post"]["requestBody"]["content"]:
+            continue
+        here = path.replace("{id}", "0" * 32)
+        schema = methods["post"]["requestBody"]["content"]["application/json"]["schema"]
+        fit = {"string": "x", "boolean": True, "integer": 1, "number": 0.5, "object": {}, "array": ["x", "y"]}
+        whole = {name: fit[schema["properties"][name]["type"]] for name in schema["required"]}
+        wrong = [({**whole, name: bad}, name) for name, bad in _beyond(schema["properties"])]
+        wrong += [({k: v for k, v in whole.items() if k != name}, name) for name in schema["required"]]
+        for body, name in wrong:
+            status, answer = served("POST", here, body)
+            assert (status, answer.get("field")) == (422, name), (path, body, answer)
+        tried += len(wrong)
+    assert tried >= 40
+    bounds = {p["name"]: p["schema"] for p in paths["/api/v1/items"]["get"]["parameters"]}["n"]
+    assert served("GET", f"/api/v1/items?n={bounds['maximum']}")[0] == 200
+    assert served("GET", f"/api/v1/items?n={bounds['maximum'] + 1}")[0] == 422
+    assert served("GET", f"/api/v1/items?n={bounds['minimum'] - 1}")[0] == 422
+
+
+def _beyond(fields):
+    """Values of another type or one beyond the bounds, for every field."""
+    for name, one in fields.items():
+        yield name, 7 if one["type"] in ("string", "array", "object", "boolean") else "x"
+        for key, step in (("minimum", -1), ("maximum", 1)):
+            if key in one:
+                yield name, one[key] + step
+        if one["type"] == "array":
+            yield name, [7, 7]
+            good = "x" if one["items"]["type"] == "string" else {}
+            for key, step in (("minItems", -1), ("maxItems", 1)):
+                if key in one:
+                    yield name, [good] * (one[key] + step)
+
+
+def test_a_picture_that_is_not_there_is_no_fault_of_the_body(served):
+    for what, body in (
+        ("captions", {"text": "x", "lang": "en"}), ("drop", {"caption": "0" * 32}),
+        ("judge", {"caption": "0" * 32, "keep": True}),
+    ):  # fmt: skip
+        assert served("POST", f"/api/v1/images/{'0' * 32}/{what}", body)[0] == 404
+
+
+def test_numbers_that_are_none(served):
+    for raw, status in ((b'{"text": "red", "min_score": NaN}', 400), (b'{"text": "red", "min_score": 1e999}', 422)):
+        assert served("POST", "/api/v1/search", raw, Content_Type="application/json")[0] == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_told_which_there_are(served, method):
+    for path, allowed in (
+        ("/api/v1/search", "POST"), ("/api/v1", "GET"), ("/session", "POST"), ("/healthz", "GET"),
+    ):  # fmt: skip
+        assert served(method, path)[0] == 405
+        assert served.headers["Allow"] == allowed
+
+
 def test_a_client_that_goes_away_and_many_at_once(served):
     for _ in range(5):
         gone = socket.create_connection(("127.0.0.1", served.server.port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -171,6 +172,8 @@ class Searcher:
         asked, said = self._read(text, image, product, query, k)
         if weight is not None and not 0 <= weight <= 1:
             raise UserError(f"weight={weight} must be between 0 (only the image) and 1 (only the text).")
+        if min_score is not None and not math.isfinite(min_score):
+            raise UserError(f"min_score={min_score} must be a number.")
         lang, kinds = several(lang), several(kinds)
         shown = self._allowed.where(lang, kinds)
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:

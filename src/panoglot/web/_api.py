@@ -19,9 +19,9 @@ from panoglot.languages import language_name
 from panoglot.pictures import Image
 from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit, forget, judge, undo, vote
 from panoglot.vectors import stamp
-from panoglot.web._http import Answer, Problem, Request
+from panoglot.web._http import Answer, Problem, Request, other_method
 from panoglot.web._review import Review, captions_of
-from panoglot.web._routes import MOST_CAPTIONS, MOST_HITS, ROUTES, SIZES, fields, is_id, query
+from panoglot.web._routes import ROUTES, SIZES, fields, is_id, query
 from panoglot.web._shelf import Shelf, readers, shown, told_rows
 from panoglot.web._thumbs import Thumbs
 
@@ -59,7 +59,7 @@ class Api:
                         raise Problem(403, "this server was started to be read only.")
                     return route.name, partial(getattr(self, f"_{route.name}"), request, *found.groups())
         if methods:
-            raise Problem(405, f"use {' or '.join(methods)} here.")
+            raise other_method(*methods)
         raise Problem(404, "there is nothing here.")
 
     def _id(self, given: str) -> str:
@@ -84,12 +84,7 @@ class Api:
 
     def _search(self, request: Request) -> Answer:
         body = fields(request.json(), "search")
-        k = body.get("k", 60)
-        if not 1 <= k <= MOST_HITS:
-            raise Problem(422, f"k must be a whole number, 1 to {MOST_HITS}.", field="k")
-        most = body.get("captions", 10)
-        if not 0 <= most <= MOST_CAPTIONS:
-            raise Problem(422, f"captions must be a whole number, 0 to {MOST_CAPTIONS}.", field="captions")
+        k, most = body.get("k", 60), body.get("captions", 10)
         options: dict[str, Any] = {
             key: body[key] for key in ("lang", "kinds", "where", "preset", "plan", "min_score") if key in body
         }
@@ -238,53 +233,41 @@ class Api:
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def _unchanged(self, request: Request, key: str) -> str:
-        """The picture, if its captions are still those that the client saw."""
-        seen = request.headers.get("If-Match")
-        if seen is not None and seen.strip('" ') != (now := _state(captions_of(self.data, self._id(key)))):
+        """The picture, if it is there and its captions are still those that the client saw."""
+        key, seen = self._id(key), request.headers.get("If-Match")
+        if not len(self.data.images.get([key], ["width"])):
+            raise Problem(404, "there is no such picture.")
+        if seen is not None and seen.strip('" ') != (now := _state(captions_of(self.data, key))):
             raise Problem(412, "somebody changed this picture's captions meanwhile; look again.", state=now)
-        return self._id(key)
+        return key
 
     def _caption(self, request: Request, given: str) -> Answer:
         body = fields(request.json(), "caption")
-        if not isinstance(body.get("text"), str):
-            raise Problem(422, "text is missing.", field="text")
         return Answer.of(asdict(edit(self.data, self._unchanged(request, given), **body)), 201)
 
     def _drop(self, request: Request, given: str) -> Answer:
         body = fields(request.json(), "drop")
         reason = str(body.pop("reason", None) or "dropped by a person")
-        if "caption" not in body:
-            raise Problem(422, "caption is missing.", field="caption")
         return Answer.of(asdict(edit(self.data, self._unchanged(request, given), drop=reason, **body)))
 
     def _judge(self, request: Request, given: str) -> Answer:
         body = fields(request.json(), "judge")
-        if "caption" not in body or "keep" not in body:
-            raise Problem(422, "caption and keep are needed.", field="caption" if "keep" in body else "keep")
         key = self._unchanged(request, given)
         if body["caption"] not in {c.caption_id for c in self.data.captions_of([key], None)[key]}:
             raise Problem(404, "this picture has no such caption.")
         return Answer.of(asdict(judge(self.data, body.pop("caption"), **body)))
 
     def _undo(self, request: Request) -> Answer:
-        body = fields(request.json(), "undo")
-        if "edit_id" not in body:
-            raise Problem(422, "edit_id is missing.", field="edit_id")
-        return Answer.of(asdict(undo(self.data, **body)))
+        return Answer.of(asdict(undo(self.data, **fields(request.json(), "undo"))))
 
     def _vote(self, request: Request) -> Answer:
         body = fields(request.json(), "vote")
-        given = body.get("captions", [])
-        if not all(isinstance(one, str) for one in given) or not 2 <= len(given) <= 9:
-            raise Problem(422, "captions must be a list of two to nine ids.", field="captions")
-        return Answer.of({"ratings": vote(self.data, given, body.get("best"), author=body.get("author", ""))})
+        ratings = vote(self.data, body["captions"], body.get("best"), author=body.get("author", ""))
+        return Answer.of({"ratings": ratings})
 
     def _forget(self, request: Request) -> Answer:
         body = fields(request.json(), "forget")
-        ids = body.get("ids")
-        if not ids or not all(isinstance(i, str) for i in ids):
-            raise Problem(422, "ids must be a list of ids.", field="ids")
-        keys = [self._id(one) for one in ids]
+        keys = [self._id(one) for one in body["ids"]]
         with self._lock:
             done = forget(self.data, *keys, dry_run=bool(body.get("dry_run")))
             if not body.get("dry_run"):

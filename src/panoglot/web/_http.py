@@ -23,7 +23,7 @@ import msgspec
 
 from panoglot.errors import UserError
 
-__all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback"]
+__all__ = ["HEADERS", "Answer", "Gate", "Problem", "Request", "is_loopback", "other_method"]
 
 #: On every answer.
 HEADERS = {
@@ -58,6 +58,11 @@ class Problem(Exception):
         body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, **self.more}
         raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         return Answer(raw, "application/problem+json", self.status, dict(self.headers))
+
+
+def other_method(*allowed: str) -> Problem:
+    """The answer to a method that a path does not have."""
+    return Problem(405, f"use {' or '.join(allowed)} here.", headers={"Allow": ", ".join(allowed)})
 
 
 @dataclass
@@ -156,7 +161,7 @@ class Request:
             raise Problem(415, "send application/json.")
         raw = self.body(MOST_JSON)
         try:
-            data = json.loads(raw)
+            data = json.loads(raw, parse_constant=_no_number)
         except (ValueError, RecursionError):
             raise Problem(400, "the body is no JSON.") from None
         if not isinstance(data, dict):
@@ -270,6 +275,11 @@ class Gate:
         except CookieError:
             return False
         return found is not None and hmac.compare_digest(found.value.encode(), self._seal().encode())
+
+
+def _no_number(name: str) -> float:
+    """`NaN` and its like, which Python reads and JSON has not."""
+    raise ValueError(name)
 
 
 def _is_static(path: str) -> bool:

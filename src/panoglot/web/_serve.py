@@ -22,7 +22,7 @@ from panoglot.retrieval import Searcher
 from panoglot.table import Dataset
 from panoglot.table._visible import terminal
 from panoglot.web._api import Api, problem_of
-from panoglot.web._http import HEADERS, Answer, Gate, Problem, Request, is_loopback
+from panoglot.web._http import HEADERS, Answer, Gate, Problem, Request, is_loopback, other_method
 from panoglot.web._meter import Meter
 from panoglot.web._routes import of_dataset, openapi
 
@@ -144,12 +144,12 @@ class Server:
         if request.path == "/session":
             request.route = "session"
             if request.method != "POST":
-                raise Problem(405, "use POST here.")
+                raise other_method("POST")
             cookie = self.gate.session(str(request.json().get("code", "")))
             return Answer(status=204, headers={"Set-Cookie": cookie})
         if request.path in ("/healthz", "/openapi.json", "/metrics"):
             if request.method not in ("GET", "HEAD"):
-                raise Problem(405, "use GET here.")
+                raise other_method("GET")
             request.route = request.path.strip("/").partition(".")[0]
             return self._about(request.path)
         name, path = of_dataset(request.path)
@@ -186,7 +186,7 @@ def _named(apis: Sequence[Api]) -> dict[str, Api]:
 
 def _file(request: Request, data: bytes, kind: str, tag: str) -> Answer:
     if request.method not in ("GET", "HEAD"):
-        raise Problem(405, "use GET here.")
+        raise other_method("GET")
     headers = {"Cache-Control": "no-cache", "ETag": tag}
     if request.headers.get("If-None-Match") == tag:
         return Answer(status=304, headers=headers)
@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_GET
 
     def _answer(self) -> None:
         server = self.server_of_ours
