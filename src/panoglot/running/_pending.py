@@ -74,7 +74,9 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
         known = 0 if retry else len(failing.intersection(ids.to_pylist()))
     if stage.of == "images" and len(dropped):  # those that were dropped before their turn came are not taken
         out = set(dropped.to_pylist()).difference(done["item"].to_pylist(), () if retry else failing)
-        known += len(out.intersection(table.read([table.key], stage.taken)[table.key].to_pylist()) if stage.taken else out)
+        if stage.taken:
+            out.intersection_update(table.read([table.key], stage.taken)[table.key].to_pylist())
+        known += len(out)
     expected = None if total is None else max(0, total - skipped - known)
     return Todo(frame, held, version, failing, skipped, expected)
 
