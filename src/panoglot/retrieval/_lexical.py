@@ -381,8 +381,11 @@ class Lexicon:
         """
         from lance.query import BooleanQuery, Occur, PhraseQuery
 
-        any_of = BooleanQuery([(Occur.SHOULD, one) for one in self._clauses(words)])
-        return len(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None)[0]) > 0
+        written, *others = self._clauses(words)  # as it stands it is found in a sixth of the time of all its stems
+        queries = [PhraseQuery(words, "text") if together else written]
+        if others and not together:
+            queries.append(BooleanQuery([(Occur.SHOULD, one) for one in others]))
+        return any(len(self._ask(query, 1, None)[0]) for query in queries)
 
     def scripts(self) -> dict[str, int]:
         """How many different words stand in captions, by script."""
