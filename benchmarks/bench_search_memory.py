@@ -42,7 +42,7 @@ seen("pyarrow.dataset, which Lance loads")
 import lance
 from lance.query import BooleanQuery, MatchQuery, Occur
 seen("Lance")
-words = lance.dataset(str(data / "cache" / "words" / "table"))
+words = lance.dataset(str(data / "cache" / "words" / "table.lance"))
 seen("a table opened")
 fields = ["text", *(name for name in words.schema.names if name.startswith("text_"))]
 query = BooleanQuery([(Occur.SHOULD, MatchQuery(text, name)) for name in fields])

@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import io
+import json
+import shutil
 import struct
 import zlib
 
@@ -10,12 +12,13 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoglot.errors import RowError
 from panoglot.pictures import MAX_PIXELS, Image, load_pictures, read_header
-from panoglot.table import create_dataset
+from panoglot.table import create_dataset, forget_images
 from tests.conftest import picture_bytes
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "GIF": {}, "WEBP": {"lossless": True}}
@@ -477,3 +480,30 @@ def test_thumbnails_of_jpegs_are_the_whole_picture_made_small(tmp_path, mode, or
     expected = Image(data).pil().resize(shown.size, PIL.Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(expected, int)).mean() < 3
     assert (found["b"].thumbnail, found["b"].problem) == ("", "truncated")
+
+
+def test_thumbnails_are_kept_for_the_next_page_and_no_longer_than_they_are_shown(tmp_path, monkeypatch):
+    dataset, made, plain = create_dataset(tmp_path / "x.pano"), [], simplejpeg.decode_jpeg
+    monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *args, **more: made.append(1) or plain(*args, **more))
+    names = ["a", "b", "c"]
+    pictures = {name: encode(quarters(64 + n, 48), "JPEG") for n, name in enumerate(names)}
+    dataset.images.insert([{"image_id": key, "data": raw, "uri": f"{key}.jpg"} for key, raw in pictures.items()])
+    first = load_pictures(dataset, names, 32)
+    assert load_pictures(dataset, ["c", "a", "x"], 32)["a"] == first["a"]
+    assert (len(made), load_pictures(dataset, ["x"], 32)["x"].problem) == (3, "not in this dataset")
+    assert load_pictures(dataset, names, 32) == first  # those that the last page did not show were let go
+    assert load_pictures(dataset, names, 16)["b"].width == 16
+    assert len(made) == 9
+    (kept,) = dataset.path.glob("cache/shown-32.json")
+    whole = kept.read_text()
+    uri = first["a"].thumbnail
+    for broken in ("", "[]", '{"a": 3}', whole[:-9], whole.replace(uri, "https://x.example/y"), f"{whole}{whole}"):
+        kept.write_text(broken)
+        assert load_pictures(dataset, names, 32) == first
+        assert json.loads(kept.read_text()) == json.loads(whole)
+    forget_images(dataset, ["b"])
+    assert not [*dataset.path.glob("cache/shown-*")]
+    assert load_pictures(dataset, names, 32)["b"].problem == "not in this dataset"
+    shutil.rmtree(dataset.path / "cache")
+    (dataset.path / "cache").write_bytes(b"")  # nothing can be written there
+    assert load_pictures(dataset, ["a", "c"], 32)["c"] == first["c"]

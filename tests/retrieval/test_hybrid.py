@@ -360,6 +360,29 @@ def test_words_that_no_caption_has_are_asked_for_once(scenes, monkeypatch):
     assert asked
 
 
+def test_a_text_is_encoded_once_by_a_model_and_what_failed_again(scenes, monkeypatch):
+    searcher, asked, plain = Searcher(scenes.data, scenes.encoder), [], type(scenes.encoder).encode_texts
+
+    def encode(self, texts, langs=None):
+        asked.append([*texts])
+        rows = plain(self, texts, langs)
+        return np.full_like(rows, np.nan) if len(asked) == 1 else rows
+
+    monkeypatch.setattr(type(scenes.encoder), "encode_texts", encode)
+    with pytest.raises(UserError):
+        searcher.search("red cat", parts="picture")
+    first = searcher.search("red cat", parts="picture")
+    again = searcher.search("red cat", parts="picture", k=5)
+    assert asked == [["red cat"]] * 2
+    assert [(hit.image_id, hit.score) for hit in again] == [(hit.image_id, hit.score) for hit in first[:5]]
+    assert [hit.image_id for hit in searcher.search("زرقاء", parts="picture")] != [hit.image_id for hit in first]
+    assert Searcher(scenes.data, scenes.encoder).search("red cat", parts="picture")
+    assert len(asked) == 4  # what a searcher remembers is its own
+    monkeypatch.setattr(scenes.encoder, "fingerprint", "another", raising=False)
+    searcher.search("red cat", parts="picture")
+    assert asked == [["red cat"]] * 2 + [["زرقاء"]] + [["red cat"]] * 2
+
+
 def test_a_search_for_words_loads_only_what_it_needs(scenes):
     code = (
         "import sys, panoglot; hits = panoglot.search(sys.argv[1], 'red cat', parts='lexical');"
@@ -378,7 +401,7 @@ def test_a_dataset_that_may_only_be_read_is_searched(scenes, monkeypatch):
     lexicon = Lexicon(scenes.data)
     plain = Lexicon._current
     monkeypatch.setattr(
-        Lexicon, "_current", lambda self, v: refuse() if str(scenes.data.path) in str(self._folder) else plain(self, v)
+        Lexicon, "_current", lambda self: refuse() if str(scenes.data.path) in str(self._folder) else plain(self)
     )
     assert lexicon.find("red cat", 3)
 

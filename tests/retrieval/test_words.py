@@ -1,11 +1,16 @@
 """The words of many captions: asked one by one, and known by row, they find what the whole table finds."""
 
+import contextlib
 import json
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
+import lance
 import numpy as np
 import pytest
 
@@ -116,6 +121,139 @@ def test_rows_of_words_are_known_after_every_change(crowd, tmp_path):
     shutil.rmtree(kept.parent)
     kept.parent.write_bytes(b"")  # nothing can be written there
     assert said(Lexicon(data)) == second
+
+
+LATE = {
+    "en": ("A red dog runs home.", "Two houses"),
+    "de": ("Ein roter Hund läuft nach Hause.", "die Häuser"),
+    "ru": ("Красная собака.", "дома"),
+    "ar": ("الكلب الأحمر في البيت", "كَلْب"),
+    "th": ("แมวนอนบนเตียง", "บ้านสีแดง"),
+    "ja": ("赤い鳥が飛ぶ", "家の前の犬"),
+    "hi": ("लाल कुत्ता घर में", "दो घर"),
+    "zh": ("红色的狗在房子前", "一只鸟"),
+    "sw": ("Mbwa mwekundu anakimbia.", "nyumba mbili"),
+    "ko": ("빨간 개가 집에", "책을 읽는다"),
+}
+
+
+def asked_of(lexicon, depth=300):
+    """What is found of texts in ten languages, with its scores; of captions that tie, the image alone is sure."""
+    texts = [text for both in LATE.values() for text in both] + ["dog", "run bako", "häuser", "بيت", "개", *SAID]
+    return {text: sorted((one.image_id, one.score) for one in lexicon.find(text, depth)) for text in texts}
+
+
+def assert_as_made_anew(data, tmp_path):
+    """A table that followed finds, and scores, what one of all captions does; nothing is left to be indexed."""
+    followed, place = asked_of(Lexicon(data)), tmp_path / "anew.pano"
+    shutil.copytree(data.path, place)
+    shutil.rmtree(place / "cache")
+    assert sum(map(len, followed.values())) > 1000
+    for text, right in asked_of(Lexicon(panoglot.open(place))).items():
+        assert [image for image, _ in followed[text]] == [image for image, _ in right], text
+        assert [score for _, score in followed[text]] == pytest.approx([score for _, score in right], rel=1e-6), text
+    shutil.rmtree(place)
+    words = lance.dataset(str(data.path / "cache" / "words" / "table.lance"))
+    assert words.count_rows() == data.captions.count("dropped is null")
+    for name in ("text_idx", "forms_idx", "en_idx"):
+        assert words.stats.index_stats(name)["num_unindexed_rows"] == 0
+    assert not any(fragment.num_deletions for fragment in words.get_fragments())
+    return words
+
+
+def say_late(data, n, many=1):
+    """Captions in ten languages, of pictures of the crowd and new ones."""
+    rows = []
+    for at, (lang, texts) in enumerate([*LATE.items()] * many):
+        key = f"{n:04}{at:04}"
+        row = caption_to_row(Caption(texts[(n + at) % 2], lang, "alt", image_id=f"{(n * 37 + at) % 900:032x}"))
+        rows.append({**row, "caption_id": f"e{key:0>31}"})
+    data.captions.insert(rows)
+    return [row["caption_id"] for row in rows]
+
+
+@pytest.mark.parametrize("most", [24, 2])  # fragments: with two they are joined again and again
+def test_captions_that_came_later_are_found_as_by_a_table_made_anew(crowd, tmp_path, monkeypatch, most):
+    monkeypatch.setattr("panoglot.retrieval._lexical._MOST_FRAGMENTS", most)
+    shutil.copytree(crowd.data.path, tmp_path / "y.pano")
+    data, made = panoglot.open(tmp_path / "y.pano"), []
+    lexicon = Lexicon(data)
+    lexicon.ready()
+    lexicon._make = lambda: made.append(1)
+    before = []
+    for n in range(6):
+        ids = say_late(data, n, many=1 + 20 * (n == 3))
+        dropped = {0: [], 1: before[:3], 2: [f"{at:032x}" for at in range(0, 2000, 31)]}.get(n, ids[:2])
+        if dropped:
+            data.captions.change([{"caption_id": key, "dropped": "x"} for key in dropped])
+        if n == 4:  # what was dropped counts again
+            data.captions.change([{"caption_id": key, "dropped": None} for key in before[:2]])
+        before = ids
+        lexicon.ready()
+        words = assert_as_made_anew(data, tmp_path)
+    assert len(words.get_fragments()) <= most + 1
+    assert len(words.stats.index_stats("text_idx")["num_indexed_rows_per_delta"]) <= 4
+    assert made == []
+    assert asked_of(lexicon) == asked_of(Lexicon(data))
+
+
+KILLED = """
+import os, signal, sys
+import lance
+import panoglot
+from panoglot.retrieval import Lexicon
+from panoglot.table import Table
+
+data, point = panoglot.open(sys.argv[1]), sys.argv[2]
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+if point == "append":
+    lance.write_dataset = die
+elif point == "index":
+    from lance.dataset import DatasetOptimizer
+    DatasetOptimizer.optimize_indices = die
+elif point == "erase":
+    Table.erase = die
+else:
+    Lexicon._say = die
+Lexicon(data).ready()
+"""
+
+
+@pytest.mark.parametrize("point", ["append", "index", "erase", "say"])
+def test_words_after_a_kill_are_those_of_a_table_made_anew(crowd, tmp_path, point):
+    shutil.copytree(crowd.data.path, tmp_path / "y.pano")
+    data = panoglot.open(tmp_path / "y.pano")
+    Lexicon(data).ready()
+    data.captions.change([{"caption_id": key, "dropped": "x"} for key in say_late(data, 0)[:3]])
+    data.captions.change([{"caption_id": f"{key:032x}", "dropped": "x"} for key in range(0, 2000, 97)])
+    run = subprocess.run([sys.executable, "-c", KILLED, str(data.path), point], capture_output=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    Lexicon(data).ready()
+    assert_as_made_anew(data, tmp_path)
+
+
+def test_words_that_several_processes_bring_up_to_date_are_there_once(crowd, tmp_path):
+    shutil.copytree(crowd.data.path, tmp_path / "y.pano")
+    data = panoglot.open(tmp_path / "y.pano")
+    Lexicon(data).ready()
+    code = (
+        "import sys, panoglot; from panoglot.retrieval import Lexicon; data = panoglot.open(sys.argv[1]);"
+        "lexicon = Lexicon(data); print('up', flush=True);"
+        "[(sys.stdin.readline(), lexicon.find('dog', 5), print('done', flush=True)) for _ in range(4)]"
+    )
+    line, piped = [sys.executable, "-c", code, str(data.path)], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with contextlib.ExitStack() as opened:
+        several = [opened.enter_context(subprocess.Popen(line, text=True, **piped)) for _ in range(3)]
+        assert [one.stdout.readline() for one in several] == ["up\n"] * 3
+        for n in range(4):
+            data.captions.change([{"caption_id": key, "dropped": "x"} for key in say_late(data, n)[:3]])
+            for one in several:  # all at once
+                one.stdin.write("\n")
+                one.stdin.flush()
+            assert [one.stdout.readline() for one in several] == ["done\n"] * 3
+    assert [one.returncode for one in several] == [0] * 3
+    assert_as_made_anew(data, tmp_path)
 
 
 def test_threads_that_search_while_captions_come(crowd, tmp_path):

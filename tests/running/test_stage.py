@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import daft
 import pytest
 
 from panoglot.errors import UserError
@@ -67,6 +68,22 @@ def test_dropped_images_are_passed_over(dataset, run_id):
     dataset.score("marks", {key: ({}, "too_small") for key in gone})
     assert run_stage(dataset, Stage("sizes", "f", Sizes()), run_id).done == 50
     assert not set(gone) & {r["image_id"] for r in dataset.captions.rows(["image_id"])}
+
+
+@pytest.mark.parametrize("of", ["images", "captions"])
+def test_no_worker_is_started_for_rows_of_dropped_images(dataset, run_id, monkeypatch, of):
+    from tests.running.items import CaptionScores
+
+    run_stage(dataset, Stage("sizes", "f", Sizes()), run_id)
+    dataset.score("marks", {key: ({}, "too_small") for key in ids(dataset)[10:]})
+    started, plain = [], daft.cls
+    monkeypatch.setattr("daft.cls", lambda **options: started.append(options) or plain(**options))
+    monkeypatch.setattr("panoglot.running._engine.WORTH_WORKERS", 0.0)
+    operator = {"images": Sizes(), "captions": CaptionScores()}[of]
+    stage = Stage("few", "f", operator, of=of, with_images=True, processes=2)
+    assert run_stage(dataset, stage, run_id, quiet=True).done == 10
+    assert started
+    assert not any(started)
 
 
 def test_where_and_limit(dataset, run_id):

@@ -8,18 +8,20 @@ import sys
 import threading
 from pathlib import Path
 
+import lance
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from panoglot.table import create_dataset
-from panoglot.vectors import Vectors
+from panoglot.vectors import Vectors, flat_runs, read_runs
 
 ROWS, DIM = 300, 8
 HERE = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
 
 
-def rows(first, count):
-    made = np.random.default_rng(first).normal(size=(count, DIM)).astype(np.float16)
+def rows(first, count, dim=DIM):
+    made = np.random.default_rng(first).normal(size=(count, dim)).astype(np.float16)
     return [
         {
             "vector_id": f"{first + n:032x}",
@@ -144,8 +146,8 @@ data = open_dataset(sys.argv[1])
 table = data.vectors(data.vector_names()[0])
 if sys.argv[2] == "kill":
     batches = stored._batches
-    def killed(*given):
-        for batch in batches(*given):
+    def killed(*given, **more):
+        for batch in batches(*given, **more):
             yield batch
             os.kill(os.getpid(), signal.SIGKILL)
     stored._batches = killed
@@ -216,3 +218,68 @@ def test_rows_are_the_same_whatever_is_read_at_a_time(table, monkeypatch, size):
         owners, values = read(table)
         assert owners == sorted(plain)
         assert (values == np.array([plain[key] for key in owners], np.float32)).all()
+
+
+#: Numbers of a vector that Lance does not put into small blocks.
+WIDE = 256
+
+
+@pytest.fixture
+def wide(tmp_path, monkeypatch):
+    monkeypatch.setattr("panoglot.vectors._stored.KEEP", 100)
+    data = create_dataset(tmp_path / "x.pano")
+    table = data.vectors(data.add_vectors("toy:wide", "f" * 16, WIDE), WIDE)
+    table.insert(rows(0, ROWS, WIDE))
+    return table
+
+
+def written(table, made, version="2.2"):
+    """Write rows anew as Lance of some file version does."""
+    full = [{name: row.get(name) for name in table.schema.names} for row in made]
+    uri = table.store.table(table.name).uri
+    shutil.rmtree(uri)
+    for start in range(0, len(full), 128):
+        some = pa.Table.from_pylist(full[start : start + 128], table.schema)
+        mode = "append" if start else "create"
+        lance.write_dataset(some, uri, mode=mode, data_storage_version=version, max_rows_per_file=50)
+
+
+LIES = {
+    "in many files": (True, lambda table: written(table, rows(0, ROWS, WIDE))),
+    "joined again": (True, lambda table: (written(table, rows(0, ROWS, WIDE)), table.tidy())),
+    "as older Lance wrote it": (True, lambda table: written(table, rows(0, ROWS, WIDE), "2.1")),
+    "as still older Lance wrote it": (False, lambda table: written(table, rows(0, ROWS, WIDE), "2.0")),
+    "with rows deleted": (False, lambda table: table.delete(f"id < '{40:032x}'")),
+    "with a vector that was changed": (False, lambda table: table.upsert([{**rows(900, 1, WIDE)[0], **KEYS}])),
+    "all the same": (
+        None,
+        lambda table: written(table, [{**row, "vector": [0.5] * WIDE} for row in rows(0, ROWS, WIDE)]),
+    ),
+}
+KEYS = dict.fromkeys(("vector_id", "id"), f"{7:032x}")
+
+
+@pytest.mark.parametrize("how", LIES)
+def test_vectors_are_read_as_they_lie_or_by_lance(wide, monkeypatch, how):
+    straight, write = LIES[how]
+    write(wide)
+    asked, plain = [], lance.LanceDataset.scanner
+    monkeypatch.setattr(lance.LanceDataset, "scanner", lambda self, *a, **k: asked.append(k) or plain(self, *a, **k))
+    Vectors(wide).refresh()
+    (copy,) = copies(wide)
+    assert straight in (None, not any("vector" in (one.get("columns") or ()) for one in asked))
+    vectors, owners = np.load(copy / "vectors.npy"), np.load(copy / "owners.npy")
+    held = wide.read(["id", "vector"])
+    assert owners.tolist() == [key.encode() for key in held["id"].to_pylist()]
+    assert vectors.tobytes() == np.array(held["vector"].to_pylist(), np.float16).tobytes()
+    right(wide)
+
+
+def test_a_file_that_ends_too_early_is_not_searched(wide):
+    (file,) = Path(wide.store.table(wide.name).uri).glob("data/*.lance")
+    whole = file.read_bytes()
+    (run,) = flat_runs(wide.lance(), wide.lance().get_fragments())
+    assert whole[run.start :][: run.size] == b"".join(map(bytes, read_runs([run])))
+    file.write_bytes(whole[: run.start + run.size // 2])
+    with pytest.raises(OSError, match="too early"):
+        list(read_runs([run]))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import json
+import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
@@ -19,6 +24,7 @@ __all__ = ["Picture", "load_pictures"]
 
 #: Most bytes of a thumbnail; a noisy one is encoded again, coarser, until it fits.
 MOST_BYTES = 40_000
+_DATA_URI = re.compile("data:image/jpeg;base64,[A-Za-z0-9+/]+=*")
 _FACTS = ("uri", "width", "height", "format", "size", "group", "time")
 
 
@@ -50,14 +56,51 @@ class Picture:
 
 
 def load_pictures(dataset: Dataset, image_ids: Iterable[str], side: int) -> dict[str, Picture]:
-    """Read images and make thumbnails whose longer side is at most `side` pixels; few at a time in memory."""
+    """Read images and make thumbnails whose longer side is at most `side` pixels; few at a time in memory.
+
+    Those of the last time are kept in the dataset's `cache`: pages that are made again show much the same.
+    """
     ids = list(dict.fromkeys(image_ids))
     found = {image: Picture(image, {}, problem="not in this dataset") for image in ids}
-    for start in range(0, len(ids), 8):
-        for row in dataset.images.get(ids[start : start + 8], ["data", *_FACTS]).to_pylist():
-            image, data = row.pop("image_id"), row.pop("data")
-            found[image] = _picture(image, data, row, side)
+    last = _last_time(dataset, side)
+    for row in dataset.images.get(ids, _FACTS).to_pylist():
+        image = row.pop("image_id")
+        found[image] = Picture(image, row, *last.get(image, ()))
+    new = [image for image in ids if found[image].facts and not found[image].thumbnail]
+    for start in range(0, len(new), 8):
+        for row in dataset.images.get(new[start : start + 8], ["data"]).to_pylist():
+            image = row["image_id"]
+            found[image] = _picture(image, row["data"], found[image].facts, side)
+    made = {one.image_id: (one.thumbnail, one.width, one.height) for one in found.values() if one.thumbnail}
+    if made.keys() != last.keys():
+        _keep(dataset, side, made)
     return found
+
+
+def _last_time(dataset: Dataset, side: int) -> dict[str, tuple[str, int, int]]:
+    """Thumbnails, width and height by image; none where nothing whole was kept."""
+    try:
+        kept = json.loads(_place(dataset, side).read_bytes())
+        sound = {image: (uri, int(width), int(height)) for image, (uri, width, height) in kept.items()}
+        return sound if all(_DATA_URI.fullmatch(uri) for uri, *_ in sound.values()) else {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep(dataset: Dataset, side: int, made: dict[str, tuple[str, int, int]]) -> None:
+    place = _place(dataset, side)
+    temporary = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):  # a read-only or full disk: they are made again
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(made))
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _place(dataset: Dataset, side: int) -> Path:
+    return dataset.store.scratch("cache") / f"shown-{side}.json"
 
 
 def _picture(image_id: str, data: bytes | None, facts: dict[str, Any], side: int) -> Picture:

@@ -5,12 +5,13 @@ An encoder that has `encode_queries` (a `pano:` model, or one of your own) compo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
-from panoglot.providers import finish
+from panoglot.providers import Memory, finish
 from panoglot.retrieval._records import Plan, Query, Term
 from panoglot.retrieval._scorer import Pack
 from panoglot.vectors import unit_rows
@@ -56,10 +57,15 @@ def query_parts(query: Query, picture: Callable[[Any], Image]) -> list[Any]:
 
 
 def compose(
-    plan: Plan, query: Query, encoder: Any, resolve: Resolve, picture: Resolve | None = None
+    plan: Plan,
+    query: Query,
+    encoder: Any,
+    resolve: Resolve,
+    picture: Resolve | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Pack, Plan]:
     """Make the vectors of one plan; see `compose_all`."""
-    found, plans, lost = compose_all({"": plan}, {"": query}, encoder, resolve, picture)
+    found, plans, lost = compose_all({"": plan}, {"": query}, encoder, resolve, picture, memory)
     if lost:
         raise UserError(lost[""])
     return found[""], plans[""]
@@ -71,6 +77,7 @@ def compose_all(
     encoder: Any,
     resolve: Resolve,
     picture: Resolve | None = None,
+    memory: Memory | None = None,
 ) -> tuple[dict[str, Pack], dict[str, Plan], dict[str, str]]:
     """Make the vectors of many plans; every text and picture is encoded once.
 
@@ -80,6 +87,7 @@ def compose_all(
         encoder: of pictures and texts; what composes queries has `encode_queries`.
         resolve: a picture of a query to its stored unit vector, to the `Image` to encode, or a `RowError` of it.
         picture: the same without stored vectors, for learned composers; None takes `resolve`.
+        memory: what texts were encoded lately, by the encoder's fingerprint; what is new goes there.
 
     Returns:
         `(packs, plans, lost)`: terms without a vector are left out and said in the plan, which is then a fallback;
@@ -95,7 +103,7 @@ def compose_all(
                 texts[term.value, queries[key].lang or "und"] = None
             elif term.kind == "image":
                 pictures.setdefault(_key(term.value), term.value)
-    said = _encode_texts(encoder, list(texts))
+    said = _encode_texts(encoder, list(texts), Memory() if memory is None else memory)
     seen = _encode_pictures(encoder, pictures, resolve)
     whole = _encode_queries(encoder, plans, queries, picture or resolve)
     packs, made, lost = {}, {}, {}
@@ -172,15 +180,24 @@ def _pack(plan: Plan, rows: list[np.ndarray]) -> Pack:
     return Pack(np.stack(rows).astype(np.float32), np.array(signs), tuple(names), texts, np.array(groups), plan)
 
 
-def _encode_texts(encoder: Any, texts: list[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+def _encode_texts(encoder: Any, texts: list[tuple[str, str]], memory: Memory) -> dict[tuple[str, str], np.ndarray]:
     if not texts:
         return {}
+    import numpy as np
+
     found: dict[tuple[str, str], np.ndarray] = {}
     size = max(1, int(getattr(encoder, "batch_size", 32) or 32))
     for start in range(0, len(texts), size):
         some = texts[start : start + size]
-        rows = finish(encoder.encode_texts([text for text, _ in some], [lang for _, lang in some]))
-        found |= dict(zip(some, answered_rows(_filled(rows), "the texts")))
+        key = json.dumps([getattr(encoder, "fingerprint", ""), some])  # in another batch some models round otherwise
+        known = memory.get(key, None)
+        if known is None:
+            rows = finish(encoder.encode_texts([text for text, _ in some], [lang for _, lang in some]))
+            known = answered_rows(_filled(rows), "the texts")
+            if np.isfinite(known).all():  # what failed is asked again
+                known.setflags(write=False)
+                memory.put(key, known)
+        found |= dict(zip(some, known))
     return found
 
 

@@ -65,6 +65,7 @@ class Allowed:
         self._data = dataset
         self._known: dict[tuple[str, Tags, Tags], tuple[tuple[int, ...], np.ndarray]] = {}
         self._languages: tuple[int, Counter[str]] | None = None
+        self._captions_dropped: tuple[int, int] | None = None
 
     def remembered(
         self, key: tuple[str, Tags, Tags], now: tuple[int, ...], read: Callable[[], np.ndarray]
@@ -83,6 +84,13 @@ class Allowed:
             counts = self._data.captions.read(["lang"], KEPT_CAPTION)["lang"].value_counts().to_pylist()
             self._languages = now, Counter({one["values"]: one["counts"] for one in counts})
         return self._languages[1]
+
+    def captions_dropped(self) -> int:
+        """How many captions are dropped."""
+        now = stamp(self._data.captions)
+        if self._captions_dropped is None or self._captions_dropped[0] != now:
+            self._captions_dropped = now, self._data.captions.count("dropped is not null")
+        return self._captions_dropped[1]
 
     def where(self, lang: Tags, kinds: Tags) -> str:
         """SQL for kept captions of some languages and kinds; see `where_captions`."""

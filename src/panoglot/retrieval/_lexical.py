@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from panoglot.languages import base_language, script_of_character
 from panoglot.retrieval._folding import FOLDING, folded, forms, spaceless, words_of
 from panoglot.retrieval._word_rows import WordRows
-from panoglot.table import Dataset, sql_in
+from panoglot.storage import open_store
+from panoglot.table import Dataset, Table, sql_in
 from panoglot.text import grams
 from panoglot.vectors import stamp
 
@@ -40,9 +41,11 @@ STEMMED = {
     "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "ta": "Tamil", "tr": "Turkish",
 }  # fmt: skip
 #: A table that was made another way, or of letters folded otherwise, is made anew.
-VERSION = f"words/2 {FOLDING}"
+VERSION = f"words/3 {FOLDING}"
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
 _MOST_TEMPORARY = 200_000
+#: Fragments from which on they are joined; an index of so many times the rows of a later one is not made anew with it.
+_MOST_FRAGMENTS, _MUCH_LARGER = 24, 4
 #: Captions from which on the clauses of a text are asked one by one.
 _ONE_BY_ONE = 50_000
 #: Words of which is remembered whether a caption has them.
@@ -88,29 +91,38 @@ class Lexicon:
         now = stamp(self._data.captions)
         if self._open is not None and now == self._seen:
             return self._open is not False
-        version = self._data.captions.lance().version
         try:
-            self._open = self._current(version)
+            self._open = self._current()
         except (OSError, ValueError):  # not a place to write
             if self._data.captions.count() > _MOST_TEMPORARY:
                 self._open = False
             else:
                 self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="panoglot-words-")
                 self._folder = Path(self._temporary.name) / "words"
-                self._open = self._current(version)
+                self._open = self._current()
         self._seen, self._rows, self._scripts, self._words = now, None, None, {}
         return self._open is not False
 
-    def _current(self, version: int) -> lance.LanceDataset:
-        import lance
+    def _current(self) -> lance.LanceDataset:
+        """The table as the captions are now: as it lies, or brought up to date by one process at a time."""
+        version = self._data.captions.lance().version
+        if not self._follows(version):
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            with open_store(self._folder.parent).lock("words.lock", wait=True):
+                if not self._follows(version):
+                    version = self._data.captions.lance().version
+                    if self._state().get("version") != VERSION or not self._follow():
+                        self._make()
+                    self._say(version, self._folder)
+        return self._table.lance()
 
-        state = self._state()
-        place = self._folder / "table"
-        if state.get("version") != VERSION or not place.is_dir():
-            return self._make(version)
-        if state.get("captions") == version:
-            return lance.dataset(str(place))
-        return self._follow(version)
+    @property
+    def _table(self) -> Table:
+        return Table(open_store(self._folder), "table", _schema(()), "caption_id")
+
+    def _follows(self, version: int) -> bool:
+        """Whether the table is of this version of the captions."""
+        return self._state() == {"version": VERSION, "captions": version} and self._table.exists()
 
     def _state(self) -> dict[str, Any]:
         try:
@@ -119,63 +131,61 @@ class Lexicon:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _say(self, version: int) -> None:
-        temporary = self._folder / f".state-{secrets.token_hex(4)}"
+    def _say(self, version: int, folder: Path) -> None:
+        temporary = folder / f".state-{secrets.token_hex(4)}"
         temporary.write_text(json.dumps({"version": VERSION, "captions": version}))
-        temporary.replace(self._folder / "state.json")
+        temporary.replace(folder / "state.json")
 
-    def _make(self, version: int) -> lance.LanceDataset:
+    def _make(self) -> None:
         """Write the table anew, beside its place, and put it there."""
         import lance
 
+        for left in self._folder.parent.glob(".words-*"):  # of one that was killed: nobody else makes one now
+            shutil.rmtree(left, ignore_errors=True)
         langs = self._data.captions.read(["lang"], "dropped is null")["lang"].unique().to_pylist()
         stems = sorted({base_language(lang) for lang in langs} & STEMMED.keys())
-        fresh = self._folder.with_name(f".words-{secrets.token_hex(4)}")
-        fresh.mkdir(parents=True)
+        fresh, old = (self._folder.with_name(f".words-{secrets.token_hex(4)}") for _ in range(2))
+        fresh.mkdir()
         try:
             reader = self._batches("dropped is null", stems)
-            table = lance.write_dataset(reader, str(fresh / "table"), schema=_schema(stems))
+            table = lance.write_dataset(reader, str(fresh / "table.lance"), schema=_schema(stems))
             if table.count_rows():
                 _index(table, stems)
-            (fresh / "state.json").write_text(json.dumps({"version": VERSION, "captions": version}))
-            old = self._folder.with_name(f".words-{secrets.token_hex(4)}")
             with contextlib.suppress(FileNotFoundError):
                 self._folder.rename(old)
-            try:
-                fresh.rename(self._folder)
-            except OSError:  # somebody else was first: theirs is as good
-                if not (self._folder / "table").is_dir():
-                    raise
-            shutil.rmtree(old, ignore_errors=True)
+            fresh.rename(self._folder)
         finally:
+            shutil.rmtree(old, ignore_errors=True)
             shutil.rmtree(fresh, ignore_errors=True)
-        return lance.dataset(str(self._folder / "table"))
 
-    def _follow(self, version: int) -> lance.LanceDataset:
-        """Take in captions that came, take out what was dropped."""
+    def _follow(self) -> bool:
+        """Take in captions that came, take out what was dropped, as if made anew; False where that is to be done.
+
+        Killed anywhere, the next call goes on: what is in the table and what is indexed is looked up, not remembered.
+        """
         import lance
 
-        table = lance.dataset(str(self._folder / "table"))
+        if not self._table.exists():
+            return False
         kept = self._data.captions.read(["caption_id", "lang"], "dropped is null")
         langs = {base_language(lang) for lang in kept["lang"].unique().to_pylist()} & STEMMED.keys()
-        stems = [name[5:] for name in table.schema.names if name.startswith("text_")]
-        now = set(kept["caption_id"].to_pylist())
-        held = set(table.to_table(columns=["caption_id"])["caption_id"].to_pylist())
-        new, gone = sorted(now - held), sorted(held - now)
-        if not langs <= set(stems) or len(new) > max(1000, len(held) // 4):
-            return self._make(version)
-        for start in range(0, len(gone), 500):
-            table.delete(sql_in("caption_id", gone[start : start + 500]))
-        for start in range(0, len(new), 500):
-            reader = self._batches(sql_in("caption_id", new[start : start + 500]), stems)
-            table = lance.write_dataset(reader, str(self._folder / "table"), schema=_schema(stems), mode="append")
-        table = lance.dataset(str(self._folder / "table"))
-        if not any(index.name == "text_idx" for index in table.describe_indices()):
-            _index(table, stems)
-        elif len(new) > 1000:
-            table.optimize.optimize_indices()
-        self._say(version)
-        return lance.dataset(str(self._folder / "table"))
+        with self._table.writing():
+            table = self._table.lance()
+            stems = [name[5:] for name in table.schema.names if name.startswith("text_")]
+            now = kept["caption_id"].to_pylist()
+            held = set(table.to_table(columns=["caption_id"])["caption_id"].to_pylist())
+            new, gone = [one for one in now if one not in held], sorted(held.difference(now))
+            if not held or not langs <= set(stems) or len(new) > max(1000, len(held) // 4):
+                return False
+            for start in range(0, len(gone), 500):
+                table.delete(sql_in("caption_id", gone[start : start + 500]))
+            if new:
+                parts = (new[start : start + 500] for start in range(0, len(new), 500))
+                rows = (batch for some in parts for batch in self._batches(sql_in("caption_id", some), stems))
+                table = lance.write_dataset(rows, table, schema=_schema(stems), mode="append")
+            _index_new(table)
+        self._table.erase()  # scores count what was deleted until it is gone
+        return True
 
     def _batches(self, where: str, stems: Sequence[str]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -371,8 +381,11 @@ class Lexicon:
         """
         from lance.query import BooleanQuery, Occur, PhraseQuery
 
-        any_of = BooleanQuery([(Occur.SHOULD, one) for one in self._clauses(words)])
-        return len(self._ask(PhraseQuery(words, "text") if together else any_of, 1, None)[0]) > 0
+        written, *others = self._clauses(words)  # as it stands it is found in a sixth of the time of all its stems
+        queries = [PhraseQuery(words, "text") if together else written]
+        if others and not together:
+            queries.append(BooleanQuery([(Occur.SHOULD, one) for one in others]))
+        return any(len(self._ask(query, 1, None)[0]) for query in queries)
 
     def scripts(self) -> dict[str, int]:
         """How many different words stand in captions, by script."""
@@ -422,3 +435,20 @@ def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
             f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, stem=True,
             language=STEMMED[stem], **shared,
         )  # fmt: skip
+
+
+def _index_new(table: lance.LanceDataset) -> None:
+    """Index what came, in segments of which each is much smaller than the one before: a row is indexed a few times.
+
+    Scores count the rows of all segments: they are those of one index of all.
+    """
+    rows = table.stats.index_stats("text_idx")
+    sizes, new = rows["num_indexed_rows_per_delta"], rows["num_unindexed_rows"]
+    many = len(table.get_fragments()) > _MOST_FRAGMENTS
+    merged = 0
+    while merged < len(sizes) and (many or sizes[-1 - merged] <= _MUCH_LARGER * new):
+        new += sizes[-1 - merged]
+        merged += 1
+    table.optimize.optimize_indices(num_indices_to_merge=merged)
+    if many:
+        table.optimize.compact_files(num_threads=1)

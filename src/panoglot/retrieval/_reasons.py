@@ -115,9 +115,9 @@ def unheard(ranked: Mapping[str, Sequence[Ranked]], heard: np.ndarray | None) ->
     return {"caption": {image for image, there in zip(ids, has.tolist()) if not there}}
 
 
-def only_dropped(dataset: Dataset, missing: Sequence[str]) -> list[str]:
+def only_dropped(dataset: Dataset, allowed: Allowed, missing: Sequence[str]) -> list[str]:
     """Say which reasons took away the captions that have words that no kept caption has."""
-    if not missing or not 0 < dataset.captions.count("dropped is not null") <= _MOST_DROPPED:
+    if not missing or not 0 < allowed.captions_dropped() <= _MOST_DROPPED:
         return []
     why: Counter[str] = Counter()
     for batch in dataset.captions.batches(["text", "dropped"], "dropped is not null", 8192):

@@ -12,6 +12,7 @@ from panoglot.checks import several
 from panoglot.errors import RowError, UserError, did_you_mean
 from panoglot.languages import canonical_language, meeting
 from panoglot.pictures import Image
+from panoglot.providers import Memory
 from panoglot.retrieval._composer import compose
 from panoglot.retrieval._emoji import read_emoji
 from panoglot.retrieval._filter import Allowed, Filters, distinct
@@ -51,6 +52,8 @@ __all__ = ["OVER", "Searcher"]
 OVER = ("images", "captions", "both")
 #: How deep each part is asked, at least.
 DEPTH = 100
+#: Bytes that the vectors of the latest texts may take, some thousand of them.
+QUERIES = 8 * 2**20
 #: Weight of what was typed with a minus, where there are no captions to look it up in.
 WITHOUT = 0.2
 
@@ -106,6 +109,7 @@ class Searcher:
         self.lexicon = Lexicon(self.dataset)
         self._allowed, self._uris = Allowed(self.dataset), Uris(self.dataset)
         self._files = files
+        self._asked = Memory(QUERIES)
         self.askers = Askers(model_names(model), self.dataset.journal, prices, max_cost)
         self.gallery: Gallery | None = None
         self._model: Any = None
@@ -196,7 +200,7 @@ class Searcher:
             has = share_said(words, missing)
             run.notes += only_left_out(self.lexicon, words, missing, run.said_most, narrow, run.filters, self._allowed)
             if has < 0.5:
-                run.notes += only_dropped(self.dataset, missing)
+                run.notes += only_dropped(self.dataset, self._allowed, missing)
                 empty, weak = made_up(self.dataset, self.name, self._model, self.lexicon, missing, ranked)
                 if empty:
                     return self._nothing(asked, empty, run)
@@ -386,7 +390,7 @@ class Searcher:
         if self.gallery is None or chosen == ["lexical"]:
             return {name: ranked[name] for name in PARTS if name in ranked}
         encoder = self._encoder(run.plan)
-        pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference)
+        pack, run.plan = compose(run.plan, run.query, encoder, self._resolve, self._reference, self._asked)
         if "caption" in chosen and (texts := texts_only(pack)) is not None:
             ranked["caption"] = self.gallery.ranked(texts, depth, over="captions", **run.filters.given())
         if "picture" in chosen:

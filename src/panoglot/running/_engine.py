@@ -136,7 +136,8 @@ def run_stage(
         if processes and not clustered and max_cost is None and not retry and (limit is None or limit > SMALL):
             # a few first, here: where models answer from memory, or are quick, starting workers would cost more
             busy = drive(found.frame.limit(SMALL), 0)
-            if expected is not None and busy / SMALL * (expected - SMALL) < WORTH_WORKERS:
+            few = stage.of != "parts" and result.done + result.rejected < SMALL  # that was all, whatever was expected
+            if few or (expected is not None and busy / SMALL * (expected - SMALL) < WORTH_WORKERS):
                 processes = 0
             if fatal is None and not result.pending and not stopping():
                 found, left = todo(dataset, stage, retry), None if limit is None else limit - SMALL

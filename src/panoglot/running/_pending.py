@@ -63,7 +63,8 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
     table = table_of(dataset, stage)
     held = table.lance() if table.exists() else None
     version = held.version if held is not None else None
-    frame = _source(dataset, stage, version).join(ledger, on="item", how="anti")
+    dropped = dataset.marks.read(["image_id"], "dropped is not null")["image_id"]
+    frame = _source(dataset, stage, version, dropped).join(ledger, on="item", how="anti")
     if len(made):
         frame = frame.join(daft.from_arrow(pa.table({"item": made})), on="item", how="anti")
     skipped, known = done.num_rows, 0 if retry else len(failing)
@@ -71,6 +72,11 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
         ids = table.read([table.key], stage.taken)[table.key]
         skipped = pc.sum(pc.is_in(ids, done["item"].cast(ids.type))).as_py() or 0
         known = 0 if retry else len(failing.intersection(ids.to_pylist()))
+    if stage.of == "images" and len(dropped):  # those that were dropped before their turn came are not taken
+        out = set(dropped.to_pylist()).difference(done["item"].to_pylist(), () if retry else failing)
+        if stage.taken:
+            out.intersection_update(table.read([table.key], stage.taken)[table.key].to_pylist())
+        known += len(out)
     expected = None if total is None else max(0, total - skipped - known)
     return Todo(frame, held, version, failing, skipped, expected)
 
@@ -179,7 +185,7 @@ class _Pending(DataSource):
             yield task
 
 
-def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
+def _source(dataset: Dataset, stage: Stage, version: int | None, dropped: pa.ChunkedArray) -> DataFrame:
     """The items of a stage as a Daft frame of (item, address, payload), streaming, without those of dropped images."""
     if stage.of == "parts":
         return _Pending(stage.name, [_Parts(stage.parts)]).read().select("item", "address", "payload")
@@ -187,9 +193,8 @@ def _source(dataset: Dataset, stage: Stage, version: int | None) -> DataFrame:
     fragments = table.lance(version).get_fragments() if version is not None else []
     tasks: list[DataSourceTask] = [_Fragment(table, version, f.fragment_id, stage.taken) for f in fragments]  # type: ignore[arg-type]
     frame: DataFrame = _Pending(stage.name, tasks).read()
-    dropped = dataset.marks.read(["image_id"], "dropped is not null")
-    if dropped.num_rows:
-        frame = frame.join(daft.from_arrow(dropped.rename_columns(["image"])), on="image", how="anti")
+    if len(dropped):
+        frame = frame.join(daft.from_arrow(pa.table({"image": dropped})), on="image", how="anti")
     return frame.select("item", "address", "payload")
 
 

@@ -89,7 +89,9 @@ def forget_images(data: Dataset, ids: Sequence[str], author: str = "") -> tuple[
             # of what was made of them the row says of which, so that it is taken back with them
             + [edit_row(key, "forget", "", " ".join(made.get(key, ())), author, "images") for key in keys]
         )
-    data.store.remove("report.html")  # it may show them
+    data.store.remove("report.html")  # it may show them, and so may what it is made of
+    for shown in data.store.scratch("cache").glob("shown-*.json"):
+        shown.unlink(missing_ok=True)
     return len(keys), told
 
 

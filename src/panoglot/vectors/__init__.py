@@ -7,6 +7,7 @@ from panoglot.extensions import lazy_names
 if TYPE_CHECKING:
     from panoglot.vectors._coarse import Coarse
     from panoglot.vectors._exact import dots, first_scores, gather, threads, top_rows
+    from panoglot.vectors._flat import flat_runs, read_runs
     from panoglot.vectors._hamming import Compared, bucket_bits, near_others, near_pairs
     from panoglot.vectors._images import ImageIndex, id_bytes
     from panoglot.vectors._indexed import has_index, make_index, nearest_indexed
@@ -29,6 +30,7 @@ __all__ = [
     "check_folder",
     "dots",
     "first_scores",
+    "flat_runs",
     "gather",
     "has_index",
     "id_bytes",
@@ -42,6 +44,7 @@ __all__ = [
     "nearest_indexed",
     "pool_tokens",
     "quantised",
+    "read_runs",
     "seal_folder",
     "similarities",
     "stamp",
@@ -64,6 +67,8 @@ __getattr__, __dir__ = lazy_names(
         "quantised": "_maxsim",
         "similarities": "_maxsim",
         "first_scores": "_exact",
+        "flat_runs": "_flat",
+        "read_runs": "_flat",
         "bucket_bits": "_hamming",
         "check_folder": "_sums",
         "Coarse": "_coarse",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from panoglot.vectors._coarse import Coarse
+from panoglot.vectors._flat import flat_runs, read_runs
 from panoglot.vectors._sums import check, facts_of
 
 if TYPE_CHECKING:
@@ -144,8 +145,12 @@ class Vectors:
                 for file, kind, shape in zip(files, KINDS, _shapes(data, fragments), strict=True):
                     head = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, head)
-                for arrays in _batches(data, fragments, COPIED):
-                    for file, array in zip(files, arrays, strict=True):
+                runs = flat_runs(data, fragments)
+                for block in read_runs(runs or ()):
+                    files[0].write(block)
+                of_lance = files if runs is None else files[1:]
+                for arrays in _batches(data, fragments, COPIED if runs is None else HELD, vectors=runs is None):
+                    for file, array in zip(of_lance, arrays, strict=True):
                         file.write(np.ascontiguousarray(array).data)
             sums = {name: [file.sum, *facts_of(temporary / f"{name}.npy")] for name, file in zip(ARRAYS, files)}
             (temporary / "state.json").write_text(json.dumps({"states": sorted(states), "files": sums}))
@@ -230,19 +235,21 @@ def _shapes(data: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> l
     return [(count, data.schema.field("vector").type.list_size), (count,), (count,)]
 
 
-def _batches(data: lance.LanceDataset, fragments: list[lance.LanceFragment], size: int) -> Iterator[list[np.ndarray]]:
-    """Rows in their order, `size` at a time: `ARRAYS` of them."""
+def _batches(
+    data: lance.LanceDataset, fragments: list[lance.LanceFragment], size: int, *, vectors: bool = True
+) -> Iterator[list[np.ndarray]]:
+    """Rows in their order, `size` at a time: `ARRAYS` of them, or those but the vectors."""
     import pyarrow.compute as pc
 
     if not fragments:
         return
     dim = data.schema.field("vector").type.list_size
-    columns = ["id", "of", "vector"]
+    columns = ["id", "of", *(["vector"] if vectors else [])]
     scanner = data.scanner(columns=columns, fragments=fragments, batch_size=size, io_buffer_size=BUFFER)
     for batch in scanner.to_batches():
         captions = pc.equal(batch["of"], "caption").fill_null(False).to_numpy(zero_copy_only=False)
-        vectors = batch["vector"].flatten().to_numpy().reshape(-1, dim)
-        yield [array.astype(kind, copy=False) for array, kind in zip((vectors, _ids(batch["id"]), captions), KINDS)]
+        arrays = [_ids(batch["id"]).astype("S32", copy=False), captions]
+        yield [batch["vector"].flatten().to_numpy().reshape(-1, dim), *arrays] if vectors else arrays
 
 
 def _ids(column: pa.Array) -> np.ndarray:
