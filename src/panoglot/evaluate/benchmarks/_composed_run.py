@@ -121,8 +121,9 @@ def composed_run(
     check_option("on_error", on_error, ("raise", "null"))
     if benchmark == "genecis":
         return genecis(
-            encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error, pad=pad,
+            encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
             output=output, confidence=confidence, askers=askers, options=options, captions=captions, dry_run=dry_run,
+            pad=pad,
         )  # fmt: skip
     how = settled(method, options or {}, askers, captions=captions is not None)
     said, rewritten = read_texts(captions), read_texts(texts)
@@ -156,10 +157,11 @@ def composed_run(
         if lost and on_error == "raise":
             raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
         found, seen = look_at_best(composed, found, askers, load, encoder)
-        grouped = look_at_best(composed, grouped, askers, load, encoder)[0]
         cut = len(one.name) + 1 if one.name else 0
         ranked[one.name] = {query[cut:]: row for query, row in found.items()}
-        groups[one.name] = {query[cut:]: row for query, row in grouped.items()}
+        groups[one.name] = {
+            q[cut:]: row for q, row in look_at_best(composed, grouped, askers, load, encoder)[0].items()
+        }
         notes += _said_of_set(one, benchmark, lost, f"{composed.fallbacks} queries had {short_of(method)}", seen)
     if output is not None:
         notes += _write(benchmark, ranked, groups, Path(output))
