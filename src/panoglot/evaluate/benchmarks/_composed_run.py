@@ -163,10 +163,8 @@ def composed_run(
             q[cut:]: row for q, row in look_at_best(composed, grouped, askers, load, encoder)[0].items()
         }
         notes += _said_of_set(one, benchmark, lost, f"{composed.fallbacks} queries had {short_of(method)}", seen)
-    if output is not None:
-        notes += _write(benchmark, ranked, groups, Path(output))
-    rows = {one.name: one.rows for one in sets}
-    scored = _score(benchmark, ranked, groups, rows, {"metrics": metrics, "confidence": confidence})
+    notes += [] if output is None else _write(benchmark, ranked, groups, Path(output))
+    scored = _score(benchmark, ranked, groups, sets, {"metrics": metrics, "confidence": confidence})
     scored.notes += (*notes, *paid(askers))
     return tag(scored, encoder, method, weight)
 
@@ -246,7 +244,8 @@ def _write(benchmark: str, ranked: Any, groups: Any, folder: Path) -> list[str]:
     return [f"rankings: {', '.join(map(str, written))}"]
 
 
-def _score(benchmark: str, ranked: Any, groups: Any, rows: Any, options: dict[str, Any]) -> ResultSet:
+def _score(benchmark: str, ranked: Any, groups: Any, sets: Sequence[_Set], options: dict[str, Any]) -> ResultSet:
+    rows = {one.name: one.rows for one in sets}
     column = {"circo": "gt_img_ids", "cirr": "target_hard", "fashion-iq": "target"}[benchmark]
     if any(column not in row for mine in rows.values() for row in mine):
         return ResultSet(notes=("no ground truth in the annotations: nothing is scored here",))
