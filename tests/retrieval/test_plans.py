@@ -279,6 +279,8 @@ def test_imagescope():
     assert (plan.tau, plan.verify, plan.judge, plan.fallback_used) == (0.15, 20, 3, False)
     plan, _ = plan_of("imagescope", {**said, "llm": "…"})
     assert (plan.fallback_used, plan.verify) == (True, 0)
+    assert plan.positives[0].value == "a man and a dog"  # as the paper has it
+    plan, _ = plan_of("imagescope", {"captioner": RowError("down"), "llm": "…"})
     assert plan.positives[0].value == "remove the dog"
     turns = Query((QueryPart("text", "a man", role="dialogue_turn"), QueryPart("text", "older", role="dialogue_turn")))
     plan, models = plan_of("imagescope", said, turns)

@@ -152,8 +152,9 @@ _MEASURED = {
     "ndlb-truematch": "captions --benchmark truematch",
     "neobabel": "generation --benchmark clc",
     "parrot-mmmb": "choice --benchmark mmmb",
-    "sorce": "retrieval --benchmark sorce-1k",
 }
+#: Papers that are options of a command: its line.
+_OPTIONS = {"sorce": "panoglot index X.pano --views corners"}
 
 
 def _papers() -> dict[str, tuple[str, str, str]]:
@@ -249,6 +250,8 @@ def _source(name: str) -> str:
 def _use(name: str, room: str) -> str:
     from panoglot.curation import presets
 
+    if name in _OPTIONS:
+        return _OPTIONS[name]
     if room == "curate" and name in presets():
         return f"panoglot curate X.pano --steps {name}"
     if room == "train" and name in _trained():

@@ -23,7 +23,7 @@ QUESTION = "{question} Answer yes or no."
 ACCEPT = """Left: a picture that somebody has. Right: a candidate. They asked: {instruction}
 This may be a change of the left picture, or say directly what they want. Does the candidate fit?
 Begin with "ANSWER: Yes" or "ANSWER: No", then say why."""
-_SIDE = 800
+_SIDE, _LINE, _HEAD = 800, 8, 40
 
 
 async def verify(
@@ -44,7 +44,7 @@ async def verify(
     async def one(picture: Image, what: Proposition) -> bool:
         nonlocal failed
         try:
-            prompt = Prompt(QUESTION.replace("{question}", what.question), (picture,), max_tokens=16)
+            prompt = Prompt(QUESTION.replace("{question}", what.question), (picture,), max_tokens=256)
             return said_yes((await verifier.generate(prompt)).text) == what.expected
         except RowError:
             failed += 1
@@ -90,14 +90,18 @@ async def accept_first(
 
 
 def side_by_side(left: Image, right: Image) -> Any:
-    """Two pictures in one, of equal size, a line between them.
+    """Two pictures in one, of equal size under their names, a line between them.
 
     Raises:
         RowError: one cannot be read.
     """
     import PIL.Image
+    import PIL.ImageDraw
 
-    both = PIL.Image.new("RGB", (2 * _SIDE + 8, _SIDE), "white")
-    for n, picture in enumerate((left, right)):
-        both.paste(picture.pil().convert("RGB").resize((_SIDE, _SIDE)), (n * (_SIDE + 8), 0))
+    both = PIL.Image.new("RGB", (2 * _SIDE + _LINE, _SIDE + _HEAD), "white")
+    draw = PIL.ImageDraw.Draw(both)
+    for n, (picture, name) in enumerate(((left, "Left: reference"), (right, "Right: candidate"))):
+        both.paste(picture.pil().convert("RGB").resize((_SIDE, _SIDE)), (n * (_SIDE + _LINE), _HEAD))
+        draw.text((n * (_SIDE + _LINE) + 8, 6), name, "black", font_size=_HEAD - 12)
+    draw.rectangle((_SIDE, 0, _SIDE + _LINE - 1, _SIDE + _HEAD), "black")
     return Image.from_pil(both)

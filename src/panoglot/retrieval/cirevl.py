@@ -15,9 +15,10 @@ __all__ = ["cirevl"]
 
 CAPTION = "Describe this picture in one sentence: what is there, how it looks, where it is."
 REWRITE = """You rewrite picture descriptions. You get what a picture shows and a change that somebody asks for, and you
-describe the picture as it is after the change. Respect numbers, additions, removals, comparisons, places and points of
-view. Leave out what is removed: never write "without" or "no". Imagine nothing else, keep it short, describe only the
-result. Answer with one line that begins with "Edited:".
+describe the picture as it is after the change. Respect numbers, additions, removals, comparisons, several changes at
+once, things that are spoken of directly ("make it", "he"), places, backgrounds and points of view. Leave out what is
+removed: never write "without" or "no". Imagine nothing else, keep it short, describe only the result.
+Answer with one line that begins with "Edited:".
 
 Picture: a man walks a dog on a beach
 Change: remove the dog and make it night
@@ -31,7 +32,7 @@ Picture: {caption}
 Change: {instruction}"""
 
 
-@method(verb="search", unit="query", name="cirevl", paper="CIReVL", year=2023)
+@method(verb="search", unit="query", name="cirevl", paper="CIReVL", year=2023, version=2)
 async def cirevl(
     query: Query,
     m: Models,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from panoglot.asking import Asker, Models
 from panoglot.errors import RowError
+from panoglot.identity import Added
 from panoglot.providers.roles import Prompt
 from panoglot.retrieval._answers import phrases, read_object
 from panoglot.retrieval._pictures import picture_of
@@ -63,6 +64,7 @@ async def cotmr(
     unwanted: float = 0.2,
     picture: float = 0.0,
     most: int = 5,
+    normalise: Annotated[bool, Added(False)] = False,
 ) -> Plan:
     """Have a model that sees reason about the whole and about objects; score caption, wanted and unwanted objects.
 
@@ -76,6 +78,7 @@ async def cotmr(
         unwanted: weight of those that must not.
         picture: weight of the reference itself, for wishes that keep it.
         most: most objects of each kind.
+        normalise: bring each term's scores to mean 0 and deviation 1 over the gallery before they are joined.
     """
     instruction = query.text.strip() or "the same picture"
     seen = [picture_of(value) for value in query.images]
@@ -101,4 +104,5 @@ async def cotmr(
     return Plan(
         tuple(positives), tuple(negatives), explain=tuple(explain),
         fallback_used=not caption or bool(lost_objects), preset="cotmr",
+        normalise=normalise,
     )  # fmt: skip

@@ -27,11 +27,13 @@ Taken apart: {items}
 Write yes/no questions with which a candidate can be checked by looking at it alone, and the answer that the wanted
 picture gives. Nothing about changes ("more than before"): the candidate is seen alone.
 Answer as JSON: {"step2": [["question?", "True"]]}"""
+#: What stands for a reference that is not there.
+_BLANK = "A blank image."
 #: Questions of these cannot be answered from the candidate alone.
 _COMPARING = ("than before", "than the original", "than the reference", "changed", "still ")
 
 
-@method(verb="search", unit="query", name="imagescope", paper="ImageScope", year=2025)
+@method(verb="search", unit="query", name="imagescope", paper="ImageScope", year=2025, version=2)
 async def imagescope(
     query: Query,
     m: Models,
@@ -49,7 +51,7 @@ async def imagescope(
     """Reason in language over caption and instruction, check the best candidates, compare the first with the reference.
 
     Args:
-        query: the query; of a dialogue the last turn is the instruction.
+        query: the query; of a dialogue the last turn is the instruction, what the round before came to the reference.
         m: the models.
         captioner: describes the reference; not asked without one.
         llm: reasons, and writes the questions.
@@ -63,18 +65,17 @@ async def imagescope(
     """
     turns = [part.value for part in query.parts if part.role == "dialogue_turn"]
     instruction = (turns[-1] if turns else query.text).strip() or "the same image"
-    said, problem = ("A blank image.", "") if not query.images else await _caption(m, captioner, caption, query)
-    if turns[:-1]:
-        said = f"{said} {' '.join(turns[:-1])}"
-    count = "one description" if turns or descriptions == 1 else f"{descriptions} descriptions"
-    asked = reason.replace("{count}", count).replace("{caption}", said).replace("{instruction}", instruction)
-    found, lost = await _object(m, llm, asked)
+    said, problem = (_BLANK, "") if not query.images else await _caption(m, captioner, caption, query)
+    many = 1 if turns else descriptions
+    reason = reason.replace("{count}", "one description" if many == 1 else f"{many} descriptions")
+    for before in turns[:-1]:  # these rounds were asked when they were searched, and are remembered
+        _, texts, _ = await _reasoned(m, llm, reason, said, before, many)
+        said = texts[0] if texts else f"{said} {before}"
+    items, texts, lost = await _reasoned(m, llm, reason, said, instruction, many)
     problem = problem or lost
-    items = _pairs(found.get("step1")) or [("Modification", instruction)]
-    texts = phrases(found.get("step2") if isinstance(found.get("step2"), list) else [], 1 if turns else descriptions)
     if not texts:
         problem = problem or "no description in the answer"
-        texts = [said if query.images and found else instruction]
+        texts = [instruction if said == _BLANK else said]
     explain = [f"the reference: {said}"] if query.images else []
     explain += [f"{kind}: {text}" for kind, text in items] + [f"target: {text}" for text in texts]
     propositions: list[Proposition] = []
@@ -101,8 +102,18 @@ async def _caption(m: Models, captioner: str, prompt: str, query: Query) -> tupl
     try:
         text = (await m[captioner].generate(Prompt(prompt, (picture_of(query.images[0]),)))).text.strip()
     except RowError as error:
-        return "A blank image.", str(error)
-    return (text, "") if text else ("A blank image.", "no caption")
+        return _BLANK, str(error)
+    return (text, "") if text else (_BLANK, "no caption")
+
+
+async def _reasoned(
+    m: Models, llm: str, reason: str, said: str, instruction: str, many: int
+) -> tuple[list[tuple[str, str]], list[str], str]:
+    """Stage 1: the wish taken apart, descriptions of what is wanted, and why there are none."""
+    found, lost = await _object(m, llm, reason.replace("{caption}", said).replace("{instruction}", instruction))
+    listed = found.get("step2")
+    texts = phrases(listed if isinstance(listed, list) else [], many)
+    return _pairs(found.get("step1")) or [("Modification", instruction)], texts, lost
 
 
 async def _object(m: Models, llm: str, prompt: str) -> tuple[dict[str, Any], str]:

@@ -46,6 +46,7 @@ __all__ = [
     "compose_packs",
     "encode_pictures",
     "find_files",
+    "padded",
     "read_texts",
     "rows_of",
     "said_of",
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 METHODS = ("sum", "text", "image")
+#: Presets whose papers show the encoder no picture longer than this; others see it as the encoder cuts it.
+_PADS = {"cirevl": 1.25, "cotmr": 1.25}
 #: Benchmark to where its files are.
 COMPOSED = {
     "circo": "https://github.com/miccunifi/CIRCO, pictures: COCO's unlabeled2017 (cocodataset.org)",
@@ -124,6 +127,7 @@ def compose_packs(
     lang: str = "en",
     askers: Askers | None = None,
     options: Mapping[str, Any] | None = None,
+    see: Callable[[str], Image] | None = None,
 ) -> Composed:
     """What every query looks for, as vectors and a rule: by a simple rule, a preset of `search`, or a function.
 
@@ -137,6 +141,7 @@ def compose_packs(
         lang: language of the instructions.
         askers: the models of a preset.
         options: options of a preset.
+        see: picture of a key as the encoder is shown it; None: as planners are.
 
     Returns:
         What the queries look for.
@@ -169,11 +174,11 @@ def compose_packs(
     else:
         check_option("method", method, (*METHODS, *PRESETS))
     flagged = {key for key, plan in plans.items() if plan.fallback_used}
-    resolve = _references(encoder, plans, load)
+    resolve = _references(encoder, plans, see or load)
     packs, used, lost = compose_all(plans, asked, encoder, resolve, _read_by(load))
     # who asked for the picture alone gets no text in its place
     again = {q.id: _simple(q, "sum", 0.5) for q in queries if q.id in lost and method != "image"}
-    more, simple, _ = compose_all(again, asked, encoder, _references(encoder, again, load), _read_by(load))
+    more, simple, _ = compose_all(again, asked, encoder, _references(encoder, again, see or load), _read_by(load))
     packs |= more
     used |= simple
     flagged |= again.keys() | {key for key, plan in used.items() if plan.fallback_used}
@@ -294,6 +299,41 @@ def tag(found: ResultSet, encoder: Any, method: str | Compose, weight: float) ->
         {name: replace(one, options={**one.options, **said}) for name, one in found.items()},
         summary=summary, notes=notes,
     )  # fmt: skip
+
+
+def padded(load: Callable[[str], Image], method: str | Compose, ratio: float | None) -> Callable[[str], Image]:
+    """Pictures as CIReVL and its like show them to the encoder: a long one has black beside it, up to a ratio of sides.
+
+    Args:
+        load: picture of a key.
+        method: whose ratio it is where none is given.
+        ratio: longest side over the shortest, at least 1; 0: as they are; None: the method's own.
+
+    Raises:
+        UserError: a ratio between 0 and 1, or below 0.
+    """
+    most = (_PADS.get(method, 0.0) if isinstance(method, str) else 0.0) if ratio is None else ratio
+    if most and not most >= 1:
+        raise UserError(f"pad={most:g} is a ratio of sides: 1 (a square) or more, 0 for pictures as they are.")
+    if not most:
+        return load
+
+    def wide(key: str) -> Image:
+        import PIL.Image
+
+        from panoglot.pictures import Image
+
+        picture = load(key)
+        image = picture.pil()
+        edge = int(max(image.size) / most)
+        if min(image.size) >= edge:
+            return picture
+        size = max(image.width, edge), max(image.height, edge)
+        whole = PIL.Image.new("RGB", size)
+        whole.paste(image.convert("RGB"), ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+        return Image.from_pil(whole)
+
+    return wide
 
 
 def as_list(given: str | os.PathLike[str] | Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ from panoglot.evaluate.benchmarks._compose import (
     compose_packs,
     encode_pictures,
     find_files,
+    padded,
     read_texts,
     rows_of,
     said_of,
@@ -85,6 +86,7 @@ def composed_run(
     options: Mapping[str, Any] | None = None,
     captions: str | os.PathLike[str] | Mapping[str, str] | None = None,
     dry_run: bool = False,
+    pad: float | None = None,
 ) -> ResultSet:
     """Search a benchmark's gallery, which passes by once, write rankings as the official servers take them, score them.
 
@@ -107,6 +109,7 @@ def composed_run(
         options: options of a preset.
         captions: of the gallery's pictures, by name, or a file of them: a preset's share `tau` of the score.
         dry_run: only say what models would be asked, and what that costs at most.
+        pad: see `padded`.
 
     Returns:
         The benchmark's scores; of a test split, whose truth only its server knows, none.
@@ -120,16 +123,16 @@ def composed_run(
         return genecis(
             encoder, annotations, images, method=method, weight=weight, texts=texts, lang=lang, on_error=on_error,
             output=output, confidence=confidence, askers=askers, options=options, captions=captions, dry_run=dry_run,
+            pad=pad,
         )  # fmt: skip
     how = settled(method, options or {}, askers, captions=captions is not None)
-    said = read_texts(captions)
-    rewritten = read_texts(texts)
+    said, rewritten = read_texts(captions), read_texts(texts)
     files = {path.stem: path for folder in as_list(images) for path in picture_files(folder)}
     if benchmark == "circo":
         files = {str(int(name)): path for name, path in files.items() if name.isdecimal()}
     sets = {"circo": _circo, "cirr": _cirr, "fashion-iq": _fashion_iq}[benchmark](annotations, split, files)
     check_texts(rewritten, {query.id for one in sets for query in one.queries})
-    load = _loader(files)
+    see = padded(load := _loader(files), method, pad)
     for one in sets:
         one.queries[:] = [replace(query, text=rewritten.get(query.id, query.text)) for query in one.queries]
         gone = [key for key in one.keys if key not in files]
@@ -144,26 +147,25 @@ def composed_run(
     ranked, groups, notes = {}, {}, [*how.notes]
     for one in sets:
         composed = compose_packs(
-            encoder, one.queries, load, method=method, weight=weight, lang=lang, askers=askers, options=how.options
-        )
+            encoder, one.queries, load, see=see,
+            method=method, weight=weight, lang=lang, askers=askers, options=how.options,
+        )  # fmt: skip
         found, grouped, lost = search_composed(
-            composed.packs, one.queries, one.keys, encode_pictures(encoder, one.keys, load), 50,
+            composed.packs, one.queries, one.keys, encode_pictures(encoder, one.keys, see), 50,
             said_of(encoder, one.keys, said, lang) if said else None,
         )  # fmt: skip
         if lost and on_error == "raise":
             raise UserError(f"{lost} gallery pictures cannot be read; leave them out with on_error='null'.")
         found, seen = look_at_best(composed, found, askers, load, encoder)
-        grouped, _ = look_at_best(composed, grouped, askers, load, encoder)
         cut = len(one.name) + 1 if one.name else 0
         ranked[one.name] = {query[cut:]: row for query, row in found.items()}
-        groups[one.name] = {query[cut:]: row for query, row in grouped.items()}
+        groups[one.name] = {
+            q[cut:]: row for q, row in look_at_best(composed, grouped, askers, load, encoder)[0].items()
+        }
         notes += _said_of_set(one, benchmark, lost, f"{composed.fallbacks} queries had {short_of(method)}", seen)
-    if output is not None:
-        notes += _write(benchmark, ranked, groups, Path(output))
-    notes += paid(askers)
-    rows = {one.name: one.rows for one in sets}
-    scored = _score(benchmark, ranked, groups, rows, {"metrics": metrics, "confidence": confidence})
-    scored.notes += tuple(notes)
+    notes += [] if output is None else _write(benchmark, ranked, groups, Path(output))
+    scored = _score(benchmark, ranked, groups, sets, {"metrics": metrics, "confidence": confidence})
+    scored.notes += (*notes, *paid(askers))
     return tag(scored, encoder, method, weight)
 
 
@@ -242,7 +244,8 @@ def _write(benchmark: str, ranked: Any, groups: Any, folder: Path) -> list[str]:
     return [f"rankings: {', '.join(map(str, written))}"]
 
 
-def _score(benchmark: str, ranked: Any, groups: Any, rows: Any, options: dict[str, Any]) -> ResultSet:
+def _score(benchmark: str, ranked: Any, groups: Any, sets: Sequence[_Set], options: dict[str, Any]) -> ResultSet:
+    rows = {one.name: one.rows for one in sets}
     column = {"circo": "gt_img_ids", "cirr": "target_hard", "fashion-iq": "target"}[benchmark]
     if any(column not in row for mine in rows.values() for row in mine):
         return ResultSet(notes=("no ground truth in the annotations: nothing is scored here",))

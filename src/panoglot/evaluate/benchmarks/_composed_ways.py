@@ -121,6 +121,7 @@ def search_way(name: str, without: Sequence[str] = ()) -> Way:
         prices: str | None = None,
         max_cost: float | None = None,
         dry_run: bool = False,
+        pad: float | None = None,
     ) -> ResultSet:
         """Search, and score what was found.
 
@@ -141,6 +142,8 @@ def search_way(name: str, without: Sequence[str] = ()) -> Way:
             option: options of a preset, as `NAME=VALUE`.
             captions: JSON of captions of the gallery's pictures, by name, for a preset that scores them too.
             dry_run: only say how many questions each model would be asked, and what that costs at most.
+            pad: for the encoder longer pictures have black beside them, up to this ratio of sides; 0 for none. Without
+                it as the method's paper says: 1.25 for `cirevl` and `cotmr`.
         """
         from panoglot.evaluate.benchmarks._composed_run import composed_run
         from panoglot.retrieval import option_values
@@ -152,7 +155,7 @@ def search_way(name: str, without: Sequence[str] = ()) -> Way:
                 method, cache, prices, max_cost, captioner=captioner, llm=llm, lvlm=lvlm, verifier=verifier,
                 evaluator=evaluator,
             ),
-            options=option_values(option), captions=captions, dry_run=dry_run,
+            options=option_values(option), captions=captions, dry_run=dry_run, pad=pad,
         )  # fmt: skip
 
     return Way(run, only={"weight": ("method", "sum")}, without=without)

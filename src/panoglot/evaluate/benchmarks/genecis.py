@@ -39,6 +39,7 @@ from panoglot.evaluate.benchmarks._compose import (
     compose_packs,
     encode_pictures,
     find_files,
+    padded,
     read_texts,
     rows_of,
     said_of,
@@ -207,6 +208,7 @@ def genecis(
     options: Mapping[str, Any] | None = None,
     captions: str | os.PathLike[str] | Mapping[str, str] | None = None,
     dry_run: bool = False,
+    pad: float | None = None,
 ) -> ResultSet:
     """Recall@1, 2, 3 of each task, and their means over tasks.
 
@@ -227,6 +229,7 @@ def genecis(
         options: options of a preset.
         captions: of pictures, by `crop_key`.
         dry_run: only say what models would be asked, and what that costs at most.
+        pad: see `composed_run`.
 
     Raises:
         UserError: missing files or pictures.
@@ -238,7 +241,7 @@ def genecis(
     rewritten = read_texts(texts)
     check_texts(rewritten, {f"{task}/{n}" for task in tasks for n in range(len(rows[task]))})
     found, written = ResultSet(), {}
-    load = partial(load_crop, files=files)
+    see = padded(load := partial(load_crop, files=files), method, pad)
     queries = {
         task: [
             ComposedQuery(f"{task}/{n}", crop_key(row["reference"]), rewritten.get(f"{task}/{n}", row["condition"]))
@@ -255,10 +258,11 @@ def genecis(
         # the target once, though a row may have it among the others too
         lists = [list(dict.fromkeys(map(crop_key, (row["target"], *row["gallery"])))) for row in rows[task]]
         composed = compose_packs(
-            encoder, queries[task], load, method=method, weight=weight, lang=lang, askers=askers, options=how.options
-        )
+            encoder, queries[task], load, see=see,
+            method=method, weight=weight, lang=lang, askers=askers, options=how.options,
+        )  # fmt: skip
         keys = list(dict.fromkeys(key for row in lists for key in row))
-        vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, load)])
+        vectors = np.concatenate([b for _, b in encode_pictures(encoder, keys, see)])
         lost = int(np.isnan(vectors).any(axis=1).sum())
         if lost and on_error == "raise":
             raise UserError(f"{task}: {lost} pictures cannot be read; leave them out with on_error='null'.")
@@ -282,8 +286,7 @@ def genecis(
         )  # fmt: skip
     _add_means(found)
     if output is not None:
-        folder = Path(output)
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder := Path(output)).mkdir(parents=True, exist_ok=True)
         (folder / "genecis.json").write_text(json.dumps(written), encoding="utf-8")
         found.notes += (f"rankings: {folder / 'genecis.json'}",)
     found.notes += (*how.notes, *paid(askers))

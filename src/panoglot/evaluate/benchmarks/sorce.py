@@ -34,8 +34,8 @@ SOURCE = "https://huggingface.co/datasets/lcxrocks/sorce-1k"
 
 #: Level to its folder.
 LEVELS = {"hard": "full_res", "medium": "zoom_2x", "easy": "zoom_3x"}
-#: Views of a picture: the whole, or the whole and its four corners (or quarters).
-VIEWS = ALL_VIEWS[:3]
+#: Views of a picture: the whole; the whole and its four corners (or quarters); the whole and the encoder's own places.
+VIEWS = ALL_VIEWS
 
 
 def read_sorce(folder: str | os.PathLike[str]) -> tuple[list[str], list[str], dict[str, list[Path]]]:
@@ -81,7 +81,8 @@ def sorce_benchmark(
     Args:
         encoder: of pictures and texts.
         folder: of the files.
-        views: `whole`, or `corners`.
+        views: `whole`, `corners`, `quadrants`, or `tokens` (an encoder's own, `encode_places`: those that it was asked
+            about, as the paper does it).
         pool: how views become one score: `max`, `mean`, `topk_mean`, `soft`.
         lang: language of the captions.
         confidence: level of bootstrap intervals.
@@ -96,7 +97,9 @@ def sorce_benchmark(
 
     names, captions, levels = read_sorce(folder)
     check_option("views", views, VIEWS)
-    many = len(view_boxes(1, 1, views))
+    if views == "tokens" and not hasattr(encoder, "encode_places"):
+        raise UserError("this encoder has no vectors of places (encode_places): views='corners' works with any.")
+    many = 1 if views == "tokens" else len(view_boxes(1, 1, views))
 
     def load(key: str) -> Image:
         path, _, view = key.rpartition("@")
@@ -114,6 +117,9 @@ def sorce_benchmark(
         if lost:
             raise UserError(f"{len(lost)} pictures cannot be encoded: {offenders(lost)}.")
         found[level] = vectors.reshape(len(paths), many, -1)
+        if views == "tokens":
+            places = encoder.encode_places([load(key) for key in keys])  # type: ignore[attr-defined]
+            found[level] = np.concatenate([found[level], np.asarray(places, np.float32)], 1)
     texts = encode_texts(encoder, captions, lang)
     result = sorce(texts, found, pool=pool, ids=[f"{n} {name}" for n, name in enumerate(names)], confidence=confidence)
     return tag(result, encoder, views, 0)
@@ -216,7 +222,7 @@ def _run(
     """Recall at three zoom levels.
 
     Args:
-        views: `whole`, or `corners`: five vectors a picture.
+        views: `whole`; `corners` or `quadrants`: five vectors a picture; `tokens`: those that the encoder has.
     """
     return sorce_benchmark(encoder, data, views=views, lang=lang[0], confidence=confidence)
 

@@ -6,7 +6,9 @@
 
 Options of both roles: `as`, `device`, `dtype`, `attn`, `batch_size`, `revision`, `trust_remote_code`; of a generator
 `max_pixels`, `repetition_penalty`, `thinking`; of an encoder `full_decode`; of a parser (a T5 that writes scene graphs,
-where a parser is asked for) `beams`, `max_tokens`, `lemmatise`.
+where a parser is asked for) `beams`, `max_tokens`, `lemmatise`;
+of a summary (an encoder: what a chat model that sees sums a picture, a corner of it or a text up as) `places`,
+`max_tokens`.
 
 Tested here with the real code of BLIP, GIT, Qwen2.5-VL, SmolVLM, Idefics3, LLaVA, Llama, T5, ViT-GPT2, CLIP, SigLIP,
 SigLIP 2, Chinese-CLIP, BLIP and BLIP-2 for retrieval; other architectures of the same families take the same paths.
@@ -35,7 +37,7 @@ __all__ = [
     "pieces",
 ]
 
-ROLES = ("encoder", "generator", "parser")
+ROLES = ("encoder", "generator", "parser", "summary")
 #: Endings of the architecture names in `config.json` of models that write.
 WRITES = (
     "ForConditionalGeneration",
@@ -52,7 +54,7 @@ def load(name: str, options: Options) -> Any:
 
     Args:
         name: a folder, or `owner/name` on the hub.
-        options: see the module; `as=generator`, `as=encoder` or `as=parser` overrides the architecture.
+        options: see the module; `as=generator`, `as=encoder`, `as=summary` or `as=parser` overrides the architecture.
 
     Raises:
         UserError: not there, no network, pickled weights, unknown option or architecture, a missing package.
@@ -72,6 +74,10 @@ def load(name: str, options: Options) -> Any:
         from panoglot.providers.hf._parser import load_parser
 
         return load_parser(checkpoint, place, options)
+    if role == "summary":
+        from panoglot.providers.hf._summary import HFSummary
+
+        return HFSummary(checkpoint, place, options)
     if role == "generator":
         from panoglot.providers.hf._generator import HFGenerator
 
@@ -96,6 +102,13 @@ def catalog() -> list[ModelInfo]:
             "hf:OWNER/NAME",
             ("encoder",),
             "CLIP, SigLIP and their like; with a matching head BLIP and BLIP-2 for retrieval; also hf:/folder",
+            install,
+            ready,
+        ),
+        ModelInfo(
+            "hf:OWNER/NAME?as=summary",
+            ("encoder",),
+            "a chat model that sees, by what it sums pictures, their corners and texts up as in one word (E5-V, SORCE)",
             install,
             ready,
         ),

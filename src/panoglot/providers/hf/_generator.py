@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from panoglot.providers.hf._files import Checkpoint
     from panoglot.providers.roles import Answer, Prompt
 
-__all__ = ["HFGenerator"]
+__all__ = ["HFGenerator", "find_family"]
 
 logger = logging.getLogger("panoglot.providers")
 
@@ -66,7 +66,7 @@ class HFGenerator:
         options.finish()  # a typing mistake must not cost the minutes that loading takes
         config = load_config(checkpoint, place)
         processor = load_processor(checkpoint, config, place)
-        auto, family = _family(config, checkpoint)
+        auto, family = find_family(config, checkpoint)
         self.model = load_weights(auto, checkpoint, config, place)
         shipped = getattr(self.model.generation_config, "repetition_penalty", None)
         self.penalty = float(penalty if penalty is not None else shipped or 1.0)
@@ -223,7 +223,7 @@ class HFGenerator:
         return self._vocabulary
 
 
-def _family(config: Any, checkpoint: Checkpoint) -> tuple[Any, type[Family]]:
+def find_family(config: Any, checkpoint: Checkpoint) -> tuple[Any, type[Family]]:
     """The Auto class that loads an architecture, and the family it belongs to."""
     import transformers
     from transformers.models.auto import modeling_auto as known
