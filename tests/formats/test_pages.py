@@ -291,6 +291,31 @@ def test_a_warc_that_is_cut(warc):
     assert len(take(warc, "lgs")[0]) == 3
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+@pytest.mark.parametrize("what", ["a page", "a picture that a page shows", "one that none shows"])
+def test_a_warc_that_breaks_off_says_so_once_whatever_stands_there(tmp_path, pack, what):
+    pytest.importorskip("fastwarc")
+    good = [record("https://shop.org/a", figure_page("1.jpg"))]
+    good.append(record("https://shop.org/1.jpg", picture_bytes(1, 120, 110), "image/jpeg"))
+    last = {
+        "a page": [record("https://shop.org/b", figure_page("1.jpg"))],
+        "a picture that a page shows": [
+            record("https://shop.org/b", figure_page("2.jpg")),
+            record("https://shop.org/2.jpg", picture_bytes(2, 120, 110), "image/jpeg"),
+        ],
+        "one that none shows": [record("https://shop.org/2.jpg", picture_bytes(2, 120, 110), "image/jpeg")],
+    }[what]
+    whole = b"".join(map(pack, [*good, *last]))
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(whole)
+    assert reasons(take(path, "wit")[1]) == []
+    path.write_bytes(whole[: -len(pack(last[-1])) // 3])
+    samples, rejects = take(path, "wit")
+    assert [texts(one) for one in samples] == [[("en", "All about 1.jpg")]]
+    assert [one.reason for one in rejects].count("truncated_archive") >= 1
+    assert len([one for one in rejects if one.item.count("#") == 1 and one.reason == "truncated_archive"]) == 1
+
+
 def figure_page(name):
     return (
         f'<html lang="en"><figure><img src="/{name}"><figcaption>All about {name}</figcaption></figure></html>'.encode()

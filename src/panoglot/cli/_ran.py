@@ -81,6 +81,12 @@ def _before(stage: Any) -> str:
     return ", ".join(many(n, what) for n, what in ((again, "picture{s}"), (stage.skipped, "unchanged part{s}")) if n)
 
 
+def _last(item: str) -> str:
+    """The name of an item without its folders; the address of a page in an archive stays whole."""
+    file, mark, rest = item.partition("#")
+    return file.rpartition("/")[2] + mark + rest
+
+
 def _show_rejects(data: Any, out: Any) -> None:
     """The open rejects by reason, the commonest first, each with its first items."""
     from collections import Counter
@@ -88,7 +94,7 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
+        items = [_last(row["item"]) for row in rows if row["reason"] == reason]
         return ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
 
     counts = Counter(row["reason"] for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from panoglot.errors import RowError, UserError, require
+from panoglot.formats._charsets import page_text
 from panoglot.formats._files import PAGES, WARCS, check_regular, inside, is_hidden, join_uri, read_bytes, reject
 from panoglot.formats._inflate import inflated
 from panoglot.formats._names import bare_language
@@ -38,9 +40,8 @@ T = TypeVar("T")
 _LONGEST = 16 * 2**20  # bytes of a page
 _MOST = 10_000  # things of a page
 _BATCH = 50  # pages of a part
+_LINE = 2**16  # bytes of a line of a WARC's header
 _MOST_UNPACKED = 64 * 2**30  # bytes of a WARC that is packed as one
-_META = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
-_XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.IGNORECASE)
 
 
 def files_of(source: str) -> list[str]:
@@ -80,7 +81,7 @@ class Page:
         html = require("lxml.html", "panoglot[pages]", "reading pages")
         if len(raw) > _LONGEST:
             raise RowError("too_many_bytes", f"a page of {len(raw):,} bytes, the limit is {_LONGEST:,}")
-        text = re.sub(r"^\s*<\?xml[^>]*\?>", "", _decoded(raw, charset)).replace("\0", "")
+        text = re.sub(r"^\s*<\?xml[^>]*\?>", "", page_text(raw, charset, _placed(url, uri))).replace("\0", "")
         parser = html.HTMLParser(huge_tree=False, no_network=True)
         try:
             tree = html.document_fromstring(text, parser=parser)
@@ -117,27 +118,6 @@ def words(text: Any) -> str:
     return " ".join((text if isinstance(text, str) else str(text.text_content())).split())
 
 
-def _decoded(raw: bytes, charset: str) -> str:
-    """A page as text: by its byte order mark, its server, itself; where none of them fits, by what does.
-
-    >>> _decoded("<meta charset=utf-8>é".encode("cp1252"), ""), _decoded("é".encode(), "iso-8859-1")
-    ('<meta charset=utf-8>é', 'é')
-    """
-    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
-        if raw.startswith(mark):
-            return raw[len(mark) :].decode(name, "replace")
-    head = raw[:4096]
-    said = [found[1].decode("ascii", "replace") for pattern in (_XML, _META) if (found := pattern.search(head))]
-    # who says Latin-1 often sends UTF-8, and hardly anything else is UTF-8 by accident
-    for name in ["utf-8", charset, *said, "windows-1252"]:
-        name = "windows-1252" if name.lower() in ("iso-8859-1", "latin1", "ascii", "us-ascii") else name
-        try:
-            return raw.decode(name) if name else raw.decode("ascii")
-        except (LookupError, UnicodeError, ValueError):
-            continue
-    return raw.decode("windows-1252", "replace")
-
-
 def _language(page: Page) -> str | None:
     """What a page says of its language: its root, its head, its host (de.wikipedia.org), its folder (`de/`)."""
     root = page.tree
@@ -151,16 +131,23 @@ def _language(page: Page) -> str | None:
     for link in root.iter("link"):
         if (link.get("rel") or "").lower() == "canonical":
             address = link.get("href") or address
-    try:
-        host = urlsplit(address).hostname or "" if "://" in address else ""
-    except ValueError:
-        host = ""
-    if host.endswith((".wikipedia.org", ".wikivoyage.org", ".wiktionary.org")):
-        said.append(host.partition(".")[0])
     for tag in said:
         if tag and (found := parse_language(tag.strip())) and found != "und":
             return found
-    folder = os.path.basename(os.path.dirname(page.uri.partition("#")[0]))
+    return _placed(address, page.uri)
+
+
+def _placed(url: str, uri: str) -> str | None:
+    """The language that the place of a page says: its host, else its folder."""
+    try:
+        host = urlsplit(url).hostname or "" if "://" in url else ""
+    except ValueError:
+        host = ""
+    if host.endswith((".wikipedia.org", ".wikivoyage.org", ".wiktionary.org")):
+        found = parse_language(host.partition(".")[0])
+        if found and found != "und":
+            return found
+    folder = os.path.basename(os.path.dirname(uri.partition("#")[0]))
     return bare_language(folder) if len(folder) != 3 else None
 
 
@@ -253,14 +240,17 @@ def pages_of(paths: Iterable[str], root: str) -> Iterator[tuple[Page, Pictures] 
         except RowError as error:
             yield reject(uri, error.reason, error.message)
             continue
+        said = False  # that it breaks off, of the page that is cut
         for n, (url, record) in enumerate(_responses(path, pictures)):
             if isinstance(record, RowError):
-                yield reject(f"{uri}#{url or n}", record.reason, record.message)
+                if not said:
+                    yield reject(f"{uri}#{url or n}", record.reason, record.message)
                 continue
             try:
                 check_headers([(k.encode(), v.encode()) for k, v in record.http_headers])
                 page = Page.of(_body(record, _LONGEST), f"{uri}#{url[:500]}", url, record.http_charset or "")
             except RowError as error:
+                said = error.reason == "truncated_archive"
                 yield reject(f"{uri}#{url[:500]}", error.reason, error.message)
                 continue
             yield page, pictures
@@ -302,12 +292,37 @@ def _gather(pictures: Pictures, room: str) -> str:
             if kind.startswith("image/"):
                 pictures.places.setdefault(_key(url), record.stream_pos)  # what is cut comes last
         else:
-            return ""
+            return _cut(pictures, max(0, last))
         pictures.places.clear()
         pictures.unpacked, problem = _unpacked(pictures.path, room)
         if pictures.unpacked:
-            _gather(pictures, room)
+            problem = _gather(pictures, room) or problem
     return problem
+
+
+def _cut(pictures: Pictures, start: int) -> str:
+    """Say whether the records from one on end too early: the reader of WARC passes over that in silence."""
+    with pictures.open() as packed:
+        packed.seek(start)
+        zipped = packed.read(2) == b"\x1f\x8b"
+        packed.seek(start)
+        source = gzip.GzipFile(fileobj=packed) if zipped else packed
+        try:
+            while line := source.readline(_LINE).strip() or source.readline(_LINE).strip():
+                if not line.startswith(b"WARC/"):
+                    return f"what stands at its end is no record of WARC: {line[:40]!r}"
+                length = 0
+                while line := source.readline(_LINE).strip():
+                    name, _, value = line.partition(b":")
+                    length = int(value) if name.strip().lower() == b"content-length" else length
+                while length and (piece := source.read(min(length, 2**20))):
+                    length -= len(piece)
+                if length:
+                    return f"its last record lacks {length:,} bytes"
+                source.readline(_LINE)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            return str(error)
+    return ""
 
 
 def _unpacked(path: str, room: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ It knows what ImageNet's 1000 classes suggest: animals and things well; people, 
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from panoglot.errors import UserError, require, require_later
 from panoglot.identity import extended, fingerprint, later
+from panoglot.providers._batches import chunks
 from panoglot.providers.embedded._cache import built
 from panoglot.providers.embedded.e5 import E5
 from panoglot.providers.embedded.efficientnet import EfficientNetLite2, Seen, classifier, synsets
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from panoglot.pictures import Image
 
 __all__ = ["Conse"]
+
+logger = logging.getLogger("panoglot.providers")
 
 _PHRASES = ("{}", "A {}.", "a photo of a {}")
 _LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
@@ -141,7 +145,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _table(encoder: E5) -> Path:
-    """Label vectors and language directions: about 30 s once per machine, then a file of 1.5 MB."""
+    """Label vectors and language directions: about 30 CPU seconds once per machine, then a file of 1.5 MB."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
     from importlib.metadata import version
 
     require_later("emoji", "emoji", "embedded:conse")
@@ -152,10 +158,16 @@ def _table(encoder: E5) -> Path:
     def build() -> bytes:
         import numpy as np
 
+        logger.warning("embedded:conse: vectors of 1,000 classes, once on this machine: about 30 seconds of a processor.")
         labels = [[phrase.format(name) for _, name in synsets()] for phrase in _PHRASES]
         words = _parallel_words()
-        vectors = _unit(np.sum([encoder.encode_texts(texts) for texts in labels], axis=0))
-        means = np.stack([encoder.encode_texts(texts).mean(0) for texts in words])  # [languages, 384]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the engine's own threads wait by spinning
+
+            def encoded(texts: list[str]) -> np.ndarray:
+                return np.concatenate(list(pool.map(encoder.encode_texts, chunks(texts, encoder.batch_size))))
+
+            vectors = _unit(np.sum([encoded(texts) for texts in labels], axis=0))
+            means = np.stack([encoded(texts).mean(0) for texts in words])  # [languages, 384]
         directions = np.linalg.svd(means - means.mean(0), full_matrices=False)[2][:_DIRECTIONS]
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate([vectors, directions]).astype(np.float32))
