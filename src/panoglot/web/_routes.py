@@ -104,7 +104,8 @@ ROUTES = (
     Route(
         "POST", "/api/v1/images/{id}/captions", "caption", "Correct or add a caption.",
         (("text", "string", "the right text"), ("lang", "string", "its language"),
-         ("caption", "string", "the caption that is corrected"), _AUTHOR),
+         ("caption", "string", "the caption that is corrected"),
+         ("add", "boolean", "correct none: put it beside what is there"), _AUTHOR),
         writes=True,
     ),
     Route(
