@@ -163,3 +163,35 @@ def test_what_is_wrapped_is_no_more_public_than_what_it_wraps(address):
 )
 def test_the_public_network_is_public(address):
     assert is_public(address)
+
+
+# -- what looks like a code of an emoji --------------------------------------------------------------------------------
+
+
+def test_names_and_captions_with_colons_are_shown_as_they_stand(tmp_path, capsys):
+    """`openai:m:` once came as `openai\u24c2`, a caption's `:cat:` as a cat."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a:dog:b.jpg").write_bytes(picture_bytes(0))
+    (folder / "a:dog:b.txt").write_text("The word :cat: and [bold]brackets[/bold].")
+    path = tmp_path / "x.pano"
+    said(capsys, "ingest", folder, "-o", path)
+    for words in (
+        ("search", path, "word brackets"), ("show", path, "a:dog:b.jpg"), ("curate", path, "--explain", "a:dog:b.jpg"),
+    ):  # fmt: skip
+        out = said(capsys, *words).out
+        assert ":cat: and [bold]" in out
+        assert ":dog:" in out
+    out = said(capsys, "caption", path, "--captioner", "openai:http://127.0.0.1:9/v1#m", "--dry-run").out
+    assert "openai:m: 1 question for 1 row" in out
+
+
+def test_a_dry_run_counts_the_rows_that_there_are(data, tmp_path, capsys):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text('"openai:m": {input: 5.0, output: 20.0}')
+    model = "openai:http://127.0.0.1:9/v1#m"
+    out = said(capsys, "caption", data.path, "--captioner", model, "--prices", prices, "--dry-run").out
+    (need,) = [line for line in out.splitlines() if line.startswith("  openai:m: ")]
+    assert "3 questions for 3 rows with 3 pictures" in need
+    (whole,) = [line for line in out.splitlines() if line.startswith("In all: at most $")]
+    assert need.rpartition("at most $")[2] == whole.removeprefix("In all: at most $").partition(". ")[0]

@@ -163,6 +163,7 @@ def test_subsets(tmp_path, capsys):
     )
     whole = panoglot.subset(data, output=tmp_path / "whole.pano", include_dropped=True)
     assert (whole.images, whole.captions, whole.dropped) == (9, 40, 8)
+    capsys.readouterr()
     assert run("subset", tmp_path / "a.pano", "--where", "colour = 'red'", "-o", tmp_path / "x.pano") == 2
     said = capsys.readouterr().err
     assert "colour" in said
@@ -263,3 +264,31 @@ def test_training_keeps_to_the_division(tmp_path):
     side = sides(data)
     found = read_records(data, held_out=0.5)
     assert {record.id: record.split for record in found.records} == side
+
+
+def test_a_subset_that_fails_leaves_no_dataset_and_says_what_there_is(tmp_path, capsys):
+    data = full_dataset(tmp_path / "a.pano")
+    panoglot.mix(data, policy="alt=1", name="coin")
+    capsys.readouterr()
+    for asked, message in (
+        (["--where", "width > 100000"], "nothing in "), (["--lang", "und-x"], ""), (["--split", "train"], "nothing in "),
+        (["--plan", "nix"], "no plan 'nix'. Known: coin."), (["--plan", "coins"], "Did you mean 'coin'?"),
+    ):  # fmt: skip
+        assert run("subset", tmp_path / "a.pano", *asked, "-o", tmp_path / "x.pano", "--quiet") == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "x.pano").exists()
+
+
+def test_what_a_subset_leaves_out_is_counted_and_quiet_is_quiet(tmp_path, capsys):
+    data = full_dataset(tmp_path / "a.pano")
+    had, dropped = len(data.images), len(data.dropped_images())
+    assert run("subset", tmp_path / "a.pano", "--where", "width >= 46", "-o", tmp_path / "b.pano", "--quiet") == 0
+    taken = len(panoglot.open(tmp_path / "b.pano").images)
+    said = capsys.readouterr().err
+    assert said.startswith(f"note: {had - taken} images of the dataset were left out, {dropped} of them as dropped")
+    assert run("merge", tmp_path / "a.pano", tmp_path / "b.pano", "-o", tmp_path / "c.pano", "--quiet") == 0
+    assert "merge" not in capsys.readouterr().err
+    assert run("merge", tmp_path / "a.pano", tmp_path / "b.pano", "-o", tmp_path / "d.pano") == 0
+    assert f"merge: {had + taken} done" in capsys.readouterr().err

@@ -128,6 +128,26 @@ def test_a_picture_with_its_texts_or_a_whole_folder_by_another_name(folder, tmp_
     assert not find_gone(data, str(folder)).places
 
 
+def test_what_moved_pictures_say_themselves_is_not_gone(folder, tmp_path):
+    """A text of EXIF goes where the file goes; the dry run knows it, also where a text file was left out."""
+    import PIL.Image
+
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "Oma Gerda im Garten am Bodensee"
+    for n in (4, 5):
+        PIL.Image.new("RGB", (60 + n, 50), "green").save(folder / "Ferien é 猫" / f"{n}.jpg", exif=exif)
+    (folder / "Ferien é 猫" / "5.de.txt").write_text("Ein grünes Bild.", encoding="utf-8")
+    data = ingest(folder, tmp_path).dataset
+    all_texts = kept(data)
+    (folder / "Ferien é 猫").rename(folder / "वन")
+    assert mirrored(folder, tmp_path) == 0
+    assert kept(data) == all_texts
+    (folder / "वन" / "5.de.txt").unlink()
+    (folder / "वन").rename(folder / "ป่า")
+    assert mirrored(folder, tmp_path) == 1
+    assert kept(data) == sorted(text for text in all_texts if text != "Ein grünes Bild.")
+
+
 def test_a_picture_that_is_renamed_and_whose_texts_are_gone(folder, tmp_path):
     data = ingest(folder, tmp_path).dataset
     (folder / "0.jpg").rename(folder / "neu.jpg")

@@ -3,7 +3,7 @@
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.retrieval import Searcher, edit, forget, index, search
+from panoglot.retrieval import Searcher, edit, forget, index, search, undo
 from panoglot.table import forget_images
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
 
@@ -54,6 +54,21 @@ def test_add_and_drop(scenes):  # noqa: F811
             edit(scenes.data, image, **call)
     with pytest.raises(UserError, match="has no image"):
         edit(scenes.data, "nothere.png", text="x", lang="de")
+
+
+def test_a_second_caption_of_a_language_stands_beside_the_first(scenes):  # noqa: F811
+    image = scenes.ids[1]
+    done = edit(scenes.data, image, text="A cat of blue wool.", lang="en", add=True, author="Ada")
+    assert done.replaced == ""
+    row = kept(scenes, image)["A cat of blue wool."]
+    assert (list(row.parents), row.author) == ([], "Ada")
+    assert "A blue cat." in kept(scenes, image)
+    assert edit(scenes.data, image, text="A cat of blue wool.", lang="en", add=True).edit_id == ""  # it is there
+    undo(scenes.data, done.edit_id)
+    assert {"A blue cat."} == {t for t, c in kept(scenes, image).items() if c.lang == "en"}
+    for call in ({"caption": row.caption_id}, {"drop": "wrong"}):
+        with pytest.raises(UserError, match="add goes with a text alone|give the right text"):
+            edit(scenes.data, image, text="x", lang="en", add=True, **call)
 
 
 def test_what_is_forgotten_is_gone(scenes):  # noqa: F811

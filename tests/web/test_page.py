@@ -179,6 +179,24 @@ def test_review_by_the_keyboard(page):
 
 
 @browser
+def test_a_caption_is_added_in_the_language_of_the_page_and_corrects_none(page):
+    key, other = page.world.ids[1], page.world.ids[2]
+    page.go(f"{page.url}#/picture/{other}".replace("?ui=en", "?ui=de"), "document.querySelector('.says li')")
+    page.press("e")  # begun on one picture, and left
+    page.js(f"location.hash = '#/picture/{key}'")
+    page.wait("document.getElementById('said').innerText.includes('A blue cat.')")
+    before = {c.text for c in page.world.data.captions_of([key])[key]}
+    assert page.js("document.getElementById('write-lang').value") == "de"
+    page.js("document.getElementById('write-text').focus()")
+    page.write("Noch ein Satz.")
+    page.press("Enter", ctrl=True)
+    page.wait(f"{SAID} === 'Gespeichert.'")
+    after = page.world.data.captions_of([key])[key]
+    assert {c.text for c in after} == before | {"Noch ein Satz."}
+    assert next(c.lang for c in after if c.text == "Noch ein Satz.") == "de"
+
+
+@browser
 def test_a_picture_is_corrected_and_forgotten(page):
     key = page.world.ids[1]
     page.go(f"{page.url}#/picture/{key}", "document.querySelector('.says li')")

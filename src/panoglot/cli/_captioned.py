@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -81,7 +82,7 @@ def show_forecast(found: Any) -> int:
         failing = f", {step.failing:,} failed before" if step.failing else ""
         out.print(safe(f"{step.stage}: {many(rows, 'row')} to do{before}{failing}"), soft_wrap=True)
         for need in step.needs:
-            out.print(f"  {safe(need_line(need))}", soft_wrap=True)
+            out.print(f"  {safe(need_line(need, rows))}", soft_wrap=True)
         if step.measured:
             paid = f", {price_text(step.paid)}" if step.paid is not None else ""
             out.print(f"  measured here on {many(step.measured, 'row')}: 1,000 take {_time(step.seconds)}{safe(paid)}")
@@ -109,14 +110,17 @@ def show_forecast(found: Any) -> int:
     return 0
 
 
-def need_line(need: Any) -> str:
-    """What a model is asked for 1,000 rows, in words."""
-    said = f"{need.model}: {need.asked:,} questions for 1,000 rows"
-    if need.tokens_in:
-        pictures = f" with {many(need.images, 'picture')}" if need.images else ""
-        said += f"{pictures}, about {need.tokens_in:,} tokens read, at most {need.tokens_out:,} written"
+def need_line(need: Any, rows: int) -> str:
+    """What a model is asked for so many rows, in words; `need` is for 1,000."""
+    asked, images, read, written = (
+        math.ceil(one * rows / 1000) for one in (need.asked, need.images, need.tokens_in, need.tokens_out)
+    )
+    said = f"{need.model}: {many(asked, 'question')} for {many(rows, 'row')}"
+    if read:
+        pictures = f" with {many(images, 'picture')}" if images else ""
+        said += f"{pictures}, about {read:,} tokens read, at most {written:,} written"
     if need.price != 0:
-        said += f": at most {price_text(need.price)}"
+        said += f": at most {price_text(None if need.price is None else need.price * rows / 1000)}"
     return said
 
 

@@ -31,7 +31,8 @@ def console() -> Any:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()  # in a pipe nothing is cut at 80 columns
-    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
+    # `openai:m:` and a caption's `:cat:` are no emoji
+    return Console(emoji=False, highlight=False, soft_wrap=not terminal, width=None if terminal else 240)
 
 
 def show_notes(notes: Iterable[str]) -> None:

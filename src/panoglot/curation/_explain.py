@@ -101,7 +101,7 @@ class Explained:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(width=140, color_system=None, force_terminal=False, legacy_windows=False)
+        console = Console(width=140, emoji=False, color_system=None, force_terminal=False)
         with console.capture() as capture:
             console.print(self)
         return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))

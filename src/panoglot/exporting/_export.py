@@ -19,7 +19,7 @@ from panoglot.errors import NothingKept, UserError, command, did_you_mean, verb
 from panoglot.exporting._card import drops, write_card
 from panoglot.exporting._comparisons import Comparisons
 from panoglot.exporting._fitter import Fitter
-from panoglot.exporting._job import Job, Splits, planned
+from panoglot.exporting._job import Job, Splits
 from panoglot.exporting._names import Names
 from panoglot.exporting._people import Masker
 from panoglot.exporting._rows import Wanted, What, pictures_of
@@ -30,7 +30,7 @@ from panoglot.formats._written import note_written
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
-from panoglot.table import KEPT_CAPTION, KINDS, Dataset, is_translation, open_dataset, sql_in
+from panoglot.table import KEPT_CAPTION, KINDS, Dataset, find_plan, is_translation, open_dataset, sql_in
 
 __all__ = ["CARD", "MANIFEST", "export"]
 
@@ -118,6 +118,7 @@ def export(
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     _check_beside(data, output, beside, to)
     chosen, notes = _chosen(data, lang, kinds, include_dropped, captioned_only)
+    plan = None if plan is None else find_plan(data, plan)
     job = Job(
         data,
         to,
@@ -125,7 +126,7 @@ def export(
         Masker(mask, detector),
         OptOut.of(opt_out, data),
         Splits(data, split),
-        Wanted(chosen.where, include_dropped, planned(data, plan), partial(_ranked, chosen)),
+        Wanted(chosen.where, include_dropped, plan, partial(_ranked, chosen)),
         Names() if names == "original" else None,
         getattr(writer, "ARROW", False),
         _comparisons(data, to) if getattr(writer, "RATINGS", False) else None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from panoglot.formats import OptOut
     from panoglot.table import Dataset
 
-__all__ = ["Job", "Splits", "planned"]
+__all__ = ["Job", "Splits"]
 
 _SPAN = 2  # hex digits of the ids that are looked up at once
 
@@ -59,19 +59,6 @@ class Splits:
             table = self.data.splits.read(["image_id", "split"], low)
             self._have = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist()))
         return self._have.get(image_id)
-
-
-def planned(data: Dataset, plan: str | None) -> str | None:
-    """The plan whose captions are meant, if one is.
-
-    Raises:
-        UserError: there is no such plan.
-    """
-    if plan is not None and not data.choices.count(sql_in("plan", [plan])):
-        names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
-        make = f" Make one: {command('mix', data.address)}" if not names else ""
-        raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
-    return plan
 
 
 @dataclass

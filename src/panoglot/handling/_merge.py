@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from panoglot.checks import several
-from panoglot.errors import UserError, command, verb
+from panoglot.errors import UserError, many, verb
 from panoglot.languages import meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.retrieval._where import ids_where
+from panoglot.running import Progress
 from panoglot.table import (
     FORGOTTEN,
     KEPT_CAPTION,
@@ -21,6 +22,7 @@ from panoglot.table import (
     Table,
     byte_spans,
     create_dataset,
+    find_plan,
     id_spans,
     open_dataset,
     plain_rows,
@@ -71,6 +73,7 @@ def merge(
     dataset: Dataset | str | os.PathLike[str],
     *more: str,
     output: str | os.PathLike[str],
+    quiet: bool | None = None,
 ) -> Copied:
     """Make one dataset of several: pictures, captions with ids and provenance, marks, facts, vectors, runs.
 
@@ -82,6 +85,7 @@ def merge(
         dataset: the first one.
         more: the others.
         output: the dataset to make, or one that these are added to.
+        quiet: no progress bar.
 
     Raises:
         UserError: only one dataset, one that is not there, or an output that is one of them.
@@ -93,10 +97,11 @@ def merge(
     copied, before = Copied(target.address), _texts(target)
     gone = {key for data in (*sources, target) for key in _forgotten(data)}
     marks = [{"image_id": key, "scores": {}, "dropped": FORGOTTEN} for key in sorted(gone)]
-    with target.writer():
+    total = sum(len(data.images) for data in sources)
+    with target.writer(), Progress("merge", total, quiet=quiet) as bar:
         target.marks.upsert(marks)  # first: from here on nobody takes them in
         for data in sources:
-            _copy(data, target, copied, None, None, gone)
+            _copy(data, target, copied, bar, None, None, gone)
             for name in _WHOLE:
                 _copy_whole(getattr(data, name), getattr(target, name))
             _copy_vectors(data, target)
@@ -116,6 +121,7 @@ def subset(
     split: str | None = None,
     plan: str | None = None,
     include_dropped: bool = False,
+    quiet: bool | None = None,
 ) -> Copied:
     """Put a part of a dataset into another: pictures that fit, with their captions, provenance and vectors.
 
@@ -128,38 +134,40 @@ def subset(
         split: only the pictures of this split.
         plan: only the captions that this plan or mix chose, and their pictures.
         include_dropped: take what was dropped as well.
+        quiet: no progress bar.
 
     Raises:
-        UserError: a filter that is none, a language or split that is not there, or nothing fits.
+        UserError: a filter that is none, a language or split that is not there, or nothing fits; then nothing is made.
     """
     data = open_dataset(dataset)
-    target = _target(output, [data])
-    copied, before = Copied(target.address), _texts(target)
     pictures = None if where is None else set(ids_where(data, where))
-    terms = []
+    terms, notes = [], []
     if lang:
         have = _languages(data)
         met, notes = meeting([canonical_language(tag) for tag in several(lang)], have)
         terms.append(sql_in("lang", met))
-        copied.notes += notes
     if several(kinds):
         terms.append(sql_in("kind", several(kinds)))
     narrowed = bool(terms)
     if not include_dropped:
         terms.append("dropped is null")
-    if plan is not None:
-        chosen = data.choices.read(["image_id", "caption_id"], sql_in("plan", [plan]))
-        if not chosen.num_rows:
-            raise UserError(f"{data.address} has no plan '{plan}': {command('mix', data.address, '--name', plan)}")
     ids = _chosen(data, pictures, " and ".join(terms) if narrowed else None, split, include_dropped)
-    if not ids:
-        raise UserError(f"nothing in {data.address} fits; see what there is: panoglot info {data.address}")
     texts: set[str] | None = None
     if plan is not None:
+        mine = sql_in("plan", [find_plan(data, plan)])
+        chosen = data.choices.read(["image_id", "caption_id"], mine)
         ids = sorted(set(ids) & set(chosen["image_id"].to_pylist()))
         texts = set(chosen["caption_id"].to_pylist())
-    with target.writer():
-        _copy(data, target, copied, ids, " and ".join(terms) or None, set(_forgotten(target)), texts)
+    if not ids:
+        raise UserError(f"nothing in {data.address} fits; see what there is: panoglot info {data.address}")
+    target = _target(output, [data])
+    copied, before = Copied(target.address, notes=notes), _texts(target)
+    if left_out := len(data.images) - len(ids):
+        dropped = 0 if include_dropped else len(data.dropped_images())
+        which = f", {dropped:,} of them as dropped" if dropped else ""
+        copied.notes.append(f"{many(left_out, 'image{s} of the dataset {was}')} left out{which}")
+    with target.writer(), Progress("subset", len(ids), quiet=quiet) as bar:
+        _copy(data, target, copied, bar, ids, " and ".join(terms) or None, set(_forgotten(target)), texts)
         _copy_whole(data.runs, target.runs)
         _copy_vectors(data, target, whole=False)
     left = [name for name in _WHOLE if name != "runs" and len(getattr(data, name))]
@@ -235,6 +243,7 @@ def _copy(
     data: Dataset,
     target: Dataset,
     copied: Copied,
+    bar: Progress,
     ids: Sequence[str] | None,
     texts: str | None,
     gone: set[str],
@@ -256,6 +265,7 @@ def _copy(
             rows = _with_ids(table, kept)
             new = target.images.insert(rows)
             copied.images, copied.met = copied.images + new, copied.met + len(kept) - new
+            bar.reach(copied.images + copied.met + copied.forgotten)
         for other in _OF_PICTURES:
             source: Table = getattr(data, other)
             terms = f"{where} and ({texts})" if texts and other == "captions" else where

@@ -11,8 +11,9 @@ from typing import Any
 from panoglot.errors import RowError, UserError, command
 from panoglot.formats._files import is_hidden, join_uri, read_bytes
 from panoglot.formats.folder import with_texts
+from panoglot.identity import normal_text
 from panoglot.ingestion._places import SUPERSEDED, drop_texts, files_of, is_gone
-from panoglot.pictures import SUFFIXES
+from panoglot.pictures import SUFFIXES, read_metadata
 from panoglot.storage import in_objects, open_bucket
 from panoglot.table import Dataset, image_id, sql_in
 
@@ -103,13 +104,16 @@ def find_gone(data: Dataset, folder: str, *, unread: bool = False) -> Gone:
     for key in found.images.keys() - here:
         del found.images[key]
     if unread and struck:
-        read = {}  # pictures that moved, to where they are
-        for key, path in _moved(data, folder, start, found.images, objects) if found.images else ():
-            if found.images.pop(key, None) is not None:
+        read, own = {}, {}  # pictures that moved: where they are, and what their files say themselves
+        for content, path in _moved(data, folder, start, found.images, objects) if found.images else ():
+            if found.images.pop(key := image_id(content), None) is not None:
                 read[key] = path
+                own[key] = {normal_text(text) for text, _ in read_metadata(content).captions}
         told = with_texts(read.values())  # what is beside the new name is taken for what was beside the old one
         left = [r for r in struck if r["image_id"] not in found.images and read.get(r["image_id"]) not in told]
-        found = replace(found, texts=len(_given_no_longer(data, left)))
+        lost = sorted(_given_no_longer(data, left))
+        rows = data.captions.get(lost, ["image_id", "text"]).to_pylist() if lost else []
+        found = replace(found, texts=sum(row["text"] not in own.get(row["image_id"], ()) for row in rows))
     if objects is not None:  # there are no folders: one that has nothing in it was deleted
         found.emptied.update({folder: len(found.images)} if found.images and not objects else {})
         return found
@@ -203,8 +207,8 @@ def _objects(folder: str) -> Iterator[tuple[str, int]]:
 
 def _moved(
     data: Dataset, folder: str, start: str, images: dict[str, str], objects: Mapping[str, int] | None
-) -> Iterator[tuple[str, str]]:
-    """Those of the pictures that lie in a file of the folder that was not read yet, with its path.
+) -> Iterator[tuple[bytes, str]]:
+    """What may be one of the pictures in a file of the folder that was not read yet, with its path.
 
     Only files of their sizes are read.
     """
@@ -215,7 +219,7 @@ def _moved(
         if os.path.splitext(path)[1].lower() in SUFFIXES and join_uri(path) not in known:
             try:
                 if (objects[path] if objects is not None else os.path.getsize(path)) in sizes:
-                    yield image_id(_content(path)), path
+                    yield _content(path), path
             except (OSError, RowError):
                 continue
 

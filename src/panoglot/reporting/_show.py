@@ -68,7 +68,7 @@ class Shown:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(width=100, color_system=None, force_terminal=False, legacy_windows=False)
+        console = Console(width=100, emoji=False, color_system=None, force_terminal=False)
         with console.capture() as capture:
             console.print(self)
         return capture.get().rstrip("\n")

@@ -83,6 +83,7 @@ def edit(
     lang: str | None = None,
     caption: str | None = None,
     drop: str | None = None,
+    add: bool = False,
     author: str = "",
 ) -> Edited:
     """Correct a caption of a picture, add one, or drop one.
@@ -98,10 +99,11 @@ def edit(
         caption: the caption that is corrected or dropped: its id, or the beginning of it; without it the most telling
             kept one of the language, if there is one.
         drop: drop the caption for this reason instead of correcting it (`wrong`, `rude` …).
+        add: put the text beside the captions of its language that are there, instead of correcting one.
         author: who says so.
 
     Raises:
-        UserError: no such picture or caption, an empty text, both a text and a drop.
+        UserError: no such picture or caption, an empty text, both a text and a drop, `add` with a caption or a drop.
     """
     data = open_dataset(dataset)
     key = find_image(data, image)
@@ -109,10 +111,12 @@ def edit(
         raise UserError(
             f"give the right text, or a reason to drop: {command('edit', data.address, image, '--text', '…')}"
         )
+    if add and (caption is not None or drop is not None):
+        raise UserError("add goes with a text alone: it corrects and drops no caption.")
     said = normal_text(str(text or "")).strip()
     if drop is None and (not said or len(said) > _LONGEST):
         raise UserError("the text is empty." if not said else f"the text has {len(said):,} characters.")
-    old = _caption(data, key, caption, lang)
+    old = None if add else _caption(data, key, caption, lang)
     if drop is not None:
         if old is None:
             raise UserError(f"{image} has no such caption to drop.")
@@ -122,7 +126,8 @@ def edit(
         return Edited(key, "", old.caption_id, old.text, old.lang, done)
     tag = canonical_language(lang) if lang is not None else old.lang if old is not None else UNKNOWN_LANGUAGE
     fresh = given_caption_id(key, "human", tag, None, said)
-    if old is not None and old.caption_id == fresh and old.dropped is None:
+    same = [c for c in data.captions_of([key])[key] if c.caption_id == fresh]
+    if same and (old is None or old.caption_id == fresh):
         return Edited(key, fresh, "", said, tag)
     row = Caption(
         said, tag, "human", parents=[old.caption_id] if old is not None else (), recipe="human", image_id=key,

@@ -61,7 +61,7 @@ class Progress:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
+                console=Console(stderr=True, emoji=False),
             )
             self._bar.start()
             self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")

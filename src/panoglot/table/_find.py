@@ -1,4 +1,4 @@
-"""One image of a dataset by what people have of it: its id, the beginning of its id, its uri, the name of its file."""
+"""What people name of a dataset: an image by its id, the beginning of it, its uri or its file's name; a plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from panoglot.errors import UserError, command, did_you_mean, many
 from panoglot.table._dataset import Dataset
 from panoglot.table._table import sql_in
 
-__all__ = ["find_image"]
+__all__ = ["find_image", "find_plan"]
 
 
 def find_image(data: Dataset, wanted: str) -> str:
@@ -99,3 +99,16 @@ def _near(data: Dataset, wanted: str, hexadecimal: bool) -> str:
     if gone and "mean" not in hint:
         return f" {many(gone, 'picture{s} {was}')} forgotten, and every name with it: the id alone is known."
     return hint if "mean" in hint else " An image is named by its id, the beginning of its id, or its uri."
+
+
+def find_plan(data: Dataset, plan: str) -> str:
+    """The plan (or mix) whose captions are meant.
+
+    Raises:
+        UserError: there is no such plan.
+    """
+    if not data.choices.count(sql_in("plan", [plan])):
+        names = {name for batch in data.choices.batches(["plan"]) for name in batch.column(0).to_pylist()}
+        make = f" Make one: {command('mix', data.address)}" if not names else ""
+        raise UserError(f"{data.address} has no plan '{plan}'.{did_you_mean(plan, names)}{make}")
+    return plan

@@ -67,7 +67,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-            self._bar = Bar(*columns, console=Console(stderr=True))
+            self._bar = Bar(*columns, console=Console(stderr=True, emoji=False))
             self._bar.start()
             self._task = self._bar.add_task("", total=self._trainer.total, completed=self._trainer.step)
             self._said(self._trainer.stage)

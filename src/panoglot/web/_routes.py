@@ -162,7 +162,8 @@ ROUTES = (
     Route(
         "POST", "/api/v1/images/{id}/captions", "caption", "Correct or add a caption.",
         (Field("text", "string", "the right text", needed=True), Field("lang", "string", "its language"),
-         Field("caption", "string", "the caption that is corrected"), _AUTHOR),
+         Field("caption", "string", "the caption that is corrected"),
+         Field("add", "boolean", "correct none: put it beside what is there"), _AUTHOR),
         writes=True,
     ),
     Route(

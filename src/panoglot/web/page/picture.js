@@ -1,5 +1,5 @@
 // One picture: all that is said about it, who says so, and what to do with it.
-import { $, author, button, caption, code, complain, date, fill, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
+import { $, UI, author, button, caption, code, complain, date, fill, get, go, language, letter, make, mine, number, post, say, state, sure, t, tell, thumb, typing, where, writer } from "/a/base.js";
 import { why } from "/a/search.js";
 
 let now = null, tab = "mine", at = 0;
@@ -84,8 +84,9 @@ function said(c, n, write) {
 
 function editor() {
   const tags = Object.keys(state.info.languages);
+  editing = null; // a form that is drawn anew adds
   return make("form", { id: "write", "aria-labelledby": "write-title", onsubmit: save }, make("h2", { id: "write-title" }, t("Add a caption")),
-    make("label", { class: "field" }, make("span", {}, t("language")), make("input", { id: "write-lang", list: "tags", required: true, maxlength: 35, size: 8, value: mine(tags[0] || "en") ? tags[0] || "en" : navigator.language.split("-")[0] })),
+    make("label", { class: "field" }, make("span", {}, t("language")), make("input", { id: "write-lang", list: "tags", required: true, maxlength: 35, size: 8, value: UI })),
     make("datalist", { id: "tags" }, ...tags.map((tag) => make("option", { value: tag }, language(tag)))),
     make("label", { class: "field wide" }, make("span", {}, t("text")), make("textarea", { id: "write-text", dir: "auto", rows: 3, required: true, maxlength: 20000, class: "t", onkeydown: (event) => {
       if (event.isComposing || event.keyCode === 229) return;
@@ -127,7 +128,7 @@ async function wrote(work, done) {
 function save(event) {
   event.preventDefault();
   const body = { text: $("write-text").value, lang: $("write-lang").value.trim(), author: author() };
-  if (editing) body.caption = editing.caption_id;
+  if (editing) body.caption = editing.caption_id; else body.add = true;
   wrote(async (match) => { const made = await post(`/images/${now.id}/captions`, body, match); editing = null; return made; }, t("Saved."));
 }
 
