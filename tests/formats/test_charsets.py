@@ -34,3 +34,15 @@ def test_a_page_that_names_no_charset_is_read_by_its_language(tmp_path, lang, ch
     (tmp_path / "a.html").write_bytes(page.encode(charset))
     samples, _ = take(tmp_path, "wit")
     assert [c.text for one in samples for c in one.captions] == [said]
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined"])
+def test_a_page_in_a_charset_that_no_page_is_in_is_read_as_if_it_named_none(tmp_path, charset):
+    """Python's punycode takes a minute for 300 KB, and its UTF-7 makes markup of letters."""
+    (tmp_path / "1.png").write_bytes(picture_bytes(1, 120, 110, "PNG"))
+    said = "größer +ADw-b+AD4- \\u0041 " + "ab" * 60_000
+    page = f'<meta charset="{charset}"><figure><img src="1.png"><figcaption>{said[:40]}</figcaption></figure>{said}'
+    (tmp_path / "a.html").write_bytes(page.encode("cp1252"))
+    samples, rejects = take(tmp_path, "wit")
+    assert [c.text for one in samples for c in one.captions] == [said[:40]]
+    assert not rejects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from panoglot.languages import matches
@@ -14,6 +15,8 @@ _XML = re.compile(rb"^\s*<\?xml[^>]+encoding\s*=\s*[\"']([a-zA-Z0-9_:.-]+)", re.
 _LANG = re.compile(rb"<(?:html|body)[^>]+lang\s*=\s*[\"']?\s*([a-zA-Z0-9_-]+)", re.IGNORECASE)
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _LATIN = frozenset(("iso-8859-1", "latin1", "ascii", "us-ascii"))
+#: Codecs of Python that no page is in; one of them takes a minute for 300 KB, another reads markup out of letters.
+_NONE = frozenset(("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"))
 #: What pages in a language are in when they are not in UTF-8 and do not say it: the WHATWG's Encoding and HTML
 #: standards name the first or the last of each; where there are several, bytes of the first are hardly valid in the next.
 _OLD = {
@@ -71,7 +74,7 @@ def _likely(text: str) -> int:
 
 def _decoded(raw: bytes, name: str) -> str | None:
     try:
-        return raw.decode(name)
+        return None if codecs.lookup(name).name in _NONE else raw.decode(name)
     except (LookupError, UnicodeError, ValueError):
         return None
 

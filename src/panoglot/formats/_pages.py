@@ -41,6 +41,7 @@ _LONGEST = 16 * 2**20  # bytes of a page
 _MOST = 10_000  # things of a page
 _BATCH = 50  # pages of a part
 _LINE = 2**16  # bytes of a line of a WARC's header
+_MOST_LAST = 2**30  # bytes of a WARC's last record that are counted, to see whether it is whole
 _MOST_UNPACKED = 64 * 2**30  # bytes of a WARC that is packed as one
 
 
@@ -314,9 +315,12 @@ def _cut(pictures: Pictures, start: int) -> str:
                 length = 0
                 while line := source.readline(_LINE).strip():
                     name, _, value = line.partition(b":")
-                    length = int(value) if name.strip().lower() == b"content-length" else length
+                    length = max(0, int(value)) if name.strip().lower() == b"content-length" else length
+                read = 0
                 while length and (piece := source.read(min(length, 2**20))):
-                    length -= len(piece)
+                    length, read = length - len(piece), read + len(piece)
+                    if read > _MOST_LAST:
+                        return ""  # to read on would cost more than it tells
                 if length:
                     return f"its last record lacks {length:,} bytes"
                 source.readline(_LINE)
