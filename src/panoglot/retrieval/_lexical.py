@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoglot.errors import UserError
 from panoglot.languages import base_language, script_of_character
 from panoglot.retrieval._folding import FOLDING, folded, forms, spaceless, words_of
 from panoglot.retrieval._word_rows import WordRows
@@ -93,7 +94,7 @@ class Lexicon:
             return self._open is not False
         try:
             self._open = self._current()
-        except (OSError, ValueError):  # not a place to write
+        except (OSError, ValueError, UserError):  # not a place to write, or taken away meanwhile
             if self._data.captions.count() > _MOST_TEMPORARY:
                 self._open = False
             else:
