@@ -114,7 +114,7 @@ class Lexicon:
                     version = self._data.captions.lance().version
                     if self._state().get("version") != VERSION or not self._follow():
                         self._make()
-                    self._say(version, self._folder)
+                    self._say(version)
         return self._table.lance()
 
     @property
@@ -132,10 +132,10 @@ class Lexicon:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _say(self, version: int, folder: Path) -> None:
-        temporary = folder / f".state-{secrets.token_hex(4)}"
+    def _say(self, version: int) -> None:
+        temporary = self._folder / f".state-{secrets.token_hex(4)}"
         temporary.write_text(json.dumps({"version": VERSION, "captions": version}))
-        temporary.replace(folder / "state.json")
+        temporary.replace(self._folder / "state.json")
 
     def _make(self) -> None:
         """Write the table anew, beside its place, and put it there."""
