@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoglot.errors import UserError
 from panoglot.languages import base_language, script_of_character
 from panoglot.retrieval._folding import FOLDING, folded, forms, spaceless, words_of
 from panoglot.retrieval._word_rows import WordRows
@@ -93,7 +94,7 @@ class Lexicon:
             return self._open is not False
         try:
             self._open = self._current()
-        except (OSError, ValueError):  # not a place to write
+        except (OSError, ValueError, UserError):  # not a place to write, or taken away meanwhile
             if self._data.captions.count() > _MOST_TEMPORARY:
                 self._open = False
             else:
@@ -113,7 +114,7 @@ class Lexicon:
                     version = self._data.captions.lance().version
                     if self._state().get("version") != VERSION or not self._follow():
                         self._make()
-                    self._say(version, self._folder)
+                    self._say(version)
         return self._table.lance()
 
     @property
@@ -131,10 +132,10 @@ class Lexicon:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _say(self, version: int, folder: Path) -> None:
-        temporary = folder / f".state-{secrets.token_hex(4)}"
+    def _say(self, version: int) -> None:
+        temporary = self._folder / f".state-{secrets.token_hex(4)}"
         temporary.write_text(json.dumps({"version": VERSION, "captions": version}))
-        temporary.replace(folder / "state.json")
+        temporary.replace(self._folder / "state.json")
 
     def _make(self) -> None:
         """Write the table anew, beside its place, and put it there."""

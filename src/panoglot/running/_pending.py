@@ -73,7 +73,8 @@ def todo(dataset: Dataset, stage: Stage, retry: bool) -> Todo:
         skipped = pc.sum(pc.is_in(ids, done["item"].cast(ids.type))).as_py() or 0
         known = 0 if retry else len(failing.intersection(ids.to_pylist()))
     if stage.of == "images" and len(dropped):  # those that were dropped before their turn came are not taken
-        out = set(dropped.to_pylist()).difference(done["item"].to_pylist(), () if retry else failing)
+        left = dropped.filter(pc.invert(pc.is_in(dropped, done["item"].cast(dropped.type))))
+        out = set(left.to_pylist()).difference(() if retry else failing)
         if stage.taken:
             out.intersection_update(table.read([table.key], stage.taken)[table.key].to_pylist())
         known += len(out)
