@@ -444,7 +444,7 @@ class Searcher:
         for name, part in told:
             row = texts.get(part.pop("terms")["caption"], {})
             text = row.get("text", "")
-            part |= {"words": matched(words, text)} if name == "lexical" else {}
+            part |= {"words": matched(words, text, row.get("lang", ""))} if name == "lexical" else {}
             part |= {"caption": text, "lang": row.get("lang", "")}
         for one in map(by_id.__getitem__, ids):
             key, uri = one.image_id, uris.get(one.image_id, "")
