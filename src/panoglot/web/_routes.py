@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoglot._version import __version__
+from panoglot.retrieval import CODES
 from panoglot.web._http import Problem
 
 __all__ = [
@@ -34,7 +35,7 @@ Fields = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True)
 class Route:
-    """A route: method, path with `{id}`, what it does, the fields of its JSON body or query, whether it writes."""
+    """A route: method, path with `{id}`, what it does, fields of its body or query, whether it writes, its answer."""
 
     method: str
     path: str
@@ -43,6 +44,7 @@ class Route:
     body: Fields = ()
     query: Fields = ()
     writes: bool = False
+    gives: Fields = ()
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -72,6 +74,13 @@ ROUTES = (
             ("plan", "object", "search with this plan"), ("min_score", "number", "least cosine"),
             ("captions", "integer", f"captions of each hit, at most {MOST_CAPTIONS}; without it 10"),
             (_SHOW[0], _SHOW[1], "one caption of each hit: the first of these languages; query: of what was found"),
+        ),
+        gives=(
+            ("hits", "array", "pictures with their scores and parts, best first"),
+            ("notes", "array", "lines on what was found, in English"),
+            ("note_codes", "array", "to each line {code, values}, of which other languages make theirs"),
+            ("typed", "object", "words that were typed with a sign: must, must_not"),
+            ("plan", "object", "how the query was read"), ("version", "integer", "of the dataset"),
         ),
     ),
     Route("POST", "/api/v1/query-picture", "query_picture", "Send a picture (image/*) to search with; gives its id."),
@@ -160,6 +169,8 @@ def openapi(read_only: bool) -> dict[str, Any]:
             "operationId": route.name, "summary": route.about,
             "responses": {"200": {"description": "done"}, "default": {"description": "application/problem+json"}},
         }  # fmt: skip
+        if route.gives:
+            one["responses"]["200"]["content"] = {"application/json": {"schema": _given(route.gives)}}
         given = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"\{(\w+)\}", route.path)
@@ -181,6 +192,20 @@ def openapi(read_only: bool) -> dict[str, Any]:
         "paths": paths, "security": [{"token": []}],
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
+
+
+def _given(fields: Fields) -> dict[str, Any]:
+    """What an answer holds; lines have codes, and these their values."""
+    known: dict[str, Any] = {name: {"type": kind, "description": text} for name, kind, text in fields}
+    codes = "\n".join(f"{code}: {text}" for code, text in CODES.items())
+    known["notes"]["items"] = {"type": "string"}
+    known["note_codes"]["items"] = {
+        "type": "object", "required": ["code", "values"],
+        "properties": {
+            "code": {"type": "string", "enum": ["", *CODES], "description": codes}, "values": {"type": "object"},
+        },
+    }  # fmt: skip
+    return {"type": "object", "properties": known}
 
 
 def fields(body: dict[str, Any], name: str) -> dict[str, Any]:
