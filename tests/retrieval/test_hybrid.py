@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import PIL.Image
@@ -203,7 +204,9 @@ def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, mon
         hits = search(scenes.data, word, encoder=scenes.encoder)
         assert len(hits) == 10
         assert hits.notes[0].startswith("weak: no caption has")
-    assert not search(scenes.data, "kipepeo", encoder=scenes.encoder)
+    if find_spec("emojiswahili"):
+        assert search(scenes.data, "kipepeo", encoder=scenes.encoder).notes[0].startswith("weak: no caption has")
+    assert not search(scenes.data, "kipepopo", encoder=scenes.encoder)
     cuts = {"kipepeo": 1, "kazubexi": 4, "red": 1}
     monkeypatch.setattr(Codes, "pieces", lambda _, texts: [cuts[text] for text in texts], raising=False)
     assert "weak" in search(scenes.data, "kipepeo", encoder=scenes.encoder).notes[0]  # the encoder has such a word

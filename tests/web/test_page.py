@@ -87,6 +87,55 @@ def test_search_why_picture_back(page):
 
 
 @browser
+@pytest.mark.parametrize("ui", ["de", "ar", "en"])
+def test_what_the_server_says_is_said_in_the_language_of_the_page(page, ui, tmp_path):
+    page.url = page.url.replace("ui=en", f"ui={ui}")
+    line = "document.querySelector('#notes li')?.innerText"
+    for question, said in {
+        "zzyzx": {
+            "de": "Schwach: In keinem Text steht „zzyzx“",
+            "ar": "لا يرد «zzyzx» في أي نص",
+            "en": "weak: no caption",
+        },
+        "dog +zzyzx": {"de": "und es muss in einem stehen", "ar": "ويجب أن يرد في واحد", "en": "must stand in one"},
+        '"dog red"': {
+            "de": "In keinem Text steht „dog red“ zusammen",
+            "ar": "«dog red» معًا",
+            "en": "these words together",
+        },
+    }.items():
+        page.go(f"{page.url}#/search?q={quote(question)}", f"{line}")
+        page.wait(f"{line}.replace(/[\u2068\u2069]/g, '').includes({said[ui]!r})")
+    page.go(f"{page.url}#/search?q=dog&kind=ocr", f"{line}")
+    assert ("no kept caption" in page.js(line)) == (ui == "en")
+    assert page.screenshot(tmp_path / f"notes-{ui}.png").stat().st_size > 1000
+
+
+@browser
+def test_words_with_a_sign_are_chips_and_a_page_is_no_result(page):
+    chips = "[...document.querySelectorAll('#plan .pair > button:first-child')].map((b) => b.innerText)"
+    page.go(f"{page.url}#/search?q={quote('bild -roter +Kater')}", f"{chips}.length >= 3")
+    assert [text.replace("\n", " ") for text in page.js(chips)][1:] == ["+ with Kater", "− without roter"]
+    page.js("[...document.querySelectorAll('#plan .chip.minus')].at(-1).click()")  # turned round
+    page.wait("decodeURIComponent(location.hash).replaceAll('+', ' ').includes('bild  roter')")
+    page.wait(f"{chips}.filter((one) => one.includes('with roter')).length === 1")
+    page.js("[...document.querySelectorAll('#plan [aria-label=\"take out roter\"]')][0].click()")
+    page.wait("!decodeURIComponent(location.hash).includes('roter')")
+    # what is shown is a page of the result: its number is not the result's
+    page.go(f"{page.url}#/search?q=bild", f"{CELLS} > 3")
+    assert page.js("document.querySelector('#sum strong').innerText") == f"{len(page.world.ids)} pictures"
+    page.js("""(fetch_ => { window.fetch = async (url, options) => {
+        const found = await fetch_(url, options);
+        if (!String(url).endsWith('/search')) return found;
+        const data = await found.json();
+        data.hits = Array.from({ length: 120 }, (_, n) => data.hits[n % data.hits.length]);
+        return new Response(JSON.stringify(data), { headers: { 'Content-Type': 'application/json' } });
+    }; })(window.fetch)""")
+    page.js("location.hash = '#/search?q=roter'")
+    page.wait("document.querySelector('#sum strong')?.innerText === 'the first 120 pictures'")
+
+
+@browser
 def test_a_cell_keeps_the_focus_when_the_grid_is_laid_out_anew(page):
     page.go(f"{page.url}&q={quote('roter Kater')}", f"{CELLS} > 3")
     page.js("document.querySelectorAll('[role=gridcell]')[2].focus()")

@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 
 from panoglot.errors import UserError
-from panoglot.retrieval import Searcher, forget
+from panoglot.retrieval import CODES, Searcher, forget
 from panoglot.table import Caption, caption_to_row, create_dataset, given_caption_id, image_id
 from panoglot.web import ROUTES, Server, serve
 from tests.retrieval.test_hybrid import scenes  # noqa: F401
@@ -333,6 +333,44 @@ def test_other_methods_are_told_which_there_are(served, method):
     ):  # fmt: skip
         assert served(method, path)[0] == 405
         assert served.headers["Allow"] == allowed
+
+
+def test_lines_on_what_was_found_have_codes_and_values(served):
+    """Of every line English, and what other languages make theirs of; each code and its values are described."""
+    _, described = served("GET", "/openapi.json")
+    answer = described["paths"]["/api/v1/search"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    code = answer["properties"]["note_codes"]["items"]["properties"]["code"]
+    assert set(code["enum"]) == {"", *CODES}
+    met = {}
+    for body in (
+        {"text": "zzyzx"}, {"text": "zzyzx", "by": "lexical"}, {"text": "dog +zzyzx"}, {"text": '"dog red"'},
+        {"text": '"dog red"', "by": "lexical"}, {"text": "?!"}, {"text": "dog", "kinds": "ocr"},
+        {"text": "dog", "where": "width > 99999"}, {"text": "dog -dog +dog"}, {"text": "🐸"},
+        {"text": "a red dog", "lang": "de", "where": "width > 5"},
+        {"text": "green fish", "min_score": 0.999999, "by": "picture"},
+    ):  # fmt: skip
+        status, found = served("POST", "/api/v1/search", body)
+        assert status == 200
+        assert set(found) == set(answer["properties"])
+        assert len(found["notes"]) == len(found["note_codes"])
+        for line, one in zip(found["notes"], found["note_codes"]):
+            met.setdefault(one["code"], (line, one["values"]))
+            told = code["description"].split(f"{one['code']}: ")[1].split("\n")[0] if one["code"] else ""
+            assert not one["code"] or all(name in told for name in one["values"]), (one, told)
+    assert met["weak_words"] == (
+        "weak: no caption has 'zzyzx'; what is shown is what is nearest.",
+        {"words": ["zzyzx"]},
+    )
+    assert met["word_missing"][1] == {"words": ["zzyzx"]}
+    assert met["must_missing"][1] == {"word": "zzyzx"}
+    assert met["phrase_apart"][1] == {"phrase": "dog red"}
+    assert met["no_such_kind"][1]["kinds"] == ["ocr"]
+    assert met["no_such_kind"][1]["there"]
+    assert met["where_fits_nothing"][1] == {"where": "width > 99999"}
+    assert met["emoji"][1]["sign"] == "🐸"
+    assert {"marks_alone", "phrase_missing"} <= set(met), met
+    _, found = served("POST", "/api/v1/search", {"text": 'red -"blue dog" +fish −cat T-38'})
+    assert found["typed"] == {"must": ["fish"], "must_not": ["blue dog", "cat"]}
 
 
 def test_a_client_that_goes_away_and_many_at_once(served):

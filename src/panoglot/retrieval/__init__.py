@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from panoglot.retrieval._indexing import TELLING, VIEWS, view_boxes
     from panoglot.retrieval._lexical import Lexicon
     from panoglot.retrieval._looking import Looks, look_all
+    from panoglot.retrieval._notes import CODES, Note, coded
     from panoglot.retrieval._planning import (
         PRESETS,
         Askers,
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, order, pooled, score
     from panoglot.retrieval._search import Indexed, delete, index, search
     from panoglot.retrieval._searcher import Searcher
+    from panoglot.retrieval._syntax import Typed, typed
     from panoglot.retrieval._verify import accept_first, verify
     from panoglot.retrieval._where import Condition, images_where, read_where
 
 __all__ = [
+    "CODES",
     "POOLS",
     "PRESETS",
     "TELLING",
@@ -52,6 +55,7 @@ __all__ = [
     "Indexed",
     "Lexicon",
     "Looks",
+    "Note",
     "Pack",
     "Plan",
     "Proposition",
@@ -60,8 +64,10 @@ __all__ = [
     "Ranker",
     "Searcher",
     "Term",
+    "Typed",
     "accept_first",
     "choose",
+    "coded",
     "combine",
     "compose",
     "compose_all",
@@ -88,6 +94,7 @@ __all__ = [
     "read_where",
     "score",
     "search",
+    "typed",
     "undo",
     "verify",
     "view_boxes",
@@ -108,6 +115,11 @@ __getattr__, __dir__ = lazy_names(
         "images_where": "_where",
         "read_where": "_where",
         "POOLS": "_records",
+        "CODES": "_notes",
+        "Note": "_notes",
+        "coded": "_notes",
+        "Typed": "_syntax",
+        "typed": "_syntax",
         "PRESETS": "_planning",
         "TELLING": "_indexing",
         "VIEWS": "_indexing",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from panoglot.retrieval._folding import words_of
+from panoglot.retrieval._notes import Note
 
 __all__ = ["read_emoji"]
 
@@ -33,9 +34,10 @@ def read_emoji(text: str, lexicon: _Words) -> tuple[str, list[str]]:
     for sign, names in emoji_names(text):
         if name := _of_captions(names, lexicon):
             text = _put(text, sign, name)
-            notes[f"{sign} is read as '{name}'."] = None
+            notes[Note(f"{sign} is read as '{name}'.", "emoji", sign=sign, name=name)] = None
     if not words_of(text) and any(unicodedata.category(char) == "So" for char in text):
-        notes["weak: a sign without a name is in no caption's words; what is shown is what is nearest."] = None
+        line = "weak: a sign without a name is in no caption's words; what is shown is what is nearest."
+        notes[Note(line, "emoji_unnamed")] = None
     return text, list(notes)
 
 

@@ -1,7 +1,7 @@
 """Words as they are compared: one rule for the table of words, for what was typed, and for what is said to match.
 
 Letters first (`folded`): one form of each, small, without marks that only some writers set. Then, in scripts whose
-words carry articles and particles and that no stemmer takes apart, the forms of a word (`forms`).
+words carry articles and particles and that no stemmer takes apart, and in Swahili, the forms of a word (`forms`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from panoglot.languages import script_of_character
+from panoglot.languages import base_language, script_of_character
+from panoglot.retrieval._korean import verbs
+from panoglot.retrieval._swahili import singulars
 from panoglot.text._letters import same_letters
 
 __all__ = ["FOLDING", "covered", "folded", "forms", "matched", "spaceless", "words_of"]
 
 #: Version of the rules: a table of words that was made by others is made anew.
-FOLDING = "folding/1"
+FOLDING = "folding/2"
 
 #: Marks that only some writers set: the points and accents of Hebrew; harakat, Koranic marks and tatweel.
 _MARKS = [*range(0x0591, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C4, 0x05C5, 0x05C7]
@@ -42,6 +44,10 @@ _FOLDS = {**dict.fromkeys([0x0307, *_MARKS]), **_SAME, **_GREEK, 0x05BE: "-"}
 _STRESS = re.compile("(?<=[\u0400-\u052f])[\u0300\u0301]")
 #: Set between letters that do not join: part of no word's spelling for whoever leaves it out.
 _JOINERS = dict.fromkeys([0x200C, 0x200D])
+#: The plural of Persian as a word of its own: at the end of a text, or where a letter says that it is Persian.
+_APART = re.compile(r"(?<=\w) (?=(?:ها|های|هایی)(?:$|\s))")
+_APART_AT_END = re.compile(r"(?<=\w) (?=ها\s*$)")
+_PERSIAN = re.compile("[پچژگکی]")
 
 
 def folded(text: str) -> str:
@@ -57,6 +63,8 @@ def folded(text: str) -> str:
 
 def _letters(text: str) -> str:
     """The same with the joiners that tell a word from its endings."""
+    if " ها" in text:
+        text = (_APART if _PERSIAN.search(text) else _APART_AT_END).sub("\u200c", text)
     small = unicodedata.normalize("NFKC", same_letters(text)).casefold()
     return small if small.isascii() else _STRESS.sub("", small.translate(_FOLDS))
 
@@ -88,7 +96,12 @@ _ARABIC_BEFORE = re.compile(r"^(?:[وف][بلك]?|[بلك])(?=\w{3})")
 _HEBREW = re.compile(r"^ו?(?:כש|ש)?ה(?=\w{2})")
 _HEBREW_BEFORE = re.compile(r"^(?:ו?(?:כש|מש|[בלמשכ])ה?|ו)(?=\w{3})")
 #: Endings of Persian and Urdu that a joiner sets off, and what it sets off before a verb: no words of their own.
-_NO_WORDS = frozenset("مي نمي ها هاي هايي هايم هايت هايش هايشان تر ترين اي ام ات اش ان اند ايم ايد".split())
+_NO_WORDS = frozenset(
+    "مي نمي ها هاي هايي هايم هايت هايش هايمان هايتان هايشان تر ترين اي ام ات اش ان اند ايم ايد".split()
+)
+#: Plural and owner behind a Persian word, hers behind an Arabic one; words that only look so.
+_PLURAL = re.compile(r"(?<=\w{2})ها(?:يي?|يم|يت|يش|يمان|يتان|يشان)?$")
+_NO_PLURALS = frozenset("تنها انها انهايي اينها منها فيها عنها كلها عليها اليها بينها عندها لديها حولها".split())
 #: Particles of Korean: after a syllable that ends in a consonant, in a vowel (or ㄹ), and after either.
 _AFTER_CONSONANT = ("으로", "이랑", "을", "은", "이", "과")
 _AFTER_VOWEL = ("랑", "를", "는", "가", "와", "로")
@@ -100,35 +113,45 @@ _AFTER_ANY = (
 _ENDS_WORDS = frozenset("이 과 랑 가 와 로 들 의 도 만 에 하고 보다 이다".split())
 
 
-def forms(text: str, *, typed: bool = False) -> list[str]:
-    """The words of a text in the Arabic, Hebrew and Korean scripts, in every form in which they are found.
+def forms(text: str, *, typed: bool = False, lang: str = "") -> list[str]:
+    """The words of a text in the Arabic, Hebrew and Korean scripts and in Swahili, in all forms that find them.
 
-    A word of a caption is found as it stands, without its article, particles and single letters before it, and by the
-    parts that a joiner sets off; of a word that was typed only what is surely none of its own letters is taken off.
+    A word of a caption is found as it stands, without its article, particles, plural and single letters before it, by
+    the parts that a joiner sets off, a verb by its dictionary form, a noun of Swahili by its singular; of a word that
+    was typed only what is surely none of its own letters is taken off.
 
     Args:
         text: as it was written.
         typed: it is what is looked for.
+        lang: its language, or one that captions have: Swahili's nouns are told by it alone.
 
     >>> forms("القطة"), forms("책을"), forms("고양이가", typed=True), forms("گربه‌ی سیاه"), forms("A cat.")
     (['القطه', 'قطه'], ['책을', '책'], ['고양이가'], ['گربهي', 'گربه', 'سياه'], [])
+    >>> forms("گل ها"), forms("달렸다"), forms("watoto", lang="sw")
+    (['گلها', 'گل'], ['달렸다', '달리다', '달려다'], ['watoto', 'mtoto', 'mwatoto'])
     """
-    if text.isascii() or not _CARRIES.search(text):
+    swahili = bool(lang) and base_language(lang) == "sw"
+    if not swahili and (text.isascii() or not _CARRIES.search(text)):
         return []
-    return list(dict.fromkeys(form for word in _letters(text).split() for form in _forms(word, typed)))
+    return list(dict.fromkeys(form for word in _letters(text).split() for form in _forms(word, typed, swahili)))
 
 
 @lru_cache(maxsize=1 << 14)
-def _forms(word: str, typed: bool) -> tuple[str, ...]:
-    if word.isascii():
+def _forms(word: str, typed: bool, swahili: bool) -> tuple[str, ...]:
+    if word.isascii() and not swahili:
         return ()
     found: list[str] = []
     for one in _cut(word.translate(_JOINERS)):
         script = script_of_character(one[0])
+        if script == "Latn" and swahili:
+            found += [one, *singulars(one)]
+            continue
         if script == "Hang":
             found += _korean(one, typed)
         elif script == "Arab":
             found += map(_heh, _without(one, (_ARABIC,) if typed else (_ARABIC, _ARABIC_BEFORE)))
+            if "\u200c" not in word and one not in _NO_PLURALS and (bare := _PLURAL.sub("", one)) != one:
+                found.append(bare)
         elif script == "Hebr":
             found += _without(one, (_HEBREW,) if typed else (_HEBREW, _HEBREW_BEFORE))
     if found and "\u200c" in word:
@@ -149,8 +172,8 @@ def _without(word: str, befores: Iterable[re.Pattern[str]]) -> Iterator[str]:
 
 
 def _korean(word: str, typed: bool) -> list[str]:
-    """A word, and without one and two of its particles."""
-    found = [word]
+    """A word, the verbs of which it may be a form, and without one and two of its particles."""
+    found, guessed = [word], verbs(word)
     for _ in range(2):
         for ending in (*_AFTER_ANY, *_AFTER_CONSONANT, *_AFTER_VOWEL):
             bare = found[-1].removesuffix(ending)
@@ -160,7 +183,7 @@ def _korean(word: str, typed: bool) -> list[str]:
             if ending in _AFTER_ANY or (ending in _AFTER_VOWEL) == (not final or (final == 8 and ending == "로")):
                 found.append(bare)
                 break
-    return found
+    return [*found, *guessed]
 
 
 # ---- matching --------------------------------------------------------------------------------------------------------
@@ -171,21 +194,21 @@ def _plain(word: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", word) if not "\u0300" <= c <= "\u036f")
 
 
-def matched(words: Iterable[str], caption: str) -> list[str]:
-    """Which words stand in a caption, as they are or with another ending.
+def matched(words: Iterable[str], caption: str, lang: str = "") -> list[str]:
+    """Which words stand in a caption of a language, as they are or with another ending.
 
     >>> matched(("red", "kangaroos", "zoo"), "A red kangaroo."), matched(("책", "개"), "책을 읽는다")
     (['red', 'kangaroos'], ['책'])
     """
     said = [_plain(word) for word in words_of(caption)]
-    whole, every = _plain(folded(caption)), set(forms(caption))
+    whole, every = _plain(folded(caption)), set(forms(caption, lang=lang))
     found = []
     for word in words:
         bare = _plain(word)
         if (
             (spaceless(bare) and any(g in whole for g in _runs(bare)))
             or any(_alike(bare, one) for one in said)
-            or not every.isdisjoint(forms(word, typed=True))
+            or not every.isdisjoint(forms(word, typed=True, lang=lang))
         ):
             found.append(word)
     return found

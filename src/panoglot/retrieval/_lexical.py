@@ -1,9 +1,9 @@
 """The words that stand in captions: a full-text table beside the dataset, made of its kept captions and kept up.
 
 Readings of every caption: its words as they stand, cut by ICU's rules and dictionaries (so scripts without spaces
-need nothing else); in the 18 languages that Lance stems, their stems; in scripts whose words carry articles and
-particles, the forms in which they are found. BM25 over all. The table is derived: it lies in `cache/words`, is made
-when it is first needed, follows every commit, and can be thrown away.
+need nothing else); in the 18 languages that Lance stems, their stems, in Swahili its singulars; in scripts whose words
+carry articles and particles, the forms in which they are found. BM25 over all. The table is derived: it lies in
+`cache/words`, is made when it is first needed, follows every commit, and can be thrown away.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ STEMMED = {
     "fr": "French", "hu": "Hungarian", "it": "Italian", "nb": "Norwegian", "nl": "Dutch", "pt": "Portuguese",
     "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "ta": "Tamil", "tr": "Turkish",
 }  # fmt: skip
+#: Languages that have a column of stems: Swahili's are its words and their singulars, by `forms`.
+_STEMS = STEMMED.keys() | {"sw"}
 #: A table that was made another way, or of letters folded otherwise, is made anew.
 VERSION = f"words/3 {FOLDING}"
 #: Captions from which on a copy that cannot be kept in the dataset is not made each time.
@@ -144,7 +146,7 @@ class Lexicon:
         for left in self._folder.parent.glob(".words-*"):  # of one that was killed: nobody else makes one now
             shutil.rmtree(left, ignore_errors=True)
         langs = self._data.captions.read(["lang"], "dropped is null")["lang"].unique().to_pylist()
-        stems = sorted({base_language(lang) for lang in langs} & STEMMED.keys())
+        stems = sorted({base_language(lang) for lang in langs} & _STEMS)
         fresh, old = (self._folder.with_name(f".words-{secrets.token_hex(4)}") for _ in range(2))
         fresh.mkdir()
         try:
@@ -169,7 +171,7 @@ class Lexicon:
         if not self._table.exists():
             return False
         kept = self._data.captions.read(["caption_id", "lang"], "dropped is null")
-        langs = {base_language(lang) for lang in kept["lang"].unique().to_pylist()} & STEMMED.keys()
+        langs = {base_language(lang) for lang in kept["lang"].unique().to_pylist()} & _STEMS
         with self._table.writing():
             table = self._table.lance()
             stems = [name[5:] for name in table.schema.names if name.startswith("text_")]
@@ -197,7 +199,9 @@ class Lexicon:
             bases = [base_language(lang) for lang in batch["lang"].to_pylist()]
             columns = [batch["caption_id"], batch["image_id"], batch["lang"], batch["kind"], pa.array(texts)]
             columns += [pa.array(bare, pa.string())]
-            columns += [pa.array([t if b == s else None for t, b in zip(texts, bases)], pa.string()) for s in stems]
+            for s in stems:
+                own = texts if s in STEMMED else [" ".join(forms(text, lang=s)) for text in written]
+                columns.append(pa.array([t if b == s else None for t, b in zip(own, bases)], pa.string()))
             yield pa.record_batch(columns, schema=_schema(stems))
 
     # -- asking --------------------------------------------------------------------------------------------------------
@@ -255,8 +259,11 @@ class Lexicon:
         """A text's words as they stand, by stems, and by their forms where they have such."""
         from lance.query import MatchQuery
 
-        clauses = [MatchQuery(folded(text), name) for name in ["text", *self._stems()]]
-        bare = " ".join(forms(text, typed=True))
+        asked, bare = folded(text), " ".join(forms(text, typed=True))
+        clauses = [MatchQuery(asked, "text")]
+        for name in self._stems():
+            own = "" if name[5:] in STEMMED else " ".join(forms(text, typed=True, lang=name[5:]))
+            clauses.append(MatchQuery(own or asked, name))
         return [*clauses, MatchQuery(bare, "forms")] if bare else clauses
 
     def _stems(self) -> list[str]:
@@ -432,9 +439,9 @@ def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
         **{**shared, "ascii_folding": False},
     )  # fmt: skip
     for stem in stems:
+        how = {"stem": True, "language": STEMMED[stem]} if stem in STEMMED else {"stem": False}
         table.create_scalar_index(
-            f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, stem=True,
-            language=STEMMED[stem], **shared,
+            f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, **how, **shared,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from panoglot.retrieval._filter import Allowed, Filters, Tags, contains
 from panoglot.retrieval._folding import covered, matched
 from panoglot.retrieval._gallery import Ranked
 from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._notes import Note
 from panoglot.retrieval._syntax import Typed
 from panoglot.retrieval._weak import listed, share_said
 from panoglot.table import Dataset
@@ -44,7 +45,9 @@ def no_such_kind(dataset: Dataset, allowed: Allowed, lang: Tags, kinds: Tags) ->
     counts = dataset.captions.read(["kind"], allowed.where(lang, ()))["kind"].value_counts().to_pylist()
     there = ", ".join(f"{one['values']} ({one['counts']:,})" for one in sorted(counts, key=lambda one: -one["counts"]))
     asked = f"--kinds {','.join(kinds)}" + (f" in --lang {','.join(lang)}" if lang else "")
-    return [f"no kept caption fits {asked}; there are: {there or 'none'}."]
+    named = {one["values"]: one["counts"] for one in counts}
+    line = f"no kept caption fits {asked}; there are: {there or 'none'}."
+    return [Note(line, "no_such_kind", kinds=list(kinds), lang=list(lang), there=named)]
 
 
 def together(lexicon: Lexicon, phrases: Sequence[str], *, others: bool) -> list[str]:
@@ -56,8 +59,8 @@ def together(lexicon: Lexicon, phrases: Sequence[str], *, others: bool) -> list[
         others: something is shown all the same, by meaning or picture.
     """
     missing = [phrase for phrase in phrases if not lexicon.images_with(phrase)]
-    end = "; what is shown is what is nearest." if others else "."
-    return [f'no caption has "{phrase}", these words together{end}' for phrase in missing]
+    end, code = ("; what is shown is what is nearest.", "phrase_apart") if others else (".", "phrase_missing")
+    return [Note(f'no caption has "{phrase}", these words together{end}', code, phrase=phrase) for phrase in missing]
 
 
 def only_left_out(
@@ -91,11 +94,15 @@ def only_left_out(
     if share_said(words, [*missing, *rest]) >= 0.5:
         return []  # whatever the rest is, most of the text was found
     gone: dict[str, str] = {}
+    options = list(options)
     for word in rest:
         ids = np.array(sorted(lexicon.images_with(word)), "S32")
         if len(ids) and not filters.fit(allowed, ids).any():
-            out = "dropped" if not options or contains(dropped, ids).all() else f"left out by {', '.join(options)}"
-            gone[word] = f"weak: '{word}' stands only in captions of pictures that are {out}."
+            line = f"weak: '{word}' stands only in captions of pictures that are"
+            if not options or contains(dropped, ids).all():
+                gone[word] = Note(f"{line} dropped.", "word_dropped", word=word)
+            else:
+                gone[word] = Note(f"{line} left out by {', '.join(options)}.", "word_left_out", word=word, by=options)
     return list(gone.values()) if share_said(words, [*missing, *gone]) < 0.5 else []
 
 
@@ -124,7 +131,10 @@ def only_dropped(dataset: Dataset, allowed: Allowed, missing: Sequence[str]) -> 
         for text, reason in zip(batch["text"].to_pylist(), batch["dropped"].to_pylist()):
             why[reason] += any(covered(word, text) > 0.99 for word in missing)
     told = ", ".join(f"{reason} ({count:,})" for reason, count in why.most_common(4) if count)
-    return [f"{listed(missing)} stands in captions that were dropped: {told}."] if told else []
+    if not told:
+        return []
+    line, reasons = f"{listed(missing)} stands in captions that were dropped: {told}.", dict(+why)
+    return [Note(line, "captions_dropped", words=list(missing), reasons=reasons)]
 
 
 def not_encoded(dataset: Dataset, rest: np.ndarray) -> list[str]:
@@ -138,4 +148,5 @@ def not_encoded(dataset: Dataset, rest: np.ndarray) -> list[str]:
         return []
     make = command("index", dataset.address, "--captions")
     what = "1 picture's captions have" if len(rest) == 1 else f"the captions of {len(rest):,} pictures have"
-    return [f"{what} no vector yet, so their meaning is not searched: {make}"]
+    line = f"{what} no vector yet, so their meaning is not searched: {make}"
+    return [Note(line, "not_encoded", count=len(rest), command=make)]

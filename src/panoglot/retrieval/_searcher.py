@@ -22,6 +22,7 @@ from panoglot.retrieval._gallery import Gallery, Ranked
 from panoglot.retrieval._hits import Hit, Hits, Records
 from panoglot.retrieval._lexical import Lexicon
 from panoglot.retrieval._looking import looked
+from panoglot.retrieval._notes import Note
 from panoglot.retrieval._passages import check_parts, passages_of
 from panoglot.retrieval._pictures import open_picture
 from panoglot.retrieval._planning import Askers, make_plan, model_names
@@ -181,13 +182,12 @@ class Searcher:
         lang, kinds = several(lang), several(kinds)
         shown = self._allowed.where(lang, kinds)
         if said.text and says_nothing(said.text) and not asked.images and not asked.products:
-            return self._nothing(asked, "marks alone are nothing to look for.")
+            return self._nothing(asked, Note("marks alone are nothing to look for.", "marks_alone"))
         if made is None:
             made = self._plan(asked, said, preset, weight, options)
         elif asked.text and not asked.images and not set(words_of(said.text)) <= set(words_of(made.query(k).text)):
-            notes.append(
-                "the plan is searched as it stands; of the text beside it only +words, -words and phrases count."
-            )
+            said_so = "the plan is searched as it stands; of the text beside it only +words, -words and phrases count."
+            notes.append(Note(said_so, "plan_as_it_stands"))
         run = _Run(asked, said, made, Filters(lang, kinds, over, self._within(asked, said, where, notes)), notes)
         chosen = self._parts(run, parts, explicit=weight is not None)
         ranked = self._ranked(run, chosen, max(DEPTH, 4 * asked.top, made.verify, made.judge, made.rerank))
@@ -213,7 +213,8 @@ class Searcher:
         hits = self._hits(run, found, shown)
         hits.notes += no_such_kind(self.dataset, self._allowed, lang, kinds)
         if not hits and narrow and not hits.notes:
-            hits.notes.append(f"no picture fits {', '.join(narrow)}{' together' if len(narrow) > 1 else ''}.")
+            line = f"no picture fits {', '.join(narrow)}{' together' if len(narrow) > 1 else ''}."
+            hits.notes.append(Note(line, "nothing_fits", by=narrow))
         if heard is not None and self.gallery and not lang and not kinds:
             hits.notes += not_encoded(self.dataset, self.gallery.not_encoded())
         if lang:
@@ -329,14 +330,15 @@ class Searcher:
             read = lambda: images_where(self.dataset, condition, self._allowed)  # noqa: E731
             sets.append(self._allowed.remembered(("where", (where,), ()), now, read))
             if not len(sets[-1]):
-                notes.append(f"no image fits --where {where}")
+                notes.append(Note(f"no image fits --where {where}", "where_fits_nothing", where=where))
         if query.subset is not None:
             sets.append(_sorted(query.subset))
         if self._has_captions():
             for word in said.must:
                 sets.append(_sorted(self.lexicon.images_with(word)))
                 if not len(sets[-1]):
-                    notes.append(f"no caption has '{word}', which must stand in one (+).")
+                    line = f"no caption has '{word}', which must stand in one (+)."
+                    notes.append(Note(line, "must_missing", word=word))
         out = _sorted(query.exclude)
         if said.must_not and self._has_captions():
             out = np.union1d(out, _sorted([i for word in said.must_not for i in self.lexicon.images_with(word)]))
@@ -428,7 +430,8 @@ class Searcher:
                 kept.append(one)
         if found and not kept:
             best = max((p["value"] for one in found for n, p in one.parts.items() if n != "lexical"), default=0.0)
-            run.notes.append(f"nothing reaches --min-score {least:g}: the best is {best:.3f}.")
+            line = f"nothing reaches --min-score {least:g}: the best is {best:.3f}."
+            run.notes.append(Note(line, "below_min_score", least=least, best=round(best, 3)))
         return kept
 
     # -- looking at the best -------------------------------------------------------------------------------------------
@@ -451,16 +454,15 @@ class Searcher:
         for name, part in told:
             row = texts.get(part.pop("terms")["caption"], {})
             text = row.get("text", "")
-            part |= {"words": matched(words, text)} if name == "lexical" else {}
+            part |= {"words": matched(words, text, row.get("lang", ""))} if name == "lexical" else {}
             part |= {"caption": text, "lang": row.get("lang", "")}
         for one in map(by_id.__getitem__, ids):
             key, uri = one.image_id, uris.get(one.image_id, "")
             hits.append(Hit(key, one.score, uri, captions.get(key, []), self.dataset, one.parts, verdicts.get(key)))
         hits.notes, hits.plan, hits.query, hits.stages = run.notes, run.plan, run.query, stages
         if run.plan.fallback_used:
-            hits.notes.append(
-                f"preset {run.plan.preset}: {run.plan.explain[-1] if run.plan.explain else 'a fallback'}."
-            )
+            why = run.plan.explain[-1] if run.plan.explain else "a fallback"
+            hits.notes.append(Note(f"preset {run.plan.preset}: {why}.", "fallback", preset=run.plan.preset, why=why))
         return hits
 
     def _captions(self, run: _Run, ids: Sequence[str], shown: str) -> Mapping[str, CaptionRows]:

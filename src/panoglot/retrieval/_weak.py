@@ -10,6 +10,7 @@ from panoglot.retrieval._calibration import familiar, floors
 from panoglot.retrieval._folding import covered, matched
 from panoglot.retrieval._gallery import Ranked
 from panoglot.retrieval._lexical import Lexicon
+from panoglot.retrieval._notes import Note
 from panoglot.retrieval._records import Plan, Query
 from panoglot.table import Dataset
 
@@ -75,8 +76,10 @@ def made_up(
         `(why nothing is found, why it is weak)`, one of them empty.
     """
     if len(ranked) == 1:
-        return ("", "") if ranked["lexical"] else (f"no caption has {listed(missing)}.", "")
-    weak = f"weak: no caption has {listed(missing)}; what is shown is what is nearest."
+        none = Note(f"no caption has {listed(missing)}.", "word_missing", words=list(missing))
+        return ("", "") if ranked["lexical"] else (none, "")
+    line = f"weak: no caption has {listed(missing)}; what is shown is what is nearest."
+    weak = Note(line, "weak_words", words=list(missing))
     measured = {part: floor for part, floor in floors(dataset, name).items() if part in ranked}
     near = {part: max((one.score for one in ranked[part]), default=0.0) for part in measured}
     if not measured or any(near[part] >= floor["high"] for part, floor in measured.items()):
@@ -91,7 +94,10 @@ def made_up(
         f"the nearest {part} is {near[part]:.2f} where made-up words come up to {floor['high']:.2f}"
         for part, floor in measured.items()
     )
-    return f"nothing found: no caption has {listed(missing)}; {said}; --parts picture shows what is nearest.", ""
+    line = f"nothing found: no caption has {listed(missing)}; {said}; --parts picture shows what is nearest."
+    nearest = {part: round(near[part], 2) for part in measured}
+    floor = {part: round(one["high"], 2) for part, one in measured.items()}
+    return Note(line, "made_up", words=list(missing), nearest=nearest, floor=floor), ""
 
 
 def listed(words: Sequence[str]) -> str:

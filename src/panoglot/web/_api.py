@@ -17,7 +17,21 @@ from panoglot.checks import several
 from panoglot.errors import PanoglotError, RowError, UserError
 from panoglot.languages import language_name
 from panoglot.pictures import Image
-from panoglot.retrieval import Hit, Plan, Query, QueryPart, Searcher, Term, edit, forget, judge, undo, vote
+from panoglot.retrieval import (
+    Hit,
+    Plan,
+    Query,
+    QueryPart,
+    Searcher,
+    Term,
+    coded,
+    edit,
+    forget,
+    judge,
+    typed,
+    undo,
+    vote,
+)
 from panoglot.vectors import stamp
 from panoglot.web._http import Answer, Problem, Request, other_method
 from panoglot.web._review import Review, captions_of
@@ -101,11 +115,13 @@ class Api:
                 hits = self.searcher.search(body.get("text") or None, image=image, k=k, **options)
             took = (time.perf_counter() - began) * 1000
         shapes = self.shelf.of([hit.image_id for hit in hits])
-        show = readers(hits, several(body["show"])) if "show" in body else None
+        show, said = readers(hits, several(body["show"])) if "show" in body else None, typed(body.get("text") or "")
         return Answer.of(
             {
                 "hits": [self._hit(hit, shape, show, most) for hit, shape in zip(hits, shapes)],
-                "notes": hits.notes, "plan": hits.plan.plain() if hits.plan else None,
+                "notes": hits.notes, "note_codes": [*map(coded, hits.notes)],
+                "typed": {"must": said.must, "must_not": said.must_not},
+                "plan": hits.plan.plain() if hits.plan else None,
                 "version": stamp(self.data.captions),
             },
             headers={"Server-Timing": f"scorer;dur={took:.3f}"},

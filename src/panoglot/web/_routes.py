@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoglot._version import __version__
+from panoglot.retrieval import CODES
 from panoglot.web._http import Problem
 
 __all__ = [
@@ -34,7 +35,7 @@ _IN_PATH: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a JSON body or of a query: what is checked of it, and what the OpenAPI page says of it."""
+    """A field of a JSON body, a query or an answer: what is checked of it, and what the OpenAPI page says of it."""
 
     name: str
     type: str
@@ -76,7 +77,7 @@ Fields = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class Route:
-    """A route: method, path with `{id}`, what it does, the fields of its JSON body or query, whether it writes."""
+    """A route: method, path with `{id}`, what it does, fields of its body or query, whether it writes, its answer."""
 
     method: str
     path: str
@@ -87,6 +88,8 @@ class Route:
     writes: bool = False
     #: its body is a picture
     picture: bool = False
+    #: what its answer holds
+    gives: Fields = ()
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -126,6 +129,13 @@ ROUTES = (
                 least=0, most=MOST_CAPTIONS,
             ),
             Field("show", "string", "one caption of each hit: the first of these languages; query: of what was found"),
+        ),
+        gives=(
+            Field("hits", "array", "pictures with their scores and parts, best first", items="object"),
+            Field("notes", "array", "lines on what was found, in English"),
+            Field("note_codes", "array", "to each line {code, values}, of which other languages make theirs"),
+            Field("typed", "object", "words that were typed with a sign: must, must_not"),
+            Field("plan", "object", "how the query was read"), Field("version", "integer", "of the dataset"),
         ),
     ),
     Route(
@@ -223,6 +233,8 @@ def openapi(read_only: bool) -> dict[str, Any]:
             "operationId": route.name, "summary": route.about,
             "responses": {"200": {"description": "done"}, "default": {"description": "application/problem+json"}},
         }  # fmt: skip
+        if route.gives:
+            one["responses"]["200"]["content"] = {"application/json": {"schema": _given(route.gives)}}
         given = [
             {"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]}
             for name in re.findall(r"\{(\w+)\}", route.path)
@@ -248,6 +260,19 @@ def openapi(read_only: bool) -> dict[str, Any]:
         "paths": paths, "security": [{"token": []}],
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
+
+
+def _given(fields: Fields) -> dict[str, Any]:
+    """What an answer holds; lines have codes, and these their values."""
+    known = {field.name: field.schema() for field in fields}
+    codes = "\n".join(f"{code}: {text}" for code, text in CODES.items())
+    known["note_codes"]["items"] = {
+        "type": "object", "required": ["code", "values"],
+        "properties": {
+            "code": {"type": "string", "enum": ["", *CODES], "description": codes}, "values": {"type": "object"},
+        },
+    }  # fmt: skip
+    return {"type": "object", "properties": known}
 
 
 def fields(body: dict[str, Any], name: str) -> dict[str, Any]:

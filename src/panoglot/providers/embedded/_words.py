@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from panoglot.errors import MissingPackage, require
-from panoglot.providers.embedded._labels import translations
+from panoglot.providers.embedded._labels import swahili_emoji, translations
 from panoglot.providers.embedded.efficientnet import synsets
 
 __all__ = ["emoji_names", "thing_names"]
@@ -15,8 +15,9 @@ _TONES = dict.fromkeys(range(0x1F3FB, 0x1F400))
 
 
 def thing_names() -> Iterator[str]:
-    """Names of emoji (Unicode CLDR, 13 languages and English) and of ImageNet's classes, in no order, some twice.
+    """Names of emoji (Unicode CLDR, English and 13 languages, and Swahili) and of ImageNet's classes, in no order.
 
+    Some come twice; Swahili is there where the package `emojiswahili` is.
     Nothing where the packages are missing.
 
     >>> {"cat", "katze", "chat"} <= set(thing_names())
@@ -35,10 +36,12 @@ def thing_names() -> Iterator[str]:
         for lang, name in names.items():
             if lang in emoji.LANGUAGES and isinstance(name, str):
                 yield name.strip(":").replace("_", " ")
+    yield from swahili_emoji().values()
 
 
 def emoji_names(text: str) -> list[tuple[str, list[str]]]:
-    r"""The emoji in a text, in order, each with its names (Unicode CLDR): the English ones, then those of 13 languages.
+    r"""The emoji in a text, in order, each with its names (Unicode CLDR): the English ones, then those of 13 languages
+    and Swahili.
 
     Nothing where the package is missing.
 
@@ -50,12 +53,13 @@ def emoji_names(text: str) -> list[tuple[str, list[str]]]:
     except MissingPackage:
         return []
     langs = ["en", *sorted(lang for lang in emoji.LANGUAGES if lang not in ("alias", "en"))]
-    found = []
+    found, swahili = [], swahili_emoji()
     for one in emoji.emoji_list(text):
         for lang in langs[1:]:
             emoji.config.load_language(lang)
         plain = one["emoji"].translate(_TONES)
         names = emoji.EMOJI_DATA.get(plain) or emoji.EMOJI_DATA.get(f"{plain}\ufe0f") or emoji.EMOJI_DATA[one["emoji"]]
         said = [names["en"], *names.get("alias", ()), *(names[lang] for lang in langs[1:] if lang in names)]
+        said += [swahili[sign] for sign in (plain, f"{plain}\ufe0f") if sign in swahili][:1]
         found.append((one["emoji"], [name.strip(":").replace("_", " ") for name in said]))
     return found

@@ -1,6 +1,7 @@
 // Search, and all pictures: the field, how it was read, filters, the grid, why.
 import { $, KINDS, button, caption, code, complain, get, go, languages, letter, make, number, post, raw, say, select, show, state, styled, t, thumb, typing, where } from "/a/base.js";
 import { Grid, Listed, Shelf } from "/a/grid.js";
+import { note } from "/a/notes.js";
 
 const PARTS = { lexical: "words of captions", caption: "meaning of captions", picture: "the picture" };
 const COLOURS = { lexical: "pa", caption: "pb", picture: "pc" };
@@ -99,10 +100,10 @@ async function every(query, mine) {
 
 function found_(found, query) {
   state.hits = new Map(found.hits.map((hit) => [hit.id, hit]));
-  $("notes").replaceChildren(...found.notes.map((line) => make("li", {}, make("bdi", { dir: "auto" }, line))));
-  chips(found.plan, query);
+  $("notes").replaceChildren(...found.notes.map((line, n) => make("li", {}, make("bdi", { dir: "auto" }, note(line, found.note_codes[n])))));
+  chips(found.plan, query, found.typed);
   const n = found.hits.length;
-  shown(new Listed(found.hits), n ? (n === 1 ? t("1 picture") : t("{0} pictures", number(n))) : t("Nothing found."));
+  shown(new Listed(found.hits), n ? (n === 1 ? t("1 picture") : t(n < k ? "{0} pictures" : "the first {0} pictures", number(n))) : t("Nothing found."));
   if (n >= k && k < 960) $("sum").append(button(t("More"), () => { k = Math.min(1000, k * 2); run(); }));
   if (!n) empty(query);
 }
@@ -157,7 +158,25 @@ function edited(change) {
   run();
 }
 
-function chips(found, query) {
+/** The question with another sign before a word that was typed with one, or without the word. */
+function turned(question, sign, word, other) {
+  const at = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), signs = sign === "-" ? "[-−]" : "\\+";
+  const quoted = other && /\s/.test(word) ? `${other}"${word}"` : other && other + word;
+  return question.replace(new RegExp(`(^|\\s)${signs}["“„«]?${at}["”“»]?(?=\\s|$)`), (_, before) => before + quoted).trim();
+}
+
+/** Words that were typed with + or -: conditions, which no plan holds. */
+function conditions(query, typed, found) {
+  const held = new Set(found.negatives.map((term) => term.value)), q = query.get("q") || "";
+  const chip = (sign, word) => make("span", { class: "pair" },
+    make("button", { type: "button", class: sign === "+" ? "chip" : "chip minus", title: t(sign === "+" ? "must stand in a caption" : "must not stand in a caption"),
+      onclick: () => change({ q: turned(q, sign, word, sign === "+" ? "-" : "+") }) },
+    make("b", {}, sign === "+" ? "+" : "−"), " ", make("span", {}, t(sign === "+" ? "with" : "without")), " ", caption(word, "und", "bdi")),
+    button("✕", () => change({ q: turned(q, sign, word, "") }), { class: "chip", "aria-label": t("take out {0}", word) }));
+  return [...typed.must.map((word) => chip("+", word)), ...typed.must_not.filter((word) => !held.has(word)).map((word) => chip("-", word))];
+}
+
+function chips(found, query, typed) {
   const box = $("plan");
   if (!found) { box.replaceChildren(); return; }
   plan = found;
@@ -178,7 +197,7 @@ function chips(found, query) {
   const add = (list, weight) => { const value = word.value.trim(); if (value) edited((next) => next[list].push({ kind: "text", value, weight, source: "typed" })); };
   const text = JSON.stringify(found, null, 1);
   box.replaceChildren(make("span", { class: "lead" }, t("Read as"), " ", code(found.preset), found.fallback_used ? ` · ${t("a fallback")}` : ""),
-    ...found.positives.map((_, n) => chip("positives", n, "+")), ...found.negatives.map((_, n) => chip("negatives", n, "−")),
+    ...found.positives.map((_, n) => chip("positives", n, "+")), ...found.negatives.map((_, n) => chip("negatives", n, "−")), ...conditions(query, typed, found),
     make("form", { class: "pair", onsubmit: (event) => { event.preventDefault(); add("positives", 0.5); } }, word,
       make("button", { type: "submit", class: "chip" }, t("with")), button(t("without"), () => add("negatives", 0.3), { class: "chip" })),
     make("details", {}, make("summary", {}, t("as text")), make("pre", { dir: "ltr", tabindex: "0", "aria-label": t("the plan") }, text),
