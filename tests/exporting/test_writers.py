@@ -370,10 +370,43 @@ def test_no_export_makes_a_persons_text_of_a_models(kept_by_a_model, tmp_path, t
     _, data = kept_by_a_model
     export(data, tmp_path / "out", to, kinds="short")
     again = panoglot.ingest(str(tmp_path / "out"), str(tmp_path / "again.pano"), quiet=True).dataset
-    told = [row for row in by_whom(again) if row[1] != "question"]
+    told = by_whom(again)
     assert told
     assert {row[2:4] for row in told} == {("describe/1", "toy:writer")}
     assert {row[1] for row in told} == {"short"}
+
+
+@pytest.mark.parametrize("to", ["llava", "messages"])
+def test_what_we_asked_with_is_nobodys_question_and_a_persons_stays(pictures, tmp_path, to):
+    rows = [
+        {"image": "00.jpg", "caption_hi": "एक लाल साइकिल"},
+        {
+            "image": "01.jpg",
+            "conversations": [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "قطة"}],
+        },
+        {"image": "02.jpg", "caption_th": "แมวดำ"},
+    ]
+    (pictures / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    data = panoglot.ingest(str(pictures / "rows.json"), str(tmp_path / "x.pano"), quiet=True).dataset
+    out = tmp_path / "out"
+    export(data, out, to, option=["prompt=Tell me about <image> it in {language}."])
+    file = out / {"llava": "llava.json", "messages": "messages.jsonl"}[to]
+    text = file.read_text(encoding="utf-8")
+    assert "in Thai." in text
+    again = panoglot.ingest(str(out), str(tmp_path / "again.pano"), quiet=True).dataset
+    said = {"एक लाल साइकिल": "human", "แมวดำ": "human", "What is it?": "question", "قطة": "answer"}
+    assert {row["text"]: row["kind"] for row in again.captions.rows()} == said
+    kinds = {row["text"]: row for row in again.captions.rows()}
+    assert list(kinds["قطة"]["parents"]) == [kinds["What is it?"]["caption_id"]]
+    assert not any(kinds[text]["parents"] for text in ("एक लाल साइकिल", "แมวดำ"))
+    # somebody's own words where we asked for a caption are a caption of theirs
+    for old in (json.dumps("แมวดำ"), '"แมวดำ"'):
+        text = text.replace(old, '"Paka mweusi"')
+    file.write_text(text, encoding="utf-8")
+    mended = panoglot.ingest(str(out), str(tmp_path / "mended.pano"), quiet=True).dataset
+    assert {row["text"]: row["kind"] for row in mended.captions.rows()} == {
+        "Paka mweusi" if text == "แมวดำ" else text: kind for text, kind in said.items()
+    }
 
 
 def test_a_file_that_says_who_wrote_may_say_anything(tmp_path):

@@ -8,6 +8,18 @@ from tests.formats.samples import take
 pytest.importorskip("lxml")
 
 
+def test_a_page_of_another_script_is_not_latin_whatever_it_says(tmp_path):
+    (tmp_path / "1.png").write_bytes(picture_bytes(1, 120, 110, "PNG"))
+    figure = '<meta charset="iso-8859-1"><figure><img src="1.png"><figcaption>{}</figcaption></figure>'
+    for name, lang, charset, said in (
+        ("a", "ru", "cp1251", "Кошка на стуле"),
+        ("b", "fr", "cp1252", "Un été à la mer"),
+    ):
+        (tmp_path / f"{name}.html").write_bytes(f"<html lang={lang}>{figure.format(said)}</html>".encode(charset))
+    samples, _ = take(tmp_path, "wit")
+    assert [c.text for one in samples for c in one.captions] == ["Кошка на стуле", "Un été à la mer"]
+
+
 @pytest.mark.parametrize(
     ("lang", "charset", "said"),
     [

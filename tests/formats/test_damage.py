@@ -42,6 +42,12 @@ def make(kind, folder):
             json.dumps([{"image_id": 1, "url": "x/1.jpg", "width": 9, "height": 9}])
         )
         return folder, "visual_genome", ["region_descriptions.json", "image_data.json"]
+    if kind == "fiftyone":
+        (folder / "data").mkdir()
+        (folder / "data" / "0.jpg").write_bytes(picture_bytes(0))
+        labels = {"classes": ["a", "b"], "labels": {"0": [{"label": 1, "bounding_box": [0, 0, 0.5, 1]}], "1": 0}}
+        (folder / "labels.json").write_text(json.dumps(labels))
+        return folder, "fiftyone", ["labels.json"]
     if kind == "label_studio":
         result = [{"type": "textarea", "value": {"text": ["猫"], "x": 1, "y": 1, "width": 9, "height": 9}}]
         tasks = [{"id": 1, "data": {"image": "0.jpg"}, "annotations": [{"result": result}]}] * 2
@@ -70,7 +76,7 @@ def make(kind, folder):
     return folder / name, "lgs", [name]
 
 
-KINDS = "mds coco refcoco visual_genome label_studio triples triples.csv talks wit html warc warc.gz".split()
+KINDS = "mds coco refcoco visual_genome label_studio fiftyone triples triples.csv talks wit html warc warc.gz".split()
 
 
 @pytest.mark.parametrize("kind", KINDS)

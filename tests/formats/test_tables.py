@@ -69,7 +69,7 @@ def test_captions_in_many_columns_and_languages(tmp_path):
     assert texts(samples[0]) == [("de", "Ein Bild"), ("sw", "picha"), ("th", "ภาพ"), ("th", "รูป"), ("de", "alt")]
     assert samples[0].captions[-1].kind == "alt"
     assert texts(samples[1]) == [("und", "A picture")]
-    assert samples[0].context == {"caption_id": 5, "title": "T"}
+    assert samples[0].context == {"caption_id": 5, "title": "T", "file": "x.jpg"}
 
 
 def test_columns_by_option(tmp_path):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
+import lance
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import panoglot
 from panoglot.errors import UserError
 from panoglot.geometry import Region
+from panoglot.pictures import load_pictures
 from panoglot.reporting import show
-from panoglot.table import Rating, create_dataset
+from panoglot.table import Rating, create_dataset, image_id
 from tests.conftest import picture_bytes
+from tests.formats.samples import write_tar
 from tests.reporting.library import insert_captions, insert_image, made
 
 
@@ -113,6 +120,66 @@ def test_an_image_is_named_by_id_prefix_or_uri(data):
     assert show(found, "it's 100%_odd.jpg").image["image_id"] == odd
     number = insert_image(found, picture_bytes(98), "shots/0001")
     assert show(found, "0001").image["image_id"] == number  # hexadecimal, but no id begins so
+
+
+#: What a source of rows holds, and all that people may call the second picture of it by.
+ROWS = {
+    "hf.parquet": (
+        {"image": lambda n, data, name: {"bytes": data, "path": f"pets/{name}"}},
+        ["pets/{}", "hf.parquet#1"],
+    ),
+    "raw.parquet": ({"image": lambda n, data, name: data, "file_name": lambda n, d, name: name}, ["raw.parquet#1"]),
+    "key.parquet": (
+        {
+            "image": lambda n, data, name: data,
+            "url": lambda n, d, name: f"https://x.org/a/{quote(name)}?size=2",
+            "key": lambda n, d, name: f"key-{n}",
+            "id": lambda n, d, name: 700 + n,
+        },
+        ["key-1", "701", "key.parquet#1"],
+    ),
+    "named.lance": ({"image": lambda n, data, name: data, "name": lambda n, d, name: name}, ["named.lance#1"]),
+    "paths.csv": ({"image": lambda n, data, name: f"files/{name}"}, ["files/{}", "paths.csv#1"]),
+    "shard.tar": ({}, ["a cat", "shard.tar#{}"]),
+}
+NAMES = ("a cat.png", "गिलहरी.png", "猫 'n' قطة.png")
+
+
+@pytest.mark.parametrize("source", ROWS)
+def test_a_picture_of_a_row_is_named_as_its_row_names_it_everywhere(tmp_path, source):
+    columns, more = ROWS[source]
+    path = tmp_path / source
+    rows = [(n, picture_bytes(n, format="PNG"), name) for n, name in enumerate(NAMES)]
+    table = {column: [value(*row) for row in rows] for column, value in columns.items()}
+    if source.endswith(".parquet"):
+        pq.write_table(pa.table(table), path)
+    elif source.endswith(".lance"):
+        lance.write_dataset(pa.table(table), str(path))
+    elif source.endswith(".csv"):
+        (tmp_path / "files").mkdir()
+        for _, data, name in rows:
+            (tmp_path / "files" / name).write_bytes(data)
+        path.write_text("\n".join(["image", *table["image"]]), encoding="utf-8")
+    else:
+        write_tar(path, [(name, data) for _, data, name in rows])
+    data = panoglot.ingest(str(path), str(tmp_path / "x.pano"), quiet=True).dataset
+    keys = [image_id(body) for _, body, _ in rows]
+    for n, name in enumerate(NAMES):
+        found = show(data, name)
+        assert found.image["image_id"] == keys[n]
+        assert f"name     {name}" in str(found)
+        assert load_pictures(data, [keys[n]], 40)[keys[n]].name == name
+    for said in more:
+        which = 0 if said == "a cat" else 1
+        assert show(data, said.format(NAMES[1])).image["image_id"] == keys[which], said
+    with pytest.raises(UserError, match="Did you mean 'गिलहरी"):
+        show(data, "गिलहरी.pn")
+    panoglot.edit(data, NAMES[2], lang="en", text="A cat.", author="me")
+    panoglot.forget(data, NAMES[0])
+    panoglot.export(data, tmp_path / "out", to="jsonl", names="original")
+    written = {file.name for file in (tmp_path / "out").rglob("*.png")}
+    assert written == {"गिलहरी.png", "猫_n_قطة.png"}
+    assert {row["text"] for row in data.captions.rows(where="kind = 'human'")} == {"A cat."}
 
 
 def test_mistakes_name_the_fix(data):

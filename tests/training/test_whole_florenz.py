@@ -266,6 +266,19 @@ def test_texts_find_pictures():
     assert attach(scores[:0], 0.25, 0.1, 1) == attach(scores[:, :0], 0.25, 0.1, 1) == []
 
 
+def test_how_many_texts_find_no_picture_is_said(tmp_path, caplog):
+    register("python:space", Space)
+    maker = Maker(tmp_path / "x.pano")
+    for n in range(2):
+        maker.image(jpeg(scene(n, 40 + n, 64)), 40 + n, 64)
+    rows = [*map("\t".join, zip(SAID[:3], FRENCH)), "something\tquelque chose"]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["en\tfr", *rows]), "utf-8")
+    options = {"pairs": str(tmp_path / "pairs.tsv")}
+    run_stage(maker.dataset, method_stage("florenz", options, {"encoder": "python:space"}, processes=0), "r1")
+    (line,) = [one.getMessage() for one in caplog.records if "florenz" in one.getMessage()]
+    assert line.startswith("florenz: 2 of 4 parallel texts found no picture")
+
+
 def test_parallel_texts_of_a_file(tmp_path):
     place = tmp_path / "x.csv"
     place.write_text('en,ar,sw\n"a red, old boat",قارب أحمر,mashua\n,x,y\na cat,,\n"a red, old boat",,\n', "utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 from asyncio import gather
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ from panoglot.running import EncoderName, method
 from panoglot.table import Caption
 
 __all__ = ["attach", "florenz", "read_parallel"]
+
+logger = logging.getLogger("panoglot.captioning")
 
 #: Texts that are compared with all pictures at once.
 _AT_ONCE = 1024
@@ -144,6 +147,11 @@ async def learn(
             f"florenz: of {len(texts):,} texts none is {min_similarity} like any of {len(ids):,} pictures: "
             "--set min_similarity=0.1, or more pictures"
         )
+    if left := len(texts) - sum(map(len, found.values())):
+        logger.warning(
+            "florenz: %s of %s parallel texts found no picture (min_similarity=%g, generic=%g, most=%d a picture)",
+            f"{left:,}", f"{len(texts):,}", min_similarity, generic, most,
+        )  # fmt: skip
     return json.dumps({"found": found, "texts": len(texts)}, ensure_ascii=False, sort_keys=True).encode()
 
 
@@ -167,6 +175,8 @@ async def florenz(
     fitted: bytes = b"",
 ) -> list[Caption]:
     """Give a picture the parallel texts that are most like it of all pictures, for `panoglot train florenz`.
+
+    How many texts found no picture is said when they are put to pictures.
 
     Captions come from elsewhere: `describe`, and `panoglot translate --to de` (the paper's two languages).
 

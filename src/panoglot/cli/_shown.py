@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -102,7 +101,7 @@ def show_hits(hits: Any, json: bool = False, paths: bool = False, explain: bool 
         text = f"{safe(said[0].text)} [dim]{safe(language_name(said[0].lang))}[/dim]" if said else ""
         others = len({c.lang for c in said} - {c.lang for c in said[:1]})
         more = f" [dim]+{others} languages[/dim]" if others > 1 else ""
-        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], safe(Path(hit.uri).name), text + more)
+        table.add_row(f"{hit.score:.3f}", hit.image_id[:12], safe(hit.name), text + more)
         if explain:
             table.add_row("", "", "", f"[dim]{safe(_why(hit))}[/dim]")
     out.print(table)

@@ -26,7 +26,7 @@ from panoglot.exporting._rows import Wanted, What, pictures_of
 from panoglot.exporting._sent import Sent
 from panoglot.exporting._writers import Writer, find_writer, make_writer, writer_options
 from panoglot.formats import OptOut
-from panoglot.formats._written import note_written
+from panoglot.formats._written import Notes
 from panoglot.languages import matches, meeting
 from panoglot.languages._tags import canonical_language
 from panoglot.storage import has_scheme, in_objects
@@ -204,7 +204,7 @@ def _write(
 ) -> dict[str, Any]:
     """Write every picture into the folder of its split, and return what was written."""
     writers: dict[str, Writer] = {}
-    total, wanted = len(job.data.images), job.wanted
+    total, wanted, noted = len(job.data.images), job.wanted, Notes(folder)
     for picture in pictures_of(job.data, wanted, folder):
         if chosen.captioned_only and all(wanted.whats[n].kind == "fact" for n in picture.whats):
             continue
@@ -222,13 +222,16 @@ def _write(
             job.left_out[reason] += 1
             continue
         takes = getattr(writers[split], "takes", None)
-        if takes is not None and not getattr(writers[split], "beside", False):
-            note_written(folder, (record["converted"] or record)["image_id"], takes(record))
-        job.count(picture, record, writers[split], split)
+        told = None if takes is None else takes(record)
+        if told is not None and not getattr(writers[split], "beside", False):
+            noted.add((record["converted"] or record)["image_id"], told)
+        job.count(picture, record, told, split)
         job.formats[record["format"]] += 1
         if progress:
             progress(job.tally.images, total)
     closed = {split: writer.close() for split, writer in sorted(writers.items())}
+    with noted:
+        noted.prompts(sorted({asked for writer in writers.values() for asked in getattr(writer, "prompts", list)()}))
     if "" not in closed and (beside := getattr(next(iter(writers.values()), None), "of_splits", None)):
         beside(folder, list(closed))
     if job.tally.images == 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import RowError, UserError, command, did_you_mean, many
 from panoglot.exporting._card import Tally
 from panoglot.formats._record import record_of
-from panoglot.table import sql_in
+from panoglot.table import picture_name, sql_in
 
 if TYPE_CHECKING:
     from panoglot.exporting._comparisons import Comparisons
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from panoglot.exporting._names import Names
     from panoglot.exporting._people import Masker
     from panoglot.exporting._rows import Picture, Wanted
-    from panoglot.exporting._writers import Writer
     from panoglot.formats import OptOut
     from panoglot.table import Dataset
 
@@ -104,7 +103,7 @@ class Job:
         if self.fitter.image != "original":
             record["context"] = without_place(record["context"])
         if self.names is not None:
-            record["name"] = self.names.name(record["uri"], record["image_id"])
+            record["name"] = self.names.name(picture_name(row["uri"], row["context"]), record["image_id"])
         self.masker.texts(record, [who for who in (row.get("author"), *picture.authors) if who])
         try:
             data = self.fitter.fit(record, self.masker.faces(record, row["data"]))
@@ -113,11 +112,13 @@ class Job:
             return None
         return record, data, "" if self.splits.wanted is not None else split
 
-    def count(self, picture: Picture, record: dict[str, Any], writer: Writer, split: str) -> None:
-        """Count a picture with the captions that its writer takes; the others by kind."""
-        takes, numbers, whats = getattr(writer, "takes", None), picture.whats, self.wanted.whats
-        if takes is not None:
-            ids = {c["caption_id"] for c in takes(record)}
+    def count(
+        self, picture: Picture, record: dict[str, Any], told: Sequence[dict[str, Any]] | None, split: str
+    ) -> None:
+        """Count a picture with the captions that its writer took, None for all; the others by kind."""
+        numbers, whats = picture.whats, self.wanted.whats
+        if told is not None and len(told) < len(numbers):
+            ids = {c["caption_id"] for c in told}
             written = [c["caption_id"] in ids for c in record["captions"]]
             self.unwritten.update(whats[n].kind for n, taken in zip(numbers, written) if not taken)
             numbers = [n for n, taken in zip(numbers, written) if taken]

@@ -21,11 +21,14 @@ def safe_name(uri: str) -> str:
 
     >>> safe_name("trip/My cat.v2.JPG"), safe_name("00000.tar#a/017.jpg"), safe_name("rows.parquet#17")
     ('My_cat_v2', '017', 'rows-17')
+    >>> safe_name("rows.parquet#17/2")
+    'rows-17-2'
     >>> safe_name("/x/../../etc/passwd"), safe_name("bilder/हिन्दी 図.png"), safe_name("nul.png")
     ('passwd', 'हिन्दी_図', '_nul')
     """
     outer, _, member = uri.rpartition("#")
-    whole = f"{_stem(outer)}-{member}" if outer and member.isdigit() else _stem(member)
+    of_row = outer and re.fullmatch(r"\d+(/\d+)?", member)
+    whole = f"{_stem(outer)}-{member.replace('/', '-')}" if of_row else _stem(member)
     name = "".join(
         c if unicodedata.category(c)[0] in "LMN" or c in "_-" else "_" for c in unicodedata.normalize("NFC", whole)
     )

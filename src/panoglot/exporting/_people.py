@@ -85,6 +85,8 @@ class Masker:
         if "names" in self.kinds:
             record["uri"] = record["uri"].replace("\\", "/").rpartition("/")[2]
             record["context"] = {k: v for k, v in record["context"].items() if _key(k) not in _OWNERS}
+            if isinstance(file := record["context"].get("file"), str):
+                record["context"]["file"] = file.replace("\\", "/").rpartition("/")[2]
         steps: list[tuple[str, Callable[[str], tuple[str, int]]]] = []
         if "emails" in self.kinds:
             steps.append(("emails", mask_emails))

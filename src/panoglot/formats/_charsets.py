@@ -17,8 +17,8 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-
 _LATIN = frozenset(("iso-8859-1", "latin1", "ascii", "us-ascii"))
 #: Codecs of Python that no page is in; one of them takes a minute for 300 KB, another reads markup out of letters.
 _NONE = frozenset(("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"))
-#: What pages in a language are in when they are not in UTF-8 and do not say it: the WHATWG's Encoding and HTML
-#: standards name the first or the last of each; where there are several, bytes of the first are hardly valid in the next.
+#: What pages in a language are in when they are not in UTF-8 and do not say it: one of each is that of WHATWG's HTML
+#: standard (the default encodings by locale); where there are two, the first is hardly valid in bytes of the next.
 _OLD = {
     "ja": ("euc_jp", "cp932"),
     "zh-Hant": ("big5hkscs", "gb18030"),
@@ -28,7 +28,7 @@ _OLD = {
     "vi": ("cp1258",),
     **dict.fromkeys(("ar", "fa", "ur", "ps", "ckb", "ug", "sd"), ("cp1256",)),
     **dict.fromkeys(("he", "yi"), ("cp1255",)),
-    **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "tg", "tt", "uk", "uz-Cyrl"), ("cp1251", "koi8_u")),
+    **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "tg", "tt", "uk"), ("cp1251", "koi8_u")),
     **dict.fromkeys(("bs", "cs", "hr", "hu", "pl", "ro", "sk", "sl"), ("cp1250",)),
     **dict.fromkeys(("az", "ku", "tr"), ("cp1254",)),
     **dict.fromkeys(("et", "lt", "lv"), ("cp1257",)),
@@ -52,23 +52,22 @@ def page_text(raw: bytes, charset: str = "", lang: str | None = None) -> str:
     for mark, name in _MARKS.items():
         if raw.startswith(mark):
             return raw[len(mark) :].decode(name, "replace")
-    said = [found[1].decode("ascii", "replace") for pattern in (_XML, _META) if (found := pattern.search(raw[:4096]))]
+    head = raw[:4096]
+    said = [one[1].decode("ascii", "replace") for pattern in (_XML, _META) if (one := pattern.search(head))]
     # who says Latin-1 often sends UTF-8, and hardly anything else is UTF-8 by accident; JIS of seven bits is
     seven = ["iso2022_jp"] if b"\x1b$" in raw or b"\x1b(J" in raw else []
     for name in [*seven, "utf-8", charset, *said]:
         found = None if not name or name.lower() in _LATIN else _decoded(raw, name)
         if found is not None:
             return found
-    if any(name.lower() in _LATIN for name in (charset, *said)):
-        return raw.decode("cp1252", "replace")
-    if found := _LANG.search(raw[:4096]):
-        lang = parse_language(found[1].decode("ascii")) or lang
+    if stated := _LANG.search(head):  # before Latin-1, which servers say of any page
+        lang = parse_language(stated[1].decode("ascii")) or lang
     texts = [text for name in _of(lang) if (text := _decoded(raw, name)) is not None]
     return max(texts, key=_likely, default=raw.decode("cp1252", "replace"))
 
 
 def _likely(text: str) -> int:
-    """More for a text in the right charset: Cyrillic read wrong is in capitals, Chinese has signs that nobody assigned."""
+    """More for the right charset: Cyrillic that is read wrong is in capitals, Chinese has signs of no meaning."""
     return sum("а" <= c <= "я" for c in text) - sum("\ue000" <= c <= "\uf8ff" for c in text)
 
 

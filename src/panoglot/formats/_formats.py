@@ -29,7 +29,18 @@ GROUP = "panoglot.formats"
 #: Our formats, in the order in which they are asked whether a source is theirs; those of other packages come before
 #: `folder`, which takes any folder.
 FORMAT_NAMES = (
-    *("pano", "img2dataset", "hf_datasets", "lance", "mds", "croissant", "label_studio", "visual_genome", "refcoco"),
+    *(
+        "pano",
+        "img2dataset",
+        "hf_datasets",
+        "lance",
+        "mds",
+        "croissant",
+        "label_studio",
+        "fiftyone",
+        "visual_genome",
+        "refcoco",
+    ),
     *(
         "triples",
         "wit",

@@ -296,6 +296,8 @@ def _addresses(uri: str, context: Any) -> Iterator[str]:
     _, hash_, inner = uri.partition("#")
     if hash_:
         yield inner  # in a WARC, a page's address
+    if isinstance(context, dict) and isinstance(name := context.get("file"), str):
+        yield name  # of a row
 
     def inside(value: Any) -> Iterator[str]:
         if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):

@@ -334,6 +334,8 @@ def samples(row: dict[str, Any], uri: str, roles: Roles) -> Iterator[Sample | Re
                     yield found
             context, group, time = _around(row, roles)
         about = {**context, "url": address.url} if address else dict(context)
+        if name := _named(one):
+            about.setdefault("file", name)
         told = captions if len(values) == 1 else own_copies(captions)
         yield Sample(data, place, told, group=group, time=time, context=about, address=address)
 
@@ -345,6 +347,17 @@ def _address(value: Any, roles: Roles) -> Address | None:
     if not roles.options.download or not isinstance(value, str) or not _WEB.match(value):
         return None
     return Address(value, roles.options.allow_private, roles.options.per_host)
+
+
+def _named(value: Any) -> str:
+    """The name that a cell gives its picture: people know it by that, not by the number of its row."""
+    if isinstance(value, dict):
+        value = value.get("path")
+    return (
+        value
+        if isinstance(value, str) and 0 < len(value) < 1000 and not _URL.match(value) and suffix_of(value) in SUFFIXES
+        else ""
+    )
 
 
 def _data(value: Any, roles: Roles) -> bytes:

@@ -26,6 +26,7 @@ __all__ = [
     "is_talk",
     "key_roles",
     "load_json",
+    "without_marks",
 ]
 
 _TUXPAINT = re.compile(r"([A-Za-z]{2,3}(?:[_-][A-Za-z0-9]+)*(?:@[A-Za-z]+)?)\.utf-?8=(.*)", re.IGNORECASE)
@@ -34,6 +35,11 @@ _IMAGE_TOKEN = re.compile(
     r"<\s*/?\s*(?:image|img|image_\d+|picture|video)\s*>|<\|(?:image|image_pad|image_\d+|vision_\w+)\|>", re.IGNORECASE
 )
 LANG_NAMES = ("lang", "language", "lang_code", "language_code", "locale")
+
+
+def without_marks(text: str) -> str:
+    """A turn of a conversation without the marks of where its picture stands."""
+    return _IMAGE_TOKEN.sub("", text).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Given:
     def caption(self, text: str, lang: str | None = None) -> Caption:
         """Return the caption of one text; a language that is no tag counts as unknown."""
         if self.kind in ("question", "answer"):
-            text = _IMAGE_TOKEN.sub("", text).strip()
+            text = without_marks(text)
         lang = parse_language(lang or self.lang) or UNKNOWN_LANGUAGE
         return Caption(text, lang=lang, kind=self.kind, recipe=self.recipe)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError
 from panoglot.pictures._image import Image, plain_jpeg
-from panoglot.table import Dataset
+from panoglot.table import Dataset, picture_name
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -25,7 +25,7 @@ __all__ = ["Picture", "load_pictures"]
 #: Most bytes of a thumbnail; a noisy one is encoded again, coarser, until it fits.
 MOST_BYTES = 40_000
 _DATA_URI = re.compile("data:image/jpeg;base64,[A-Za-z0-9+/]+=*")
-_FACTS = ("uri", "width", "height", "format", "size", "group", "time")
+_FACTS = ("uri", "context", "width", "height", "format", "size", "group", "time")
 
 
 @dataclass(slots=True)
@@ -50,9 +50,8 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """The last part of where it came from."""
-        uri = (self.facts.get("uri") or "").rstrip("/")
-        return uri.rpartition("/")[2] or uri or self.image_id[:12]
+        """What people call it."""
+        return picture_name(self.facts.get("uri"), self.facts.get("context")) or self.image_id[:12]
 
 
 def load_pictures(dataset: Dataset, image_ids: Iterable[str], side: int) -> dict[str, Picture]:

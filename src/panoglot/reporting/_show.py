@@ -12,7 +12,7 @@ from panoglot.errors import RowError, verb
 from panoglot.pictures import Image
 from panoglot.reporting._text import bytes_text, number, words
 from panoglot.reporting._why import chains
-from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, plain_rows, sql_in
+from panoglot.table import Caption, Dataset, caption_to_row, find_image, open_dataset, picture_name, plain_rows, sql_in
 from panoglot.table._visible import plain
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def _facts(image: dict[str, Any], marks: dict[str, Any], facts: list[Caption]) -
 
     rows = [
         ("image", image["image_id"]),
+        *([("name", picture_name(image["uri"], image["context"]))] if "#" in (image["uri"] or "") else []),
         ("from", image["uri"] or "–"),
         ("picture", f"{image['width']} × {image['height']} {image['format']}, {bytes_text(image['size'])}"),
     ]

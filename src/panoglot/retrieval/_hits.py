@@ -12,7 +12,7 @@ from panoglot.languages import canonical_language, matches
 from panoglot.pictures import Image
 from panoglot.retrieval._indexing import TELLING
 from panoglot.retrieval._notebook import page_of_hits
-from panoglot.table import Caption, Dataset, Said, said_of
+from panoglot.table import Caption, Dataset, Said, picture_name, picture_names, said_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +52,13 @@ class Hit:
         found = {"image_id": self.image_id, "score": self.score, "uri": self.uri, "captions": captions}
         more = {"parts": self.parts} if self.parts else {}
         return {**found, **more} | ({} if self.verdicts is None else {"verdicts": self.verdicts})
+
+    @property
+    def name(self) -> str:
+        """What people call it: the name of its file, that which its row gives it, else table and row."""
+        if self.dataset is not None and "#" in self.uri:
+            return picture_names(self.dataset, [self.image_id]).get(self.image_id, "") or self.image_id[:12]
+        return picture_name(self.uri, None) or self.image_id[:12]
 
     @property
     def text(self) -> str:

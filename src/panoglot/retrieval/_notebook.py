@@ -29,7 +29,7 @@ def page_of_hits(hits: Sequence[Hit]) -> str:
 
 
 def _cell(hit: Hit, lang: str) -> str:
-    name = hit.uri.rpartition("/")[2] or hit.image_id[:12]
+    name = hit.name
     try:
         data = base64.b64encode(hit.picture().small(180)).decode()
         picture = f'<img src="data:image/png;base64,{data}" alt="{escape(name)}">'

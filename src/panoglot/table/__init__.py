@@ -16,7 +16,7 @@ from panoglot.table._dataset import (
     is_dataset,
     open_dataset,
 )
-from panoglot.table._find import find_image, find_plan
+from panoglot.table._find import find_image, find_plan, picture_name, picture_names
 from panoglot.table._forget import FORGOTTEN, LEFT_OUT, edit_row, erase, forget_images, forgotten, take_back
 from panoglot.table._ids import caption_id, given_caption_id, image_id, reject_id, vector_id
 from panoglot.table._memory import few_arenas, give_back_memory, no_collection
@@ -85,6 +85,8 @@ __all__ = [
     "machine_kind",
     "no_collection",
     "open_dataset",
+    "picture_name",
+    "picture_names",
     "plain_rows",
     "reject_id",
     "said_of",

@@ -48,8 +48,11 @@ def one_line(text: str) -> str:
 def told(record: dict[str, Any], texts: str = "all") -> list[dict[str, Any]]:
     """The captions that say what is in the whole picture, the preferred one first; only that one for `texts="one"`."""
     found = [c for c in record["captions"] if c["dropped"] is None and c["kind"] in TOLD]
-    first = [c for c in found if (c["text"], c["lang"]) == (record["caption"], record["lang"])][:1]
-    return first if texts == "one" else [*first, *(c for c in found if c not in first)]
+    text, lang = record["caption"], record["lang"]
+    first = next((n for n, c in enumerate(found) if c["text"] == text and c["lang"] == lang), None)
+    if texts == "one":
+        return [] if first is None else [found[first]]
+    return found if not first else [found[first], *found[:first], *found[first + 1 :]]
 
 
 def conversation(record: dict[str, Any], prompt: str, texts: str) -> list[list[tuple[str, str]]]:
@@ -117,13 +120,15 @@ class Plain:
 class Conversations(Plain):
     """A writer of conversations: questions and answers are written too.
 
-    Attributes:
-        pictures: where pictures go.
+    Args:
+        folder: where pictures go.
         prompt: what asks for a caption; `{language}` is its language's English name.
+        texts: `one` for the preferred caption alone, or `all`.
     """
 
-    pictures: PictureFiles
-    prompt: str
+    def __init__(self, folder: Path, prompt: str, texts: str) -> None:
+        self.pictures, self.prompt, self.texts = PictureFiles(folder), prompt, texts
+        self._langs: set[str] = set()
 
     def add(self, record: dict[str, Any], data: bytes, suffix: str) -> str | None:
         """Write one picture and its conversations."""
@@ -145,10 +150,16 @@ class Conversations(Plain):
         """
         raise NotImplementedError
 
+    def prompts(self) -> set[str]:
+        """What captions were asked for with."""
+        return {plain(asking(self.prompt, lang)) for lang in self._langs}
+
     def takes(self, record: dict[str, Any]) -> list[dict[str, Any]]:
         """The captions of a record that are written."""
         turns = [c for c in record["captions"] if c["kind"] in ("question", "answer") and c["dropped"] is None]
-        return [*super().takes(record), *turns]
+        told = super().takes(record)
+        self._langs.update(c["lang"] for c in told)
+        return [*told, *turns]
 
 
 class JsonArray:

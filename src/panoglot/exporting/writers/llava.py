@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from panoglot.exporting.writers._shared import Conversations, JsonArray
-from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -33,7 +32,7 @@ class Writer(Conversations):
         prompt: str = "Describe this picture in {language}.",
         texts: Literal["one", "all"] = "all",
     ) -> None:
-        self.pictures, self.prompt, self.texts = PictureFiles(folder), prompt, texts
+        super().__init__(folder, prompt, texts)
         self._rows = JsonArray(folder / "llava.json")
 
     def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:

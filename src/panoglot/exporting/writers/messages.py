@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from panoglot.exporting.writers._shared import MESSAGE_TAGS, Conversations, JsonLines
-from panoglot.formats._picture_files import PictureFiles
 
 __all__ = ["Writer"]
 
@@ -37,8 +36,8 @@ class Writer(Conversations):
         texts: Literal["one", "all"] = "all",
         name: str = "panoglot",
     ) -> None:
-        self.folder, self.pictures = folder, PictureFiles(folder)
-        self.prompt, self.texts, self.name = prompt, texts, name
+        super().__init__(folder, prompt, texts)
+        self.folder, self.name = folder, name
         self._rows = JsonLines(folder / "messages.jsonl")
 
     def write(self, name: str, image: str, turns: Sequence[tuple[str, str]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from panoglot.exporting.writers._shared import Plain, one_line, told
 from panoglot.formats._picture_files import PictureFiles
-from panoglot.formats._written import note_written
+from panoglot.formats._written import Notes
 
 __all__ = ["Writer"]
 
@@ -64,7 +64,8 @@ class Writer(Plain):
             text = "".join(one_line(caption["text"]) + "\n" for caption in captions)
             written.append(self._write(path.with_suffix(ending), text))
             if self.beside and self.count > before:
-                note_written(path.parent, record["image_id"], captions)
+                with Notes(path.parent) as notes:
+                    notes.add(record["image_id"], captions)
         return None if any(written) else "text_exists"
 
     def _write(self, path: Path, text: str) -> bool:

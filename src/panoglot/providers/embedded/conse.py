@@ -158,7 +158,7 @@ def _table(encoder: E5) -> Path:
     def build() -> bytes:
         import numpy as np
 
-        logger.warning("embedded:conse: vectors of 1,000 classes, once on this machine: about 30 seconds of a processor.")
+        logger.warning("embedded:conse: vectors of 1,000 names, once on this machine: about 30 seconds of a processor.")
         labels = [[phrase.format(name) for _, name in synsets()] for phrase in _PHRASES]
         words = _parallel_words()
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # the engine's own threads wait by spinning
