@@ -210,6 +210,22 @@ def test_bad_requests_are_problems(served):
     assert served("POST", "/api/v1/search", b"{}", Content_Type="application/json", Content_Length="x")[0] in (400, 411)
 
 
+def test_an_error_speaks_to_a_client_and_not_of_a_command(served):
+    for asked, said in (
+        ({"text": "a", "where": "kamera='x'"}, "where knows no 'kamera'. Did you mean 'camera'?"),
+        ({"text": "a", "preset": "cirevl"}, "'cirevl' asks for a model 'llm', and none was given."),
+        ({"text": None}, "say what to search for: a text, an image, or both."),
+    ):
+        status, answer = served("POST", "/api/v1/search", asked)
+        assert (status, answer["detail"]) == (422, said)
+
+
+def test_a_number_that_json_does_not_have_is_no_json(served):
+    for wrong in (b'{"text": "a", "min_score": NaN}', b'{"text": "a", "min_score": -Infinity}'):
+        status, answer = served("POST", "/api/v1/search", wrong, Content_Type="application/json")
+        assert (status, answer["detail"]) == (400, "the body is no JSON.")
+
+
 def test_every_answer_has_the_headers(served):
     for path in ("/", "/a/main.js", "/metrics", "/api/v1", "/nothing", "/healthz"):
         served("GET", path)

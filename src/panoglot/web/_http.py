@@ -45,6 +45,11 @@ COOKIE = "panoglot"
 _TRIES = 20
 
 
+def _no_constant(name: str) -> None:
+    """Refuse `NaN` and `Infinity`, which Python reads and JSON does not have."""
+    raise ValueError(name)
+
+
 class Problem(Exception):
     """An answer that is an error."""
 
@@ -156,7 +161,7 @@ class Request:
             raise Problem(415, "send application/json.")
         raw = self.body(MOST_JSON)
         try:
-            data = json.loads(raw)
+            data = json.loads(raw, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise Problem(400, "the body is no JSON.") from None
         if not isinstance(data, dict):
