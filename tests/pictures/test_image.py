@@ -477,3 +477,12 @@ def test_thumbnails_of_jpegs_are_the_whole_picture_made_small(tmp_path, mode, or
     expected = Image(data).pil().resize(shown.size, PIL.Image.Resampling.LANCZOS)
     assert np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(expected, int)).mean() < 3
     assert (found["b"].thumbnail, found["b"].problem) == ("", "truncated")
+
+
+def test_a_picture_for_a_server_is_looked_at_without_a_word_of_pillow(monkeypatch, recwarn):
+    """Pillow warns from 89 million pixels on; ours are checked by the header."""
+    data = io.BytesIO()
+    PIL.Image.new("RGB", (20, 20), "red").save(data, "PNG")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 300)
+    assert Image(data.getvalue()).data_uri.startswith("data:image/png;base64,")
+    assert [str(one.message) for one in recwarn] == []

@@ -232,5 +232,5 @@ def test_a_filter_that_is_none_is_said_in_our_words(tmp_path, read):
         assert ".rs" not in str(error.value)
         assert "\n" not in str(error.value)
     if read != "count":
-        with pytest.raises(UserError, match="captions has no column 'txt'. Did you mean 'text'"):
+        with pytest.raises(UserError, match=r"captions has no column 'txt'\. Did you mean 'text'"):
             calls[read](["txt"], None)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import PIL.Image
 import pytest
@@ -279,6 +280,9 @@ def test_beyond_this_machine_a_token_is_needed(scenes):  # noqa: F811
     for token in (None, "short"):
         with pytest.raises(UserError, match="beyond this machine a token of at least 16"):
             Server(searcher, host="0.0.0.0", port=0, token=token)
+    with Server(searcher, host="0.0.0.0", port=0, token="t" * 16) as server:  # what is printed others can open
+        assert urlsplit(server.url).hostname not in ("0.0.0.0", None)
+        assert urlsplit(server.url).port == server.port
     with pytest.raises(UserError, match="files=False"):
         Server(Searcher(scenes.data, scenes.encoder), port=0)
     with Server(searcher, port=0) as server, pytest.raises(UserError, match="cannot be had"):

@@ -14,6 +14,8 @@ from panoglot.table._visible import terminal
 
 __all__ = ["show_run"]
 
+_REASONS = 8  # that are named
+
 
 def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
     from rich.table import Table
@@ -82,19 +84,25 @@ def _before(stage: Any) -> str:
 
 
 def _show_rejects(data: Any, out: Any) -> None:
-    """The open rejects by reason, the commonest first, each with its first items."""
+    """The open rejects by reason, the commonest first, each with its first items: files, or what they are known by."""
     from collections import Counter
 
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = [row["item"].rpartition("/")[2] for row in rows if row["reason"] == reason]
-        return ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
+        items = sorted(row["item"] for row in rows if row["reason"] == reason)[:3]
+        files = {row["image_id"]: row["uri"] for row in data.images.get(items, ["image_id", "uri"]).to_pylist()}
+        names = [(files.get(item) or item).rpartition("/")[2] for item in items]
+        return ", ".join(names) + (" …" if count > 3 else "")
 
     counts = Counter(row["reason"] for row in rows)
     if count := counts.pop("opted_out", 0):
         out.print(safe(f"{many(count, 'picture{s} {was}')} not taken, opted out: {named('opted_out', count)}"))
     if counts:
         out.print(safe(f"{many(counts.total(), 'reject')}: {command('retry', data.address)}"))
-    for reason, count in counts.most_common(8):
+    for reason, count in counts.most_common(_REASONS):
         out.print(safe(f"  {count:>6,}  {reason}: {named(reason, count)}"))
+    if len(counts) > _REASONS:
+        rest = sum(count for _, count in counts.most_common()[_REASONS:])
+        told = command("report", data.address, "--open")
+        out.print(safe(f"  {rest:>6,} for {many(len(counts) - _REASONS, 'other reason')}: {told}"))
