@@ -218,3 +218,9 @@ def test_what_failed_is_named_by_its_file_and_every_reason_is_counted(data, phot
     (line,) = [line for line in out.splitlines() if "reason_0: " in line]
     assert set(line.partition("reason_0: ")[2].split(", ")) == {name, "10.jpg"}
     assert f" 2 for 2 other reasons: panoglot report {data.path} --open" in " ".join(out.split())
+
+
+def test_an_option_after_two_dashes_is_told_where_it_belongs(data, capsys):
+    answer = said(capsys, "search", data.path, "--", "-Ndege tawi", "-k", "3").err
+    assert answer == "panoglot: Unknown option: -k after --: options stand before it. See: panoglot search --help\n"
+    assert "पक्षी" in said(capsys, "search", data.path, "-k", "3", "--", "-zoo पक्षी").out
