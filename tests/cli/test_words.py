@@ -195,3 +195,32 @@ def test_a_dry_run_counts_the_rows_that_there_are(data, tmp_path, capsys):
     assert "3 questions for 3 rows with 3 pictures" in need
     (whole,) = [line for line in out.splitlines() if line.startswith("In all: at most $")]
     assert need.rpartition("at most $")[2] == whole.removeprefix("In all: at most $").partition(". ")[0]
+
+
+# -- what failed -------------------------------------------------------------------------------------------------------
+
+
+def test_what_failed_is_named_by_its_file_and_every_reason_is_counted(data, photos, tmp_path, capsys):
+    one = data.images.rows(["image_id", "uri"])[0]
+    key, name = one["image_id"], one["uri"].rpartition("/")[2]
+    reasons = [f"reason_{n}" for n in range(10)]
+    data.rejects.insert(
+        [
+            {
+                "reject_id": f"r{n}", "item": key if n == 0 else f"/x/{n}.jpg", "stage": "caption.describe",
+                "reason": reason, "message": "", "run_id": "",
+            }
+            for n, reason in enumerate([*reasons, "reason_0"])
+        ]
+    )  # fmt: skip
+    out = said(capsys, "ingest", photos, "-o", data.path).out
+    assert "11 rejects: " in out
+    (line,) = [line for line in out.splitlines() if "reason_0: " in line]
+    assert set(line.partition("reason_0: ")[2].split(", ")) == {name, "10.jpg"}
+    assert f" 2 for 2 other reasons: panoglot report {data.path} --open" in " ".join(out.split())
+
+
+def test_an_option_after_two_dashes_is_told_where_it_belongs(data, capsys):
+    answer = said(capsys, "search", data.path, "--", "-Ndege tawi", "-k", "3").err
+    assert answer == "panoglot: Unknown option: -k after --: options stand before it. See: panoglot search --help\n"
+    assert "पक्षी" in said(capsys, "search", data.path, "-k", "3", "--", "-zoo पक्षी").out

@@ -15,6 +15,7 @@ from panoglot.retrieval import Searcher, forget
 from panoglot.table import Caption, caption_to_row
 from panoglot.web import Review
 from tests.exporting.test_writers import made
+from tests.reporting.library import insert_run
 
 
 def put(data, key, text, kind, lang="en", recipe="evidence/1", **more):
@@ -156,3 +157,9 @@ def test_who_wrote_in_a_language_comes_before_a_machine_that_translated_into_it(
     export(data, tmp_path / "x", to="jsonl", lang="de")
     rows = lines(tmp_path / "x")
     assert [row["caption"] for row in rows if row["caption"]] == ["Hier liegt eine Scheibe auf Wellen."]
+
+
+def test_a_run_that_was_killed_is_told_as_stopped(data):
+    insert_run(data, 0, [], {}, "done")
+    insert_run(data, 1, [], {}, "running", seconds=None)
+    assert panoglot.info(data).runs == {"done": 1, "stopped": 1}

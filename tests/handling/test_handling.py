@@ -271,7 +271,8 @@ def test_a_subset_that_fails_leaves_no_dataset_and_says_what_there_is(tmp_path, 
     panoglot.mix(data, policy="alt=1", name="coin")
     capsys.readouterr()
     for asked, message in (
-        (["--where", "width > 100000"], "nothing in "), (["--lang", "und-x"], ""), (["--split", "train"], "nothing in "),
+        (["--where", "width > 100000"], "nothing in "), (["--lang", "zz"], "is not a language tag"),
+        (["--split", "train"], "nothing in "),
         (["--plan", "nix"], "no plan 'nix'. Known: coin."), (["--plan", "coins"], "Did you mean 'coin'?"),
     ):  # fmt: skip
         assert run("subset", tmp_path / "a.pano", *asked, "-o", tmp_path / "x.pano", "--quiet") == 2

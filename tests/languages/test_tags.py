@@ -155,3 +155,15 @@ def test_endings_of_file_names(ending, tag):
 def test_a_language_is_found_by_its_own_name(said, tag):
     with pytest.raises(UserError, match=f"Did you mean '{tag}' "):
         canonical_language(said)
+
+
+@pytest.mark.parametrize("tag", ["zz", "xx", "qq", "ZZ"])
+def test_what_is_no_country_is_not_taken_for_english(tag):
+    with pytest.raises(UserError, match=f"'{tag}' is not a language tag; use BCP-47"):
+        canonical_language(tag)
+
+
+def test_a_country_is_taken_for_its_language():
+    for tag, meant in (("us", "en"), ("xk", "sq")):
+        with pytest.raises(UserError, match=f"Did you mean '{meant}'"):
+            canonical_language(tag)

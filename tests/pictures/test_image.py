@@ -507,3 +507,12 @@ def test_thumbnails_are_kept_for_the_next_page_and_no_longer_than_they_are_shown
     shutil.rmtree(dataset.path / "cache")
     (dataset.path / "cache").write_bytes(b"")  # nothing can be written there
     assert load_pictures(dataset, ["a", "c"], 32)["c"] == first["c"]
+
+
+def test_a_picture_for_a_server_is_looked_at_without_a_word_of_pillow(monkeypatch, recwarn):
+    """Pillow warns from 89 million pixels on; ours are checked by the header."""
+    data = io.BytesIO()
+    PIL.Image.new("RGB", (20, 20), "red").save(data, "PNG")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 300)
+    assert Image(data.getvalue()).data_uri.startswith("data:image/png;base64,")
+    assert [str(one.message) for one in recwarn] == []

@@ -295,14 +295,15 @@ def test_languages_asked_for_and_not_made_are_named(pictures, tmp_path, capsys, 
     assert list(why) == ["de", "pt-BR", "sw"]
     assert why["de"] == "no picture is surely one of the 115 things whose name in it is known"
     assert why["pt-BR"] == "no word list has it, but pt has 524 names: --lang pt"
-    assert "no word list has Swahili names" in why["sw"]
+    assert why["sw"].startswith("no word list that a build reads has Swahili names")
+    assert "panoglot labels --to sw looks into more" in why["sw"]
     assert f"panoglot translate {tmp_path}/x.pano --to sw --with " in why["sw"]
     assert not result.no_language
     assert "nothing in sw" in (tmp_path / "x.pano" / "report.html").read_text("utf-8")
     with pytest.raises(SystemExit) as ended:
         main(["build", str(tmp_path / "one"), "-o", str(tmp_path / "y.pano"), "--lang", "sw", "--no-curate"])
     assert ended.value.code == 3
-    assert "panoglot: nothing was made in sw: no word list has Swahili names" in capsys.readouterr().err
+    assert "panoglot: nothing was made in sw: no word list that a build reads" in capsys.readouterr().err
 
 
 def test_answers_in_german_are_german_and_kept(pictures, tmp_path):
@@ -395,3 +396,12 @@ def test_a_dry_run_of_parts_that_do_not_say_how_much_they_hold(captioned, tmp_pa
     panoglot.export(panoglot.ingest(str(captioned), str(tmp_path / "x.pano")).dataset, str(tmp_path / "w"))
     told = panoglot.build(str(tmp_path / "w"), str(tmp_path / "y.pano"), dry_run=True).forecast
     assert told.unread.pictures == 12 or told.unread.uncounted >= 1
+
+
+def test_a_source_that_is_none_is_an_error(tmp_path):
+    panoglot.build([{"image": picture_bytes(1)}], str(tmp_path / "x.pano"), curate=False, quiet=True)
+    for output in (None, str(tmp_path / "y.pano"), str(tmp_path / "x.pano")):
+        for verb in (panoglot.build, panoglot.ingest):
+            with pytest.raises(UserError, match="the source is None: give a folder"):
+                verb(None, output, quiet=True)
+    assert not (tmp_path / "y.pano").exists()

@@ -490,3 +490,12 @@ def test_ratings_are_counted_by_what_was_judged(small):
     data.ratings.insert([row | {"rating_id": f"{n:032x}"} for n, row in enumerate(rows)])
     text = " ".join(Page(report(data).read_text()).text.split())
     assert "unit_truthpreference22 2– سلاسة <b>1..52 13.50" in text  # cells stand side by side
+
+
+def test_what_was_read_and_made_no_picture_stands_in_the_report(small):
+    """So that what was done adds up to what is there: 3 pictures of 6 that were read."""
+    data, _ = small
+    insert_run(data, 0, [stage("ingest", 6, 1.0, notes={"duplicates": 2, "forgotten": 1, "moved": "x"})], {})
+    text = " ".join(Page(report(data).read_text()).text.split())
+    assert "ingest: 2 exact duplicates of a picture that was there" in text
+    assert "ingest: 1 picture was forgotten before and is not read again" in text

@@ -67,7 +67,7 @@ def test_a_second_caption_of_a_language_stands_beside_the_first(scenes):  # noqa
     undo(scenes.data, done.edit_id)
     assert {"A blue cat."} == {t for t, c in kept(scenes, image).items() if c.lang == "en"}
     for call in ({"caption": row.caption_id}, {"drop": "wrong"}):
-        with pytest.raises(UserError, match="add goes with a text alone|give the right text"):
+        with pytest.raises(UserError, match=r"add goes with a text alone|give the right text"):
             edit(scenes.data, image, text="x", lang="en", add=True, **call)
 
 

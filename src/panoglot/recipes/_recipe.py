@@ -216,7 +216,13 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def held(source: Any, output: str | None) -> tuple[Any, str | None]:
-    """Tell what is held in Python from a path: (what is given or None, path or None)."""
+    """Tell what is held in Python from a path: (what is given or None, path or None).
+
+    Raises:
+        UserError: nothing is given, or no output for what is no path.
+    """
+    if source is None:
+        raise UserError("the source is None: give a folder, a file, or what Python holds: panoglot.build('photos').")
     if not is_given(source):
         return None, os.fspath(source)
     if not output:

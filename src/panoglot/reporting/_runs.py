@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from panoglot.errors import many
 from panoglot.formats import Unused
 from panoglot.providers._secrets import redact
 from panoglot.reporting._text import number
@@ -18,6 +19,14 @@ __all__ = ["Run", "Step", "read_runs", "steps_of_all", "unused_of"]
 
 #: Runs whose details the page shows, the newest; sums are over all of them.
 MOST_RUNS = 20
+#: Counts of an ingest's notes: with them what was done adds up to what is there.
+_OTHER = {
+    "duplicates": "exact duplicate{s} of a picture that was there, whose texts are kept with it",
+    "read_again": "picture{s} {was} read again",
+    "forgotten": "picture{s} {was} forgotten before and {is} not read again",
+    "gone": "picture{s} {is} gone from the source, and {is} forgotten",
+    "superseded_images": "picture{s} {was} replaced in the source: what was there is dropped as superseded",
+}
 
 
 @dataclass(slots=True)
@@ -25,7 +34,8 @@ class Step:
     """A stage of a run, or of all runs together. Attributes as in `StageResult`; `price` None is not known.
 
     Of curation's notes: `not_applied`, filters that could judge nothing; `statistics`, filter to what it measured.
-    Of the ingest's: `unused`, what the source holds that was not used. Of captioning's: `fell`, what fell back.
+    Of the ingest's: `unused`, what the source holds that was not used, and `other`, what was read and made no picture.
+    Of captioning's: `fell`, what fell back.
     """
 
     name: str
@@ -42,6 +52,7 @@ class Step:
     not_applied: list[str] = field(default_factory=list)
     statistics: dict[str, str] = field(default_factory=dict)
     unused: list[Unused] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
     fell: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -124,6 +135,7 @@ def _step(stage: Any) -> Step:
         step.statistics = {str(name): _plain(found) for name, found in notes["statistics"].items()}
     if isinstance(notes.get("unused"), list):
         step.unused = [Unused.from_dict(one) for one in notes["unused"] if isinstance(one, dict)]
+    step.other = [many(n, text) for name, text in _OTHER.items() if (n := int(_amount(notes.get(name))))]
     step.fell = Counter({str(k): _amount(v) for k, v in notes.items() if str(k).startswith(("fallback", "failed_"))})
     step.price = None if spent.get("price", 0) is None else float(_amount(spent.get("price")))
     return step

@@ -441,7 +441,8 @@ def _index(table: lance.LanceDataset, stems: Sequence[str]) -> None:
     for stem in stems:
         how = {"stem": True, "language": STEMMED[stem]} if stem in STEMMED else {"stem": False}
         table.create_scalar_index(
-            f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False, **how, **shared,
+            f"text_{stem}", "INVERTED", name=f"{stem}_idx", base_tokenizer="simple", with_position=False,
+            **how, **shared,
         )  # fmt: skip
 
 

@@ -445,9 +445,8 @@ class Searcher:
         captions = self._captions(run, ids, shown)
         uris = self._uris(ids)
         told = [(name, by_id[i].parts[name]) for i in ids for name in ("lexical", "passage") if name in by_id[i].parts]
-        said = sorted({part["terms"]["caption"] for _, part in told})
         texts = {row["caption_id"]: row for rows in captions.values() for row in rows.plain(range(len(rows)))}
-        if hidden := [key for key in said if key not in texts]:  # of a language or kind that is not shown
+        if hidden := sorted({part["terms"]["caption"] for _, part in told} - texts.keys()):  # in what is not shown
             texts |= {row["caption_id"]: row for row in self.dataset.captions.get(hidden, ["text", "lang"]).to_pylist()}
         hits = Hits()
         words = words_of(" ".join(str(term.value) for term in run.plan.positives if term.kind == "text"))
@@ -477,8 +476,7 @@ class Searcher:
 
     def _nothing(self, query: Query, why: str, run: _Run | None = None) -> Hits:
         hits = Hits()
-        hits.query, hits.plan = query, run.plan if run else None
-        hits.notes = [*(run.notes if run else []), why]
+        hits.query, hits.plan, hits.notes = query, run.plan if run else None, [*(run.notes if run else []), why]
         return hits
 
 

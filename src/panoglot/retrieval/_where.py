@@ -71,7 +71,7 @@ class _Reader:
         while self.at < len(text.rstrip()):
             found = _TOKEN.match(text, self.at)
             if not found:
-                raise UserError(f"--where is not understood at '{text[self.at :][:20]}': write for example {EXAMPLE}")
+                raise UserError(f"where is not understood at '{text[self.at :][:20]}': write for example {EXAMPLE}")
             self.tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
             self.at = found.end()
         self.n = 0
@@ -81,16 +81,16 @@ class _Reader:
 
     def take(self, what: str = "") -> tuple[str, str]:
         if self.n >= len(self.tokens):
-            raise UserError(f"--where ends too early: '{self.text}'; write for example {EXAMPLE}")
+            raise UserError(f"where ends too early: '{self.text}'; write for example {EXAMPLE}")
         kind, value = self.tokens[self.n]
         if what and value.lower() != what:
-            raise UserError(f"--where: '{what}' is missing before '{value}'; write for example {EXAMPLE}")
+            raise UserError(f"where: '{what}' is missing before '{value}'; write for example {EXAMPLE}")
         self.n += 1
         return kind, value
 
     def either(self, depth: int = 0) -> Condition | Atom:
         if depth > 50:
-            raise UserError("--where has too many brackets.")
+            raise UserError("where has too many brackets.")
         parts = [self.both(depth)]
         while self.peek() == "or":
             self.take()
@@ -107,7 +107,7 @@ class _Reader:
     def one(self, depth: int) -> Condition | Atom:
         if self.peek() == "not":
             if depth > 50:
-                raise UserError("--where says 'not' too often.")
+                raise UserError("where says 'not' too often.")
             self.take()
             return Condition("not", (self.one(depth + 1),))
         if self.peek() == "(":
@@ -120,7 +120,7 @@ class _Reader:
     def atom(self) -> Atom:
         kind, name = self.take()
         if kind != "word" or not (name in NAMES or (name.startswith(FACT) and name != FACT)):
-            raise UserError(f"--where knows no '{name}'.{did_you_mean(name, [*NAMES, FACT + 'NAME'])}")
+            raise UserError(f"where knows no '{name}'.{did_you_mean(name, [*NAMES, FACT + 'NAME'])}")
         _, op = self.take()
         if op.lower() == "not" and self.peek() == "in":
             self.take()
@@ -130,7 +130,7 @@ class _Reader:
         if op.lower() in ("like", "~"):
             return Atom(name, "like", (self.value(name, like=True),))
         if op not in _OPS:
-            raise UserError(f"--where: '{op}' after {name} is no comparison: =, !=, <, <=, >, >=, in, like.")
+            raise UserError(f"where: '{op}' after {name} is no comparison: =, !=, <, <=, >, >=, in, like.")
         return Atom(name, _OPS[op], (self.value(name),))
 
     def values(self, name: str) -> tuple[str | float, ...]:
@@ -145,7 +145,7 @@ class _Reader:
     def value(self, name: str, *, like: bool = False) -> str | float:
         kind, raw = self.take()
         if kind == "op":
-            raise UserError(f"--where: a value is missing after {name}; write for example {EXAMPLE}")
+            raise UserError(f"where: a value is missing after {name}; write for example {EXAMPLE}")
         text = raw[1:-1].replace(raw[0] * 2, raw[0]) if kind == "text" else raw
         wanted = NAMES[name][1] if name in NAMES else "number" if kind == "number" and not like else "text"
         if wanted == "text" or like:
@@ -155,7 +155,7 @@ class _Reader:
                 moment = datetime.fromisoformat(text)
             except ValueError:
                 raise UserError(
-                    f"--where: '{text}' is no time: write '2024-01-31', '2024-01-31T12:00' or seconds."
+                    f"where: '{text}' is no time: write '2024-01-31', '2024-01-31T12:00' or seconds."
                 ) from None
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         try:
@@ -163,7 +163,7 @@ class _Reader:
         except ValueError:
             number = math.nan
         if not abs(number) < _LARGEST:
-            raise UserError(f"--where: {name} is a number, '{text[:40]}' is none, or too large.")
+            raise UserError(f"where: {name} is a number, '{text[:40]}' is none, or too large.")
         return number
 
 
@@ -180,15 +180,15 @@ def read_where(text: str) -> Condition | Atom:
         UserError: not a condition, an unknown name (with "did you mean"), a value of another type.
     """
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise UserError("--where holds half a character (a surrogate).")
+        raise UserError("where holds half a character (a surrogate).")
     if len(text) > _LONGEST:
-        raise UserError(f"--where has {len(text):,} characters; {_LONGEST:,} are read.")
+        raise UserError(f"where has {len(text):,} characters; {_LONGEST:,} are read.")
     reader = _Reader(text)
     if not reader.tokens:
-        raise UserError(f"--where is empty; write for example {EXAMPLE}")
+        raise UserError(f"where is empty; write for example {EXAMPLE}")
     found = reader.either()
     if reader.n < len(reader.tokens):
-        raise UserError(f"--where is not understood at '{reader.tokens[reader.n][1]}'; write for example {EXAMPLE}")
+        raise UserError(f"where is not understood at '{reader.tokens[reader.n][1]}'; write for example {EXAMPLE}")
     return found
 
 
@@ -263,7 +263,7 @@ def _check_fact(dataset: Dataset, kind: str) -> None:
         if there
         else " There are no facts here: panoglot caption --schema makes some."
     )
-    raise UserError(f"--where: no image has a fact '{kind}'.{did_you_mean(kind, there) or known}")
+    raise UserError(f"where: no image has a fact '{kind}'.{did_you_mean(kind, there) or known}")
 
 
 def _sql(atom: Atom, column: str = "") -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from panoglot.errors import UserError, mendable
+from panoglot.errors import UserError, did_you_mean, mendable
 from panoglot.table._memory import no_collection
 
 # a join of fragments that a commit came between is given up, and done later: nothing to warn people of
@@ -93,6 +94,11 @@ def sql_in(column: str, values: Iterable[str]) -> str:
     """
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"{column} in ({quoted})" if quoted else "false"
+
+
+#: What Lance says of a column that is not there, and the place in its source that it adds to what it says.
+_NO_COLUMN = re.compile(r"No field named ([^.\s]+)")
+_PLACE = re.compile(r",\s+\S+\.rs:\d+:\d+")
 
 
 class Table:
@@ -189,7 +195,9 @@ class Table:
         if not self.exists():
             fields = [self.schema.field(c) for c in columns] if columns is not None else list(self.schema)
             return pa.schema(fields).empty_table()
-        return self.lance().to_table(columns=list(columns) if columns is not None else None, filter=where, limit=limit)
+        names = list(columns) if columns is not None else None
+        with self._understood():
+            return self.lance().to_table(columns=names, filter=where, limit=limit)
 
     def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> list[dict[str, Any]]:
         """Read rows as dictionaries (small results)."""
@@ -201,7 +209,8 @@ class Table:
         """Stream rows."""
         if self.exists():
             names = list(columns) if columns is not None else None
-            yield from self.lance().scanner(columns=names, filter=where, batch_size=size).to_batches()
+            with self._understood():
+                yield from self.lance().scanner(columns=names, filter=where, batch_size=size).to_batches()
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows with these keys, in the order of `ids`; unknown ids are left out."""
@@ -218,7 +227,26 @@ class Table:
 
     def count(self, where: str | None = None) -> int:
         """Count rows."""
-        return self.lance().count_rows(filter=where) if self.exists() else 0
+        with self._understood():
+            return self.lance().count_rows(filter=where) if self.exists() else 0
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Say in our words what is wrong with a filter or a column.
+
+        Raises:
+            UserError: no such column, or no filter.
+        """
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            _, ours, said = _PLACE.sub("", " ".join(str(error).split())).rpartition("Invalid user input: ")
+            if not ours:
+                raise
+            if found := _NO_COLUMN.search(said):
+                name = found[1].strip("\"'`")
+                raise UserError(f"{self.name} has no column '{name}'.{did_you_mean(name, self.schema.names)}") from None
+            raise UserError(f"this is no filter: {said}; write for example \"lang = 'de'\".") from None
 
     # -- writing -------------------------------------------------------------------------------------------------
 

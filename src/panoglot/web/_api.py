@@ -314,8 +314,9 @@ def problem_of(error: BaseException) -> Problem:
     """An error of ours as an answer; of others only a number that the log has too."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, UserError | RowError):
-        return Problem(422, str(error))
+    if isinstance(error, UserError | RowError):  # a command is of no use to a client
+        said, command, _ = str(error).partition(": panoglot ")
+        return Problem(422, f"{said}." if command else said)
     number = hashlib.sha256(repr(error).encode()).hexdigest()[:6]
     kind = "the dataset" if isinstance(error, PanoglotError | OSError) else "the server"
     return Problem(500, f"{kind} failed; the log has it under {number}.", log=number)

@@ -105,7 +105,8 @@ class Server:
     @property
     def url(self) -> str:
         """Where the page is; with a token, in the part that browsers do not send."""
-        shown = f"[{self.host}]" if ":" in self.host else self.host
+        host = _own_address(self.host) if self.host in ("0.0.0.0", "::") else self.host
+        shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/" + (f"#{self.gate.token}" if self.gate.token else "")
 
     def __enter__(self) -> Server:
@@ -337,6 +338,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.command = getattr(self, "command", None) or "GET"
         self._send(Problem(code, message or "not understood").answer())
+
+
+def _own_address(every: str) -> str:
+    """Where others reach a machine that listens at every address; nothing is sent, only the route is looked up."""
+    six = ":" in every
+    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("2001:db8::1" if six else "192.0.2.1", 9))  # addresses of documentation
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
 
 
 @verb
