@@ -170,3 +170,15 @@ def test_what_forgetting_costs_grows_with_what_is_touched(world):
     assert not world.data.images.count("uri = '4.jpg'")
     assert world.data.images.count() == 11
     assert not any(b"image 4" in path.read_bytes() for path in world.data.path.rglob("*") if path.is_file())
+
+
+def test_what_made_up_words_come_to_is_known_after_forgetting_too(scenes, monkeypatch):  # noqa: F811
+    """Copies for searching go, the measurement of the index stays: no picture is in it."""
+    monkeypatch.setattr("panoglot.retrieval._weak.VOCABULARY", 5)
+    index(scenes.data, scenes.encoder, captions=True)
+    assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
+    forget(scenes.data.path, scenes.ids[0])
+    assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
+    (left,) = [path for path in (scenes.data.path / "cache").iterdir() if path.is_file()]
+    assert left.name.startswith("calibrated-")
+    assert scenes.ids[0] not in left.read_text()

@@ -214,6 +214,20 @@ def test_words_of_a_language_are_answered_though_no_caption_has_them(scenes, mon
     assert search(scenes.data, "飛ぶ紫の象", encoder=scenes.encoder).notes[0].startswith("weak")
 
 
+def test_a_caption_that_says_every_word_comes_first_whatever_its_picture_s_vectors_say(scenes):
+    """The vector is of the most telling caption: of one that says something else, it is no evidence."""
+    index(scenes.data, scenes.encoder, captions=True)
+    for lang, text in (("de", "Ein rotes Känguru am Zaun."), ("ar", "كنغر أحمر عند السياج"), ("zh", "围栏边的红袋鼠")):
+        image = scenes.ids[-1]  # green, and a fish: by meaning and picture it is the last
+        scenes.caption(image, text, lang)
+        for searched in (text, text.lower().strip(".")):
+            hits = search(scenes.data, searched, encoder=scenes.encoder)
+            assert hits[0].image_id == image, [(h.image_id, h.parts) for h in hits[:2]]
+            assert sum(part["score"] for part in hits[0].parts.values()) == pytest.approx(hits[0].score)
+    hits = search(scenes.data, "ein roter Hund am Zaun", encoder=scenes.encoder)  # not every word
+    assert scenes.what[first(hits)] == ("red", "dog")
+
+
 def test_what_takes_no_picture_is_said(scenes):
     hits = search(scenes.data, "dog", encoder=scenes.encoder, where="width > 99999")
     assert not hits

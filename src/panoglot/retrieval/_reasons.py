@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["narrowed", "no_such_kind", "not_encoded", "only_dropped", "only_left_out", "together", "unheard"]
 
+#: Ranks by meaning at which a caption that says all words comes first all the same.
+_NEAR = 10
 #: Dropped captions that are looked through for a word.
 _MOST_DROPPED = 20_000
 
@@ -106,12 +108,16 @@ def only_left_out(
     return list(gone.values()) if share_said(words, [*missing, *gone]) < 0.5 else []
 
 
-def unheard(ranked: Mapping[str, Sequence[Ranked]], heard: np.ndarray | None) -> dict[str, set[str]]:
-    """The images whose captions have the words of a text, but no vector.
+def unheard(
+    ranked: Mapping[str, Sequence[Ranked]], heard: np.ndarray | None, *, whole: bool = False
+) -> dict[str, set[str]]:
+    """The images whose captions have the words of a text, but no vector, or the vector of another caption.
 
     Args:
         ranked: images by part.
         heard: sorted ids of those with a vector of a caption; None: captions' vectors were not asked.
+        whole: the best caption has every word. An image has a vector of its most telling caption alone: where that one
+            is far from the text, and another one says it as well as the best, it is not counted against the image.
     """
     import numpy as np
 
@@ -119,7 +125,12 @@ def unheard(ranked: Mapping[str, Sequence[Ranked]], heard: np.ndarray | None) ->
         return {}
     ids = [one.image_id for one in ranked["lexical"]]
     has = contains(heard, np.array(ids, "S32"))
-    return {"caption": {image for image, there in zip(ids, has.tolist()) if not there}}
+    deaf = {image for image, there in zip(ids, has.tolist()) if not there}
+    if whole:
+        best, near = ranked["lexical"][0].score, {one.image_id for one in ranked["caption"][:_NEAR]}
+        said = {one.image_id for one in ranked["lexical"] if one.score >= 0.9 * best}
+        deaf |= said - near
+    return {"caption": deaf}
 
 
 def only_dropped(dataset: Dataset, allowed: Allowed, missing: Sequence[str]) -> list[str]:

@@ -207,7 +207,7 @@ class Searcher:
                 run.notes += [weak] if weak else []
             weighed["lexical"] *= has or 1.0
         heard = self.gallery.heard(lang, kinds) if self.gallery and "caption" in ranked else None
-        found = fuse(ranked, weighed, unheard(ranked, heard))
+        found = fuse(ranked, weighed, unheard(ranked, heard, whole=_says_all(run, run.said_most)))
         if min_score is not None:
             found = self._above(run, found, min_score)
         hits = self._hits(run, found, shown)

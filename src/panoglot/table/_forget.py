@@ -201,7 +201,11 @@ def erase(data: Dataset) -> bool:
     with data.alone() as mine:
         if not mine:
             return False
-        shutil.rmtree(data.store.scratch("cache"), ignore_errors=True)
+        for path in data.store.scratch("cache").glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not path.name.startswith("calibrated-"):  # four numbers, of no picture: without them all is answered
+                path.unlink(missing_ok=True)
         for name in data.store.names("work"):  # hashes of pictures that were compared
             if name.startswith("near-"):
                 data.store.remove(f"work/{name}")
