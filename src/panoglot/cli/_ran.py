@@ -90,7 +90,8 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = sorted(row["item"] for row in rows if row["reason"] == reason)[:3]
+        mine = [row["item"] for row in rows if row["reason"] == reason]
+        items = sorted(mine, key=lambda item: item.rpartition("/")[2])[:3]
         files = {row["image_id"]: row["uri"] for row in data.images.get(items, ["image_id", "uri"]).to_pylist()}
         names = [(files.get(item) or item).rpartition("/")[2] for item in items]
         return ", ".join(names) + (" …" if count > 3 else "")
