@@ -351,3 +351,21 @@ def test_shards_in_folders_of_splits(tmp_path):
         write_tar(tmp_path / split / "000.tar", [("0.jpg", picture_bytes(n)), ("0.txt", split.encode())])
     samples, _ = take(tmp_path)
     assert sorted(texts(s)[0][1] for s in samples) == ["train", "val"]
+
+
+def test_a_shard_with_nothing_in_it_is_named(tmp_path):
+    """Zeros are an empty archive, however many they are."""
+    import panoglot
+
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write_tar(folder / "0.tar", members(2))
+    (folder / "1.tar").write_bytes(b"\0" * 10240)
+    (folder / "2.tar.gz").write_bytes(gzip.compress(b"\0" * 3_000_000))
+    (folder / "3.tar").write_bytes(b"no archive at all" * 100)
+    result = panoglot.ingest(str(folder), str(tmp_path / "x.pano"), quiet=True)
+    said = "\n".join(result.remarks)
+    assert "1 shard with nothing in it was not used: 1.tar" in said
+    assert "1 shard with nothing in it was not used: 2.tar.gz" in said
+    assert "3.tar" not in said  # it is a reject
+    assert [row["item"].rpartition("/")[2] for row in result.dataset.rejects.rows()] == ["3.tar"]

@@ -96,7 +96,7 @@ def _show_rejects(data: Any, out: Any) -> None:
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = sorted(row["item"] for row in rows if row["reason"] == reason)[:3]
+        items = sorted((row["item"] for row in rows if row["reason"] == reason), key=_last)[:3]
         names = picture_names(data, items)
         return ", ".join(names.get(item) or _last(item) for item in items) + (" …" if count > 3 else "")
 

@@ -139,9 +139,11 @@ def read_shard(
                 yield reject(f"{uri}#{_clean(name)}", "too_many_bytes", f"the texts of a shard exceed {_MOST:,} bytes")
         found, left = pair(pictures, waiting.names, samples=True)
         seen: set[str] = set()
+        broken = False
         told: set[str] = set()  # what is wrong with a text that several pictures share is told once
         for member in _members(path, uri, max_bytes, lambda name: suffix_of(name) in SUFFIXES):
             if isinstance(member, Reject):
+                broken = True
                 yield member
                 continue
             name, data = member
@@ -160,6 +162,8 @@ def read_shard(
                     told.add(one.item)
         for name in waiting.twice:
             yield reject(f"{uri}#{_clean(name)}", "duplicate_name", "the shard has two members of this name")
+    if not (pictures or waiting.names or others or broken):
+        yield Unused(uri, "shard{s} with nothing in it", (_clean(os.path.basename(path)),), 1)
     if left:
         hint = "a text has the name of its picture, with a language after it where it has one: 000017.de.txt"
         yield Unused.of(uri, "text{s} of no picture", map(_clean, left), hint)
