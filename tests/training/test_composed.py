@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 
 import numpy as np
 import PIL.Image
@@ -244,9 +245,10 @@ def test_products_of_documents_are_searched_with_several(tmp_path):
     data.images.insert([row | {"format": "png"} for row in rows])
     run = tmp_path / "run"
     done = panoglot.train(
-        "merit-coral", data.path, output=run, preset="small", batch=6, epochs=1, held_out=0.0, quiet=True
+        "merit-coral", data.path, output=run, preset="small", batch=6, epochs=1, held_out=0.3, quiet=True
     )
     assert done.vectors
+    assert {"both@1", "picture@1", "text@1", "sum@1", "queries"} <= set(done.figures["queries"])
     first, second = list(keys)[:2]
     query = Query(
         (QueryPart("product", first, condition="colour"), QueryPart("product", second, condition="shape")), top=4
@@ -333,3 +335,26 @@ def test_coral_beats_its_parts():
     found = measure_products(TrainedEncoder([trainer.encoder], "x", "x"), product_queries(300, 0, "test"), gallery=shop)
     clear(found)
     assert found["both@1"][0] > 0.9
+
+
+@pytest.mark.paper("sprc", shows="V", case="a reranker that is worse on held-out queries leaves the search's order")
+def test_a_reranker_that_is_worse_is_left_out(tmp_path):
+    data, triples = put(tmp_path / "x.pano", wishes(24))
+    run = tmp_path / "run"
+    stages = [f"stages.{name}.epochs=1" for name in ("compose", "rerank")]
+    done = panoglot.train(
+        "sprc", data.path, output=run, preset="small-rerank", batch=8, held_out=0.3, quiet=True, set=stages
+    )
+    told = done.figures["queries"]
+    assert 0 <= told["first@1"][0] <= 1
+    assert 0 <= told["reranked@1"][0] <= 1
+    notes = {}
+    for before, after in ((0.5, 0.25), (0.25, 0.5)):
+        figures = {"queries": {"first@1": [before, 0, 1], "reranked@1": [after, 0, 1]}}
+        (run / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
+        with panoglot.Searcher(data.path, f"pano:{run}") as searcher:
+            query = Query((QueryPart("image", triples[0].image_id), QueryPart("text", triples[0].text)), top=5)
+            hits = searcher.search(query=query, preset="learned", options={"rerank": 5})
+        notes[after] = " ".join(hits.notes)
+    assert "not reranked: on its held-out queries 0.25 came first by its order, 0.50 without" in notes[0.25]
+    assert "not reranked" not in notes[0.5]

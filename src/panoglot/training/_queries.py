@@ -88,8 +88,9 @@ def _reranked(
     scores[hidden[:count]] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
     pairs = [(n, k) for n in range(count) for k in best[n].tolist() if scores[n, k] > -np.inf]
-    queries = [[chosen[n].image, chosen[n].texts[0].text] for n, _ in pairs]
-    sure = dict(zip(pairs, encoder.match_queries(queries, [pictures[k] for _, k in pairs]), strict=True))
+    own, shown = [_whole(r.image) for r in chosen[:count]], [_whole(picture) for picture in pictures]
+    queries = [[own[n], chosen[n].texts[0].text] for n, _ in pairs]
+    sure = dict(zip(pairs, encoder.match_queries(queries, [shown[k] for _, k in pairs]), strict=True))
     order = np.array([[sure.get((n, k)) or 0.0 for k in best[n].tolist()] for n in range(count)])
     out = {}
     for name, place in (("first", np.zeros(count, int)), ("reranked", order.argmax(1))):
@@ -128,15 +129,25 @@ def measure_products(
     for record, _, answer in chosen:
         shop.setdefault(record.pair_id or record.id, answer)
     names = sorted(shop)
-    views = encoder.encode_queries([[one for one in shop[name] if _some(one)] for name in names])[:, None]
-    found = {"both": encoder.encode_queries([query for _, query, _ in chosen])}
+    views = encoder.encode_queries([[_whole(one) for one in shop[name] if _some(one)] for name in names])[:, None]
+    asked = [[_whole(one) for one in query] for _, query, _ in chosen]
+    found = {"both": encoder.encode_queries(asked)}
     for way, texts in (("picture", False), ("text", True)):
-        found[way] = encoder.encode_queries([[one for one in q if isinstance(one, str) is texts] for _, q, _ in chosen])
+        found[way] = encoder.encode_queries(
+            [[one for one in query if isinstance(one, str) is texts] for query in asked]
+        )
     found["sum"] = found["picture"] + found["text"]
     right = np.array([names.index(r.pair_id or r.id) for r, *_ in chosen])
     kept = [_key(shop[name][0]) for name in names]
     own = [{_key(one) for one in query if not isinstance(one, str)} for _, query, _ in chosen]
     return _told(found, views, right, np.array([[key in mine for key in kept] for mine in own]), twins, seed)
+
+
+def _whole(part: Any) -> Any:
+    """A picture that lies in a dataset, read; anything else as it is."""
+    from panoglot.pictures import Image
+
+    return Image(part()) if callable(part) else part
 
 
 def _some(part: Any) -> bool:
