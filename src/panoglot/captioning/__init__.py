@@ -16,6 +16,7 @@ from panoglot.captioning.image_textualization import image_textualization
 from panoglot.captioning.label import label
 from panoglot.captioning.langsplat4d import langsplat4d
 from panoglot.captioning.mlbcap import mlbcap
+from panoglot.captioning.mtcir import mtcir
 from panoglot.captioning.panda_70m import panda_70m
 from panoglot.captioning.patch_matters import patch_matters
 from panoglot.captioning.rank_and_fuse import rank_and_fuse
@@ -205,6 +206,7 @@ __all__ = [
     "merged",
     "mixed",
     "mlbcap",
+    "mtcir",
     "named_caption",
     "named_spans",
     "one_of_each",

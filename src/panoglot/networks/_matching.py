@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoglot.errors import RowError, UserError
@@ -15,7 +17,23 @@ if TYPE_CHECKING:
     from panoglot.networks._model import Model
     from panoglot.pictures import Image
 
-__all__ = ["encode_many", "match_pairs"]
+__all__ = ["doubt_of", "encode_many", "match_pairs"]
+
+
+def doubt_of(run: Path) -> str:
+    """Say why a run's order of the best is worse than the search's own, as its held-out queries told; empty: it is not.
+
+    Args:
+        run: the folder, whose `figures.json` has `first@1` and `reranked@1` where the run has a reranker.
+    """
+    try:
+        told = json.loads((run / "figures.json").read_text(encoding="utf-8"))["queries"]
+        before, after = (float(told[name][0]) for name in ("first@1", "reranked@1"))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return ""
+    return (
+        f"on its held-out queries {after:.2f} came first by its order, {before:.2f} without" if after < before else ""
+    )
 
 
 def encode_many(

@@ -40,6 +40,11 @@ class Queries(nn.Module):
         return "composer" in self.readers and bool(getattr(self.readers["composer"], "speaks", False))
 
     @property
+    def many(self) -> bool:
+        """Whether the composer reads queries of any number of pictures and texts, in their order."""
+        return "composer" in self.readers and bool(getattr(self.readers["composer"], "many", False))
+
+    @property
     def composer_reads_ids(self) -> bool:
         """Whether the composer runs the text tower itself, on words of its own."""
         return "composer" in self.readers and getattr(self.readers["composer"], "reads", "tokens") == "ids"
@@ -48,7 +53,7 @@ class Queries(nn.Module):
         """Return the vectors of pictures that may be found, [B, D] or [B, V, D]."""
         composer: Any = dict(self.readers.items()).get("composer")
         found: Tensor | None
-        if getattr(composer, "many", False) and f.patches is not None:  # a picture is a query of a picture alone
+        if self.many and f.patches is not None:  # a picture is a query of a picture alone
             found = composer.query(self, f, torch.arange(len(f.patches)), None)
         else:
             found = composer.gallery(f) if hasattr(composer, "gallery") else self.in_use(f)
@@ -132,7 +137,7 @@ class Queries(nn.Module):
         """
         self.eval()
         composer, pictures = self.reader("composer"), list[Tensor]()
-        if not getattr(composer, "many", False):
+        if not self.many:
             raise UserError(f"'{self.row.method}' takes one picture a query, and texts.")
         parts: list[list[Any]] = []
         for query in queries:

@@ -72,8 +72,9 @@ class TrainedEncoder:
         self.batch_size, self.dim = batch_size, row.dim * (1 if summed else len(models))
         self.summed, self.lang, self.infer = summed, lang, infer
         self._bases: dict[str, Any] = {}
+        self.doubt = ""  # why its order of the best is not to be had: see `doubt_of`
         towers = [t for t in (row.image, row.text) if t]
-        #: frozen towers that compute on one thread: the rest is a matrix or two
+        # frozen towers that compute on one thread: the rest is a matrix or two
         self.per_core = bool(towers) and all(str(t.get("encoder", "")).startswith("embedded:") for t in towers)
 
     @property
@@ -118,9 +119,11 @@ class TrainedEncoder:
         if getattr(self.model.image, "encoder", None) == "":  # stored vectors, and nobody said of what
             raise UserError(f"'{self.name}' was trained on stored vectors, and nobody knows which encoder made them.")
 
+        from panoglot.networks._views import shown_of
+
         def pixels(image: Image) -> Any:
             try:
-                return _square(image, self.row)
+                return shown_of(image, self.row)
             except RowError as error:
                 return error
 
@@ -211,12 +214,14 @@ class TrainedEncoder:
         """
         import torch
 
+        from panoglot.networks._views import shown_of
+
         tags = list(langs) if langs is not None else ["und"] * len(texts)
         good: list[tuple[int, Any]] = []
         for n, (image, text) in enumerate(zip(images, texts, strict=True)):
             try:
                 if text.strip():
-                    good.append((n, _square(image, self.row)))
+                    good.append((n, shown_of(image, self.row)))
             except RowError:
                 continue
         found: list[float | None] = [None] * len(texts)
@@ -239,11 +244,12 @@ class TrainedEncoder:
         """
         import numpy as np
 
+        from panoglot.networks._matching import encode_many
+        from panoglot.networks._views import shown_of
+
         if not self.composes:
             raise UserError(f"'{self.name}' embeds pictures and texts one by one: its row has no composer.")
-        if getattr(self.model.reader("composer"), "many", False):
-            from panoglot.networks._matching import encode_many
-
+        if self.model.many:
             return encode_many(queries, self.row, self.dim, self.batch_size, self._join)
         asked = [self._asked(query) for query in queries]
         stored = [self.base(side) for side in ("image", "text")]
@@ -259,7 +265,7 @@ class TrainedEncoder:
             elif side == 0:
                 for n in at:
                     try:
-                        asked[n] = (_square(asked[n][0], self.row), asked[n][1])
+                        asked[n] = (shown_of(asked[n][0], self.row), asked[n][1])
                     except RowError as error:
                         asked[n] = error
         return self.encode_query_parts(asked)
@@ -420,6 +426,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
 
     from panoglot.networks._checkpoint import read_manifest
     from panoglot.networks._load import Ensemble, load_run
+    from panoglot.networks._matching import doubt_of
 
     device = options.take("device", str, "cuda" if torch.cuda.is_available() else "cpu")
     batch_size = options.take("batch_size", int, 64)
@@ -427,8 +434,7 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     snapshots = "sum" if summed else options.take("snapshots", bool, False)
     writing = {key: options.take(key, str, usual) for key, usual in (("task", "caption"), ("lang", "und"))}
     options.take("snapshots", str, "")
-    infer, tap = options.take("infer", str, ""), options.take("tap", str, "")
-    codes = options.take("codes", bool, False)
+    infer, tap, codes = options.take("infer", str, ""), options.take("tap", str, ""), options.take("codes", bool, False)
     shots, count = options.take("shots", str, ""), options.take("k", int, 4)
     options.finish()
     if infer not in ("", "single", "mean"):
@@ -477,14 +483,14 @@ def load(name: str, options: Options) -> TrainedEncoder | TrainedGenerator | Cod
     if any(key in options for key in writing if key != "lang" or not late):
         raise UserError(f"'pano:{name}' makes vectors, it does not write: leave out {' and '.join(writing)}.")
     chosen = {"snapshots": str(snapshots).lower() if snapshots else "", "infer": infer, "tap": tap}
-    options_said = "&".join(f"{key}={value}" for key, value in chosen.items() if value)
-    name = f"pano:{path}?{options_said}".removesuffix("?")
+    name = f"pano:{path}?{'&'.join(f'{key}={value}' for key, value in chosen.items() if value)}".removesuffix("?")
     found = fingerprint([found, infer]) if infer else found
     if models[0].can("write"):
-        return TrainedBoth(
-            TrainedGenerator(models[0], name, found, batch_size), models, name, found, batch_size, summed
-        )
-    return TrainedEncoder(models, name, found, batch_size, summed, writing["lang"] if late else "und", infer)
+        writer = TrainedGenerator(models[0], name, found, batch_size)
+        return TrainedBoth(writer, models, name, found, batch_size, summed)
+    made = TrainedEncoder(models, name, found, batch_size, summed, writing["lang"] if late else "und", infer)
+    made.doubt = doubt_of(path)
+    return made
 
 
 def catalog() -> list[ModelInfo]:
@@ -492,9 +498,3 @@ def catalog() -> list[ModelInfo]:
     ready = importlib.util.find_spec("torch") is not None
     about = "what `panoglot train … -o FOLDER` made"
     return [ModelInfo("pano:FOLDER", ("encoder", "generator"), about, "pip install 'panoglot[train]'", ready)]
-
-
-def _square(image: Image, row: Any) -> Any:
-    from panoglot.networks._views import shown_of
-
-    return shown_of(image, row)

@@ -13,7 +13,6 @@ from typing import Any
 from panoglot.errors import UserError, did_you_mean
 from panoglot.retrieval._where import ids_where, read_where
 from panoglot.running import Method, Stage
-from panoglot.running._method import GROUPS
 from panoglot.running._rows import group_parts
 from panoglot.table import KINDS, Dataset, sql_in
 
@@ -90,7 +89,8 @@ def failed_images(dataset: Dataset) -> set[str]:
     for table, names in ((dataset.images, ("image_id", "group", "asset_id")), (dataset.captions, ("caption_id",))):
         where = " or ".join(sql_in(name, items) for name in names)
         found.update(table.read(["image_id"], where)["image_id"].to_pylist())
-    for unit in GROUPS:
+    found.update(key for item in items for key in item.split(">") if ">" in item)  # pairs
+    for unit in ("group", "video"):
         for part in group_parts(dataset, unit=unit):
             found.update(part.ids if part.key in items else ())
     return found

@@ -44,6 +44,7 @@ class Made:
         documents: kind to documents that are kept.
         left_out: reason to documents that are dropped.
         ratings: criterion to ratings.
+        triples: language to composed queries.
     """
 
     kept: Counter[str] = field(default_factory=Counter)
@@ -55,6 +56,7 @@ class Made:
     documents: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     ratings: Counter[str] = field(default_factory=Counter)
+    triples: Counter[str] = field(default_factory=Counter)
 
     @property
     def captions(self) -> int:
@@ -76,6 +78,9 @@ class Made:
             said.append(f"Dropped: {many(self.left_out.total(), 'document')} ({reasons(self.left_out)})")
         if self.ratings:
             said.append(f"Written: {many(self.ratings.total(), 'rating')} ({_listed(self.ratings)})")
+        if self.triples:
+            count = self.triples.total()
+            said.append(f"Written: {count:,} composed {'query' if count == 1 else 'queries'} ({_listed(self.triples)})")
         if self.drafts:
             said.append(f"Drafts that they were made of: {self.drafts:,}")
         if self.dropped:
@@ -102,6 +107,8 @@ def made_by(dataset: Dataset, *run_ids: str) -> Made:
         else:
             made.documents[row["kind"]] += 1
     made.ratings.update(dataset.ratings.read(["criterion"], theirs)["criterion"].to_pylist())
+    if dataset.triples.exists():
+        made.triples.update(dataset.triples.read(["lang"], f"{theirs} and recipe != 'human'")["lang"].to_pylist())
     made.facts.update(dataset.facts.read(["kind"], theirs)["kind"].to_pylist())
     return made
 
@@ -187,7 +194,8 @@ def nothing_made(dataset: Dataset, result: RunResult) -> str | None:
 
 
 #: What methods of each unit are of.
-_UNITS = {"image": "pictures", "caption": "captions", "group": "groups of pictures", "video": "clips of videos"}
+_UNITS = {"image": "pictures", "caption": "captions", "group": "groups of pictures", "video": "clips of videos",
+          "pair": "pairs of pictures that are alike"}  # fmt: skip
 
 
 def _wants(stages: Sequence[StageResult]) -> str:
@@ -201,8 +209,8 @@ def _wants(stages: Sequence[StageResult]) -> str:
 
 
 def _others(dataset: Dataset, run_id: str) -> int:
-    """Pictures, documents, ratings and scores of a run."""
-    tables = (dataset.images, dataset.documents, dataset.marks, dataset.ratings)
+    """Pictures, documents, ratings, composed queries and scores of a run."""
+    tables = (dataset.images, dataset.documents, dataset.marks, dataset.ratings, dataset.triples)
     return sum(table.count(f"run_id = '{run_id}'") for table in tables if table.exists())
 
 
@@ -289,6 +297,10 @@ _COUNTED = {
     "would_go": "picture{s} {is} gone from the source, and would be forgotten: {names}",
     "would_supersede": "text{s} of pictures that stay {is} no longer in the source, and would be dropped as superseded",
     "forgotten": "picture{s} {was} forgotten before and {is} not read again: {names}; to read one again: {undo}",
+    "change_empty": "text{s} without a letter {was} left out",
+    "change_too_long": "text{s} {was} left out as too long for a change (--set longest=30 allows more)",
+    "change_restates": "text{s} {was} left out: they say the wanted picture's caption again, not what to change",
+    "change_points_at_pictures": "text{s} {was} left out: they speak of the pictures, not of what is on them",
     "triples": "row{s} of composed queries {was} read",
     "triples_again": "row{s} of composed queries {was} there already, or twice in the source: {it} not written again",
     "there": "text{s} {was} there already, by an earlier step of the same method: {it} not written again",

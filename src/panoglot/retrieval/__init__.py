@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from panoglot.retrieval._query import choose, loaded_encoder
     from panoglot.retrieval._records import POOLS, Plan, Proposition, Query, QueryPart, Term, read_plan
+    from panoglot.retrieval._reranking import not_reranked
     from panoglot.retrieval._reviewing import judge, undo, vote
     from panoglot.retrieval._scorer import Pack, Ranker, combine, fold, order, pooled, score
     from panoglot.retrieval._search import Indexed, delete, index, search
@@ -86,6 +87,7 @@ __all__ = [
     "make_plans",
     "matched",
     "model_names",
+    "not_reranked",
     "option_values",
     "order",
     "pooled",
@@ -152,6 +154,7 @@ __getattr__, __dir__ = lazy_names(
         "loaded_encoder": "_query",
         "Looks": "_looking",
         "look_all": "_looking",
+        "not_reranked": "_reranking",
         "make_plan": "_planning",
         "make_plans": "_planning",
         "option_values": "_planning",

@@ -12,7 +12,7 @@ from panoglot.errors import PanoglotError, RowError
 from panoglot.pictures import Image
 from panoglot.retrieval._planning import AT_ONCE, Askers
 from panoglot.retrieval._records import Plan, Query
-from panoglot.retrieval._reranking import NO_RERANKER, can_rerank, reranked
+from panoglot.retrieval._reranking import can_rerank, not_reranked, reranked
 
 __all__ = ["Looks", "look_all", "looked"]
 
@@ -47,7 +47,7 @@ def looked(
             ids = reranked(encoder, {"": query}, {"": ids}, {"": plan.rerank}, picture)[""]
             stages["rerank"] = list(ids)
         else:
-            notes.append(NO_RERANKER)
+            notes.append(not_reranked(encoder))
     if not ids or not (plan.verify or plan.judge):
         return ids, verdicts, stages
     from panoglot.retrieval._verify import accept_first, verify

@@ -10,15 +10,21 @@ from panoglot.pictures import Image
 from panoglot.retrieval._composer import query_parts
 from panoglot.retrieval._records import Query
 
-__all__ = ["NO_RERANKER", "can_rerank", "reranked"]
+__all__ = ["can_rerank", "not_reranked", "reranked"]
 
-NO_RERANKER = "not reranked: it takes a picture and a text, and an encoder that was trained to: panoglot train sprc."
+_NO_RERANKER = "not reranked: it takes a picture and a text, and an encoder that was trained to: panoglot train sprc."
 
 
 def can_rerank(encoder: Any, query: Query) -> bool:
-    """Whether an encoder can hold pictures beside this query."""
+    """Whether an encoder can hold pictures beside this query, and what it said of held-out ones was no worse."""
     can = hasattr(encoder, "match_queries") and bool(getattr(encoder, "matches", True))
-    return can and bool(query.images) and bool(query.text.strip())
+    return can and not getattr(encoder, "doubt", "") and bool(query.images) and bool(query.text.strip())
+
+
+def not_reranked(encoder: Any) -> str:
+    """Why an encoder that `can_rerank` says no of leaves the order as it is."""
+    doubt = getattr(encoder, "doubt", "")
+    return f"not reranked: {doubt}. The order is that of the search." if doubt else _NO_RERANKER
 
 
 def reranked(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from panoglot.running._progress import Progress
     from panoglot.running._results import Group, Scored
+    from panoglot.running._rows import GroupPart
     from panoglot.running._runs import close_gone_runs, is_running, running
     from panoglot.running._stage import Emit, Item, Operator, Outcome, Stage, StageResult, Worker, add_notes
     from panoglot.running._standins import stand_ins
@@ -52,6 +53,7 @@ __all__ = [
     "GeneratorName",
     "GeneratorNames",
     "Group",
+    "GroupPart",
     "ImageGeneratorName",
     "Item",
     "JudgeName",
@@ -104,6 +106,7 @@ __getattr__, __dir__ = lazy_names(
         "EncoderName": "_method",
         "GeneratorName": "_method",
         "Group": "_results",
+        "GroupPart": "_rows",
         "Scored": "_results",
         "GeneratorNames": "_method",
         "Item": "_stage",

@@ -89,7 +89,9 @@ class Committer:
         told, there = new_texts(data, [o for _, o in done], whole=stage.of == "images")
         facts, known = new_facts(data, [fact for _, o in done for fact in o.facts])
         add_notes(self.result.notes, {name: n for name, n in (("there", there), ("there_facts", known)) if n})
+        asked = [one for _, o in done for one in o.triples]
         about = [*(key for key, _ in done if stage.of == "images"), *(c.image_id for c in told), *(i.id for i in made)]
+        about += [key for one in asked for key in (one.image_id, *one.positives)]
         gone = forgotten(data, about)
         if gone:
             done = [(key, o) for key, o in done if key not in gone]
@@ -104,6 +106,8 @@ class Committer:
         rows += data.captions.insert(captions)
         rows += data.facts.insert([one.plain() | {"run_id": run} for one in facts if one.image_id not in gone])
         rows += data.documents.insert([one.plain() | {"run_id": run} for _, o in done for one in o.documents])
+        asked = [one for one in asked if not {one.image_id, *one.positives} & gone]
+        rows += data.triples.insert([one.plain() | {"run_id": run} for one in asked])
         rows += data.ratings.insert([one.plain() | {"run_id": run} for _, o in done for one in o.ratings])
         if stage.vectors:
             rows += data.vectors(*stage.vectors).insert(self._vector_rows(done))

@@ -11,9 +11,9 @@ from typing import Any
 
 from panoglot.asking import Prices
 from panoglot.errors import PanoglotError, RowError
-from panoglot.running._method import GROUPS, Method
+from panoglot.running._method import GROUPS, Method, list_parts
 from panoglot.running._operator import MethodOperator
-from panoglot.running._rows import GroupPart, group_parts, image_of_row, read_group
+from panoglot.running._rows import GroupPart, image_of_row, read_group
 from panoglot.running._stage import Item, Stage
 from panoglot.running._standins import Demand, stand_ins
 from panoglot.table import Dataset, caption_from_row, plain_rows, sql_in
@@ -144,7 +144,7 @@ def pending_ids(dataset: Dataset, stage: Stage) -> _Ids:
 
 def _parts(dataset: Dataset, stage: Stage) -> Iterator[GroupPart]:
     assert isinstance(stage.operator, MethodOperator)
-    return group_parts(dataset, stage.where, stage.only, stage.operator.method.unit)
+    return list_parts(dataset, stage, stage.operator.method, stage.operator.options)()
 
 
 def read_items(dataset: Dataset, stage: Stage, keys: Sequence[str]) -> list[Item]:
@@ -196,7 +196,7 @@ def needs_of(
         for item in items:
             subject: Any = item.image if own.unit == "image" else item.caption
             if own.unit in GROUPS and dataset is not None:
-                subject = read_group(dataset, item.part)  # type: ignore[arg-type]
+                subject = read_group(dataset, item.part, own.with_captions)  # type: ignore[arg-type]
             try:
                 await own.function(subject, *([item.image] if own.with_images else []), m, **options)
             except RowError as error:

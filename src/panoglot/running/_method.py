@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ from panoglot.identity import counted, fingerprint, read_options
 from panoglot.running._fit import fit_dataset
 from panoglot.running._lacking import check_empty, without_model
 from panoglot.running._operator import MethodOperator
-from panoglot.running._rows import group_parts
+from panoglot.running._rows import GroupPart, group_parts
 from panoglot.running._stage import Stage, worker_processes
 from panoglot.table import Dataset
 
@@ -51,6 +51,7 @@ __all__ = [
     "TranslatorName",
     "get_method",
     "list_methods",
+    "list_parts",
     "method",
     "method_stage",
 ]
@@ -84,8 +85,8 @@ class Method:
         function: the coroutine.
         verb: `caption`, `translate`, …: what it does, whatever the room is called; part of the names of ledgers.
         version: raised when the same options may give other results.
-        unit: what it works on: an `image`, a `caption`, a `group` of images, all clips of a `video`, or the `query` of
-            a search.
+        unit: what it works on: an `image`, a `caption`, a `group` of images, all clips of a `video`, a `pair` of
+            images, or the `query` of a search.
         with_captions: gives images their kept captions.
         with_images: gives captions their image.
         fit: its first pass, see `running._fit`, or None.
@@ -94,6 +95,7 @@ class Method:
         paper: the paper's short name, or empty.
         year: of the paper.
         where: SQL filter: the rows that it takes unless a run names others.
+        pairs: of a method of pairs: lists them, see `method`.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Method:
     paper: str = ""
     year: int = 0
     where: str | None = None
+    pairs: Callable[..., Iterator[GroupPart]] | None = None
 
     @property
     def recipe(self) -> str:
@@ -186,8 +189,8 @@ GROUP = "panoglot.methods"
 METHODS: dict[str, Method] = {}
 
 #: What a method can work on, and which of it are several pictures.
-UNITS = ("image", "caption", "group", "video", "query")
-GROUPS = ("group", "video")
+UNITS = ("image", "caption", "group", "video", "pair", "query")
+GROUPS = ("group", "video", "pair")
 
 
 def method(
@@ -201,6 +204,7 @@ def method(
     fit: Callable[..., Coroutine[Any, Any, bytes]] | None = None,
     fit_per: str = "dataset",
     where: str | None = None,
+    pairs: Callable[..., Iterator[GroupPart]] | None = None,
     about: str = "",
     paper: str = "",
     year: int = 0,
@@ -212,12 +216,14 @@ def method(
         unit: what it works on, one of `UNITS`.
         name: with hyphens; empty for that of the function.
         version: raised when the same options may give other results.
-        captions: give images their kept captions.
+        captions: give images (of pairs too) their kept captions.
         images: give captions their image.
         fit: a first pass over the rows; what it returns comes as the option `fitted`.
         fit_per: `dataset`: once over all rows; `asset`: for every group, without a pass over the others.
         where: SQL filter: which rows it takes unless a run names others. Of captions it takes kept ones only, and none
             that it made itself or that were made from those.
+        pairs: (dataset, SQL filters of images: which take part, which come first, or None, resolved options) to the
+            pairs of a method whose unit they are; it gets a `Group` of two.
         about: one line; empty for the first of the docstring.
         paper: short name of the paper that it is the method of.
         year: of the paper.
@@ -232,11 +238,15 @@ def method(
             raise UserError(f"method '{key}': unit '{unit}'.{did_you_mean(unit, UNITS)}")
         if fit is not None and "fitted" not in inspect.signature(function).parameters:
             raise UserError(f"method '{key}' has a first pass and no option for it: fitted: bytes = b\"\".")
+        if (pairs is not None) != (unit == "pair"):
+            raise UserError(
+                f"method '{key}': pairs= lists the pairs of a method whose unit is 'pair', and of no other."
+            )
         if fit_per not in ("dataset", "asset") or (fit_per == "asset" and unit != "group"):
             raise UserError(f"method '{key}': fit_per is dataset, or asset for methods of groups.")
         first = about or (inspect.getdoc(function) or "").partition("\n")[0]
         METHODS[key] = Method(
-            key, function, verb, version, unit, captions, images, fit, fit_per, first, paper, year, where
+            key, function, verb, version, unit, captions, images, fit, fit_per, first, paper, year, where, pairs
         )
         return function
 
@@ -357,5 +367,14 @@ def _prepared(
         print_ = fingerprint([print_, digest])
         operator = replace(operator, options={**operator.options, "fitted": learnt}, fingerprint=print_)
     grouped = chosen.unit in GROUPS
-    parts = partial(group_parts, dataset, stage.where, stage.only, chosen.unit) if grouped else None
+    parts = list_parts(dataset, stage, chosen, operator.options) if grouped else None
     return replace(stage, operator=operator, fingerprint=print_, parts=parts, prepare=None)
+
+
+def list_parts(
+    dataset: Dataset, stage: Stage, chosen: Method, options: Mapping[str, Any]
+) -> Callable[[], Iterator[GroupPart]]:
+    """What lists the groups that a stage takes; pairs are found at once, so that a fault is said before it begins."""
+    if chosen.pairs is None:
+        return partial(group_parts, dataset, stage.where, stage.only, chosen.unit)
+    return partial(iter, list(chosen.pairs(dataset, stage.where, stage.only, options)))

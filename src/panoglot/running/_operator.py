@@ -139,14 +139,15 @@ class MethodOperator:
             facts=made.facts,
             documents=made.documents,
             ratings=made.ratings,
+            triples=made.triples,
             scored=made.scored,
             spent=spent,
-            notes=fallen_back(made, self._askers),
+            notes=fallen_back(made, self._askers) | made.notes,
         )
 
     async def _subject(self, item: Item) -> Any:
         if isinstance(item.part, GroupPart):
-            return await asyncio.to_thread(read_group, self._data, item.part)
+            return await asyncio.to_thread(read_group, self._data, item.part, self.method.with_captions)
         return item.image if self.method.unit == "image" else item.caption
 
 

@@ -8,6 +8,8 @@
 | `table.Fact` | what a model saw |
 | `table.Document` | ordered parts over several pictures |
 | `table.Rating` | what a model thought of a row, or of one against another |
+| `table.Triple` | a query with what answers it |
+| `Counter` | how often something happened, for the notes of the stage |
 | a list of these | all of them |
 """
 
@@ -23,7 +25,7 @@ from panoglot.errors import RowError
 from panoglot.identity import fingerprint, hash_parts, normal_text
 from panoglot.languages import parse_language
 from panoglot.pictures import Image
-from panoglot.table import Caption, Document, Fact, Rating, caption_id, machine_kind
+from panoglot.table import Caption, Document, Fact, Rating, Triple, caption_id, machine_kind
 
 if TYPE_CHECKING:
     from panoglot.running._stage import Item
@@ -74,6 +76,8 @@ class Made:
         facts: with ids.
         documents: with ids.
         ratings: with ids.
+        triples: with ids.
+        notes: counts.
         scored: for captions: id to (scores, drop).
         own: for the item itself: (scores, drop).
     """
@@ -83,6 +87,8 @@ class Made:
     facts: list[Fact] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     ratings: list[Rating] = field(default_factory=list)
+    triples: list[Triple] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
     scored: dict[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
     own: tuple[dict[str, float | None], str | None] | None = None
 
@@ -123,6 +129,12 @@ def completed(result: Any, item: Item, recipe: str, print_: str) -> Made:
             one.rater = one.rater or recipe
             one.rating_id = hash_parts("rating", print_, one.criterion, one.item, one.against, one.rater)
             made.ratings.append(one)
+        elif isinstance(one, Triple):
+            one.recipe = one.recipe or recipe
+            one.triple_id = hash_parts("triple", print_, item.key, one.image_id, *one.positives, one.text)
+            made.triples.append(one)
+        elif isinstance(one, Counter):
+            made.notes += one
         elif not isinstance(one, Caption):
             raise RowError("unusable_result", f"{recipe} returned a {type(one).__name__}")
     return made

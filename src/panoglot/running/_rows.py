@@ -117,11 +117,15 @@ def _events(dataset: Dataset) -> dict[str, tuple[str | None, Region | None]]:
     return found
 
 
-def read_group(dataset: Dataset, part: GroupPart) -> Group:
-    """Read the pictures and the asset of a group."""
+def read_group(dataset: Dataset, part: GroupPart, captions: bool = False) -> Group:
+    """Read the pictures (with their kept captions where these are asked for) and the asset of a group, in order."""
     images: list[Image] = []
+    said = dataset.captions_of(part.ids) if captions else {}
     for start in range(0, len(part.ids), _CHUNK):
-        images += map(image_of_row, plain_rows(dataset.images.get(part.ids[start : start + _CHUNK])))
+        rows = plain_rows(dataset.images.get(part.ids[start : start + _CHUNK]))
+        images += [image_of_row(row, said.get(row["image_id"], ())) for row in rows]
+    place = {key: n for n, key in enumerate(part.ids)}
+    images.sort(key=lambda image: place[image.id])
     if part.region is not None:
         for image in images:
             image.region = part.region

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from panoglot.asking import Spent
 from panoglot.errors import RowError
 from panoglot.pictures import Image
-from panoglot.table import Caption, Dataset, Document, Fact, Rating
+from panoglot.table import Caption, Dataset, Document, Fact, Rating, Triple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,7 @@ class Outcome:
         facts: what models saw, ids filled in.
         documents: ids filled in.
         ratings: ids filled in.
+        triples: ids filled in.
         scored: for captions that exist, not the item itself: id to (scores, drop).
         notes: what else is to be said, for the notes of the stage; see `add_notes`.
     """
@@ -99,6 +100,7 @@ class Outcome:
     facts: Sequence[Fact] = ()
     documents: Sequence[Document] = ()
     ratings: Sequence[Rating] = ()
+    triples: Sequence[Triple] = ()
     scored: Mapping[str, tuple[dict[str, float | None], str | None]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 

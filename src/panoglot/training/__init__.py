@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from panoglot.training._patches import draw_groups, draw_masks
     from panoglot.training._products import catalogue, product_queries
     from panoglot.training._progress import Interrupts
-    from panoglot.training._queries import measure_queries
+    from panoglot.training._queries import measure_products, measure_queries
     from panoglot.training._run import TRAINING, Trained
     from panoglot.training._scaling import ScalingLaw, fit_scaling, plot_scaling, points_of_runs
     from panoglot.training._settings import resolve
@@ -52,6 +52,7 @@ __all__ = [
     "judged",
     "keep_fits",
     "measure",
+    "measure_products",
     "measure_queries",
     "plot_scaling",
     "points_of_runs",
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy_names(
         "fit_scaling": "_scaling",
         "keep_fits": "_fit",
         "measure": "_figures",
+        "measure_products": "_queries",
         "measure_queries": "_queries",
         "plot_scaling": "_scaling",
         "points_of_runs": "_scaling",

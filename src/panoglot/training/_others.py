@@ -199,14 +199,15 @@ def read_triples(data: Dataset, wanted: Wanted) -> list[Record]:
     """Return queries with what answers them and what does not.
 
     Passages (captions, documents) are texts of kind `answer`, with score 1 or 0; pictures are those of the record, the
-    answers first. A triple without a negative is kept: samplers that need one leave it out.
+    answers first. A triple without a negative is kept: samplers that need one leave it out. What a method wrote of one
+    pair of pictures in one language is one record with several texts, of which samplers draw (CoLLM's `joined`).
     """
     images, left_out = wanted.images, wanted.left_out
     out: list[Record] = []
     if not data.triples.exists():
         return out
     rows = sorted(plain_rows(data.triples.read(None)), key=lambda row: row["triple_id"])
-    texts = _passages(data, rows)
+    texts, whole = _passages(data, rows), dict[tuple[str, ...], Record]()
     for row in rows:
         if not wanted.speaks(row["lang"]):
             left_out["triple: not_selected"] += 1
@@ -225,9 +226,15 @@ def read_triples(data: Dataset, wanted: Wanted) -> list[Record]:
             continue
         lang = _lang(row["lang"])
         said = [Text(row["text"], "question", lang)] if (row["text"] or "").strip() else []
+        pair = (row["recipe"] or "", row["image_id"] or "", lang, *better, *worse)
+        if row["of"] == "images" and pair[0] not in ("", "human") and pair in whole:
+            whole[pair].texts = [*whole[pair].texts, *said]
+            wanted.digest.update(f"text {row['triple_id']}\n".encode())
+            continue
         record = Record(row["triple_id"], None if image is None else image[0], said, loader="triples")
         record.split = split_of(row["split"], row["triple_id"], wanted.held_out)
         if row["of"] == "images":
+            whole[pair] = record
             record.pictures = [images[id_][0] for id_ in (*better, *worse)]
             record.pair_id = better[0]  # queries with one answer are no negatives of each other
         else:

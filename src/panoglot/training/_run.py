@@ -347,6 +347,11 @@ def _finish(
         from panoglot.training._queries import measure_queries
 
         result.figures["queries"] = measure_queries(encoder, queries)
+    products = [r for r in reading.held_out if r.loader == "documents" and any(t.role == "answer" for t in r.turns)]
+    if encoder is not None and products and model.many:
+        from panoglot.training._queries import measure_products
+
+        result.figures["queries"] = measure_products(encoder, products)
     write(folder / "figures.json", json.dumps(result.figures, ensure_ascii=False, indent=1).encode())
     name = folder.resolve().name
     write(folder / "plot.svg", plot_run(log, result.figures, f"{name}: {row.method}").encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from panoglot.errors import BudgetReached, UserError
 from panoglot.evaluate.benchmarks._compose import Composed
 from panoglot.metrics._results import ResultSet
-from panoglot.retrieval import PRESETS, Askers, Query, forecast, look_all, preset_of
+from panoglot.retrieval import PRESETS, Askers, Query, forecast, look_all, not_reranked, preset_of
 from panoglot.running._progress import price_text
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def look_at_best(
     many, notes = len(ranked), list[str]()
     if again:
         notes.append(f"reranked: the best of {done.reranked} of {many} queries, by the encoder")
+        notes += [] if done.reranked else [not_reranked(encoder)]
     if "verifier" in askers.names:
         notes.append(f"verified: {done.verified} of {many} queries")
     if done.failed:

@@ -65,6 +65,8 @@ class TextTransformer(ReadsPieces):
         tokenizer: '' is UTF-8 bytes; `clip`, CLIP's own; `captions`, SentencePiece that is learnt of the captions that
             are trained on; `….model`, a file of SentencePiece; any other name is one of transformers, or a folder.
         vocabulary: ids of `captions`.
+        spread: deviation of the first words; that of their places is half of it. Words that stand beside a picture's
+            tokens want to be about as large as those.
     """
 
     gives = ("text", "tokens", "words")
@@ -80,14 +82,17 @@ class TextTransformer(ReadsPieces):
         reduction: int = 2,
         tokenizer: Annotated[str, Added("")] = "",
         vocabulary: Annotated[int, Added(8000)] = 8000,
+        spread: Annotated[float, Added(0.02)] = 0.02,
     ) -> None:
+        if spread <= 0:
+            raise UserError(f"text: spread={spread} must be above 0.")
         if pool not in ("end", "mean"):
             raise UserError(f"text: pool={pool!r} must be 'end' or 'mean'.")
         super().__init__(tokenizer, length, vocabulary)
         self.width, self.pool, self.end = width, pool, self.tokens.end
         self.embed = nn.Embedding(self.tokens.size, width)
-        self.place = nn.Parameter(torch.randn(length, width) * 0.01)
-        nn.init.normal_(self.embed.weight, std=0.02)
+        self.place = nn.Parameter(torch.randn(length, width) * (spread / 2))
+        nn.init.normal_(self.embed.weight, std=spread)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         initialise(self.blocks, width)
         self.languages = nn.ModuleList(LanguageAdapters(langs, width, reduction) for _ in range(layers if langs else 0))

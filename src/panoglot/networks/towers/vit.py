@@ -27,6 +27,8 @@ class Vit(nn.Module):
         heads: of the attention.
         alpha: a fourth channel says which part of the picture is meant: its patches are embedded beside those of the
             colours, from zero, so that at first nothing changes.
+        spread: deviation of the first places; 0: `width ** -0.5`. Beside patches that are much larger, places are lost
+            in the norm behind their sum.
 
     Source: CLIP arXiv 2103.00020 (class token, learned positions, norms before and after); Alpha-CLIP arXiv 2312.03818.
     """
@@ -41,14 +43,17 @@ class Vit(nn.Module):
         layers: int = 12,
         heads: int = 12,
         alpha: Annotated[bool, Added(False)] = False,
+        spread: Annotated[float, Added(0.0)] = 0.0,
     ) -> None:
         super().__init__()
         if size % patch:
             raise UserError(f"vit: a picture of {size} cannot be cut into patches of {patch}.")
+        if spread < 0:
+            raise UserError(f"vit: spread={spread} must be at least 0.")
         self.patch, self.width, self.grid = patch, width, size // patch
         self.embed = nn.Conv2d(3, width, patch, patch, bias=False)
         self.first = nn.Parameter(torch.randn(width) * width**-0.5)
-        self.place = nn.Parameter(torch.randn(1 + self.grid**2, width) * width**-0.5)
+        self.place = nn.Parameter(torch.randn(1 + self.grid**2, width) * (spread or width**-0.5))
         self.hidden = nn.Parameter(torch.randn(width) * 0.02)
         self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
