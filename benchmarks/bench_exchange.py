@@ -230,7 +230,8 @@ import datasets, lance
 data, out = sys.argv[1:]
 found = {}
 for row in lance.dataset(f"{data}/captions.lance").to_table().to_pylist():
-    found.setdefault(row.pop("image_id"), []).append(row)
+    scores = [{"name": name, "value": value} for name, value in row["scores"]]
+    found.setdefault(row.pop("image_id"), []).append({**row, "scores": scores})
 pictures = lance.dataset(f"{data}/images.lance").to_table(columns=["image_id", "data", "width", "height"]).to_pylist()
 rows = [{**row, "captions": found[row["image_id"]]} for row in pictures]
 datasets.Dataset.from_list(rows).save_to_disk(out)
