@@ -427,3 +427,9 @@ def test_of_several_sources_one_that_is_none_stops_all_and_one_without_a_picture
     result = panoglot.ingest([tmp_path / "b", tmp_path / "a"], str(tmp_path / "x.pano"), quiet=True)
     assert len(result.dataset.images) == 1
     assert any("no picture could be read from" in line for line in result.remarks)
+
+
+def test_what_failed_most_is_the_example_of_a_source_that_gave_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption\n,nothing\nb.jpg,two\nc.jpg,three\n")
+    with pytest.raises(UserError, match=r"missing_file 2, no_image 1; for example a\.csv#[12]: "):
+        panoglot.ingest(str(tmp_path / "a.csv"), str(tmp_path / "x.pano"), quiet=True)

@@ -83,22 +83,18 @@ def _before(stage: Any) -> str:
     return ", ".join(many(n, what) for n, what in ((again, "picture{s}"), (stage.skipped, "unchanged part{s}")) if n)
 
 
-def _last(item: str) -> str:
-    """The name of an item without its folders; the address of a page in an archive stays whole."""
-    file, mark, rest = item.partition("#")
-    return file.rpartition("/")[2] + mark + rest
-
-
 def _show_rejects(data: Any, out: Any) -> None:
     """The open rejects by reason, the commonest first, each with its first items: files, or what they are known by."""
     from collections import Counter
 
+    from panoglot.recipes._outcome import item_name
+
     rows = data.rejects.read(["item", "reason"], "resolved is null").to_pylist()
 
     def named(reason: str, count: int) -> str:
-        items = sorted((row["item"] for row in rows if row["reason"] == reason), key=_last)[:3]
+        items = sorted((row["item"] for row in rows if row["reason"] == reason), key=item_name)[:3]
         names = picture_names(data, items)
-        return ", ".join(names.get(item) or _last(item) for item in items) + (" …" if count > 3 else "")
+        return ", ".join(names.get(item) or item_name(item) for item in items) + (" …" if count > 3 else "")
 
     counts = Counter(row["reason"] for row in rows)
     if count := counts.pop("opted_out", 0):

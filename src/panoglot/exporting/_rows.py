@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -231,6 +231,7 @@ def _joined(stored: Any, images: pa.Table, captions: pa.Table | None, wanted: Wa
         many = dict(zip(owners.dictionary.to_pylist(), counts, strict=True))
         ends = np.cumsum([0, *(many.get(one, 0) for one in ids)]).tolist()
     table = images.drop_columns(["size", "_rowaddr"])
+    data = _pictures(stored, addresses, sizes)  # whatever the captions: many small ones are read at once
     for some in byte_spans([b - a for a, b in pairwise(ends)], _TEXTS, _AT_ONCE):
         start, stop = some.start, some.stop
         rows = plain_rows(table.slice(start, stop - start))
@@ -238,8 +239,7 @@ def _joined(stored: Any, images: pa.Table, captions: pa.Table | None, wanted: Wa
         spans = Spans(captions.slice(first, last - first)) if captions is not None else None
         at = [end - first for end in ends[start : stop + 1]]
         said = _said(spans, at, wanted)
-        data = _pictures(stored, addresses[some], sizes[some])
-        for row, picture, one in zip(rows, data, said, strict=True):
+        for row, picture, one in zip(rows, islice(data, len(rows)), said, strict=True):
             yield Picture({**row, "data": picture}, *one)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoglot._version import __version__
 from panoglot.curation._groups import Groups
-from panoglot.errors import UserError, verb
+from panoglot.errors import UserError, many, verb
 from panoglot.running._runs import finish_run
 from panoglot.table import Dataset, open_dataset
 from panoglot.vectors import ImageIndex, near_pairs
@@ -85,7 +85,7 @@ def split(
     dropped = data.dropped_images()
     images = ImageIndex(lambda: _kept(data, dropped))
     if len(images) < 2:
-        raise UserError(f"{data.address} has {len(images)} pictures that are kept: there is nothing to divide.")
+        raise UserError(f"{data.address} keeps {many(len(images), 'picture')}: there is nothing to divide.")
     groups = Groups(len(images))
     found = Division(data.address, by=by)
     _join_column(data, images, groups, by)

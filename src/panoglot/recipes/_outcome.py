@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Made",
     "all_opted_out",
+    "item_name",
     "made_by",
     "nothing_made",
     "nothing_read",
@@ -320,15 +321,27 @@ def nothing_read(dataset: Dataset, source: str, failing: Counter[str], stages: S
             undo = command("forget", dataset.address, "--undo", *gone)
             return f"{line} but what was forgotten before; to read one again: {undo}"
         return f"{line}: {unused.rstrip('.')}." if unused else f"{line}."
-    row = dataset.rejects.read(
-        ["item", "reason", "message"], "stage = 'ingest' and resolved is null", limit=1
-    ).to_pylist()[0]
-    example = _printable(f"{row['item'].rpartition('/')[2]}: {row['message'] or row['reason']}".rstrip("."))
+    rows = "stage = 'ingest' and resolved is null"
+    usual = sql_in("reason", [reason for reason, _ in failing.most_common(1)])
+    columns = ["item", "reason", "message"]
+    found = [dataset.rejects.read(columns, where, limit=1).to_pylist() for where in (f"{rows} and {usual}", rows)]
+    row = next(filter(None, found))[0]
+    example = _printable(f"{item_name(row['item'])}: {row['message'] or row['reason']}".rstrip("."))
     all_of_them = command("report", dataset.address, "--open")
     return (
         f"{line}; {many(failing.total(), 'reject')}: {reasons(failing)}; "
         f"for example {example}. {f'{unused}. ' if unused else ''}All of them: {all_of_them}"
     )
+
+
+def item_name(item: str) -> str:
+    """The name of a rejected item without its folders; the address of a page in an archive stays whole.
+
+    >>> item_name("/data/rows.parquet#7"), item_name("/data/a.warc.gz#https://x.org/p/1#0")
+    ('rows.parquet#7', 'a.warc.gz#https://x.org/p/1#0')
+    """
+    file, mark, rest = item.partition("#")
+    return file.rpartition("/")[2] + mark + rest
 
 
 def _printable(text: str) -> str:
