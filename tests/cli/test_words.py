@@ -12,7 +12,7 @@ from panoglot.errors import UserError
 from panoglot.formats import is_public
 from panoglot.handling import info
 from panoglot.reporting import Column, scored
-from panoglot.table import find_image
+from panoglot.table import find_image, picture_name
 from tests.conftest import picture_bytes
 from tests.running.toy import calls
 
@@ -201,8 +201,8 @@ def test_a_dry_run_counts_the_rows_that_there_are(data, tmp_path, capsys):
 
 
 def test_what_failed_is_named_by_its_file_and_every_reason_is_counted(data, photos, tmp_path, capsys):
-    one = data.images.rows(["image_id", "uri"])[0]
-    key, name = one["image_id"], one["uri"].rpartition("/")[2]
+    one = data.images.rows(["image_id", "uri", "context"])[0]
+    key, name = one["image_id"], picture_name(one["uri"], one["context"])
     reasons = [f"reason_{n}" for n in range(10)]
     data.rejects.insert(
         [

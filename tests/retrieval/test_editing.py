@@ -179,6 +179,6 @@ def test_what_made_up_words_come_to_is_known_after_forgetting_too(scenes, monkey
     assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
     forget(scenes.data.path, scenes.ids[0])
     assert not search(scenes.data, "kazubexi", encoder=scenes.encoder)
-    (left,) = [path for path in (scenes.data.path / "cache").iterdir() if path.is_file()]
+    (left,) = [path for path in (scenes.data.path / "cache").iterdir() if path.suffix == ".json"]
     assert left.name.startswith("calibrated-")
     assert scenes.ids[0] not in left.read_text()
