@@ -3,7 +3,9 @@
 Data as in `bench_recall_stamps`. A dataset of the photographs with their captions in all languages is built (or given);
 queries are the captions of a language without their final period. `there`: all captions are in the index; `hidden`:
 those of the query's language (any tag of it) are not. `pictures`: picture vectors alone. Then how many made-up words
-(five scripts; not those that the calibration used) come back empty, how many words for things, and of the queries.
+(five scripts; not those that the calibration used) come back empty, how many words for things, and of the queries; and
+how well things that are in no caption are told from true queries: by the line that says that an answer is weak, and
+by the best cosine of pictures and of captions, as areas under the ROC curve.
 
     python benchmarks/bench_hybrid_stamps.py [--dataset stamps.pano] [--langs de,hi,…] [--most 100]
 """
@@ -91,6 +93,51 @@ def hide(searcher: Any, lang: str | None) -> None:
     searcher.lexicon.scripts = lambda: {script: len(words) for script, words in counts.items()}
 
 
+def absent(searcher: Any, each: int) -> dict[str, list[str]]:
+    """Things by language, as Unicode names their emoji, of whose words no caption of any language has one."""
+    import emoji
+
+    from panoglot.text import grams
+
+    said = {word for row in searcher.dataset.captions.rows(["text"], "dropped is null") for word in grams(row["text"])}
+    found: dict[str, list[str]] = {}
+    for lang in ("en", "de", "es", "fr", "pt", "ru", "ar", "zh", "ja", "ko"):
+        emoji.config.load_language(lang)
+        names = {one[lang].strip(":").replace("_", " ") for one in emoji.EMOJI_DATA.values() if lang in one}
+        new = sorted(name for name in names if name.isalpha() and not said & set(grams(name)))
+        found[lang] = new[:: max(1, len(new) // each)][:each]
+    return found
+
+
+def told_apart(searcher: Any, captions: dict[str, dict[str, str]], each: int) -> str:
+    """How absent things are answered, and the areas under the ROC curve that tell them from true queries."""
+
+    def answers(texts: list[str]) -> list[dict[str, float]]:
+        made = []
+        for text in texts:
+            hits = searcher.search(text)
+            best = {name: max((hit.parts[name]["value"] for hit in hits if name in hit.parts), default=-1.0)
+                    for name in ("picture", "caption")}  # fmt: skip
+            made.append({**best, "empty": not hits, "line": -float(not hits or any("weak" in n for n in hits.notes))})
+        return made
+
+    gone, true = [], []
+    for lang, things in absent(searcher, each).items():
+        texts = sorted(captions.get("zh-Hans" if lang == "zh" else lang, {}).values())
+        gone += answers(things)
+        true += answers([text.rstrip(".。।") for text in texts[:: max(1, len(texts) // each)][:each]])
+    areas = []
+    for name in ("line", "picture", "caption"):
+        wins = [(a[name] > b[name]) + (a[name] == b[name]) / 2 for a in true for b in gone]
+        areas.append(f"by the {'line' if name == 'line' else f'best {name}'} {sum(wins) / len(wins):.3f}")
+    empty, weak = (sum(row[key] != 0 for row in gone) for key in ("empty", "line"))
+    loud = sum(row["line"] != 0 for row in true)
+    return (
+        f"things in no caption: {len(gone)}, {empty} come back empty, {weak} empty or said to be weak; "
+        f"of {len(true)} true queries {loud} are; area under the curve {', '.join(areas)}"
+    )
+
+
 def main() -> None:
     data = os.environ.get("PANOGLOT_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,7 +158,8 @@ def main() -> None:
         searcher = Searcher(args.dataset or built(args.list, args.stamps, Path(folder)))
         captions: dict[str, dict[str, str]] = {}
         rows = searcher.dataset.captions.rows(["image_id", "text", "lang"], "dropped is null")
-        for row in sorted(rows, key=lambda r: r["lang"]):
+        dropped = searcher.dataset.dropped_images()
+        for row in sorted((row for row in rows if row["image_id"] not in dropped), key=lambda r: r["lang"]):
             captions.setdefault(row["lang"], {}).setdefault(row["image_id"], row["text"])
         weights: list[dict[str, float] | None] = [None]
         if args.try_weights:
@@ -159,6 +207,7 @@ def main() -> None:
             gone = sum(not searcher.search(word) for word in named)
             print(f"words of {lang} for things that come back empty, its captions hidden: {gone} of {len(named)}")
         hide(searcher, None)
+        print(told_apart(searcher, captions, 20))
         print(f"queries that come back empty: there {empty['there']}, hidden {empty['hidden']} of {empty['asked']}")
 
 
