@@ -204,34 +204,34 @@ def _write(
 ) -> dict[str, Any]:
     """Write every picture into the folder of its split, and return what was written."""
     writers: dict[str, Writer] = {}
-    total, wanted, noted = len(job.data.images), job.wanted, Notes(folder)
-    for picture in pictures_of(job.data, wanted, folder):
-        if chosen.captioned_only and all(wanted.whats[n].kind == "fact" for n in picture.whats):
-            continue
-        if wanted.plan is not None and not picture.whats:
-            job.left_out["not_in_plan"] += 1
-            continue
-        taken = job.take(picture)
-        if taken is None:
-            continue
-        record, data, split = taken
-        if split not in writers:
-            writers[split] = make(folder / split)
-        reason = writers[split].add(record, data, _SUFFIXES.get(record["format"], f".{record['format']}"))
-        if reason:
-            job.left_out[reason] += 1
-            continue
-        takes = getattr(writers[split], "takes", None)
-        told = None if takes is None else takes(record)
-        if told is not None and not getattr(writers[split], "beside", False):
-            noted.add((record["converted"] or record)["image_id"], told)
-        job.count(picture, record, told, split)
-        job.formats[record["format"]] += 1
-        if progress:
-            progress(job.tally.images, total)
-    closed = {split: writer.close() for split, writer in sorted(writers.items())}
-    with noted:
+    total, wanted = len(job.data.images), job.wanted
+    with Notes(folder) as noted:
+        for picture in pictures_of(job.data, wanted, folder):
+            if chosen.captioned_only and all(wanted.whats[n].kind == "fact" for n in picture.whats):
+                continue
+            if wanted.plan is not None and not picture.whats:
+                job.left_out["not_in_plan"] += 1
+                continue
+            taken = job.take(picture)
+            if taken is None:
+                continue
+            record, data, split = taken
+            if split not in writers:
+                writers[split] = make(folder / split)
+            reason = writers[split].add(record, data, _SUFFIXES.get(record["format"], f".{record['format']}"))
+            if reason:
+                job.left_out[reason] += 1
+                continue
+            takes = getattr(writers[split], "takes", None)
+            told = None if takes is None else takes(record)
+            if told is not None and not getattr(writers[split], "beside", False):
+                noted.add((record["converted"] or record)["image_id"], told)
+            job.count(picture, record, told, split)
+            job.formats[record["format"]] += 1
+            if progress:
+                progress(job.tally.images, total)
         noted.prompts(sorted({asked for writer in writers.values() for asked in getattr(writer, "prompts", list)()}))
+    closed = {split: writer.close() for split, writer in sorted(writers.items())}
     if "" not in closed and (beside := getattr(next(iter(writers.values()), None), "of_splits", None)):
         beside(folder, list(closed))
     if job.tally.images == 0:

@@ -21,6 +21,7 @@ from panoglot.table import Reject, is_dataset
 __all__ = [
     "ARCHIVES",
     "FILMS",
+    "IMAGE_DIR",
     "MAX_TEXT",
     "PAGES",
     "WARCS",
@@ -46,6 +47,8 @@ __all__ = [
 
 #: Most bytes of a text that stands beside a picture.
 MAX_TEXT = 2**20
+#: What helps where the pictures that a list names lie elsewhere.
+IMAGE_DIR = "; name the folder with image_dir"
 #: Names of archives end so; they are unpacked first.
 ARCHIVES = tuple(f".{ending}" for ending in "zip 7z rar gz tgz bz2 xz zst".split())
 #: Names of films end so.
@@ -165,7 +168,7 @@ def inside(folder: str, path: str) -> str:
     return real
 
 
-def read_named(folder: str, name: str, *, outside: bool = False) -> bytes:
+def read_named(folder: str, name: str, *, outside: bool = False, hint: str = "") -> bytes:
     """Read the file that a row names, relative to `folder`.
 
     Names are tried as they stand, then in the Unicode normal forms that file systems and tools turn them into, then
@@ -175,6 +178,7 @@ def read_named(folder: str, name: str, *, outside: bool = False) -> bytes:
         folder: where relative names begin.
         name: the file.
         outside: names may lead out of the folder.
+        hint: added to what is said of a file that is not there.
 
     Raises:
         RowError: as `read_bytes` and `inside`.
@@ -189,7 +193,8 @@ def read_named(folder: str, name: str, *, outside: bool = False) -> bytes:
             if error.reason != "missing_file":
                 raise
             missing = missing or error
-    raise missing or RowError("missing_file", join_uri(name))
+    missing = missing or RowError("missing_file", join_uri(name))
+    raise RowError(missing.reason, missing.message + hint)
 
 
 def find_named(folder: str, names: Sequence[str], *, above: bool = True) -> str:

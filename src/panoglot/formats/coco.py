@@ -17,7 +17,16 @@ import msgspec
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._checked import check_elements
-from panoglot.formats._files import join_uri, open_regular, part_key, read_bytes, read_named, reject, states_of
+from panoglot.formats._files import (
+    IMAGE_DIR,
+    join_uri,
+    open_regular,
+    part_key,
+    read_bytes,
+    read_named,
+    reject,
+    states_of,
+)
 from panoglot.formats._picture_files import PictureFiles
 from panoglot.formats._record import TOLD, is_record, restore
 from panoglot.formats._regions import label, mask_of, region_of
@@ -214,8 +223,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         try:
             data = _read(name, items)
         except RowError as error:
-            hint = "; name the folder with image_dir" if error.reason == "missing_file" else ""
-            yield reject(uri, error.reason, error.message + hint)
+            yield reject(uri, error.reason, error.message)
             continue
         ours = image.get("panoglot")
         if isinstance(ours, dict) and is_record(ours):
@@ -265,7 +273,7 @@ def _read(name: Any, items: dict[str, Any]) -> bytes:
         raise RowError("no_image", "the image has no file_name")
     if "://" in name:
         raise RowError("remote_url", f"{name[:200]} is not fetched; download it with img2dataset")
-    return read_named(items["folder"], name, outside=items["allow_outside"])
+    return read_named(items["folder"], name, outside=items["allow_outside"], hint=IMAGE_DIR)
 
 
 class Writer:

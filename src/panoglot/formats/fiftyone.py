@@ -14,7 +14,17 @@ from typing import Any
 
 from panoglot.errors import RowError, UserError
 from panoglot.formats._annotations import head_of, parts_beside
-from panoglot.formats._files import find_named, join_uri, part_key, read_bytes, read_named, reject, states_of, suffix_of
+from panoglot.formats._files import (
+    IMAGE_DIR,
+    find_named,
+    join_uri,
+    part_key,
+    read_bytes,
+    read_named,
+    reject,
+    states_of,
+    suffix_of,
+)
 from panoglot.formats._regions import label, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, from_json, given, load_json
@@ -141,10 +151,9 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
             yield reject(place, "no_image", "nothing in 'filepath' names a picture")
             continue
         try:
-            data = read_named(items["folder"], name)
+            data = read_named(items["folder"], name, hint=IMAGE_DIR)
         except RowError as error:
-            hint = "; name the folder with image_dir" if error.reason == "missing_file" else ""
-            yield reject(place, error.reason, error.message + hint)
+            yield reject(place, error.reason, error.message)
             continue
         captions, context = _told(said, texts, f"{name}: ", unread)
         yield Sample(data, join_uri(items["folder"], name), captions, context=clean_context(context), place=place)

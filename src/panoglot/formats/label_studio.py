@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from panoglot.errors import RowError
 from panoglot.formats._annotations import elements, head_of, parts_beside
-from panoglot.formats._files import find_named, join_uri, part_key, read_named, reject, states_of
+from panoglot.formats._files import IMAGE_DIR, find_named, join_uri, part_key, read_named, reject, states_of
 from panoglot.formats._regions import label, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import LANG_NAMES, clean_context, given
@@ -102,10 +102,9 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
             yield reject(place, "remote_url", f"{name[:200]} is not here; export with the files, or name image_dir")
             continue
         try:
-            data = read_named(items["folder"], name)
+            data = read_named(items["folder"], name, hint=IMAGE_DIR)
         except RowError as error:
-            hint = "; name the folder with image_dir" if error.reason == "missing_file" else ""
-            yield reject(place, error.reason, error.message + hint)
+            yield reject(place, error.reason, error.message)
             continue
         facts = task["data"]
         said = next((facts[key] for key in facts if key.lower() in LANG_NAMES and isinstance(facts[key], str)), None)

@@ -13,7 +13,7 @@ from typing import Any
 from panoglot.errors import RowError, UserError
 from panoglot.formats import coco
 from panoglot.formats._annotations import parts_beside
-from panoglot.formats._files import find_named, join_uri, part_key, read_bytes, read_named, reject, states_of
+from panoglot.formats._files import IMAGE_DIR, find_named, join_uri, part_key, read_bytes, read_named, reject, states_of
 from panoglot.formats._regions import label, mask_of, region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import given
@@ -140,7 +140,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         try:
             data = read_named(items["folder"], name) if name else b""
         except RowError as error:
-            yield reject(place, error.reason, f"{error.message}; name the folder with image_dir")
+            yield reject(place, error.reason, error.message + IMAGE_DIR)
             continue
         size = image.get("width"), image.get("height")
         captions, splits = [], []

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from panoglot.errors import RowError
 from panoglot.formats._annotations import elements, head_of, parts_beside
-from panoglot.formats._files import find_named, join_uri, part_key, read_named, reject, states_of
+from panoglot.formats._files import IMAGE_DIR, find_named, join_uri, part_key, read_named, reject, states_of
 from panoglot.formats._regions import region_of
 from panoglot.formats._sample import Part, Sample, Unused
 from panoglot.formats._texts import clean_context, given
@@ -101,7 +101,7 @@ def read(part: Part) -> Iterator[Sample | Reject | Unused]:
         try:
             data = read_named(items["folder"], name)
         except RowError as error:
-            yield reject(place, error.reason, f"{error.message}; name the folder with image_dir")
+            yield reject(place, error.reason, error.message + IMAGE_DIR)
             continue
         size = facts.get("width"), facts.get("height")
         captions, bad = [], []

@@ -92,12 +92,9 @@ def _reranked(
     queries = [[own[n], chosen[n].texts[0].text] for n, _ in pairs]
     sure = dict(zip(pairs, encoder.match_queries(queries, [shown[k] for _, k in pairs]), strict=True))
     order = np.array([[sure.get((n, k)) or 0.0 for k in best[n].tolist()] for n in range(count)])
-    out = {}
+    weights, out = _drawn(count, twins, seed), {}
     for name, place in (("first", np.zeros(count, int)), ("reranked", order.argmax(1))):
-        hits = (best[np.arange(count), place] == right[:count]).astype(float)
-        weights = np.random.default_rng(seed).multinomial(count, [1 / max(1, count)] * count, twins)
-        low, high = np.quantile(weights @ hits / max(1, count), [0.025, 0.975])
-        out[f"{name}@1"] = [round(float(v), 6) for v in (hits.mean(), low, high)]
+        out[f"{name}@1"] = _interval(best[np.arange(count), place] == right[:count], weights)
     return out
 
 
@@ -185,7 +182,7 @@ def _told(
         twins, seed: of the bootstrap.
     """
     count = len(right)
-    weights = np.random.default_rng(seed).multinomial(count, [1 / max(1, count)] * count, twins)
+    weights = _drawn(count, twins, seed)
     out: dict[str, Any] = {"queries": count, "gallery": len(views)}
     hidden[np.arange(count), right] = False
     for name, vectors in found.items():
@@ -193,10 +190,19 @@ def _told(
         scores[hidden] = -np.inf
         ranks = (scores >= scores[np.arange(count), right][:, None]).sum(1) - 1
         for k in _KS:
-            hits = (ranks < k).astype(float)
-            low, high = np.quantile(weights @ hits / count, [0.025, 0.975])
-            out[f"{name}@{k}"] = [round(float(v), 6) for v in (hits.mean(), low, high)]
+            out[f"{name}@{k}"] = _interval(ranks < k, weights)
     return out
+
+
+def _drawn(count: int, twins: int, seed: int) -> np.ndarray:
+    """How often each of some queries is drawn, [twins, count]."""
+    return np.random.default_rng(seed).multinomial(count, [1 / max(1, count)] * count, twins)
+
+
+def _interval(hits: np.ndarray, weights: np.ndarray) -> list[float]:
+    """The share of hits, with its 95 % interval over what was drawn."""
+    low, high = np.quantile(weights @ hits.astype(float) / max(1, len(hits)), [0.025, 0.975])
+    return [round(float(v), 6) for v in (hits.mean(), low, high)]
 
 
 def _gallery(encoder: TrainedEncoder, records: Sequence[Record]) -> np.ndarray:

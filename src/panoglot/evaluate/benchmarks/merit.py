@@ -277,20 +277,20 @@ def _composed(shop: _Shop, queries: Mapping[str, Mapping[str, Any]]) -> tuple[np
     def product(key: str) -> list[Any]:
         return [one for one in (picture(key), shop.title(key)) if one]
 
-    def encoded(many: Sequence[list[Any] | Callable[[], list[Any]]]) -> np.ndarray:
+    def encoded(many: Sequence[Callable[[], list[Any]]]) -> np.ndarray:
         rows = []
         for start in range(0, len(many), _CHUNK):
-            parts = [one() if callable(one) else one for one in many[start : start + _CHUNK]]
+            parts = [one() for one in many[start : start + _CHUNK]]
             rows.append(unit(np.asarray(finish(encoder.encode_queries(parts)), np.float32)))
         return np.concatenate(rows).astype(np.float32)
 
     vectors = encoded([partial(product, key) for key in shop.keys])
-    broken = {key for key, row in zip(shop.keys, vectors) if np.isnan(row).any()} - blind
-    blind |= broken
+    broken = [n for n in np.flatnonzero(np.isnan(vectors).any(1)).tolist() if shop.keys[n] not in blind]
+    blind.update(shop.keys[n] for n in broken)
     shop.lose(sorted(blind))
-    for key in broken:  # a picture that cannot be decoded: the title alone
-        if shop.title(key):
-            vectors[shop.keys.index(key)] = encoded([[shop.title(key)]])[0]
+    for n in broken:  # a picture that cannot be decoded: the title alone
+        if shop.title(shop.keys[n]):
+            vectors[n] = encoded([partial(product, shop.keys[n])])[0]
     unmarked = [name for name, row in queries.items() if len(_pieces(row)) - 1 != len(row["query"])]
     asked = encoded([partial(merit_query, row, picture, shop.title) for row in queries.values()])
     notes = []
